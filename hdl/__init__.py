@@ -1,0 +1,1 @@
+"""Amaranth components: one operator, one module, and the tops that wire them."""

@@ -1,0 +1,155 @@
+"""The genome: one bit width in [2, 8] for each of the 17 operators of every GRU layer.
+
+The operators are those of arXiv 2402.12263, section 3 (six dense, five sum-class, three products,
+three activations), in the fixed public order :data:`GENES`.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import InputError
+from .files import read_json, write_json
+
+#: Names and order of the genes of one layer. Public: never changes.
+GENES = (
+    "w_ir", "w_iz", "w_in", "w_hr", "w_hz", "w_hn",
+    "s_r", "s_z", "s_n", "c_z", "s_h",
+    "p_rn", "p_zn", "p_zh",
+    "a_r", "a_z", "a_n",
+)  # fmt: skip
+MIN_BITS, MAX_BITS = 2, 8
+FORMAT, VERSION = "genogate-genome", 1
+
+
+@dataclass(frozen=True)
+class Genome:
+    """Bit widths of a network: ``layers[l][g]`` is gene ``GENES[g]`` of layer ``l``.
+
+    Raises :class:`InputError` for no layer, a layer that has not 17 genes, or a gene that is not
+    an integer from 2 to 8.
+    """
+
+    layers: tuple[tuple[int, ...], ...]
+
+    def __post_init__(self) -> None:
+        if not self.layers:
+            raise InputError("genome: it has no layer, 17 genes per layer are needed")
+        for index, genes in enumerate(self.layers):
+            if len(genes) != len(GENES):
+                raise InputError(
+                    f"genome: layer {index} has {len(genes)} genes, {len(GENES)} are needed"
+                )
+            for position, (name, bits) in enumerate(zip(GENES, genes, strict=True)):
+                where = f"gene {index * len(GENES) + position} ({name})"
+                # bool is an int to Python, and True in a genome file is a mistake.
+                if isinstance(bits, bool) or not isinstance(bits, int):
+                    raise InputError(f"{where}: {bits!r} is not an integer")
+                if not MIN_BITS <= bits <= MAX_BITS:
+                    raise InputError(f"{where}: {bits} is not within {MIN_BITS} to {MAX_BITS}")
+
+    @classmethod
+    def uniform(cls, bits: int, layers: int = 1) -> "Genome":
+        """The homogeneous genome: every operator of `layers` layers at `bits`."""
+        return cls(((bits,) * len(GENES),) * layers)
+
+    @classmethod
+    def from_genes(cls, genes: Iterable[Any]) -> "Genome":
+        """From a flat sequence of ``17 L`` integers (Python or NumPy)."""
+        flat = [g.item() if hasattr(g, "item") else g for g in genes]
+        if not flat or len(flat) % len(GENES):
+            raise InputError(
+                f"genome: {len(flat)} genes given, {len(GENES)} per layer are needed "
+                f"({' '.join(GENES)})"
+            )
+        step = len(GENES)
+        return cls(tuple(tuple(flat[k : k + step]) for k in range(0, len(flat), step)))
+
+    @property
+    def genes(self) -> tuple[int, ...]:
+        """All ``17 L`` genes, layer after layer."""
+        return tuple(bits for layer in self.layers for bits in layer)
+
+    def bits(self, name: str, layer: int = 0) -> int:
+        """Width of operator `name` of `layer`."""
+        return self.layers[layer][GENES.index(name)]
+
+    @property
+    def id(self) -> str:
+        """Short stable name: ``int4`` for a homogeneous genome, else 10 hex digits of a hash."""
+        if len(set(self.genes)) == 1:
+            return f"int{self.genes[0]}"
+        return hashlib.sha256(json.dumps(self.layers).encode()).hexdigest()[:10]
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.genes))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the JSON genome file, atomically."""
+        write_json(path, {"format": FORMAT, "version": VERSION, "order": list(GENES),
+                          "layers": [list(layer) for layer in self.layers]})  # fmt: skip
+
+
+def _from_document(document: Any, source: object) -> Genome:
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise InputError(f'{source}: not a genome file, it needs "format": "{FORMAT}"')
+    if document.get("version") != VERSION:
+        raise InputError(
+            f"{source}: genome version {document.get('version')!r}, this program reads {VERSION}"
+        )
+    if document.get("order", list(GENES)) != list(GENES):
+        raise InputError(f"{source}: gene order differs from {' '.join(GENES)}")
+    layers = document.get("layers")
+    if not isinstance(layers, list) or not all(isinstance(layer, list) for layer in layers):
+        raise InputError(f'{source}: "layers" must be a list of lists of {len(GENES)} integers')
+    try:
+        return Genome(tuple(tuple(layer) for layer in layers))
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
+
+
+def parse_genome(text: str | os.PathLike[str] | Sequence[int] | Genome, layers: int) -> Genome:
+    """The genome of a network of `layers` layers from anything a user may give.
+
+    `text` is ``int2`` ... ``int8`` (any number of layers), an inline list of ``17 L`` integers
+    (``8,8,4,...``, brackets and spaces allowed), a JSON genome file, or a :class:`Genome`.
+    Raises :class:`InputError`.
+    """
+    if isinstance(text, Genome):
+        genome = text
+    elif not isinstance(text, str | os.PathLike):
+        genome = Genome.from_genes(text)
+    else:
+        spec = str(text).strip()
+        if re.fullmatch(r"int\d+", spec):
+            bits = int(spec[3:6])
+            if not MIN_BITS <= bits <= MAX_BITS:
+                raise InputError(f"genome {spec}: the names are int{MIN_BITS} to int{MAX_BITS}")
+            genome = Genome.uniform(bits, layers)
+        elif re.fullmatch(r"[\[\(\s]*[-+]?\d+(?:[\s,;]+[-+]?\d+)*[\s,\]\)]*", spec):
+            # Over-long digit strings exist only to break int(); three digits already say "wrong".
+            genome = Genome.from_genes(int(token[:4]) for token in re.findall(r"[-+]?\d+", spec))
+        elif spec.startswith("["):
+            raise InputError(f"genome {spec[:60]!r}: not a list of integers")
+        else:
+            try:
+                exists = Path(spec).exists()
+            except (OSError, ValueError):
+                exists = False
+            if not exists:
+                raise InputError(
+                    f"genome {spec[:80]!r}: no such file, and neither int2 ... int8 "
+                    f"nor a list of {len(GENES)} integers"
+                )
+            genome = _from_document(read_json(spec), spec)
+    if len(genome.layers) != layers:
+        raise InputError(
+            f"genome: {len(genome.layers)} layers ({len(genome.genes)} genes) given, "
+            f"the network has {layers} ({layers * len(GENES)} genes)"
+        )
+    return genome

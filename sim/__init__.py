@@ -1,0 +1,1 @@
+"""The golden integer model, and the regressions that hold the Verilog to it."""
