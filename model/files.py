@@ -84,8 +84,12 @@ def write_tensors(
 ) -> None:
     """Write a safetensors file whose metadata holds ``kind`` and `metadata` as JSON, atomically."""
     plain = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
-    header = {"kind": kind, "genogate": json.dumps(metadata)}
-    write_bytes(path, save(plain, metadata=header))
+    raw = save(plain, metadata={"kind": kind, "genogate": json.dumps(metadata)})
+    # safetensors writes its metadata in a random order; sorted, equal content is equal bytes.
+    end = 8 + int.from_bytes(raw[:8], "little")
+    header = json.dumps(json.loads(raw[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    write_bytes(path, len(header).to_bytes(8, "little") + header + raw[end:])
 
 
 def read_tensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.ndarray], Any]:
