@@ -1,0 +1,229 @@
+"""Random integer models: valid in every field, arbitrary in every value.
+
+They exercise the hardware where calibrated models do not go: odd zero points, multipliers that no
+calibration would choose, saturating units, tables without a shape. Scales are drawn so that most
+codes of most operators stay off the rails, else mismatches could hide behind saturation.
+"""
+
+import numpy as np
+
+from ..model.genome import GENES, Genome
+from ..model.integer import (
+    MAX_SHIFT,
+    OPERANDS,
+    Classifier,
+    Complement,
+    Dense,
+    IntModel,
+    Layer,
+    Operator,
+    PiecewiseLinear,
+    Product,
+    Sum,
+    Table,
+    acc_bounds,
+    code_range,
+)
+from .golden import evaluate
+
+Array = np.ndarray
+Generator = np.random.Generator
+
+
+def signed_terms(value: float, terms: int | None) -> int:
+    """A positive integer near `value` that is a sum of at most `terms` signed powers of two.
+
+    Greedy nearest powers; ``None`` rounds to the nearest integer; at least 1.
+    """
+    if terms is None:
+        return max(1, round(value))
+    total, rest = 0, value
+    for _ in range(terms):
+        if abs(rest) < 0.5:
+            break
+        power = 1 << max(0, round(np.log2(abs(rest))))
+        total += power if rest > 0 else -power
+        rest = value - total
+    return max(1, int(total))
+
+
+def _multipliers(rng: Generator, scales: list[float], terms: int | None) -> tuple[list[int], int]:
+    """Integers m and one shift n with ``m / 2**n`` near each positive scale."""
+    precision = {None: 12, 1: 3, 2: 5, 3: 8}[terms]
+    if len(scales) == 1 and terms == 1:
+        precision = 0
+    shift = precision - int(np.floor(np.log2(max(scales)))) - int(rng.integers(0, 2))
+    shift = int(np.clip(shift, 0, MAX_SHIFT))
+    return [signed_terms(scale * 2.0**shift, terms) for scale in scales], shift
+
+
+def _operand_zero(rng: Generator, bits: int) -> int:
+    """Zero point of an operand: often 0 or the lowest code as in calibrated models, or any."""
+    low, high = code_range(bits)
+    return int(rng.choice([0, low, int(rng.integers(low, high + 1))]))
+
+
+def _spread(value: Array) -> float:
+    """Where nearly all of `value` lies about its median, plus and minus."""
+    return max(0.5, float(np.percentile(np.abs(value - np.median(value)), 90)))
+
+
+def _output_zero(rng: Generator, value: Array, bits: int, code: bool) -> int:
+    """A zero point that brings the requantised `value` near the middle of the output codes.
+
+    One in five is any code instead; always a code where `code` is set.
+    """
+    low, high = code_range(bits)
+    if rng.random() < 0.2:
+        return int(rng.integers(low, high + 1))
+    zero = int(round(-float(np.median(value))) + rng.integers(low // 4, high // 4 + 1))
+    return int(np.clip(zero, low, high)) if code else zero
+
+
+def _dense(rng: Generator, outputs: int, x: Array, in_bits: int, weight_bits: int,
+           out_bits: int, channel: bool, terms: int | None) -> Dense:  # fmt: skip
+    low, high = code_range(weight_bits)
+    weight = rng.integers(low, high + 1, (outputs, x.shape[1])).astype(np.int8)
+    raw = x @ weight.astype(np.int64).T
+    bias = np.rint(rng.normal(0, _spread(raw), outputs) - np.median(raw, 0)).astype(np.int64)
+    shifts = rng.integers(0, 4 if channel else 1, outputs).astype(np.uint8)
+    acc = (raw + bias) >> shifts
+    (multiplier,), shift = _multipliers(
+        rng, [2 ** (out_bits - 1) / _spread(acc) * rng.uniform(0.5, 1.1)], terms
+    )
+    zero = _output_zero(rng, (acc * multiplier) >> shift, out_bits, False)
+    return Dense(weight, bias, shifts, in_bits, weight_bits, out_bits, multiplier, shift, zero,
+                 *acc_bounds(weight, bias, in_bits))  # fmt: skip
+
+
+def _sum(rng: Generator, a: Array, b: Array, a_bits: int, b_bits: int, out_bits: int,
+         terms: int | None, code: bool) -> Sum:  # fmt: skip
+    scales = [2 ** (out_bits - 1) / _spread(v) * rng.uniform(0.2, 0.7) for v in (a, b)]
+    (m_a, m_b), shift = _multipliers(rng, scales, terms)
+    z_a, z_b = _operand_zero(rng, a_bits), _operand_zero(rng, b_bits)
+    zero = _output_zero(rng, (m_a * (a - z_a) + m_b * (b - z_b)) >> shift, out_bits, code)
+    return Sum(a_bits, b_bits, out_bits, z_a, z_b, m_a, m_b, shift, zero)
+
+
+def _product(rng: Generator, a: Array, b: Array, a_bits: int, b_bits: int, out_bits: int,
+             terms: int | None) -> Product:  # fmt: skip
+    z_a, z_b = _operand_zero(rng, a_bits), _operand_zero(rng, b_bits)
+    value = (a - z_a) * (b - z_b)
+    (m,), shift = _multipliers(
+        rng, [2 ** (out_bits - 1) / _spread(value) * rng.uniform(0.5, 1)], terms
+    )
+    zero = _output_zero(rng, (m * value) >> shift, out_bits, False)
+    return Product(a_bits, b_bits, out_bits, z_a, z_b, m, shift, zero)
+
+
+def _complement(rng: Generator, a: Array, a_bits: int, out_bits: int,
+                terms: int | None) -> Complement:  # fmt: skip
+    (m,), shift = _multipliers(rng, [2 ** (out_bits - 1) / _spread(a) * rng.uniform(0.4, 1)], terms)
+    z_a, zero = _operand_zero(rng, a_bits), _operand_zero(rng, out_bits)
+    # The middle of the operand goes near the middle of the output.
+    one = m * (int(np.median(a)) - z_a) - (zero << shift) + int(rng.integers(-8, 9))
+    return Complement(a_bits, out_bits, z_a, m, one, shift, zero)
+
+
+def _curve(rng: Generator, name: str, a_bits: int, out_bits: int) -> np.ndarray:
+    """Real output codes, unrounded, of a sigmoid or tanh over all input codes, in order."""
+    low, high = code_range(a_bits)
+    real = (np.arange(low, high + 1) - rng.normal(0, 0.1 * high)) * rng.uniform(3, 9) / high
+    if name == "a_n":
+        return np.tanh(real / 2) * 2 ** (out_bits - 1)
+    return 2**out_bits / (1 + np.exp(-real)) - 2 ** (out_bits - 1)
+
+
+def _activation(rng: Generator, name: str, a_bits: int, out_bits: int, kind: str,
+                entries: int) -> Operator:  # fmt: skip
+    if kind == "mix":
+        kind = str(rng.choice(["pwl", "table"]))
+    curve, (low, high) = _curve(rng, name, a_bits, out_bits), code_range(a_bits)
+    arbitrary = rng.random() < 0.2
+    if kind == "table":
+        table = np.clip(np.floor(curve + 0.5), *code_range(out_bits))
+        if arbitrary:
+            table = rng.integers(*code_range(out_bits), table.size, endpoint=True)
+        return Table(a_bits, out_bits, table.astype(np.int8))
+    entries = min(entries, 1 << a_bits)
+    points = np.sort(rng.choice(np.arange(low + 1, high + 1), entries - 1, replace=False))
+    fraction, zero_point = int(rng.integers(3, 8)), int(rng.integers(-5, 6))
+    ends = np.concatenate([[low], points, [high + 1]])
+    values = np.append(curve, curve[-1])[ends - low] - zero_point
+    slopes = np.rint(np.diff(values) / np.diff(ends) * 2**fraction).astype(np.int64)
+    if arbitrary:
+        slopes = rng.integers(-40, 41, entries)
+    intercepts = np.rint(values[:-1] * 2**fraction - slopes * ends[:-1]).astype(np.int64)
+    return PiecewiseLinear(a_bits, out_bits, fraction, zero_point, points.astype(np.int16),
+                           slopes.astype(np.int32), intercepts)  # fmt: skip
+
+
+def _layer(rng: Generator, genes: dict[str, int], in_bits: int, inputs: int, hidden: int,
+           channel: bool, terms: int | None, activation: str, entries: int,
+           dense_output: str) -> Layer:  # fmt: skip
+    bits = {**genes, "x": in_bits, "h": genes["s_h"]}
+    # Codes that the operators see, carried along to choose the next operator's constants.
+    value = {"x": rng.integers(*code_range(in_bits), (64, inputs), endpoint=True),
+             "h": rng.integers(*code_range(bits["h"]), (64, hidden), endpoint=True)}  # fmt: skip
+    for name in GENES[:6]:
+        wide = dense_output == "8" or (dense_output == "mix" and rng.random() < 0.5)
+        bits[name] = 8 if wide else genes[name]
+    ops: dict[str, Operator] = {}
+    for name, sources in OPERANDS.items():
+        operands, widths = [value[s] for s in sources], [bits[s] for s in sources]
+        op: Operator
+        if name[0] == "w":
+            op = _dense(rng, hidden, *operands, *widths, genes[name], bits[name], channel, terms)
+        elif name[0] == "s":
+            op = _sum(rng, *operands, *widths, bits[name], terms, name == "s_h")
+        elif name[0] == "c":
+            op = _complement(rng, *operands, *widths, bits[name], terms)
+        elif name[0] == "p":
+            op = _product(rng, *operands, *widths, bits[name], terms)
+        else:
+            op = _activation(rng, name, widths[0], bits[name], activation, entries)
+        ops[name], value[name] = op, evaluate(op, *operands)
+    return Layer(ops)
+
+
+def random_model(
+    rng: Generator,
+    genome: Genome,
+    input_size: int,
+    hidden_size: int,
+    classes: int,
+    *,
+    channel: bool = False,
+    terms: int | None = 2,
+    activation: str = "mix",
+    entries: int = 8,
+    dense_output: str = "mix",
+) -> IntModel:
+    """A random :class:`~genogate.model.integer.IntModel` of ``len(genome.layers)`` layers.
+
+    Parameters
+    ----------
+    rng : numpy Generator
+        Everything is drawn from it: the same state gives the same model.
+    input_size, hidden_size, classes : int
+        Features, units of every layer, logits.
+    channel : bool
+        Draw a shift 0 to 3 for every output channel of the dense operators.
+    terms : 1, 2, 3 or None
+        Signed powers of two that a multiplier may have; None: any integer of 12 bits or so.
+    activation : 'pwl', 'table' or 'mix'
+    entries : int
+        Segments of a piecewise-linear unit; fewer where the input has fewer codes.
+    dense_output : 'gene', '8' or 'mix'
+        Width of the dense operators' output codes.
+    """
+    layers, in_bits, inputs = [], 8, input_size
+    for row in genome.layers:
+        genes = dict(zip(GENES, row, strict=True))
+        layers.append(_layer(rng, genes, in_bits, inputs, hidden_size, channel, terms, activation,
+                             entries, dense_output))  # fmt: skip
+        in_bits, inputs = genes["s_h"], hidden_size
+    weight = rng.integers(-128, 128, (classes, hidden_size)).astype(np.int8)
+    bias = rng.integers(-5000, 5001, classes).astype(np.int64)
+    classifier = Classifier(weight, bias, in_bits, 8, *acc_bounds(weight, bias, in_bits))
+    return IntModel(genome, tuple(layers), classifier, 1 / 128, 0, {"random": True})
