@@ -238,7 +238,7 @@ class PiecewiseLinear(_Op):
             self.intercepts
         ):
             raise InputError("pwl: N slopes and N intercepts need N - 1 breakpoints")
-        steps = np.diff(self.breakpoints)
+        steps = np.diff(self.breakpoints.astype(np.int64))
         if (steps <= 0).any():
             j = int(np.argmax(steps <= 0))
             raise InputError(
