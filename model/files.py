@@ -110,7 +110,7 @@ def read_tensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.
             if header.get("kind") != kind:
                 raise InputError(f"{path}: not a {kind} file (kind: {header.get('kind')!r})")
             metadata = json.loads(header["genogate"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except InputError:
         raise
     # safetensors and NumPy raise many types for crafted headers; all mean the same to a user.

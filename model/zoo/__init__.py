@@ -1,1 +1,34 @@
-"""Shipped float checkpoints."""
+"""Shipped float checkpoints, one safetensors file each; README.md has the commands."""
+
+import os
+from pathlib import Path
+
+from ..errors import InputError
+from ..floating import Checkpoint
+
+_FOLDER = Path(__file__).parent
+_SUFFIX = ".safetensors"
+
+
+def names() -> list[str]:
+    """The shipped checkpoints, by name."""
+    return sorted(path.name.removesuffix(_SUFFIX) for path in _FOLDER.glob(f"*{_SUFFIX}"))
+
+
+def load(name_or_path: str | os.PathLike[str]) -> Checkpoint:
+    """A shipped checkpoint by its name, or any checkpoint by its path.
+
+    Raises :class:`InputError` where there is neither, or the file is no checkpoint.
+    """
+    if str(name_or_path) in names():
+        return Checkpoint.load(_FOLDER / f"{name_or_path}{_SUFFIX}")
+    try:
+        exists = Path(name_or_path).exists()
+    except (OSError, ValueError):
+        exists = False
+    if not exists:
+        raise InputError(
+            f"checkpoint {str(name_or_path)[:80]!r}: no such file, and the shipped ones are "
+            f"{', '.join(names())}"
+        )
+    return Checkpoint.load(name_or_path)
