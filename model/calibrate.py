@@ -1,0 +1,271 @@
+"""Calibration: how the quantisation error of every tensor depends on width and scale.
+
+Separable, so it is done once per model for all seven widths: the error of a tensor at a width and
+scale depends on that tensor's float statistics alone, and a genome's quantisation only picks.
+Errors of all tensors are measured in one unit, the squared error that they cause in the new state
+h' of the same step (first order, through the local derivatives of the GRU equations), so they can
+be added up when linked scales are chosen together. A pre-activation sum is measured behind its
+sigmoid or tanh: clipping it where the activation is flat costs nothing.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from .floating import Checkpoint, forward, sigmoid
+from .genome import GENES, MAX_BITS, MIN_BITS
+from .integer import MAX_CHANNEL_SHIFT, code_range
+
+#: Grid steps per octave of scale; errors vary smoothly enough for 4 % steps.
+STEPS = 16
+BINS = 512
+WIDTHS = range(MIN_BITS, MAX_BITS + 1)
+#: Octaves searched below and above the scale that just covers the range.
+BELOW, ABOVE = 3, 1
+#: Largest power-of-two spread of channel scales (three bits would cost shifter stages, not error).
+CHANNEL_SPREAD = min(3, MAX_CHANNEL_SHIFT)
+#: Zero points 0 and "lowest code" cost no adder in front of a multiplier; they are preferred while
+#: they cost at most this share of squared error more than the best one.
+CHEAP_ZERO_TOLERANCE = 0.15
+CHEAP_ZERO = frozenset({"a_r", "a_z", "a_n", "c_z", "w_hn", "s_h"})
+
+
+FUNCTIONS = {"s_r": sigmoid, "s_z": sigmoid, "s_n": np.tanh}
+
+
+def grid_index(scale: np.ndarray | float) -> np.ndarray:
+    """Nearest index on the logarithmic grid of scales, ``2**(index / STEPS)``."""
+    return np.rint(np.log2(scale) * STEPS).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Squared error against scale at one width: ``error[k]`` at grid index ``start + k``."""
+
+    start: int
+    error: np.ndarray
+
+    def __call__(self, scale: np.ndarray) -> np.ndarray:
+        """Error at `scale` (any shape); infinite outside the searched octaves."""
+        index = grid_index(scale) - self.start
+        inside = (index >= 0) & (index < len(self.error))
+        return np.where(inside, self.error[np.clip(index, 0, len(self.error) - 1)], np.inf)
+
+    @property
+    def best_scale(self) -> float:
+        """Scale of least error."""
+        return float(2 ** ((self.start + int(self.error.argmin())) / STEPS))
+
+
+def _grid(span: float, bits: int) -> np.ndarray:
+    full = int(grid_index(max(span, 1e-9) / ((1 << bits) - 1)))
+    return np.arange(full - BELOW * STEPS, full + ABOVE * STEPS + 1)
+
+
+class Tensor:
+    """A float tensor's weighted histogram, and its error at any width, scale and zero point."""
+
+    def __init__(self, name: str, values: np.ndarray, weights: np.ndarray) -> None:
+        self.name = name
+        values, weights = values.ravel().astype(np.float64), weights.ravel().astype(np.float64)
+        # A floor keeps values that do not matter to first order from being thrown away.
+        weights = weights + 0.02 * weights.mean() + 1e-12
+        self.low, self.high = float(values.min()), float(values.max())
+        span = max(self.high - self.low, 1e-9)
+        index = np.minimum(((values - self.low) * (BINS / span)).astype(np.int64), BINS - 1)
+        mass = np.bincount(index, weights, BINS)
+        used = mass > 0
+        self.centre = np.bincount(index, weights * values, BINS)[used] / mass[used]
+        self.mass = mass[used] / len(values)
+        function = FUNCTIONS.get(name)
+        self.function = function or (lambda v: v)
+        self.target = self.function(self.centre)
+
+    def errors(self, bits: int, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
+        """Squared errors, the shape of `scale` and `zero` broadcast."""
+        scale, zero = np.asarray(scale)[..., None], np.asarray(zero)[..., None]
+        codes = np.clip(np.floor(self.centre / scale + 0.5) + zero, *code_range(bits))
+        return ((self.function((codes - zero) * scale) - self.target) ** 2) @ self.mass
+
+    def _zeros(self, bits: int, scale: np.ndarray) -> np.ndarray:
+        """Candidate zero points [..., 11] for scales [...]: windows between the range's ends."""
+        low, high = code_range(bits)
+        first = low - np.rint(self.low / scale)
+        last = high - np.rint(self.high / scale)
+        steps = np.linspace(0, 1, 9)
+        zeros = np.rint(first[..., None] + (last - first)[..., None] * steps)
+        cheap = np.broadcast_to(np.array([0.0, low]), (*zeros.shape[:-1], 2))
+        zeros = np.concatenate([zeros, cheap], -1)
+        # The initial state is real zero, so the state must have a code for it.
+        return np.clip(zeros, low, high) if self.name == "s_h" else np.clip(zeros, -4096, 4096)
+
+    def _preferred(self, errors: np.ndarray) -> np.ndarray:
+        """Index of the zero point to take along the last axis of `errors`."""
+        best = errors.argmin(-1)
+        if self.name not in CHEAP_ZERO:
+            return best
+        cheap = errors.shape[-1] - 2 + errors[..., -2:].argmin(-1)
+        least = np.take_along_axis(errors, best[..., None], -1)[..., 0]
+        cost = np.take_along_axis(errors, cheap[..., None], -1)[..., 0]
+        return np.where(cost <= least * (1 + CHEAP_ZERO_TOLERANCE), cheap, best)
+
+    def zero_point(self, bits: int, scale: float) -> int:
+        """The zero point of least error at an exact scale (a cheap one where it costs little)."""
+        zeros = self._zeros(bits, np.array([scale]))
+        errors = self.errors(bits, np.full(zeros.shape, scale), zeros)
+        return int(zeros[0, self._preferred(errors)[0]])
+
+    @cached_property
+    def curves(self) -> dict[int, Curve]:
+        """Error against scale for every width, each at its best zero point."""
+        curves = {}
+        for bits in WIDTHS:
+            grid = _grid(self.high - self.low, bits)
+            scale = 2.0 ** (grid / STEPS)
+            zeros = self._zeros(bits, scale)
+            errors = self.errors(bits, scale[:, None], zeros)
+            pick = self._preferred(errors)[:, None]
+            curves[bits] = Curve(int(grid[0]), np.take_along_axis(errors, pick, -1)[:, 0])
+        return curves
+
+
+class Weights:
+    """A weight matrix and its error in h' at any width, scale and granularity."""
+
+    def __init__(self, matrix: np.ndarray, sensitivity: np.ndarray, mean: np.ndarray) -> None:
+        """`matrix` [outputs, inputs]; `sensitivity` the same shape: squared error in h' per squared
+        error of a weight; `mean` [outputs, inputs]: weighted mean input, for bias correction."""
+        self.matrix, self.mean = matrix.astype(np.float64), mean
+        self.sensitivity = sensitivity + 0.02 * sensitivity.mean() + 1e-12
+
+    def codes(self, bits: int, scale: np.ndarray, narrow: bool) -> np.ndarray:
+        """Weight codes at scales that broadcast against the matrix."""
+        low, high = code_range(bits)
+        return np.clip(np.floor(self.matrix / scale + 0.5), low + narrow, high)
+
+    @cached_property
+    def _row_errors(self) -> dict[tuple[int, bool], tuple[int, np.ndarray]]:
+        """(bits, narrow) -> (start, errors [grid, outputs])."""
+        rows = {}
+        span = 2 * float(np.abs(self.matrix).max())
+        for bits in WIDTHS:
+            grid = _grid(span, bits)
+            grid = np.arange(grid[0] - CHANNEL_SPREAD * STEPS, grid[-1] + 1)
+            scale = 2.0 ** (grid / STEPS)[:, None, None]
+            for narrow in (False, True):
+                error = (self.codes(bits, scale, narrow) * scale - self.matrix) ** 2
+                rows[bits, narrow] = int(grid[0]), (error * self.sensitivity).sum(-1)
+        return rows
+
+    @cached_property
+    def curves(self) -> dict[tuple[int, str], Curve]:
+        """(bits, granularity) -> error against matrix scale, at the better code range."""
+        curves = {}
+        outputs = len(self.matrix)
+        for bits in WIDTHS:
+            tensor, channel = [], []
+            for narrow in (False, True):
+                start, rows = self._row_errors[bits, narrow]
+                skip = CHANNEL_SPREAD * STEPS
+                tensor.append(rows[skip:].sum(-1))
+                # Channel k_i divides the scale by 2**k_i: look that many octaves down the grid.
+                shifted = [rows[skip - k * STEPS : len(rows) - k * STEPS]
+                           for k in range(CHANNEL_SPREAD + 1)]  # fmt: skip
+                channel.append(np.min(shifted, axis=0).sum(-1))
+            start += CHANNEL_SPREAD * STEPS
+            curves[bits, "tensor"] = Curve(start, np.min(tensor, axis=0) / outputs)
+            curves[bits, "channel"] = Curve(start, np.min(channel, axis=0) / outputs)
+        return curves
+
+    def quantize(
+        self, bits: int, scale: float, granularity: str
+    ) -> tuple[np.ndarray, np.ndarray, bool]:
+        """Codes int8 [outputs, inputs], channel shifts uint8 [outputs], and whether the code range
+        is narrow: the choice of least error at matrix scale `scale`."""
+        best: tuple[float, np.ndarray, np.ndarray, bool] | None = None
+        spread = CHANNEL_SPREAD if granularity == "channel" else 0
+        for narrow in (False, True):
+            scales = scale / 2.0 ** np.arange(spread + 1)[:, None, None]
+            codes = self.codes(bits, scales, narrow)
+            error = ((codes * scales - self.matrix) ** 2 * self.sensitivity).sum(-1)
+            shift = error.argmin(0)
+            total = float(error.min(0).sum())
+            if best is None or total < best[0]:
+                chosen = codes[shift, np.arange(len(shift))]
+                best = total, chosen.astype(np.int8), shift.astype(np.uint8), narrow
+        assert best is not None
+        return best[1:]
+
+
+@dataclass(frozen=True)
+class LayerCalibration:
+    """Tensors by gene name (17 outputs), weight matrices by dense gene name, and their biases."""
+
+    tensors: dict[str, Tensor]
+    weights: dict[str, Weights]
+    biases: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What quantisation needs of a checkpoint and its calibration data."""
+
+    layers: tuple[LayerCalibration, ...]
+    input: Tensor
+    classifier_weight: np.ndarray
+    classifier_bias: np.ndarray
+    #: Logit error per squared weight error, [classes, hidden], and the mean last state.
+    classifier: Weights
+
+
+def _weighted(inputs: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Centred second moment and mean of `inputs` [N, I] under `weight` [N, O]: [O, I] each."""
+    total = weight.sum(0)[:, None] + 1e-30
+    mean = weight.T @ inputs / total
+    second = weight.T @ inputs**2
+    return np.maximum(second - mean**2 * total, 0) / len(inputs), mean
+
+
+def calibrate(checkpoint: Checkpoint, x: np.ndarray) -> Calibration:
+    """Run the float network on `x` [batch, steps, features] and collect its statistics."""
+    result = forward(checkpoint, x, trace=True)
+    layers = []
+    below = np.asarray(x, np.float64)
+    for number in range(checkpoint.layers):
+        t = {name: result.trace[number, name].astype(np.float64) for name in GENES}
+        h_old = np.concatenate([np.zeros_like(t["s_h"][:, :1]), t["s_h"][:, :-1]], 1)
+        r, z, n, c = t["a_r"], t["a_z"], t["a_n"], t["c_z"]
+        slope_n = c * (1 - n**2)
+        to_r = slope_n * t["w_hn"]
+        to_z = h_old - n
+        # d h' / d tensor, squared; a pre-activation sum is measured behind its activation.
+        weight = {
+            "s_h": np.ones_like(r), "p_zn": np.ones_like(r), "p_zh": np.ones_like(r),
+            "c_z": n**2, "a_n": c**2, "a_z": to_z**2, "a_r": to_r**2,
+            "s_n": c**2, "s_z": to_z**2, "s_r": to_r**2,
+            "w_in": slope_n**2, "p_rn": slope_n**2, "w_hn": (slope_n * r) ** 2,
+            "w_ir": (to_r * r * (1 - r)) ** 2, "w_iz": (to_z * z * (1 - z)) ** 2,
+        }  # fmt: skip
+        weight["w_hr"], weight["w_hz"] = weight["w_ir"], weight["w_iz"]
+        weights, biases = {}, {}
+        for name in GENES[:6]:
+            operand = below if name[2] == "i" else h_old
+            matrix, bias = checkpoint.operator(number, name)
+            flat = weight[name].reshape(-1, weight[name].shape[-1])
+            sensitivity, mean = _weighted(operand.reshape(-1, operand.shape[-1]), flat)
+            weights[name], biases[name] = Weights(matrix, sensitivity, mean), bias
+        tensors = {name: Tensor(name, t[name], weight[name]) for name in GENES}
+        layers.append(LayerCalibration(tensors, weights, biases))
+        below = t["s_h"]
+    matrix = checkpoint.tensors["classifier.weight"]
+    bias = checkpoint.tensors["classifier.bias"]
+    last = below[:, -1]
+    sensitivity, mean = _weighted(last, np.ones((len(last), len(bias))))
+    return Calibration(
+        tuple(layers),
+        Tensor("x", np.asarray(x), np.ones(x.shape)),
+        matrix.astype(np.float64),
+        bias.astype(np.float64),
+        Weights(matrix, sensitivity, mean),
+    )

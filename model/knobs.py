@@ -1,0 +1,81 @@
+"""Choices beside the genome that the paper leaves open; every one is explicit and recorded."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from .errors import InputError
+
+MAX_LANES, MIN_ENTRIES, MAX_ENTRIES = 64, 2, 64
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """Quantisation and hardware choices of a network (all layers alike).
+
+    Parameters
+    ----------
+    dense_output : "gene" or "8"
+        Whether a dense gene also sets the width of the operator's output code, or that is 8 bits.
+    granularity : "tensor" or "channel"
+        One weight scale per matrix, or per output channel a power of two times the matrix scale.
+    multiplier_terms : 1, 2, 3 or None
+        Signed powers of two in each combined scale M (1: shift only); None: a free 16-bit M0.
+    activation : "auto", "pwl" or "table"
+        Piecewise-linear units, full tables, or the cheaper of those whose accuracy holds.
+    entries : int
+        Segments of a piecewise-linear unit, 2 to 64.
+    lanes_x, lanes_h : int
+        Multiply-accumulates per cycle of each dense operator on the input and the state side.
+
+    Raises :class:`InputError` for anything else.
+    """
+
+    dense_output: str = "gene"
+    granularity: str = "tensor"
+    multiplier_terms: int | None = 1
+    activation: str = "auto"
+    entries: int = 8
+    lanes_x: int = 1
+    lanes_h: int = 1
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("dense_output", ("gene", "8")),
+            ("granularity", ("tensor", "channel")),
+            ("multiplier_terms", (1, 2, 3, None)),
+            ("activation", ("auto", "pwl", "table")),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or value not in allowed:
+                raise InputError(f"{name}: {value!r} is not one of {allowed}")
+        for name, low, high in (
+            ("entries", MIN_ENTRIES, MAX_ENTRIES),
+            ("lanes_x", 1, MAX_LANES),
+            ("lanes_h", 1, MAX_LANES),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+                raise InputError(f"{name}: {value!r} is not an integer from {low} to {high}")
+
+    @property
+    def suffix(self) -> str:
+        """What differs from the defaults, for folder names: ``""`` or e.g. ``-terms2-lanes4``."""
+        default = Knobs()
+        parts = []
+        for name, short in (
+            ("dense_output", "out"),
+            ("granularity", ""),
+            ("multiplier_terms", "terms"),
+            ("activation", ""),
+            ("entries", "entries"),
+            ("lanes_x", "lx"),
+            ("lanes_h", "lh"),
+        ):
+            value = getattr(self, name)
+            if value != getattr(default, name):
+                parts.append(f"-{short}{'free' if value is None else value}")
+        return "".join(parts)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able record of all choices."""
+        return asdict(self)

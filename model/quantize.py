@@ -1,0 +1,373 @@
+"""Post-training quantisation: a float checkpoint, a genome and knobs to an integer model.
+
+Every combined scale ``M = S1 S2 / S3`` must be a number of few signed powers of two, so the scales
+of the operators of a layer are linked. Five are chosen freely (the three pre-activation sums, r
+and the state h'); every other scale follows from its neighbour through an allowed M, the one of
+least calibrated error; the free five are those of least total error. Tables cut the links: their
+input and output scales are free of each other. Equations: ``docs/numerics.md``.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .calibrate import (
+    FUNCTIONS,
+    STEPS,
+    Calibration,
+    Curve,
+    LayerCalibration,
+    Tensor,
+    Weights,
+    calibrate,
+)
+from .floating import Checkpoint
+from .genome import GENES, Genome
+from .integer import (
+    SCHEDULE,
+    Classifier,
+    Complement,
+    Dense,
+    IntModel,
+    Layer,
+    Operator,
+    PiecewiseLinear,
+    Product,
+    Sum,
+    Table,
+    acc_bounds,
+    code_range,
+    half,
+)
+from .knobs import Knobs
+from .piecewise import exact_table, fit
+from .scales import FREE_BITS, allowed, as_fixed_point
+
+#: Given groups of interchangeable activation units, the index of the cheapest of each group.
+Cheapest = Callable[[Sequence[Sequence[Operator]]], list[int]]
+#: A piecewise-linear unit holds its accuracy when no code is further off than this from the table.
+PWL_MAX_ERROR = 1
+#: Octaves scanned around each free scale's own optimum, and the grid step there.
+SCAN_OCTAVES, SCAN_STEP = 0.75, {1: 2}
+
+
+@dataclass(frozen=True)
+class _Widths:
+    """Output and weight widths of one layer's operators."""
+
+    out: dict[str, int]
+    weight: dict[str, int]
+
+    @classmethod
+    def of(cls, genes: Sequence[int], knobs: Knobs) -> "_Widths":
+        bits = dict(zip(GENES, genes, strict=True))
+        weight = {name: bits[name] for name in GENES[:6]}
+        if knobs.dense_output == "8":
+            bits.update(dict.fromkeys(weight, 8))
+        return cls(bits, weight)
+
+
+def _pick(curve: Curve, base: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Least error over scales ``base * factors`` and the factor that gives it, shaped as `base`."""
+    errors = curve(base[..., None] * factors)
+    index = errors.argmin(-1)
+    return np.take_along_axis(errors, index[..., None], -1)[..., 0], factors[index]
+
+
+class _LayerScales:
+    """Chooses the scales of one layer (see the module text)."""
+
+    def __init__(
+        self, calibration: LayerCalibration, widths: _Widths, knobs: Knobs, input_scale: float
+    ) -> None:
+        self.calibration, self.widths, self.knobs = calibration, widths, knobs
+        self.input_scale = input_scale
+        self.factors = allowed(knobs.multiplier_terms)
+
+    def _curve(self, name: str) -> Curve:
+        return self.calibration.tensors[name].curves[self.widths.out[name]]
+
+    def _weight_curve(self, name: str) -> Curve:
+        return self.calibration.weights[name].curves[
+            self.widths.weight[name], self.knobs.granularity
+        ]
+
+    def _scan(self, name: str) -> np.ndarray:
+        step = SCAN_STEP.get(self.knobs.multiplier_terms or 0, 4)
+        reach = int(SCAN_OCTAVES * STEPS) // step * step
+        offsets = np.arange(-reach, reach + 1, step)
+        return self._curve(name).best_scale * 2.0 ** (offsets / STEPS)
+
+    def _gate(self, total: np.ndarray, base: np.ndarray, names: Sequence[str], state: np.ndarray,
+              scales: dict[str, np.ndarray]) -> np.ndarray:  # fmt: skip
+        """Add the errors of dense outputs `names` fed into a sum of scale `base`, and of their
+        weights; `state` is the scale of h."""
+        for name in names:
+            error, factor = _pick(self._curve(name), base, self.factors)
+            scales[name] = factor * base
+            operand = self.input_scale if name[2] == "i" else state
+            weight_error, factor = _pick(
+                self._weight_curve(name), scales[name] / operand, self.factors
+            )
+            scales[f"{name}.weight"] = factor * scales[name] / operand
+            total = total + error + weight_error
+        return total
+
+    def _state_chain(self, state: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Behind the state: h' <- p_zn, p_zh; z <- p_zh; 1-z <- z; n <- p_zn, 1-z."""
+        found: dict[str, np.ndarray] = {"s_h": state}
+        total = self._curve("s_h")(state)
+        for name in ("p_zn", "p_zh"):
+            error, factor = _pick(self._curve(name), state, self.factors)
+            found[name] = factor * state
+            total = total + error
+        for name, base, factors in (
+            ("a_z", lambda: found["p_zh"] / state, self.factors),
+            ("c_z", lambda: found["a_z"], 1 / self.factors),
+            ("a_n", lambda: found["p_zn"] / found["c_z"], self.factors),
+        ):
+            error, factor = _pick(self._curve(name), base(), factors)
+            found[name] = factor * base()
+            total = total + error
+        return total, found
+
+    def solve(self) -> dict[str, float]:
+        """Scales by operator name, and ``w_ir.weight`` ... of the weights; all M are allowed."""
+        state = self._scan("s_h")[:, None]
+        sides = [self._state_chain(state)]
+        for gate in "rz":
+            scan = self._scan(f"s_{gate}")
+            base = np.broadcast_to(scan, (len(state), len(scan)))
+            found = {f"s_{gate}": base}
+            total = self._gate(self._curve(f"s_{gate}")(base), base,
+                               [f"w_i{gate}", f"w_h{gate}"], state, found)  # fmt: skip
+            sides.append((total, found))
+        # The candidate side has two free scales, s_n and r: all pairs along one axis.
+        pairs = np.meshgrid(self._scan("s_n"), self._scan("a_r"), indexing="ij")
+        base, reset = (np.broadcast_to(p.ravel(), (len(state), p.size)) for p in pairs)
+        found = {"s_n": base, "a_r": reset}
+        total = self._curve("s_n")(base) + self._curve("a_r")(reset)
+        total = self._gate(total, base, ["w_in"], state, found)
+        error, factor = _pick(self._curve("p_rn"), base, self.factors)
+        found["p_rn"] = factor * base
+        total = self._gate(total + error, found["p_rn"] / reset, ["w_hn"], state, found)
+        sides.append((total, found))
+
+        at = int(sum(total.min(1) for total, _ in sides).argmin())
+        chosen: dict[str, float] = {}
+        for total, found in sides:
+            where = int(total[at].argmin())
+            chosen.update({name: float(value[at, where]) for name, value in found.items()})
+        return chosen
+
+
+def _snap(ratio: float, terms: int | None) -> tuple[int, int]:
+    """The allowed M nearest to `ratio`, as ``(m, n)``: undoes the rounding of float scales."""
+    factors = allowed(terms)
+    return as_fixed_point(float(factors[np.abs(np.log(factors / ratio)).argmin()]))
+
+
+def _align(pairs: Sequence[tuple[int, int]], terms: int | None) -> tuple[list[int], int]:
+    """Several ``(m, n)`` over one shift n. A free M0 keeps 16 bits: the smaller ones round."""
+    shift = max(n for _, n in pairs)
+    if terms is None:
+        top = max(m / 2**n for m, n in pairs)
+        shift = max(0, FREE_BITS - 1 - int(np.floor(np.log2(top))))
+    return [max(1, round(m * 2.0 ** (shift - n))) for m, n in pairs], shift
+
+
+def _dense(
+    weights: Weights, bias: np.ndarray, *, scale: float, in_scale: float, in_zero: int,
+    in_bits: int, weight_bits: int, granularity: str,
+) -> dict[str, object]:  # fmt: skip
+    """Weight codes, folded bias, channel shifts and proved accumulator bounds."""
+    codes, channel, _ = weights.quantize(weight_bits, scale, granularity)
+    row_scale = scale / 2.0 ** channel.astype(np.float64)
+    # The mean error that rounded weights cause is known, so the bias takes it out.
+    drift = ((codes * row_scale[:, None] - weights.matrix) * weights.mean).sum(1)
+    real = (bias - drift) / (row_scale * in_scale)
+    folded = np.floor(real + 0.5).astype(np.int64) - in_zero * codes.astype(np.int64).sum(1)
+    low, high = acc_bounds(codes, folded, in_bits)
+    return {
+        "weight": codes, "bias": folded, "channel_shift": channel, "in_bits": in_bits,
+        "weight_bits": weight_bits, "acc_min": low, "acc_max": high,
+    }  # fmt: skip
+
+
+def _activation_candidates(
+    name: str, tensor: Tensor, source: Tensor, *, a_bits: int, a_scale: float, a_zero: int,
+    out_bits: int, scale: float, zero: int, knobs: Knobs,
+) -> list[Operator]:  # fmt: skip
+    """The units that may stand for activation `name`: what the knob says, or for ``auto`` the
+    table and every piecewise-linear unit that holds its accuracy."""
+    low, high = code_range(a_bits)
+    codes = np.arange(low, high + 1)
+    target = FUNCTIONS[f"s_{name[-1]}"]((codes - a_zero) * a_scale) / scale + zero
+    table = exact_table(target, a_bits, out_bits)
+    if knobs.activation == "table":
+        return [table]
+    # Half of the weight goes where the data are, half keeps the rest of the range honest.
+    seen = np.clip(np.floor(source.centre / a_scale + 0.5) + a_zero, low, high).astype(int) - low
+    mass = np.bincount(seen, source.mass, len(codes))
+    weight = mass / mass.sum() + 1 / len(codes)
+    if knobs.activation == "pwl":
+        return [fit(target, a_bits, out_bits, knobs.entries, weight)]
+    found: list[Operator] = [table]
+    for entries in sorted({2, 3, 4, 6, knobs.entries}):
+        if entries <= knobs.entries:
+            unit = fit(target, a_bits, out_bits, entries, weight)
+            if np.abs(_unit_codes(unit, codes) - table.table).max() <= PWL_MAX_ERROR:
+                found.append(unit)
+    return found
+
+
+def _unit_codes(unit: PiecewiseLinear, codes: np.ndarray) -> np.ndarray:
+    segment = np.searchsorted(unit.breakpoints, codes, side="right")
+    value = unit.slopes.astype(np.int64)[segment] * codes + unit.intercepts[segment]
+    value = (value + half(unit.fraction_bits)) >> unit.fraction_bits
+    return np.clip(value + unit.zero_point, *code_range(unit.out_bits))
+
+
+def _quantize_layer(
+    calibration: LayerCalibration, widths: _Widths, knobs: Knobs, *,
+    in_scale: float, in_zero: int, in_bits: int,
+) -> tuple[dict[str, Operator | list[Operator]], dict[str, float], dict[str, int]]:  # fmt: skip
+    """Operators of a layer by name (activations as candidate lists), scales and zero points."""
+    scale = _LayerScales(calibration, widths, knobs, in_scale).solve()
+    bits, terms = widths.out, knobs.multiplier_terms
+    zero = {name: calibration.tensors[name].zero_point(bits[name], scale[name]) for name in GENES}
+    ops: dict[str, Operator | list[Operator]] = {}
+    for name in GENES[:6]:
+        from_input = name[2] == "i"
+        operand = in_scale if from_input else scale["s_h"]
+        stored = _dense(
+            calibration.weights[name], calibration.biases[name], scale=scale[f"{name}.weight"],
+            in_scale=operand, in_zero=in_zero if from_input else zero["s_h"],
+            in_bits=in_bits if from_input else bits["s_h"], weight_bits=widths.weight[name],
+            granularity=knobs.granularity,
+        )  # fmt: skip
+        m, n = _snap(scale[f"{name}.weight"] * operand / scale[name], terms)
+        ops[name] = Dense(**stored, out_bits=bits[name], multiplier=m, shift=n,
+                          zero_point=zero[name])  # type: ignore[arg-type]  # fmt: skip
+    for name, a, b in (("s_r", "w_ir", "w_hr"), ("s_z", "w_iz", "w_hz"), ("s_n", "w_in", "p_rn"),
+                       ("s_h", "p_zn", "p_zh")):  # fmt: skip
+        (ma, mb), n = _align([_snap(scale[s] / scale[name], terms) for s in (a, b)], terms)
+        ops[name] = Sum(
+            a_bits=bits[a], b_bits=bits[b], out_bits=bits[name], a_zero_point=zero[a],
+            b_zero_point=zero[b], multiplier_a=ma, multiplier_b=mb, shift=n,
+            zero_point=zero[name],
+        )  # fmt: skip
+    for name, a, b in (("p_rn", "a_r", "w_hn"), ("p_zn", "c_z", "a_n"), ("p_zh", "a_z", "s_h")):
+        m, n = _snap(scale[a] * scale[b] / scale[name], terms)
+        ops[name] = Product(
+            a_bits=bits[a], b_bits=bits[b], out_bits=bits[name], a_zero_point=zero[a],
+            b_zero_point=zero[b], multiplier=m, shift=n, zero_point=zero[name],
+        )  # fmt: skip
+    m, n = _snap(scale["a_z"] / scale["c_z"], terms)
+    ops["c_z"] = Complement(
+        a_bits=bits["a_z"], out_bits=bits["c_z"], a_zero_point=zero["a_z"], multiplier=m,
+        one=int(np.floor(2**n / scale["c_z"] + 0.5)), shift=n, zero_point=zero["c_z"],
+    )  # fmt: skip
+    for name in ("a_r", "a_z", "a_n"):
+        source = f"s_{name[-1]}"
+        ops[name] = _activation_candidates(
+            name, calibration.tensors[name], calibration.tensors[source], a_bits=bits[source],
+            a_scale=scale[source], a_zero=zero[source], out_bits=bits[name], scale=scale[name],
+            zero=zero[name], knobs=knobs,
+        )  # fmt: skip
+    return ops, scale, zero
+
+
+def _input_format(tensor: Tensor) -> tuple[float, int]:
+    """Scale and zero point of the INT8 input of least error: 255 steps over the range, the best
+    grid scale, or the best power of two (pixels are often exact in one of them)."""
+    best = tensor.curves[8].best_scale
+    covering = max(tensor.high - tensor.low, 1e-9) / 255
+    tried = []
+    for scale in (
+        covering,
+        best,
+        2.0 ** np.round(np.log2(best)),
+        2.0 ** np.ceil(np.log2(covering)),
+    ):
+        zero = tensor.zero_point(8, float(scale))
+        tried.append((float(tensor.errors(8, np.array(scale), np.array(zero))), float(scale), zero))
+    _, scale, zero = min(tried)
+    return scale, zero
+
+
+def quantize(
+    source: Checkpoint | Calibration,
+    genome: Genome,
+    knobs: Knobs | None = None,
+    calibration_x: np.ndarray | None = None,
+    *,
+    cheapest: Cheapest | None = None,
+    info: dict[str, object] | None = None,
+) -> IntModel:
+    """Quantise a float network after training.
+
+    Parameters
+    ----------
+    source : Checkpoint, or a Calibration made once with :func:`~.calibrate.calibrate`
+        With a checkpoint, `calibration_x` [batch, steps, features] is needed.
+    genome : Genome
+        One layer of 17 genes per GRU layer.
+    cheapest : callable, optional
+        Decides ``activation="auto"`` among units that hold their accuracy, normally
+        :func:`genogate.synth.area.cheapest`. Without one, the table is taken below 5 input bits
+        and the piecewise-linear unit above, where it holds.
+    info : dict, optional
+        Provenance to keep with the model.
+    """
+    knobs = knobs or Knobs()
+    if isinstance(source, Checkpoint):
+        if calibration_x is None:
+            raise ValueError("quantize: a checkpoint needs calibration_x")
+        calibration = calibrate(source, calibration_x)
+    else:
+        calibration = source
+    in_scale, in_zero = _input_format(calibration.input)
+    first = in_scale, in_zero
+    in_bits = 8
+    drafts, scales = [], []
+    for layer, genes in zip(calibration.layers, genome.layers, strict=True):
+        widths = _Widths.of(genes, knobs)
+        ops, scale, zero = _quantize_layer(
+            layer, widths, knobs, in_scale=in_scale, in_zero=in_zero, in_bits=in_bits
+        )
+        drafts.append(ops)
+        scales.append({name: {"scale": value, "zero_point": zero.get(name, 0)}
+                       for name, value in scale.items()})  # fmt: skip
+        in_scale, in_zero, in_bits = scale["s_h"], zero["s_h"], widths.out["s_h"]
+
+    open_choices = [(ops, name) for ops in drafts for name in ("a_r", "a_z", "a_n")]
+    groups = [ops[name] for ops, name in open_choices]
+    decided = (cheapest or _without_synthesis)(groups)  # type: ignore[arg-type]
+    for (ops, name), group, index in zip(open_choices, groups, decided, strict=True):
+        ops[name] = group[index]  # type: ignore[index]
+    layers = tuple(Layer({name: ops[name] for name in SCHEDULE}) for ops in drafts)  # type: ignore[misc]
+
+    weights = calibration.classifier
+    stored = _dense(
+        weights, calibration.classifier_bias, scale=weights.curves[8, "tensor"].best_scale,
+        in_scale=in_scale, in_zero=in_zero, in_bits=in_bits, weight_bits=8, granularity="tensor",
+    )  # fmt: skip
+    del stored["channel_shift"]
+    return IntModel(
+        genome=genome,
+        layers=layers,
+        classifier=Classifier(**stored),  # type: ignore[arg-type]
+        input_scale=first[0],
+        input_zero_point=first[1],
+        info={**(info or {}), "knobs": knobs.to_json(), "scales": scales},
+    )
+
+
+def _without_synthesis(groups: Sequence[Sequence[Operator]]) -> list[int]:
+    """A rule of thumb in place of measured cells: small tables, else the shortest linear unit."""
+    return [
+        1 if len(group) > 1 and isinstance(group[0], Table) and group[0].a_bits > 4 else 0
+        for group in groups
+    ]
