@@ -1,0 +1,103 @@
+# One command each. The environment (.venv) makes itself on first use: the light core for the
+# commands that need no torch, everything for training and tests. See `make help`.
+
+# The newest of these that is there and new enough; PYTHON=... overrides.
+PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell \
+	$(name) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(name))) python3)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
+# CPU wheels of torch, a tenth of the size of those with GPU libraries; used where it is reachable.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+# What a user may set, handed to the command as it is: make gru GENOME=int4 LANES=2
+export GENOME TASK CHECKPOINT LANES OUT SEED N KNOBS
+WHAT := $${GENOME:+--genome "$$GENOME"} $${TASK:+--task "$$TASK"} \
+	$${CHECKPOINT:+--checkpoint "$$CHECKPOINT"} $${LANES:+--lanes "$$LANES"} \
+	$${OUT:+--out "$$OUT"} $${SEED:+--seed "$$SEED"} $$KNOBS
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help gru sim area golden train campaign bench results test lint typecheck fmt clean icarus
+
+help: ## This list
+	@echo 'Genogate: from a genome (bit widths of a GRU) to verified Verilog.'
+	@echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo 'Variables: GENOME=int2...int8, 17 integers or a file; TASK=digits-row; CHECKPOINT=name or'
+	@echo '  file; LANES=2 or X,H; OUT=folder; SEED=0; N=300 (campaign); KNOBS="--activation table ..."'
+	@echo 'More: $(BIN)/genogate --help, once any of these has run.'
+
+gru: .venv/core.stamp ## Quantise with GENOME, emit Verilog, measure; all in one folder
+	@$(BIN)/genogate gru $(WHAT)
+
+area: .venv/core.stamp ## Cells, transistors and memory bits of every operator
+	@$(BIN)/genogate area $(WHAT)
+
+golden: .venv/core.stamp ## Evaluate integer codes: MODEL=model.safetensors IN=x.npy OUT=y.npz
+	@$(BIN)/genogate golden "$(MODEL)" "$(IN)" "$(OUT)"
+
+sim: .venv/dev.stamp icarus ## Hold the emitted Verilog to the golden model on real sequences
+	@$(BIN)/genogate sim $(WHAT) $${N:+--sequences "$$N"}
+
+campaign: .venv/dev.stamp icarus ## The same for N random genomes, knobs and sizes
+	@$(BIN)/genogate campaign $${N:+--n "$$N"} $${SEED:+--seed "$$SEED"} $${OUT:+--out "$$OUT"} $$KNOBS
+
+train: .venv/dev.stamp ## Train a float checkpoint: TASK, SEED, OUT=file
+	@$(BIN)/genogate train $${TASK:+--task "$$TASK"} $${SEED:+--seed "$$SEED"} $${OUT:+--out "$$OUT"} $$KNOBS
+
+bench: .venv/dev.stamp ## Speed of every part, against torch where there is a counterpart
+	@$(BIN)/genogate bench $${OUT:+--out "$$OUT"} $$KNOBS
+
+results: .venv/dev.stamp ## Make docs/results.md again
+	@$(BIN)/genogate results $$KNOBS
+
+test: lint typecheck icarus ## Everything: lint, types, unit tests, cocotb
+	@$(BIN)/pytest -n 2
+
+lint: .venv/dev.stamp
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+
+# An installed copy, because mypy cannot see the folders as one package where they lie.
+typecheck: .venv/dev.stamp
+	@rm -rf build/typecheck build/lib
+	@$(PIP) install --no-deps --no-build-isolation --target build/typecheck .
+	@cd build/typecheck && ../../$(BIN)/mypy --config-file ../../pyproject.toml \
+		--cache-dir ../../.mypy_cache -p genogate
+
+fmt: .venv/dev.stamp ## Format the code
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+clean: ## Remove what was built; .venv stays
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+icarus:
+	@command -v iverilog > /dev/null || { \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+			echo 'Installing Icarus Verilog (once)'; \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+				apt-get install -y -qq --no-install-recommends iverilog > /dev/null; \
+		else \
+			echo 'make: Icarus Verilog is missing: sudo apt-get install iverilog (macOS: brew install icarus-verilog)' >&2; \
+			exit 2; \
+		fi; }
+
+.venv/core.stamp: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null || { \
+		echo 'make: Python 3.11 or newer is needed and $(PYTHON) is not: install it, or set PYTHON=/path/to/python3' >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2> /dev/null || { \
+		echo 'make: $(PYTHON) has no venv: install it (Debian: apt-get install python3-venv)' >&2; exit 2; }
+	@echo 'Making .venv (once, half a minute or so)'
+	@$(PYTHON) -m venv .venv
+	@$(PIP) install -c constraints.txt -e .
+	@touch $@
+
+.venv/dev.stamp: .venv/core.stamp
+	@echo 'Adding training, simulation and test tools to .venv (once, some minutes)'
+	@index=; $(BIN)/python -c 'import sys, urllib.request as u; u.urlopen(sys.argv[1], timeout=5)' \
+		$(TORCH_INDEX) 2> /dev/null && index="--extra-index-url $(TORCH_INDEX)"; \
+		$(PIP) install $$index -c constraints.txt -e '.[dev]' setuptools
+	@touch $@
