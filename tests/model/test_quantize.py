@@ -118,7 +118,7 @@ def test_every_code_of_a_trace_fits_its_gene():
     result = golden.run(model, model.quantize_input(task.x_val[:50]), trace=True)
     for (_, name), codes in result.trace.items():
         low, high = code_range(genome.bits(name))
-        assert low <= codes.min() and codes.max() <= high, name
+        assert low <= codes.min() <= codes.max() <= high, name
 
 
 def test_quantisation_is_deterministic_and_separable():
