@@ -25,10 +25,17 @@ WIDTHS = range(MIN_BITS, MAX_BITS + 1)
 BELOW, ABOVE = 3, 1
 #: Largest power-of-two spread of channel scales (three bits would cost shifter stages, not error).
 CHANNEL_SPREAD = min(3, MAX_CHANNEL_SHIFT)
-#: Zero points 0 and "lowest code" cost no adder in front of a multiplier; they are preferred while
-#: they cost at most this share of squared error more than the best one.
-CHEAP_ZERO_TOLERANCE = 0.15
-CHEAP_ZERO = frozenset({"a_r", "a_z", "a_n", "c_z", "w_hn", "s_h"})
+#: Zero points 0 and "lowest code" need no constant adder at a multiplier; they are preferred while
+#: they cost at most this share of squared error more than the best one. At 8 bits the error is far
+#: below what any accuracy notices; at few bits it is what the accuracy is made of.
+CHEAP_ZERO_TOLERANCE = {8: 3.0, 7: 1.0, 6: 0.5, 5: 0.25, 4: 0.1}
+LEAST_TOLERANCE = 0.02
+CHEAP_ZERO = frozenset({"a_r", "a_z", "a_n", "c_z", "w_hn", "s_h", "p_rn", "p_zn", "p_zh"})
+
+
+def zero_tolerance(bits: int) -> float:
+    """Share of squared error that a cheaper zero point may cost at a width."""
+    return CHEAP_ZERO_TOLERANCE.get(bits, LEAST_TOLERANCE)
 
 
 FUNCTIONS = {"s_r": sigmoid, "s_z": sigmoid, "s_n": np.tanh}
@@ -100,7 +107,7 @@ class Tensor:
         # The initial state is real zero, so the state must have a code for it.
         return np.clip(zeros, low, high) if self.name == "s_h" else np.clip(zeros, -4096, 4096)
 
-    def _preferred(self, errors: np.ndarray) -> np.ndarray:
+    def _preferred(self, errors: np.ndarray, bits: int) -> np.ndarray:
         """Index of the zero point to take along the last axis of `errors`."""
         best = errors.argmin(-1)
         if self.name not in CHEAP_ZERO:
@@ -108,13 +115,13 @@ class Tensor:
         cheap = errors.shape[-1] - 2 + errors[..., -2:].argmin(-1)
         least = np.take_along_axis(errors, best[..., None], -1)[..., 0]
         cost = np.take_along_axis(errors, cheap[..., None], -1)[..., 0]
-        return np.where(cost <= least * (1 + CHEAP_ZERO_TOLERANCE), cheap, best)
+        return np.where(cost <= least * (1 + zero_tolerance(bits)), cheap, best)
 
     def zero_point(self, bits: int, scale: float) -> int:
         """The zero point of least error at an exact scale (a cheap one where it costs little)."""
         zeros = self._zeros(bits, np.array([scale]))
         errors = self.errors(bits, np.full(zeros.shape, scale), zeros)
-        return int(zeros[0, self._preferred(errors)[0]])
+        return int(zeros[0, self._preferred(errors, bits)[0]])
 
     @cached_property
     def curves(self) -> dict[int, Curve]:
@@ -125,8 +132,13 @@ class Tensor:
             scale = 2.0 ** (grid / STEPS)
             zeros = self._zeros(bits, scale)
             errors = self.errors(bits, scale[:, None], zeros)
-            pick = self._preferred(errors)[:, None]
-            curves[bits] = Curve(int(grid[0]), np.take_along_axis(errors, pick, -1)[:, 0])
+            pick = self._preferred(errors, bits)
+            error = np.take_along_axis(errors, pick[:, None], -1)[:, 0]
+            if self.name in CHEAP_ZERO:
+                # Scales that admit no cheap zero point compete with the tolerance against them.
+                dear = pick < errors.shape[-1] - 2
+                error = np.where(dear, error * (1 + zero_tolerance(bits)), error)
+            curves[bits] = Curve(int(grid[0]), error)
         return curves
 
 

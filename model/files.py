@@ -2,9 +2,10 @@
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,33 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
         except BaseException:
             os.unlink(temporary)
             raise
+
+
+@contextmanager
+def staged(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary folder whose files move into `folder` together when the block ends well.
+
+    When it ends badly nothing has moved, and `folder` is as it was before. Use it around the whole
+    work, so that a folder that cannot be written is known before the work is done.
+    Raises :class:`InputError` where the folder cannot be made or written.
+    """
+    folder = Path(folder)
+    with _explained("write", folder):
+        made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        stage = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
+    try:
+        yield stage
+        with _explained("write", folder):
+            # Reports come last: where they are, what they speak of is there too.
+            for path in sorted(stage.iterdir(), key=lambda path: (path.suffix == ".json", path)):
+                os.replace(path, folder / path.name)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+        # Only those that this call made and left empty.
+        for path in made:
+            with suppress(OSError):
+                path.rmdir()
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

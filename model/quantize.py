@@ -21,10 +21,12 @@ from .calibrate import (
     Tensor,
     Weights,
     calibrate,
+    zero_tolerance,
 )
 from .floating import Checkpoint
 from .genome import GENES, Genome
 from .integer import (
+    OPERANDS,
     SCHEDULE,
     Classifier,
     Complement,
@@ -177,6 +179,42 @@ def _align(pairs: Sequence[tuple[int, int]], terms: int | None) -> tuple[list[in
     return [max(1, round(m * 2.0 ** (shift - n))) for m, n in pairs], shift
 
 
+#: The sums and their operands.
+SUMS = (("s_r", "w_ir", "w_hr"), ("s_z", "w_iz", "w_hz"), ("s_n", "w_in", "p_rn"),
+        ("s_h", "p_zn", "p_zh"))  # fmt: skip
+#: How far, in codes, a zero point may move to save a sum its constant.
+BALANCE_REACH = 12
+
+
+def _balance(
+    calibration: LayerCalibration, bits: dict[str, int], scale: dict[str, float],
+    zero: dict[str, int], name: str, fixed: int, b: str, multipliers: list[int], shift: int,
+) -> None:  # fmt: skip
+    """Move the zero points of a sum and of its dense operand `b` so that the constant it adds,
+    ``Z 2**n - m_a Z_a - m_b Z_b``, vanishes, where that costs little calibrated error. `fixed` is
+    the position, 0 or 1, of the operand that stays.
+
+    Both move for free: one is folded into a bias, the other into an activation.
+    """
+    out, operand = calibration.tensors[name], calibration.tensors[b]
+    moved = zero[b] + np.arange(-BALANCE_REACH, BALANCE_REACH + 1)
+    total = multipliers[fixed] * zero[OPERANDS[name][fixed]] + multipliers[1 - fixed] * moved
+    moved, total = moved[total % (1 << shift) == 0], total[total % (1 << shift) == 0]
+    if not len(moved):
+        return
+
+    def error(of_operand: np.ndarray, of_sum: np.ndarray) -> np.ndarray:
+        return operand.errors(bits[b], np.array(scale[b]), of_operand) + out.errors(
+            bits[name], np.array(scale[name]), of_sum
+        )
+
+    errors = error(moved, total >> shift)
+    now = float(error(np.array(zero[b]), np.array(zero[name])))
+    at = int(errors.argmin())
+    if errors[at] <= now * (1 + zero_tolerance(bits[name])):
+        zero[b], zero[name] = int(moved[at]), int(total[at] >> shift)
+
+
 def _dense(
     weights: Weights, bias: np.ndarray, *, scale: float, in_scale: float, in_zero: int,
     in_bits: int, weight_bits: int, granularity: str,
@@ -237,6 +275,12 @@ def _quantize_layer(
     scale = _LayerScales(calibration, widths, knobs, in_scale).solve()
     bits, terms = widths.out, knobs.multiplier_terms
     zero = {name: calibration.tensors[name].zero_point(bits[name], scale[name]) for name in GENES}
+    links = {
+        name: _align([_snap(scale[s] / scale[name], terms) for s in (a, b)], terms)
+        for name, a, b in SUMS
+    }
+    for name, fixed, moved in (("s_r", 0, "w_hr"), ("s_z", 0, "w_hz"), ("s_n", 1, "w_in")):
+        _balance(calibration, bits, scale, zero, name, fixed, moved, *links[name])
     ops: dict[str, Operator | list[Operator]] = {}
     for name in GENES[:6]:
         from_input = name[2] == "i"
@@ -250,9 +294,8 @@ def _quantize_layer(
         m, n = _snap(scale[f"{name}.weight"] * operand / scale[name], terms)
         ops[name] = Dense(**stored, out_bits=bits[name], multiplier=m, shift=n,
                           zero_point=zero[name])  # type: ignore[arg-type]  # fmt: skip
-    for name, a, b in (("s_r", "w_ir", "w_hr"), ("s_z", "w_iz", "w_hz"), ("s_n", "w_in", "p_rn"),
-                       ("s_h", "p_zn", "p_zh")):  # fmt: skip
-        (ma, mb), n = _align([_snap(scale[s] / scale[name], terms) for s in (a, b)], terms)
+    for name, a, b in SUMS:
+        (ma, mb), n = links[name]
         ops[name] = Sum(
             a_bits=bits[a], b_bits=bits[b], out_bits=bits[name], a_zero_point=zero[a],
             b_zero_point=zero[b], multiplier_a=ma, multiplier_b=mb, shift=n,
