@@ -1,0 +1,80 @@
+"""Constant arithmetic that the operators share: signed digits, shift-adds, saturation.
+
+Every value is carried with the interval that it provably lies in, so that widths are the least
+that hold it, and a saturation that cannot happen costs nothing.
+"""
+
+from amaranth import *
+
+from ..model.integer import code_range, signed_width
+
+
+def signed_digits(value: int) -> list[tuple[int, int]]:
+    """Canonical signed digits of a non-negative integer: ``(power, sign)``, no two adjacent.
+
+    ``sum(sign << power) == value`` with the fewest terms possible.
+    """
+    digits, power = [], 0
+    while value:
+        if value & 1:
+            sign = 2 - (value & 3)
+            digits.append((power, sign))
+            value -= sign
+        value >>= 1
+        power += 1
+    return digits
+
+
+def trailing_zeros(value: int) -> int:
+    """The greatest k such that ``2**k`` divides the positive `value`."""
+    return (value & -value).bit_length() - 1
+
+
+def times(value: Value, constant: int) -> Value:
+    """``value * constant`` for a constant >= 0, as shifts and adds."""
+    digits = signed_digits(constant)[::-1]
+    if not digits:
+        return Const(0)
+    # The greatest digit is positive, so nothing is negated.
+    total = value << digits[0][0]
+    for power, sign in digits[1:]:
+        total = total + (value << power) if sign > 0 else total - (value << power)
+    return total
+
+
+def interval(factor: int, low: int, high: int) -> tuple[int, int]:
+    """Bounds of ``factor * v`` for v within `low` to `high`."""
+    return min(factor * low, factor * high), max(factor * low, factor * high)
+
+
+def product_interval(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
+    """Bounds of ``a * b`` for operands within two intervals."""
+    corners = [p * q for p in a for q in b]
+    return min(corners), max(corners)
+
+
+def narrow(m: Module, name: str, value: Value, low: int, high: int) -> Signal:
+    """A signal of the least width that holds `low` to `high`, driven by `value`.
+
+    Bits above that width are dropped, also out of `value`'s adders: the caller proves the bounds.
+    """
+    signal = Signal(signed(signed_width(low, high)), name=name)
+    m.d.comb += signal.eq(value)
+    return signal
+
+
+def saturate(value: Value, low: int, high: int, bits: int) -> Value:
+    """Clip signed `value`, known to lie within `low` to `high`, to a signed code of `bits` bits."""
+    least, greatest = code_range(bits)
+    width = len(value)
+    if low >= least and high <= greatest:
+        return value[: min(bits, width)].as_signed()
+    sign, top = value[-1], value[bits - 1 : -1]
+    if low >= least:
+        over = ~sign & top.any()
+        return Cat((value[k] | over for k in range(bits - 1)), sign).as_signed()
+    if high <= greatest:
+        under = sign & ~top.all()
+        return Cat((value[k] & ~under for k in range(bits - 1)), sign).as_signed()
+    outside = Mux(sign, ~top.all(), top.any())
+    return Cat((Mux(outside, ~sign, value[k]) for k in range(bits - 1)), sign).as_signed()

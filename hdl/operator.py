@@ -1,0 +1,67 @@
+"""What the element-wise operators share: streams, and the three ways to hand a result on."""
+
+from typing import Literal
+
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..model.errors import InputError
+
+#: ``wire``: combinational, the result is valid with the operands and taken with them.
+#: ``register``: operands are taken into an output register (latency 1, one result per cycle).
+#: ``hold``: an output register, but the operands are only taken when the result is; whoever
+#: drives them keeps them until then, so nothing needs a copy (latency 1, a result every 2 cycles).
+Output = Literal["wire", "register", "hold"]
+
+
+class Elementwise(wiring.Component):
+    """Base of the operators with one (`i`) or two (`a`, `b`) operands and a result `o`.
+
+    All streams carry one signed code a transfer. Subclasses say what to compute in
+    :meth:`compute`; handshakes are made here. An operand is ready only in a cycle in which it
+    and its partner are valid and taken, so that a stream may be forked to two operators
+    that both fire in the same cycle.
+    """
+
+    def __init__(self, operands: dict[str, int], out_bits: int, output: Output) -> None:
+        if output not in ("wire", "register", "hold"):
+            raise InputError(f"output {output!r}: wire, register and hold are the ways out")
+        self.output = output
+        self.operands = tuple(operands)
+        members = {name: In(stream.Signature(signed(bits))) for name, bits in operands.items()}
+        super().__init__({**members, "o": Out(stream.Signature(signed(out_bits)))})
+
+    def compute(self, m: Module, *operands: Value) -> Value:
+        """The result code of the operand codes; may add logic to `m`."""
+        raise NotImplementedError
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        ports = [getattr(self, name) for name in self.operands]
+        result = self.compute(m, *(port.payload for port in ports))
+        valid = ports[0].valid
+        for port in ports[1:]:
+            valid = valid & port.valid
+        if self.output == "wire":
+            m.d.comb += [self.o.payload.eq(result), self.o.valid.eq(valid)]
+            taken = valid & self.o.ready
+        else:
+            # No reset: the payload is only looked at where the valid flag, which has one, is set.
+            code = Signal(self.o.payload.shape(), reset_less=True)
+            full = Signal()
+            m.d.comb += [self.o.payload.eq(code), self.o.valid.eq(full)]
+            if self.output == "register":
+                free = ~full | self.o.ready
+                taken = valid & free
+                with m.If(free):
+                    m.d.sync += full.eq(valid)
+                with m.If(taken):
+                    m.d.sync += code.eq(result)
+            else:
+                taken = full & self.o.ready
+                m.d.sync += full.eq(valid & ~taken)
+                with m.If(~full):
+                    m.d.sync += code.eq(result)
+        m.d.comb += [port.ready.eq(taken) for port in ports]
+        return m

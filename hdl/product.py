@@ -1,0 +1,165 @@
+"""The element-wise products of the GRU: p_rn, p_zn and p_zh."""
+
+from amaranth import *
+
+from ..model import integer
+from ..model.errors import InputError
+from ..model.integer import code_range, half, signed_width
+from .arithmetic import interval, narrow, product_interval, saturate, times, trailing_zeros
+from .operator import Elementwise, Output
+
+
+class Product(Elementwise):
+    """``o = sat(((m (a - Z_a) (b - Z_b) + half) >> n) + Z)``, bit-exact with golden.product.
+
+    With ``digit = 0`` one array multiplier does it in no time (`output` wire) or one cycle. With
+    ``digit = d`` an element-wise operator's many spare cycles are used instead: each cycle adds
+    the product of d bits of one operand and all of the other, lowest bits first, and shifts
+    right. `o` is valid :attr:`cycles` cycles after both operands are; they are taken when the
+    result is (see ``hold`` in :data:`hdl.operator.Output`), so nothing is copied.
+
+    Parameters
+    ----------
+    op : integer.Product
+    digit : int
+        0, or bits of the serial operand that a cycle processes.
+    output : 'wire', 'register' or 'hold'
+        For ``digit = 0`` only.
+
+    Members
+    -------
+    a, b : In(stream.Signature(signed(a_bits))), In(stream.Signature(signed(b_bits)))
+    o : Out(stream.Signature(signed(out_bits)))
+    """
+
+    def __init__(self, op: integer.Product, digit: int = 0, output: Output = "wire") -> None:
+        if not 0 <= digit <= 32:
+            raise InputError(f"digit: {digit} is not within 0 to 32")
+        self.op, self.digit = op, digit
+        super().__init__({"a": op.a_bits, "b": op.b_bits}, op.out_bits, output)
+        # Fewest terms: powers of two leave with the shift.
+        common = min(trailing_zeros(op.multiplier), op.shift)
+        self.factor, self.shift = op.multiplier >> common, op.shift - common
+        self.constant = (half(op.shift) + (op.zero_point << op.shift)) >> common
+        bounds = {}
+        for name, bits, zero in (("a", op.a_bits, op.a_zero_point),
+                                 ("b", op.b_bits, op.b_zero_point)):  # fmt: skip
+            least, greatest = code_range(bits)
+            bounds[name] = (least - zero, greatest - zero)
+
+        def cost(name: str) -> tuple[int, int]:
+            # A serial operand that is never negative needs no subtraction in its last digit.
+            low, high = interval(self.factor, *bounds[name])
+            return (high.bit_length() if low >= 0 else signed_width(low, high) + 1, name == "b")
+
+        self.serial = min("ab", key=cost)
+        self.bounds = bounds
+        low, high = interval(self.factor, *bounds[self.serial])
+        self.serial_low, self.serial_high = low, high
+        self.serial_width = high.bit_length() if low >= 0 else signed_width(low, high)
+
+    @property
+    def cycles(self) -> int:
+        """Cycles from valid operands to a valid result."""
+        if self.digit:
+            return -(-self.serial_width // self.digit)
+        return int(self.output != "wire")
+
+    def centred(self, m: Module, name: str, code: Value) -> Signal:
+        """``code - zero_point``; unsigned where it cannot be negative."""
+        zero = self.op.a_zero_point if name == "a" else self.op.b_zero_point
+        low, high = self.bounds[name]
+        shape = unsigned(high.bit_length()) if low >= 0 else signed(signed_width(low, high))
+        value = Signal(shape, name=f"{name}_centred")
+        m.d.comb += value.eq(code - zero)
+        return value
+
+    def finish(self, m: Module, total: Value, low: int, high: int, shift: int) -> Value:
+        """Shift and saturate a total within `low` to `high`."""
+        low, high = low >> shift, high >> shift
+        value = narrow(m, "value", total >> shift, low, high)
+        return saturate(value, low, high, self.op.out_bits)
+
+    def compute(self, m: Module, *operands: Value) -> Value:
+        a, b = (self.centred(m, n, v) for n, v in zip("ab", operands, strict=True))
+        low, high = product_interval(self.bounds["a"], self.bounds["b"])
+        product = narrow(m, "product", a * b, low, high)
+        low, high = (v * self.factor + self.constant for v in (low, high))
+        total = narrow(m, "total", times(product, self.factor) + self.constant, low, high)
+        return self.finish(m, total, low, high, self.shift)
+
+    def elaborate(self, platform) -> Module:
+        if not self.digit:
+            return super().elaborate(platform)
+        m = Module()
+        names = (self.serial, "b" if self.serial == "a" else "a")
+        serial, parallel = (self.centred(m, n, getattr(self, n).payload) for n in names)
+        parallel_bounds = self.bounds[names[1]]
+        digit, steps = self.digit, self.cycles
+        width = digit * steps
+        multiplied = Signal(unsigned(width) if self.serial_low >= 0 else signed(width))
+        m.d.comb += multiplied.eq(times(serial, self.factor))
+
+        # The count ends in its top bit, so that `done` costs nothing.
+        index_width = (steps - 1).bit_length()
+        start = (1 << index_width) - steps
+        count = Signal(index_width + 1, init=start)
+        done = count[-1]
+        valid = self.a.valid & self.b.valid
+        taken = done & self.o.ready
+        bits = Signal(digit)
+        last = Signal()
+        if index_width:
+            with m.Switch(count[:-1]):
+                for step in range(steps):
+                    with m.Case(step + start):
+                        m.d.comb += bits.eq(multiplied[step * digit : (step + 1) * digit])
+                with m.Default():
+                    m.d.comb += bits.eq(0)
+            m.d.comb += last.eq(count[:-1].all())
+        else:
+            m.d.comb += [bits.eq(multiplied), last.eq(1)]
+        if self.serial_low >= 0:
+            factor: Value = bits
+            digit_bounds = [(0, (1 << digit) - 1)] * steps
+        else:  # the last digit's top bit is the sign
+            factor = Cat(bits, bits[-1] & last).as_signed()
+            digit_bounds = [(0, (1 << digit) - 1)] * (steps - 1)
+            digit_bounds.append(code_range(digit))
+
+        # total_0 = the part of the constant below the serial bits; total = (total + ...) >> digit.
+        first = self.constant & ((1 << width) - 1)
+        rest = (self.constant - first) >> width
+        low = high = first
+        extremes = [low, high]
+        for bounds in digit_bounds:
+            least, greatest = product_interval(bounds, parallel_bounds)
+            extremes += [(low + min(0, least)), (high + max(0, greatest))]
+            low, high = (low + least) >> digit, (high + greatest) >> digit
+            extremes += [low, high]
+        total_width = signed_width(min(extremes), max(extremes))
+        total = Signal(signed(total_width), init=first)
+        added = Signal(signed(total_width))
+        m.d.comb += added.eq(total + factor * parallel)
+        below = max(0, width - self.shift)  # product bits under 2**width that the result keeps
+        kept = Signal(below, reset_less=True)
+        with m.If(valid & ~done):
+            m.d.sync += [count.eq(count + 1), total.eq(added >> digit)]
+            if below:
+                m.d.sync += kept.eq(Cat(kept, added[:digit])[-below:])
+        with m.Elif(taken):
+            m.d.sync += [count.eq(start), total.eq(first)]
+
+        low, high = low + rest, high + rest
+        upper = narrow(m, "upper", total + rest, low, high)
+        if below:
+            low, high = low << below, (high << below) + (1 << below) - 1
+        whole = narrow(m, "whole", Cat(kept, upper).as_signed(), low, high)
+        result = self.finish(m, whole, low, high, max(0, self.shift - width))
+        m.d.comb += [
+            self.o.payload.eq(result),
+            self.o.valid.eq(done),
+            self.a.ready.eq(taken),
+            self.b.ready.eq(taken),
+        ]
+        return m

@@ -1,0 +1,50 @@
+"""The sums of the GRU: s_r, s_z, s_n and s_h."""
+
+from amaranth import *
+
+from ..model import integer
+from ..model.integer import code_range, half
+from .arithmetic import interval, narrow, saturate, times, trailing_zeros
+from .operator import Elementwise, Output
+
+
+class Sum(Elementwise):
+    """``o = sat(((m_a (a - Z_a) + m_b (b - Z_b) + half) >> n) + Z)``, bit-exact with golden.add.
+
+    Computed as ``sat((m_a a + m_b b + C) >> n)``: both operand zero points, the rounding constant
+    and the output's zero point are one constant C. A power of two common to both multipliers
+    leaves the sum and the shift.
+
+    Latency 0 (`output` wire) or 1; back-pressure honoured.
+
+    Parameters
+    ----------
+    op : integer.Sum
+    output : 'wire', 'register' or 'hold', see :data:`hdl.operator.Output`
+
+    Members
+    -------
+    a, b : In(stream.Signature(signed(a_bits))), In(stream.Signature(signed(b_bits)))
+    o : Out(stream.Signature(signed(out_bits)))
+    """
+
+    def __init__(self, op: integer.Sum, output: Output = "wire") -> None:
+        self.op = op
+        super().__init__({"a": op.a_bits, "b": op.b_bits}, op.out_bits, output)
+
+    def compute(self, m: Module, *operands: Value) -> Value:
+        op = self.op
+        a, b = operands
+        common = min(trailing_zeros(op.multiplier_a), trailing_zeros(op.multiplier_b), op.shift)
+        m_a, m_b, shift = op.multiplier_a >> common, op.multiplier_b >> common, op.shift - common
+        constant = half(op.shift) + (op.zero_point << op.shift)
+        constant -= op.multiplier_a * op.a_zero_point + op.multiplier_b * op.b_zero_point
+        # The operands' sum is a multiple of 2**common: what lies below cannot change the floor.
+        constant >>= common
+        low_a, high_a = interval(m_a, *code_range(op.a_bits))
+        low_b, high_b = interval(m_b, *code_range(op.b_bits))
+        low, high = low_a + low_b + constant, high_a + high_b + constant
+        total = narrow(m, "total", times(a, m_a) + times(b, m_b) + constant, low, high)
+        low, high = low >> shift, high >> shift
+        value = narrow(m, "value", total >> shift, low, high)
+        return saturate(value, low, high, op.out_bits)

@@ -1,0 +1,102 @@
+"""Drive components with streams in Amaranth's simulator, with random pauses on every side."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from amaranth.hdl import ClockDomain, Module
+from amaranth.sim import Simulator
+
+
+def run_streams(
+    dut: Any,
+    inputs: Mapping[str, Sequence[Any]],
+    outputs: Mapping[str, int],
+    *,
+    pause: float = 0.0,
+    seed: int = 0,
+    cycles: int | None = None,
+    extra: Callable[..., Any] | None = None,
+) -> dict[str, list[Any]]:
+    """Push transfers into the streams of `dut`, return what comes out of others.
+
+    Each side of each stream pauses with chance `pause` in every cycle. A payload or a valid that
+    changes before it is taken fails, and so does a deadlock (more than `cycles` cycles; default: a
+    generous multiple of the transfers).
+
+    Parameters
+    ----------
+    dut : component with members named by the keys of `inputs` and `outputs`
+    inputs : name -> payloads to push (integers, or mappings for structured payloads)
+    outputs : name -> number of transfers to collect
+    extra : another test bench, ``async def extra(ctx)``, run beside the streams' own
+
+    Returns
+    -------
+    name -> list of payloads as Amaranth's simulator gives them.
+    """
+    got: dict[str, list[Any]] = {name: [] for name in outputs}
+    total = sum(map(len, inputs.values())) + sum(outputs.values())
+    limit = cycles if cycles is not None else 60 * total + 400
+
+    def source(name: str, port: int):
+        rng, stream = np.random.default_rng([seed, port]), getattr(dut, name)
+
+        async def bench(ctx):
+            for payload in inputs[name]:
+                while rng.random() < pause:
+                    await ctx.tick()
+                value = int(payload) if not isinstance(payload, Mapping) else payload
+                ctx.set(stream.payload, value)
+                ctx.set(stream.valid, 1)
+                await ctx.tick().until(stream.ready)
+                ctx.set(stream.valid, 0)
+
+        return bench
+
+    def sink(name: str, port: int):
+        rng, stream = np.random.default_rng([seed, port]), getattr(dut, name)
+
+        async def bench(ctx):
+            held = None
+            while len(got[name]) < outputs[name]:
+                ctx.set(stream.ready, ready := rng.random() >= pause)
+                _, _, valid, payload = await ctx.tick().sample(stream.valid, stream.payload)
+                assert held is None or (valid and payload == held), (
+                    f"{name} left {held} before it was taken"
+                )
+                held = payload if valid and not ready else None
+                if valid and ready:
+                    got[name].append(payload)
+            ctx.set(stream.ready, 0)
+
+        return bench
+
+    async def watchdog(ctx):
+        await ctx.delay(limit * 1e-6)  # cycles of the clock below
+        came = ", ".join(f"{len(got[k])} of {n} from {k}" for k, n in outputs.items())
+        raise TimeoutError(f"deadlock: {came}")
+
+    # A combinational component has no clock of its own, the test benches need one.
+    top = Module()
+    top.domains += ClockDomain("sync")
+    top.submodules.dut = dut
+    sim = Simulator(top)
+    sim.add_clock(1e-6)
+    for port, name in enumerate(inputs):
+        sim.add_testbench(source(name, port))
+    for port, name in enumerate(outputs, len(inputs)):
+        sim.add_testbench(sink(name, port))
+    if extra is not None:
+        sim.add_testbench(extra, background=True)
+    sim.add_testbench(watchdog, background=True)
+    sim.run()
+    return got
+
+
+def run_operator(
+    dut: Any, operands: Mapping[str, Sequence[int]], *, pause: float = 0.0, seed: int = 0
+) -> np.ndarray:
+    """Codes int64 out of ``dut.o`` for equally many codes into each operand stream."""
+    count = len(next(iter(operands.values())))
+    return np.array(run_streams(dut, operands, {"o": count}, pause=pause, seed=seed)["o"], np.int64)
