@@ -13,7 +13,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from .errors import InputError
+from .errors import InputError, shown
 
 #: No file of ours comes near this; a larger one is refused before it is read.
 MAX_BYTES = 256 * 1024 * 1024
@@ -95,7 +95,12 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
             raise InputError(f"cannot read {path}: it is a folder, a file is needed")
         if path.stat().st_size > MAX_BYTES:
             raise InputError(f"cannot read {path}: larger than {MAX_BYTES} bytes")
-        return path.read_bytes()
+        # A device has no size: only a bounded read ends.
+        with open(path, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise InputError(f"cannot read {path}: larger than {MAX_BYTES} bytes")
+    return data
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
@@ -136,7 +141,7 @@ def read_tensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.
         with safe_open(str(path), framework="np") as file:
             header = file.metadata() or {}
             if header.get("kind") != kind:
-                raise InputError(f"{path}: not a {kind} file (kind: {header.get('kind')!r})")
+                raise InputError(f"{path}: not a {kind} file (kind: {shown(header.get('kind'))})")
             metadata = json.loads(header["genogate"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except InputError:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError
+from .errors import InputError, shown
 from .files import read_json, write_json
 
 #: Names and order of the genes of one layer. Public: never changes.
@@ -49,9 +49,11 @@ class Genome:
                 where = f"gene {index * len(GENES) + position} ({name})"
                 # bool is an int to Python, and True in a genome file is a mistake.
                 if isinstance(bits, bool) or not isinstance(bits, int):
-                    raise InputError(f"{where}: {bits!r} is not an integer")
+                    raise InputError(f"{where}: {shown(bits)} is not an integer")
                 if not MIN_BITS <= bits <= MAX_BITS:
-                    raise InputError(f"{where}: {bits} is not within {MIN_BITS} to {MAX_BITS}")
+                    raise InputError(
+                        f"{where}: {shown(bits)} is not within {MIN_BITS} to {MAX_BITS}"
+                    )
 
     @classmethod
     def uniform(cls, bits: int, layers: int = 1) -> "Genome":
@@ -100,7 +102,8 @@ def _from_document(document: Any, source: object) -> Genome:
         raise InputError(f'{source}: not a genome file, it needs "format": "{FORMAT}"')
     if document.get("version") != VERSION:
         raise InputError(
-            f"{source}: genome version {document.get('version')!r}, this program reads {VERSION}"
+            f"{source}: genome version {shown(document.get('version'))}, "
+            f"this program reads {VERSION}"
         )
     if document.get("order", list(GENES)) != list(GENES):
         raise InputError(f"{source}: gene order differs from {' '.join(GENES)}")
@@ -129,7 +132,9 @@ def parse_genome(text: str | os.PathLike[str] | Sequence[int] | Genome, layers: 
         if re.fullmatch(r"int\d+", spec):
             bits = int(spec[3:6])
             if not MIN_BITS <= bits <= MAX_BITS:
-                raise InputError(f"genome {spec}: the names are int{MIN_BITS} to int{MAX_BITS}")
+                raise InputError(
+                    f"genome {spec[:20]}: the names are int{MIN_BITS} to int{MAX_BITS}"
+                )
             genome = Genome.uniform(bits, layers)
         elif re.fullmatch(r"[\[\(\s]*[-+]?\d+(?:[\s,;]+[-+]?\d+)*[\s,\]\)]*", spec):
             # Over-long digit strings exist only to break int(); three digits already say "wrong".

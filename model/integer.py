@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .errors import InputError
+from .errors import InputError, shown
 from .files import read_tensors, write_tensors
 from .genome import GENES, MAX_BITS, MIN_BITS, Genome
 
@@ -43,14 +43,17 @@ def half(shift: int) -> int:
 
 def _check(name: str, value: Any, low: int, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise InputError(f"{name}: {value!r} is not an integer")
+        raise InputError(f"{name}: {shown(value)} is not an integer")
     if not low <= value <= high:
-        raise InputError(f"{name}: {value} is not within {low} to {high}")
+        raise InputError(f"{name}: {shown(value)} is not within {low} to {high}")
 
 
 def _check_array(name: str, array: Any, ndim: int, low: int, high: int) -> None:
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu":
         raise InputError(f"{name}: an integer array is needed")
+    # NumPy makes floats of uint64 and int64 together.
+    if array.dtype == np.uint64:
+        raise InputError(f"{name}: an array of at most 63 bits is needed, not uint64")
     if array.ndim != ndim or 0 in array.shape or max(array.shape) > MAX_SIZE:
         raise InputError(f"{name}: shape {array.shape} is not {ndim}-D with 1 to {MAX_SIZE} each")
     if array.min() < low or array.max() > high:
@@ -421,7 +424,7 @@ class IntModel:
             raise InputError("model: genome and layers differ in number")
         scale = self.input_scale
         if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale < 1e30:
-            raise InputError(f"model: input_scale {scale!r} is not a positive number")
+            raise InputError(f"model: input_scale {shown(scale)} is not a positive number")
         _check("model.input_zero_point", self.input_zero_point, -MAX_ZERO, MAX_ZERO)
         for number, (layer, genes) in enumerate(zip(self.layers, self.genome.layers, strict=True)):
             if number:
@@ -490,7 +493,8 @@ class IntModel:
         tensors, document = read_tensors(path, KIND)
         try:
             if document["version"] != VERSION:
-                raise InputError(f"version {document['version']!r}, this program reads {VERSION}")
+                version = shown(document["version"])
+                raise InputError(f"version {version}, this program reads {VERSION}")
             layers = []
             for k, entry in enumerate(document["layers"]):
                 if set(entry) != set(SCHEDULE):
@@ -508,6 +512,8 @@ class IntModel:
                 input_zero_point=document["input"]["zero_point"],
                 info=document.get("info", {}),
             )
+            if not isinstance(model.info, dict):
+                raise InputError(f"info: {shown(model.info)} is not an object")
             if model.hash != document.get("hash"):
                 raise InputError("its hash does not fit its content: the file was altered")
             return model
