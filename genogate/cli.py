@@ -1,5 +1,360 @@
-"""The genogate command."""
+"""The genogate command: arguments, progress and printing; what is done is in :mod:`.flow`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from . import __version__
+from .model.errors import InputError
+from .model.knobs import Knobs
+
+if TYPE_CHECKING:
+    from .flow import Network, Say
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+GENOME_HELP = (
+    "Bits (2 to 8) of the 17 operators of every layer: int2 ... int8, a list of integers "
+    "(8,8,4,...), or a JSON genome file."
+)
+
+
+def _network_options(command: Command) -> Command:
+    """The options that say which network is meant."""
+    options = [
+        click.option("--genome", default="int8", show_default=True, help=GENOME_HELP),
+        click.option("--task", help="Data set; digits-row, or the checkpoint's own."),
+        click.option(
+            "--checkpoint",
+            metavar="NAME|FILE",
+            help="Float checkpoint: a shipped one by name, or a file; the task's by default.",
+        ),
+        click.option(
+            "--lanes",
+            default="1",
+            show_default=True,
+            metavar="N|X,H",
+            help="Multiply-accumulates per cycle of a dense operator (input side, state side).",
+        ),
+        click.option(
+            "--dense-output",
+            type=click.Choice(["gene", "8"]),
+            default=Knobs.dense_output,
+            show_default=True,
+            help="Output bits of a dense operator: its gene's, or always 8.",
+        ),
+        click.option(
+            "--granularity",
+            type=click.Choice(["tensor", "channel"]),
+            default=Knobs.granularity,
+            show_default=True,
+            help="Weight scales: one per matrix, or per output by powers of two.",
+        ),
+        click.option(
+            "--multiplier-terms",
+            type=click.Choice(["1", "2", "3", "free"]),
+            default=str(Knobs.multiplier_terms or "free"),
+            show_default=True,
+            help="Signed powers of two in a requantiser's multiplier (1: shift only).",
+        ),
+        click.option(
+            "--activation",
+            type=click.Choice(["auto", "pwl", "table"]),
+            default=Knobs.activation,
+            show_default=True,
+            help="Sigmoid and tanh: piecewise linear, tables, or the cheaper that holds accuracy.",
+        ),
+        click.option(
+            "--entries",
+            type=int,
+            default=Knobs.entries,
+            show_default=True,
+            help="Segments of a piecewise-linear unit.",
+        ),
+        click.option("--out", metavar="FOLDER", help="Where to write; build/TASK/GENOME/."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _knobs(options: dict[str, Any]) -> Knobs:
+    from .flow import parse_lanes
+
+    lanes_x, lanes_h = parse_lanes(options["lanes"])
+    terms = options["multiplier_terms"]
+    return Knobs(
+        dense_output=options["dense_output"],
+        granularity=options["granularity"],
+        multiplier_terms=None if terms == "free" else int(terms),
+        activation=options["activation"],
+        entries=options["entries"],
+        lanes_x=lanes_x,
+        lanes_h=lanes_h,
+    )
+
+
+@contextmanager
+def _progress() -> Iterator[Say]:
+    """A spinner that says what is being done; silent where stderr is no terminal."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda text: None
+        return
+    with console.status("") as status:
+        yield lambda text: status.update(f"{text} ...")
+
+
+def _build(options: dict[str, Any], say: Say) -> Network:
+    from .flow import build_network
+
+    return build_network(
+        genome=options["genome"],
+        task=options["task"],
+        checkpoint=options["checkpoint"],
+        knobs=_knobs(options),
+        say=say,
+    )
+
+
+@click.group(
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="genogate", message="%(prog)s %(version)s")
+@click.pass_context
+def app(context: click.Context) -> None:
+    """From a genome to verified Verilog.
+
+    A genome gives every operator of a GRU network its own bit width. `genogate gru` quantises a
+    trained network with a genome and writes its Verilog, its integer model and a report; `genogate
+    sim` proves the Verilog bit-exact; `genogate area` measures it.
+
+    Try: genogate gru --genome int4
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+@app.command()
+@_network_options
+def gru(**options: Any) -> None:
+    """Quantise, emit Verilog and measure, in one folder.
+
+    Writes gru.v, model.safetensors (every integer of the network) and report.json (accuracy, size,
+    cycles, cells of every operator), and prints the report. Either all three files are written or
+    none.
+    """
+    from .flow import write_gru
+    from .printing import print_report
+
+    with _progress() as say:
+        network = _build(options, say)
+        report = write_gru(network, options["out"], say)
+    print_report(report, options["out"] or network.folder)
+
+
+@app.command()
+@_network_options
+def area(**options: Any) -> None:
+    """Cells, transistors and memory bits of every operator, by Yosys.
+
+    Writes area.json. Every module is synthesised once and cached by its content, so a second genome
+    costs only what is new in it.
+    """
+    from .flow import write_area
+    from .printing import print_area
+
+    with _progress() as say:
+        network = _build(options, say)
+        document = write_area(network, options["out"], say)
+    print_area(document, options["out"] or network.folder)
+
+
+@app.command()
+@_network_options
+@click.option("--sequences", type=int, default=8, show_default=True, help="Test sequences to run.")
+@click.option("--seed", type=click.IntRange(0), default=2026, show_default=True,
+              help="Of the choice of sequences, stalls and resets.")  # fmt: skip
+def sim(sequences: int, seed: int, **options: Any) -> None:
+    """Hold the emitted Verilog to the golden model, bit by bit.
+
+    Runs real test sequences through Icarus Verilog under cocotb, with random stalls, resets in
+    mid-sequence and sequences back to back, and compares every code of every operator, every hidden
+    state and every logit. Exits with 1 when anything differs, naming the first operator that does.
+    """
+    from .flow import run_sim
+    from .printing import print_sim
+
+    with _progress() as say:
+        network = _build(options, say)
+        report, folder = run_sim(
+            network, sequences=sequences, seed=seed, out=options["out"], say=say
+        )
+    print_sim(report, folder)
+    if not report.passed:
+        raise click.exceptions.Exit(1)
+
+
+@app.command()
+@click.option("--n", "count", type=int, default=300, show_default=True, help="Number of networks.")
+@click.option("--seed", type=int, default=2026, show_default=True, help="Of everything random.")
+@click.option("--workers", type=int, default=2, show_default=True, help="Processes.")
+@click.option("--out", metavar="FOLDER", default="build/campaign", show_default=True,
+              help="Where to write; a campaign that was stopped goes on from there.")  # fmt: skip
+def campaign(count: int, seed: int, workers: int, out: str) -> None:
+    """Simulate many random genomes, knobs and sizes.
+
+    Each network is emitted, simulated and held to the golden model as in `genogate sim`. Exits with
+    1 when anything differs; what failed stays in the folder, with a waveform.
+    """
+    from .printing import print_campaign
+    from .sim.campaign import campaign as run
+
+    summary = run(count, out_dir=out, seed=seed, workers=workers)
+    print_campaign(summary, out)
+    if summary["failed_cases"]:
+        raise click.exceptions.Exit(1)
+
+
+@app.command()
+@click.option("--task", default="digits-row", show_default=True, help="Data set.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of split and training.")
+@click.option("--hidden", type=int, default=32, show_default=True, help="Units of every layer.")
+@click.option("--layers", type=int, default=1, show_default=True, help="GRU layers in series.")
+@click.option("--epochs", type=int, default=120, show_default=True)
+@click.option("--lr", type=float, default=5e-3, show_default=True, help="Largest learning rate.")
+@click.option("--batch", type=int, default=32, show_default=True)
+@click.option("--weight-decay", type=float, default=1e-2, show_default=True)
+@click.option("--out", metavar="FILE", help="The checkpoint; build/TASK/seedN.safetensors.")
+def train(task: str, out: str | None, **recipe: Any) -> None:
+    """Train a float network (needs torch).
+
+    Writes a safetensors checkpoint that the other commands take with --checkpoint. The same options
+    give the same bytes on the same machine.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    from .flow import run_training
+    from .model.training import Recipe
+    from .printing import print_training
+
+    chosen = Recipe(**recipe)
+    columns = (TextColumn("epochs"), BarColumn(), MofNCompleteColumn(), Remaining(),
+               TextColumn("loss {task.fields[loss]:.4f}"))  # fmt: skip
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        job = bar.add_task("train", total=chosen.epochs, loss=float("nan"))
+
+        def tell(done: int, total: int, loss: float) -> None:
+            bar.update(job, completed=done, loss=loss)
+
+        checkpoint, path = run_training(task, chosen, out, tell)
+    print_training(checkpoint, path)
+
+
+@app.command()
+@click.argument("model")
+@click.argument("inputs")
+@click.argument("outputs")
+def golden(model: str, inputs: str, outputs: str) -> None:
+    """Evaluate integer codes exactly as the hardware does.
+
+    MODEL is a model.safetensors of `genogate gru`; INPUTS a .npy array of input codes, integers
+    [batch, steps, features] from -128 to 127; OUTPUTS a .npz file that receives the arrays hidden
+    [batch, steps, units], logits [batch, classes] and classes [batch], so that you can check our
+    Verilog with your own simulator. If OUTPUTS ends in .npy it receives the hidden states, and
+    NAME.logits.npy beside it the logits.
+    """
+    from .flow import run_golden
+
+    for name, shape in run_golden(model, inputs, outputs).items():
+        click.echo(f"{name} {list(shape)}")
+
+
+@app.command()
+@click.option("--out", metavar="FILE", default="build/bench.json", show_default=True,
+              help="The figures, as JSON.")  # fmt: skip
+def bench(out: str) -> None:
+    """Measure speeds, against torch where there is a counterpart.
+
+    Golden model and compiled twin against float torch.nn.GRU on the same batch, one thread each;
+    emit time; area time cold and cached; cells with constant against run-time multipliers.
+    """
+    # Before NumPy is imported: one thread each, or the ratios mean nothing.
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[variable] = "1"
+    from .bench import bench as run
+    from .model.files import write_json
+    from .printing import print_bench
+
+    with _progress() as say:
+        figures = run(say)
+    write_json(out, figures)
+    print_bench(figures, out)
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())
+
+
+def _fail(text: object, code: int) -> int:
+    with suppress(OSError):
+        print(f"genogate: {_one_line(text)}", file=sys.stderr, flush=True)
+    return code
+
+
+def _os_error(error: OSError) -> str:
+    name = f" ({error.filename})" if error.filename else ""
+    return f"{error.strerror or error}{name}"
+
+
+def _run() -> int:
+    try:
+        code = app.main(prog_name="genogate", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.UsageError as error:
+        hint = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
+        return _fail(error.format_message() + hint, 2)
+    except click.ClickException as error:
+        return _fail(error.format_message(), 2)
+    except InputError as error:
+        return _fail(error, 2)
+    except (KeyboardInterrupt, click.Abort):
+        return _fail("stopped", 130)
+    except BrokenPipeError:
+        return 141  # as a shell reports a process that SIGPIPE ended: the reader had enough
+    except OSError as error:
+        return _fail(_os_error(error), 2)
+    except MemoryError:
+        return _fail("not enough memory", 2)
 
 
 def main() -> None:
-    raise SystemExit(0)
+    """Entry point: exit code 0, 1 (a check failed), 2 (bad input or environment), 130 (Ctrl-C)."""
+    # A plain kill must clean up like Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    code = _run()
+    if code:
+        # Whatever could not be printed must not make the interpreter complain at its end.
+        try:
+            sys.stdout.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(code)

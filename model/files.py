@@ -23,6 +23,8 @@ MAX_BYTES = 256 * 1024 * 1024
 def _explained(what: str, path: Path) -> Iterator[None]:
     try:
         yield
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(f"cannot {what} {path}: a file stands where a folder is needed") from error
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(f"cannot {what} {path}: {reason}") from error

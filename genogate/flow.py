@@ -1,0 +1,291 @@
+"""What the commands do, as sequences of calls into the packages; parsing and printing are in cli.
+
+Imports are inside the functions, so that ``genogate --help`` does not wait for NumPy.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import __version__
+from .model.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .model.floating import Checkpoint
+    from .model.integer import IntModel
+    from .model.knobs import Knobs
+    from .model.tasks import Task
+    from .model.training import Recipe
+    from .sim.regression import SimReport
+
+#: Told what is being done now, for a progress display.
+Say = Callable[[str], None]
+
+
+def parse_lanes(text: str) -> tuple[int, int]:
+    """Lanes of the input and the state side from ``2`` or ``2,4``. Raises :class:`InputError`."""
+    parts = text.split(",")
+    try:
+        numbers = [int(part) for part in parts]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (1, 2):
+        raise InputError(f"lanes: {text[:40]!r} is neither a number nor two (input,state)")
+    return numbers[0], numbers[-1]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A quantised network with everything that it came from.
+
+    folder : where its results go when the user names no other place
+    int8_size_bits : size of the same network with every gene at 8
+    """
+
+    task: Task
+    checkpoint: Checkpoint
+    knobs: Knobs
+    model: IntModel
+    int8_size_bits: int
+    folder: Path
+
+
+def _task_of(checkpoint: Checkpoint, name: str | None) -> Task:
+    """The data that `checkpoint` was trained on, cut as it was cut for its training."""
+    from .model.tasks import DEFAULT_TASK, load_task
+
+    trained_on = checkpoint.info.get("task")
+    name = name or trained_on or DEFAULT_TASK
+    if trained_on not in (None, name):
+        raise InputError(f"task {name!r:.60}: the checkpoint was trained on {trained_on!r:.60}")
+    task = load_task(name, checkpoint.info.get("split_seed", 0))
+    if checkpoint.info.get("split_hash", task.split_hash) != task.split_hash:
+        raise InputError(
+            f"checkpoint: it was trained on another split of {name}, so images of its training "
+            "would count as test; train it again with this version"
+        )
+    have, need = (
+        (checkpoint.input_size, checkpoint.classes),
+        (task.features, task.classes),
+    )
+    if have != need:
+        raise InputError(
+            f"checkpoint: {have[0]} inputs and {have[1]} classes, "
+            f"task {name} has {need[0]} and {need[1]}"
+        )
+    return task
+
+
+def build_network(
+    *, genome: str, task: str | None, checkpoint: str | None, knobs: Knobs, say: Say
+) -> Network:
+    """Calibrate and quantise. Raises :class:`InputError` for anything that does not fit."""
+    from .model import zoo
+    from .model.calibrate import calibrate
+    from .model.genome import Genome, parse_genome
+    from .model.quantize import quantize
+    from .model.tasks import DEFAULT_TASK, TASKS
+    from .synth.area import cheapest
+
+    if task is not None and task not in TASKS:
+        raise InputError(f"task {task!r:.60}: unknown, the tasks are {', '.join(TASKS)}")
+    source = checkpoint or task or DEFAULT_TASK
+    floating = zoo.load(source)
+    parsed = parse_genome(genome, floating.layers)
+    data = _task_of(floating, task)
+    say("Calibrating")
+    calibration = calibrate(floating, data.x_train)
+    say("Quantising")
+    info = {
+        "genogate": __version__,
+        "task": data.name,
+        "split_seed": data.split_seed,
+        "split_hash": data.split_hash,
+        "checkpoint": floating.hash,
+    }
+    model = quantize(calibration, parsed, knobs, cheapest=cheapest, info=info)
+    int8 = quantize(calibration, Genome.uniform(8, floating.layers), knobs)
+    # A shipped checkpoint is known by its name, any other by its content.
+    place = source if source in zoo.names() else f"{data.name}-{floating.hash[:8]}"
+    folder = Path("build") / place / f"{parsed.id}{knobs.suffix}"
+    return Network(data, floating, knobs, model, int8.size_bits, folder)
+
+
+def _test_accuracy(network: Network) -> tuple[float, float]:
+    """Test accuracy of the integer model, by the golden model, and of the float network."""
+    from .model.floating import accuracy
+    from .sim import golden
+
+    x, y = network.task.x_test, network.task.y_test
+    classes = golden.run(network.model, network.model.quantize_input(x)).classes
+    return float((classes == y).mean()), accuracy(network.checkpoint, x, y)
+
+
+def _identity(network: Network) -> dict[str, Any]:
+    """What a result must name so that it can be made again."""
+    model = network.model
+    return {
+        "genogate": __version__,
+        "task": network.task.name,
+        "split_seed": network.task.split_seed,
+        "split_hash": network.task.split_hash,
+        "checkpoint": network.checkpoint.hash,
+        "genome": {"id": model.genome.id, "layers": [list(genes) for genes in model.genome.layers]},
+        "knobs": network.knobs.to_json(),
+        "model_hash": model.hash,
+    }
+
+
+def area_document(network: Network, say: Say) -> dict[str, Any]:
+    """Identity of the network, and what Yosys measures of it."""
+    from .synth.area import area_report
+
+    knobs = network.knobs
+    area = area_report(network.model, knobs.lanes_x, knobs.lanes_h, progress=say)
+    return {**_identity(network), **area.to_json()}
+
+
+def write_gru(network: Network, out: str | os.PathLike[str] | None, say: Say) -> dict[str, Any]:
+    """Verilog, integer model and report of `network`, all three or none; returns the report."""
+    from .hdl.emit import emit
+    from .hdl.latency import cycles_per_step, ideal_cycles_per_step
+    from .model.files import staged, write_json, write_text
+
+    model, knobs = network.model, network.knobs
+    with staged(out or network.folder) as stage:
+        say("Emitting Verilog")
+        write_text(stage / "gru.v", emit(model, knobs.lanes_x, knobs.lanes_h))
+        model.save(stage / "model.safetensors")
+        say("Evaluating the test part")
+        accuracy, accuracy_float = _test_accuracy(network)
+        cycles = cycles_per_step(model, knobs.lanes_x, knobs.lanes_h)
+        ideal = ideal_cycles_per_step(model, knobs.lanes_x, knobs.lanes_h)
+        area = area_document(network, say)
+        identity = _identity(network)
+        report = {
+            **identity,
+            "accuracy": round(accuracy, 6),
+            "accuracy_float": round(accuracy_float, 6),
+            "test_sequences": len(network.task.x_test),
+            "size_bits": model.size_bits,
+            "size_relative_to_int8": round(model.size_bits / network.int8_size_bits, 4),
+            "cycles_per_step": cycles,
+            "utilisation": round(ideal / cycles, 4),
+            **{key: value for key, value in area.items() if key not in identity},
+        }
+        write_json(stage / "report.json", report)
+    return report
+
+
+def write_area(network: Network, out: str | os.PathLike[str] | None, say: Say) -> dict[str, Any]:
+    """``area.json`` of `network`; returns what it holds."""
+    from .model.files import staged, write_json
+
+    with staged(out or network.folder) as stage:
+        document = area_document(network, say)
+        write_json(stage / "area.json", document)
+    return document
+
+
+def run_sim(
+    network: Network,
+    *,
+    sequences: int,
+    seed: int,
+    out: str | os.PathLike[str] | None,
+    say: Say,
+) -> tuple[SimReport, Path]:
+    """Simulate the emitted Verilog over `sequences` test sequences; the report and its folder."""
+    import numpy as np
+
+    from .hdl.emit import emit
+    from .model.files import write_json
+    from .sim.regression import simulate
+
+    count = len(network.task.x_test)
+    if not 1 <= sequences <= count:
+        raise InputError(f"sequences: {sequences} is not within 1 to {count}, the test part's size")
+    chosen = np.sort(np.random.default_rng(seed).choice(count, sequences, replace=False))
+    model, knobs = network.model, network.knobs
+    folder = Path(out) if out else network.folder / "sim"
+    say("Emitting Verilog")
+    text = emit(model, knobs.lanes_x, knobs.lanes_h)
+    say(f"Simulating {sequences} test sequences in Icarus")
+    codes = model.quantize_input(network.task.x_test[chosen])
+    report = simulate(model, text, codes, out_dir=folder, seed=seed)
+    document = {**_identity(network), "test_indices": chosen.tolist(), **report.to_json()}
+    write_json(folder / "sim.json", document)
+    return report, folder
+
+
+def run_training(
+    task: str, recipe: Recipe, out: str | os.PathLike[str] | None, progress: Callable[..., None]
+) -> tuple[Checkpoint, Path]:
+    """Train, and save the checkpoint; also returns where it is."""
+    from .model.files import staged
+    from .model.tasks import load_task
+    from .model.training import train
+
+    data = load_task(task, recipe.seed)
+    path = Path(out) if out else Path("build") / task / f"seed{recipe.seed}.safetensors"
+    if path.is_dir():
+        raise InputError(f"cannot write {path}: it is a folder, a file is needed")
+    with staged(path.parent) as stage:
+        checkpoint = train(data, recipe, progress)
+        checkpoint.save(stage / path.name)
+    return checkpoint, path
+
+
+def read_codes(path: str | os.PathLike[str]) -> np.ndarray:
+    """The array of a ``.npy`` file. Raises :class:`InputError` for anything else."""
+    import numpy as np
+
+    try:
+        # Mapped, so that a header that lies about its size allocates nothing.
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    except (ValueError, TypeError, EOFError, SyntaxError, OverflowError, MemoryError) as error:
+        raise InputError(
+            f"{path}: not a .npy array ({' '.join(str(error).split())[:120]})"
+        ) from None
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{path}: not a .npy array but an archive of several")
+    return array
+
+
+def run_golden(
+    model_file: str | os.PathLike[str],
+    inputs: str | os.PathLike[str],
+    outputs: str | os.PathLike[str],
+) -> dict[str, tuple[int, ...]]:
+    """Evaluate integer codes and write the results; names and shapes of what was written.
+
+    ``*.npz`` receives the arrays ``hidden``, ``logits`` and ``classes``; ``NAME.npy`` the hidden
+    states, and ``NAME.logits.npy`` beside it the logits.
+    """
+    import numpy as np
+
+    from .model.files import staged
+    from .model.integer import IntModel
+    from .sim import golden
+
+    target = Path(outputs)
+    if target.suffix not in (".npy", ".npz") or target.is_dir():
+        raise InputError(f"{target}: the output must be a file named *.npz or *.npy")
+    result = golden.run(IntModel.load(model_file), read_codes(inputs))
+    with staged(target.parent) as stage:
+        if target.suffix == ".npz":
+            arrays = {"hidden": result.hidden, "logits": result.logits, "classes": result.classes}
+            np.savez(stage / target.name, **arrays)
+            return {f"{target}:{name}": array.shape for name, array in arrays.items()}
+        logits = target.with_suffix(".logits.npy")
+        np.save(stage / target.name, result.hidden)
+        np.save(stage / logits.name, result.logits)
+        return {str(target): result.hidden.shape, str(logits): result.logits.shape}

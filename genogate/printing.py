@@ -1,0 +1,149 @@
+"""Reports as tables on the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from .model.floating import Checkpoint
+    from .sim.regression import SimReport
+
+
+def _console() -> Console:
+    return Console(highlight=False, soft_wrap=True)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left", no_wrap=True)
+    return table
+
+
+def _number(value: Any) -> str:
+    return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _pairs(console: Console, rows: list[tuple[str, str]]) -> None:
+    width = max(len(name) for name, _ in rows) + 2
+    for name, value in rows:
+        console.print(Text(f"{name:<{width}}", "bold") + Text(value))
+
+
+def _genome(document: dict[str, Any]) -> str:
+    genome = document["genome"]
+    if genome["id"].startswith("int"):
+        return str(genome["id"])
+    return f"{genome['id']} ({' | '.join(','.join(map(str, g)) for g in genome['layers'])})"
+
+
+def _operators(console: Console, document: dict[str, Any]) -> None:
+    table = _table("operator", "bits", "cells", "transistors", "memory bits")
+    for row in document["operators"]:
+        table.add_row(row["name"], *(_number(row.get(key)) for key in (
+            "bits", "cells", "transistors", "memory_bits")))  # fmt: skip
+    table.add_section()
+    table.add_row("all", "", *(_number(document[key]) for key in (
+        "cells", "transistors", "memory_bits")), style="bold")  # fmt: skip
+    console.print(table)
+
+
+def print_report(report: dict[str, Any], folder: str | Path) -> None:
+    """The report of ``genogate gru``."""
+    console = _console()
+    _operators(console, report)
+    console.print()
+    images = report["test_sequences"]
+    _pairs(console, [
+        ("genome", _genome(report)),
+        ("accuracy", f"{report['accuracy']:.4f} on {images} test sequences "
+                     f"(float {report['accuracy_float']:.4f})"),
+        ("size", f"{report['size_bits']:,} bits, {report['size_relative_to_int8']:.1%} of int8"),
+        ("cycles per step", f"{report['cycles_per_step']:,}, "
+                            f"multipliers busy {report['utilisation']:.1%}"),
+        ("cells", f"{report['cells']:,} summed over modules, "
+                  f"{report['cells_flat']:,} flat ({report['yosys']})"),
+        ("memory", f"{report['memory_bits']:,} bits"),
+        ("written", str(Path(folder) / "{gru.v,model.safetensors,report.json}")),
+    ])  # fmt: skip
+
+
+def print_area(document: dict[str, Any], folder: str | Path) -> None:
+    """The report of ``genogate area``."""
+    console = _console()
+    _operators(console, document)
+    console.print()
+    _pairs(console, [
+        ("genome", _genome(document)),
+        ("flat", f"{document['cells_flat']:,} cells with module borders dissolved"),
+        ("measured by", document["yosys"]),
+        ("written", str(Path(folder) / "area.json")),
+    ])  # fmt: skip
+
+
+def print_sim(report: SimReport, folder: str | Path) -> None:
+    """The outcome of ``genogate sim``."""
+    console = _console()
+    for message in report.mismatches[:10]:
+        console.print(Text(message))
+    more = len(report.mismatches) - 10
+    if more > 0:
+        console.print(f"... and {more} more")
+    rows = [
+        ("result", "bit-exact" if report.passed else "DIFFERS"),
+        ("genome", f"{report.genome} (model {report.model_hash})"),
+        ("compared", f"{report.codes:,} codes of {report.sequences} sequences, "
+                     f"{report.steps:,} steps; seed {report.seed}"),
+        ("cycles per step", _number(report.cycles_per_step) or "not measured"),
+        ("scenarios", ", ".join(scenario["name"] for scenario in report.scenarios)),
+        ("simulator", ", ".join(f"{k} {v}" for k, v in report.versions.items())),
+        ("time", f"{report.seconds:.1f} s"),
+        ("written", str(Path(folder) / "sim.json")),
+    ]  # fmt: skip
+    if report.waveform:
+        rows.insert(1, ("waveform", report.waveform))
+    _pairs(console, rows)
+
+
+def print_campaign(summary: dict[str, Any], folder: str | Path) -> None:
+    """The summary of ``genogate campaign``."""
+    console = _console()
+    for failure in summary["failures"][:10]:
+        console.print(Text(f"case {failure['index']} ({failure['name']}): {failure['first']}"))
+    busy = summary["utilisation_16_units_and_more"]["min"]
+    _pairs(console, [
+        ("networks", f"{summary['cases']:,}, {summary['failed_cases']} failed"),
+        ("compared", f"{summary['codes']:,} codes of {summary['sequences']:,} sequences, "
+                     f"{summary['mismatches']} mismatches; seed {summary['seed']}"),
+        ("multipliers busy", f"at least {busy:.1%} from 16 units on" if busy else "not measured"),
+        ("time", f"{summary['seconds']:,} s, {summary['resumed']} networks resumed"),
+        ("written", str(Path(folder) / "summary.json")),
+    ])  # fmt: skip
+
+
+def print_training(checkpoint: Checkpoint, path: str | Path) -> None:
+    """What ``genogate train`` made."""
+    scores = checkpoint.info["accuracy"]
+    _pairs(_console(), [
+        ("accuracy", f"test {scores['test']:.4f}, validation {scores['val']:.4f}, "
+                     f"training {scores['train']:.4f}"),
+        ("again", checkpoint.info["command"]),
+        ("written", str(path)),
+    ])  # fmt: skip
+
+
+def print_bench(figures: dict[str, Any], path: str | Path) -> None:
+    """The figures of ``genogate bench``, nested ones with dotted names."""
+    rows = []
+    for name, value in figures.items():
+        inner = value.items() if isinstance(value, dict) else [("", value)]
+        for key, number in inner:
+            text = f"{number:,.4g}" if isinstance(number, float) and number < 1e4 else (
+                f"{number:,.0f}" if isinstance(number, float) else _number(number))  # fmt: skip
+            rows.append((".".join(filter(None, (name, key))).replace("_", " "), text))
+    _pairs(_console(), [*rows, ("written", str(path))])
