@@ -224,8 +224,12 @@ def _run_job(folder: Path, job: dict[str, Any], *, waves: bool, timeout_s: float
         ]
         outcome: dict[str, Any] = json.loads(result.read_text())
     except (OSError, ValueError, ElementTree.ParseError):
-        line = _error_line(folder / "sim.log", ("Error", "error", "Exception"))
-        return {"scenarios": [], "mismatches": [f"the bench broke: {line} (see sim.log)"]}
+        if broken and broken.endswith((" 124", " 137")):
+            reason = f"the simulator was stopped after {timeout_s:g} s"
+        else:
+            reason = _error_line(folder / "sim.log", ("Error: ", "error: ", "SimFailure"))
+        reason = reason if "***" not in reason else "the simulator ended before the bench"
+        return {"scenarios": [], "mismatches": [f"the bench broke: {reason} (see sim.log)"]}
     outcome["mismatches"] = [m for s in outcome["scenarios"] for m in s["mismatches"]]
     if (failed or not cases or broken) and not outcome["mismatches"]:
         outcome["mismatches"] = [f"the bench failed without a mismatch ({broken or 'see sim.log'})"]
