@@ -339,7 +339,7 @@ def _run() -> int:
     except (KeyboardInterrupt, click.Abort):
         return _fail("stopped", 130)
     except BrokenPipeError:
-        return 141  # as a shell reports a process that SIGPIPE ended: the reader had enough
+        return 1  # the reader had enough; click and rich end so too
     except OSError as error:
         return _fail(_os_error(error), 2)
     except MemoryError:

@@ -70,10 +70,8 @@ def _task_of(checkpoint: Checkpoint, name: str | None) -> Task:
             f"checkpoint: it was trained on another split of {name}, so images of its training "
             "would count as test; train it again with this version"
         )
-    have, need = (
-        (checkpoint.input_size, checkpoint.classes),
-        (task.features, task.classes),
-    )
+    have = checkpoint.input_size, checkpoint.classes
+    need = task.features, task.classes
     if have != need:
         raise InputError(
             f"checkpoint: {have[0]} inputs and {have[1]} classes, "
@@ -91,7 +89,6 @@ def build_network(
     from .model.genome import Genome, parse_genome
     from .model.quantize import quantize
     from .model.tasks import DEFAULT_TASK, TASKS
-    from .synth.area import cheapest
 
     if task is not None and task not in TASKS:
         raise InputError(f"task {task!r:.60}: unknown, the tasks are {', '.join(TASKS)}")
@@ -99,6 +96,8 @@ def build_network(
     floating = zoo.load(source)
     parsed = parse_genome(genome, floating.layers)
     data = _task_of(floating, task)
+    from .synth.area import cheapest
+
     say("Calibrating")
     calibration = calibrate(floating, data.x_train)
     say("Quantising")

@@ -143,7 +143,7 @@ def parse_genome(text: str | os.PathLike[str] | Sequence[int] | Genome, layers: 
             raise InputError(f"genome {spec[:60]!r}: not a list of integers")
         else:
             try:
-                exists = Path(spec).exists()
+                exists = bool(spec) and Path(spec).exists()
             except (OSError, ValueError):
                 exists = False
             if not exists:
