@@ -1,5 +1,7 @@
 """The element-wise products of the GRU: p_rn, p_zn and p_zh."""
 
+from dataclasses import dataclass
+
 from amaranth import *
 
 from ..model import integer
@@ -7,6 +9,52 @@ from ..model.errors import InputError
 from ..model.integer import code_range, half, signed_width
 from .arithmetic import interval, narrow, product_interval, saturate, times, trailing_zeros
 from .operator import Elementwise, Output
+
+
+@dataclass(frozen=True)
+class ProductPlan:
+    """The constants of a product as the hardware holds them.
+
+    ``o = sat((factor a' b' + constant) >> shift)`` with ``a' = a - Z_a``, ``b' = b - Z_b``.
+
+    bounds : name -> bounds of a' and b'
+    serial, width : the operand that a serial product takes bit by bit, and the bits of
+        ``factor`` times it; never negative where `low` is not
+    """
+
+    factor: int
+    shift: int
+    constant: int
+    bounds: dict[str, tuple[int, int]]
+    serial: str
+    width: int
+    low: int
+
+    @classmethod
+    def of(cls, op: integer.Product) -> "ProductPlan":
+        """Fold the constants of `op`."""
+        # Powers of two leave with the shift.
+        common = min(trailing_zeros(op.multiplier), op.shift)
+        factor = op.multiplier >> common
+        bounds = {}
+        for name, bits, zero in (("a", op.a_bits, op.a_zero_point),
+                                 ("b", op.b_bits, op.b_zero_point)):  # fmt: skip
+            least, greatest = code_range(bits)
+            bounds[name] = (least - zero, greatest - zero)
+
+        def width(name: str) -> int:
+            low, high = interval(factor, *bounds[name])
+            return high.bit_length() if low >= 0 else signed_width(low, high)
+
+        # An operand that is never negative needs no subtraction in its last digit.
+        serial = min("ab", key=lambda name: (width(name) + (bounds[name][0] < 0), name))
+        constant = (half(op.shift) + (op.zero_point << op.shift)) >> common
+        return cls(factor, op.shift - common, constant, bounds, serial, width(serial),
+                   factor * bounds[serial][0])  # fmt: skip
+
+    def cycles(self, digit: int) -> int:
+        """Cycles of a serial product of `digit` bits a cycle; 0 for none."""
+        return -(-self.width // digit) if digit else 0
 
 
 class Product(Elementwise):
@@ -37,38 +85,19 @@ class Product(Elementwise):
             raise InputError(f"digit: {digit} is not within 0 to 32")
         self.op, self.digit = op, digit
         super().__init__({"a": op.a_bits, "b": op.b_bits}, op.out_bits, output)
-        # Fewest terms: powers of two leave with the shift.
-        common = min(trailing_zeros(op.multiplier), op.shift)
-        self.factor, self.shift = op.multiplier >> common, op.shift - common
-        self.constant = (half(op.shift) + (op.zero_point << op.shift)) >> common
-        bounds = {}
-        for name, bits, zero in (("a", op.a_bits, op.a_zero_point),
-                                 ("b", op.b_bits, op.b_zero_point)):  # fmt: skip
-            least, greatest = code_range(bits)
-            bounds[name] = (least - zero, greatest - zero)
-
-        def cost(name: str) -> tuple[int, int]:
-            # A serial operand that is never negative needs no subtraction in its last digit.
-            low, high = interval(self.factor, *bounds[name])
-            return (high.bit_length() if low >= 0 else signed_width(low, high) + 1, name == "b")
-
-        self.serial = min("ab", key=cost)
-        self.bounds = bounds
-        low, high = interval(self.factor, *bounds[self.serial])
-        self.serial_low, self.serial_high = low, high
-        self.serial_width = high.bit_length() if low >= 0 else signed_width(low, high)
+        self.plan = ProductPlan.of(op)
 
     @property
     def cycles(self) -> int:
         """Cycles from valid operands to a valid result."""
         if self.digit:
-            return -(-self.serial_width // self.digit)
+            return self.plan.cycles(self.digit)
         return int(self.output != "wire")
 
     def centred(self, m: Module, name: str, code: Value) -> Signal:
         """``code - zero_point``; unsigned where it cannot be negative."""
         zero = self.op.a_zero_point if name == "a" else self.op.b_zero_point
-        low, high = self.bounds[name]
+        low, high = self.plan.bounds[name]
         shape = unsigned(high.bit_length()) if low >= 0 else signed(signed_width(low, high))
         value = Signal(shape, name=f"{name}_centred")
         m.d.comb += value.eq(code - zero)
@@ -82,23 +111,23 @@ class Product(Elementwise):
 
     def compute(self, m: Module, *operands: Value) -> Value:
         a, b = (self.centred(m, n, v) for n, v in zip("ab", operands, strict=True))
-        low, high = product_interval(self.bounds["a"], self.bounds["b"])
+        low, high = product_interval(self.plan.bounds["a"], self.plan.bounds["b"])
         product = narrow(m, "product", a * b, low, high)
-        low, high = (v * self.factor + self.constant for v in (low, high))
-        total = narrow(m, "total", times(product, self.factor) + self.constant, low, high)
-        return self.finish(m, total, low, high, self.shift)
+        low, high = (v * self.plan.factor + self.plan.constant for v in (low, high))
+        total = narrow(m, "total", times(product, self.plan.factor) + self.plan.constant, low, high)
+        return self.finish(m, total, low, high, self.plan.shift)
 
     def elaborate(self, platform) -> Module:
         if not self.digit:
             return super().elaborate(platform)
         m = Module()
-        names = (self.serial, "b" if self.serial == "a" else "a")
+        names = (self.plan.serial, "b" if self.plan.serial == "a" else "a")
         serial, parallel = (self.centred(m, n, getattr(self, n).payload) for n in names)
-        parallel_bounds = self.bounds[names[1]]
+        parallel_bounds = self.plan.bounds[names[1]]
         digit, steps = self.digit, self.cycles
         width = digit * steps
-        multiplied = Signal(unsigned(width) if self.serial_low >= 0 else signed(width))
-        m.d.comb += multiplied.eq(times(serial, self.factor))
+        multiplied = Signal(unsigned(width) if self.plan.low >= 0 else signed(width))
+        m.d.comb += multiplied.eq(times(serial, self.plan.factor))
 
         # The count ends in its top bit, so that `done` costs nothing.
         index_width = (steps - 1).bit_length()
@@ -119,7 +148,7 @@ class Product(Elementwise):
             m.d.comb += last.eq(count[:-1].all())
         else:
             m.d.comb += [bits.eq(multiplied), last.eq(1)]
-        if self.serial_low >= 0:
+        if self.plan.low >= 0:
             factor: Value = bits
             digit_bounds = [(0, (1 << digit) - 1)] * steps
         else:  # the last digit's top bit is the sign
@@ -128,8 +157,8 @@ class Product(Elementwise):
             digit_bounds.append(code_range(digit))
 
         # total_0 = the part of the constant below the serial bits; total = (total + ...) >> digit.
-        first = self.constant & ((1 << width) - 1)
-        rest = (self.constant - first) >> width
+        first = self.plan.constant & ((1 << width) - 1)
+        rest = (self.plan.constant - first) >> width
         low = high = first
         extremes = [low, high]
         for bounds in digit_bounds:
@@ -141,7 +170,7 @@ class Product(Elementwise):
         total = Signal(signed(total_width), init=first)
         added = Signal(signed(total_width))
         m.d.comb += added.eq(total + factor * parallel)
-        below = max(0, width - self.shift)  # product bits under 2**width that the result keeps
+        below = max(0, width - self.plan.shift)  # product bits under 2**width that the result keeps
         kept = Signal(below, reset_less=True)
         with m.If(valid & ~done):
             m.d.sync += [count.eq(count + 1), total.eq(added >> digit)]
@@ -155,7 +184,7 @@ class Product(Elementwise):
         if below:
             low, high = low << below, (high << below) + (1 << below) - 1
         whole = narrow(m, "whole", Cat(kept, upper).as_signed(), low, high)
-        result = self.finish(m, whole, low, high, max(0, self.shift - width))
+        result = self.finish(m, whole, low, high, max(0, self.plan.shift - width))
         m.d.comb += [
             self.o.payload.eq(result),
             self.o.valid.eq(done),

@@ -1,0 +1,262 @@
+"""The dense operators w_ir ... w_hn: multiply-accumulate, requantise."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..model import integer
+from ..model.errors import InputError
+from ..model.integer import half, signed_width
+from .arithmetic import narrow, saturate, times, trailing_zeros
+
+
+def digit_planes(weight: np.ndarray, bits: int, chunks: int) -> list[np.ndarray]:
+    """int64 digits of codes, lowest first: ``sum(plane[j] << (j bits/chunks)) == weight``.
+
+    All are non-negative but the last, which is signed.
+    """
+    width = bits // chunks
+    wide = weight.astype(np.int64)
+    planes = [(wide >> (j * width)) & ((1 << width) - 1) for j in range(chunks - 1)]
+    return [*planes, wide >> ((chunks - 1) * width)]
+
+
+@dataclass(frozen=True)
+class Accumulation:
+    """What an accumulator needs that takes `chunks` digits of each weight, lowest digits first.
+
+    Between digits it shifts right by `digit` bits, so it holds ``floor(acc / 2**dropped)`` in the
+    end.
+
+    low, high : int, bounds of the whole sum ``bias + weight @ x``
+    width : int, bits of the accumulating register; each digit's end value fits
+    digit, dropped : int, bits of a digit; ``digit (chunks - 1)``
+    """
+
+    low: int
+    high: int
+    width: int
+    digit: int
+    dropped: int
+
+    @classmethod
+    def of(cls, weight: np.ndarray, bias: list[int], in_bits: int, weight_bits: int,
+           chunks: int) -> "Accumulation":  # fmt: skip
+        """Bounds by interval arithmetic over all input codes of `in_bits` bits."""
+        if chunks < 1 or weight_bits % chunks:
+            raise InputError(f"chunks: {chunks} does not divide {weight_bits} weight bits")
+        digit = weight_bits // chunks
+        low = high = np.array(bias, np.int64)
+        least, greatest = [], []
+        for number, plane in enumerate(digit_planes(weight, weight_bits, chunks)):
+            if number:
+                low, high = low >> digit, high >> digit
+            negative, positive = np.minimum(plane, 0).sum(1), np.maximum(plane, 0).sum(1)
+            smallest, largest = -(1 << (in_bits - 1)), (1 << (in_bits - 1)) - 1
+            low = low + positive * smallest + negative * largest
+            high = high + positive * largest + negative * smallest
+            least.append(int(low.min()))
+            greatest.append(int(high.max()))
+        dropped = digit * (chunks - 1)
+        width = signed_width(min(*least, *bias), max(*greatest, *bias))
+        return cls(least[-1] << dropped, (greatest[-1] << dropped) + (1 << dropped) - 1,
+                   width, digit, dropped)  # fmt: skip
+
+
+class Accumulator(wiring.Component):
+    """``acc = bias + weight @ x``, `lanes` products a cycle, weights in `chunks` digits.
+
+    A weight of b bits comes as `chunks` digits of ``b / chunks`` bits: all lowest digits of an
+    output first. With ``chunks > 1`` the multipliers are that much smaller.
+    One cycle after the enabled cycle with the last word, `acc` is the sum, until the next
+    enabled cycle.
+
+    Parameters
+    ----------
+    need : Accumulation
+    in_bits, bias_width, lanes, chunks : int
+    keep : int
+        Bits of `acc` needed below ``2**need.dropped``.
+
+    Members
+    -------
+    operand : In(lanes * in_bits), signed codes, lane 0 lowest
+    weight : In(lanes * digit), digits, lane 0 lowest
+    bias : In(signed(bias_width)), read where `first` is set
+    enable, first : In(1), accumulate in this cycle; start with the bias
+    next_digit, top : In(1), where chunks > 1: first word of a further digit; words of the signed
+        digit
+    acc : Out(signed), the sum shifted right by ``need.dropped - keep``
+    """
+
+    def __init__(self, need: Accumulation, *, in_bits: int, bias_width: int, lanes: int,
+                 chunks: int, keep: int) -> None:  # fmt: skip
+        self.need, self.in_bits, self.lanes = need, in_bits, lanes
+        self.chunks, self.keep = chunks, keep
+        members = {
+            "operand": In(lanes * in_bits),
+            "weight": In(lanes * need.digit),
+            "bias": In(signed(bias_width)),
+            "enable": In(1),
+            "first": In(1),
+            "acc": Out(signed(need.width + keep)),
+        }
+        if chunks > 1:
+            members |= {"next_digit": In(1), "top": In(1)}
+        super().__init__(members)
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        need, digit = self.need, self.need.digit
+        acc = Signal(signed(need.width), reset_less=True)
+        start = Signal(signed(need.width))
+        total: Value = start
+        for lane in range(self.lanes):
+            x = self.operand.word_select(lane, self.in_bits).as_signed()
+            bits = self.weight.word_select(lane, digit)
+            if self.chunks > 1:
+                weight = Cat(bits, bits[-1] & self.top).as_signed()
+            else:
+                weight = bits.as_signed()
+            total = total + weight * x
+        m.d.comb += start.eq(Mux(self.first, self.bias, acc))
+        if self.chunks > 1:
+            with m.If(self.next_digit):
+                m.d.comb += start.eq(acc >> digit)
+        with m.If(self.enable):
+            m.d.sync += acc.eq(total)
+        if self.keep:
+            kept = Signal(self.keep, reset_less=True)
+            with m.If(self.enable & self.next_digit):
+                m.d.sync += kept.eq(Cat(kept, acc[:digit])[-self.keep :])
+            m.d.comb += self.acc.eq(Cat(kept, acc))
+        else:
+            m.d.comb += self.acc.eq(acc)
+        return m
+
+
+class Dense(wiring.Component):
+    """Datapath of a dense operator: ``o = sat(((m acc + half) >> (n + k_i)) + Z)``.
+
+    Bit-exact with golden.dense. The rounding constant and the output's zero point are folded into
+    the bias as far as the multiplier divides them (for a power of two wholly), so what follows
+    the accumulator is a shift and a saturation, and shift-adds for other multipliers.
+
+    Weights and biases come from memories outside (:func:`hdl.memories.weight_words`,
+    :func:`hdl.memories.bias_words` of :attr:`bias_values` and :attr:`channel_values`); only widths and the
+    requantiser's constants shape this logic. `done` says that the sum is complete, and is the
+    valid of the result: `o` in the same cycle (`output` wire) or through a register.
+
+    Parameters
+    ----------
+    op : integer.Dense
+    lanes : int, products per cycle, 1 to 64
+    chunks : int, digits of a weight, a divisor of ``op.weight_bits``
+    output : 'wire' or 'register'
+
+    Members
+    -------
+    operand, weight, bias, enable, first, next_digit, top
+        See :class:`Accumulator`.
+    channel : In(channel_width), where channels differ in shift: read in enabled cycles
+    done : In(1)
+    taken : Out(1), the sum may be overwritten after this cycle
+    o : Out(stream.Signature(signed(out_bits)))
+    """
+
+    def __init__(self, op: integer.Dense, lanes: int, chunks: int = 1,
+                 output: Literal["wire", "register"] = "wire") -> None:  # fmt: skip
+        if not 1 <= lanes <= 64:
+            raise InputError(f"lanes: {lanes} is not within 1 to 64")
+        self.op, self.lanes, self.chunks, self.output = op, lanes, chunks, output
+        extra = int(op.channel_shift.min())
+        #: Shifts of the outputs beyond the common one.
+        self.channel_values = [int(k) - extra for k in op.channel_shift]
+        shift = op.shift + extra
+        common = min(trailing_zeros(op.multiplier), shift)
+        self.factor, self.shift = op.multiplier >> common, shift - common
+        self.rest: dict[int, int] = {}
+        #: The biases with the constants folded in.
+        self.bias_values: list[int] = []
+        for value, k in zip(op.bias.tolist(), self.channel_values, strict=True):
+            constant = half(shift + k) + (op.zero_point << (shift + k))
+            folded, self.rest[k] = divmod(constant >> common, self.factor)
+            self.bias_values.append(value + folded)
+        self.need = Accumulation.of(op.weight, self.bias_values, op.in_bits, op.weight_bits, chunks)
+        # A shift by powers of two only looks at what lies above it; a multiplier needs all bits.
+        unused = self.shift if self.factor == 1 else 0
+        self.keep = max(0, self.need.dropped - unused)
+        bias_width = signed_width(min(self.bias_values), max(self.bias_values))
+        members = {
+            "operand": In(lanes * op.in_bits),
+            "weight": In(lanes * self.need.digit),
+            "bias": In(signed(bias_width)),
+            "enable": In(1),
+            "first": In(1),
+            "done": In(1),
+            "taken": Out(1),
+            "o": Out(stream.Signature(signed(op.out_bits))),
+        }
+        self.channel_width = max(self.channel_values).bit_length()
+        if self.channel_width:
+            members["channel"] = In(self.channel_width)
+        if chunks > 1:
+            members |= {"next_digit": In(1), "top": In(1)}
+        super().__init__(members)
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        op, need = self.op, self.need
+        m.submodules.accumulator = acc = Accumulator(
+            need, in_bits=op.in_bits, bias_width=len(self.bias), lanes=self.lanes,
+            chunks=self.chunks, keep=self.keep,
+        )  # fmt: skip
+        for name in acc.signature.members:
+            if name != "acc":
+                m.d.comb += getattr(acc, name).eq(getattr(self, name))
+        lost = need.dropped - self.keep
+        low, high = need.low >> lost, need.high >> lost
+        shift = self.shift - lost
+        channel = Signal(self.channel_width, reset_less=True)
+        if self.channel_width:
+            with m.If(self.enable):
+                m.d.sync += channel.eq(self.channel)
+        rests = set(self.rest.values())
+        rest = Signal(max(1, max(rests).bit_length()))
+        if len(rests) == 1:
+            m.d.comb += rest.eq(next(iter(rests)))
+        else:
+            with m.Switch(channel):
+                for k, value in self.rest.items():
+                    with m.Case(k):
+                        m.d.comb += rest.eq(value)
+        low, high = self.factor * low, self.factor * high + max(rests)
+        total = narrow(m, "total", times(acc.acc, self.factor) + rest, low, high)
+        low, high = low >> shift, high >> shift
+        value: Value = narrow(m, "value", total >> shift, low, high)
+        if self.channel_width:
+            value = narrow(m, "shifted", value >> channel, low, high)
+        code = saturate(value, low, high, op.out_bits)
+        if self.output == "wire":
+            m.d.comb += [
+                self.o.payload.eq(code),
+                self.o.valid.eq(self.done),
+                self.taken.eq(self.done & self.o.ready),
+            ]
+        else:
+            full, held = Signal(), Signal(signed(op.out_bits), reset_less=True)
+            free = ~full | self.o.ready
+            m.d.comb += [
+                self.o.payload.eq(held),
+                self.o.valid.eq(full),
+                self.taken.eq(self.done & free),
+            ]
+            with m.If(free):
+                m.d.sync += full.eq(self.done)
+            with m.If(self.taken):
+                m.d.sync += held.eq(code)
+        return m

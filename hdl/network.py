@@ -1,0 +1,77 @@
+"""The whole network: GRU layers in series, then the classifier."""
+
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..model.integer import IntModel
+from .classifier import Classifier, class_bits, classifier_chunks, logit_layout
+from .gru_layer import GruLayer, code_layout
+from .schedule import cycles_per_step
+
+__all__ = ["Network", "cycles_per_step"]
+
+
+class Network(wiring.Component):
+    """All layers of an integer model and its classifier, bit-exact with golden.run.
+
+    Submodules ``layer0``, ``layer1``, ..., ``classifier``. A sequence starts from the zero state,
+    after reset and after each `last`; sequences may follow each other at once. Every stream may
+    pause at any time; what is valid stays until it is taken.
+
+    Parameters
+    ----------
+    model : IntModel
+    lanes_x, lanes_h : int
+        Products per cycle of each x-side and each h-side dense operator, 1 to 64, all layers.
+
+    Members
+    -------
+    i : In, {code: signed(in_bits), last: 1}
+        Features of a step in order, steps in order; `last` with the last of a sequence.
+    o_h : Out, {code: signed(state_bits), last: 1}
+        States of the last layer, unit after unit, step after step; `last` with a sequence's last.
+    o_logits : Out, {logit: signed(acc_width), last: 1}
+        The logits of a sequence, class 0 first; `last` with the last class.
+    o_class : Out, unsigned
+        Index of the first greatest logit; after its sequence's logits.
+    """
+
+    def __init__(self, model: IntModel, lanes_x: int = 1, lanes_h: int = 1) -> None:
+        self.model = model
+        self.layers = [GruLayer(layer, lanes_x, lanes_h) for layer in model.layers]
+        pass_cycles = self.layers[-1].schedule.pass_cycles
+        self.classifier = Classifier(
+            model.classifier, classifier_chunks(model.classifier, pass_cycles)
+        )
+        top = model.layers[-1]
+        super().__init__(
+            {
+                "i": In(stream.Signature(code_layout(model.layers[0].in_bits))),
+                "o_h": Out(stream.Signature(code_layout(top.bits("h")))),
+                "o_logits": Out(stream.Signature(logit_layout(model.classifier))),
+                "o_class": Out(stream.Signature(unsigned(class_bits(model.classifier)))),
+            }
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        for number, layer in enumerate(self.layers):
+            m.submodules[f"layer{number}"] = layer
+        m.submodules.classifier = classifier = self.classifier
+        wiring.connect(m, wiring.flipped(self.i), self.layers[0].i)
+        for below, above in zip(self.layers, self.layers[1:], strict=False):
+            wiring.connect(m, below.o, above.i)
+        # The last layer's states leave, and pass the classifier, in the same cycle.
+        top = self.layers[-1]
+        m.d.comb += [
+            self.o_h.payload.eq(top.o.payload),
+            self.o_h.valid.eq(top.o.valid & classifier.i.ready),
+            classifier.i.payload.eq(top.o.payload),
+            classifier.i.valid.eq(top.o.valid & self.o_h.ready),
+            classifier.final.eq(top.final),
+            top.o.ready.eq(self.o_h.ready & classifier.i.ready),
+        ]
+        wiring.connect(m, classifier.o_logits, wiring.flipped(self.o_logits))
+        wiring.connect(m, classifier.o_class, wiring.flipped(self.o_class))
+        return m

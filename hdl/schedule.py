@@ -1,0 +1,118 @@
+"""When what happens in a layer, and so how many cycles a time step takes.
+
+A unit of the state takes :attr:`Schedule.pass_cycles` cycles in the dense operators, and at most as
+many after them, in the element-wise ones: those work on one unit while the dense operators
+sum up the next. Whatever fits into that time without lengthening it is done serially, in less logic.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product as combinations
+
+from ..model.errors import InputError
+from ..model.genome import GENES
+from ..model.integer import IntModel, Layer, Product
+from .product import ProductPlan
+
+MAX_LANES = 64
+#: Share of a step that serial products may cost where waiting for the last unit cannot be hidden.
+TOLERANCE = 0.01
+
+
+def check_lanes(lanes: int, name: str = "lanes") -> int:
+    """`lanes` as an int. Raises :class:`InputError` unless it is 1 to 64."""
+    if isinstance(lanes, bool) or not hasattr(lanes, "__index__"):
+        raise InputError(f"{name}: {lanes!r} is not an integer")
+    if not 1 <= lanes.__index__() <= MAX_LANES:
+        raise InputError(f"{name}: {lanes} is not within 1 to {MAX_LANES}")
+    return lanes.__index__()
+
+
+def divisor_within(bits: int, limit: int) -> int:
+    """The greatest divisor of `bits` that is at most `limit`, at least 1."""
+    return max(d for d in range(1, bits + 1) if bits % d == 0 and d <= max(1, limit))
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The timing of one layer.
+
+    x_words, h_words : words of lanes_x inputs and lanes_h states
+    pass_cycles : cycles of a unit in the dense operators, ``max(x_words, h_words)``
+    chunks : dense operator -> digits that its weights come in, as many as fit into a pass
+    digits : product -> bits that a cycle processes, 0: all at once
+    hold : whether s_n has a register (not where a pass is one cycle)
+    drain : cycles of a unit in the element-wise operators
+    guard : word of the state before which unit 0 waits until the step before it has ended
+    """
+
+    x_words: int
+    h_words: int
+    pass_cycles: int
+    chunks: Mapping[str, int]
+    digits: Mapping[str, int]
+    hold: bool
+    drain: int
+    guard: int
+    hidden_size: int
+    input_size: int
+
+    @classmethod
+    def of(cls, layer: Layer, lanes_x: int, lanes_h: int) -> "Schedule":
+        """Choose for `layer`. Raises :class:`InputError` for impossible lanes."""
+        lanes_x, lanes_h = check_lanes(lanes_x, "lanes_x"), check_lanes(lanes_h, "lanes_h")
+        inputs, hidden = layer.input_size, layer.hidden_size
+        x_words, h_words = -(-inputs // lanes_x), -(-hidden // lanes_h)
+        cycles = max(x_words, h_words)
+        chunks = {}
+        for name in GENES[:6]:
+            words = x_words if name[2] == "i" else h_words
+            chunks[name] = divisor_within(layer.dense(name).weight_bits, cycles // words)
+        guard = h_words - 1 if h_words > 3 else max(0, h_words - 2)
+        hold = cycles > 1
+        plans = {}
+        for name in ("p_rn", "p_zn", "p_zh"):
+            op = layer.ops[name]
+            assert isinstance(op, Product)
+            plans[name] = ProductPlan.of(op)
+        best: tuple[tuple[float, ...], dict[str, int], int] | None = None
+        for row in combinations((0, 1, 2, 3, 4), repeat=3):
+            digits = dict(zip(plans, row, strict=True))
+            if any(digit >= plans[name].width for name, digit in digits.items()):
+                continue
+            steps = {name: plan.cycles(digits[name]) for name, plan in plans.items()}
+            drain = max(steps["p_rn"] + hold + steps["p_zn"], steps["p_zh"]) + 1
+            if drain > cycles and any(row):
+                continue
+            wait = max(0, drain + 2 - guard)
+            least = max(0, 3 + hold - guard)
+            if wait - least > TOLERANCE * hidden * cycles and any(row):
+                continue
+            # Rows of partial products; what a serial product needs besides is worth about two.
+            rows = sum(digits[n] + 2 if digits[n] else plans[n].width for n in plans)
+            if best is None or (rows, drain) < best[0]:
+                best = ((rows, drain), digits, drain)
+        assert best is not None  # the row of zeros is always possible
+        _, digits, drain = best
+        return cls(x_words, h_words, cycles, chunks, digits, hold, drain, guard, hidden, inputs)
+
+    @property
+    def wait_cycles(self) -> int:
+        """Cycles per step that unit 0 waits for the last unit of the step before."""
+        return max(0, self.drain + 2 - self.guard)
+
+    @property
+    def cycles_per_step(self) -> int:
+        """Cycles of a step when inputs are there in time and no output stalls."""
+        return max(self.hidden_size * self.pass_cycles + self.wait_cycles, self.input_size)
+
+
+def cycles_per_step(model: IntModel, lanes_x: int = 1, lanes_h: int = 1) -> int:
+    """Cycles between time steps of long sequences, inputs always there, outputs always taken.
+
+    Per layer ``max(H * K + max(0, drain + 2 - guard), I)`` with
+    ``K = max(ceil(I / lanes_x), ceil(H / lanes_h))``: H units of K cycles, the wait of unit 0 for
+    the last unit of the step before as far as nothing hides it, and the one feature a cycle that
+    comes in. The slowest layer decides.
+    """
+    return max(Schedule.of(layer, lanes_x, lanes_h).cycles_per_step for layer in model.layers)
