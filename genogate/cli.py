@@ -285,6 +285,12 @@ def golden(model: str, inputs: str, outputs: str) -> None:
         click.echo(f"{name} {list(shape)}")
 
 
+def _single_thread() -> None:
+    """One thread for every library; only before NumPy is imported does it help."""
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[variable] = "1"
+
+
 @app.command()
 @click.option("--out", metavar="FILE", default="build/bench.json", show_default=True,
               help="The figures, as JSON.")  # fmt: skip
@@ -294,9 +300,7 @@ def bench(out: str) -> None:
     Golden model and compiled twin against float torch.nn.GRU on the same batch, one thread each;
     emit time; area time cold and cached; cells with constant against run-time multipliers.
     """
-    # Before NumPy is imported: one thread each, or the ratios mean nothing.
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[variable] = "1"
+    _single_thread()
     from .bench import bench as run
     from .model.files import write_json
     from .printing import print_bench
@@ -305,6 +309,25 @@ def bench(out: str) -> None:
         figures = run(say)
     write_json(out, figures)
     print_bench(figures, out)
+
+
+@app.command()
+@click.option("--only", multiple=True, metavar="SECTION",
+              help="Measure this section alone (again for more); none: only write the page.")  # fmt: skip
+@click.option("--docs", metavar="FOLDER", default="docs", show_default=True,
+              help="The repository's docs folder.")  # fmt: skip
+def results(only: tuple[str, ...], docs: str) -> None:
+    """Measure what docs/results.md reports, and write it again.
+
+    The figures go to docs/data, and the page is made from them. All sections take about half an
+    hour on two cores.
+    """
+    _single_thread()
+    from .results import results as run
+
+    with _progress() as say:
+        present = run(only, docs, say)
+    click.echo(f"{docs}/results.md: {', '.join(present)}")
 
 
 def _one_line(text: object) -> str:

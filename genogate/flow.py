@@ -282,10 +282,14 @@ def run_golden(
     result = golden.run(IntModel.load(model_file), read_codes(inputs))
     with staged(target.parent) as stage:
         if target.suffix == ".npz":
-            arrays = {"hidden": result.hidden, "logits": result.logits, "classes": result.classes}
-            np.savez(stage / target.name, **arrays)
-            return {f"{target}:{name}": array.shape for name, array in arrays.items()}
-        logits = target.with_suffix(".logits.npy")
+            hidden, logits, classes = result.hidden, result.logits, result.classes
+            np.savez(stage / target.name, hidden=hidden, logits=logits, classes=classes)
+            return {
+                f"{target}:hidden": hidden.shape,
+                f"{target}:logits": logits.shape,
+                f"{target}:classes": classes.shape,
+            }
+        beside = target.with_suffix(".logits.npy")
         np.save(stage / target.name, result.hidden)
-        np.save(stage / logits.name, result.logits)
-        return {str(target): result.hidden.shape, str(logits): result.logits.shape}
+        np.save(stage / beside.name, result.logits)
+        return {str(target): result.hidden.shape, str(beside): result.logits.shape}

@@ -106,7 +106,7 @@ class Checkpoint:
 
     def operator(self, layer: int, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Weight [H, inputs] and bias [H] of the dense operator `name` (``w_ir`` ... ``w_hn``)."""
-        side, gate = name[2:]
+        side, gate = name[2], name[3]
         hidden = self.hidden_size(layer)
         rows = slice(_GATES.index(gate) * hidden, (_GATES.index(gate) + 1) * hidden)
         return (

@@ -75,8 +75,8 @@ def shifted(x: np.ndarray, most: tuple[int, int], draw: np.random.Generator) -> 
     batch, steps, features = x.shape
     down, right = most
     padded = np.pad(x, ((0, 0), (down, down), (right, right)))
-    top = draw.integers(0, 2 * down + 1, batch)[:, None, None] + np.arange(steps)[:, None]
-    left = draw.integers(0, 2 * right + 1, batch)[:, None, None] + np.arange(features)
+    top = draw.integers(0, 2 * down + 1, (batch, 1, 1)) + np.arange(steps)[:, None]
+    left = draw.integers(0, 2 * right + 1, (batch, 1, 1)) + np.arange(features)
     return padded[np.arange(batch)[:, None, None], top, left]
 
 
