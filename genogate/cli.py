@@ -313,7 +313,7 @@ def bench(out: str) -> None:
 
 @app.command()
 @click.option("--only", multiple=True, metavar="SECTION",
-              help="Measure this section alone (again for more); none: only write the page.")  # fmt: skip
+              help="Measure only this section (may be repeated), or none.")  # fmt: skip
 @click.option("--docs", metavar="FOLDER", default="docs", show_default=True,
               help="The repository's docs folder.")  # fmt: skip
 def results(only: tuple[str, ...], docs: str) -> None:

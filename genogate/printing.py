@@ -101,7 +101,7 @@ def print_sim(report: SimReport, folder: str | Path) -> None:
                      f"{report.steps:,} steps; seed {report.seed}"),
         ("cycles per step", _number(report.cycles_per_step) or "not measured"),
         ("scenarios", ", ".join(scenario["name"] for scenario in report.scenarios)),
-        ("simulator", ", ".join(f"{k} {v}" for k, v in report.versions.items())),
+        ("simulator", f"{report.versions['icarus']}, cocotb {report.versions['cocotb']}"),
         ("time", f"{report.seconds:.1f} s"),
         ("written", str(Path(folder) / "sim.json")),
     ]  # fmt: skip
