@@ -10,10 +10,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 # What a user may set, handed to the command as it is: make gru GENOME=int4 LANES=2
-export GENOME TASK CHECKPOINT LANES OUT SEED N KNOBS
-WHAT := $${GENOME:+--genome "$$GENOME"} $${TASK:+--task "$$TASK"} \
+export GENOME TASK CHECKPOINT LANES OUT SEED N KNOBS MODEL IN
+NETWORK := $${GENOME:+--genome "$$GENOME"} $${TASK:+--task "$$TASK"} \
 	$${CHECKPOINT:+--checkpoint "$$CHECKPOINT"} $${LANES:+--lanes "$$LANES"} \
-	$${OUT:+--out "$$OUT"} $${SEED:+--seed "$$SEED"} $$KNOBS
+	$${OUT:+--out "$$OUT"} $$KNOBS
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -24,21 +24,22 @@ help: ## This list
 	@echo
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo 'Variables: GENOME=int2...int8, 17 integers or a file; TASK=digits-row; CHECKPOINT=name or'
-	@echo '  file; LANES=2 or X,H; OUT=folder; SEED=0; N=300 (campaign); KNOBS="--activation table ..."'
-	@echo 'More: $(BIN)/genogate --help, once any of these has run.'
+	@echo 'Variables: GENOME=int2 ... int8, 17 integers or a file; TASK=digits-row; CHECKPOINT=name or'
+	@echo '  file; LANES=2 or X,H; OUT=folder or file; SEED=integer; N=sequences (sim) or networks'
+	@echo '  (campaign); KNOBS="--activation table ..." (any other option of the command)'
+	@echo 'Options of a command: $(BIN)/genogate gru --help, once any of these has run.'
 
 gru: .venv/core.stamp ## Quantise with GENOME, emit Verilog, measure; all in one folder
-	@$(BIN)/genogate gru $(WHAT)
+	@$(BIN)/genogate gru $(NETWORK)
 
 area: .venv/core.stamp ## Cells, transistors and memory bits of every operator
-	@$(BIN)/genogate area $(WHAT)
+	@$(BIN)/genogate area $(NETWORK)
 
 golden: .venv/core.stamp ## Evaluate integer codes: MODEL=model.safetensors IN=x.npy OUT=y.npz
-	@$(BIN)/genogate golden "$(MODEL)" "$(IN)" "$(OUT)"
+	@$(BIN)/genogate golden "$${MODEL:?give MODEL=, IN= and OUT=}" "$${IN:?give it}" "$${OUT:?give it}"
 
 sim: .venv/dev.stamp icarus ## Hold the emitted Verilog to the golden model on real sequences
-	@$(BIN)/genogate sim $(WHAT) $${N:+--sequences "$$N"}
+	@$(BIN)/genogate sim $(NETWORK) $${N:+--sequences "$$N"} $${SEED:+--seed "$$SEED"}
 
 campaign: .venv/dev.stamp icarus ## The same for N random genomes, knobs and sizes
 	@$(BIN)/genogate campaign $${N:+--n "$$N"} $${SEED:+--seed "$$SEED"} $${OUT:+--out "$$OUT"} $$KNOBS
