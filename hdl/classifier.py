@@ -32,7 +32,7 @@ class Classifier(wiring.Component):
     -------
     i : In(stream.Signature(StructLayout(code=signed(in_bits), last=1)))
         The units of the last layer; `last` as there.
-    final : In(1)
+    last_step : In(1)
         While `i` is valid: it belongs to the last step of a sequence. Others are dropped.
     o_logits : Out(stream.Signature(StructLayout(logit=signed(acc_width), last=1)))
         One logit a transfer, class 0 first.
@@ -45,7 +45,7 @@ class Classifier(wiring.Component):
         super().__init__(
             {
                 "i": In(stream.Signature(code_layout(op.in_bits))),
-                "final": In(1),
+                "last_step": In(1),
                 "o_logits": Out(stream.Signature(logit_layout(op))),
                 "o_class": Out(stream.Signature(unsigned(class_bits(op)))),
             }
@@ -69,8 +69,8 @@ class Classifier(wiring.Component):
         # One counter for the units: of the state coming in, then of the sums.
         working = Signal()
         advance, stored = Signal(), Signal()
-        m.d.comb += stored.eq(self.i.valid & self.final & ~working)
-        m.d.comb += self.i.ready.eq(~self.final | ~working)
+        m.d.comb += stored.eq(self.i.valid & self.last_step & ~working)
+        m.d.comb += self.i.ready.eq(~self.last_step | ~working)
         unit = Counter(m, "unit", hidden, advance | stored)
         digit = Counter(m, "digit", chunks, advance & unit.last)
         label = Counter(m, "label", classes, advance & unit.last & digit.last)

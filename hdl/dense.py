@@ -147,9 +147,9 @@ class Dense(wiring.Component):
     the accumulator is a shift and a saturation, and shift-adds for other multipliers.
 
     Weights and biases come from memories outside (:func:`hdl.memories.weight_words`,
-    :func:`hdl.memories.bias_words` of :attr:`bias_values` and :attr:`channel_values`); only widths and the
-    requantiser's constants shape this logic. `done` says that the sum is complete, and is the
-    valid of the result: `o` in the same cycle (`output` wire) or through a register.
+    :func:`hdl.memories.bias_words` of :attr:`bias_values` and :attr:`channel_values`); only widths
+    and the requantiser's constants shape this logic. `done` says that the sum is complete, and is
+    the valid of the result: `o` in the same cycle (`output` wire) or through a register.
 
     Parameters
     ----------
@@ -231,8 +231,8 @@ class Dense(wiring.Component):
             m.d.comb += rest.eq(next(iter(rests)))
         else:
             with m.Switch(channel):
-                for k, value in self.rest.items():
-                    with m.Case(k):
+                for number, (k, value) in enumerate(self.rest.items(), 1):
+                    with m.Case(k) if number < len(self.rest) else m.Default():
                         m.d.comb += rest.eq(value)
         low, high = self.factor * low, self.factor * high + max(rests)
         total = narrow(m, "total", times(acc.acc, self.factor) + rest, low, high)

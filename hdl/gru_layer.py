@@ -106,7 +106,7 @@ class GruLayer(wiring.Component):
         step is taken while one is computed.
     o : Out(stream.Signature(StructLayout(code=signed(state_bits), last=1)))
         One unit a transfer; `last` with the last unit of a sequence's last step.
-    final : Out(1)
+    last_step : Out(1)
         While `o` is valid: it belongs to the last step of a sequence.
     """
 
@@ -118,7 +118,7 @@ class GruLayer(wiring.Component):
             {
                 "i": In(stream.Signature(code_layout(layer.in_bits))),
                 "o": Out(stream.Signature(code_layout(layer.bits("h")))),
-                "final": Out(1),
+                "last_step": Out(1),
             }
         )
 
@@ -283,7 +283,7 @@ class GruLayer(wiring.Component):
             m.d.sync += finals_done.eq(final)
         with m.If(taken):
             m.d.sync += [old.eq(passing), finals_kept.eq(finals_done)]
-        m.d.comb += self.final.eq(finals_kept)
+        m.d.comb += self.last_step.eq(finals_kept)
 
         # The element-wise operators.
         parts: dict[str, Elementwise] = {}

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The whole network: GRU layers in series, then the classifier."""
 
 from amaranth import *
@@ -69,7 +70,7 @@ class Network(wiring.Component):
             self.o_h.valid.eq(top.o.valid & classifier.i.ready),
             classifier.i.payload.eq(top.o.payload),
             classifier.i.valid.eq(top.o.valid & self.o_h.ready),
-            classifier.final.eq(top.final),
+            classifier.last_step.eq(top.last_step),
             top.o.ready.eq(self.o_h.ready & classifier.i.ready),
         ]
         wiring.connect(m, classifier.o_logits, wiring.flipped(self.o_logits))

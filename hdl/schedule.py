@@ -1,8 +1,9 @@
 """When what happens in a layer, and so how many cycles a time step takes.
 
-A unit of the state takes :attr:`Schedule.pass_cycles` cycles in the dense operators, and at most as
-many after them, in the element-wise ones: those work on one unit while the dense operators
-sum up the next. Whatever fits into that time without lengthening it is done serially, in less logic.
+A unit of the state takes :attr:`Schedule.pass_cycles` cycles in the dense operators, and at most
+as many after them, in the element-wise ones: those work on one unit while the dense operators
+sum up the next. Whatever fits into that time without lengthening it is done serially, in less
+logic.
 """
 
 from collections.abc import Mapping

@@ -1,0 +1,217 @@
+# amaranth: UnusedElaboratable=no
+"""Whole layers and networks against golden: every output, stalls, resets, sequences in a row."""
+
+import numpy as np
+import pytest
+from amaranth.hdl import ClockDomain, Module
+from amaranth.sim import Simulator
+from genogate.hdl.gru_layer import GruLayer
+from genogate.hdl.network import Network
+from genogate.hdl.schedule import Schedule, cycles_per_step
+from genogate.model.errors import InputError
+from genogate.model.genome import GENES, Genome
+from genogate.sim import golden
+from genogate.sim.random_model import random_model
+from genogate.sim.streams import run_streams
+
+
+def draw(seed, *, layers=1, bits=None, sizes=(8, 8, 6), **knobs):
+    """A random model and four random sequences of 1 to 4 steps."""
+    rng = np.random.default_rng(seed)
+    rows = rng.integers(2, 9, (layers, len(GENES))) if bits is None else [[bits] * 17] * layers
+    genome = Genome(tuple(tuple(int(v) for v in row) for row in rows))
+    inputs, hidden, classes = (int(rng.integers(1, top + 1)) for top in sizes)
+    knobs = {"channel": bool(seed & 1), "terms": [1, 2, 3, None][seed % 4], **knobs}
+    model = random_model(rng, genome, inputs, hidden, classes, **knobs)
+    sequences = [rng.integers(-128, 128, (int(t), inputs)) for t in rng.integers(1, 5, 4)]
+    return rng, model, sequences
+
+
+def features(sequences):
+    """Transfers into `i`."""
+    return [{"code": int(v), "last": k == s.size - 1} for s in sequences
+            for k, v in enumerate(s.ravel())]  # fmt: skip
+
+
+def expected(model, sequences):
+    """Transfers out of o_h, o_logits, o_class, by golden."""
+    out = {"o_h": [], "o_logits": [], "o_class": []}
+    for sequence in sequences:
+        result = golden.run(model, sequence[None])
+        hidden, logits = result.hidden[0].ravel().tolist(), result.logits[0].tolist()
+        out["o_h"] += [(v, int(k == len(hidden) - 1)) for k, v in enumerate(hidden)]
+        out["o_logits"] += [(v, int(k == len(logits) - 1)) for k, v in enumerate(logits)]
+        out["o_class"].append(int(result.classes[0]))
+    return out
+
+
+def plain(got):
+    """Simulated payloads as tuples."""
+    return {
+        "o_h": [(int(p.code), int(p.last)) for p in got["o_h"]],
+        "o_logits": [(int(p.logit), int(p.last)) for p in got["o_logits"]],
+        "o_class": [int(p) for p in got["o_class"]],
+    }
+
+
+def check(model, sequences, lanes_x, lanes_h, *, pause, seed):
+    wanted = expected(model, sequences)
+    got = run_streams(
+        Network(model, lanes_x, lanes_h),
+        {"i": features(sequences)},
+        {name: len(values) for name, values in wanted.items()},
+        pause=pause,
+        seed=seed,
+        cycles=30000,
+    )
+    assert plain(got) == wanted, f"lanes {lanes_x} {lanes_h}, seed {seed}"
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_random_networks_equal_golden(seed):
+    rng, model, sequences = draw(seed, layers=1 + seed % 2)
+    lanes = rng.integers(1, 9, 2).tolist()
+    check(model, sequences, *lanes, pause=[0, 0.3, 0.6][seed % 3], seed=seed)
+
+
+@pytest.mark.parametrize("bits", [2, 8])
+@pytest.mark.parametrize("activation", ["pwl", "table"])
+def test_uniform_genomes_equal_golden(bits, activation):
+    _, model, sequences = draw(100 + bits, bits=bits, activation=activation, sizes=(6, 12, 4))
+    check(model, sequences, 1, 1, pause=0.2, seed=bits)
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (1, 2, 2), (9, 1, 2), (1, 3, 3), (2, 4, 2)])
+@pytest.mark.parametrize("lanes", [(1, 1), (64, 64), (3, 2)])
+def test_smallest_sizes_equal_golden(sizes, lanes):
+    for seed in range(50):  # draw() picks sizes up to the given: look for exactly these
+        rng, model, sequences = draw(200 + seed, sizes=sizes)
+        layer = model.layers[0]
+        if (layer.input_size, layer.hidden_size, model.classes) == sizes:
+            break
+    check(model, sequences, *lanes, pause=0.3 * int(rng.integers(0, 2)), seed=1)
+
+
+@pytest.mark.parametrize("shape", [(8, 16, 1, 1), (3, 17, 1, 2), (24, 16, 1, 1)])
+def test_serial_operators_equal_golden(shape):
+    """Shapes in which weights come in digits and products are serial."""
+    inputs, hidden, lanes_x, lanes_h = shape
+    rng = np.random.default_rng(shape)
+    model = random_model(rng, Genome.uniform(8), inputs, hidden, 2, terms=2)
+    plan = Schedule.of(model.layers[0], lanes_x, lanes_h)
+    assert any(plan.digits.values())
+    sequences = [rng.integers(-128, 128, (2, inputs)) for _ in range(2)]
+    check(model, sequences, lanes_x, lanes_h, pause=0.1, seed=3)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_reset_in_mid_sequence_starts_afresh(seed):
+    """A reset at any cycle, then whole sequences: nothing of what was before may be left."""
+    rng, model, sequences = draw(300 + seed, layers=1 + seed % 2, sizes=(4, 5, 3))
+    wanted = expected(model, sequences)
+    top, dut = Module(), Network(model, 2, 1)
+    top.domains.sync = domain = ClockDomain()
+    top.submodules.dut = dut
+    got = {name: [] for name in wanted}
+    undisturbed = []  # true once the last reset is over
+    resets = [int(v) for v in rng.integers(5, 160, 3)]
+
+    async def drive(ctx):
+        for outs in (dut.o_h, dut.o_logits, dut.o_class):
+            ctx.set(outs.ready, 1)
+        for limit in [*resets, None]:
+            count = 0
+            if limit is None:
+                undisturbed.append(True)
+            for feature in features(sequences):
+                ctx.set(dut.i.payload, feature)
+                ctx.set(dut.i.valid, 1)
+                while True:
+                    _, _, ready = await ctx.tick().sample(dut.i.ready)
+                    count += 1
+                    if ready or count == limit:
+                        break
+                ctx.set(dut.i.valid, 0)
+                if count == limit:
+                    break
+            if limit is not None:
+                ctx.set(domain.rst, 1)
+                await ctx.tick()
+                ctx.set(domain.rst, 0)
+                for values in got.values():
+                    values.clear()
+
+    async def collect(ctx):
+        names = list(got)
+        ports = [getattr(dut, name) for name in names]
+        while not undisturbed or any(len(got[k]) < len(v) for k, v in wanted.items()):
+            _, rst, *sampled = await ctx.tick().sample(
+                *(p.valid for p in ports), *(p.payload for p in ports)
+            )
+            for k, name in enumerate(names):
+                if sampled[k] and not rst:
+                    got[name].append(sampled[len(names) + k])
+
+    async def watchdog(ctx):
+        await ctx.delay(20000e-6)
+        raise TimeoutError(f"deadlock: {len(got['o_h'])} of {len(wanted['o_h'])} states")
+
+    sim = Simulator(top)
+    sim.add_clock(1e-6)
+    sim.add_testbench(drive)
+    sim.add_testbench(collect)
+    sim.add_testbench(watchdog, background=True)
+    sim.run()
+    assert plain(got) == wanted
+
+
+def measure(layer, lanes_x, lanes_h, steps):
+    """Cycles between the last units of consecutive steps, in the steady state."""
+    dut = GruLayer(layer, lanes_x, lanes_h)
+    ends = []
+
+    async def bench(ctx):
+        ctx.set(dut.i.valid, 1)
+        ctx.set(dut.o.ready, 1)
+        cycle = count = 0
+        while len(ends) < steps:
+            _, _, valid = await ctx.tick().sample(dut.o.valid)
+            cycle += 1
+            if valid:
+                count += 1
+                if count % layer.hidden_size == 0:
+                    ends.append(cycle)
+
+    sim = Simulator(dut)
+    sim.add_clock(1e-6)
+    sim.add_testbench(bench)
+    sim.run()
+    return np.diff(ends[2:])
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(1, 1, 1, 1), (1, 2, 1, 1), (3, 3, 1, 1), (2, 5, 1, 1), (4, 6, 2, 3), (8, 16, 1, 1),
+     (8, 8, 8, 8), (7, 9, 1, 2), (20, 4, 1, 1), (20, 2, 8, 1), (3, 32, 1, 8), (3, 4, 4, 4),
+     (8, 16, 2, 2), (2, 17, 1, 1)],
+)  # fmt: skip
+def test_cycles_per_step_are_as_stated(shape):
+    inputs, hidden, lanes_x, lanes_h = shape
+    model = random_model(np.random.default_rng(shape), Genome.uniform(8), inputs, hidden, 2)
+    stated = cycles_per_step(model, lanes_x, lanes_h)
+    assert set(measure(model.layers[0], lanes_x, lanes_h, 6)) == {stated}
+    if lanes_x == lanes_h == 1 and hidden >= 16:
+        assert hidden * max(inputs, hidden) / stated >= 0.95
+
+
+def test_slowest_layer_decides():
+    model = random_model(np.random.default_rng(5), Genome.uniform(8, 2), 20, 4, 2)
+    each = [Schedule.of(layer, 1, 1).cycles_per_step for layer in model.layers]
+    assert cycles_per_step(model, 1, 1) == max(each) == each[0] > each[1]
+
+
+@pytest.mark.parametrize("lanes", [0, -1, 65, True, 1.0])
+def test_impossible_lanes_are_refused(lanes):
+    model = random_model(np.random.default_rng(5), Genome.uniform(4), 2, 2, 2)
+    with pytest.raises(InputError, match=r"lanes_h: .* is not"):
+        Network(model, 1, lanes)
