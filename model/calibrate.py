@@ -25,6 +25,12 @@ WIDTHS = range(MIN_BITS, MAX_BITS + 1)
 BELOW, ABOVE = 3, 1
 #: Largest power-of-two spread of channel scales (three bits would cost shifter stages, not error).
 CHANNEL_SPREAD = min(3, MAX_CHANNEL_SHIFT)
+#: Widest weights worth error compensation; above, rounding errors are too small to matter.
+COMPENSATED_BITS = 6
+#: Quantised forms kept per matrix.
+REMEMBERED = 2048
+#: Share of the mean variance added to every input's own, so that the covariance can be inverted.
+DAMPING = 0.01
 #: Zero points 0 and "lowest code" need no constant adder at a multiplier; they are preferred while
 #: they cost at most this share of squared error more than the best one. At 8 bits the error is far
 #: below what any accuracy notices; at few bits it is what the accuracy is made of.
@@ -145,11 +151,45 @@ class Tensor:
 class Weights:
     """A weight matrix and its error in h' at any width, scale and granularity."""
 
-    def __init__(self, matrix: np.ndarray, sensitivity: np.ndarray, mean: np.ndarray) -> None:
-        """`matrix` [outputs, inputs]; `sensitivity` the same shape: squared error in h' per squared
-        error of a weight; `mean` [outputs, inputs]: weighted mean input, for bias correction."""
-        self.matrix, self.mean = matrix.astype(np.float64), mean
+    def __init__(self, matrix: np.ndarray, inputs: np.ndarray, weight: np.ndarray) -> None:
+        """`matrix` [outputs, inputs]; `inputs` [samples, inputs] of the calibration data; `weight`
+        [samples, outputs], squared error in h' per squared error of each output."""
+        self.matrix = matrix.astype(np.float64)
+        total = weight.sum(0)[:, None] + 1e-30
+        #: Weighted mean input of every output, [outputs, inputs], for bias correction.
+        self.mean = weight.T @ inputs / total
+        second = weight.T @ inputs**2 - self.mean**2 * total
+        sensitivity = np.maximum(second, 0) / len(inputs)
+        #: Squared error in h' per squared error of a weight, [outputs, inputs].
         self.sensitivity = sensitivity + 0.02 * sensitivity.mean() + 1e-12
+        importance = weight.mean(1) + 1e-12
+        centred = inputs - importance @ inputs / importance.sum()
+        covariance = (centred * importance[:, None]).T @ centred / importance.sum()
+        damping = DAMPING * np.trace(covariance) / len(covariance) + 1e-9
+        self._covariance = covariance + damping * np.eye(len(covariance))
+        self._known: dict[tuple[int, float, str], tuple[np.ndarray, np.ndarray, bool]] = {}
+
+    @cached_property
+    def _feedback(self) -> tuple[np.ndarray, np.ndarray]:
+        """Order of the columns, widest spread first, and the upper Cholesky factor of the inverse
+        covariance in that order: how the error of a column is made good by those after it."""
+        order = np.argsort(-np.diag(self._covariance), kind="stable")
+        inverse = np.linalg.inv(self._covariance[np.ix_(order, order)])
+        return order, np.linalg.cholesky(inverse).T
+
+    def compensated(self, bits: int, scale: np.ndarray, narrow: bool) -> np.ndarray:
+        """Weight codes at row scales [outputs]: columns are rounded one after the other, and each
+        one's rounding error is passed on to the columns that correlate with it (GPTQ, arXiv
+        2210.17323, with the covariance of the calibration inputs)."""
+        low, high = code_range(bits)
+        order, factor = self._feedback
+        rest, codes = self.matrix[:, order].copy(), np.empty_like(self.matrix)
+        for j, column in enumerate(order):
+            code = np.clip(np.floor(rest[:, j] / scale + 0.5), low + narrow, high)
+            codes[:, column] = code
+            error = (rest[:, j] - code * scale) / factor[j, j]
+            rest[:, j + 1 :] -= error[:, None] * factor[j, j + 1 :]
+        return codes
 
     def codes(self, bits: int, scale: np.ndarray, narrow: bool) -> np.ndarray:
         """Weight codes at scales that broadcast against the matrix."""
@@ -193,19 +233,36 @@ class Weights:
     def quantize(
         self, bits: int, scale: float, granularity: str
     ) -> tuple[np.ndarray, np.ndarray, bool]:
+        """As :meth:`_quantize`, remembering what was asked before: genomes share many scales."""
+        key = bits, scale, granularity
+        if key not in self._known:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            self._known[key] = self._quantize(*key)
+        return self._known[key]
+
+    def _quantize(
+        self, bits: int, scale: float, granularity: str
+    ) -> tuple[np.ndarray, np.ndarray, bool]:
         """Codes int8 [outputs, inputs], channel shifts uint8 [outputs], and whether the code range
         is narrow: the choice of least error at matrix scale `scale`."""
         best: tuple[float, np.ndarray, np.ndarray, bool] | None = None
+        importance = self.sensitivity.mean(1)
         spread = CHANNEL_SPREAD if granularity == "channel" else 0
         for narrow in (False, True):
             scales = scale / 2.0 ** np.arange(spread + 1)[:, None, None]
             codes = self.codes(bits, scales, narrow)
             error = ((codes * scales - self.matrix) ** 2 * self.sensitivity).sum(-1)
             shift = error.argmin(0)
-            total = float(error.min(0).sum())
-            if best is None or total < best[0]:
-                chosen = codes[shift, np.arange(len(shift))]
-                best = total, chosen.astype(np.int8), shift.astype(np.uint8), narrow
+            row_scale = scale / 2.0**shift
+            candidates = [codes[shift, np.arange(len(shift))]]
+            if bits <= COMPENSATED_BITS:
+                candidates.append(self.compensated(bits, row_scale, narrow))
+            for chosen in candidates:
+                wrong = chosen * row_scale[:, None] - self.matrix
+                total = float(importance @ ((wrong @ self._covariance) * wrong).sum(1))
+                if best is None or total < best[0]:
+                    best = total, chosen.astype(np.int8), shift.astype(np.uint8), narrow
         assert best is not None
         return best[1:]
 
@@ -229,14 +286,6 @@ class Calibration:
     classifier_bias: np.ndarray
     #: Logit error per squared weight error, [classes, hidden], and the mean last state.
     classifier: Weights
-
-
-def _weighted(inputs: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Centred second moment and mean of `inputs` [N, I] under `weight` [N, O]: [O, I] each."""
-    total = weight.sum(0)[:, None] + 1e-30
-    mean = weight.T @ inputs / total
-    second = weight.T @ inputs**2
-    return np.maximum(second - mean**2 * total, 0) / len(inputs), mean
 
 
 def calibrate(checkpoint: Checkpoint, x: np.ndarray) -> Calibration:
@@ -265,19 +314,18 @@ def calibrate(checkpoint: Checkpoint, x: np.ndarray) -> Calibration:
             operand = below if name[2] == "i" else h_old
             matrix, bias = checkpoint.operator(number, name)
             flat = weight[name].reshape(-1, weight[name].shape[-1])
-            sensitivity, mean = _weighted(operand.reshape(-1, operand.shape[-1]), flat)
-            weights[name], biases[name] = Weights(matrix, sensitivity, mean), bias
+            inputs = operand.reshape(-1, operand.shape[-1])
+            weights[name], biases[name] = Weights(matrix, inputs, flat), bias
         tensors = {name: Tensor(name, t[name], weight[name]) for name in GENES}
         layers.append(LayerCalibration(tensors, weights, biases))
         below = t["s_h"]
     matrix = checkpoint.tensors["classifier.weight"]
     bias = checkpoint.tensors["classifier.bias"]
     last = below[:, -1]
-    sensitivity, mean = _weighted(last, np.ones((len(last), len(bias))))
     return Calibration(
         tuple(layers),
         Tensor("x", np.asarray(x), np.ones(x.shape)),
         matrix.astype(np.float64),
         bias.astype(np.float64),
-        Weights(matrix, sensitivity, mean),
+        Weights(matrix, last, np.ones((len(last), len(bias)))),
     )
