@@ -1,6 +1,7 @@
 """A model as one self-contained Verilog file."""
 
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -79,6 +80,16 @@ def header(model: IntModel, lanes_x: int, lanes_h: int) -> str:
     )
 
 
+def _started(text: str) -> str:
+    """`text` with its combinational blocks run once at time 0 by every simulator.
+
+    Yosys has each ``always @*`` wait on a register that is declared with the value 0. In
+    SystemVerilog that declaration is no event, so Icarus with -g2012 leaves what a block drives
+    unknown until an input of it changes; an ``initial`` block is an event in both languages.
+    """
+    return re.sub(r"reg (\\\$auto\$verilog_backend\S+) += 0;", r"reg \1 ; initial \1 = 0;", text)
+
+
 def emit(model: IntModel, lanes_x: int = 1, lanes_h: int = 1) -> str:
     """Verilog of :class:`~genogate.hdl.network.Network` of `model`, top module ``gru``.
 
@@ -89,10 +100,10 @@ def emit(model: IntModel, lanes_x: int = 1, lanes_h: int = 1) -> str:
     with _yosys():
         try:
             text = verilog.convert(network, name=TOP, emit_src=False, strip_internal_attrs=True)
-        except (OSError, RuntimeError, ImportError) as error:
+        except (OSError, RuntimeError, ImportError, verilog.YosysError) as error:
             reason = textwrap.shorten(" ".join(str(error).split()), 200)
             raise InputError(f"Yosys failed to write Verilog: {reason}") from error
-    return header(model, lanes_x, lanes_h) + text
+    return header(model, lanes_x, lanes_h) + _started(text)
 
 
 def emit_rtlil(model: IntModel, lanes_x: int = 1, lanes_h: int = 1) -> str:
