@@ -120,7 +120,7 @@ module bench;
   reg clk = 0;
   always #{PERIOD // 2} clk = ~clk;
   // Driven from Python.
-  reg rst = 0, i_valid = 0, o_h_ready = 0, o_logits_ready = 0, o_class_ready = 0, flush = 0;
+  reg rst = 1, i_valid = 0, o_h_ready = 0, o_logits_ready = 0, o_class_ready = 0, flush = 0;
   reg [{in_bits}:0] i_payload = 0;
   reg [31:0] mark = 32'hffffffff, limit = 32'hffffffff;
   reg [31:0] want_h = 32'hffffffff, want_logits = 0, want_class = 0;
