@@ -231,9 +231,9 @@ class Dense(wiring.Component):
             m.d.comb += rest.eq(next(iter(rests)))
         else:
             with m.Switch(channel):
-                for number, (k, value) in enumerate(self.rest.items(), 1):
+                for number, (k, amount) in enumerate(self.rest.items(), 1):
                     with m.Case(k) if number < len(self.rest) else m.Default():
-                        m.d.comb += rest.eq(value)
+                        m.d.comb += rest.eq(amount)
         low, high = self.factor * low, self.factor * high + max(rests)
         total = narrow(m, "total", times(acc.acc, self.factor) + rest, low, high)
         low, high = low >> shift, high >> shift

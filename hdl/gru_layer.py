@@ -1,5 +1,7 @@
 """One GRU layer: 17 operators, parameter memories, state, and the sequencer that feeds them."""
 
+from typing import Literal
+
 from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -10,6 +12,7 @@ from ..model.integer import Layer, Operator
 from ..model.integer import PiecewiseLinear as PiecewiseLinearOp
 from ..model.integer import Product as ProductOp
 from ..model.integer import Sum as SumOp
+from ..model.integer import Table as TableOp
 from .complement import Complement
 from .dense import Dense
 from .memories import CodeBuffer, Rom, bias_words, weight_words
@@ -36,6 +39,7 @@ def component(op: Operator, *, output: Output = "wire", digit: int = 0) -> Eleme
         return Product(op, digit, output)
     if isinstance(op, PiecewiseLinearOp):
         return PiecewiseLinear(op, output)
+    assert isinstance(op, TableOp)
     return Table(op, output)
 
 
@@ -227,7 +231,9 @@ class GruLayer(wiring.Component):
             op, side, chunks = layer.dense(name), name[2], plan.chunks[name]
             words = plan.x_words if side == "i" else plan.h_words
             lanes = self.lanes_x if side == "i" else self.lanes_h
-            unit_out: Output = "register" if name in ("w_in", "w_hn") else "wire"
+            unit_out: Literal["register", "wire"] = (
+                "register" if name in ("w_in", "w_hn") else "wire"
+            )
             dense[name] = mac = Dense(op, lanes, chunks, unit_out)
             bias, bias_width, channel_width = bias_words(mac.bias_values, mac.channel_values)
             biases = Rom(bias, bias_width + channel_width)

@@ -8,6 +8,7 @@ be added up when linked scales are chosen together. A pre-activation sum is meas
 sigmoid or tanh: clipping it where the activation is flat costs nothing.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -44,7 +45,11 @@ def zero_tolerance(bits: int) -> float:
     return CHEAP_ZERO_TOLERANCE.get(bits, LEAST_TOLERANCE)
 
 
-FUNCTIONS = {"s_r": sigmoid, "s_z": sigmoid, "s_n": np.tanh}
+FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "s_r": sigmoid,
+    "s_z": sigmoid,
+    "s_n": np.tanh,
+}
 
 
 def grid_index(scale: np.ndarray | float) -> np.ndarray:

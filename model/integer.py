@@ -368,7 +368,7 @@ class Classifier(_Op):
         return self.weight.size * self.weight_bits + bias
 
 
-_KINDS: dict[str, type] = {c.kind: c for c in (Dense, Sum, Complement, Product, Table,
+_KINDS: dict[str, Any] = {c.kind: c for c in (Dense, Sum, Complement, Product, Table,
                                                PiecewiseLinear, Classifier)}  # fmt: skip
 
 

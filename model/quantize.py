@@ -9,6 +9,7 @@ input and output scales are free of each other. Equations: ``docs/numerics.md``.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -218,7 +219,7 @@ def _balance(
 def _dense(
     weights: Weights, bias: np.ndarray, *, scale: float, in_scale: float, in_zero: int,
     in_bits: int, weight_bits: int, granularity: str,
-) -> dict[str, object]:  # fmt: skip
+) -> dict[str, Any]:  # fmt: skip
     """Weight codes, folded bias, channel shifts and proved accumulator bounds."""
     codes, channel, _ = weights.quantize(weight_bits, scale, granularity)
     row_scale = scale / 2.0 ** channel.astype(np.float64)
@@ -293,7 +294,7 @@ def _quantize_layer(
         )  # fmt: skip
         m, n = _snap(scale[f"{name}.weight"] * operand / scale[name], terms)
         ops[name] = Dense(**stored, out_bits=bits[name], multiplier=m, shift=n,
-                          zero_point=zero[name])  # type: ignore[arg-type]  # fmt: skip
+                          zero_point=zero[name])  # fmt: skip
     for name, a, b in SUMS:
         (ma, mb), n = links[name]
         ops[name] = Sum(
@@ -401,7 +402,7 @@ def quantize(
     return IntModel(
         genome=genome,
         layers=layers,
-        classifier=Classifier(**stored),  # type: ignore[arg-type]
+        classifier=Classifier(**stored),
         input_scale=first[0],
         input_zero_point=first[1],
         info={**(info or {}), "knobs": knobs.to_json(), "scales": scales},

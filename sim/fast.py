@@ -6,6 +6,8 @@ through float32 BLAS, the three gates of a side in one product. Every result bit
 compiled types are handed to the golden model, so the function is total.
 """
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -31,26 +33,26 @@ BLOCK = 256
 # Numba widens int32 arithmetic to int64; the casts keep the loops in int32 vector lanes. All bounds
 # are checked beforehand (`_Plan.ok`), so no cast loses a bit.
 @njit(inline="always")
-def _scaled(acc, bias, row, shift, rounding):  # type: ignore[no-untyped-def]
+def _scaled(acc, bias, row, shift, rounding):
     value = np.int32(np.int32(np.int32(acc) + bias) * row[0])
     value = np.int32(np.int32(np.int32(value + rounding) >> shift) + row[1])
     return np.int32(min(max(value, row[2]), row[3]))
 
 
 @njit(inline="always")
-def _affine(a, ma, b, mb, constant, shift, low, high):  # type: ignore[no-untyped-def]
+def _affine(a, ma, b, mb, constant, shift, low, high):
     value = np.int32(np.int32(np.int32(ma * a) + np.int32(mb * b)) + constant)
     return np.int32(min(max(np.int32(value >> shift), low), high))
 
 
 @njit(inline="always")
-def _product(a, za, b, zb, m, constant, shift, low, high):  # type: ignore[no-untyped-def]
+def _product(a, za, b, zb, m, constant, shift, low, high):
     value = np.int32(np.int32(np.int32(a - za) * np.int32(b - zb)) * m)
     return np.int32(min(max(np.int32(np.int32(value + constant) >> shift), low), high))
 
 
 @njit(cache=True, boundscheck=False, error_model="numpy")
-def _step(acc_x, acc_h, unit, dense, s, tr, tz, tn, state):  # type: ignore[no-untyped-def]
+def _step(acc_x, acc_h, unit, dense, s, tr, tz, tn, state):
     """One time step of the element-wise operators, unit by unit, vectorised over the batch.
 
     acc_x, acc_h : float32 [3 H, batch], exact integer sums without bias; unit : int32 [6, 3, H],
@@ -126,23 +128,23 @@ class _Plan:
         for side in (GENES[:3], GENES[3:6]):
             matrices = []
             for name in side:
-                op = layer.dense(name)
-                shift = op.shift + op.channel_shift.astype(np.int64)
+                mac = layer.dense(name)
+                shift = mac.shift + mac.channel_shift.astype(np.int64)
                 rounding = (1 << shift) >> 1
                 # Below 2**24 every float32 partial sum is exact.
-                bounds += [int(np.abs(op.weight.astype(np.int64)).sum(1).max())
-                           << (op.in_bits - 1 + 31 - 24)]  # fmt: skip
-                bounds += [max(abs(op.acc_min), abs(op.acc_max)) * op.multiplier
+                bounds += [int(np.abs(mac.weight.astype(np.int64)).sum(1).max())
+                           << (mac.in_bits - 1 + 31 - 24)]  # fmt: skip
+                bounds += [max(abs(mac.acc_min), abs(mac.acc_max)) * mac.multiplier
                            + int(rounding.max()), int(shift.max()) << 26]  # fmt: skip
-                matrices.append(op.weight)
-                unit.append(np.stack([op.bias, shift, rounding]))
-                dense.append([op.multiplier, op.zero_point, *code_range(op.out_bits)])
+                matrices.append(mac.weight)
+                unit.append(np.stack([mac.bias, shift, rounding]))
+                dense.append([mac.multiplier, mac.zero_point, *code_range(mac.out_bits)])
             self.weights.append(np.concatenate(matrices).astype(np.float32))
         scalars: list[int] = []
         for name in ("s_r", "s_z", "p_rn", "s_n", "c_z", "p_zn", "p_zh", "s_h"):
-            op = ops[name]
+            op: Any = ops[name]
             # The output's zero point joins the rounding constant: both are added before the shift.
-            tail = (op.zero_point << op.shift) + half(op.shift)  # type: ignore[union-attr]
+            tail = (op.zero_point << op.shift) + half(op.shift)
             if isinstance(op, Sum):
                 tail -= op.multiplier_a * op.a_zero_point + op.multiplier_b * op.b_zero_point
                 reach = 128 * (op.multiplier_a + op.multiplier_b)

@@ -170,18 +170,19 @@ def _layer(rng: Generator, genes: dict[str, int], in_bits: int, inputs: int, hid
         bits[name] = 8 if wide else genes[name]
     ops: dict[str, Operator] = {}
     for name, sources in OPERANDS.items():
-        operands, widths = [value[s] for s in sources], [bits[s] for s in sources]
+        operands = [value[s] for s in sources]
+        a, b, a_bits, b_bits = operands[0], operands[-1], bits[sources[0]], bits[sources[-1]]
         op: Operator
         if name[0] == "w":
-            op = _dense(rng, hidden, *operands, *widths, genes[name], bits[name], channel, terms)
+            op = _dense(rng, hidden, a, a_bits, genes[name], bits[name], channel, terms)
         elif name[0] == "s":
-            op = _sum(rng, *operands, *widths, bits[name], terms, name == "s_h")
+            op = _sum(rng, a, b, a_bits, b_bits, bits[name], terms, name == "s_h")
         elif name[0] == "c":
-            op = _complement(rng, *operands, *widths, bits[name], terms)
+            op = _complement(rng, a, a_bits, bits[name], terms)
         elif name[0] == "p":
-            op = _product(rng, *operands, *widths, bits[name], terms)
+            op = _product(rng, a, b, a_bits, b_bits, bits[name], terms)
         else:
-            op = _activation(rng, name, widths[0], bits[name], activation, entries)
+            op = _activation(rng, name, a_bits, bits[name], activation, entries)
         ops[name], value[name] = op, evaluate(op, *operands)
     return Layer(ops)
 
