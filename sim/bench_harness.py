@@ -63,10 +63,12 @@ module bench_watch #(parameter ID = 0, parameter WIDTH = 8) (
   input valid, input ready, input signed [WIDTH-1:0] payload);
   reg held = 0;
   reg signed [WIDTH-1:0] kept = 0;
-  always @(posedge clk) begin
-    held <= ~rst & valid & ~ready;
-    kept <= payload;
-    if (!rst) begin
+  always @(posedge clk)
+    if (rst) held <= 0;
+    // Most streams are idle in most cycles: nothing is done then.
+    else if (valid !== 1'b0 || held !== 1'b0) begin
+      held <= valid & ~ready;
+      kept <= payload;
       if (valid === 1'bx || valid === 1'bz)
         $fwrite(bench.log, "%0d %0d 0\\n", ID + {UNKNOWN_EVENT}, cycle);
       if (held === 1'b1 && (valid !== 1'b1 || payload !== kept))
@@ -76,7 +78,6 @@ module bench_watch #(parameter ID = 0, parameter WIDTH = 8) (
         else $fwrite(bench.log, "%0d %0d %0d\\n", ID, cycle, payload);
       end
     end
-  end
 endmodule
 """
 
