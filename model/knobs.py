@@ -23,7 +23,7 @@ class Knobs:
     activation : "auto", "pwl" or "table"
         Piecewise-linear units, full tables, or the cheaper of those whose accuracy holds.
     entries : int
-        Segments of a piecewise-linear unit, 2 to 64.
+        Segments of a piecewise-linear unit, 2 to 64; ``auto`` tries other numbers besides.
     lanes_x, lanes_h : int
         Multiply-accumulates per cycle of each dense operator on the input and the state side.
 

@@ -51,6 +51,8 @@ from .scales import FREE_BITS, allowed, as_fixed_point
 Cheapest = Callable[[Sequence[Sequence[Operator]]], list[int]]
 #: A piecewise-linear unit holds its accuracy when no code is further off than this from the table.
 PWL_MAX_ERROR = 1
+#: Segments tried for ``activation="auto"``, beside the knob's own number.
+AUTO_ENTRIES = (2, 3, 4, 6, 8, 10, 12, 16)
 #: Octaves scanned around each free scale's own optimum, and the grid step there.
 SCAN_OCTAVES, SCAN_STEP = 0.75, {1: 2}
 
@@ -253,11 +255,10 @@ def _activation_candidates(
     if knobs.activation == "pwl":
         return [fit(target, a_bits, out_bits, knobs.entries, weight)]
     found: list[Operator] = [table]
-    for entries in sorted({2, 3, 4, 6, knobs.entries}):
-        if entries <= knobs.entries:
-            unit = fit(target, a_bits, out_bits, entries, weight)
-            if np.abs(_unit_codes(unit, codes) - table.table).max() <= PWL_MAX_ERROR:
-                found.append(unit)
+    for entries in sorted({*AUTO_ENTRIES, knobs.entries}):
+        unit = fit(target, a_bits, out_bits, entries, weight)
+        if np.abs(_unit_codes(unit, codes) - table.table).max() <= PWL_MAX_ERROR:
+            found.append(unit)
     return found
 
 
