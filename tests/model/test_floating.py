@@ -50,6 +50,20 @@ def test_forward_equals_torch(sizes):
     np.testing.assert_allclose(single.hidden, expected, atol=1e-5)
 
 
+def test_a_torch_network_comes_in_by_its_state_dict(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    gru, linear = torch.nn.GRU(4, 6, 2, batch_first=True), torch.nn.Linear(6, 3)
+    tensors = {name: value.numpy() for name, value in gru.state_dict().items()}
+    tensors |= {f"classifier.{name}": value.numpy() for name, value in linear.state_dict().items()}
+    Checkpoint(tensors).save(tmp_path / "mine.safetensors")
+    x = torch.rand(3, 5, 4)
+    with torch.no_grad():
+        expected = linear(gru(x)[0][:, -1])
+    result = forward(Checkpoint.load(tmp_path / "mine.safetensors"), x.numpy())
+    np.testing.assert_allclose(result.logits, expected, atol=1e-5)
+
+
 def test_the_trace_holds_every_operator_and_each_follows_from_its_operands():
     checkpoint = random_checkpoint(1, (4, 6, 3))
     x = np.random.default_rng(2).normal(size=(5, 9, 4))
