@@ -36,8 +36,8 @@ class SimReport:
     sequences, steps : whole sequences that came out right, and their time steps
     codes : transfers compared and found equal, the sum of ``transfers``
     cycles : simulated clock cycles, resets and idle ends left out
-    cycles_per_step : mean between two steps of a sequence, neither side ever stalling; None where
-        no sequence has two steps
+    cycles_per_step : mean from step to step within a sequence, neither side ever stalling, a
+        sequence's last step left out; None where no sequence has three steps
     cycles_per_sequence : mean between the ends of two sequences that follow back to back
     transfers : by stream (``layer0.s_h``, ``o_h``, ``o_logits``, ``o_class``)
     mismatches : messages, the cause first; empty when everything is equal

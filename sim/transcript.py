@@ -155,16 +155,19 @@ class Expectation:
     def cycles_per_step(self, log: np.ndarray, segment: Segment) -> tuple[float, float]:
         """Mean cycles from step to step of one sequence, and from sequence to sequence.
 
-        Taken at the last unit of the last layer's ``s_h``; the first step of the first sequence
-        fills the pipeline and is left out. NaN where there is nothing to average.
+        Taken at the last unit of the last layer's ``s_h``. Left out are the first step of the
+        first sequence, which fills the pipeline, and the last step of each, which may wait for
+        the logits of the sequence before. NaN where there is nothing to average.
         """
         number = len(self.model.layers) * len(SCHEDULE) - 1
         hidden = self.model.layers[-1].hidden_size
         ends = log[log[:, 0] == number, 1][hidden - 1 :: hidden].astype(np.float64)
-        steps, finals, start = [], [], 0
+        steps: list[float] = []
+        finals: list[float] = []
+        start = 0
         for _, length in segment.sequences:
             own = ends[start : start + length]
-            steps.extend(np.diff(own[1:] if start == 0 and len(own) > 2 else own))
+            steps.extend(np.diff(own[int(start == 0) : -1]))
             finals.extend(own[-1:])
             start += length
         return (

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from genogate.hdl.emit import emit
+from genogate.hdl.schedule import cycles_per_step
 from genogate.model.genome import GENES, Genome
 from genogate.model.integer import PiecewiseLinear, Table, acc_bounds, with_op
 from genogate.sim import golden
@@ -56,6 +57,7 @@ def test_verilog_equals_golden(tmp_path, name):
     assert report.transfers["o_logits"] >= 11 * model.classes
     assert report.transfers["o_class"] >= 11
     assert report.waveform is None
+    assert report.cycles_per_step == cycles_per_step(model, *lanes)
 
 
 def test_cycles_per_step_are_the_documented_ones(tmp_path):
@@ -63,6 +65,7 @@ def test_cycles_per_step_are_the_documented_ones(tmp_path):
     model, codes = network([4] * 17, 6, 16)
     report = simulate(model, emit(model, 1, 1), codes, out_dir=tmp_path, scenarios=["back-to-back"])
     assert report.mismatches == []
+    assert report.cycles_per_step == cycles_per_step(model, 1, 1)
     assert 16 * 16 / report.cycles_per_step >= 0.95
 
 
