@@ -173,6 +173,8 @@ def write_gru(network: Network, out: str | os.PathLike[str] | None, say: Say) ->
             "accuracy": round(accuracy, 6),
             "accuracy_float": round(accuracy_float, 6),
             "test_sequences": len(network.task.x_test),
+            # A checkpoint from elsewhere may have seen the test part in its training.
+            "test_unseen": True if "split_hash" in network.checkpoint.info else None,
             "size_bits": model.size_bits,
             "size_relative_to_int8": round(model.size_bits / network.int8_size_bits, 4),
             "cycles_per_step": cycles,

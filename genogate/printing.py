@@ -58,10 +58,12 @@ def print_report(report: dict[str, Any], folder: str | Path) -> None:
     console = _console()
     _operators(console, report)
     console.print()
-    images = report["test_sequences"]
+    images = f"{report['test_sequences']} test sequences"
+    if not report["test_unseen"]:
+        images += ", which its training may have seen"
     _pairs(console, [
         ("genome", _genome(report)),
-        ("accuracy", f"{report['accuracy']:.4f} on {images} test sequences "
+        ("accuracy", f"{report['accuracy']:.4f} on {images} "
                      f"(float {report['accuracy_float']:.4f})"),
         ("size", f"{report['size_bits']:,} bits, {report['size_relative_to_int8']:.1%} of int8"),
         ("cycles per step", f"{report['cycles_per_step']:,}, "
