@@ -5,9 +5,11 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -200,6 +202,11 @@ def run_case(case: Case, folder: str | os.PathLike[str]) -> dict[str, Any]:
     return record
 
 
+def _leave_interrupts_to_the_parent() -> None:
+    """For workers: Ctrl-C ends the campaign once, not every process with a traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def source_fingerprint() -> str:
     """12 hex digits over the sources that decide results: model, sim and hdl."""
     root, digest = Path(__file__).resolve().parent.parent, hashlib.sha256()
@@ -330,7 +337,9 @@ def campaign(
     with (
         Progress(*columns, disable=not progress) as bar,
         open(results, "ab") as file,
-        ProcessPoolExecutor(workers, mp_context=context) as pool,
+        ProcessPoolExecutor(
+            workers, mp_context=context, initializer=_leave_interrupts_to_the_parent
+        ) as pool,
     ):
         failed = sum(not record["passed"] for record in done.values())
         task = bar.add_task("campaign", total=len(wanted), completed=resumed, failed=failed)
@@ -347,9 +356,15 @@ def campaign(
                 done[record["index"]] = record
                 failed += not record["passed"]
                 bar.update(task, advance=1, failed=failed)
-        except BaseException:
+        except BrokenProcessPool:
+            raise InputError(
+                "campaign: a worker process was killed (too little memory?); the same call goes "
+                "on where it was, try fewer workers"
+            ) from None
+        except OSError as error:
+            raise InputError(f"cannot write {results}: {error.strerror or error}") from error
+        finally:
             pool.shutdown(wait=False, cancel_futures=True)
-            raise
     summary = {
         **summarize(list(done.values())),
         "resumed": resumed,

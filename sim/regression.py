@@ -299,7 +299,10 @@ def simulate(
         "scenarios": wanted,
     }
     (folder / "failure.fst").unlink(missing_ok=True)
-    outcome = _run_job(folder, job, waves=False, timeout_s=timeout_s)
+    try:
+        outcome = _run_job(folder, job, waves=False, timeout_s=timeout_s)
+    except OSError as error:
+        raise InputError(f"cannot simulate in {folder}: {error.strerror or error}") from error
 
     report = SimReport(model.genome.id, model.hash, seed, versions=versions)
     for part in outcome["scenarios"]:

@@ -17,7 +17,6 @@ from genogate.sim.campaign import (
     make_case,
     read_results,
     run_case,
-    source_fingerprint,
 )
 
 
@@ -95,7 +94,7 @@ def test_a_killed_campaign_goes_on_where_it_was(tmp_path):
     assert json.loads((tmp_path / SUMMARY).read_text()) == summary
     whole = before[: before.rfind(b"\n") + 1]
     assert results.read_bytes().startswith(whole)
-    records = [r for r in read_results(results) if r["sources"] == source_fingerprint()]
+    records = [r for r in read_results(results) if r["sources"] == summary["sources"]]
     assert sorted(record["index"] for record in records) == list(range(7))
     assert not any((tmp_path / "cases").iterdir())
     again = campaign(7, out_dir=tmp_path, seed=5, progress=False)
@@ -123,3 +122,10 @@ def test_a_damaged_results_file_is_refused_and_kept(tmp_path):
     with pytest.raises(InputError, match=r"results\.jsonl: line 2 is not a campaign record"):
         campaign(1, out_dir=tmp_path, progress=False)
     assert (tmp_path / RESULTS).read_text() == '{"seed": 5}\nnot json\n'
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(InputError, match=r"^cannot write .*file"):
+        campaign(1, out_dir=tmp_path / "file", progress=False)
+    assert (tmp_path / "file").read_text() == "kept"
