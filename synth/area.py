@@ -1,0 +1,448 @@
+"""The area of modules and whole networks: cells, transistors and memory bits, by Yosys.
+
+What counts: after technology mapping by ABC, every gate with one or two inputs (``NOT``, ``AND``,
+``NAND``, ``OR``, ``NOR``, ``XOR``, ``XNOR``, ``ANDNOT``, ``ORNOT``) is one cell, a 2:1 ``MUX`` is
+one, and a flip-flop is one. Flip-flops are plain D flip-flops everywhere: what enables and resets
+them is logic and counts as such, so that numbers compare. Transistors are what Yosys' ``stat -tech
+cmos`` estimates for the same netlist. Memories stay memories: their bits are counted, their
+contents never touch logic, and they are no cells.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, fields
+from functools import cache
+
+from amaranth import *
+from amaranth.back import rtlil
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ..hdl.arithmetic import interval, narrow, product_interval, saturate, times
+from ..hdl.emit import emit_rtlil
+from ..hdl.gru_layer import component
+from ..model.errors import InputError
+from ..model.genome import GENES
+from ..model.integer import (
+    Complement,
+    Dense,
+    IntModel,
+    Operator,
+    Product,
+    Sum,
+    code_range,
+    half,
+    signed_width,
+)
+from . import cache as kept
+from .rtlil import Design
+from .yosys import Job, Progress, Tool, find, run
+
+# No SAT sweep without a limit: on multipliers by run-time factors it does not end.
+_ABC = """strash
+&get -n
+&fraig -x -C 100
+&put
+dc2
+balance -l
+resub -K 6 -l
+rewrite -l
+resub -K 6 -N 2 -l
+refactor -l
+resub -K 8 -l
+balance -l
+resub -K 8 -N 2 -l
+rewrite -l
+resub -K 10 -l
+rewrite -z -l
+resub -K 10 -N 2 -l
+balance -l
+resub -K 12 -l
+refactor -z -l
+resub -K 12 -N 2 -l
+rewrite -z -l
+balance -l
+strash
+&get -n
+&dch -f
+&nf
+&put
+"""
+
+# Tables are case statements and shall not become memories; memories get no optimisation, since
+# that would look at their contents. Enables and resets are not given to flip-flops on the way,
+# because these have none in the end. What is deleted last are memories and black boxes.
+_SCRIPT = """read_rtlil unit.il
+hierarchy -check -top top
+proc -norom
+flatten
+tee -q -o memory.json stat -json
+memory_collect
+opt_expr
+opt_clean
+opt -nodffe -nosdff
+wreduce
+peepopt
+opt_clean
+{multipliers}
+opt -full -nodffe -nosdff
+techmap
+opt -full -nodffe -nosdff
+dfflegalize -cell $_DFF_P_ 01
+abc -script area.abc
+opt -full -noff
+opt_clean -purge
+delete t:$mem_v2 t:n*
+tee -q -o logic.json stat -json -tech cmos
+"""
+
+# Booth's encoding makes a multiplier of two variable operands smaller from about this size on,
+# and one by a few slopes larger: where it applies both are tried, and the smaller counts.
+_BOOTH_BITS = 6
+_RECIPES = {
+    "array": _SCRIPT.format(multipliers=""),
+    "booth": _SCRIPT.format(
+        multipliers=f"booth -lowpower t:$mul r:A_WIDTH>={_BOOTH_BITS} %i "
+        f"r:B_WIDTH>={_BOOTH_BITS} %i"
+    ),
+}
+_MULTIPLIER = re.compile(r"cell \$mul .*?\n  end", re.DOTALL)
+_WIDTHS = re.compile(r"\\[AB]_WIDTH (\d+)")
+#: Modules that are synthesised before their results are kept.
+_BATCH = 48
+
+
+@cache
+def script_hash() -> str:
+    """Ten hex digits that change whenever the way of measuring does."""
+    return hashlib.sha256(json.dumps([_RECIPES, _ABC]).encode()).hexdigest()[:10]
+
+
+@dataclass(frozen=True)
+class ModuleArea:
+    """What one module costs, everything below it included.
+
+    cells : gates and flip-flops (see the head of this file), memories excluded
+    flip_flops : those of the cells that are flip-flops
+    transistors : estimate for CMOS of the same cells
+    memory_bits : bits of all memories
+    """
+
+    cells: int = 0
+    flip_flops: int = 0
+    transistors: int = 0
+    memory_bits: int = 0
+
+    def __add__(self, other: "ModuleArea") -> "ModuleArea":
+        return ModuleArea(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+
+_FIELDS = tuple(f.name for f in fields(ModuleArea))
+
+
+def _key(tool: Tool, unit: str) -> str:
+    text = "\0".join((tool.version, script_hash(), unit))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _recipes(unit: str) -> list[str]:
+    """Names of the recipes that may differ on `unit`."""
+    wide = any(
+        min(map(int, _WIDTHS.findall(cell)), default=0) >= _BOOTH_BITS
+        for cell in _MULTIPLIER.findall(unit)
+    )
+    return ["array", "booth"] if wide else ["array"]
+
+
+def _parse(tool: Tool, outputs: dict[str, str]) -> ModuleArea:
+    """From the JSON that Yosys wrote."""
+    try:
+        memory = json.loads(outputs["memory.json"])["design"]
+        logic = json.loads(outputs["logic.json"])["design"]
+        types = logic["num_cells_by_type"]
+        area = ModuleArea(
+            cells=int(logic["num_cells"]),
+            flip_flops=int(types.get("$_DFF_P_", 0)),
+            # A figure that ends in "+" left cells out, and is refused here.
+            transistors=int(logic["estimated_num_transistors"]),
+            memory_bits=int(memory["num_memory_bits"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{tool.version} wrote no statistic that can be read ({error})") from None
+    odd = [name for name in types if not re.fullmatch(r"\$_[A-Z]+_|\$_DFF_P_", name)]
+    if odd:
+        raise InputError(f"{tool.version} left cells that are no gates: {' '.join(odd)[:100]}")
+    return area
+
+
+def _measure(units: Iterable[str], progress: Progress | None = None) -> list[ModuleArea]:
+    """Area of each comparable RTLIL text (see :mod:`.rtlil`), known ones from the cache."""
+    tool = find()
+    keys, known, new = [], {}, {}
+    for unit in units:
+        key = _key(tool, unit)
+        keys.append(key)
+        if key in known or key in new:
+            continue
+        values = kept.load(key, _FIELDS)
+        if values is None:
+            new[key] = unit
+        else:
+            known[key] = ModuleArea(**values)
+    todo = list(new.items())
+    for start in range(0, len(todo), _BATCH):
+        batch = todo[start : start + _BATCH]
+        jobs, owners = [], []
+        for number, (key, unit) in enumerate(batch, start + 1):
+            for recipe in _recipes(unit):
+                jobs.append(
+                    Job(f"module {number}", {"unit.il": unit, "area.abc": _ABC}, _RECIPES[recipe],
+                        ("memory.json", "logic.json"))
+                )  # fmt: skip
+                owners.append(key)
+        if progress:
+            progress(f"Yosys: {len(todo) - start} new modules of {len(known) + len(todo) - start}")
+        for key, outputs in zip(owners, run(tool, jobs, progress=progress), strict=True):
+            area = _parse(tool, outputs)
+            best = known.get(key, area)
+            known[key] = min(best, area, key=lambda a: (a.cells, a.transistors))
+        for key, _ in batch:
+            kept.store(key, dict(zip(_FIELDS, astuple(known[key]), strict=True)))
+    return [known[key] for key in keys]
+
+
+def measure(
+    components: Sequence[wiring.Component], progress: Progress | None = None
+) -> list[ModuleArea]:
+    """Area of each component, with everything below it.
+
+    Equal modules are synthesised once, and what was ever measured with the same Yosys and script is
+    taken from the cache. Raises :class:`InputError` when Yosys is missing, too old or fails.
+    """
+    designs = (Design(rtlil.convert(c, name="top", emit_src=False)) for c in components)
+    return _measure([design.unit(design.top) for design in designs], progress)
+
+
+@dataclass(frozen=True)
+class OperatorArea:
+    """A row of the report: an operator with its parameter memories, or what stands beside them.
+
+    name : ``layer0.w_ir`` ..., ``layer0.control``, ``layer0.state``, ``classifier`` ...
+    bits : the gene, None for what has none
+    """
+
+    name: str
+    bits: int | None
+    area: ModuleArea
+
+
+@dataclass(frozen=True)
+class AreaReport:
+    """The area of a network.
+
+    rows : all operators of all layers, then what else is there; disjoint and complete
+    flat : the network as one module with the borders between operators dissolved, or None
+    yosys_version, script : what measured it
+    """
+
+    rows: tuple[OperatorArea, ...]
+    flat: ModuleArea | None
+    yosys_version: str
+    script: str
+
+    @property
+    def total(self) -> ModuleArea:
+        """Sum of the rows."""
+        return sum((row.area for row in self.rows), ModuleArea())
+
+    def to_json(self) -> dict[str, object]:
+        """A JSON-able record: totals, and one entry per row under ``operators``."""
+        values = dict(zip(_FIELDS, astuple(self.total), strict=True))
+        flat = {} if self.flat is None else {
+            "cells_flat": self.flat.cells, "transistors_flat": self.flat.transistors
+        }  # fmt: skip
+        return {
+            **values,
+            **flat,
+            "yosys": self.yosys_version,
+            "yosys_script": self.script,
+            "operators": [
+                {"name": row.name, "bits": row.bits,
+                 **dict(zip(_FIELDS, astuple(row.area), strict=True))}
+                for row in self.rows
+            ],
+        }  # fmt: skip
+
+
+def _parts(design: Design, model: IntModel) -> list[tuple[str, int | None, list[str]]]:
+    """Rows of a network: name, gene, and the units whose areas add up to it."""
+    top = design.top
+    children = {cell[1:]: name for name, cell in design.modules[top].instances}
+    rows: list[tuple[str, int | None, list[str]]] = []
+    for number, genes in enumerate(model.genome.layers):
+        layer = f"layer{number}"
+        module = design.modules[children.pop(layer)]
+        inside = {cell[1:]: name for name, cell in module.instances}
+        boxes = set(inside.values())
+        for gene, bits in zip(GENES, genes, strict=True):
+            # The operator, and its memories where it has some.
+            own = [cell for cell in inside if cell == gene or cell.startswith(f"{gene}_")]
+            rows.append((f"{layer}.{gene}", bits, [design.unit(inside.pop(c)) for c in own]))
+        rows += [(f"{layer}.{cell}", None, [design.unit(name)]) for cell, name in inside.items()]
+        rows.append((f"{layer}.control", None, [design.unit(module.name, boxes)]))
+    boxes = {name for name, _ in design.modules[top].instances}
+    rows += [(cell, None, [design.unit(name)]) for cell, name in children.items()]
+    rows.append(("top", None, [design.unit(top, boxes)]))
+    return rows
+
+
+def area_report(
+    model: IntModel,
+    lanes_x: int = 1,
+    lanes_h: int = 1,
+    *,
+    flat: bool = True,
+    progress: Progress | None = None,
+) -> AreaReport:
+    """Measure the network of `model`: a row for each operator of each layer, and for the rest.
+
+    An operator's row holds its datapath and its parameter memories. ``control`` is a layer's
+    sequencer and the registers between operators. The sum is built from modules synthesised
+    apart; with `flat` the whole is synthesised as one module too.
+    Raises :class:`InputError` for impossible lanes, or when Yosys is missing, too old or fails.
+    """
+    tool = find()
+    design = Design(emit_rtlil(model, lanes_x, lanes_h))
+    parts = _parts(design, model)
+    units = [unit for _, _, texts in parts for unit in texts]
+    if flat:
+        units.append(design.unit(design.top))
+    areas = iter(_measure(units, progress))
+    rows = tuple(
+        OperatorArea(name, bits, sum((next(areas) for _ in texts), ModuleArea()))
+        for name, bits, texts in parts
+    )
+    return AreaReport(rows, next(areas) if flat else None, tool.version, script_hash())
+
+
+def prepare(cases: Iterable[tuple[IntModel, int, int]], progress: Progress | None = None) -> None:
+    """Measure all new modules of many networks, (model, lanes_x, lanes_h) each, together.
+
+    Afterwards :func:`area_report` with ``flat=False`` finds everything in the cache.
+    """
+    units: dict[str, None] = {}
+    for model, lanes_x, lanes_h in cases:
+        for _, _, texts in _parts(Design(emit_rtlil(model, lanes_x, lanes_h)), model):
+            units.update(dict.fromkeys(texts))
+    _measure(units, progress)
+
+
+def cheapest(groups: Sequence[Sequence[Operator]], progress: Progress | None = None) -> list[int]:
+    """For each group of element-wise operators, the index of the one with the fewest cells.
+
+    Fewer transistors decide between equals, then the order. All that is new in any group is
+    synthesised together. A group of one needs no Yosys.
+    """
+    contested = [op for group in groups if len(group) > 1 for op in group]
+    areas = iter(measure([component(op) for op in contested], progress) if contested else [])
+    costs = [[next(areas) for _ in group] if len(group) > 1 else [ModuleArea()] for group in groups]
+    return [min(range(len(row)), key=lambda k: (row[k].cells, row[k].transistors)) for row in costs]
+
+
+class _Scaling(wiring.Component):
+    """``o = sat((sum_k m_k v_k + constant) >> shift)``: the requantiser of an operator alone.
+
+    Parameters
+    ----------
+    values : bounds of each operand v_k
+    multipliers : constants m_k >= 0, or None for ports of 16 bits, unsigned
+    """
+
+    def __init__(
+        self,
+        values: Sequence[tuple[int, int]],
+        multipliers: Sequence[int] | None,
+        *,
+        constant: int,
+        shift: int,
+        out_bits: int,
+    ) -> None:
+        self.values, self.multipliers = values, multipliers
+        self.constant, self.shift, self.out_bits = constant, shift, out_bits
+        members = {f"v{k}": In(signed(signed_width(*v))) for k, v in enumerate(values)}
+        if multipliers is None:
+            members |= {f"m{k}": In(16) for k in range(len(values))}
+        super().__init__({**members, "o": Out(signed(out_bits))})
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        total: Value = Const(self.constant)
+        low = high = self.constant
+        for k, bounds in enumerate(self.values):
+            value = getattr(self, f"v{k}")
+            if self.multipliers is None:
+                total = total + value * getattr(self, f"m{k}")
+                least, greatest = product_interval(bounds, (0, (1 << 16) - 1))
+            else:
+                total = total + times(value, self.multipliers[k])
+                least, greatest = interval(self.multipliers[k], *bounds)
+            low, high = low + least, high + greatest
+        whole = narrow(m, "whole", total, low, high)
+        low, high = low >> self.shift, high >> self.shift
+        code = narrow(m, "code", whole >> self.shift, low, high)
+        m.d.comb += self.o.eq(saturate(code, low, high, self.out_bits))
+        return m
+
+
+def _scalings(op: Operator) -> list[_Scaling]:
+    """The requantiser of `op` with its constants, and with factors of 16 bits at run time."""
+    if isinstance(op, Dense):
+        values, factors, offset = [(op.acc_min, op.acc_max)], [op.multiplier], 0
+    elif isinstance(op, Product):
+        a, b = (
+            tuple(code - zero for code in code_range(bits))
+            for bits, zero in ((op.a_bits, op.a_zero_point), (op.b_bits, op.b_zero_point))
+        )
+        values, factors, offset = [product_interval(a, b)], [op.multiplier], 0
+    elif isinstance(op, Sum):
+        # Zero points go into the constant; at run time they would need another port.
+        values, factors = [code_range(op.a_bits), code_range(op.b_bits)], []
+        factors = [op.multiplier_a, op.multiplier_b]
+        offset = -op.multiplier_a * op.a_zero_point - op.multiplier_b * op.b_zero_point
+    elif isinstance(op, Complement):
+        low, high = code_range(op.a_bits)
+        # The sign of 1 - a costs an inversion on either side; what is compared is the factor.
+        values, factors, offset = [(-high, -low)], [op.multiplier], op.one
+        offset += op.multiplier * op.a_zero_point
+    else:
+        return []
+    constant = offset + half(op.shift) + (op.zero_point << op.shift)
+    # A factor that is a power of two lets the constant go into the bias of a dense operator.
+    factor = max(factors)
+    folded = 0 if isinstance(op, Dense) and factor & (factor - 1) == 0 else constant
+    # At run time a factor uses all of its 16 bits.
+    more = 16 - factor.bit_length()
+    return [
+        _Scaling(values, factors, constant=folded, shift=op.shift, out_bits=op.out_bits),
+        _Scaling(values, None, constant=constant << more if more > 0 else constant >> -more,
+                 shift=max(0, op.shift + more), out_bits=op.out_bits),
+    ]  # fmt: skip
+
+
+def runtime_multiplier_cells(
+    model: IntModel, lanes_x: int = 1, lanes_h: int = 1, progress: Progress | None = None
+) -> tuple[int, int]:
+    """Cells of the network, and of the same with requantisers that take 16-bit factors at run time.
+
+    The first is the sum of :func:`area_report`. For the second, each operator's requantiser is
+    measured alone twice, with its constants and with ports of 16 bits in their place, and the
+    difference is added; registers or memories that would hold the factors are not counted.
+    """
+    constant = area_report(model, lanes_x, lanes_h, flat=False, progress=progress).total.cells
+    pairs = [part for layer in model.layers for op in layer.ops.values() for part in _scalings(op)]
+    areas = measure(pairs, progress)
+    return constant, constant + sum(
+        runtime.cells - fixed.cells for fixed, runtime in zip(areas[::2], areas[1::2], strict=True)
+    )
