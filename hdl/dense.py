@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from ..model import integer
 from ..model.errors import InputError
 from ..model.integer import half, signed_width
-from .arithmetic import narrow, saturate, times, trailing_zeros
+from .arithmetic import multiply_add, narrow, saturate, times, trailing_zeros
 
 
 def digit_planes(weight: np.ndarray, bits: int, chunks: int) -> list[np.ndarray]:
@@ -118,11 +118,8 @@ class Accumulator(wiring.Component):
         for lane in range(self.lanes):
             x = self.operand.word_select(lane, self.in_bits).as_signed()
             bits = self.weight.word_select(lane, digit)
-            if self.chunks > 1:
-                weight = Cat(bits, bits[-1] & self.top).as_signed()
-            else:
-                weight = bits.as_signed()
-            total = total + weight * x
+            sign = self.top if self.chunks > 1 else 1
+            total = multiply_add(m, f"lane{lane}", total, bits, x, sign)
         m.d.comb += start.eq(Mux(self.first, self.bias, acc))
         if self.chunks > 1:
             with m.If(self.next_digit):

@@ -160,7 +160,12 @@ class GruLayer(wiring.Component):
         # Sequencer: `beat` counts the cycles of a unit, `unit` the units of a step.
         beat = Counter(m, "beat", cycles, advance)
         unit = Counter(m, "unit", hidden, advance & beat.last)
-        own = UnitCounter(m, "own", hidden, self.lanes_h, advance & beat.last)
+        if self.lanes_h & (self.lanes_h - 1):
+            place = UnitCounter(m, "own", hidden, self.lanes_h, advance & beat.last)
+            own_word, own_lane = place.word, place.lane
+        else:
+            bits = self.lanes_h.bit_length() - 1
+            own_word, own_lane = unit.value[bits:], unit.value[:bits]
         m.d.comb += step_end.eq(advance & beat.last & unit.last)
         start = Signal(init=1)  # the state is zero: a sequence's first step
         with m.If(step_end):
@@ -279,10 +284,12 @@ class GruLayer(wiring.Component):
 
         # The old state of the unit, caught as it passes by, then kept for p_zh.
         passing, old = Signal(state_bits, reset_less=True), Signal(state_bits, reset_less=True)
-        catch = follow("catch", (h_word == own.word) & window(plan.h_words))
-        own_lane = follow("own_lane", own.lane) if self.lanes_h > 1 else Const(0, 0)
+        catch = follow("catch", (h_word == own_word) & window(plan.h_words))
+        old_lane = h_lanes[0]
+        if self.lanes_h > 1:
+            old_lane = Array(h_lanes)[follow("own_lane", own_lane)]
         with m.If(enable & catch):
-            m.d.sync += passing.eq(Array(h_lanes)[own_lane] if self.lanes_h > 1 else h_lanes[0])
+            m.d.sync += passing.eq(old_lane)
         finals_done, finals_kept = Signal(reset_less=True), Signal(reset_less=True)
         final = follow("final_step", finals.bit_select(bank, 1))
         with m.If(enable & last):

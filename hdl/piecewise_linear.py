@@ -4,7 +4,7 @@ from amaranth import *
 
 from ..model import integer
 from ..model.integer import code_range, half, signed_width
-from .arithmetic import interval, narrow, saturate
+from .arithmetic import interval, multiply_add, narrow, saturate
 from .operator import Elementwise, Output
 
 
@@ -37,7 +37,9 @@ class PiecewiseLinear(Elementwise):
         intercepts = [int(v) + fold for v in op.intercepts]
         points = [int(v) for v in op.breakpoints]
         least, greatest = code_range(op.a_bits)
-        slope = Signal(signed(signed_width(min(slopes), max(slopes))))
+        negative = min(slopes) < 0
+        slope = Signal(signed_width(min(slopes), max(slopes)) if negative
+                       else max(1, max(slopes).bit_length()))  # fmt: skip
         intercept = Signal(signed(signed_width(min(intercepts), max(intercepts))))
         reached = Signal(max(1, len(points)))
         for k, point in enumerate(points):
@@ -52,7 +54,9 @@ class PiecewiseLinear(Elementwise):
                   for s, c, first, last in zip(slopes, intercepts, starts, ends, strict=True)
                   if first <= last for lo, hi in [interval(s, first, last)]]  # fmt: skip
         low, high = min(b[0] for b in bounds), max(b[1] for b in bounds)
-        total = narrow(m, "total", slope * i + intercept, low, high)
+        # A row of adders for each bit of the slope, which has fewer than the code.
+        sloped = multiply_add(m, "sloped", intercept, slope, i, int(negative))
+        total = narrow(m, "total", sloped, low, high)
         low, high = low >> op.fraction_bits, high >> op.fraction_bits
         value = narrow(m, "value", total >> op.fraction_bits, low, high)
         return saturate(value, low, high, op.out_bits)

@@ -7,7 +7,16 @@ from amaranth import *
 from ..model import integer
 from ..model.errors import InputError
 from ..model.integer import code_range, half, signed_width
-from .arithmetic import interval, narrow, product_interval, saturate, times, trailing_zeros
+from .arithmetic import (
+    interval,
+    multiply,
+    multiply_add,
+    narrow,
+    product_interval,
+    saturate,
+    times,
+    trailing_zeros,
+)
 from .operator import Elementwise, Output
 
 
@@ -112,7 +121,10 @@ class Product(Elementwise):
     def compute(self, m: Module, *operands: Value) -> Value:
         a, b = (self.centred(m, n, v) for n, v in zip("ab", operands, strict=True))
         low, high = product_interval(self.plan.bounds["a"], self.plan.bounds["b"])
-        product = narrow(m, "product", a * b, low, high)
+        # Rows for the bits of the serial operand of a serial product: an unsigned one has fewer.
+        factor, value = (a, b) if self.plan.serial == "a" else (b, a)
+        exact = multiply(m, "product", factor, value, int(factor.shape().signed))
+        product = narrow(m, "product", exact, low, high)
         low, high = (v * self.plan.factor + self.plan.constant for v in (low, high))
         total = narrow(m, "total", times(product, self.plan.factor) + self.plan.constant, low, high)
         return self.finish(m, total, low, high, self.plan.shift)
@@ -148,28 +160,31 @@ class Product(Elementwise):
             m.d.comb += last.eq(count[:-1].all())
         else:
             m.d.comb += [bits.eq(multiplied), last.eq(1)]
-        if self.plan.low >= 0:
-            factor: Value = bits
-            digit_bounds = [(0, (1 << digit) - 1)] * steps
-        else:  # the last digit's top bit is the sign
-            factor = Cat(bits, bits[-1] & last).as_signed()
-            digit_bounds = [(0, (1 << digit) - 1)] * (steps - 1)
-            digit_bounds.append(code_range(digit))
+        digit_bounds = [(0, (1 << digit) - 1)] * steps
+        if self.plan.low < 0:  # the last digit's top bit is the sign
+            digit_bounds[-1] = code_range(digit)
 
-        # total_0 = the part of the constant below the serial bits; total = (total + ...) >> digit.
+        # total_0 = first; total = (total + ...) >> digit; rest is added to the last total. The
+        # constant is all in `first` where that makes the adder at most two bits wider.
+        def widths(first: int) -> tuple[int, int, int]:
+            low = high = first
+            extremes = [first]
+            for bounds in digit_bounds:
+                least, greatest = product_interval(bounds, parallel_bounds)
+                low, high = low + least, high + greatest
+                extremes += [low, high]
+                low, high = low >> digit, high >> digit
+            return signed_width(min(extremes), max(extremes)), low, high
+
         first = self.plan.constant & ((1 << width) - 1)
+        if widths(self.plan.constant)[0] <= widths(first)[0] + 2:
+            first = self.plan.constant
         rest = (self.plan.constant - first) >> width
-        low = high = first
-        extremes = [low, high]
-        for bounds in digit_bounds:
-            least, greatest = product_interval(bounds, parallel_bounds)
-            extremes += [(low + min(0, least)), (high + max(0, greatest))]
-            low, high = (low + least) >> digit, (high + greatest) >> digit
-            extremes += [low, high]
-        total_width = signed_width(min(extremes), max(extremes))
+        total_width, low, high = widths(first)
         total = Signal(signed(total_width), init=first)
         added = Signal(signed(total_width))
-        m.d.comb += added.eq(total + factor * parallel)
+        sign = last if self.plan.low < 0 else 0
+        m.d.comb += added.eq(multiply_add(m, "digit", total, bits, parallel, sign))
         below = max(0, width - self.plan.shift)  # product bits under 2**width that the result keeps
         kept = Signal(below, reset_less=True)
         with m.If(valid & ~done):
