@@ -139,7 +139,9 @@ class Bench:
         ]
         for port in ("o_h", "o_logits", "o_class"):
             ready = getattr(dut, f"{port}_ready")
-            stalls = Stalls(stall, 4 * self.operand, f"{seed} {port}")
+            # The classifier is only felt upstream when it waits for a whole step.
+            long = max(4 * self.operand, self.step if port != "o_h" else 0)
+            stalls = Stalls(stall, long, f"{seed} {port}")
             tasks.append(cocotb.start_soon(take_output(ready, stalls)))
         # Levels, not edges, decide: a wire may have settled before the wait began.
         if after is not None:
