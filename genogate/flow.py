@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +109,8 @@ def build_network(
         "split_hash": data.split_hash,
         "checkpoint": floating.hash,
     }
-    model = quantize(calibration, parsed, knobs, cheapest=cheapest, info=info)
+    chosen = partial(cheapest, progress=say)
+    model = quantize(calibration, parsed, knobs, cheapest=chosen, info=info)
     int8 = quantize(calibration, Genome.uniform(8, floating.layers), knobs)
     # A shipped checkpoint is known by its name, any other by its content.
     place = source if source in zoo.names() else f"{data.name}-{floating.hash[:8]}"

@@ -68,9 +68,9 @@ def print_report(report: dict[str, Any], folder: str | Path) -> None:
         ("size", f"{report['size_bits']:,} bits, {report['size_relative_to_int8']:.1%} of int8"),
         ("cycles per step", f"{report['cycles_per_step']:,}, "
                             f"multipliers busy {report['utilisation']:.1%}"),
-        ("cells", f"{report['cells']:,} summed over modules, "
-                  f"{report['cells_flat']:,} flat ({report['yosys']})"),
+        ("cells", f"{report['cells']:,} summed over modules, {report['cells_flat']:,} flat"),
         ("memory", f"{report['memory_bits']:,} bits"),
+        ("measured by", report["yosys"]),
         ("written", str(Path(folder) / "{gru.v,model.safetensors,report.json}")),
     ])  # fmt: skip
 

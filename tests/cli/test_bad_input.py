@@ -215,9 +215,9 @@ def test_a_folder_that_cannot_be_written_is_refused(genogate, files, tmp_path, o
     for command in (["gru"], ["area"], ["train", "--epochs", "1"], ["sim", "--sequences", "1"],
                     ["campaign", "--n", "1"]):  # fmt: skip
         target = f"{out}/x.safetensors" if command[0] == "train" else out
-        genogate(*command, "--out", target).refused(f"cannot write {out}")
+        genogate(*command, "--out", target).refused("cannot write", out)
     call = ["golden", "given/model.safetensors", "given/codes.npy", f"{out}/y.npz"]
-    genogate(*call).refused(f"cannot write {out}")
+    genogate(*call).refused("cannot write", out)
     assert everything_below(tmp_path) == before
 
 
@@ -250,6 +250,45 @@ def test_a_full_device_leaves_the_earlier_results_as_they_were(files, tmp_path):
         assert done.stderr.startswith("genogate: "), done
         assert done.stderr.count("\n") == 1, done
         assert everything_below(tmp_path) == before
+
+
+def as_program(folder, name, text):
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("program", "word"),
+    [
+        (None, "nowhere-yosys"),
+        ("exit 1", "osys"),
+        ("echo Yosys 0.23 '(git sha1 7ce5011c24b)'", "0.23"),
+        ('echo Yosys 0.70; case "$1" in -V|--version) ;; *) exit 1;; esac', "osys"),
+        ("echo left-pad 1.3.0", "osys"),
+    ],
+)
+def test_a_yosys_that_does_not_work_is_refused(tmp_path, program, word):
+    (tmp_path / "result").mkdir()
+    (tmp_path / "result/report.json").write_text("{}")
+    yosys = as_program(tmp_path, "yosys", program) if program else "nowhere-yosys"
+    before = everything_below(tmp_path)
+    environment = {**os.environ, "YOSYS": yosys, "GENOGATE_CACHE": str(tmp_path.parent / "cache")}
+    done = subprocess.run([*COMMAND, "gru", "--out", "result"], cwd=tmp_path, env=environment,
+                          capture_output=True, text=True)  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, ""), done
+    assert done.stderr.startswith("genogate: "), done
+    assert done.stderr.count("\n") == 1, done
+    assert word in done.stderr
+    assert everything_below(tmp_path) == before
+
+
+def test_a_missing_simulator_is_refused(genogate, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for command in (["sim", "--sequences", "1"], ["campaign", "--n", "1"]):
+        genogate(*command, "--out", "result").refused("Icarus Verilog", "apt-get install iverilog")
+        assert not (tmp_path / "result").exists()
 
 
 def test_output_that_nobody_can_take_ends_without_a_traceback(files, tmp_path):
