@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -172,3 +173,22 @@ def test_sim_holds_the_verilog_of_gru_to_the_golden_model(made, genogate, tmp_pa
     assert found["passed"] is True
     assert found["model_hash"] == report["model_hash"]
     assert found["cycles_per_step"] == pytest.approx(report["cycles_per_step"], abs=0.01)
+
+
+def test_the_readme_shows_what_the_first_command_prints(genogate):
+    """Names exactly; figures within what another processor's rounding may move."""
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    block = readme.split("\n    operator ")[1].split("\n\nThe folder holds")[0]
+    shown = ["operator " + block.split("\n")[0], *(row[4:] for row in block.split("\n")[1:])]
+    printed = genogate("gru").out.rstrip().split("\n")
+    number = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?![\w.])")
+    for ours, theirs in zip(shown, printed, strict=True):
+        if ours.startswith("measured by"):
+            assert ours == theirs
+            continue
+        assert number.sub("", ours).split() == number.sub("", theirs).split()
+        for a, b in zip(number.findall(ours), number.findall(theirs), strict=True):
+            slack = 0 if "." in a else 3
+            assert float(a.replace(",", "")) == pytest.approx(
+                float(b.replace(",", "")), rel=0.03, abs=slack
+            ), f"README {ours!r}, now {theirs!r}"
