@@ -1,0 +1,114 @@
+"""``genogate bench``: speeds as ratios measured side by side in one run, asserted nowhere."""
+
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .hdl.emit import emit
+from .model.calibrate import calibrate
+from .model.genome import Genome
+from .model.knobs import Knobs
+from .model.quantize import quantize
+from .model.tasks import load_task
+from .model.zoo import load
+from .sim import fast, golden
+from .synth.area import area_report, cheapest, runtime_multiplier_cells
+
+ROUNDS = 15
+
+
+def _interleaved(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """Median seconds of each call, in turn within every round, so drift hits all alike."""
+    for call in calls.values():
+        call()
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(ROUNDS):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            taken[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in taken.items()}
+
+
+def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
+    start = time.perf_counter()
+    result = call()
+    return time.perf_counter() - start, result
+
+
+def bench(report: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
+    """Golden and twin against float ``torch.nn.GRU`` on one batch and one thread each; emit time;
+    area time cold and cached; INT8 cells with constant against run-time 16-bit multipliers.
+
+    One BLAS thread is the caller's business (``OMP_NUM_THREADS=1`` before NumPy is imported);
+    the command sees to it.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    task, checkpoint = load_task("digits-row"), load("digits-row")
+    calibration = calibrate(checkpoint, task.x_train)
+    x = np.concatenate([task.x_train, task.x_val, task.x_test])
+    knobs = Knobs()
+    model = quantize(calibration, Genome.uniform(8), knobs, cheapest=cheapest)
+    codes = model.quantize_input(x)
+    gru = torch.nn.GRU(checkpoint.input_size, checkpoint.hidden_size(), checkpoint.layers,
+                       batch_first=True)  # fmt: skip
+    head = torch.nn.Linear(checkpoint.hidden_size(), checkpoint.classes)
+    with torch.no_grad():
+        for name, array in checkpoint.tensors.items():
+            owner: Any = head if name.startswith("classifier.") else gru
+            getattr(owner, name.removeprefix("classifier.")).copy_(torch.tensor(array))
+    batch = torch.tensor(x)
+
+    def float_network() -> object:
+        with torch.inference_mode():
+            return head(gru(batch)[0][:, -1])
+
+    report(f"golden, its compiled twin and torch on {len(x)} sequences, one thread each")
+    seconds = _interleaved({
+        "golden": lambda: golden.run(model, codes),
+        "twin": lambda: fast.run(model, codes),
+        "torch": float_network,
+        "quantize": lambda: quantize(calibration, Genome.uniform(8), Knobs(activation="table")),
+    })  # fmt: skip
+    result: dict[str, Any] = {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python "
+                   f"{platform.python_version()}, torch {torch.__version__}",
+        "sequences": len(x),
+        "sequences_per_second": {k: len(x) / seconds[k] for k in ("golden", "twin", "torch")},
+        "golden_over_torch": seconds["torch"] / seconds["golden"],
+        "twin_over_torch": seconds["torch"] / seconds["twin"],
+        "quantize_seconds": seconds["quantize"],
+    }  # fmt: skip
+    report("emitting Verilog")
+    result["emit_seconds"] = statistics.median(
+        _timed(lambda: emit(model, knobs.lanes_x, knobs.lanes_h))[0] for _ in range(3)
+    )
+    report("area with an empty cache, then cached")
+    kept = os.environ.get("GENOGATE_CACHE")
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["GENOGATE_CACHE"] = str(Path(folder))
+        try:
+            cold, area = _timed(lambda: area_report(model, knobs.lanes_x, knobs.lanes_h))
+            cached = [_timed(lambda: area_report(model, knobs.lanes_x, knobs.lanes_h))[0]
+                      for _ in range(5)]  # fmt: skip
+        finally:
+            if kept is None:
+                del os.environ["GENOGATE_CACHE"]
+            else:
+                os.environ["GENOGATE_CACHE"] = kept
+    result["area_cold_seconds"], result["area_cached_seconds"] = cold, statistics.median(cached)
+    report("INT8 with run-time 16-bit multipliers")
+    constant, runtime = runtime_multiplier_cells(model, knobs.lanes_x, knobs.lanes_h)
+    result["cells_constant_multipliers"], result["cells_runtime_multipliers"] = constant, runtime
+    result["runtime_over_constant"] = runtime / constant
+    result["yosys"] = area.yosys_version
+    return result
