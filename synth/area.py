@@ -23,6 +23,7 @@ from amaranth.lib.wiring import In, Out
 from ..hdl.arithmetic import interval, narrow, product_interval, saturate, times
 from ..hdl.emit import emit_rtlil
 from ..hdl.gru_layer import component
+from ..hdl.schedule import check_lanes
 from ..model.errors import InputError
 from ..model.genome import GENES
 from ..model.integer import (
@@ -89,10 +90,10 @@ opt_clean
 {multipliers}
 opt -full -nodffe -nosdff
 techmap
-opt -full -nodffe -nosdff
+opt -nodffe -nosdff
 dfflegalize -cell $_DFF_P_ 01
 abc -script area.abc
-opt -full -noff
+opt -noff
 opt_clean -purge
 delete t:$mem_v2 t:n*
 tee -q -o logic.json stat -json -tech cmos
@@ -101,12 +102,11 @@ tee -q -o logic.json stat -json -tech cmos
 # Booth's encoding makes a multiplier of two variable operands smaller from about this size on,
 # and one by a few slopes larger: where it applies both are tried, and the smaller counts.
 _BOOTH_BITS = 6
+_WIDE = f"t:$mul r:A_WIDTH>={_BOOTH_BITS} %i r:B_WIDTH>={_BOOTH_BITS} %i"
 _RECIPES = {
     "array": _SCRIPT.format(multipliers=""),
-    "booth": _SCRIPT.format(
-        multipliers=f"booth -lowpower t:$mul r:A_WIDTH>={_BOOTH_BITS} %i "
-        f"r:B_WIDTH>={_BOOTH_BITS} %i"
-    ),
+    # The smaller architecture is for signed multipliers only.
+    "booth": _SCRIPT.format(multipliers=f"booth -lowpower {_WIDE} r:A_SIGNED=1 %i\nbooth {_WIDE}"),
 }
 _MULTIPLIER = re.compile(r"cell \$mul .*?\n  end", re.DOTALL)
 _WIDTHS = re.compile(r"\\[AB]_WIDTH (\d+)")
@@ -314,6 +314,7 @@ def area_report(
     Raises :class:`InputError` for impossible lanes, or when Yosys is missing, too old or fails.
     """
     tool = find()
+    lanes_x, lanes_h = check_lanes(lanes_x, "lanes_x"), check_lanes(lanes_h, "lanes_h")
     design = Design(emit_rtlil(model, lanes_x, lanes_h))
     parts = _parts(design, model)
     units = [unit for _, _, texts in parts for unit in texts]
