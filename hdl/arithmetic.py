@@ -80,6 +80,11 @@ def saturate(value: Value, low: int, high: int, bits: int) -> Value:
     return Cat((Mux(outside, ~sign, value[k]) for k in range(bits - 1)), sign).as_signed()
 
 
+#: Multipliers of two operands of at least so many bits are left to the synthesiser: Booth's
+#: encoding begins to pay (8 by 8 bits: 445 cells, 455 as rows), and FPGAs have blocks for them.
+WIDE = 6
+
+
 def add_or_subtract(a: Value, b: Value, minus: Value) -> Value:
     """``a - b`` where `minus` is 1, else ``a + b``, for signed values: one adder."""
     # Less b is its complement and a carry more; the carry comes from a bit below.
@@ -96,9 +101,8 @@ def multiply(m: Module, name: str, factor: Value, value: Value, sign: Value | in
     value : signed or unsigned
     sign : 0, 1, or a signal
 
-    Each row adds to what lies above the lowest bit of the row before. Cut like that, Yosys leaves
-    the rows alone: an 8 by 8 bit multiply-accumulate has 445 cells, 636 where it may make
-    one tree of partial products out of `*` and `+`.
+    Each row adds to what lies above the lowest bit of the row before. Cut like that, no
+    synthesiser makes one large tree of partial products of it.
     """
     signed_value = value.as_signed() if value.shape().signed else Cat(value, 0).as_signed()
     width = len(signed_value)
@@ -123,6 +127,8 @@ def multiply_add(
     m: Module, name: str, addend: Value, factor: Value, value: Value, sign: Value | int
 ) -> Value:
     """``addend + factor * value`` with operands as in :func:`multiply`, addend signed."""
+    if isinstance(sign, int) and min(len(factor), len(value)) >= WIDE:
+        return addend + (factor.as_signed() if sign else factor) * value
     if len(factor) > 1 or isinstance(sign, int):
         return addend + multiply(m, name, factor, value, sign)
     # One bit, one adder.

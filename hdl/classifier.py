@@ -148,6 +148,10 @@ def class_bits(op: integer.Classifier) -> int:
     return max(1, (len(op.bias) - 1).bit_length())
 
 
+#: Time steps that the classifier may take for a sequence; shorter sequences wait for it.
+PATIENCE = 2
+
+
 def classifier_chunks(op: integer.Classifier, pass_cycles: int) -> int:
-    """Digits that the classifier takes a weight in: it is to finish within two time steps."""
-    return divisor_within(op.weight_bits, 2 * pass_cycles // len(op.bias))
+    """Digits that the classifier takes a weight in: as many as :data:`PATIENCE` steps allow."""
+    return divisor_within(op.weight_bits, PATIENCE * pass_cycles // len(op.bias))

@@ -117,15 +117,16 @@ class Accumulator(wiring.Component):
         total: Value = start
         for lane in range(self.lanes):
             x = self.operand.word_select(lane, self.in_bits).as_signed()
-            bits = self.weight.word_select(lane, digit)
+            # Outside enabled cycles 0 is added: fewer gates than a register that can hold.
+            bits = Signal(digit, name=f"weight{lane}")
+            m.d.comb += bits.eq(Mux(self.enable, self.weight.word_select(lane, digit), 0))
             sign = self.top if self.chunks > 1 else 1
             total = multiply_add(m, f"lane{lane}", total, bits, x, sign)
-        m.d.comb += start.eq(Mux(self.first, self.bias, acc))
+        m.d.comb += start.eq(Mux(self.first & self.enable, self.bias, acc))
         if self.chunks > 1:
-            with m.If(self.next_digit):
+            with m.If(self.next_digit & self.enable):
                 m.d.comb += start.eq(acc >> digit)
-        with m.If(self.enable):
-            m.d.sync += acc.eq(total)
+        m.d.sync += acc.eq(total)
         if self.keep:
             kept = Signal(self.keep, reset_less=True)
             with m.If(self.enable & self.next_digit):

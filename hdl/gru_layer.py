@@ -38,7 +38,7 @@ def component(op: Operator, *, output: Output = "wire", digit: int = 0) -> Eleme
     if isinstance(op, ProductOp):
         return Product(op, digit, output)
     if isinstance(op, PiecewiseLinearOp):
-        return PiecewiseLinear(op, output)
+        return PiecewiseLinear(op, digit, output)
     assert isinstance(op, TableOp)
     return Table(op, output)
 

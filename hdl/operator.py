@@ -61,7 +61,7 @@ class Elementwise(wiring.Component):
             else:
                 taken = full & self.o.ready
                 m.d.sync += full.eq(valid & ~taken)
-                with m.If(~full):
-                    m.d.sync += code.eq(result)
+                # The operands stay until they are taken, and so does what is computed of them.
+                m.d.sync += code.eq(result)
         m.d.comb += [port.ready.eq(taken) for port in ports]
         return m

@@ -1,24 +1,77 @@
 """An activation as straight pieces: comparators, a slope and an intercept, one multiplier."""
 
+from dataclasses import dataclass
+
+import numpy as np
 from amaranth import *
 
 from ..model import integer
+from ..model.errors import InputError
 from ..model.integer import code_range, half, signed_width
-from .arithmetic import interval, multiply_add, narrow, saturate
+from .arithmetic import multiply_add, narrow, saturate
+from .diagram import Diagram
 from .operator import Elementwise, Output
+from .serial import Steps
+
+
+@dataclass(frozen=True)
+class PiecewisePlan:
+    """The constants of a piecewise-linear unit as the hardware holds them.
+
+    ``o = sat((slopes[k] i + intercepts[k]) >> fraction_bits)``: the rounding constant and the
+    output's zero point are in the intercepts.
+
+    width : bits of a slope; signed where `negative`
+    """
+
+    slopes: list[int]
+    intercepts: list[int]
+    points: list[int]
+    negative: bool
+    width: int
+
+    @classmethod
+    def of(cls, op: integer.PiecewiseLinear) -> "PiecewisePlan":
+        """Fold the constants of `op`; what no code can reach is left out."""
+        fold = half(op.fraction_bits) + (op.zero_point << op.fraction_bits)
+        slopes, intercepts = [int(v) for v in op.slopes], [int(v) + fold for v in op.intercepts]
+        points = [int(v) for v in op.breakpoints]
+        if points and points[0] == code_range(op.a_bits)[0]:
+            slopes, intercepts, points = slopes[1:], intercepts[1:], points[1:]
+        negative = min(slopes) < 0
+        width = signed_width(min(slopes), max(slopes)) if negative else max(slopes).bit_length()
+        return cls(slopes, intercepts, points, negative, max(1, width))
+
+    def cycles(self, digit: int) -> int:
+        """Cycles of a serial unit of `digit` bits a cycle; 0 for none."""
+        return -(-self.width // digit) if digit else 0
+
+    def rows(self, digit: int) -> float:
+        """Rough cost in rows of partial products, beyond what every unit needs.
+
+        Without digits a diagram is never much more than two.
+        """
+        return digit + 0.5 if digit else min(self.width, 2)
 
 
 class PiecewiseLinear(Elementwise):
     """``o = sat(((slopes[k] i + intercepts[k] + half) >> f) + Z)``, ``k = #{j: p_j <= i}``.
 
-    Bit-exact with golden.activation. Break points, slopes and intercepts are constants: the
-    comparators have one constant side, rounding and zero point are in the intercepts.
-    Latency 0 (`output` wire) or 1; back-pressure honoured.
+    Bit-exact with golden.activation. Break points, slopes and intercepts are constants.
+
+    With ``digit = d`` comparators choose slope and intercept, and each cycle adds the product of d
+    bits of the slope and the code, lowest bits first: `o` is valid :attr:`cycles` cycles after the
+    operand, which is taken when the result is (``hold`` in :data:`hdl.operator.Output`).
+    With ``digit = 0`` an array multiplier does it in no time (`output` wire) or one cycle, or a
+    decision diagram of the whole function where that is estimated to be smaller.
 
     Parameters
     ----------
     op : integer.PiecewiseLinear
-    output : 'wire', 'register' or 'hold', see :data:`hdl.operator.Output`
+    digit : int
+        0, or bits of the slope that a cycle processes.
+    output : 'wire', 'register' or 'hold'
+        For ``digit = 0`` only.
 
     Members
     -------
@@ -26,37 +79,95 @@ class PiecewiseLinear(Elementwise):
     o : Out(stream.Signature(signed(out_bits)))
     """
 
-    def __init__(self, op: integer.PiecewiseLinear, output: Output = "wire") -> None:
-        self.op = op
+    def __init__(
+        self, op: integer.PiecewiseLinear, digit: int = 0, output: Output = "wire"
+    ) -> None:
+        if not 0 <= digit <= 32:
+            raise InputError(f"digit: {digit} is not within 0 to 32")
+        self.op, self.digit, self.plan = op, digit, PiecewisePlan.of(op)
         super().__init__({"i": op.a_bits}, op.out_bits, output)
+        # All inputs are few: bounds are those of the codes themselves.
+        self.inputs = np.arange(code_range(op.a_bits)[0], code_range(op.a_bits)[1] + 1)
+        self.piece = np.searchsorted(self.plan.points, self.inputs, side="right")
+        slopes, intercepts = np.array(self.plan.slopes), np.array(self.plan.intercepts)
+        self.totals = slopes[self.piece] * self.inputs + intercepts[self.piece]
+
+    @property
+    def cycles(self) -> int:
+        """Cycles from a valid operand to a valid result."""
+        if self.digit:
+            return self.plan.cycles(self.digit)
+        return int(self.output != "wire")
+
+    def choose(self, m: Module, i: Value) -> tuple[Signal, Signal]:
+        """Slope (bits; the last counts negative where the plan says so) and intercept of a code."""
+        plan = self.plan
+        slope = Signal(plan.width)
+        intercept = Signal(signed(signed_width(min(plan.intercepts), max(plan.intercepts))))
+        m.d.comb += [slope.eq(plan.slopes[0]), intercept.eq(plan.intercepts[0])]
+        for k, point in enumerate(plan.points, 1):
+            with m.If(i >= point):
+                m.d.comb += [slope.eq(plan.slopes[k]), intercept.eq(plan.intercepts[k])]
+        return slope, intercept
+
+    def finish(self, m: Module, total: Value, lost: int) -> Value:
+        """Shift and saturate a total of which `lost` low bits are gone."""
+        shift = self.op.fraction_bits
+        low, high = int(self.totals.min()) >> lost, int(self.totals.max()) >> lost
+        total = narrow(m, "total", total, low, high)
+        low, high = low >> (shift - lost), high >> (shift - lost)
+        value = narrow(m, "value", total >> (shift - lost), low, high)
+        return saturate(value, low, high, self.op.out_bits)
 
     def compute(self, m: Module, *operands: Value) -> Value:
         op, i = self.op, operands[0]
-        slopes = [int(v) for v in op.slopes]
-        fold = half(op.fraction_bits) + (op.zero_point << op.fraction_bits)
-        intercepts = [int(v) + fold for v in op.intercepts]
-        points = [int(v) for v in op.breakpoints]
-        least, greatest = code_range(op.a_bits)
-        negative = min(slopes) < 0
-        slope = Signal(signed_width(min(slopes), max(slopes)) if negative
-                       else max(1, max(slopes).bit_length()))  # fmt: skip
-        intercept = Signal(signed(signed_width(min(intercepts), max(intercepts))))
-        reached = Signal(max(1, len(points)))
-        for k, point in enumerate(points):
-            m.d.comb += reached[k].eq(i >= point)
-        m.d.comb += [slope.eq(slopes[0]), intercept.eq(intercepts[0])]
-        for k in range(len(points)):
-            with m.If(reached[k]):
-                m.d.comb += [slope.eq(slopes[k + 1]), intercept.eq(intercepts[k + 1])]
-        starts, ends = [least, *points], [*(p - 1 for p in points), greatest]
-        # The bounds over what each piece really sees, not over all codes with all slopes.
-        bounds = [(min(lo, hi) + c, max(lo, hi) + c)
-                  for s, c, first, last in zip(slopes, intercepts, starts, ends, strict=True)
-                  if first <= last for lo, hi in [interval(s, first, last)]]  # fmt: skip
-        low, high = min(b[0] for b in bounds), max(b[1] for b in bounds)
-        # A row of adders for each bit of the slope, which has fewer than the code.
-        sloped = multiply_add(m, "sloped", intercept, slope, i, int(negative))
-        total = narrow(m, "total", sloped, low, high)
-        low, high = low >> op.fraction_bits, high >> op.fraction_bits
-        value = narrow(m, "value", total >> op.fraction_bits, low, high)
-        return saturate(value, low, high, op.out_bits)
+        codes = np.clip(self.totals >> op.fraction_bits, *code_range(op.out_bits))
+        diagram = Diagram(codes.tolist(), op.out_bits)
+        # Cells, as Yosys counts them: a multiplexer of a diagram 1.4, an adder's bit 5.
+        if 1.4 * diagram.size < 5 * self.plan.width * op.a_bits + 5 * len(self.plan.points):
+            return diagram.build(m, i)
+        slope, intercept = self.choose(m, i)
+        total = multiply_add(m, "sloped", intercept, slope, i, int(self.plan.negative))
+        return self.finish(m, total, 0)
+
+    def elaborate(self, platform) -> Module:
+        if not self.digit:
+            return super().elaborate(platform)
+        m = Module()
+        plan, digit, steps, shift = self.plan, self.digit, self.cycles, self.op.fraction_bits
+        i = self.i.payload
+        slope, intercept = self.choose(m, i)
+        step = Steps(m, steps, self.i.valid, self.o.ready)
+        width = steps * digit
+        extended = Cat(slope, (slope[-1] & plan.negative).replicate(width - plan.width))
+        bits = step.digit(m, extended, digit)
+
+        # The running totals of every code, to know their width.
+        total = np.array(plan.intercepts)[self.piece]
+        extremes = [*plan.intercepts]
+        for number in range(steps):
+            part = np.array(plan.slopes)[self.piece] >> (number * digit)
+            total = (
+                total + (part if number == steps - 1 else part & ((1 << digit) - 1)) * self.inputs
+            )
+            extremes += [int(total.min()), int(total.max())]
+            total = total >> digit
+        shape = signed(signed_width(min(extremes), max(extremes)))
+        running, start, added = Signal(shape, reset_less=True), Signal(shape), Signal(shape)
+        sign = step.last if plan.negative else 0
+        m.d.comb += [
+            start.eq(Mux(step.first, intercept, running)),
+            added.eq(multiply_add(m, "digit", start, bits, i, sign)),
+        ]
+        below = max(0, width - shift)
+        kept = Signal(below, reset_less=True)
+        with m.If(step.running):
+            m.d.sync += running.eq(added >> digit)
+            if below:
+                m.d.sync += kept.eq(Cat(kept, added[:digit])[-below:])
+        m.d.comb += [
+            self.o.payload.eq(self.finish(m, Cat(kept, running).as_signed(), width - below)),
+            self.o.valid.eq(step.done),
+            self.i.ready.eq(step.taken),
+        ]
+        return m

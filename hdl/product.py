@@ -18,6 +18,7 @@ from .arithmetic import (
     trailing_zeros,
 )
 from .operator import Elementwise, Output
+from .serial import Steps
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,10 @@ class ProductPlan:
     def cycles(self, digit: int) -> int:
         """Cycles of a serial product of `digit` bits a cycle; 0 for none."""
         return -(-self.width // digit) if digit else 0
+
+    def rows(self, digit: int) -> float:
+        """Rough cost in rows of partial products; what a serial unit needs besides is about two."""
+        return digit + 2 if digit else self.width
 
 
 class Product(Elementwise):
@@ -141,25 +146,8 @@ class Product(Elementwise):
         multiplied = Signal(unsigned(width) if self.plan.low >= 0 else signed(width))
         m.d.comb += multiplied.eq(times(serial, self.plan.factor))
 
-        # The count ends in its top bit, so that `done` costs nothing.
-        index_width = (steps - 1).bit_length()
-        start = (1 << index_width) - steps
-        count = Signal(index_width + 1, init=start)
-        done = count[-1]
-        valid = self.a.valid & self.b.valid
-        taken = done & self.o.ready
-        bits = Signal(digit)
-        last = Signal()
-        if index_width:
-            with m.Switch(count[:-1]):
-                for step in range(steps):
-                    with m.Case(step + start):
-                        m.d.comb += bits.eq(multiplied[step * digit : (step + 1) * digit])
-                with m.Default():
-                    m.d.comb += bits.eq(0)
-            m.d.comb += last.eq(count[:-1].all())
-        else:
-            m.d.comb += [bits.eq(multiplied), last.eq(1)]
+        step = Steps(m, steps, self.a.valid & self.b.valid, self.o.ready)
+        bits, last, done, taken = step.digit(m, multiplied, digit), step.last, step.done, step.taken
         digit_bounds = [(0, (1 << digit) - 1)] * steps
         if self.plan.low < 0:  # the last digit's top bit is the sign
             digit_bounds[-1] = code_range(digit)
@@ -187,12 +175,12 @@ class Product(Elementwise):
         m.d.comb += added.eq(multiply_add(m, "digit", total, bits, parallel, sign))
         below = max(0, width - self.plan.shift)  # product bits under 2**width that the result keeps
         kept = Signal(below, reset_less=True)
-        with m.If(valid & ~done):
-            m.d.sync += [count.eq(count + 1), total.eq(added >> digit)]
+        with m.If(step.running):
+            m.d.sync += total.eq(added >> digit)
             if below:
                 m.d.sync += kept.eq(Cat(kept, added[:digit])[-below:])
         with m.Elif(taken):
-            m.d.sync += [count.eq(start), total.eq(first)]
+            m.d.sync += total.eq(first)
 
         low, high = low + rest, high + rest
         upper = narrow(m, "upper", total + rest, low, high)

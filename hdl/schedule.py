@@ -12,12 +12,16 @@ from itertools import product as combinations
 
 from ..model.errors import InputError
 from ..model.genome import GENES
-from ..model.integer import IntModel, Layer, Product
+from ..model.integer import IntModel, Layer, PiecewiseLinear, Product
+from .piecewise_linear import PiecewisePlan
 from .product import ProductPlan
 
 MAX_LANES = 64
 #: Share of a step that serial products may cost where waiting for the last unit cannot be hidden.
 TOLERANCE = 0.01
+#: Operators that can be serial, and the bits that they may take a cycle (0: all at once).
+SERIAL = ("p_rn", "p_zn", "p_zh", "a_r", "a_z", "a_n")
+DIGITS = (0, 1, 2, 4)
 
 
 def check_lanes(lanes: int, name: str = "lanes") -> int:
@@ -41,7 +45,7 @@ class Schedule:
     x_words, h_words : words of lanes_x inputs and lanes_h states
     pass_cycles : cycles of a unit in the dense operators, ``max(x_words, h_words)``
     chunks : dense operator -> digits that its weights come in, as many as fit into a pass
-    digits : product -> bits that a cycle processes, 0: all at once
+    digits : product or piecewise-linear unit -> bits that a cycle processes, 0: all at once
     hold : whether s_n has a register (not where a pass is one cycle)
     drain : cycles of a unit in the element-wise operators
     guard : word of the state before which unit 0 waits until the step before it has ended
@@ -71,26 +75,27 @@ class Schedule:
             chunks[name] = divisor_within(layer.dense(name).weight_bits, cycles // words)
         guard = h_words - 1 if h_words > 3 else max(0, h_words - 2)
         hold = cycles > 1
-        plans = {}
-        for name in ("p_rn", "p_zn", "p_zh"):
+        plans: dict[str, ProductPlan | PiecewisePlan] = {}
+        for name in SERIAL:
             op = layer.ops[name]
-            assert isinstance(op, Product)
-            plans[name] = ProductPlan.of(op)
+            if isinstance(op, Product):
+                plans[name] = ProductPlan.of(op)
+            elif isinstance(op, PiecewiseLinear):
+                plans[name] = PiecewisePlan.of(op)
         best: tuple[tuple[float, ...], dict[str, int], int] | None = None
-        for row in combinations((0, 1, 2, 3, 4), repeat=3):
+        options = [[d for d in DIGITS if d < plan.width] for plan in plans.values()]
+        least = 1 + hold  # cycles of a unit with nothing serial
+        slack = max(max(0, least + 2 - guard), int(TOLERANCE * hidden * cycles))
+        for row in combinations(*options):
             digits = dict(zip(plans, row, strict=True))
-            if any(digit >= plans[name].width for name, digit in digits.items()):
+            steps = dict.fromkeys(SERIAL, 0)
+            steps.update((name, plan.cycles(digits[name])) for name, plan in plans.items())
+            candidate = steps["a_r"] + steps["p_rn"] + hold + steps["a_n"]
+            drain = 1 + max(max(candidate, steps["a_z"]) + steps["p_zn"],
+                            steps["a_z"] + steps["p_zh"])  # fmt: skip
+            if any(row) and (drain > cycles or drain + 2 - guard > slack):
                 continue
-            steps = {name: plan.cycles(digits[name]) for name, plan in plans.items()}
-            drain = max(steps["p_rn"] + hold + steps["p_zn"], steps["p_zh"]) + 1
-            if drain > cycles and any(row):
-                continue
-            wait = max(0, drain + 2 - guard)
-            least = max(0, 3 + hold - guard)
-            if wait - least > TOLERANCE * hidden * cycles and any(row):
-                continue
-            # Rows of partial products; what a serial product needs besides is worth about two.
-            rows = sum(digits[n] + 2 if digits[n] else plans[n].width for n in plans)
+            rows = sum(plan.rows(digits[name]) for name, plan in plans.items())
             if best is None or (rows, drain) < best[0]:
                 best = ((rows, drain), digits, drain)
         assert best is not None  # the row of zeros is always possible

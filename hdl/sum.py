@@ -44,7 +44,9 @@ class Sum(Elementwise):
         low_a, high_a = interval(m_a, *code_range(op.a_bits))
         low_b, high_b = interval(m_b, *code_range(op.b_bits))
         low, high = low_a + low_b + constant, high_a + high_b + constant
-        total = narrow(m, "total", times(a, m_a) + times(b, m_b) + constant, low, high)
+        # The constant goes to the operand whose low bits are 0: it passes through them.
+        (near, less), (far, more) = sorted(((a, m_a), (b, m_b)), key=lambda pair: pair[1])
+        total = narrow(m, "total", times(far, more) + constant + times(near, less), low, high)
         low, high = low >> shift, high >> shift
         value = narrow(m, "value", total >> shift, low, high)
         return saturate(value, low, high, op.out_bits)

@@ -3,6 +3,7 @@
 from amaranth import *
 
 from ..model import integer
+from .diagram import Diagram
 from .operator import Elementwise, Output
 
 
@@ -30,24 +31,4 @@ class Table(Elementwise):
         super().__init__({"i": op.a_bits}, op.out_bits, output)
 
     def compute(self, m: Module, *operands: Value) -> Value:
-        op, code = self.op, operands[0]
-        entries = len(op.table)
-        nodes: dict[tuple[int, ...], Value] = {}
-
-        def decide(values: tuple[int, ...], level: int) -> Value:
-            """The function of the lowest `level` input bits with these `values`, in order."""
-            if len(set(values)) == 1:
-                return Const(values[0], 1)
-            if values not in nodes:
-                middle = len(values) // 2
-                low, high = decide(values[:middle], level - 1), decide(values[middle:], level - 1)
-                nodes[values] = node = Signal(name=f"node{len(nodes)}")
-                m.d.comb += node.eq(Mux(code[level - 1], high, low))
-            return nodes[values]
-
-        # Codes are two's complement: pattern 0 is code 0, in the middle of the table.
-        patterns = [int(op.table[(k + entries // 2) % entries]) for k in range(entries)]
-        return Cat(
-            decide(tuple(pattern >> bit & 1 for pattern in patterns), op.a_bits)
-            for bit in range(op.out_bits)
-        ).as_signed()
+        return Diagram(self.op.table.tolist(), self.op.out_bits).build(m, operands[0])

@@ -103,6 +103,17 @@ def test_serial_product_equals_golden(seed, digit):
     np.testing.assert_array_equal(got, golden.evaluate(op, *codes), err_msg=f"{op}")
 
 
+@pytest.mark.parametrize("digit", [1, 2, 4])
+@pytest.mark.parametrize("seed", range(10))
+def test_serial_piecewise_linear_equals_golden(seed, digit):
+    rng = np.random.default_rng([seed, digit])
+    op = random_ops(seed, activation="pwl")[["a_r", "a_n"][seed % 2]]
+    codes = operands_of(op, rng, 60)
+    dut = PiecewiseLinear(op, digit)
+    got = run_operator(dut, {"i": codes[0]}, pause=0.3 * (seed % 2), seed=seed)
+    np.testing.assert_array_equal(got, golden.evaluate(op, *codes), err_msg=f"{op}")
+
+
 @pytest.mark.parametrize("digit", [1, 2])
 def test_serial_product_int8_corners(digit):
     """Signed by signed and unsigned by signed at full width, results in the middle and clipped."""
@@ -151,3 +162,5 @@ def test_unknown_output_is_refused():
         Sum(integer.Sum(4, 4, 3, 0, 0, 1, 1, 1, 0), output="later")
     with pytest.raises(InputError, match="digit: -1"):
         Product(integer.Product(4, 4, 4, 0, 0, 1, 1, 0), digit=-1)
+    with pytest.raises(InputError, match="digit: 33"):
+        PiecewiseLinear(random_ops(0, activation="pwl")["a_r"], digit=33)
