@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from functools import cache
 
-from amaranth import *
+from amaranth import Const, Module, Value, signed
 from amaranth.back import rtlil
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -403,7 +403,7 @@ def _scalings(op: Operator) -> list[_Scaling]:
         values, factors, offset = [(op.acc_min, op.acc_max)], [op.multiplier], 0
     elif isinstance(op, Product):
         a, b = (
-            tuple(code - zero for code in code_range(bits))
+            (code_range(bits)[0] - zero, code_range(bits)[1] - zero)
             for bits, zero in ((op.a_bits, op.a_zero_point), (op.b_bits, op.b_zero_point))
         )
         values, factors, offset = [product_interval(a, b)], [op.multiplier], 0

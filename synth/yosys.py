@@ -208,7 +208,7 @@ def run(
         Processes side by side; as many as there are cores, 4 at most, when not given.
     progress : callable, optional
         Told how many jobs are done. That WebAssembly is compiled for the first time on this
-        machine, which takes most of a minute, goes to standard error without it.
+        machine, which takes about a minute, goes to standard error without it.
 
     Raises :class:`InputError` when Yosys fails (with its last error), takes too long, or there is
     no room for its files.
@@ -284,7 +284,7 @@ def _supervise(
             elif stream == "stderr":
                 child.errors = [*child.errors[-50:], line]
                 if line.startswith("Preparing to run"):
-                    text = "Preparing Yosys, once on this machine; this takes most of a minute"
+                    text = "Preparing Yosys, once on this machine; this takes about a minute"
                     (progress or (lambda text: print(text, file=sys.stderr)))(text)
     except OSError as error:
         raise InputError(f"cannot start Yosys: {error.strerror or error}") from None
