@@ -340,14 +340,21 @@ def prepare(cases: Iterable[tuple[IntModel, int, int]], progress: Progress | Non
     _measure(units, progress)
 
 
-def cheapest(groups: Sequence[Sequence[Operator]], progress: Progress | None = None) -> list[int]:
-    """For each group of element-wise operators, the index of the one with the fewest cells.
+def cheapest(
+    groups: Sequence[Sequence[Operator]], progress: Progress | None = None, *, digit: int = 1
+) -> list[int]:
+    """For each group of activation units, the index of the one with the fewest cells.
 
+    Piecewise-linear units are measured as a network builds them: with `digit` bits of the code a
+    cycle, 0 for all at once, which is what many lanes lead to
+    (:class:`~genogate.hdl.schedule.Schedule`).
     Fewer transistors decide between equals, then the order. All that is new in any group is
     synthesised together. A group of one needs no Yosys.
     """
     contested = [op for group in groups if len(group) > 1 for op in group]
-    areas = iter(measure([component(op) for op in contested], progress) if contested else [])
+    areas = iter(
+        measure([component(op, digit=digit) for op in contested], progress) if contested else []
+    )
     costs = [[next(areas) for _ in group] if len(group) > 1 else [ModuleArea()] for group in groups]
     return [min(range(len(row)), key=lambda k: (row[k].cells, row[k].transistors)) for row in costs]
 
