@@ -185,18 +185,22 @@ class GruLayer(wiring.Component):
                 m.d.sync += index.eq(Mux(again, 0, index + 1))
             return index
 
-        sides = {}
+        sides, reads = {}, {}
         for side, words in (("i", plan.x_words), ("h", plan.h_words)):
             passes = max(plan.chunks[n] for n in GENES[:6] if n[2] == side)
             sides[side] = word(words, words * passes, f"{side}_word")
+            # Beats past the last word must not read past the memory: simulators answer x, and
+            # x times a weight of 0 is x.
+            past = passes == 1 and words & (words - 1)
+            reads[side] = advance & window(words) if past else advance
         x_word, h_word = sides["i"], sides["h"]
         m.submodules.state = state = CodeBuffer(
             bits=state_bits, lanes=self.lanes_h, depth=2 * plan.h_words
         )
         m.d.comb += [
-            x_buffer.read_enable.eq(advance),
+            x_buffer.read_enable.eq(reads["i"]),
             x_buffer.read_address.eq(Cat(bank, x_word)),
-            state.read_enable.eq(advance),
+            state.read_enable.eq(reads["h"]),
             state.read_address.eq(Cat(bank, h_word)),
         ]
 

@@ -20,6 +20,9 @@ from .arithmetic import (
 from .operator import Elementwise, Output
 from .serial import Steps
 
+#: Bits of an operand that a serial product may take a cycle; 0: all at once.
+DIGITS = (0, 1, 2, 4)
+
 
 @dataclass(frozen=True)
 class ProductPlan:
@@ -61,6 +64,11 @@ class ProductPlan:
         constant = (half(op.shift) + (op.zero_point << op.shift)) >> common
         return cls(factor, op.shift - common, constant, bounds, serial, width(serial),
                    factor * bounds[serial][0])  # fmt: skip
+
+    @property
+    def digits(self) -> tuple[int, ...]:
+        """Bits a cycle that are worth trying, 0 for all at once."""
+        return tuple(digit for digit in DIGITS if digit < self.width)
 
     def cycles(self, digit: int) -> int:
         """Cycles of a serial product of `digit` bits a cycle; 0 for none."""

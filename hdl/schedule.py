@@ -21,7 +21,6 @@ MAX_LANES = 64
 TOLERANCE = 0.01
 #: Operators that can be serial, and the bits that they may take a cycle (0: all at once).
 SERIAL = ("p_rn", "p_zn", "p_zh", "a_r", "a_z", "a_n")
-DIGITS = (0, 1, 2, 4)
 
 
 def check_lanes(lanes: int, name: str = "lanes") -> int:
@@ -83,7 +82,7 @@ class Schedule:
             elif isinstance(op, PiecewiseLinear):
                 plans[name] = PiecewisePlan.of(op)
         best: tuple[tuple[float, ...], dict[str, int], int] | None = None
-        options = [[d for d in DIGITS if d < plan.width] for plan in plans.values()]
+        options = [plan.digits for plan in plans.values()]
         least = 1 + hold  # cycles of a unit with nothing serial
         slack = max(max(0, least + 2 - guard), int(TOLERANCE * hidden * cycles))
         for row in combinations(*options):

@@ -23,6 +23,7 @@ from amaranth.lib.wiring import In, Out
 from ..hdl.arithmetic import interval, narrow, product_interval, saturate, times
 from ..hdl.emit import emit_rtlil
 from ..hdl.gru_layer import component
+from ..hdl.piecewise_linear import PiecewisePlan
 from ..hdl.schedule import check_lanes
 from ..model.errors import InputError
 from ..model.genome import GENES
@@ -31,6 +32,7 @@ from ..model.integer import (
     Dense,
     IntModel,
     Operator,
+    PiecewiseLinear,
     Product,
     Sum,
     code_range,
@@ -340,21 +342,22 @@ def prepare(cases: Iterable[tuple[IntModel, int, int]], progress: Progress | Non
     _measure(units, progress)
 
 
-def cheapest(
-    groups: Sequence[Sequence[Operator]], progress: Progress | None = None, *, digit: int = 1
-) -> list[int]:
+def cheapest(groups: Sequence[Sequence[Operator]], progress: Progress | None = None) -> list[int]:
     """For each group of activation units, the index of the one with the fewest cells.
 
-    Piecewise-linear units are measured as a network builds them: with `digit` bits of the code a
-    cycle, 0 for all at once, which is what many lanes lead to
-    (:class:`~genogate.hdl.schedule.Schedule`).
+    Piecewise-linear units are measured as a network of few lanes builds them, serially where that
+    is smaller (:class:`~genogate.hdl.schedule.Schedule`).
     Fewer transistors decide between equals, then the order. All that is new in any group is
     synthesised together. A group of one needs no Yosys.
     """
     contested = [op for group in groups if len(group) > 1 for op in group]
-    areas = iter(
-        measure([component(op, digit=digit) for op in contested], progress) if contested else []
-    )
+    units = [
+        component(
+            op, digit=PiecewisePlan.of(op).digits[-1] if isinstance(op, PiecewiseLinear) else 0
+        )
+        for op in contested
+    ]
+    areas = iter(measure(units, progress) if units else [])
     costs = [[next(areas) for _ in group] if len(group) > 1 else [ModuleArea()] for group in groups]
     return [min(range(len(row)), key=lambda k: (row[k].cells, row[k].transistors)) for row in costs]
 
