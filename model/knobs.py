@@ -15,7 +15,8 @@ class Knobs:
     Parameters
     ----------
     dense_output : "gene" or "8"
-        Whether a dense gene also sets the width of the operator's output code, or that is 8 bits.
+        Whether a dense gene also sets the width of the operator's output code, or that is 8 bits
+        (the default: the better trade of accuracy against cells and size, docs/results.md).
     granularity : "tensor" or "channel"
         One weight scale per matrix, or per output channel a power of two times the matrix scale.
     multiplier_terms : 1, 2, 3 or None
@@ -30,7 +31,7 @@ class Knobs:
     Raises :class:`InputError` for anything else.
     """
 
-    dense_output: str = "gene"
+    dense_output: str = "8"
     granularity: str = "tensor"
     multiplier_terms: int | None = 1
     activation: str = "auto"
