@@ -342,21 +342,22 @@ def prepare(cases: Iterable[tuple[IntModel, int, int]], progress: Progress | Non
     _measure(units, progress)
 
 
+def as_built(op: Operator) -> wiring.Component:
+    """The component of an element-wise operator; a piecewise-linear unit in the form that a network
+    of few lanes gives it, serial where that is smaller
+    (:class:`~genogate.hdl.schedule.Schedule`)."""
+    serial = PiecewisePlan.of(op).digits[-1] if isinstance(op, PiecewiseLinear) else 0
+    return component(op, digit=serial)
+
+
 def cheapest(groups: Sequence[Sequence[Operator]], progress: Progress | None = None) -> list[int]:
     """For each group of activation units, the index of the one with the fewest cells.
 
-    Piecewise-linear units are measured as a network of few lanes builds them, serially where that
-    is smaller (:class:`~genogate.hdl.schedule.Schedule`).
-    Fewer transistors decide between equals, then the order. All that is new in any group is
-    synthesised together. A group of one needs no Yosys.
+    They are measured :func:`as_built`. Fewer transistors decide between equals, then the order.
+    All that is new in any group is synthesised together. A group of one needs no Yosys.
     """
     contested = [op for group in groups if len(group) > 1 for op in group]
-    units = [
-        component(
-            op, digit=PiecewisePlan.of(op).digits[-1] if isinstance(op, PiecewiseLinear) else 0
-        )
-        for op in contested
-    ]
+    units = [as_built(op) for op in contested]
     areas = iter(measure(units, progress) if units else [])
     costs = [[next(areas) for _ in group] if len(group) > 1 else [ModuleArea()] for group in groups]
     return [min(range(len(row)), key=lambda k: (row[k].cells, row[k].transistors)) for row in costs]

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from ..hdl.gru_layer import component
 from ..model.calibrate import Calibration, calibrate
 from ..model.floating import Checkpoint, accuracy
 from ..model.genome import MAX_BITS, MIN_BITS, Genome
@@ -20,7 +19,7 @@ from ..model.quantize import quantize
 from ..model.tasks import Task, load_task
 from ..model.zoo import load
 from ..sim import golden
-from .area import area_report, cheapest, measure, prepare
+from .area import area_report, as_built, cheapest, measure, prepare
 from .yosys import find
 
 #: Shipped checkpoints of digits-row; the seed is also that of the split.
@@ -98,7 +97,7 @@ def activation_table(
             knobs = Knobs(activation=kind, entries=entries)
             model = quantize(calibration, Genome.uniform(bits), knobs, cheapest=cheapest)
             units = [model.layers[0].ops[name] for name in ("a_r", "a_z", "a_n")]
-            cells = sum(area.cells for area in measure([component(op) for op in units]))
+            cells = sum(area.cells for area in measure([as_built(op) for op in units]))
             rows.append({
                 "bits": bits, "activation": kind, "entries": entries if kind == "pwl" else None,
                 "chosen": [unit.kind for unit in units],
