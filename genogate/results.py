@@ -190,7 +190,8 @@ def _render_activation(data: dict[str, Any]) -> list[str]:
         "",
         "Default knobs, seed 0, cells of the two sigmoids and the tanh together. `auto` takes, for "
         "each, the unit of fewest cells among the table and the piecewise-linear units of 2 to 16 "
-        f"segments that are nowhere more than one code off it; {data['yosys']}.",
+        "segments that hold its accuracy (nowhere more than a code off it, squared error at most "
+        f"3 times its own at 8 bits, 1.1 times at 5 and below); {data['yosys']}.",
         "",
     ]
     return lines + _table(

@@ -51,6 +51,10 @@ from .scales import FREE_BITS, allowed, as_fixed_point
 Cheapest = Callable[[Sequence[Sequence[Operator]]], list[int]]
 #: A piecewise-linear unit holds its accuracy when no code is further off than this from the table.
 PWL_MAX_ERROR = 1
+#: ... and its squared error against the real function, weighted by the data, is at most so many
+#: times that of the table, which only rounds: a code is little at 8 bits, and much at 4.
+PWL_ERROR_GROWTH = {8: 3.0, 7: 2.0, 6: 1.5}
+LEAST_ERROR_GROWTH = 1.1
 #: Segments tried for ``activation="auto"``, beside the knob's own number.
 AUTO_ENTRIES = (2, 3, 4, 6, 8, 10, 12, 16)
 #: Octaves scanned around each free scale's own optimum, and the grid step there.
@@ -255,9 +259,18 @@ def _activation_candidates(
     if knobs.activation == "pwl":
         return [fit(target, a_bits, out_bits, knobs.entries, weight)]
     found: list[Operator] = [table]
+    clipped = np.clip(target, *code_range(out_bits))
+    growth = PWL_ERROR_GROWTH.get(out_bits, LEAST_ERROR_GROWTH)
+
+    def error(chosen: np.ndarray) -> float:
+        return float(weight @ (chosen - clipped) ** 2)
+
     for entries in sorted({*AUTO_ENTRIES, knobs.entries}):
         unit = fit(target, a_bits, out_bits, entries, weight)
-        if np.abs(_unit_codes(unit, codes) - table.table).max() <= PWL_MAX_ERROR:
+        chosen = _unit_codes(unit, codes)
+        if np.abs(chosen - table.table).max() <= PWL_MAX_ERROR and error(chosen) <= growth * error(
+            table.table
+        ):
             found.append(unit)
     return found
 
