@@ -22,7 +22,10 @@ from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
+import platformdirs
+
 from ..model.errors import InputError
+from ..model.files import write_text
 
 #: Told what is being done now, for a progress display.
 Progress = Callable[[str], None]
@@ -188,6 +191,12 @@ class _Child:
             self.process.wait()
 
 
+def _compiled(tool: Tool) -> Path:
+    """A file that is there once YoWASP's WebAssembly was compiled for this user."""
+    name = "".join(c if c.isalnum() else "-" for c in tool.version)
+    return platformdirs.user_cache_path("genogate", appauthor=False) / f"compiled-{name}"
+
+
 def run(
     tool: Tool,
     jobs: Sequence[Job],
@@ -228,8 +237,14 @@ def run(
                     (folder / name).write_text(text)
         except OSError as error:
             raise InputError(f"cannot write Yosys' input to {root}: {error.strerror}") from None
-        _supervise(tool, root, [[f"job{k}" for k in order[w::workers]] for w in range(workers)],
-                   names, timeout, progress)  # fmt: skip
+        if workers > 1 and not tool.command and not _compiled(tool).exists():
+            # Alone: each of several first starts would compile all of the WebAssembly for itself.
+            first = order.pop()
+            _supervise(tool, root, [[f"job{first}"]], names, timeout, progress)
+            with suppress(InputError):
+                write_text(_compiled(tool), "")
+        shares = [[f"job{k}" for k in order[w::workers]] for w in range(min(workers, len(order)))]
+        _supervise(tool, root, shares, names, timeout, progress)
         try:
             return [
                 {name: Path(root, f"job{k}", name).read_text() for name in job.outputs}
