@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -202,9 +203,18 @@ def run_case(case: Case, folder: str | os.PathLike[str]) -> dict[str, Any]:
     return record
 
 
-def _leave_interrupts_to_the_parent() -> None:
-    """For workers: Ctrl-C ends the campaign once, not every process with a traceback."""
+def _depend_on_the_parent() -> None:
+    """For workers: Ctrl-C ends the campaign once, not every process with a traceback, and none
+    outlives a parent that was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def follow() -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def source_fingerprint() -> str:
@@ -337,9 +347,7 @@ def campaign(
     with (
         Progress(*columns, disable=not progress) as bar,
         open(results, "ab") as file,
-        ProcessPoolExecutor(
-            workers, mp_context=context, initializer=_leave_interrupts_to_the_parent
-        ) as pool,
+        ProcessPoolExecutor(workers, mp_context=context, initializer=_depend_on_the_parent) as pool,
     ):
         failed = sum(not record["passed"] for record in done.values())
         task = bar.add_task("campaign", total=len(wanted), completed=resumed, failed=failed)
