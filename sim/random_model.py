@@ -92,8 +92,12 @@ def _dense(rng: Generator, outputs: int, x: Array, in_bits: int, weight_bits: in
         rng, [2 ** (out_bits - 1) / _spread(acc) * rng.uniform(0.5, 1.1)], terms
     )
     zero = _output_zero(rng, (acc * multiplier) >> shift, out_bits, False)
-    return Dense(weight, bias, shifts, in_bits, weight_bits, out_bits, multiplier, shift, zero,
-                 *acc_bounds(weight, bias, in_bits))  # fmt: skip
+    low, high = acc_bounds(weight, bias, in_bits)
+    return Dense(
+        weight=weight, bias=bias, channel_shift=shifts, in_bits=in_bits, weight_bits=weight_bits,
+        out_bits=out_bits, multiplier=multiplier, shift=shift, zero_point=zero, acc_min=low,
+        acc_max=high,
+    )  # fmt: skip
 
 
 def _sum(rng: Generator, a: Array, b: Array, a_bits: int, b_bits: int, out_bits: int,
@@ -226,5 +230,7 @@ def random_model(
         in_bits, inputs = genes["s_h"], hidden_size
     weight = rng.integers(-128, 128, (classes, hidden_size)).astype(np.int8)
     bias = rng.integers(-5000, 5001, classes).astype(np.int64)
-    classifier = Classifier(weight, bias, in_bits, 8, *acc_bounds(weight, bias, in_bits))
+    low, high = acc_bounds(weight, bias, in_bits)
+    classifier = Classifier(weight=weight, bias=bias, in_bits=in_bits, weight_bits=8,
+                            acc_min=low, acc_max=high)  # fmt: skip
     return IntModel(genome, tuple(layers), classifier, 1 / 128, 0, {"random": True})

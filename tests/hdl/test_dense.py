@@ -86,8 +86,11 @@ def test_extreme_weights_and_inputs_do_not_wrap(chunks):
     """Every weight and input at its end, in all sign combinations, full INT8."""
     weight = np.array([[-128] * 4, [127] * 4, [-128, 127, -128, 127]], np.int8)
     bias = np.array([-70000, 70000, 1], np.int64)
-    op = integer.Dense(weight, bias, np.zeros(3, np.uint8), 8, 8, 8, 1, 10, 20,
-                       *acc_bounds(weight, bias, 8))  # fmt: skip
+    low, high = acc_bounds(weight, bias, 8)
+    op = integer.Dense(
+        weight=weight, bias=bias, channel_shift=np.zeros(3, np.uint8), in_bits=8, weight_bits=8,
+        out_bits=8, multiplier=1, shift=10, zero_point=20, acc_min=low, acc_max=high,
+    )  # fmt: skip
     x = np.array([[-128] * 4, [127] * 4, [-128, 127, 127, -128], [0, 0, 0, 0], [1, -1, 5, 9]])
     np.testing.assert_array_equal(run_dense(op, 1, chunks, x), golden.dense(op, x))
 

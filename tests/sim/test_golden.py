@@ -55,17 +55,19 @@ def make_dense(rng, weight_bits, out_bits, *, channel):
     )
     bias = np.array([rng.randrange(-3000, 3000) for _ in range(outputs)], np.int64)
     shifts = np.array([rng.randrange(8) if channel else 0 for _ in range(outputs)], np.uint8)
+    low, high = acc_bounds(weight, bias, in_bits)
     return Dense(
-        weight,
-        bias,
-        shifts,
-        in_bits,
-        weight_bits,
-        out_bits,
-        constants["m"](),
-        constants["shift"],
-        constants["zero"](),
-        *acc_bounds(weight, bias, in_bits),
+        weight=weight,
+        bias=bias,
+        channel_shift=shifts,
+        in_bits=in_bits,
+        weight_bits=weight_bits,
+        out_bits=out_bits,
+        multiplier=constants["m"](),
+        shift=constants["shift"],
+        zero_point=constants["zero"](),
+        acc_min=low,
+        acc_max=high,
     )
 
 
