@@ -155,7 +155,7 @@ def area_document(network: Network, say: Say) -> dict[str, Any]:
 def write_gru(network: Network, out: str | os.PathLike[str] | None, say: Say) -> dict[str, Any]:
     """Verilog, integer model and report of `network`, all three or none; returns the report."""
     from .hdl.emit import emit
-    from .hdl.schedule import Schedule, cycles_per_step
+    from .hdl.schedule import cycles_per_step, ideal_cycles_per_step
     from .model.files import staged, write_json, write_text
 
     model, knobs = network.model, network.knobs
@@ -166,8 +166,7 @@ def write_gru(network: Network, out: str | os.PathLike[str] | None, say: Say) ->
         say("Evaluating the test part")
         accuracy, accuracy_float = _test_accuracy(network)
         cycles = cycles_per_step(model, knobs.lanes_x, knobs.lanes_h)
-        plans = [Schedule.of(layer, knobs.lanes_x, knobs.lanes_h) for layer in model.layers]
-        ideal = max(plan.hidden_size * plan.pass_cycles for plan in plans)
+        ideal = ideal_cycles_per_step(model, knobs.lanes_x, knobs.lanes_h)
         area = area_document(network, say)
         identity = _identity(network)
         report = {

@@ -48,7 +48,7 @@ def measure_utilisation(say: Say) -> dict[str, Any]:
     import numpy as np
 
     from .hdl.emit import emit
-    from .hdl.schedule import cycles_per_step
+    from .hdl.schedule import cycles_per_step, ideal_cycles_per_step
     from .model.genome import Genome
     from .sim.random_model import random_model
     from .sim.regression import simulate
@@ -70,7 +70,7 @@ def measure_utilisation(say: Say) -> dict[str, Any]:
             "inputs": inputs, "hidden": hidden, "lanes_x": lanes_x, "lanes_h": lanes_h,
             "measured": report.cycles_per_step,
             "formula": cycles_per_step(model, lanes_x, lanes_h),
-            "ideal": hidden * max(-(-inputs // lanes_x), -(-hidden // lanes_h)),
+            "ideal": ideal_cycles_per_step(model, lanes_x, lanes_h),
         })  # fmt: skip
     return {"rows": rows, "versions": report.versions}
 

@@ -121,3 +121,10 @@ def cycles_per_step(model: IntModel, lanes_x: int = 1, lanes_h: int = 1) -> int:
     comes in. The slowest layer decides.
     """
     return max(Schedule.of(layer, lanes_x, lanes_h).cycles_per_step for layer in model.layers)
+
+
+def ideal_cycles_per_step(model: IntModel, lanes_x: int = 1, lanes_h: int = 1) -> int:
+    """``H max(ceil(I / lanes_x), ceil(H / lanes_h))`` of the slowest layer: no lane ever idle on
+    the longer side. Utilisation is ideal over actual."""
+    plans = [Schedule.of(layer, lanes_x, lanes_h) for layer in model.layers]
+    return max(plan.hidden_size * plan.pass_cycles for plan in plans)

@@ -287,7 +287,6 @@ class Calibration:
 
     layers: tuple[LayerCalibration, ...]
     input: Tensor
-    classifier_weight: np.ndarray
     classifier_bias: np.ndarray
     #: Logit error per squared weight error, [classes, hidden], and the mean last state.
     classifier: Weights
@@ -330,7 +329,6 @@ def calibrate(checkpoint: Checkpoint, x: np.ndarray) -> Calibration:
     return Calibration(
         tuple(layers),
         Tensor("x", np.asarray(x), np.ones(x.shape)),
-        matrix.astype(np.float64),
         bias.astype(np.float64),
         Weights(matrix, last, np.ones((len(last), len(bias)))),
     )

@@ -19,6 +19,16 @@ def exact_table(target: np.ndarray, a_bits: int, out_bits: int) -> Table:
     return Table(a_bits=a_bits, out_bits=out_bits, table=codes.astype(np.int16))
 
 
+def unit_codes(unit: PiecewiseLinear) -> np.ndarray:
+    """Output codes int64 [2**a_bits] of `unit`, in the order of the input codes."""
+    low, high = code_range(unit.a_bits)
+    codes = np.arange(low, high + 1)
+    segment = np.searchsorted(unit.breakpoints, codes, side="right")
+    value = unit.slopes.astype(np.int64)[segment] * codes + unit.intercepts[segment]
+    value = (value + half(unit.fraction_bits)) >> unit.fraction_bits
+    return np.clip(value + unit.zero_point, *code_range(unit.out_bits))
+
+
 def _interval_costs(y: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Weighted squared error [i, j] and slope [i, j] of the best line through points i ... j-1."""
     x = np.arange(len(y), dtype=np.float64)
@@ -81,17 +91,15 @@ def fit(
         rest = y * 2**bits - integer[segment] * codes
         total = np.bincount(segment, weight)
         intercept = np.floor(np.bincount(segment, weight * rest) / total + 0.5).astype(np.int64)
-        value = (integer[segment] * codes + intercept[segment] + half(bits)) >> bits
-        error = float(weight @ (np.clip(value, *code_range(out_bits)) - y) ** 2)
-        tried.append((bits, error, integer, intercept))
-    limit = min(t[1] for t in tried) * FRACTION_TOLERANCE + 1e-12
-    bits, _, integer, intercept = next(t for t in tried if t[1] <= limit)
-    return PiecewiseLinear(
-        a_bits=a_bits,
-        out_bits=out_bits,
-        fraction_bits=bits,
-        zero_point=0,
-        breakpoints=np.array(starts[1:], np.int16) + np.int16(low),
-        slopes=integer.astype(np.int32),
-        intercepts=intercept.astype(np.int32),
-    )
+        unit = PiecewiseLinear(
+            a_bits=a_bits,
+            out_bits=out_bits,
+            fraction_bits=bits,
+            zero_point=0,
+            breakpoints=np.array(starts[1:], np.int16) + np.int16(low),
+            slopes=integer.astype(np.int32),
+            intercepts=intercept.astype(np.int32),
+        )
+        tried.append((float(weight @ (unit_codes(unit) - y) ** 2), unit))
+    limit = min(error for error, _ in tried) * FRACTION_TOLERANCE + 1e-12
+    return next(unit for error, unit in tried if error <= limit)

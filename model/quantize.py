@@ -35,16 +35,14 @@ from .integer import (
     IntModel,
     Layer,
     Operator,
-    PiecewiseLinear,
     Product,
     Sum,
     Table,
     acc_bounds,
     code_range,
-    half,
 )
 from .knobs import Knobs
-from .piecewise import exact_table, fit
+from .piecewise import exact_table, fit, unit_codes
 from .scales import FREE_BITS, allowed, as_fixed_point
 
 #: Given groups of interchangeable activation units, the index of the cheapest of each group.
@@ -267,19 +265,12 @@ def _activation_candidates(
 
     for entries in sorted({*AUTO_ENTRIES, knobs.entries}):
         unit = fit(target, a_bits, out_bits, entries, weight)
-        chosen = _unit_codes(unit, codes)
+        chosen = unit_codes(unit)
         if np.abs(chosen - table.table).max() <= PWL_MAX_ERROR and error(chosen) <= growth * error(
             table.table
         ):
             found.append(unit)
     return found
-
-
-def _unit_codes(unit: PiecewiseLinear, codes: np.ndarray) -> np.ndarray:
-    segment = np.searchsorted(unit.breakpoints, codes, side="right")
-    value = unit.slopes.astype(np.int64)[segment] * codes + unit.intercepts[segment]
-    value = (value + half(unit.fraction_bits)) >> unit.fraction_bits
-    return np.clip(value + unit.zero_point, *code_range(unit.out_bits))
 
 
 def _quantize_layer(
