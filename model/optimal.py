@@ -1,0 +1,312 @@
+"""The best possible piecewise-linear table, exactly: dynamic programming over a finite set of inputs.
+
+A table is judged on finitely many inputs (:class:`~genogate.model.lut.Points`), so there are
+finitely many ways to cut them into segments, and for a sum or a maximum over segments the best way
+is found by dynamic programming. What makes it exact for *quantised* tables is that the line of each
+interval is the best one that the number format can hold, not a rounded least-squares line: for a
+slope the best intercept is the number nearest to the mean residual, and slopes are tried outwards
+from the least-squares one until no further slope can win, whatever its intercept.
+
+Cutting tables by dynamic programming is known (NLI, arXiv 2602.02988, for float interpolation).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from .errors import InputError, shown
+from .lut import Format, Grid, Points, codes
+
+Array = np.ndarray
+Objective = Literal["mse", "max"]
+#: Absolute error that the guard allows outside of the range, by default.
+GUARD = 2.0**-4
+_SLACK = 1e-12
+
+
+@dataclass(frozen=True)
+class Lines:
+    """The best line of every interval ``i <= inputs < j``.
+
+    cost : float64 [n+1, n+1], its error (weighted squared, or greatest absolute); inf for i >= j
+    slope, intercept : int64 [n+1, n+1], indices into the format's grids
+    """
+
+    cost: Array
+    slope: Array
+    intercept: Array
+
+
+@dataclass(frozen=True)
+class Solution:
+    """A best table: what :func:`solve` found for some number of segments.
+
+    cost : the objective, proved least
+    starts : first input of each segment, the first 0
+    slopes, intercepts : indices into the format's grids, one a segment
+    """
+
+    cost: float
+    starts: list[int]
+    slopes: Array
+    intercepts: Array
+
+    def cuts(self, points: Points) -> Array:
+        """The cells between the segments (see :class:`~genogate.model.lut.Points`)."""
+        return np.array([points.cut(start) for start in self.starts[1:]], np.int64)
+
+
+def _sums(points: Points) -> tuple[Array, ...]:
+    """For all intervals [i, j]: weight, mean x, mean y, and the centred second moments."""
+    x, y, w = points.x, points.y, points.weight
+    # About the middle, so that differences of cumulative sums cancel little.
+    cx, cy = x - x.mean(), y - y.mean()
+    sums = [np.concatenate([[0.0], np.cumsum(w * v)])
+            for v in (np.ones_like(x), cx, cy, cx * cx, cx * cy, cy * cy)]  # fmt: skip
+    n, sx, sy, sxx, sxy, syy = (s[None, :] - s[:, None] for s in sums)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mx, my = np.where(n > 0, sx / n, 0.0), np.where(n > 0, sy / n, 0.0)
+    vx, vxy = np.maximum(sxx - sx * mx, 0.0), sxy - sx * my
+    vy = np.maximum(syy - sy * my, 0.0)
+    return n, mx + x.mean(), my + y.mean(), vx, vxy, vy
+
+
+def squared_lines(points: Points, slopes: Grid, intercepts: Grid) -> Lines:
+    """The line of least weighted squared error of every interval, exactly.
+
+    The error of slope s is ``vy - 2 s vxy + s^2 vx`` plus that of rounding the intercept, which is
+    never negative: so once ``vx (s - vxy/vx)^2`` alone exceeds what is lost so far, no slope further
+    out can be better.
+    """
+    size = len(points.x) + 1
+    first, last = np.triu_indices(size, 1)
+    n, mx, my, vx, vxy, vy = (v[first, last] for v in _sums(points))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ideal = np.where(vx > _SLACK * np.maximum(n, _SLACK), vxy / vx, 0.0)
+    flat = vx <= _SLACK * np.maximum(n, _SLACK)
+    least = np.where(flat, vy, vy - ideal * vxy)
+    start = slopes.nearest(ideal)
+    best = np.full(len(first), np.inf)
+    slope, intercept = start.copy(), np.zeros(len(first), np.int64)
+    # Indices of the intervals that are not decided yet, and what the loop needs of them.
+    open_ = np.arange(len(first))
+    for reach in range(slopes.size):
+        on = start[open_]
+        bound = np.full(len(open_), np.inf)
+        for at in ((on,) if reach == 0 else (on - reach, on + reach)):
+            valid = (at >= 0) & (at < slopes.size)
+            rows, at = open_[valid], at[valid]
+            s = slopes.value(at)
+            rest = my[rows] - s * mx[rows]
+            b = intercepts.nearest(rest)
+            away = np.where(flat[rows], 0.0, vx[rows] * (s - ideal[rows]) ** 2)
+            excess = away + n[rows] * (intercepts.value(b) - rest) ** 2
+            better = excess < best[rows]
+            chosen = rows[better]
+            best[chosen], slope[chosen], intercept[chosen] = excess[better], at[better], b[better]
+        # The least that the next slopes on either side can lose.
+        for at in (on - reach - 1, on + reach + 1):
+            valid = (at >= 0) & (at < slopes.size)
+            s = slopes.value(np.clip(at, 0, slopes.size - 1))
+            away = np.where(flat[open_], 0.0, vx[open_] * (s - ideal[open_]) ** 2)
+            bound = np.where(valid, np.minimum(bound, away), bound)
+        open_ = open_[(bound < best[open_]) & (best[open_] > 0)]
+        if not len(open_):
+            break
+    cost = np.full((size, size), np.inf)
+    cost[first, last] = np.maximum(least + best, 0.0)
+    return Lines(cost, _square(slope, first, last, size), _square(intercept, first, last, size))
+
+
+def _square(values: Array, first: Array, last: Array, size: int) -> Array:
+    full = np.zeros((size, size), np.int32)
+    full[first, last] = values
+    return full
+
+
+def maximum_lines(points: Points, slopes: Grid, intercepts: Grid) -> Lines:
+    """The line of least greatest absolute error of every interval, exactly.
+
+    For a slope the best intercept is the number nearest to the middle of the residuals' range, or
+    its neighbour; every slope is tried. Inputs of weight 0 do not count.
+    """
+    x, y, seen = points.x, points.y, points.weight > 0
+    size = len(x) + 1
+    cost = np.full((size, size), np.inf)
+    slope, intercept = np.zeros((size, size), np.int32), np.zeros((size, size), np.int32)
+    every = slopes.value(np.arange(slopes.size))
+    residual = y[None, :] - every[:, None] * x[None, :]
+    high, low = (np.where(seen, residual, fill) for fill in (-np.inf, np.inf))
+    for i in range(size - 1):
+        top = np.maximum.accumulate(high[:, i:], axis=1)
+        bottom = np.minimum.accumulate(low[:, i:], axis=1)
+        # Rounding the intercept never helps: only slopes whose half range beats the best rounded
+        # one need a look, and that is decided with the intercept grid's own nearest number.
+        with np.errstate(invalid="ignore"):
+            middle = np.nan_to_num((top + bottom) / 2, nan=0.0, posinf=0.0, neginf=0.0)
+        b = intercepts.nearest(middle)
+        value = intercepts.value(b)
+        error = np.maximum(np.maximum(top - value, value - bottom), 0.0)
+        at = error.argmin(0)
+        columns = np.arange(len(at))
+        cost[i, i + 1 :], slope[i, i + 1 :] = error[at, columns], at
+        intercept[i, i + 1 :] = b[at, columns]
+    return Lines(cost, slope, intercept)
+
+
+def _guarded(lines: Lines, points: Points, form: Format, objective: Objective, guard: float) -> Lines:
+    """The same lines, but those of a first or last segment also good outside of the range.
+
+    A segment at an end serves every code beyond it; its line may be off by `guard` there at most.
+    Where none is, the cost is infinite.
+    """
+    function = points.function
+    cost, slope, intercept = lines.cost.copy(), lines.slope.copy(), lines.intercept.copy()
+    every = form.slopes.value(np.arange(form.slopes.size))
+    n = len(points.x)
+    outside = np.concatenate(
+        [np.ldexp(codes(function, points.in_bits, k, "A").astype(np.float64), -k)
+         for k in points.scales]
+    )  # fmt: skip
+    for side in ("left", "right"):
+        beyond = np.unique(outside[outside < function.low if side == "left" else outside > function.high])
+        if not len(beyond):
+            continue
+        wanted = function(beyond)
+        # For each slope the intercepts that hold the guard.
+        least = (wanted[None] - guard - every[:, None] * beyond[None]).max(1)
+        most = (wanted[None] + guard - every[:, None] * beyond[None]).min(1)
+        intervals = [(0, j) for j in range(1, n + 1)] if side == "left" else [
+            (i, n) for i in range(n)]  # fmt: skip
+        for i, j in intervals:
+            now = cost[i, j]
+            s, b = every[slope[i, j]], form.intercepts.value(intercept[i, j])
+            at = slope[i, j]
+            if least[at] - _SLACK <= b <= most[at] + _SLACK:
+                continue
+            cost[i, j], slope[i, j], intercept[i, j] = _line_within(
+                points, form, objective, i, j, every, least, most
+            )
+            assert cost[i, j] >= now - 1e-9 * (1 + abs(now)), "a guarded line cannot be better"
+    return Lines(cost, slope, intercept)
+
+
+def _line_within(
+    points: Points, form: Format, objective: Objective, i: int, j: int, every: Array, least: Array,
+    most: Array,
+) -> tuple[float, int, int]:  # fmt: skip
+    """Cost, slope and intercept of the best line of an interval whose intercept lies within
+    bounds [slopes]; all slopes are tried."""
+    x, y, w = points.x[i:j], points.y[i:j], points.weight[i:j]
+    residual = y[None] - every[:, None] * x[None]
+    if objective == "mse":
+        total = w.sum()
+        middle = (residual @ w) / total if total > 0 else residual.mean(1)
+    else:
+        seen = w > 0
+        shown_ = residual[:, seen] if seen.any() else residual
+        middle = (shown_.max(1) + shown_.min(1)) / 2
+    # The nearest number within the bounds: clip first, then step back inside where rounding left.
+    index = form.intercepts.nearest(np.clip(middle, least, np.maximum(least, most)))
+    value = form.intercepts.value(index)
+    index = np.clip(index + (value < least - _SLACK) - (value > most + _SLACK), 0,
+                    form.intercepts.size - 1)  # fmt: skip
+    value = form.intercepts.value(index)
+    good = (value >= least - _SLACK) & (value <= most + _SLACK)
+    off = residual - value[:, None]
+    error = (off**2) @ w if objective == "mse" else np.where(w > 0, np.abs(off), 0).max(1)
+    error = np.where(good, error, np.inf)
+    at = int(error.argmin())
+    return float(error[at]), at, int(index[at])
+
+
+def lines_of(
+    points: Points, form: Format, objective: Objective = "mse", guard: float | None = None
+) -> Lines:
+    """The best line of every interval of `points` in format `form`.
+
+    objective : 'mse' (weighted mean of squares) or 'max' (greatest absolute error)
+    guard : what the outer segments may be off outside of the function's range, None for anything
+    """
+    if objective not in ("mse", "max"):
+        raise InputError(f"objective {shown(objective)}: mse and max are known")
+    kind = squared_lines if objective == "mse" else maximum_lines
+    lines = kind(points, form.slopes, form.intercepts)
+    return lines if guard is None else _guarded(lines, points, form, objective, guard)
+
+
+def solve(
+    lines: Lines, entries: int, objective: Objective = "mse", segment_cost: float = 0.0
+) -> list[Solution]:
+    """The best tables of at most 1, 2 ... `entries` segments, each proved least.
+
+    `segment_cost` is added for every segment (mse only): then fewer may be better than more.
+    """
+    cost = lines.cost + segment_cost
+    best, choice, found = cost[0].copy(), [], []
+    for step in range(entries):
+        if step:
+            if objective == "mse":
+                through = best[:, None] + cost
+            else:
+                through = np.maximum(best[:, None], cost)
+            start = through.argmin(0)
+            reached = through[start, np.arange(len(start))]
+            keep = best <= reached
+            choice.append(np.where(keep, -1, start))
+            best = np.where(keep, best, reached)
+        end, starts = len(best) - 1, []
+        for earlier in reversed(choice):
+            if earlier[end] >= 0:
+                end = int(earlier[end])
+                starts.append(end)
+        starts = [0, *reversed(starts)]
+        ends = [*starts[1:], len(best) - 1]
+        pairs = list(zip(starts, ends, strict=True))
+        found.append(
+            Solution(float(best[-1]), starts, np.array([lines.slope[p] for p in pairs], np.int64),
+                     np.array([lines.intercept[p] for p in pairs], np.int64))
+        )  # fmt: skip
+    return found
+
+
+@dataclass
+class Exact:
+    """The exact method for one set of inputs: lines are computed once, then every N is cheap."""
+
+    points: Points
+    form: Format
+    objective: Objective = "mse"
+    guard: float | None = None
+    _lines: Lines | None = field(default=None, repr=False)
+
+    @property
+    def lines(self) -> Lines:
+        """Best line of every interval."""
+        if self._lines is None:
+            self._lines = lines_of(self.points, self.form, self.objective, self.guard)
+        return self._lines
+
+    def best(self, entries: int, segment_cost: float = 0.0) -> Solution:
+        """The best table of at most `entries` segments. Raises :class:`InputError` where the guard
+        leaves none."""
+        found = solve(self.lines, entries, self.objective, segment_cost)[-1]
+        if not np.isfinite(found.cost):
+            raise InputError(
+                f"guard {self.guard:g}: no line of format {self.form.name} stays so near to "
+                f"{self.points.function.name} outside of its range; allow more, or widen the range"
+            )
+        return found
+
+
+def best_intercepts_and_slopes(points: Points, form: Format, starts: Sequence[int]) -> tuple[Array, Array]:
+    """Exact best lines (indices) of given segments, least squared error; for searches that only
+    choose break points."""
+    ends = [*starts[1:], len(points.x)]
+    every = form.slopes.value(np.arange(form.slopes.size))
+    free = np.full(len(every), np.inf)
+    found = [_line_within(points, form, "mse", i, j, every, -free, free)
+             for i, j in zip(starts, ends, strict=True)]  # fmt: skip
+    return np.array([f[1] for f in found]), np.array([f[2] for f in found])
