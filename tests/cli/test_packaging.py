@@ -12,13 +12,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-FOLDERS = ("model", "sim", "hdl", "synth")
+FOLDERS = ("model", "sim", "hdl", "synth", "search")
 #: Room -> rooms that it may import from. Only the runners of sim know the hardware.
 MAY_IMPORT = {
     "model": {"model"},
     "sim": {"model", "sim"},
     "hdl": {"model", "sim", "hdl"},
     "synth": {"model", "sim", "hdl", "synth"},
+    "search": {"model", "sim", "hdl", "synth", "search"},
 }
 RUNNERS = {"sim/campaign.py", "sim/regression.py"}
 #: Makes the modules that follow look as if they were not installed.

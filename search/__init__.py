@@ -1,0 +1,1 @@
+"""Searches: over the break points of piecewise-linear tables, exact and genetic."""
