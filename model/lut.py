@@ -196,7 +196,19 @@ def codes(function: Function, in_bits: int, scale: int, protocol: Protocol = "R"
 
 
 @dataclass(frozen=True)
-class Points:
+class Inputs:
+    """Finitely many inputs that a table is judged on, in the order of break points.
+
+    x, y, weight : float64 [n], inputs, wanted outputs, and their weights
+    """
+
+    x: Array
+    y: Array
+    weight: Array
+
+
+@dataclass(frozen=True)
+class Points(Inputs):
     """Every input that a table is judged on, of one scale or of many, in the order of break points.
 
     A real break point p becomes, at scale S, the code round(p / S). On ``2**-(K+1)``, K the finest
@@ -204,20 +216,18 @@ class Points:
     that grid (p = c + 1/2 of its steps), and input i is on its right side when ``c < key[i]``. No
     two inputs have the same key.
 
-    x, y, weight : float64 [n], inputs, wanted outputs, and weights that sum to 1
+    The weights sum to 1.
+
     key : int64 [n], strictly ascending
     scale : int64 [n], the k of the scale 2**-k that the input belongs to
-    finest : int, K
+    function, in_bits, scales : what the inputs were made of
     """
 
+    key: Array
+    scale: Array
     function: Function
     in_bits: int
     scales: tuple[int, ...]
-    x: Array
-    y: Array
-    weight: Array
-    key: Array
-    scale: Array
 
     @classmethod
     def of(
@@ -258,8 +268,8 @@ class Points:
             parts.append((x, function(x), share, (2 * q + 1) << (finest - k), np.full(len(q), k)))
         x, y, w, key, scale = (np.concatenate(column) for column in zip(*parts, strict=True))
         order = np.argsort(key)
-        return cls(function, in_bits, scales, x[order], y[order], w[order], key[order],
-                   scale[order])  # fmt: skip
+        return cls(x[order], y[order], w[order], key[order], scale[order], function, in_bits,
+                   scales)  # fmt: skip
 
     @property
     def finest(self) -> int:

@@ -17,13 +17,15 @@ from typing import Literal
 import numpy as np
 
 from .errors import InputError, shown
-from .lut import Format, Grid, Points, codes
+from .lut import Format, Grid, Inputs, Points, codes
 
 Array = np.ndarray
 Objective = Literal["mse", "max"]
 #: Absolute error that the guard allows outside of the range, by default.
 GUARD = 2.0**-4
 _SLACK = 1e-12
+#: Slopes tried at once for intervals of one input.
+_BLOCK = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Solution:
         return np.array([points.cut(start) for start in self.starts[1:]], np.int64)
 
 
-def _sums(points: Points) -> tuple[Array, ...]:
+def _sums(points: Inputs) -> tuple[Array, ...]:
     """For all intervals [i, j]: weight, mean x, mean y, and the centred second moments."""
     x, y, w = points.x, points.y, points.weight
     # About the middle, so that differences of cumulative sums cancel little.
@@ -73,7 +75,7 @@ def _sums(points: Points) -> tuple[Array, ...]:
     return n, mx + x.mean(), my + y.mean(), vx, vxy, vy
 
 
-def squared_lines(points: Points, slopes: Grid, intercepts: Grid) -> Lines:
+def squared_lines(points: Inputs, slopes: Grid, intercepts: Grid) -> Lines:
     """The line of least weighted squared error of every interval, exactly.
 
     The error of slope s is ``vy - 2 s vxy + s^2 vx`` plus that of rounding the intercept, which is
@@ -83,37 +85,49 @@ def squared_lines(points: Points, slopes: Grid, intercepts: Grid) -> Lines:
     size = len(points.x) + 1
     first, last = np.triu_indices(size, 1)
     n, mx, my, vx, vxy, vy = (v[first, last] for v in _sums(points))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ideal = np.where(vx > _SLACK * np.maximum(n, _SLACK), vxy / vx, 0.0)
+    # Where all inputs are one, every slope is as good but for the rounding of the intercept.
     flat = vx <= _SLACK * np.maximum(n, _SLACK)
-    least = np.where(flat, vy, vy - ideal * vxy)
-    start = slopes.nearest(ideal)
+    ideal = np.where(flat, 0.0, vxy / np.where(flat, 1.0, vx))
+    least = vy - ideal * vxy
+    slope = slopes.nearest(ideal)
+    intercept = np.zeros(len(first), np.int64)
     best = np.full(len(first), np.inf)
-    slope, intercept = start.copy(), np.zeros(len(first), np.int64)
-    # Indices of the intervals that are not decided yet, and what the loop needs of them.
-    open_ = np.arange(len(first))
-    for reach in range(slopes.size):
-        on = start[open_]
-        bound = np.full(len(open_), np.inf)
-        for at in ((on,) if reach == 0 else (on - reach, on + reach)):
-            valid = (at >= 0) & (at < slopes.size)
-            rows, at = open_[valid], at[valid]
-            s = slopes.value(at)
-            rest = my[rows] - s * mx[rows]
-            b = intercepts.nearest(rest)
-            away = np.where(flat[rows], 0.0, vx[rows] * (s - ideal[rows]) ** 2)
-            excess = away + n[rows] * (intercepts.value(b) - rest) ** 2
-            better = excess < best[rows]
-            chosen = rows[better]
+
+    def lost(rows: Array, at: Array) -> tuple[Array, Array]:
+        """More error than `least`, and the best intercept, for slopes `at` of intervals `rows`."""
+        s = slopes.value(at)
+        rest = my[rows] - s * mx[rows]
+        b = intercepts.nearest(rest)
+        off = s - ideal[rows]
+        return vx[rows] * off * off + n[rows] * (intercepts.value(b) - rest) ** 2, b
+
+    every = np.arange(slopes.size)
+    for rows in np.array_split(np.flatnonzero(flat), 1 + flat.sum() * slopes.size // _BLOCK):
+        excess, b = lost(np.repeat(rows, slopes.size), np.tile(every, len(rows)))
+        excess = excess.reshape(-1, slopes.size)
+        at = excess.argmin(1)
+        best[rows], slope[rows] = excess[np.arange(len(rows)), at], at
+        intercept[rows] = b.reshape(-1, slopes.size)[np.arange(len(rows)), at]
+
+    start = slope.copy()
+    # The intervals that are not decided yet: all slopes nearer than `reach` steps are tried.
+    rows = np.flatnonzero(~flat)
+    best[rows], intercept[rows] = lost(rows, start[rows])
+    for reach in range(1, slopes.size):
+        for step in (-reach, reach):
+            at = start[rows] + step
+            inside = (at >= 0) & (at < slopes.size)
+            off = slopes.value(np.clip(at, 0, slopes.size - 1)) - ideal[rows]
+            near = inside & (vx[rows] * off * off < best[rows])
+            tried, at = rows[near], at[near]
+            excess, b = lost(tried, at)
+            better = excess < best[tried]
+            chosen = tried[better]
             best[chosen], slope[chosen], intercept[chosen] = excess[better], at[better], b[better]
-        # The least that the next slopes on either side can lose.
-        for at in (on - reach - 1, on + reach + 1):
-            valid = (at >= 0) & (at < slopes.size)
-            s = slopes.value(np.clip(at, 0, slopes.size - 1))
-            away = np.where(flat[open_], 0.0, vx[open_] * (s - ideal[open_]) ** 2)
-            bound = np.where(valid, np.minimum(bound, away), bound)
-        open_ = open_[(bound < best[open_]) & (best[open_] > 0)]
-        if not len(open_):
+            keep = near if step < 0 else keep | near
+        # Slopes further out are further off: a side that is too far off stays so.
+        rows = rows[keep]
+        if not len(rows):
             break
     cost = np.full((size, size), np.inf)
     cost[first, last] = np.maximum(least + best, 0.0)
@@ -126,7 +140,7 @@ def _square(values: Array, first: Array, last: Array, size: int) -> Array:
     return full
 
 
-def maximum_lines(points: Points, slopes: Grid, intercepts: Grid) -> Lines:
+def maximum_lines(points: Inputs, slopes: Grid, intercepts: Grid) -> Lines:
     """The line of least greatest absolute error of every interval, exactly.
 
     For a slope the best intercept is the number nearest to the middle of the residuals' range, or
