@@ -101,12 +101,13 @@ def squared_lines(points: Inputs, slopes: Grid, intercepts: Grid) -> Lines:
         off = s - ideal[rows]
         return vx[rows] * off * off + n[rows] * (intercepts.value(b) - rest) ** 2, b
 
-    every = np.arange(slopes.size)
+    # Between equals the flattest line is taken: it needs the least of a multiplier.
+    every = np.argsort(np.abs(slopes.value(np.arange(slopes.size))), kind="stable")
     for rows in np.array_split(np.flatnonzero(flat), 1 + flat.sum() * slopes.size // _BLOCK):
         excess, b = lost(np.repeat(rows, slopes.size), np.tile(every, len(rows)))
         excess = excess.reshape(-1, slopes.size)
         at = excess.argmin(1)
-        best[rows], slope[rows] = excess[np.arange(len(rows)), at], at
+        best[rows], slope[rows] = excess[np.arange(len(rows)), at], every[at]
         intercept[rows] = b.reshape(-1, slopes.size)[np.arange(len(rows)), at]
 
     start = slope.copy()
@@ -135,7 +136,7 @@ def squared_lines(points: Inputs, slopes: Grid, intercepts: Grid) -> Lines:
 
 
 def _square(values: Array, first: Array, last: Array, size: int) -> Array:
-    full = np.zeros((size, size), np.int32)
+    full = np.zeros((size, size), np.int64)
     full[first, last] = values
     return full
 
@@ -149,7 +150,7 @@ def maximum_lines(points: Inputs, slopes: Grid, intercepts: Grid) -> Lines:
     x, y, seen = points.x, points.y, points.weight > 0
     size = len(x) + 1
     cost = np.full((size, size), np.inf)
-    slope, intercept = np.zeros((size, size), np.int32), np.zeros((size, size), np.int32)
+    slope, intercept = np.zeros((size, size), np.int64), np.zeros((size, size), np.int64)
     every = slopes.value(np.arange(slopes.size))
     residual = y[None, :] - every[:, None] * x[None, :]
     high, low = (np.where(seen, residual, fill) for fill in (-np.inf, np.inf))
