@@ -1,0 +1,453 @@
+"""Torch modules that compute a non-linear function as the integer unit does, for fine-tuning.
+
+:func:`replace` swaps ``nn.GELU``, ``nn.SiLU``, ``nn.Hardswish``, ``nn.Sigmoid`` and ``nn.Tanh`` of
+a model for :class:`PiecewiseActivation`; :func:`calibrate` chooses their scales from data. A module
+quantises its input to codes, evaluates the integer unit (:class:`~.integer.PiecewiseLinear`) and
+gives back what the output codes stand for; backwards, the slope of the segment stands for the
+derivative. Given integer tensors it takes and gives codes: bit-exact with
+:func:`genogate.sim.golden.activation`, tie rule included.
+
+Only modules can be seen: a function called in a ``forward`` (``F.gelu``, the softmax inside
+``nn.MultiheadAttention``) stays what it is.
+
+This module needs torch; nothing that emits or evaluates integers imports it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from .errors import InputError, shown
+from .functions import FUNCTIONS, Function
+from .integer import MAX_BITS, MIN_BITS, PiecewiseLinear, code_range, half
+from .lut import SCALES, Format, LutTable, Points, check_scales
+from .optimal import GUARD, Exact
+
+#: Values that calibration keeps of a module's input, at most, and of one batch.
+MAX_SEEN, MAX_SEEN_BATCH = 1 << 15, 1 << 13
+#: torch's element-wise modules and the functions that they are.
+ACTIVATIONS: dict[type[nn.Module], str] = {
+    nn.GELU: "gelu", nn.SiLU: "silu", nn.Hardswish: "hswish", nn.Sigmoid: "sigmoid",
+    nn.Tanh: "tanh",
+}  # fmt: skip
+
+
+@lru_cache(maxsize=256)
+def exact_table(
+    function: Function, entries: int = 8, *, scales: tuple[int, ...] = SCALES, in_bits: int = 8,
+    shared: bool = True, guard: float | None = GUARD,
+) -> LutTable:  # fmt: skip
+    """The table of least mean squared error, its format the function's own.
+
+    `shared` gives one table for all `scales` (the paper's setting), otherwise every scale has the
+    best table of its own. Scales at which the range holds too few codes are an
+    :class:`InputError`.
+    """
+    form = Format.of(function)
+    info = {"method": "exact", "objective": "mse", "guard": guard}
+
+    def best(group: Sequence[int]) -> LutTable:
+        points = Points.of(function, group, in_bits)
+        found = Exact(points, form, guard=guard).best(entries)
+        return LutTable.from_cuts(points, form, found.cuts(points), found.slopes,
+                                  found.intercepts, info)  # fmt: skip
+
+    scales = check_scales(scales)
+    if shared:
+        return best(scales)
+    rows = tuple(best([k]).rows[0] for k in scales)
+    return LutTable(function, form, in_bits, rows, False, info)
+
+
+class _Surrogate(torch.autograd.Function):
+    """`value` forwards; backwards `x` gets the gradient times `derivative` (all of one shape)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, value: Tensor, derivative: Tensor) -> Tensor:
+        ctx.save_for_backward(derivative)
+        return value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (derivative,) = ctx.saved_tensors
+        return (gradient * derivative).to(gradient.dtype), None, None
+
+
+def to_codes(x: Tensor, scale: int, bits: int) -> Tensor:
+    """Codes int64 of real `x`: ``sat(floor(x 2**scale + 1/2))``, NaN as 0."""
+    low, high = code_range(bits)
+    # At least float32: half precision would lose the rounding constant.
+    wide = x.detach().to(torch.promote_types(x.dtype, torch.float32))
+    return (wide * 2.0**scale + 0.5).floor().nan_to_num(0.0).clamp(low, high).long()
+
+
+def check_codes(q: Tensor, bits: int) -> Tensor:
+    """`q` as int64. Raises :class:`InputError` where it is not signed codes of `bits` bits."""
+    low, high = code_range(bits)
+    if q.is_floating_point() or q.is_complex() or q.dtype == torch.bool:
+        raise InputError(f"codes: type {q.dtype}, integers are needed")
+    if q.numel() and not (low <= int(q.min()) and int(q.max()) <= high):
+        raise InputError(
+            f"codes: {int(q.min())} to {int(q.max())} are not within {low} to {high} ({bits} bits)"
+        )
+    return q.long()
+
+
+class _Calibrated(nn.Module):
+    """What the modules here share: an input that calibration watches before scales are set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: None, or the inputs seen so far while calibration watches.
+        self.seen: list[np.ndarray] | None = None
+
+    def exact(self, x: Tensor) -> Tensor:
+        """The real function, no gradient; what calibration lets through."""
+        raise NotImplementedError
+
+    def settle(self, seen: np.ndarray) -> None:
+        """Set scales from inputs `seen`, float64 [vectors, length]."""
+        raise NotImplementedError
+
+    def vectors(self, x: Tensor) -> Tensor:
+        """`x` as [vectors, length]: what belongs together, for :meth:`settle`."""
+        raise NotImplementedError
+
+    def watch(self, x: Tensor) -> Tensor:
+        """Note `x`, thinned evenly, and answer exactly."""
+        assert self.seen is not None
+        rows = self.vectors(x.detach())
+        room = min(MAX_SEEN_BATCH, MAX_SEEN - sum(v.size for v in self.seen)) // rows.shape[1]
+        if len(rows) and room > 0:
+            rows = rows[:: -(-len(rows) // room)]
+            self.seen.append(rows.to(torch.float64).cpu().numpy())
+        return self.exact(x)
+
+
+class PiecewiseActivation(_Calibrated):
+    """A function of one variable as the integer unit of a table computes it, any shape.
+
+    Float in, float out: input codes ``sat(floor(x 2**scale + 1/2))``, the unit, and
+    ``(o - zero_point) 2**-out_scale``; NaN stays NaN. Backwards the slope of the segment, 0 where
+    input or output saturates. Integers in, integers out: the unit itself, int64.
+
+    Parameters
+    ----------
+    table : LutTable
+        Gives a row a scale. With one row the scale is known, and only the output's is open.
+    out_bits : int
+        Width of the output codes, 2 to 8; that of the input is the table's.
+
+    Half precision holds the outputs exactly in bfloat16 (8 significant bits), and in float16 down
+    to its least number; under autocast the type of the input is kept. The state is in integer
+    buffers, so ``state_dict`` is all that is needed, and ``.to(dtype)`` leaves it alone.
+    """
+
+    breakpoints: Tensor
+    slopes: Tensor
+    intercepts: Tensor
+    constants: Tensor
+    _outputs: Tensor
+    _slopes: Tensor
+
+    def __init__(self, table: LutTable, out_bits: int = 8) -> None:
+        super().__init__()
+        if not MIN_BITS <= out_bits <= MAX_BITS:
+            raise InputError(
+                f"output bits: {shown(out_bits)} is not within {MIN_BITS} to {MAX_BITS}"
+            )
+        self.table, self.in_bits, self.out_bits = table, table.in_bits, out_bits
+        n, codes = table.entries, 1 << table.in_bits
+        self.register_buffer("breakpoints", torch.zeros(n - 1, dtype=torch.int64))
+        self.register_buffer("slopes", torch.zeros(n, dtype=torch.int64))
+        self.register_buffer("intercepts", torch.zeros(n, dtype=torch.int64))
+        # in_bits, out_bits, scale, out_scale, zero_point, fraction_bits (-1: scales are open).
+        self.register_buffer("constants", torch.tensor([self.in_bits, out_bits, 0, 0, 0, -1]))
+        # The unit over all codes, made from the above: output - zero point, and slope.
+        self.register_buffer("_outputs", torch.zeros(codes, dtype=torch.int64), persistent=False)
+        self.register_buffer("_slopes", torch.zeros(codes, dtype=torch.int64), persistent=False)
+        self._refresh()
+
+    def set_scales(self, scale: int, out_scale: int, zero_point: int = 0) -> None:
+        """Input codes at ``2**-scale`` (one of the table's), output codes at ``2**-out_scale``."""
+        self._set(self.table.row(scale).unit(self.in_bits, self.out_bits, out_scale, zero_point),
+                  scale, out_scale)  # fmt: skip
+
+    def _set(self, unit: PiecewiseLinear, scale: int, out_scale: int) -> None:
+        # Segments that no code reaches are left out of a unit; here they begin above every code.
+        short = len(self.slopes) - len(unit.slopes)
+        past = 1 << (self.in_bits - 1)
+        self.breakpoints.copy_(_padded(unit.breakpoints, short, past))
+        self.slopes.copy_(_padded(unit.slopes, short, int(unit.slopes[-1])))
+        self.intercepts.copy_(_padded(unit.intercepts, short, int(unit.intercepts[-1])))
+        self.constants.copy_(torch.tensor([self.in_bits, self.out_bits, scale, out_scale,
+                                           unit.zero_point, unit.fraction_bits]))  # fmt: skip
+        self._refresh()
+
+    def _refresh(self) -> None:
+        """What is made from the persistent buffers."""
+        *_, self.scale, self.out_scale, self.zero_point, self.fraction_bits = (
+            int(v) for v in self.constants
+        )
+        if self.fraction_bits < 0:
+            return
+        low, high = code_range(self.in_bits)
+        q = torch.arange(low, high + 1, device=self.constants.device)
+        k, open_ = self._raw(q)
+        inside = (open_ >= code_range(self.out_bits)[0]) & (open_ <= code_range(self.out_bits)[1])
+        self._outputs.copy_(open_.clamp(*code_range(self.out_bits)) - self.zero_point)
+        self._slopes.copy_(self.slopes[k] * inside)
+
+    def _raw(self, q: Tensor) -> tuple[Tensor, Tensor]:
+        """Segments and outputs before saturation of int64 codes."""
+        # right=True: a code on a break point belongs to the segment on its right.
+        k = torch.bucketize(q, self.breakpoints, right=True)
+        value = self.slopes[k] * q + self.intercepts[k] + half(self.fraction_bits)
+        return k, (value >> self.fraction_bits) + self.zero_point
+
+    @property
+    def ready(self) -> bool:
+        """Whether the scales are set."""
+        return self.fraction_bits >= 0
+
+    @property
+    def unit(self) -> PiecewiseLinear:
+        """The integer unit, for the golden model and Verilog."""
+        self._check_ready()
+        kept = int((self.breakpoints < 1 << (self.in_bits - 1)).sum())
+        return PiecewiseLinear(
+            a_bits=self.in_bits, out_bits=self.out_bits, fraction_bits=self.fraction_bits,
+            zero_point=self.zero_point,
+            breakpoints=self.breakpoints[:kept].cpu().numpy().astype(np.int16),
+            slopes=self.slopes[: kept + 1].cpu().numpy().astype(np.int32),
+            intercepts=self.intercepts[: kept + 1].cpu().numpy().copy(),
+        )  # fmt: skip
+
+    def _check_ready(self) -> None:
+        if not self.ready:
+            raise InputError(
+                f"{self.table.function.name}: the scales are not set; call "
+                "calibrate(model, batches) or load a state_dict"
+            )
+
+    def codes(self, x: Tensor) -> Tensor:
+        """Input codes int64 of real `x`."""
+        self._check_ready()
+        return to_codes(x, self.scale, self.in_bits)
+
+    def integer(self, q: Tensor) -> Tensor:
+        """Output codes int64 of input codes `q`, any shape and integer type.
+
+        Raises :class:`InputError` for what is not a code.
+        """
+        self._check_ready()
+        return self._raw(check_codes(q, self.in_bits))[1].clamp(*code_range(self.out_bits))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not x.is_floating_point():
+            return self.integer(x)
+        if self.seen is not None:
+            return self.watch(x)
+        index = self.codes(x) - code_range(self.in_bits)[0]
+        kind = torch.promote_types(x.dtype, torch.float32)
+        value = self._outputs[index].to(kind) * 2.0**-self.out_scale
+        value = torch.where(x.isnan(), x, value.to(x.dtype))
+        if not (torch.is_grad_enabled() and x.requires_grad):
+            return value
+        low, high = code_range(self.in_bits)
+        inside = (x >= (low - 0.5) * 2.0**-self.scale) & (x < (high + 0.5) * 2.0**-self.scale)
+        worth = 2.0 ** (self.scale - self.out_scale - self.fraction_bits)
+        slope = self._slopes[index].to(kind) * worth * inside
+        return cast(Tensor, _Surrogate.apply(x, value, slope))
+
+    def exact(self, x: Tensor) -> Tensor:
+        real = x.detach().to(torch.float64).cpu().numpy()
+        finite = np.isfinite(real)
+        value = np.where(finite, self.table.function(np.where(finite, real, 1.0)), np.nan)
+        return torch.from_numpy(value).to(x)
+
+    def vectors(self, x: Tensor) -> Tensor:
+        return x.reshape(-1, 1)
+
+    def settle(self, seen: np.ndarray) -> None:
+        """Scales and zero point of least squared error of the output over `seen` inputs."""
+        self.set_scales(*best_scales(self.table, self.out_bits, seen.ravel()))
+
+    def _load_from_state_dict(
+        self, state_dict: Any, prefix: str, local_metadata: Any, strict: bool,
+        missing_keys: list[str], unexpected_keys: list[str], error_msgs: list[str],
+    ) -> None:  # fmt: skip
+        stored = state_dict.get(f"{prefix}constants")
+        widths = [self.in_bits, self.out_bits]
+        if stored is not None and (found := stored[:2].tolist()) != widths:
+            error_msgs.append(f"{prefix}constants: {found} bits in and out, not {widths} as here")
+            return
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys,
+                                      unexpected_keys, error_msgs)  # fmt: skip
+        self._refresh()
+        try:
+            _ = self.unit if self.ready else None
+        except InputError as error:
+            error_msgs.append(f"{prefix[:-1]}: {error}")
+
+    def extra_repr(self) -> str:
+        scales = f"2^-{self.scale} to 2^-{self.out_scale}" if self.ready else "scales not set"
+        return (f"{self.table.function.name}, {self.table.entries} entries, {self.in_bits} to "
+                f"{self.out_bits} bits, {scales}")  # fmt: skip
+
+
+def _padded(values: np.ndarray, count: int, fill: int) -> Tensor:
+    return torch.from_numpy(np.append(values.astype(np.int64), np.full(count, fill, np.int64)))
+
+
+def best_scales(table: LutTable, out_bits: int, x: np.ndarray) -> tuple[int, int, int]:
+    """Scale of the input, scale of the output and zero point of least squared error.
+
+    `x` are real inputs. The error is that of the whole unit: rounding and saturation of the input,
+    the table, rounding and saturation of the output. Negative outputs get as many codes as they
+    need: the zero point is the lowest code where there are none.
+    """
+    if not len(x) or not np.isfinite(x).all():
+        raise InputError(f"{table.function.name}: calibration needs inputs, all finite")
+    target = table.function(x)
+    low, high = code_range(table.in_bits)
+    out_low, out_high = code_range(out_bits)
+    found = []
+    for row in table.rows:
+        y = row(np.clip(np.floor(np.ldexp(x, row.scale) + 0.5), low, high).astype(np.int64))
+        least = min(float(y.min()), 0.0)
+        span = max(float(y.max()), 0.0) - least
+        # The scale at which all outputs have a code, and finer ones that saturate a few.
+        widest = int(np.floor(np.log2((out_high - out_low) / max(span, 2.0**-8))))
+        for out_scale in range(widest - 1, widest + 3):
+            zero = int(np.clip(out_low + np.ceil(np.ldexp(-least, out_scale)), out_low, 0))
+            o = np.clip(np.floor(np.ldexp(y, out_scale) + 0.5) + zero, out_low, out_high)
+            error = float(((np.ldexp(o - zero, -out_scale) - target) ** 2).mean())
+            found.append((error, row.scale, out_scale, zero))
+    return min(found)[1:]
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """One module that :func:`replace` swapped.
+
+    name : where it stands in the model
+    kind : the class that stood there
+    function : what it computes
+    """
+
+    name: str
+    kind: str
+    function: str
+
+
+#: Non-linear modules of torch that nothing here stands for.
+_UNKNOWN = (
+    nn.CELU, nn.ELU, nn.GLU, nn.GroupNorm, nn.LogSigmoid, nn.LogSoftmax, nn.Mish,
+    nn.MultiheadAttention, nn.RMSNorm, nn.SELU, nn.Softmax2d, nn.Softmin, nn.Softplus, nn.Softsign,
+)  # fmt: skip
+
+
+def replace(
+    model: nn.Module, tables: Mapping[str | type[nn.Module], LutTable] | None = None, *,
+    entries: int = 8, out_bits: int = 8, only: Iterable[str] | None = None,
+) -> list[Replaced]:  # fmt: skip
+    """Swap the non-linear modules of `model`, in place, for the ones of this file.
+
+    Parameters
+    ----------
+    tables : mapping, optional
+        Function name, or a module class of your own, to its table. Functions that are not in it
+        get :func:`exact_table` with `entries` segments, 8-bit codes, shared over the scales.
+    only : names, optional
+        Functions to replace (gelu silu hswish sigmoid tanh); everything where none are given.
+
+    Returns what was replaced, in the model's order; a module that stands in several places is
+    replaced by one. Call :func:`calibrate` next. Raises :class:`InputError`, the model untouched,
+    for a non-linear module without a table, and where there is nothing to replace.
+    """
+    tables = dict(tables or {})
+    known = set(ACTIVATIONS.values())
+    for what, names in (("only", only or ()), ("tables", tables)):
+        for name in names:
+            if isinstance(name, str) and name not in known:
+                raise InputError(f"{what}: {shown(name)} is not known: {' '.join(sorted(known))}")
+    wanted = known if only is None else set(only)
+
+    def stand_in(name: str, module: nn.Module) -> tuple[nn.Module, str] | None:
+        kind = type(module)
+        if kind in tables:
+            return PiecewiseActivation(tables[kind], out_bits), tables[kind].function.name
+        function = ACTIVATIONS.get(kind)
+        if function in wanted:
+            table = tables.get(function) or exact_table(FUNCTIONS[function], entries)
+            return PiecewiseActivation(table, out_bits), function
+        if kind in _UNKNOWN and only is None:
+            raise InputError(
+                f"{name}: no table stands for {kind.__name__}; give one in tables by its class, "
+                "or name the functions to replace in only"
+            )
+        return None
+
+    if stand_in("model", model) is not None:
+        raise InputError(
+            f"model: a bare {type(model).__name__} cannot be replaced in place; give the module "
+            "that holds it"
+        )
+    places: list[tuple[str, nn.Module]] = []
+    made: dict[nn.Module, nn.Module] = {}
+    report = []
+    # A module that stands in several places is listed, and swapped, in each.
+    for name, module in model.named_modules(remove_duplicate=False):
+        if module not in made and (new := stand_in(name, module)) is not None:
+            made[module] = new[0].to(next(model.parameters(), torch.empty(0)).device)
+            report.append(Replaced(name, type(module).__name__, new[1]))
+        if module in made:
+            places.append((name, made[module]))
+    if not places:
+        raise InputError(
+            "model: no module to replace was found; functions called in forward() cannot be seen"
+        )
+    for name, stand in places:
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, stand)
+    return report
+
+
+def calibrate(model: nn.Module, batches: Iterable[Any]) -> None:
+    """Set the scales of every replaced module of `model` from its inputs over `batches`.
+
+    A batch is a tensor, or a tuple of what ``model(*batch)`` takes. While they run, without
+    gradients and in evaluation mode, the replaced modules compute the exact functions. Raises
+    :class:`InputError` naming a module that no batch reached, or whose inputs are not finite.
+    """
+    modules = {n: m for n, m in model.named_modules() if isinstance(m, _Calibrated)}
+    if not modules:
+        raise InputError("model: nothing in it is replaced; call replace(model) first")
+    training = {m: m.training for m in model.modules()}
+    model.eval()
+    try:
+        for module in modules.values():
+            module.seen = []
+        with torch.no_grad():
+            for batch in batches:
+                model(*batch) if isinstance(batch, tuple | list) else model(batch)
+        for name, module in modules.items():
+            if not module.seen:
+                raise InputError(f"{name}: no batch reached it, so its scales stay open")
+            try:
+                module.settle(np.concatenate(module.seen))
+            except InputError as error:
+                raise InputError(f"{name}: {error}") from None
+    finally:
+        for module in modules.values():
+            module.seen = None
+        for m, mode in training.items():
+            m.training = mode
