@@ -8,9 +8,10 @@ be added up when linked scales are chosen together. A pre-activation sum is meas
 sigmoid or tanh: clipping it where the activation is flat costs nothing.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -274,11 +275,16 @@ class Weights:
 
 @dataclass(frozen=True)
 class LayerCalibration:
-    """Tensors by gene name (17 outputs), weight matrices by dense gene name, and their biases."""
+    """Tensors by gene name (17 outputs), weight matrices by dense gene name, and their biases.
+
+    units : activation units that quantisation made, by scales and widths, so that the next genome
+        with the same ones does not search them again
+    """
 
     tensors: dict[str, Tensor]
     weights: dict[str, Weights]
     biases: dict[str, np.ndarray]
+    units: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

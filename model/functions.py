@@ -40,7 +40,7 @@ class Function:
         The range that a search looks at (protocol R): codes with ``low <= x <= high``, both ends.
     domain : (float, float)
         Where inputs can be at all (protocol A, and the guard): exp of a softmax is never given a
-        positive number.
+        positive number, and what is outside of the range of a reciprocal is scaled into it before.
     fraction_bits, width : int
         Slopes and intercepts of the default format: signed, `width` bits, of these
         `fraction_bits` behind the point.
@@ -81,14 +81,17 @@ class Function:
 
     def within(self, low: float | None, high: float | None) -> "Function":
         """The same function with another range. A domain that ended there moves with it."""
-        return replace(self, low=self.low if low is None else float(low),
-                       high=self.high if high is None else float(high))  # fmt: skip
+        new = (self.low if low is None else float(low), self.high if high is None else float(high))
+        domain = [
+            bound if end == old else end
+            for end, old, bound in zip(self.domain, (self.low, self.high), new, strict=True)
+        ]
+        return replace(self, low=new[0], high=new[1], domain=(domain[0], domain[1]))
 
 
 def _known() -> dict[str, Function]:
     relu6 = lambda x: np.clip(x, 0, 6)  # noqa: E731
     stable_sigmoid = lambda x: 0.5 * (1 + np.tanh(0.5 * x))  # noqa: E731
-    positive = (0.0, math.inf)
     found = [
         Function("gelu", lambda x: 0.5 * x * (1 + _erf(x / math.sqrt(2))), -4, 4),
         Function("hswish", lambda x: x * relu6(x + 3) / 6, -4, 4),
@@ -96,9 +99,9 @@ def _known() -> dict[str, Function]:
         Function("sigmoid", stable_sigmoid, -8, 8),
         Function("tanh", np.tanh, -4, 4),
         Function("exp", np.exp, -8, 0, domain=(-math.inf, 0.0)),
-        # Slopes reach -4 here: two bits more. Below the range only range reduction helps.
-        Function("reciprocal", lambda x: 1 / x, 0.5, 4, domain=positive, width=10),
-        Function("rsqrt", lambda x: 1 / np.sqrt(x), 0.25, 4, domain=positive, width=10),
+        # Slopes reach -4 here: two bits more. What is outside is scaled into the range before.
+        Function("reciprocal", lambda x: 1 / x, 0.5, 4, domain=(0.5, 4), width=10),
+        Function("rsqrt", lambda x: 1 / np.sqrt(x), 0.25, 4, domain=(0.25, 4), width=10),
     ]
     return {function.name: function for function in found}
 
@@ -116,7 +119,7 @@ _CALLS: dict[str, tuple[Callable[..., Array], int]] = {
 } | {
     name: (getattr(np, name), 2) for name in ("maximum", "minimum", "power", "arctan2", "hypot")
 } | {
-    "clip": (np.clip, 3), "where": (np.where, 3), "erf": (_erf, 1), "erfc": (lambda x: 1 - _erf(x), 1),
+    "clip": (np.clip, 3), "where": (np.where, 3), "erf": (_erf, 1),
     **{name: (function.call, 1) for name, function in FUNCTIONS.items()
        if name not in ("exp", "tanh", "reciprocal")},
 }  # fmt: skip

@@ -12,7 +12,7 @@ on every code within its domain, which also shows what a table does outside of i
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -169,8 +169,7 @@ class Format:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able record."""
-        return {"kind": self.kind, "slope_bits": self.slope_bits,
-                "intercept_bits": self.intercept_bits, "fraction_bits": self.fraction_bits}  # fmt: skip
+        return asdict(self)
 
 
 def codes(function: Function, in_bits: int, scale: int, protocol: Protocol = "R") -> Array:
@@ -183,9 +182,6 @@ def codes(function: Function, in_bits: int, scale: int, protocol: Protocol = "R"
     x = np.ldexp(every.astype(np.float64), -scale)
     bottom, top = (function.low, function.high) if protocol == "R" else function.domain
     inside = (x >= bottom) & (x <= top)
-    if protocol == "A" and function.domain[0] == 0:
-        # A pole at zero: what is below the range belongs to range reduction.
-        inside &= x >= function.low
     if protocol == "R" and inside.sum() < 2:
         raise InputError(
             f"range of {function.name}: {function.low:g} to {function.high:g} holds "
@@ -404,8 +400,7 @@ class Segments:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able record."""
-        return {name: getattr(self, name).tolist() for name in (
-            "breakpoints", "slopes", "slope_fraction", "intercepts", "intercept_fraction")}  # fmt: skip
+        return {name: value.tolist() for name, value in vars(self).items() if name != "scale"}
 
 
 def output_scale(function: Function, in_bits: int, scale: int, out_bits: int) -> tuple[int, int]:
@@ -458,7 +453,7 @@ class LutTable:
         check_scales([row.scale for row in self.rows])
         low, high = code_range(self.in_bits)
         for row in self.rows:
-            if ((outside := (row.breakpoints < low) | (row.breakpoints > high + 1))).any():
+            if (outside := (row.breakpoints < low) | (row.breakpoints > high + 1)).any():
                 raise InputError(
                     f"scale {row.scale}: breakpoint {row.breakpoints[outside][0]} is not within "
                     f"{low} to {high + 1}"
@@ -579,8 +574,8 @@ class LutTable:
             bounds = part(data.get("range"), "range", list)
             if len(bounds) != 2:
                 raise InputError(f"{where}: range {shown(bounds)} is not two numbers")
-            function = parse_function(part(data.get("function"), "function", str),
-                                      number(bounds[0], "range[0]"), number(bounds[1], "range[1]"))  # fmt: skip
+            low, high = (number(bound, f"range[{j}]") for j, bound in enumerate(bounds))
+            function = parse_function(part(data.get("function"), "function", str), low, high)
             fmt = part(data.get("format"), "format", dict)
             form = Format(fmt.get("kind"), *(
                 integer(fmt.get(n), f"format.{n}", 0, 24)

@@ -1,4 +1,4 @@
-"""The best possible piecewise-linear table, exactly: dynamic programming over a finite set of inputs.
+"""The best possible piecewise-linear table, exactly, by dynamic programming.
 
 A table is judged on finitely many inputs (:class:`~genogate.model.lut.Points`), so there are
 finitely many ways to cut them into segments, and for a sum or a maximum over segments the best way
@@ -10,6 +10,7 @@ from the least-squares one until no further slope can win, whatever its intercep
 Cutting tables by dynamic programming is known (NLI, arXiv 2602.02988, for float interpolation).
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -60,7 +61,7 @@ class Solution:
         return np.array([points.cut(start) for start in self.starts[1:]], np.int64)
 
 
-def _sums(points: Inputs) -> tuple[Array, ...]:
+def moments(points: Inputs) -> tuple[Array, ...]:
     """For all intervals [i, j]: weight, mean x, mean y, and the centred second moments."""
     x, y, w = points.x, points.y, points.weight
     # About the middle, so that differences of cumulative sums cancel little.
@@ -79,12 +80,12 @@ def squared_lines(points: Inputs, slopes: Grid, intercepts: Grid) -> Lines:
     """The line of least weighted squared error of every interval, exactly.
 
     The error of slope s is ``vy - 2 s vxy + s^2 vx`` plus that of rounding the intercept, which is
-    never negative: so once ``vx (s - vxy/vx)^2`` alone exceeds what is lost so far, no slope further
-    out can be better.
+    never negative: so once ``vx (s - vxy/vx)^2`` alone exceeds what is lost so far, no slope
+    further out can be better.
     """
     size = len(points.x) + 1
     first, last = np.triu_indices(size, 1)
-    n, mx, my, vx, vxy, vy = (v[first, last] for v in _sums(points))
+    n, mx, my, vx, vxy, vy = (v[first, last] for v in moments(points))
     # Where all inputs are one, every slope is as good but for the rounding of the intercept.
     flat = vx <= _SLACK * np.maximum(n, _SLACK)
     ideal = np.where(flat, 0.0, vxy / np.where(flat, 1.0, vx))
@@ -115,6 +116,7 @@ def squared_lines(points: Inputs, slopes: Grid, intercepts: Grid) -> Lines:
     rows = np.flatnonzero(~flat)
     best[rows], intercept[rows] = lost(rows, start[rows])
     for reach in range(1, slopes.size):
+        keep = np.zeros(len(rows), bool)
         for step in (-reach, reach):
             at = start[rows] + step
             inside = (at >= 0) & (at < slopes.size)
@@ -125,7 +127,7 @@ def squared_lines(points: Inputs, slopes: Grid, intercepts: Grid) -> Lines:
             better = excess < best[tried]
             chosen = tried[better]
             best[chosen], slope[chosen], intercept[chosen] = excess[better], at[better], b[better]
-            keep = near if step < 0 else keep | near
+            keep |= near
         # Slopes further out are further off: a side that is too far off stays so.
         rows = rows[keep]
         if not len(rows):
@@ -171,70 +173,142 @@ def maximum_lines(points: Inputs, slopes: Grid, intercepts: Grid) -> Lines:
     return Lines(cost, slope, intercept)
 
 
-def _guarded(lines: Lines, points: Points, form: Format, objective: Objective, guard: float) -> Lines:
-    """The same lines, but those of a first or last segment also good outside of the range.
+def guarded(
+    lines: Lines, points: Points, form: Format, objective: Objective, guard: float
+) -> Lines:
+    """The same lines, but wherever a segment also serves codes outside of the range, one that is
+    off by `guard` at most there; of those the best.
 
-    A segment at an end serves every code beyond it; its line may be off by `guard` there at most.
-    Where none is, the cost is infinite.
+    Break points stand at :meth:`~genogate.model.lut.Points.cut`. Where no line holds the guard the
+    cost is infinite.
     """
-    function = points.function
+    x, wanted, before = _beyond(points)
+    if not len(x):
+        return lines
     cost, slope, intercept = lines.cost.copy(), lines.slope.copy(), lines.intercept.copy()
     every = form.slopes.value(np.arange(form.slopes.size))
-    n = len(points.x)
-    outside = np.concatenate(
-        [np.ldexp(codes(function, points.in_bits, k, "A").astype(np.float64), -k)
-         for k in points.scales]
-    )  # fmt: skip
-    for side in ("left", "right"):
-        beyond = np.unique(outside[outside < function.low if side == "left" else outside > function.high])
-        if not len(beyond):
-            continue
-        wanted = function(beyond)
-        # For each slope the intercepts that hold the guard.
-        least = (wanted[None] - guard - every[:, None] * beyond[None]).max(1)
-        most = (wanted[None] + guard - every[:, None] * beyond[None]).min(1)
-        intervals = [(0, j) for j in range(1, n + 1)] if side == "left" else [
-            (i, n) for i in range(n)]  # fmt: skip
-        for i, j in intervals:
-            now = cost[i, j]
-            s, b = every[slope[i, j]], form.intercepts.value(intercept[i, j])
-            at = slope[i, j]
-            if least[at] - _SLACK <= b <= most[at] + _SLACK:
-                continue
-            cost[i, j], slope[i, j], intercept[i, j] = _line_within(
-                points, form, objective, i, j, every, least, most
-            )
-            assert cost[i, j] >= now - 1e-9 * (1 + abs(now)), "a guarded line cannot be better"
+    # Codes beyond that no break point parts: the bounds of each slope's intercept are theirs.
+    bounds = np.unique(before)
+    residual = wanted[None] - every[:, None] * x[None]
+    blocks = list(itertools.pairwise(bounds))
+    judge = _Squares(points) if objective == "mse" else _Ranges(points)
+    least = np.array([residual[:, a:b].max(1) - guard for a, b in blocks])
+    most = np.array([residual[:, a:b].min(1) + guard for a, b in blocks])
+    for a, b in itertools.combinations(range(len(bounds)), 2):
+        from_, to = np.flatnonzero(before == bounds[a]), np.flatnonzero(before == bounds[b])
+        first, last = (v.ravel() for v in np.meshgrid(from_, to, indexing="ij"))
+        low, high = least[a:b].max(0), most[a:b].min(0)
+        at = slope[first, last]
+        value = form.intercepts.value(intercept[first, last])
+        bad = (value < low[at] - _SLACK) | (value > high[at] + _SLACK)
+        first, last = first[bad], last[bad]
+        cost[first, last], slope[first, last], intercept[first, last] = _lines_within(
+            judge, form, first, last, low, high
+        )
     return Lines(cost, slope, intercept)
 
 
-def _line_within(
-    points: Points, form: Format, objective: Objective, i: int, j: int, every: Array, least: Array,
-    most: Array,
-) -> tuple[float, int, int]:  # fmt: skip
-    """Cost, slope and intercept of the best line of an interval whose intercept lies within
-    bounds [slopes]; all slopes are tried."""
-    x, y, w = points.x[i:j], points.y[i:j], points.weight[i:j]
-    residual = y[None] - every[:, None] * x[None]
-    if objective == "mse":
-        total = w.sum()
-        middle = (residual @ w) / total if total > 0 else residual.mean(1)
-    else:
-        seen = w > 0
-        shown_ = residual[:, seen] if seen.any() else residual
-        middle = (shown_.max(1) + shown_.min(1)) / 2
-    # The nearest number within the bounds: clip first, then step back inside where rounding left.
-    index = form.intercepts.nearest(np.clip(middle, least, np.maximum(least, most)))
-    value = form.intercepts.value(index)
-    index = np.clip(index + (value < least - _SLACK) - (value > most + _SLACK), 0,
-                    form.intercepts.size - 1)  # fmt: skip
-    value = form.intercepts.value(index)
-    good = (value >= least - _SLACK) & (value <= most + _SLACK)
-    off = residual - value[:, None]
-    error = (off**2) @ w if objective == "mse" else np.where(w > 0, np.abs(off), 0).max(1)
-    error = np.where(good, error, np.inf)
-    at = int(error.argmin())
-    return float(error[at]), at, int(index[at])
+def _beyond(points: Points) -> tuple[Array, Array, Array]:
+    """Codes that protocol A judges outside of the range: inputs x and wanted outputs, in the order
+    of break points, and how many of them are left of the break point at each position [n+1]."""
+    function = points.function
+    parts = []
+    for k in points.scales:
+        q = codes(function, points.in_bits, k, "A")
+        x = np.ldexp(q.astype(np.float64), -k)
+        out = (x < function.low) | (x > function.high)
+        parts.append((x[out], (2 * q[out] + 1) << (points.finest - k)))
+    x, key = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.argsort(key)
+    x, key = x[order], key[order]
+    cells = [points.cut(position) for position in range(1, len(points.x))]
+    before = np.concatenate([[0], np.searchsorted(key, cells, side="right"), [len(x)]])
+    return x, function(x), before
+
+
+def _lines_within(
+    judge: "_Squares | _Ranges", form: Format, first: Array, last: Array, least: Array, most: Array
+) -> tuple[Array, Array, Array]:
+    """Cost, slope and intercept of the best line of each interval [first, last) whose intercept
+    lies within bounds [slopes]; every slope is tried. Cost inf where there is none."""
+    cost = np.full(len(first), np.inf)
+    slope, intercept = np.zeros((2, len(first)), np.int64)
+    # A number of the grid lies within the bounds just when the one nearest to their middle does.
+    # An open bound leaves every number.
+    middle = np.where(np.isfinite(least) & np.isfinite(most), (least + most) / 2, 0.0)
+    centre = form.intercepts.value(form.intercepts.nearest(middle))
+    kept = np.flatnonzero((centre >= least - _SLACK) & (centre <= most + _SLACK))
+    judge.look_at(first, last)
+    for at in kept:
+        s = float(form.slopes.value(at))
+        rest = judge.middle(s)
+        index = form.intercepts.nearest(np.clip(rest, least[at], most[at]))
+        value = form.intercepts.value(index)
+        # Rounding may have left the bounds; the next number is within them.
+        index = index + (value < least[at] - _SLACK) - (value > most[at] + _SLACK)
+        error = judge.cost(form.intercepts.value(index))
+        better = error < cost
+        cost[better], slope[better], intercept[better] = error[better], at, index[better]
+    return cost, slope, intercept
+
+
+class _Squares:
+    """Squared errors of intervals for one slope after the other."""
+
+    def __init__(self, points: Inputs) -> None:
+        self.moments = moments(points)
+
+    def look_at(self, first: Array, last: Array) -> None:
+        """From now on the intervals [first, last)."""
+        self.n, self.mx, self.my, self.vx, self.vxy, self.vy = (
+            v[first, last] for v in self.moments
+        )
+
+    def middle(self, s: float) -> Array:
+        """The best real intercepts of slope `s`."""
+        self.s, self.rest = s, self.my - s * self.mx
+        return self.rest
+
+    def cost(self, b: Array) -> Array:
+        """Errors with intercepts `b`."""
+        spread = self.vy - 2 * self.s * self.vxy + self.s**2 * self.vx
+        return np.maximum(spread + self.n * (b - self.rest) ** 2, 0.0)
+
+
+class _Ranges:
+    """Greatest absolute errors of intervals for one slope after the other."""
+
+    def __init__(self, points: Inputs) -> None:
+        self.points = points
+
+    def look_at(self, first: Array, last: Array) -> None:
+        """From now on the intervals [first, last)."""
+        self.first = first
+        # An interval is covered by two of the power-of-two length `1 << level`.
+        self.level = np.array([int(length).bit_length() - 1 for length in last - first], np.int64)
+        self.second = last - (1 << self.level)
+
+    def middle(self, s: float) -> Array:
+        """The best real intercepts of slope `s`."""
+        residual = self.points.y - s * self.points.x
+        self.top = self._greatest(np.where(self.points.weight > 0, residual, -np.inf))
+        self.bottom = -self._greatest(np.where(self.points.weight > 0, -residual, -np.inf))
+        seen = np.isfinite(self.top)
+        return np.where(seen, (np.where(seen, self.top, 0) + np.where(seen, self.bottom, 0)) / 2, 0)
+
+    def cost(self, b: Array) -> Array:
+        """Errors with intercepts `b`."""
+        return np.maximum(np.maximum(self.top - b, b - self.bottom), 0.0)
+
+    def _greatest(self, values: Array) -> Array:
+        found = np.empty(len(self.first))
+        for level in range(int(self.level.max(initial=0)) + 1):
+            if level:
+                half = 1 << (level - 1)
+                values = np.maximum(values[:-half], values[half:])
+            at = self.level == level
+            found[at] = np.maximum(values[self.first[at]], values[self.second[at]])
+        return found
 
 
 def lines_of(
@@ -249,7 +323,7 @@ def lines_of(
         raise InputError(f"objective {shown(objective)}: mse and max are known")
     kind = squared_lines if objective == "mse" else maximum_lines
     lines = kind(points, form.slopes, form.intercepts)
-    return lines if guard is None else _guarded(lines, points, form, objective, guard)
+    return lines if guard is None else guarded(lines, points, form, objective, guard)
 
 
 def solve(
@@ -316,12 +390,12 @@ class Exact:
         return found
 
 
-def best_intercepts_and_slopes(points: Points, form: Format, starts: Sequence[int]) -> tuple[Array, Array]:
+def best_intercepts_and_slopes(
+    points: Points, form: Format, starts: Sequence[int]
+) -> tuple[Array, Array]:
     """Exact best lines (indices) of given segments, least squared error; for searches that only
     choose break points."""
-    ends = [*starts[1:], len(points.x)]
-    every = form.slopes.value(np.arange(form.slopes.size))
-    free = np.full(len(every), np.inf)
-    found = [_line_within(points, form, "mse", i, j, every, -free, free)
-             for i, j in zip(starts, ends, strict=True)]  # fmt: skip
-    return np.array([f[1] for f in found]), np.array([f[2] for f in found])
+    first, last = np.asarray(starts), np.array([*starts[1:], len(points.x)])
+    free = np.full(form.slopes.size, np.inf)
+    _, slopes, intercepts = _lines_within(_Squares(points), form, first, last, -free, free)
+    return slopes, intercepts

@@ -1,16 +1,25 @@
 """Integer tables and piecewise-linear units for sigmoid and tanh at an operator's own scales.
 
-The lines come from dynamic programming over the finite set of input codes: the least-squares
-segmentation, then slopes and intercepts rounded to integers. Unit and semantics are those of
-:class:`~genogate.model.integer.PiecewiseLinear` (arXiv 2403.19591, equation of its quantised use).
+Break points, slopes and intercepts come from the exact method (:mod:`.optimal`), which is exact for
+the line's value; what an operator gives is that value rounded to a code, so a few alternating steps
+(best lines for the segments, best segments for the lines) follow on the rounded codes themselves.
+Unit and semantics are those of :class:`~genogate.model.integer.PiecewiseLinear` (arXiv 2403.19591,
+equation of its quantised use).
 """
 
 import numpy as np
 
 from .integer import PiecewiseLinear, Table, code_range, half
+from .lut import FixedGrid, Inputs
+from .optimal import Lines, Solution, solve, squared_lines
 
-#: Fraction bits tried; the fewest whose error is within this factor of the finest's are taken.
-FRACTION_BITS, FRACTION_TOLERANCE = range(1, 9), 1.15
+#: Fraction bits tried, from half of the output's width on; the fewest whose error is within this
+#: factor of the least are taken, because each one widens the multiplier.
+FRACTION_STEPS, FRACTION_TOLERANCE = (-1, 0, 1), 1.15
+#: Numbers of segments solved for at once.
+AT_ONCE = 16
+#: Rounds of refinement, and the steps of slope and (in sixteenths of a code) intercept tried.
+ROUNDS, SLOPE_STEPS, INTERCEPT_STEPS = 3, np.arange(-2, 3), np.arange(-10, 11)
 
 
 def exact_table(target: np.ndarray, a_bits: int, out_bits: int) -> Table:
@@ -29,77 +38,129 @@ def unit_codes(unit: PiecewiseLinear) -> np.ndarray:
     return np.clip(value + unit.zero_point, *code_range(unit.out_bits))
 
 
-def _interval_costs(y: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted squared error [i, j] and slope [i, j] of the best line through points i ... j-1."""
-    x = np.arange(len(y), dtype=np.float64)
-    sums = [np.concatenate([[0.0], np.cumsum(weight * v)])
-            for v in (np.ones_like(x), x, y, x * x, x * y, y * y)]  # fmt: skip
-    n, sx, sy, sxx, sxy, syy = (s[None, :] - s[:, None] for s in sums)
-    n = np.maximum(n, 1e-30)
-    vx, vxy, vy = sxx - sx * sx / n, sxy - sx * sy / n, syy - sy * sy / n
-    with np.errstate(divide="ignore", invalid="ignore"):
-        slope = np.where(vx > 1e-9, vxy / vx, 0.0)
-    cost = np.maximum(vy - slope * vxy, 0.0)
-    cost[np.tril_indices(len(n))] = np.inf
-    return cost, slope
-
-
-def segmentation(y: np.ndarray, weight: np.ndarray, entries: int) -> tuple[list[int], np.ndarray]:
-    """Starts of the at most `entries` segments of least weighted squared error, and their slopes.
-
-    Exact: dynamic programming over all partitions of the points.
+class Fitting:
+    """Piecewise-linear units for ``target`` [2**a_bits]: real output codes in the order of the
+    input codes, each of which counts by its `weight`. The lines of all intervals are computed once.
     """
-    cost, slope = _interval_costs(y, weight)
-    best, choice = cost[0], []
-    for _ in range(entries - 1):
-        through = best[:, None] + cost
-        start = through.argmin(0)
-        reached = through[start, np.arange(len(start))]
-        keep = best <= reached
-        choice.append(np.where(keep, -1, start))
-        best = np.where(keep, best, reached)
-    end, starts = len(y), []
-    for step in reversed(choice):
-        if step[end] >= 0:
-            end = int(step[end])
-            starts.append(end)
-    starts = [0, *reversed(starts)]
-    ends = [*starts[1:], len(y)]
-    return starts, np.array([slope[a, b] for a, b in zip(starts, ends, strict=True)])
+
+    def __init__(
+        self, target: np.ndarray, a_bits: int, out_bits: int, weight: np.ndarray | None = None
+    ) -> None:
+        weight = np.ones_like(target) if weight is None else weight
+        self.a_bits, self.out_bits = a_bits, out_bits
+        self.low, self.high = code_range(out_bits)
+        self.first = code_range(a_bits)[0]
+        self.codes = np.arange(len(target)) + self.first
+        # Saturation does the clipping, so beyond the last code any line will do.
+        self.y, self.weight = np.clip(target, self.low, self.high), weight / weight.sum()
+        #: Steps: slopes of so many fraction bits are tried, the finest last.
+        self.bits = sorted({max(1, (out_bits + 1) // 2 + step) for step in FRACTION_STEPS})
+        self.lines: dict[int, Lines] = {}
+        self.found: dict[tuple[int, int], Solution] = {}
+
+    def grids(self, bits: int) -> tuple[FixedGrid, FixedGrid]:
+        """Slopes and intercepts of `bits` fraction bits. No best line is steeper than the steepest
+        step; intercepts are as wide as they must be."""
+        steepest = float(np.abs(np.diff(self.y)).max()) + 1
+        return FixedGrid(1 + int(np.ceil(np.log2(steepest * 2**bits))), bits), FixedGrid(40, bits)
+
+    def solution(self, bits: int, entries: int) -> Solution:
+        """The best unrounded lines of at most `entries` segments with `bits` fraction bits."""
+        if (bits, entries) not in self.found:
+            if bits not in self.lines:
+                inputs = Inputs(self.codes.astype(np.float64), self.y, self.weight)
+                self.lines[bits] = squared_lines(inputs, *self.grids(bits))
+            for n, solution in enumerate(solve(self.lines[bits], max(entries, AT_ONCE)), 1):
+                self.found[bits, n] = solution
+        return self.found[bits, entries]
+
+    def unrounded(self, entries: int) -> float:
+        """Weighted squared error, in codes, of the best lines before their values are rounded."""
+        return self.solution(self.bits[-1], entries).cost
+
+    def error(self, codes: np.ndarray) -> float:
+        """Weighted mean squared error of output codes [2**a_bits]."""
+        return float(self.weight @ (codes - self.y) ** 2)
+
+    def unit(self, entries: int) -> PiecewiseLinear:
+        """A unit of at most `entries` segments, with the fewest fraction bits that do."""
+        tried = []
+        for bits in self.bits:
+            solution = self.solution(bits, entries)
+            slope, intercept = (grid.stored(index)[0] for grid, index in zip(
+                self.grids(bits), (solution.slopes, solution.intercepts), strict=True))  # fmt: skip
+            error, *parts = self.refine(solution.starts, slope, intercept, bits)
+            tried.append((error, self.integers(*parts, bits)))
+        limit = min(error for error, _ in tried) * FRACTION_TOLERANCE + 1e-12
+        return next(unit for error, unit in tried if error <= limit)
+
+    def errors(
+        self, slope: np.ndarray, intercept: np.ndarray, bits: int, part: slice
+    ) -> np.ndarray:
+        """Weighted squared error [lines, codes] of rounded codes, for lines at codes `part`."""
+        value = (slope[:, None] * self.codes[part] + intercept[:, None] + half(bits)) >> bits
+        return self.weight[part] * (np.clip(value, self.low, self.high) - self.y[part]) ** 2
+
+    def refine(
+        self, starts: list[int], slope: np.ndarray, intercept: np.ndarray, bits: int
+    ) -> tuple[float, list[int], np.ndarray, np.ndarray]:
+        """Error on rounded codes, first code of each segment, slopes and intercepts, bettered."""
+        step = max(1, (1 << bits) // 16)
+        s_steps = np.repeat(SLOPE_STEPS, len(INTERCEPT_STEPS))
+        b_steps = np.tile(INTERCEPT_STEPS * step, len(SLOPE_STEPS))
+        slope, intercept = slope.copy(), intercept.copy()
+        total = np.inf
+        for _ in range(ROUNDS):
+            for k, (a, b) in enumerate(zip(starts, [*starts[1:], len(self.y)], strict=True)):
+                # A slope turns about the segment's middle.
+                middle = int(self.codes[(a + b) // 2])
+                tried = slope[k] + s_steps, intercept[k] + b_steps - s_steps * middle
+                at = int(self.errors(*tried, bits, slice(a, b)).sum(1).argmin())
+                slope[k], intercept[k] = tried[0][at], tried[1][at]
+            better, starts, kept = _segments(self.errors(slope, intercept, bits, slice(None)))
+            slope, intercept = slope[kept], intercept[kept]
+            if better >= total:
+                break
+            total = better
+        return total, starts, slope, intercept
+
+    def integers(
+        self, starts: list[int], slope: np.ndarray, intercept: np.ndarray, bits: int
+    ) -> PiecewiseLinear:
+        """The integer unit. A power of two that all constants share is no information."""
+        every = int(np.bitwise_or.reduce(np.abs(np.concatenate([slope, intercept]))))
+        common = min(bits, (every & -every).bit_length() - 1 if every else bits)
+        return PiecewiseLinear(
+            a_bits=self.a_bits, out_bits=self.out_bits, fraction_bits=bits - common, zero_point=0,
+            breakpoints=np.array(starts[1:], np.int16) + np.int16(self.first),
+            slopes=(slope >> common).astype(np.int32),
+            intercepts=(intercept >> common).astype(np.int32),
+        )  # fmt: skip
+
+
+def _segments(errors: np.ndarray) -> tuple[float, list[int], list[int]]:
+    """For lines in their order, errors [lines, codes]: the least total, the first code of each
+    segment, and the lines that still have one."""
+    lines, size = errors.shape
+    sums = np.concatenate([np.zeros((lines, 1)), errors.cumsum(1)], 1)
+    best, entered = sums[0], []
+    for k in range(1, lines):
+        # Entering line k at code i costs best[i] - sums[k, i] from then on.
+        gain = best - sums[k]
+        least = np.minimum.accumulate(gain)
+        at = np.maximum.accumulate(np.where(gain <= least, np.arange(size + 1), 0))
+        entered.append(at)
+        best = least + sums[k]
+    end, starts = size, [0] * lines
+    for k in range(lines - 1, 0, -1):
+        starts[k] = end = int(entered[k - 1][end])
+    ends = [*starts[1:], size]
+    kept = [k for k in range(lines) if ends[k] > starts[k]]
+    return float(best[-1]), [starts[k] for k in kept], kept
 
 
 def fit(
     target: np.ndarray, a_bits: int, out_bits: int, entries: int, weight: np.ndarray | None = None
 ) -> PiecewiseLinear:
-    """A piecewise-linear unit of at most `entries` segments for ``target`` [2**a_bits].
-
-    `target` holds real output codes in the order of the input codes; `weight` the importance of
-    each input code. Saturation does the clipping, so beyond the last output code the fit follows
-    the clipped target.
-    """
-    low, _ = code_range(a_bits)
-    y = np.clip(target, *code_range(out_bits))
-    if weight is None:
-        weight = np.ones_like(y)
-    entries = min(entries, len(y))
-    starts, slopes = segmentation(y, weight, entries)
-    codes = np.arange(len(y)) + low
-    segment = np.searchsorted(starts[1:], np.arange(len(y)), side="right")
-    tried = []
-    for bits in FRACTION_BITS:
-        integer = np.floor(slopes * 2**bits + 0.5).astype(np.int64)
-        rest = y * 2**bits - integer[segment] * codes
-        total = np.bincount(segment, weight)
-        intercept = np.floor(np.bincount(segment, weight * rest) / total + 0.5).astype(np.int64)
-        unit = PiecewiseLinear(
-            a_bits=a_bits,
-            out_bits=out_bits,
-            fraction_bits=bits,
-            zero_point=0,
-            breakpoints=np.array(starts[1:], np.int16) + np.int16(low),
-            slopes=integer.astype(np.int32),
-            intercepts=intercept.astype(np.int32),
-        )
-        tried.append((float(weight @ (unit_codes(unit) - y) ** 2), unit))
-    limit = min(error for error, _ in tried) * FRACTION_TOLERANCE + 1e-12
-    return next(unit for error, unit in tried if error <= limit)
+    """One unit of at most `entries` segments (see :class:`Fitting`)."""
+    return Fitting(target, a_bits, out_bits, weight).unit(entries)

@@ -42,7 +42,7 @@ from .integer import (
     code_range,
 )
 from .knobs import Knobs
-from .piecewise import exact_table, fit, unit_codes
+from .piecewise import Fitting, exact_table, unit_codes
 from .scales import FREE_BITS, allowed, as_fixed_point
 
 #: Given groups of interchangeable activation units, the index of the cheapest of each group.
@@ -54,7 +54,9 @@ PWL_MAX_ERROR = 1
 PWL_ERROR_GROWTH = {8: 3.0, 7: 2.0, 6: 1.5}
 LEAST_ERROR_GROWTH = 1.1
 #: Segments tried for ``activation="auto"``, beside the knob's own number.
-AUTO_ENTRIES = (2, 3, 4, 6, 8, 10, 12, 16)
+AUTO_ENTRIES = (2, 3, 4, 5, 6, 7, 8, 10, 12, 16)
+#: Units of fewest segments that compete with the table; more segments are hardly ever less cells.
+AUTO_UNITS = 3
 #: Octaves scanned around each free scale's own optimum, and the grid step there.
 SCAN_OCTAVES, SCAN_STEP = 0.75, {1: 2}
 
@@ -239,11 +241,11 @@ def _dense(
 
 
 def _activation_candidates(
-    name: str, tensor: Tensor, source: Tensor, *, a_bits: int, a_scale: float, a_zero: int,
+    name: str, source: Tensor, *, a_bits: int, a_scale: float, a_zero: int,
     out_bits: int, scale: float, zero: int, knobs: Knobs,
 ) -> list[Operator]:  # fmt: skip
     """The units that may stand for activation `name`: what the knob says, or for ``auto`` the
-    table and every piecewise-linear unit that holds its accuracy."""
+    table and the first piecewise-linear units that hold its accuracy."""
     low, high = code_range(a_bits)
     codes = np.arange(low, high + 1)
     target = FUNCTIONS[f"s_{name[-1]}"]((codes - a_zero) * a_scale) / scale + zero
@@ -254,21 +256,17 @@ def _activation_candidates(
     seen = np.clip(np.floor(source.centre / a_scale + 0.5) + a_zero, low, high).astype(int) - low
     mass = np.bincount(seen, source.mass, len(codes))
     weight = mass / mass.sum() + 1 / len(codes)
+    fitting = Fitting(target, a_bits, out_bits, weight)
     if knobs.activation == "pwl":
-        return [fit(target, a_bits, out_bits, knobs.entries, weight)]
+        return [fitting.unit(knobs.entries)]
     found: list[Operator] = [table]
-    clipped = np.clip(target, *code_range(out_bits))
-    growth = PWL_ERROR_GROWTH.get(out_bits, LEAST_ERROR_GROWTH)
-
-    def error(chosen: np.ndarray) -> float:
-        return float(weight @ (chosen - clipped) ** 2)
-
+    limit = fitting.error(table.table) * PWL_ERROR_GROWTH.get(out_bits, LEAST_ERROR_GROWTH)
     for entries in sorted({*AUTO_ENTRIES, knobs.entries}):
-        unit = fit(target, a_bits, out_bits, entries, weight)
-        chosen = unit_codes(unit)
-        if np.abs(chosen - table.table).max() <= PWL_MAX_ERROR and error(chosen) <= growth * error(
-            table.table
-        ):
+        # Rounding to codes only adds to what the lines are off.
+        if len(found) > AUTO_UNITS or fitting.unrounded(entries) > limit:
+            continue
+        chosen = unit_codes(unit := fitting.unit(entries))
+        if np.abs(chosen - table.table).max() <= PWL_MAX_ERROR and fitting.error(chosen) <= limit:
             found.append(unit)
     return found
 
@@ -320,11 +318,16 @@ def _quantize_layer(
     )  # fmt: skip
     for name in ("a_r", "a_z", "a_n"):
         source = f"s_{name[-1]}"
-        ops[name] = _activation_candidates(
-            name, calibration.tensors[name], calibration.tensors[source], a_bits=bits[source],
-            a_scale=scale[source], a_zero=zero[source], out_bits=bits[name], scale=scale[name],
-            zero=zero[name], knobs=knobs,
-        )  # fmt: skip
+        between = {
+            "a_bits": bits[source], "a_scale": scale[source], "a_zero": zero[source],
+            "out_bits": bits[name], "scale": scale[name], "zero": zero[name],
+        }  # fmt: skip
+        key = (name, *between.values(), knobs.activation, knobs.entries)
+        if key not in calibration.units:
+            calibration.units[key] = _activation_candidates(
+                name, calibration.tensors[source], knobs=knobs, **between
+            )
+        ops[name] = calibration.units[key]
     return ops, scale, zero
 
 

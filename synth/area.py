@@ -14,12 +14,15 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from functools import cache
+from pathlib import Path
 
+import numpy as np
 from amaranth import Const, Module, Value, signed
 from amaranth.back import rtlil
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from .. import hdl
 from ..hdl.arithmetic import interval, narrow, product_interval, saturate, times
 from ..hdl.emit import emit_rtlil
 from ..hdl.gru_layer import component
@@ -350,6 +353,45 @@ def as_built(op: Operator) -> wiring.Component:
     return component(op, digit=serial)
 
 
+@cache
+def _hardware_hash() -> str:
+    """Changes whenever the code that makes components of operators does."""
+    texts = (path.read_bytes() for path in sorted(Path(hdl.__file__).parent.glob("*.py")))
+    return hashlib.sha256(b"\0".join(texts)).hexdigest()
+
+
+def _operator_key(tool: Tool, op: Operator) -> str:
+    """Of the cost of `op` :func:`as_built`, from its integers alone: to convert a component to
+    RTLIL takes ten times as long as everything else about a known one."""
+    values = {name: value.tolist() if isinstance(value, np.ndarray) else value
+              for name, value in vars(op).items()}  # fmt: skip
+    text = json.dumps([tool.version, script_hash(), _hardware_hash(), op.kind, values])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+#: Costs of operators that this process has met.
+_costs: dict[str, ModuleArea] = {}
+
+
+def operator_areas(ops: Sequence[Operator], progress: Progress | None = None) -> list[ModuleArea]:
+    """Area of element-wise operators :func:`as_built`; all new ones are synthesised together."""
+    tool = find()
+    keys = [_operator_key(tool, op) for op in ops]
+    new: dict[str, Operator] = {}
+    for key, op in zip(keys, ops, strict=True):
+        if key not in _costs and key not in new:
+            values = kept.load(key, _FIELDS)
+            if values is None:
+                new[key] = op
+            else:
+                _costs[key] = ModuleArea(**values)
+    areas = measure([as_built(op) for op in new.values()], progress) if new else []
+    for key, area in zip(new, areas, strict=True):
+        kept.store(key, dict(zip(_FIELDS, astuple(area), strict=True)))
+        _costs[key] = area
+    return [_costs[key] for key in keys]
+
+
 def cheapest(groups: Sequence[Sequence[Operator]], progress: Progress | None = None) -> list[int]:
     """For each group of activation units, the index of the one with the fewest cells.
 
@@ -357,8 +399,7 @@ def cheapest(groups: Sequence[Sequence[Operator]], progress: Progress | None = N
     All that is new in any group is synthesised together. A group of one needs no Yosys.
     """
     contested = [op for group in groups if len(group) > 1 for op in group]
-    units = [as_built(op) for op in contested]
-    areas = iter(measure(units, progress) if units else [])
+    areas = iter(operator_areas(contested, progress) if contested else [])
     costs = [[next(areas) for _ in group] if len(group) > 1 else [ModuleArea()] for group in groups]
     return [min(range(len(row)), key=lambda k: (row[k].cells, row[k].transistors)) for row in costs]
 
