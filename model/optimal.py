@@ -234,9 +234,7 @@ def _lines_within(
     cost = np.full(len(first), np.inf)
     slope, intercept = np.zeros((2, len(first)), np.int64)
     # A number of the grid lies within the bounds just when the one nearest to their middle does.
-    # An open bound leaves every number.
-    middle = np.where(np.isfinite(least) & np.isfinite(most), (least + most) / 2, 0.0)
-    centre = form.intercepts.value(form.intercepts.nearest(middle))
+    centre = form.intercepts.value(form.intercepts.nearest((least + most) / 2))
     kept = np.flatnonzero((centre >= least - _SLACK) & (centre <= most + _SLACK))
     judge.look_at(first, last)
     for at in kept:
@@ -396,6 +394,6 @@ def best_intercepts_and_slopes(
     """Exact best lines (indices) of given segments, least squared error; for searches that only
     choose break points."""
     first, last = np.asarray(starts), np.array([*starts[1:], len(points.x)])
-    free = np.full(form.slopes.size, np.inf)
+    free = np.full(form.slopes.size, 1e300)
     _, slopes, intercepts = _lines_within(_Squares(points), form, first, last, -free, free)
     return slopes, intercepts
