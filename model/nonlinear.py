@@ -1,11 +1,14 @@
 """Torch modules that compute a non-linear function as the integer unit does, for fine-tuning.
 
 :func:`replace` swaps ``nn.GELU``, ``nn.SiLU``, ``nn.Hardswish``, ``nn.Sigmoid`` and ``nn.Tanh`` of
-a model for :class:`PiecewiseActivation`; :func:`calibrate` chooses their scales from data. A module
-quantises its input to codes, evaluates the integer unit (:class:`~.integer.PiecewiseLinear`) and
-gives back what the output codes stand for; backwards, the slope of the segment stands for the
-derivative. Given integer tensors it takes and gives codes: bit-exact with
-:func:`genogate.sim.golden.activation`, tie rule included.
+a model for :class:`PiecewiseActivation`, ``nn.Softmax`` for :class:`PiecewiseSoftmax` and
+``nn.LayerNorm`` for :class:`PiecewiseLayerNorm`; :func:`calibrate` chooses their scales from data.
+A module quantises its input to codes, evaluates the integer unit and gives back what the output
+codes stand for. Backwards, the slope of the segment stands for the derivative of an activation, and
+softmax and normalisation have the derivative of the real function at the quantised input; there is
+none where a code saturates. Given integer tensors a module takes and gives codes, bit-exact with
+:func:`genogate.sim.golden.activation` (tie rule included), ``golden_composites.softmax`` and
+``golden_composites.normalise``.
 
 Only modules can be seen: a function called in a ``forward`` (``F.gelu``, the softmax inside
 ``nn.MultiheadAttention``) stays what it is.
@@ -13,7 +16,7 @@ Only modules can be seen: a function called in a ``forward`` (``F.gelu``, the so
 This module needs torch; nothing that emits or evaluates integers imports it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
@@ -23,11 +26,13 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from .composites import Normalise, Softmax, layernorm_params, softmax_params
 from .errors import InputError, shown
 from .functions import FUNCTIONS, Function
 from .integer import MAX_BITS, MIN_BITS, PiecewiseLinear, code_range, half
-from .lut import SCALES, Format, LutTable, Points, check_scales
+from .lut import MAX_SCALE, MIN_SCALE, SCALES, Format, LutTable, Points, check_scales
 from .optimal import GUARD, Exact
+from .reduction import Pieces, Reduction
 
 #: Values that calibration keeps of a module's input, at most, and of one batch.
 MAX_SEEN, MAX_SEEN_BATCH = 1 << 15, 1 << 13
@@ -36,6 +41,8 @@ ACTIVATIONS: dict[type[nn.Module], str] = {
     nn.GELU: "gelu", nn.SiLU: "silu", nn.Hardswish: "hswish", nn.Sigmoid: "sigmoid",
     nn.Tanh: "tanh",
 }  # fmt: skip
+#: Every class that :func:`replace` knows.
+FUNCTION_OF = {**ACTIVATIONS, nn.Softmax: "softmax", nn.LayerNorm: "layernorm"}
 
 
 @lru_cache(maxsize=256)
@@ -88,6 +95,12 @@ def to_codes(x: Tensor, scale: int, bits: int) -> Tensor:
     return (wide * 2.0**scale + 0.5).floor().nan_to_num(0.0).clamp(low, high).long()
 
 
+def unsaturated(x: Tensor, scale: int, bits: int) -> Tensor:
+    """Where :func:`to_codes` of `x` is not for being out of range."""
+    low, high = code_range(bits)
+    return (x >= (low - 0.5) * 2.0**-scale) & (x < (high + 0.5) * 2.0**-scale)
+
+
 def check_codes(q: Tensor, bits: int) -> Tensor:
     """`q` as int64. Raises :class:`InputError` where it is not signed codes of `bits` bits."""
     low, high = code_range(bits)
@@ -101,20 +114,71 @@ def check_codes(q: Tensor, bits: int) -> Tensor:
 
 
 class _Calibrated(nn.Module):
-    """What the modules here share: an input that calibration watches before scales are set."""
+    """What the modules here share: an input that calibration watches before scales are set, and
+    integer constants as their state.
 
-    def __init__(self) -> None:
+    fixed : what the first constants must be: a state of another shape is not loaded
+    """
+
+    constants: Tensor
+
+    def __init__(self, fixed: Sequence[int], settings: Sequence[int]) -> None:
         super().__init__()
+        self.fixed = list(fixed)
+        self.in_bits, self.out_bits = self.fixed[:2]
+        for what, bits in (("input", self.in_bits), ("output", self.out_bits)):
+            if not MIN_BITS <= bits <= MAX_BITS:
+                raise InputError(
+                    f"{what} bits: {shown(bits)} is not within {MIN_BITS} to {MAX_BITS}"
+                )
+        self.register_buffer("constants", torch.tensor([*self.fixed, *settings]))
         #: None, or the inputs seen so far while calibration watches.
         self.seen: list[np.ndarray] | None = None
 
-    def exact(self, x: Tensor) -> Tensor:
-        """The real function, no gradient; what calibration lets through."""
+    @property
+    def ready(self) -> bool:
+        """Whether the scales are set."""
         raise NotImplementedError
 
-    def settle(self, seen: np.ndarray) -> None:
-        """Set scales from inputs `seen`, float64 [vectors, length]."""
+    @property
+    def unit(self) -> PiecewiseLinear | Softmax | Normalise:
+        """The integers of the unit."""
         raise NotImplementedError
+
+    def exact(self, x: Tensor) -> Tensor:
+        """The real function; what calibration lets through."""
+        raise NotImplementedError
+
+    def settle(self, seen: Sequence[np.ndarray]) -> None:
+        """Set scales from inputs `seen`, float64 [vectors, length] each."""
+        raise NotImplementedError
+
+    def _refresh(self) -> None:
+        """Make what is made from the constants."""
+        raise NotImplementedError
+
+    def _check_ready(self) -> None:
+        if not self.ready:
+            raise InputError(
+                f"{type(self).__name__}: the scales are not set; call calibrate(model, batches) "
+                "or load a state_dict"
+            )
+
+    def _load_from_state_dict(
+        self, state_dict: Any, prefix: str, local_metadata: Any, strict: bool,
+        missing_keys: list[str], unexpected_keys: list[str], error_msgs: list[str],
+    ) -> None:  # fmt: skip
+        stored, n = state_dict.get(f"{prefix}constants"), len(self.fixed)
+        if stored is not None and (found := stored[:n].tolist()) != self.fixed:
+            error_msgs.append(f"{prefix}constants: {found} is not {self.fixed}, the widths here")
+            return
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys,
+                                      unexpected_keys, error_msgs)  # fmt: skip
+        try:
+            self._refresh()
+            _ = self.unit if self.ready else None
+        except InputError as error:
+            error_msgs.append(f"{prefix[:-1]}: {error}")
 
     def vectors(self, x: Tensor) -> Tensor:
         """`x` as [vectors, length]: what belongs together, for :meth:`settle`."""
@@ -153,23 +217,17 @@ class PiecewiseActivation(_Calibrated):
     breakpoints: Tensor
     slopes: Tensor
     intercepts: Tensor
-    constants: Tensor
     _outputs: Tensor
     _slopes: Tensor
 
     def __init__(self, table: LutTable, out_bits: int = 8) -> None:
-        super().__init__()
-        if not MIN_BITS <= out_bits <= MAX_BITS:
-            raise InputError(
-                f"output bits: {shown(out_bits)} is not within {MIN_BITS} to {MAX_BITS}"
-            )
-        self.table, self.in_bits, self.out_bits = table, table.in_bits, out_bits
+        # Then scale, out_scale, zero_point, fraction_bits (-1: the scales are open).
+        super().__init__([table.in_bits, out_bits], [0, 0, 0, -1])
+        self.table = table
         n, codes = table.entries, 1 << table.in_bits
         self.register_buffer("breakpoints", torch.zeros(n - 1, dtype=torch.int64))
         self.register_buffer("slopes", torch.zeros(n, dtype=torch.int64))
         self.register_buffer("intercepts", torch.zeros(n, dtype=torch.int64))
-        # in_bits, out_bits, scale, out_scale, zero_point, fraction_bits (-1: scales are open).
-        self.register_buffer("constants", torch.tensor([self.in_bits, out_bits, 0, 0, 0, -1]))
         # The unit over all codes, made from the above: output - zero point, and slope.
         self.register_buffer("_outputs", torch.zeros(codes, dtype=torch.int64), persistent=False)
         self.register_buffer("_slopes", torch.zeros(codes, dtype=torch.int64), persistent=False)
@@ -208,7 +266,7 @@ class PiecewiseActivation(_Calibrated):
     def _raw(self, q: Tensor) -> tuple[Tensor, Tensor]:
         """Segments and outputs before saturation of int64 codes."""
         # right=True: a code on a break point belongs to the segment on its right.
-        k = torch.bucketize(q, self.breakpoints, right=True)
+        k = torch.bucketize(q.contiguous(), self.breakpoints, right=True)
         value = self.slopes[k] * q + self.intercepts[k] + half(self.fraction_bits)
         return k, (value >> self.fraction_bits) + self.zero_point
 
@@ -229,13 +287,6 @@ class PiecewiseActivation(_Calibrated):
             slopes=self.slopes[: kept + 1].cpu().numpy().astype(np.int32),
             intercepts=self.intercepts[: kept + 1].cpu().numpy().copy(),
         )  # fmt: skip
-
-    def _check_ready(self) -> None:
-        if not self.ready:
-            raise InputError(
-                f"{self.table.function.name}: the scales are not set; call "
-                "calibrate(model, batches) or load a state_dict"
-            )
 
     def codes(self, x: Tensor) -> Tensor:
         """Input codes int64 of real `x`."""
@@ -261,8 +312,7 @@ class PiecewiseActivation(_Calibrated):
         value = torch.where(x.isnan(), x, value.to(x.dtype))
         if not (torch.is_grad_enabled() and x.requires_grad):
             return value
-        low, high = code_range(self.in_bits)
-        inside = (x >= (low - 0.5) * 2.0**-self.scale) & (x < (high + 0.5) * 2.0**-self.scale)
+        inside = unsaturated(x, self.scale, self.in_bits)
         worth = 2.0 ** (self.scale - self.out_scale - self.fraction_bits)
         slope = self._slopes[index].to(kind) * worth * inside
         return cast(Tensor, _Surrogate.apply(x, value, slope))
@@ -276,26 +326,11 @@ class PiecewiseActivation(_Calibrated):
     def vectors(self, x: Tensor) -> Tensor:
         return x.reshape(-1, 1)
 
-    def settle(self, seen: np.ndarray) -> None:
+    def settle(self, seen: Sequence[np.ndarray]) -> None:
         """Scales and zero point of least squared error of the output over `seen` inputs."""
-        self.set_scales(*best_scales(self.table, self.out_bits, seen.ravel()))
-
-    def _load_from_state_dict(
-        self, state_dict: Any, prefix: str, local_metadata: Any, strict: bool,
-        missing_keys: list[str], unexpected_keys: list[str], error_msgs: list[str],
-    ) -> None:  # fmt: skip
-        stored = state_dict.get(f"{prefix}constants")
-        widths = [self.in_bits, self.out_bits]
-        if stored is not None and (found := stored[:2].tolist()) != widths:
-            error_msgs.append(f"{prefix}constants: {found} bits in and out, not {widths} as here")
-            return
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys,
-                                      unexpected_keys, error_msgs)  # fmt: skip
-        self._refresh()
-        try:
-            _ = self.unit if self.ready else None
-        except InputError as error:
-            error_msgs.append(f"{prefix[:-1]}: {error}")
+        self.set_scales(
+            *best_scales(self.table, self.out_bits, np.concatenate([v.ravel() for v in seen]))
+        )
 
     def extra_repr(self) -> str:
         scales = f"2^-{self.scale} to 2^-{self.out_scale}" if self.ready else "scales not set"
@@ -334,6 +369,268 @@ def best_scales(table: LutTable, out_bits: int, x: np.ndarray) -> tuple[int, int
     return min(found)[1:]
 
 
+def _scales_near(top: float, bits: int, least: int = MIN_SCALE) -> list[int]:
+    """Scales k to try for values up to `top` in size: one at which all have a code, finer ones that
+    saturate some."""
+    widest = int(np.floor(np.log2(code_range(bits)[1] / max(top, 2.0**-MAX_SCALE))))
+    return sorted({int(np.clip(widest + d, least, MAX_SCALE)) for d in range(4)})
+
+
+def _shift(value: Tensor, n: Tensor) -> Tensor:
+    """``round(value / 2**n)``, half up, for n of any size."""
+    down, up = n.clamp(0, 62), (-n).clamp(0, 62)
+    return ((value << up) + ((torch.ones_like(down) << down) >> 1)) >> down
+
+
+def _pieces(op: Pieces, q: Tensor) -> Tensor:
+    breakpoints, slopes, intercepts = (
+        torch.from_numpy(v).to(q.device) for v in (op.breakpoints, op.slopes, op.intercepts)
+    )
+    k = torch.bucketize(q.contiguous(), breakpoints, right=True)
+    return (slopes[k] * q + intercepts[k] + half(op.shift)) >> op.shift
+
+
+def _reduce(op: Reduction, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mantissa and exponent of unsigned integers."""
+    x = x.clamp(min=1 << op.least)
+    # The exponent of a float64 is the place of the leading one, exactly, below 2**53.
+    s = torch.frexp(x.double())[1].long() - 1
+    s = s - s % op.step
+    return _pieces(op.pieces, _shift(x, s - op.fraction)), s // op.step
+
+
+def _softmax(op: Softmax, q: Tensor) -> Tensor:
+    """Outputs of :func:`genogate.sim.golden_composites.softmax` before they saturate."""
+    difference = q.amax(-1, keepdim=True) - q
+    t = (difference * op.multiplier + half(op.shift)) >> op.shift
+    i, p = t >> op.exp_fraction, t & ((1 << op.exp_fraction) - 1)
+    power = _pieces(op.exp, p)
+    term = (power << (op.sum_fraction - op.exp.fraction_bits)) >> i.clamp(max=62)
+    mantissa, exponent = _reduce(op.reciprocal, term.sum(-1, keepdim=True))
+    n = op.out_shift - op.reciprocal.least + i + exponent
+    return _shift(power * mantissa, n) + op.zero_point
+
+
+def _normalise(op: Normalise, q: Tensor) -> Tensor:
+    """Outputs of :func:`genogate.sim.golden_composites.normalise` before they saturate."""
+    total = q.sum(-1, keepdim=True)
+    variance = op.length * (q * q).sum(-1, keepdim=True) - total * total
+    mantissa, exponent = _reduce(op.rsqrt, (variance << op.variance_shift) + op.epsilon)
+    value = _shift((op.length * q - total) * mantissa, op.norm_shift + exponent)
+    if op.gamma is not None and op.beta is not None:
+        gamma, beta = (torch.from_numpy(v).to(q.device) for v in (op.gamma, op.beta))
+        value = (value * gamma + beta + half(op.shift)) >> op.shift
+    return value + op.zero_point
+
+
+class _PiecewiseVector(_Calibrated):
+    """What :class:`PiecewiseSoftmax` and :class:`PiecewiseLayerNorm` share: codes of vectors.
+
+    The state's constants: in_bits, out_bits, entries, then scale, out_scale, zero_point, length
+    (of softmax: the greatest; 0: the scales are open).
+    """
+
+    def __init__(self, in_bits: int, out_bits: int, entries: int) -> None:
+        super().__init__([in_bits, out_bits, entries], [0, 0, 0, 0])
+        self.entries = entries
+        self._refresh()
+
+    def _set(self, *settings: int) -> None:
+        self.constants[len(self.fixed) :] = torch.tensor(settings)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        self.scale, self.out_scale, self.zero_point, self.length = (
+            int(v) for v in self.constants[len(self.fixed) :]
+        )
+
+    @property
+    def ready(self) -> bool:
+        return self.length > 0
+
+    def _raw(self, q: Tensor) -> Tensor:
+        """Outputs before saturation, vectors along the last axis as everywhere here."""
+        raise NotImplementedError
+
+    def _last(self, x: Tensor) -> Tensor:
+        """`x` with its vectors along the last axis, or back."""
+        return x
+
+    def vectors(self, x: Tensor) -> Tensor:
+        return self._last(x).reshape(-1, self._last(x).shape[-1])
+
+    def real(self, x: Tensor) -> Tensor:
+        """The real function of vectors along the last axis."""
+        raise NotImplementedError
+
+    def exact(self, x: Tensor) -> Tensor:
+        return self._last(self.real(self._last(x)))
+
+    def _lost(self, x: np.ndarray) -> float:
+        """Sum of squared errors over vectors [vectors, length]."""
+        real = torch.from_numpy(x).to(self.constants.device)
+        o = self._raw(to_codes(real, self.scale, self.in_bits)).clamp(*code_range(self.out_bits))
+        y = (o - self.zero_point).double() * 2.0**-self.out_scale
+        return float(((y - self.real(real).detach()) ** 2).sum())
+
+    def integer(self, q: Tensor) -> Tensor:
+        """Output codes int64 of input codes `q` of any integer type."""
+        self._check_ready()
+        q = check_codes(q, self.in_bits)
+        return self._last(self._raw(self._last(q)).clamp(*code_range(self.out_bits)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not x.is_floating_point():
+            return self.integer(x)
+        if self.seen is not None:
+            return self.watch(x)
+        self._check_ready()
+        q = to_codes(x, self.scale, self.in_bits)
+        raw = self._last(self._raw(self._last(q)))
+        low, high = code_range(self.out_bits)
+        kind = torch.promote_types(x.dtype, torch.float32)
+        value = (raw.clamp(low, high) - self.zero_point).to(kind) * 2.0**-self.out_scale
+        value = (value + torch.where(x.isnan(), x, 0.0)).to(x.dtype)
+        if not torch.is_grad_enabled():
+            return value
+        inside = unsaturated(x, self.scale, self.in_bits)
+        coded = _Surrogate.apply(x, (q.to(kind) * 2.0**-self.scale).to(x.dtype), inside)
+        return cast(
+            Tensor, _Surrogate.apply(self.exact(coded), value, (raw >= low) & (raw <= high))
+        )
+
+
+class PiecewiseSoftmax(_PiecewiseVector):
+    """``nn.Softmax(dim)`` as :class:`~.composites.Softmax` computes it.
+
+    Minus infinity, as a mask, is the least code, whose probability is small but need not be 0.
+
+    Parameters
+    ----------
+    dim : int
+    entries : segments of the tables for the power of two and the reciprocal
+    max_length : longest vector; None for the longest that calibration sees
+    """
+
+    def __init__(
+        self, dim: int = -1, entries: int = 8, in_bits: int = 8, out_bits: int = 8,
+        max_length: int | None = None,
+    ) -> None:  # fmt: skip
+        self.dim, self.max_length = dim, max_length
+        super().__init__(in_bits, out_bits, entries)
+
+    def set_scales(self, scale: int, max_length: int) -> None:
+        """Input codes at ``2**-scale``; the output's are all used, ``2**-out_bits`` apart."""
+        self._set(scale, self.out_bits, -(1 << (self.out_bits - 1)), max_length)
+
+    def _refresh(self) -> None:
+        super()._refresh()
+        self._unit = softmax_params(
+            self.scale, self.entries, self.length, self.in_bits, self.out_bits, self.out_scale,
+            self.zero_point,
+        ) if self.ready else None  # fmt: skip
+
+    @property
+    def unit(self) -> Softmax:
+        self._check_ready()
+        return cast(Softmax, self._unit)
+
+    def _last(self, x: Tensor) -> Tensor:
+        return x.transpose(self.dim, -1)
+
+    def _raw(self, q: Tensor) -> Tensor:
+        if not 1 <= q.shape[-1] <= self.length:
+            raise InputError(f"softmax: a vector of {q.shape[-1]}; 1 to {self.length} are possible")
+        return _softmax(self.unit, q)
+
+    def real(self, x: Tensor) -> Tensor:
+        return x.softmax(-1)
+
+    def settle(self, seen: Sequence[np.ndarray]) -> None:
+        """The input scale of least squared error of the probabilities."""
+        if any(np.isnan(v).any() or np.isposinf(v).any() for v in seen):
+            raise InputError("softmax: calibration needs inputs that are finite, or -inf")
+        length = self.max_length or max(v.shape[1] for v in seen)
+        top = max(float(np.abs(v[np.isfinite(v)]).max(initial=0.0)) for v in seen)
+
+        def error(scale: int) -> float:
+            self.set_scales(scale, length)
+            return sum(self._lost(v) for v in seen)
+
+        self.set_scales(min(_scales_near(top, self.in_bits), key=error), length)
+
+    def extra_repr(self) -> str:
+        scales = f"2^-{self.scale}, up to {self.length}" if self.ready else "scales not set"
+        return (f"dim={self.dim}, {self.entries} entries, {self.in_bits} to {self.out_bits} bits, "
+                f"{scales}")  # fmt: skip
+
+
+class PiecewiseLayerNorm(_PiecewiseVector):
+    """``nn.LayerNorm`` over the last axis as :class:`~.composites.Normalise` computes it.
+
+    ``weight`` and ``bias`` stay float parameters, and are rounded to the unit's codes at every use,
+    so that they can be trained.
+    """
+
+    def __init__(
+        self, layer: nn.LayerNorm, entries: int = 8, in_bits: int = 8, out_bits: int = 8
+    ) -> None:
+        if len(layer.normalized_shape) != 1:
+            raise InputError(
+                f"layer norm: over {len(layer.normalized_shape)} axes; only the last can be"
+            )
+        super().__init__(in_bits, out_bits, entries)
+        (self.size,), self.eps = layer.normalized_shape, layer.eps
+        self.register_parameter("weight", layer.weight)
+        self.register_parameter("bias", layer.bias)
+
+    def set_scales(self, scale: int, out_scale: int) -> None:
+        """Input codes at ``2**-scale``, output codes at ``2**-out_scale``, zero point 0."""
+        self._set(scale, out_scale, 0, self.size)
+
+    @property
+    def unit(self) -> Normalise:
+        self._check_ready()
+        gamma, beta = (None if p is None else p.detach().double().cpu().numpy()
+                       for p in (self.weight, self.bias))  # fmt: skip
+        return layernorm_params(
+            self.size, self.scale, self.entries, self.in_bits, self.out_bits, self.out_scale,
+            self.zero_point, self.eps, gamma, beta,
+        )  # fmt: skip
+
+    def _raw(self, q: Tensor) -> Tensor:
+        if q.shape[-1] != self.size:
+            raise InputError(f"layer norm: a vector of {q.shape[-1]}, not of {self.size}")
+        return _normalise(self.unit, q)
+
+    def real(self, x: Tensor) -> Tensor:
+        weight, bias = (None if p is None else p.to(x.dtype) for p in (self.weight, self.bias))
+        return nn.functional.layer_norm(x, (self.size,), weight, bias, self.eps)
+
+    def settle(self, seen: Sequence[np.ndarray]) -> None:
+        """Input and output scale of least squared error."""
+        x = np.concatenate(seen)
+        if not np.isfinite(x).all():
+            raise InputError("layer norm: calibration needs finite inputs")
+        with torch.no_grad():
+            y = self.real(torch.from_numpy(x).to(self.constants.device))
+        outs = _scales_near(float(y.abs().max()), self.out_bits, 0)
+
+        def error(scale: int, out_scale: int) -> float:
+            self.set_scales(scale, out_scale)
+            return self._lost(x)
+
+        # One after the other: which input scale is best hardly depends on the output's.
+        ins = _scales_near(float(np.abs(x).max()), self.in_bits)
+        scale = min(ins, key=lambda k: error(k, outs[-1]))
+        self.set_scales(scale, min(outs, key=lambda k: error(scale, k)))
+
+    def extra_repr(self) -> str:
+        scales = f"2^-{self.scale} to 2^-{self.out_scale}" if self.ready else "scales not set"
+        return (f"{self.size}, {self.entries} entries, {self.in_bits} to {self.out_bits} bits, "
+                f"{scales}")  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Replaced:
     """One module that :func:`replace` swapped.
@@ -357,46 +654,58 @@ _UNKNOWN = (
 
 def replace(
     model: nn.Module, tables: Mapping[str | type[nn.Module], LutTable] | None = None, *,
-    entries: int = 8, out_bits: int = 8, only: Iterable[str] | None = None,
+    entries: int = 8, in_bits: int = 8, out_bits: int = 8, only: Collection[str] | None = None,
 ) -> list[Replaced]:  # fmt: skip
     """Swap the non-linear modules of `model`, in place, for the ones of this file.
 
     Parameters
     ----------
     tables : mapping, optional
-        Function name, or a module class of your own, to its table. Functions that are not in it
-        get :func:`exact_table` with `entries` segments, 8-bit codes, shared over the scales.
+        Function name, or a module class of your own, to its table. Activations that are not in it
+        get :func:`exact_table`, one table for the scales of the paper.
+    entries : segments of every table that is not given
+    in_bits, out_bits : widths of the codes; those into a given table are the table's
     only : names, optional
-        Functions to replace (gelu silu hswish sigmoid tanh); everything where none are given.
+        What to replace (gelu silu hswish sigmoid tanh softmax layernorm); everything where none
+        are given.
 
     Returns what was replaced, in the model's order; a module that stands in several places is
     replaced by one. Call :func:`calibrate` next. Raises :class:`InputError`, the model untouched,
     for a non-linear module without a table, and where there is nothing to replace.
     """
     tables = dict(tables or {})
-    known = set(ACTIVATIONS.values())
-    for what, names in (("only", only or ()), ("tables", tables)):
+    for what, names, known in (
+        ("only", only or (), set(FUNCTION_OF.values())),
+        ("tables", tables, set(ACTIVATIONS.values())),
+    ):
         for name in names:
             if isinstance(name, str) and name not in known:
                 raise InputError(f"{what}: {shown(name)} is not known: {' '.join(sorted(known))}")
-    wanted = known if only is None else set(only)
 
-    def stand_in(name: str, module: nn.Module) -> tuple[nn.Module, str] | None:
+    def stand_in(module: nn.Module) -> tuple[_Calibrated, str] | None:
         kind = type(module)
         if kind in tables:
             return PiecewiseActivation(tables[kind], out_bits), tables[kind].function.name
-        function = ACTIVATIONS.get(kind)
-        if function in wanted:
-            table = tables.get(function) or exact_table(FUNCTIONS[function], entries)
+        function = FUNCTION_OF.get(kind)
+        if function is not None and (only is None or function in only):
+            if isinstance(module, nn.Softmax):
+                if module.dim is None:
+                    raise InputError("Softmax without dim; give it one")
+                return PiecewiseSoftmax(module.dim, entries, in_bits, out_bits), function
+            if isinstance(module, nn.LayerNorm):
+                return PiecewiseLayerNorm(module, entries, in_bits, out_bits), function
+            table = tables.get(function) or exact_table(
+                FUNCTIONS[function], entries, in_bits=in_bits
+            )
             return PiecewiseActivation(table, out_bits), function
         if kind in _UNKNOWN and only is None:
             raise InputError(
-                f"{name}: no table stands for {kind.__name__}; give one in tables by its class, "
+                f"no table stands for {kind.__name__}; give one in tables by its class, "
                 "or name the functions to replace in only"
             )
         return None
 
-    if stand_in("model", model) is not None:
+    if type(model) in tables or type(model) in FUNCTION_OF:
         raise InputError(
             f"model: a bare {type(model).__name__} cannot be replaced in place; give the module "
             "that holds it"
@@ -406,7 +715,11 @@ def replace(
     report = []
     # A module that stands in several places is listed, and swapped, in each.
     for name, module in model.named_modules(remove_duplicate=False):
-        if module not in made and (new := stand_in(name, module)) is not None:
+        try:
+            new = None if module in made else stand_in(module)
+        except InputError as error:
+            raise InputError(f"{name or 'model'}: {error}") from None
+        if new is not None:
             made[module] = new[0].to(next(model.parameters(), torch.empty(0)).device)
             report.append(Replaced(name, type(module).__name__, new[1]))
         if module in made:
@@ -443,7 +756,7 @@ def calibrate(model: nn.Module, batches: Iterable[Any]) -> None:
             if not module.seen:
                 raise InputError(f"{name}: no batch reached it, so its scales stay open")
             try:
-                module.settle(np.concatenate(module.seen))
+                module.settle(module.seen)
             except InputError as error:
                 raise InputError(f"{name}: {error}") from None
     finally:

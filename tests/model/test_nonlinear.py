@@ -7,12 +7,14 @@ import pytest
 from genogate.model.errors import InputError
 from genogate.model.functions import FUNCTIONS, expression
 from genogate.model.lut import SCALES, Format, LutTable, Segments, codes
-from genogate.sim import golden
+from genogate.sim import golden, golden_composites
 
 torch = pytest.importorskip("torch")
 from genogate.model.nonlinear import (  # noqa: E402
     ACTIVATIONS,
     PiecewiseActivation,
+    PiecewiseLayerNorm,
+    PiecewiseSoftmax,
     calibrate,
     exact_table,
     replace,
@@ -246,7 +248,7 @@ def test_only_some_functions_and_own_classes():
         (lambda: PiecewiseActivation(exact_table(FUNCTIONS["gelu"], scales=(5,)), 9),
          "output bits: 9 is not within 2 to 8"),
         (lambda: PiecewiseActivation(exact_table(FUNCTIONS["gelu"], scales=(5,)))(torch.ones(1)),
-         "gelu: the scales are not set; call calibrate"),
+         "PiecewiseActivation: the scales are not set; call calibrate"),
         (lambda: PiecewiseActivation(exact_table(FUNCTIONS["gelu"], scales=(5,))).set_scales(4, 4),
          "scale 4: this table is for 5"),
     ],
@@ -280,9 +282,176 @@ def test_a_state_of_other_widths_or_damaged_is_refused(tables):
     calibrate(model, [torch.ones(3)])
     other = nn.Sequential(nn.GELU())
     replace(other, tables, out_bits=6)
-    with pytest.raises(RuntimeError, match=r"0.constants: \[8, 8\] bits in and out, not \[8, 6\]"):
+    with pytest.raises(RuntimeError, match=r"0.constants: \[8, 8\] is not \[8, 6\], the widths"):
         other.load_state_dict(model.state_dict())
     damaged = model.state_dict()
     damaged["0.breakpoints"] = damaged["0.breakpoints"].flip(0)
     with pytest.raises(RuntimeError, match=r"0: pwl.breakpoints: values 0 to 128"):
         model.load_state_dict(damaged)
+
+
+def layer_norm(rng, length, affine=True):
+    layer = nn.LayerNorm(length, elementwise_affine=affine)
+    if affine:
+        with torch.no_grad():
+            layer.weight.copy_(torch.from_numpy(rng.uniform(0.3, 2, length)))
+            layer.bias.copy_(torch.from_numpy(rng.normal(0, 0.5, length)))
+    return layer
+
+
+def vector_codes(rng, bits, shape):
+    """Noise, and vectors that are constant, extreme, or all but constant."""
+    low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    q = rng.integers(low, high + 1, shape)
+    q[0], q[1], q[2] = low, high, 0
+    q[2, ..., 0] = high
+    q[3] = np.where(np.arange(shape[-1]) % 2, low, high)
+    q[4] = rng.integers(-1, 2, shape[1:])
+    return q
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_softmax_codes_are_golden_in_both_modes(seed):
+    rng = np.random.default_rng(seed)
+    in_bits, out_bits, longest = (int(v) for v in rng.integers([4, 4, 1], [9, 9, 70]))
+    module = PiecewiseSoftmax(-1, [4, 8, 16][seed % 3], in_bits, out_bits)
+    module.set_scales(int(rng.integers(0, 7)), longest)
+    for length in {1, longest, (longest + 1) // 2}:
+        q = vector_codes(rng, in_bits, (60, 3, length))
+        wanted = golden_composites.softmax(module.unit, q)
+        np.testing.assert_array_equal(module(torch.from_numpy(q)).numpy(), wanted)
+        real = module(torch.from_numpy(np.ldexp(q, -module.scale))).numpy()
+        np.testing.assert_array_equal(real, np.ldexp(wanted + 2.0 ** (out_bits - 1), -out_bits))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_layer_norm_codes_are_golden_in_both_modes(seed):
+    rng = np.random.default_rng(seed)
+    in_bits, out_bits, length = (int(v) for v in rng.integers([4, 4, 2], [9, 9, 70]))
+    module = PiecewiseLayerNorm(
+        layer_norm(rng, length, seed % 4 > 0), [4, 8, 16][seed % 3], in_bits, out_bits
+    )
+    module.set_scales(int(rng.integers(0, 7)), out_bits - 3)
+    q = vector_codes(rng, in_bits, (60, 3, length))
+    wanted = golden_composites.normalise(module.unit, q)
+    np.testing.assert_array_equal(module(torch.from_numpy(q)).numpy(), wanted)
+    real = module(torch.from_numpy(np.ldexp(q.astype(np.float32), -module.scale)))
+    np.testing.assert_array_equal(real.detach().numpy(), np.ldexp(wanted, -module.out_scale))
+
+
+class Attention(nn.Module):
+    """Softmax over the second of three axes, and normalisation: the vectors of a transformer."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.norm, self.softmax = nn.LayerNorm(12), nn.Softmax(dim=1)
+        # A bias would have no gradient: it moves all scores of a softmax alike.
+        self.key = nn.Linear(12, 12, bias=False)
+
+    def forward(self, x):
+        y = self.norm(x)
+        score = self.key(y) @ y.transpose(1, 2)
+        return self.softmax(score).transpose(1, 2) @ y
+
+
+@pytest.fixture
+def attention():
+    model = Attention()
+    x = 2 * torch.randn(40, 9, 12, generator=torch.Generator().manual_seed(4))
+    exact = model(x).detach()
+    report = replace(model)
+    calibrate(model, [x[:20], x[20:]])
+    return model, x, exact, report
+
+
+def test_softmax_and_layer_norm_are_replaced_and_near(attention):
+    model, x, exact, report = attention
+    assert [(r.name, r.kind) for r in report] == [("norm", "LayerNorm"), ("softmax", "Softmax")]
+    assert model.softmax.length == 9
+    assert 0 < (model(x) - exact).abs().max() < 0.15
+    assert (model(x) - exact).pow(2).mean() < 1e-3 * exact.pow(2).mean()
+    other = Attention()
+    replace(other)
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(other(x), model(x))
+
+
+def test_gradients_of_softmax_and_layer_norm_are_near_the_real_ones(attention):
+    model, x, _, _ = attention
+    real = Attention()
+    for each in (model, real):
+        each.zero_grad()
+        each(x).pow(3).sum().backward()
+    pairs = list(zip(model.parameters(), real.parameters(), strict=True))
+    assert len(pairs) == 3
+    for ours, wanted in pairs:
+        assert torch.cosine_similarity(ours.grad.ravel(), wanted.grad.ravel(), 0) > 0.99
+
+
+def test_saturated_elements_have_no_gradient():
+    module = PiecewiseSoftmax()
+    module.set_scales(4, 3)
+    x = torch.tensor([[9.0, 7.0, 6.9]], requires_grad=True)
+    module(x)[0, 1].backward()
+    assert x.grad[0, 0] == 0
+    assert x.grad[0, 1] > 0 > x.grad[0, 2]
+    norm = PiecewiseLayerNorm(nn.LayerNorm(3))
+    norm.set_scales(4, 6)
+    x = torch.tensor([[9.0, 7.0, 6.9]], requires_grad=True)
+    norm(x)[0, 1].backward()
+    assert x.grad[0, 0] == 0
+    assert x.grad[0, 1] > 0 > x.grad[0, 2]
+
+
+def test_a_mask_of_minus_infinity_is_the_least_code():
+    model = nn.Sequential(nn.Softmax(-1))
+    replace(model)
+    x = torch.randn(64, 8, generator=torch.Generator().manual_seed(5))
+    x[:, 5:] = -torch.inf
+    calibrate(model, [x])
+    got = model(x)
+    assert got.isfinite().all()
+    assert got[:, 5:].max() < 0.02
+    assert (got - x.softmax(-1)).abs().max() < 0.05
+
+
+def test_fine_tuning_through_softmax_and_layer_norm_lowers_the_loss(attention):
+    model, x, exact, _ = attention
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(20):
+        loss = ((model(x) - exact.roll(1, 2)) ** 2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.9 * losses[0]
+    q = torch.randint(-128, 128, (30, 12))
+    wanted = golden_composites.normalise(model.norm.unit, q.numpy())
+    np.testing.assert_array_equal(model.norm(q).numpy(), wanted)
+
+
+@pytest.mark.parametrize(
+    ("call", "line"),
+    [
+        (lambda: replace(nn.Sequential(nn.Softmax())), "0: Softmax without dim"),
+        (lambda: replace(nn.Sequential(nn.LayerNorm((3, 4)))), "0: layer norm: over 2 axes"),
+        (lambda: replace(nn.Sequential(nn.Softmax(-1)), in_bits=9), "0: input bits: 9 is not"),
+        (lambda: PiecewiseSoftmax()(torch.ones(2)), "PiecewiseSoftmax: the scales are not set"),
+        (lambda: PiecewiseLayerNorm(nn.LayerNorm(3)).unit, "PiecewiseLayerNorm: the scales"),
+    ],
+)  # fmt: skip
+def test_bad_vectors_are_refused(call, line):
+    with pytest.raises(InputError, match=f"^{line}"):
+        call()
+
+
+def test_vectors_of_the_wrong_length_are_refused(attention):
+    model, x, _, _ = attention
+    with pytest.raises(InputError, match=r"^softmax: a vector of 10; 1 to 9 are possible"):
+        model(torch.ones(1, 10, 12))
+    with pytest.raises(InputError, match=r"^layer norm: a vector of 11, not of 12"):
+        model.norm(x[..., :11])
+    with pytest.raises(InputError, match=r"^norm: layer norm: calibration needs finite inputs"):
+        calibrate(model, [x / 0])
