@@ -199,8 +199,9 @@ class Normalise:
     def __post_init__(self) -> None:
         check_fields(self, "normalise", {
             "length": (2, MAX_LENGTH), "in_bits": (2, 8), "out_bits": (2, 8),
-            "variance_shift": (0, 16), "norm_fraction": (0, 24),
-            "epsilon": (0, 1 << (MAX_REDUCED_BITS - 1)), "shift": (0, 40), "zero_point": (-MAX_ZERO, MAX_ZERO)})  # fmt: skip
+            "variance_shift": (0, 16), "epsilon": (0, 1 << (MAX_REDUCED_BITS - 1)),
+            "norm_fraction": (0, 24), "shift": (0, 40),
+            "zero_point": (-MAX_ZERO, MAX_ZERO)})  # fmt: skip
         low, high = code_range(self.in_bits)
         check_fields(self, "normalise", {"in_zero_point": (low, high)})
         if self.centre and self.in_zero_point:
