@@ -1,0 +1,334 @@
+"""Table units whose constants are loaded, selected, or fixed and pipelined.
+
+A unit cuts its codes at break points and gives ``slope code + intercept`` of the segment, rounded
+half up and saturated. :class:`hdl.piecewise_linear.PiecewiseLinear` is the one with fixed constants
+in one piece; here are the other storage styles.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from amaranth import *
+from amaranth.lib import data, stream
+from amaranth.lib.wiring import In
+
+from ..model import integer
+from ..model.errors import InputError, shown
+from ..model.integer import code_range, half
+from ..sim.golden_lut import Contents
+from .arithmetic import saturate, trailing_zeros
+from .lut_stages import Staged, Values, wire
+
+#: A constant, or the bounds of a register.
+Setting = int | tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Field:
+    """A register of the load chain: what it is, and its bits."""
+
+    name: str
+    width: int
+
+
+def contents(op: integer.PiecewiseLinear) -> Contents:
+    """The constants of a fixed unit, as a loadable one may hold them."""
+    return Contents(tuple(op.breakpoints.tolist()), tuple(op.slopes.tolist()),
+                    tuple(op.intercepts.tolist()), 0, op.fraction_bits, op.zero_point)  # fmt: skip
+
+
+def at_least(m: Module, name: str, a: Value, b: Value, equal: Value | int = 1) -> Signal:
+    """``a >= b`` of unsigned bits (``a > b`` where `equal` is 0), as a chain of majorities.
+
+    A fifth smaller at 32 bits than the prefix adder that synthesis makes of ``>=``.
+    """
+    carry: Value = Const(equal, 1) if isinstance(equal, int) else equal
+    for k in range(len(a)):
+        carry = wire(m, f"{name}_{k}", (a[k] & ~b[k]) | ((a[k] | ~b[k]) & carry))
+    return carry
+
+
+def offset(code: Value) -> Value:
+    """Unsigned bits in the order of a signed `code`: its sign turned over."""
+    return Cat(code[:-1], ~code[-1])
+
+
+def choose_one(selects: Sequence[Value], values: Sequence[Value]) -> Value:
+    """The one of `values` whose select is 1: an OR of ANDs, half a tree of multiplexers."""
+    total: Value = Const(0, len(values[0]))
+    for select, value in zip(selects, values, strict=True):
+        total = total | (value & select.replicate(len(value)))
+    return total
+
+
+def one_hot(m: Module, reached: Sequence[Value]) -> list[Value]:
+    """Segment selects from a thermometer: `reached` [N-1], break points not descending."""
+    steps = [
+        Const(1),
+        *(wire(m, f"reached{k}", value) for k, value in enumerate(reached)),
+        Const(0),
+    ]
+    return [wire(m, f"select{k}", steps[k] & ~steps[k + 1]) for k in range(len(steps) - 1)]
+
+
+def _bounds(setting: Setting) -> tuple[int, int]:
+    return (setting, setting) if isinstance(setting, int) else setting
+
+
+def _check_fits(what: str, values: Sequence[int], bits: int) -> None:
+    low, high = code_range(bits)
+    for k, value in enumerate(values):
+        if not low <= value <= high:
+            raise InputError(f"{what} {k} ({value}) is not within {low} to {high}: the unit holds "
+                             f"{bits} bits")  # fmt: skip
+
+
+class LoadableUnit(Staged):
+    """``o = sat(((slopes[k] i + (intercepts[k] << align) + half) >> shift) + zero_point)``.
+
+    The law is :class:`~genogate.sim.golden_lut.Contents`. Break points, slopes, intercepts (and
+    `align`, `shift`, `zero_point` where they are registers) come over `load` into one chain of
+    registers: a word shifts in behind the one before, so that no address is decoded and one
+    enable serves all. :meth:`words` gives them in order.
+
+    A load is atomic. Operands taken before its first word see the old table, those taken after its
+    last word the new one, and in between none is taken. The first word waits until no operand is
+    inside that the change could reach; `i` waits while a word is offered.
+
+    Latency `stages`: 0 is combinational, 1 has a register at the output, 2 one more after the
+    selection, 3 one more after the multiply-add. One result a cycle.
+
+    Why an intercept is shifted: a table that several scales share has the same 8-bit intercepts at
+    each, in other places. Held at full length (15 bits) an INT8 unit of 8 entries is larger.
+
+    Parameters
+    ----------
+    in_bits, out_bits : int
+        Widths of the signed codes, 2 to 64.
+    entries : int
+        Segments, 2 to 256.
+    slope_bits, intercept_bits : int
+        Widths of the signed constants, 2 to 64.
+    shift : int or (int, int)
+        Fraction bits dropped: a constant of at least 0, or the bounds of a register; the lower
+        one may be negative.
+    align : int or (0, int)
+        Left shift of the intercepts: a constant, or the bounds of a register.
+    zero_point : bool
+        Whether there is a register for one. Without it, it has to fit into the intercepts.
+    stages : int, 0 to 3
+
+    Members
+    -------
+    i : In(stream.Signature(signed(in_bits)))
+    o : Out(stream.Signature(signed(out_bits)))
+    load : In(stream.Signature({data: word_bits, last: 1}))
+        Until the first load the contents are undefined.
+    """
+
+    def __init__(
+        self, in_bits: int = 8, out_bits: int = 8, entries: int = 8, slope_bits: int = 8,
+        intercept_bits: int = 8, shift: Setting = (-1, 6), align: Setting = (0, 7),
+        zero_point: bool = True, stages: int = 1,
+    ) -> None:  # fmt: skip
+        for name, value, low, high in (
+            ("in_bits", in_bits, 2, 64), ("out_bits", out_bits, 2, 64),
+            ("entries", entries, 2, 256),
+            ("slope_bits", slope_bits, 2, 64), ("intercept_bits", intercept_bits, 2, 64),
+            ("shift", _bounds(shift)[0], 0 if isinstance(shift, int) else -16, 64),
+            ("shift", _bounds(shift)[1], _bounds(shift)[0], 64),
+            ("align", _bounds(align)[0], 0, 64 if isinstance(align, int) else 0),
+            ("align", _bounds(align)[1], _bounds(align)[0], 64),
+        ):  # fmt: skip
+            if isinstance(value, bool) or int(value) != value or not low <= value <= high:
+                raise InputError(f"{name}: {shown(value)} is not within {low} to {high}")
+        self.in_bits, self.out_bits, self.entries = int(in_bits), int(out_bits), int(entries)
+        self.slope_bits, self.intercept_bits = int(slope_bits), int(intercept_bits)
+        self.shift, self.align, self.zero_point = shift, align, bool(zero_point)
+        fields = [
+            *(Field(f"intercept{k}", self.intercept_bits) for k in range(self.entries)),
+            *(Field(f"slope{k}", self.slope_bits) for k in range(self.entries)),
+            *(Field(f"point{k}", self.in_bits) for k in range(self.entries - 1)),
+        ]
+        if self.zero_point:
+            fields.append(Field("zero_point", self.out_bits))
+        for name, (low, high) in (("align", _bounds(align)), ("shift", _bounds(shift))):
+            if high > low:
+                fields.append(Field(name, (high - low).bit_length()))
+        #: From the head of the chain to its end. The widest first: a word passes through all
+        #: registers before its own.
+        self.fields = tuple(sorted(fields, key=lambda field: -field.width))
+        self.word_bits = self.fields[0].width
+        word = data.StructLayout({"data": self.word_bits, "last": 1})
+        super().__init__(signed(self.in_bits), signed(self.out_bits), stages, (2, 0, 1),
+                         {"load": In(stream.Signature(word))})  # fmt: skip
+
+    @property
+    def _folds(self) -> bool:
+        """Whether the rounding constant is in the intercepts, or free bits below them."""
+        return isinstance(self.shift, int) and isinstance(self.align, int)
+
+    def fit(self, table: Contents | integer.PiecewiseLinear) -> Contents:
+        """The same function as this unit holds it: all N entries, within its widths.
+
+        Entries too many repeat the last segment. Raises :class:`InputError` naming what does not
+        fit: too many segments, break points out of order, a constant too wide, a shift.
+        """
+        if isinstance(table, integer.PiecewiseLinear):
+            for name, bits, own in (("input", table.a_bits, self.in_bits),
+                                    ("output", table.out_bits, self.out_bits)):  # fmt: skip
+                if bits != own:
+                    raise InputError(f"{name} codes: {bits} bits, the unit's have {own}")
+            table = contents(table)
+        missing = self.entries - len(table.slopes)
+        if missing < 0:
+            raise InputError(
+                f"entries: {len(table.slopes)} segments, the unit holds {self.entries}"
+            )
+        if not len(table.slopes) == len(table.intercepts) == len(table.breakpoints) + 1:
+            raise InputError("table: N slopes and N intercepts need N - 1 breakpoints")
+        _check_fits("breakpoint", table.breakpoints, self.in_bits)
+        for k, (a, b) in enumerate(zip(table.breakpoints, table.breakpoints[1:], strict=False)):
+            if a > b:
+                raise InputError(f"breakpoint {k + 1} ({b}) is below breakpoint {k} ({a})")
+        low, high = _bounds(self.shift)
+        # The unit's own shift first, then those at which constants are smallest.
+        near = min(max(table.shift, low), high)
+        failed: InputError | None = None
+        for shift in sorted(range(low, high + 1), key=lambda s: (abs(s - near), s)):
+            try:
+                slopes, intercepts, align, zero = self._at(table, shift)
+            except InputError as error:
+                failed = failed or error
+                continue
+            last = code_range(self.in_bits)[1]
+            return Contents(
+                (*table.breakpoints, *[last] * missing), (*slopes, *slopes[-1:] * missing),
+                (*intercepts, *intercepts[-1:] * missing), align, shift, zero,
+            )  # fmt: skip
+        assert failed is not None
+        raise failed
+
+    def _at(self, table: Contents, shift: int) -> tuple[list[int], list[int], int, int]:
+        """Slopes, intercepts, align and zero point at `shift`; :class:`InputError` if not."""
+        more = shift - table.shift
+        slopes = [int(v) for v in table.slopes]
+        intercepts = [int(v) << table.align for v in table.intercepts]
+        if more < 0:
+            for name, values in (("slope", slopes), ("intercept", intercepts)):
+                for k, value in enumerate(values):
+                    if value % (1 << -more):
+                        raise InputError(f"{name} {k} ({value}) has {table.shift} fraction bits, "
+                                         f"the unit at most {shift}")  # fmt: skip
+        scaled = [
+            [v << more if more > 0 else v >> -more for v in vs] for vs in (slopes, intercepts)
+        ]
+        slopes, intercepts = scaled
+        zero = int(table.zero_point)
+        if not self.zero_point:
+            if shift < 0 and zero % (1 << -shift):
+                raise InputError(
+                    f"zero_point: {zero} does not fit into intercepts at shift {shift}"
+                )
+            folded = zero << shift if shift >= 0 else zero >> -shift
+            intercepts, zero = [v + folded for v in intercepts], 0
+        else:
+            _check_fits("zero_point", [zero], self.out_bits)
+        _check_fits("slope", slopes, self.slope_bits)
+        low, high = _bounds(self.align)
+        align = max(low, min([high, *(trailing_zeros(abs(v)) for v in intercepts if v)]))
+        for k, value in enumerate(intercepts):
+            if value % (1 << align):
+                raise InputError(f"intercept {k} ({value}) is no multiple of {1 << align}")
+        intercepts = [v >> align for v in intercepts]
+        _check_fits("intercept", self._stored(intercepts, align, shift), self.intercept_bits)
+        return slopes, intercepts, align, zero
+
+    def _stored(self, intercepts: Sequence[int], align: int, shift: int) -> list[int]:
+        """Intercepts as registers hold them: with the rounding constant, where it is folded."""
+        fold = half(shift) >> align if self._folds else 0
+        return [value + fold for value in intercepts]
+
+    def words(self, table: Contents | integer.PiecewiseLinear) -> list[int]:
+        """What to send over `load`, first word first; `last` goes with the last one.
+
+        Errors as :meth:`fit`.
+        """
+        table = self.fit(table)
+        stored = self._stored(table.intercepts, table.align, table.shift)
+        values = {
+            **{f"intercept{k}": v for k, v in enumerate(stored)},
+            **{f"slope{k}": v for k, v in enumerate(table.slopes)},
+            **{f"point{k}": v for k, v in enumerate(table.breakpoints)},
+            "zero_point": table.zero_point,
+            "align": table.align,
+            "shift": table.shift - _bounds(self.shift)[0],
+        }
+        return [values[field.name] & ((1 << field.width) - 1) for field in reversed(self.fields)]
+
+    def steps(self):
+        return [self._select, self._multiply, self._finish]
+
+    def _select(self, m: Module, values: Values) -> Values:
+        q, held = values["i"], self._held
+        reached = [
+            at_least(m, f"compare{k}", offset(q), offset(held[f"point{k}"]))
+            for k in range(self.entries - 1)
+        ]
+        selects = one_hot(m, reached)
+        slopes = [held[f"slope{k}"] for k in range(self.entries)]
+        intercepts = [held[f"intercept{k}"] for k in range(self.entries)]
+        slope, intercept = choose_one(selects, slopes), choose_one(selects, intercepts)
+        return {
+            "q": q,
+            "slope": wire(m, "slope", slope.as_signed()),
+            "intercept": wire(m, "intercept", intercept.as_signed()),
+        }
+
+    def _multiply(self, m: Module, values: Values) -> Values:
+        intercept = values["intercept"]
+        if isinstance(self.align, int):
+            # The rounding constant takes bits that are zero, or is in the intercept already.
+            low = half(self.shift) % (1 << self.align) if self._folds else 0
+            intercept = Cat(Const(low, self.align), intercept).as_signed()
+        else:
+            intercept = intercept << self._held["align"]
+        total = values["slope"] * values["q"] + intercept
+        return {"total": wire(m, "total", total)}
+
+    def _finish(self, m: Module, values: Values) -> Values:
+        total = values["total"]
+        if self._folds:
+            value = wire(m, "value", total[self.shift :].as_signed())
+            return {"o": saturate(value, *code_range(len(value)), self.out_bits)}
+        low, high = _bounds(self.shift)
+        # One bit below the result stays: it is what rounding adds.
+        wide = (Cat(Const(0, 1 - low), total) if low < 1 else total[low - 1 :]).as_signed()
+        if high > low:
+            wide = wide >> self._held["shift"]
+        wide = wire(m, "wide", wide)
+        # One bit more than a code is enough before a zero point is added.
+        value = saturate(wide[1:].as_signed(), *code_range(len(wide) - 1), self.out_bits + 1)
+        zero = self._held["zero_point"].as_signed() if self.zero_point else 0
+        value = wire(m, "value", wire(m, "clipped", value) + zero + wide[0])
+        return {"o": saturate(value, *code_range(len(value)), self.out_bits)}
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        load = self.load
+        self._held = {f.name: Signal(f.width, name=f.name, reset_less=True) for f in self.fields}
+        loading = Signal()
+        if self.stages:
+            fulls = self.chain(m, ~loading & ~load.valid)
+            inside = Cat(*fulls[:-1]).any() if fulls[:-1] else 0
+            m.d.comb += load.ready.eq(~inside if fulls[:-1] else 1)
+        else:
+            self.chain(m, ~loading)
+            m.d.comb += load.ready.eq(loading | ~self.i.valid | self.o.ready)
+        with m.If(load.valid & load.ready):
+            m.d.sync += loading.eq(~load.payload.last)
+            word: Value = load.payload.data
+            for field in self.fields:
+                m.d.sync += self._held[field.name].eq(word)
+                word = self._held[field.name]
+        return m
