@@ -13,13 +13,27 @@ from .range_reduction import line_of, line_result, normalised, rounded_shift
 from .vector_store import VectorStore
 
 
+def _total_max(op: composites.Normalise) -> int:
+    """Bound of the size of the elements' sum, 0 where there is none."""
+    return op.length * max(abs(v - op.in_zero_point) for v in code_range(op.in_bits)) * op.centre
+
+
+def _digits(op: composites.Normalise) -> int:
+    return -(-_total_max(op).bit_length() // op.rsqrt.pieces.bounds[1].bit_length())
+
+
+def normalise_cycles(op: composites.Normalise) -> int:
+    """Cycles of :class:`Normalise` for each vector, inputs there in time and results taken."""
+    return op.length + 5 + _digits(op)
+
+
 class Normalise(wiring.Component):
     """``gamma (x - mean) / sqrt(var + eps) + beta`` of vectors of `length` codes, or by their root
     mean square, as :func:`genogate.sim.golden_composites.normalise`.
 
     Sums are made while a vector is stored; it is read once, and the next one is stored behind that
-    reading: an element a cycle, and :attr:`cycles` for each vector. One multiplier squares the sum,
-    makes the reciprocal square root and the products; a second one is for gamma, if there is one.
+    reading: an element a cycle, and :func:`normalise_cycles` for each vector. One multiplier
+    squares the sum, makes the reciprocal square root and the products; another one is for gamma.
     Back-pressure is honoured on both sides. Off by less than 0.8 codes of 8 bits (8 entries, every
     length).
 
@@ -34,7 +48,7 @@ class Normalise(wiring.Component):
         self.op = op
         low, high = (code - op.in_zero_point for code in code_range(op.in_bits))
         self.elements = low, high
-        self.total_max = op.length * max(-low, high) if op.centre else 0
+        self.total_max = _total_max(op)
         self.right_bits = op.rsqrt.pieces.bounds[1].bit_length()
         super().__init__({"i": In(stream.Signature(code_layout(op.in_bits))),
                           "o": Out(stream.Signature(code_layout(op.out_bits)))})  # fmt: skip
@@ -42,12 +56,12 @@ class Normalise(wiring.Component):
     @property
     def digits(self) -> int:
         """Cycles to square the sum: digits of it, each as wide as the multiplier."""
-        return -(-self.total_max.bit_length() // self.right_bits)
+        return _digits(self.op)
 
     @property
     def cycles(self) -> int:
         """Cycles for each vector, inputs there in time and results taken."""
-        return self.op.length + 5 + self.digits
+        return normalise_cycles(self.op)
 
     @property
     def latency(self) -> int:

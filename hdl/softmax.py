@@ -34,9 +34,10 @@ class Softmax(wiring.Component):
                           "o": Out(stream.Signature(code_layout(op.out_bits)))})  # fmt: skip
 
     @staticmethod
-    def cycles(n: int) -> int:
-        """Cycles for each vector of `n` elements, inputs there in time and results taken."""
-        return 2 * n + 7
+    def cycles(n: int, before: int | None = None) -> int:
+        """Cycles from the first result of a vector of `before` elements to that of the next, of
+        `n`, inputs there in time and results taken; by default both have n."""
+        return n + max(n if before is None else before, n - 1) + 7
 
     @staticmethod
     def latency(n: int) -> int:
