@@ -1,12 +1,15 @@
 """The classifier: logits of a sequence's last state, and the greatest of them."""
 
+from dataclasses import astuple
+
 from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..model import integer
+from .counters import Counter
 from .dense import Accumulation, Accumulator
-from .gru_layer import Counter, code_layout
+from .gru_layer import code_layout
 from .memories import CodeBuffer, Rom, bias_words, weight_words
 from .schedule import divisor_within
 
@@ -42,6 +45,9 @@ class Classifier(wiring.Component):
 
     def __init__(self, op: integer.Classifier, chunks: int = 1) -> None:
         self.op, self.chunks = op, chunks
+        bias = op.bias.tolist()
+        self.need = Accumulation.of(op.weight, bias, op.in_bits, op.weight_bits, chunks)
+        self.bias, self.bias_width, _ = bias_words(bias, [0] * len(bias))
         super().__init__(
             {
                 "i": In(stream.Signature(code_layout(op.in_bits))),
@@ -51,12 +57,17 @@ class Classifier(wiring.Component):
             }
         )
 
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """See :func:`hdl.operator.integers_of`. Weights are not in it."""
+        return (self.op.weight.shape, astuple(self.need), self.op.in_bits, self.bias_width,
+                self.op.acc_width, self.chunks)  # fmt: skip
+
     def elaborate(self, platform) -> Module:
         m = Module()
         op, chunks = self.op, self.chunks
         classes, hidden = op.weight.shape
-        need = Accumulation.of(op.weight, op.bias.tolist(), op.in_bits, op.weight_bits, chunks)
-        bias, bias_width, _ = bias_words(op.bias.tolist(), [0] * classes)
+        need, bias, bias_width = self.need, self.bias, self.bias_width
         m.submodules.mac = mac = Accumulator(
             need, in_bits=op.in_bits, bias_width=bias_width, lanes=1, chunks=chunks,
             keep=need.dropped,

@@ -1,6 +1,6 @@
 """The dense operators w_ir ... w_hn: multiply-accumulate, requantise."""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Literal
 
 import numpy as np
@@ -205,6 +205,13 @@ class Dense(wiring.Component):
         if chunks > 1:
             members |= {"next_digit": In(1), "top": In(1)}
         super().__init__(members)
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """See :func:`hdl.operator.integers_of`. Weights are not in it."""
+        return (astuple(self.need), self.op.in_bits, self.op.out_bits, len(self.bias), self.lanes,
+                self.chunks, self.keep, self.factor, self.shift, tuple(self.rest.items()),
+                self.channel_width, self.output)  # fmt: skip
 
     def elaborate(self, platform) -> Module:
         m = Module()

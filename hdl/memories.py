@@ -19,10 +19,9 @@ def weight_words(weight: np.ndarray, bits: int, lanes: int, chunks: int) -> list
     codes = np.zeros((outputs, chunks, steps * lanes), np.int64)
     for digit in range(chunks):
         codes[:, digit, :inputs] = (weight.astype(np.int64) >> (digit * width)) & ((1 << width) - 1)
-    return [
-        sum(code << (lane * width) for lane, code in enumerate(word))
-        for word in codes.reshape(-1, lanes).tolist()
-    ]
+    # Words may be wider than NumPy's integers.
+    words = codes.reshape(-1, lanes).astype(np.int64 if lanes * width < 63 else object)
+    return [int(word) for word in (words << (np.arange(lanes) * width).astype(words.dtype)).sum(1)]
 
 
 def bias_words(bias: list[int], channel: list[int]) -> tuple[list[int], int, int]:
@@ -51,6 +50,11 @@ class Rom(wiring.Component):
         super().__init__(
             {"address": In(range(max(2, len(words)))), "enable": In(1), "data": Out(width)}
         )
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """See :func:`hdl.operator.integers_of`."""
+        return len(self.words), self.width
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -87,6 +91,11 @@ class CodeBuffer(wiring.Component):
                 "data": Out(lanes * bits),
             }
         )
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """See :func:`hdl.operator.integers_of`."""
+        return self.bits, self.lanes, self.depth
 
     def elaborate(self, platform) -> Module:
         m = Module()

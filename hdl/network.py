@@ -13,12 +13,37 @@ from .schedule import cycles_per_step
 __all__ = ["Network", "cycles_per_step"]
 
 
+class Fork(wiring.Component):
+    """The handshake of one stream that goes to two, which both take a transfer in the same cycle.
+
+    Members
+    -------
+    i_valid, ready_a, ready_b : In(1); i_ready, valid_a, valid_b : Out(1)
+    """
+
+    #: See :func:`hdl.operator.integers_of`.
+    identity: tuple[object, ...] = ()
+
+    def __init__(self) -> None:
+        ins, outs = ("i_valid", "ready_a", "ready_b"), ("i_ready", "valid_a", "valid_b")
+        super().__init__({name: In(1) for name in ins} | {name: Out(1) for name in outs})
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.d.comb += [
+            self.valid_a.eq(self.i_valid & self.ready_b),
+            self.valid_b.eq(self.i_valid & self.ready_a),
+            self.i_ready.eq(self.ready_a & self.ready_b),
+        ]
+        return m
+
+
 class Network(wiring.Component):
     """All layers of an integer model and its classifier, bit-exact with golden.run.
 
-    Submodules ``layer0``, ``layer1``, ..., ``classifier``. A sequence starts from the zero state,
-    after reset and after each `last`; sequences may follow each other at once. Every stream may
-    pause at any time; what is valid stays until it is taken.
+    Submodules ``layer0``, ``layer1``, ..., ``classifier``, ``fork``; between them are wires alone.
+    A sequence starts from the zero state, after reset and after each `last`; sequences may follow
+    each other at once. Every stream may pause at any time; what is valid stays until it is taken.
 
     Parameters
     ----------
@@ -45,6 +70,7 @@ class Network(wiring.Component):
         self.classifier = Classifier(
             model.classifier, classifier_chunks(model.classifier, pass_cycles)
         )
+        self.fork = Fork()
         top = model.layers[-1]
         super().__init__(
             {
@@ -65,13 +91,17 @@ class Network(wiring.Component):
             wiring.connect(m, below.o, above.i)
         # The last layer's states leave, and pass the classifier, in the same cycle.
         top = self.layers[-1]
+        m.submodules.fork = fork = self.fork
         m.d.comb += [
+            fork.i_valid.eq(top.o.valid),
+            fork.ready_a.eq(self.o_h.ready),
+            fork.ready_b.eq(classifier.i.ready),
             self.o_h.payload.eq(top.o.payload),
-            self.o_h.valid.eq(top.o.valid & classifier.i.ready),
+            self.o_h.valid.eq(fork.valid_a),
             classifier.i.payload.eq(top.o.payload),
-            classifier.i.valid.eq(top.o.valid & self.o_h.ready),
+            classifier.i.valid.eq(fork.valid_b),
             classifier.last_step.eq(top.last_step),
-            top.o.ready.eq(self.o_h.ready & classifier.i.ready),
+            top.o.ready.eq(fork.i_ready),
         ]
         wiring.connect(m, classifier.o_logits, wiring.flipped(self.o_logits))
         wiring.connect(m, classifier.o_class, wiring.flipped(self.o_class))

@@ -2,17 +2,31 @@
 
 from typing import Literal
 
+import numpy as np
 from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..model.errors import InputError
+from ..model.integer import Operator
 
 #: ``wire``: combinational, the result is valid with the operands and taken with them.
 #: ``register``: operands are taken into an output register (latency 1, one result per cycle).
 #: ``hold``: an output register, but the operands are only taken when the result is; whoever
 #: drives them keeps them until then, so nothing needs a copy (latency 1, a result every 2 cycles).
 Output = Literal["wire", "register", "hold"]
+
+
+def integers_of(op: Operator) -> tuple[object, ...]:
+    """All integers of `op`, for the ``identity`` of a component.
+
+    A component's ``identity`` is all that shapes its circuit: two of a class with equal ones are
+    the same but for what their memories hold. It is known without elaborating.
+    """
+    return tuple(
+        tuple(value.tolist()) if isinstance(value, np.ndarray) else value
+        for value in vars(op).values()
+    )
 
 
 class Elementwise(wiring.Component):

@@ -10,7 +10,7 @@ from ..model.errors import InputError
 from ..model.integer import code_range, half, signed_width
 from .arithmetic import multiply_add, narrow, saturate
 from .diagram import Diagram
-from .operator import Elementwise, Output
+from .operator import Elementwise, Output, integers_of
 from .serial import Steps
 
 #: Narrowest codes for which a serial unit is smaller than one in one piece.
@@ -132,6 +132,11 @@ class PiecewiseLinear(Elementwise):
         low, high = low >> (shift - lost), high >> (shift - lost)
         value = narrow(m, "value", total >> (shift - lost), low, high)
         return saturate(value, low, high, self.op.out_bits)
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """See :func:`hdl.operator.integers_of`."""
+        return (*integers_of(self.op), self.output, self.digit)
 
     def compute(self, m: Module, *operands: Value) -> Value:
         op, i = self.op, operands[0]

@@ -17,7 +17,7 @@ from .arithmetic import (
     times,
     trailing_zeros,
 )
-from .operator import Elementwise, Output
+from .operator import Elementwise, Output, integers_of
 from .serial import Steps
 
 #: Bits of an operand that a serial product may take a cycle; 0: all at once.
@@ -130,6 +130,11 @@ class Product(Elementwise):
         low, high = low >> shift, high >> shift
         value = narrow(m, "value", total >> shift, low, high)
         return saturate(value, low, high, self.op.out_bits)
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """See :func:`hdl.operator.integers_of`."""
+        return (*integers_of(self.op), self.output, self.digit)
 
     def compute(self, m: Module, *operands: Value) -> Value:
         a, b = (self.centred(m, n, v) for n, v in zip("ab", operands, strict=True))

@@ -101,6 +101,14 @@ class Schedule:
         _, digits, drain = best
         return cls(x_words, h_words, cycles, chunks, digits, hold, drain, guard, hidden, inputs)
 
+    def used(self, name: str) -> int:
+        """Words of weights that a dense operator reads for a unit."""
+        return (self.x_words if name[2] == "i" else self.h_words) * self.chunks[name]
+
+    def top(self, name: str) -> int:
+        """The first of those words that holds the signed digits of a dense operator's weights."""
+        return self.used(name) // self.chunks[name] * (self.chunks[name] - 1)
+
     @property
     def wait_cycles(self) -> int:
         """Cycles per step that unit 0 waits for the last unit of the step before."""

@@ -5,7 +5,7 @@ from amaranth import *
 from ..model import integer
 from ..model.integer import code_range, half
 from .arithmetic import interval, narrow, saturate, times, trailing_zeros
-from .operator import Elementwise, Output
+from .operator import Elementwise, Output, integers_of
 
 
 class Sum(Elementwise):
@@ -31,6 +31,11 @@ class Sum(Elementwise):
     def __init__(self, op: integer.Sum, output: Output = "wire") -> None:
         self.op = op
         super().__init__({"a": op.a_bits, "b": op.b_bits}, op.out_bits, output)
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """See :func:`hdl.operator.integers_of`."""
+        return (*integers_of(self.op), self.output)
 
     def compute(self, m: Module, *operands: Value) -> Value:
         op = self.op

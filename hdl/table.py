@@ -4,7 +4,7 @@ from amaranth import *
 
 from ..model import integer
 from .diagram import Diagram
-from .operator import Elementwise, Output
+from .operator import Elementwise, Output, integers_of
 
 
 class Table(Elementwise):
@@ -29,6 +29,11 @@ class Table(Elementwise):
     def __init__(self, op: integer.Table, output: Output = "wire") -> None:
         self.op = op
         super().__init__({"i": op.a_bits}, op.out_bits, output)
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """See :func:`hdl.operator.integers_of`."""
+        return (*integers_of(self.op), self.output)
 
     def compute(self, m: Module, *operands: Value) -> Value:
         return Diagram(self.op.table.tolist(), self.op.out_bits).build(m, operands[0])

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The area of modules and whole networks: cells, transistors and memory bits, by Yosys.
 
 What counts: after technology mapping by ABC, every gate with one or two inputs (``NOT``, ``AND``,
@@ -16,7 +17,6 @@ from dataclasses import astuple, dataclass, fields
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 from amaranth import Const, Module, Value, signed
 from amaranth.back import rtlil
 from amaranth.lib import wiring
@@ -26,6 +26,7 @@ from .. import hdl
 from ..hdl.arithmetic import interval, narrow, product_interval, saturate, times
 from ..hdl.emit import emit_rtlil
 from ..hdl.gru_layer import component
+from ..hdl.network import Network
 from ..hdl.piecewise_linear import PiecewisePlan
 from ..hdl.schedule import check_lanes
 from ..model.errors import InputError
@@ -218,16 +219,58 @@ def _measure(units: Iterable[str], progress: Progress | None = None) -> list[Mod
     return [known[key] for key in keys]
 
 
+@cache
+def _hardware_hash() -> str:
+    """Changes whenever the code that components are made by does."""
+    texts = (path.read_bytes() for path in sorted(Path(hdl.__file__).parent.glob("*.py")))
+    return hashlib.sha256(b"\0".join(texts)).hexdigest()
+
+
+def _identity_key(tool: Tool, part: wiring.Component) -> str | None:
+    """Of the area of a component, without elaborating it; None for one that does not say what
+    shapes it. A subclass has to say so itself."""
+    if "identity" not in vars(type(part)):
+        return None
+    what = type(part).__qualname__, part.identity  # type: ignore[attr-defined]
+    text = "\0".join((tool.version, script_hash(), _hardware_hash(), repr(what)))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+#: Areas that this process has met, by identity key.
+_met: dict[str, ModuleArea] = {}
+
+
+def _text(part: wiring.Component) -> str:
+    """Comparable RTLIL of a component with everything below it."""
+    design = Design(rtlil.convert(part, name="top", emit_src=False))
+    return design.unit(design.top)
+
+
 def measure(
     components: Sequence[wiring.Component], progress: Progress | None = None
 ) -> list[ModuleArea]:
     """Area of each component, with everything below it.
 
-    Equal modules are synthesised once, and what was ever measured with the same Yosys and script is
-    taken from the cache. Raises :class:`InputError` when Yosys is missing, too old or fails.
+    Equal modules are synthesised once, all new ones together, and what was ever measured with the
+    same Yosys and script is taken from the cache; known ones of the network's own components (see
+    :func:`hdl.operator.integers_of`) are not even elaborated.
+    Raises :class:`InputError` when Yosys is missing, too old or fails.
     """
-    designs = (Design(rtlil.convert(c, name="top", emit_src=False)) for c in components)
-    return _measure([design.unit(design.top) for design in designs], progress)
+    tool = find()
+    keys = [_identity_key(tool, component) for component in components]
+    for key in dict.fromkeys(key for key in keys if key and key not in _met):
+        if (values := kept.load(key, _FIELDS)) is not None:
+            _met[key] = ModuleArea(**values)
+    new: dict[object, wiring.Component] = {}
+    for number, (key, part) in enumerate(zip(keys, components, strict=True)):
+        if key not in _met:
+            new.setdefault(number if key is None else key, part)
+    areas = dict(zip(new, _measure(map(_text, new.values()), progress), strict=True))
+    for key, area in areas.items():
+        if isinstance(key, str):
+            kept.store(key, dict(zip(_FIELDS, astuple(area), strict=True)))
+            _met[key] = area
+    return [areas[number] if key is None else _met[key] for number, key in enumerate(keys)]
 
 
 @dataclass(frozen=True)
@@ -281,26 +324,21 @@ class AreaReport:
         }  # fmt: skip
 
 
-def _parts(design: Design, model: IntModel) -> list[tuple[str, int | None, list[str]]]:
-    """Rows of a network: name, gene, and the units whose areas add up to it."""
-    top = design.top
-    children = {cell[1:]: name for name, cell in design.modules[top].instances}
-    rows: list[tuple[str, int | None, list[str]]] = []
-    for number, genes in enumerate(model.genome.layers):
-        layer = f"layer{number}"
-        module = design.modules[children.pop(layer)]
-        inside = {cell[1:]: name for name, cell in module.instances}
-        boxes = set(inside.values())
+def _parts(
+    model: IntModel, lanes_x: int, lanes_h: int
+) -> list[tuple[str, int | None, list[wiring.Component]]]:
+    """Rows of a network: name, gene, and the components whose areas add up to it. Together they
+    hold all of its logic and memories, each once."""
+    network = Network(model, lanes_x, lanes_h)
+    rows: list[tuple[str, int | None, list[wiring.Component]]] = []
+    for number, (layer, genes) in enumerate(zip(network.layers, model.genome.layers, strict=True)):
+        parts = layer.parts()
         for gene, bits in zip(GENES, genes, strict=True):
             # The operator, and its memories where it has some.
-            own = [cell for cell in inside if cell == gene or cell.startswith(f"{gene}_")]
-            rows.append((f"{layer}.{gene}", bits, [design.unit(inside.pop(c)) for c in own]))
-        rows += [(f"{layer}.{cell}", None, [design.unit(name)]) for cell, name in inside.items()]
-        rows.append((f"{layer}.control", None, [design.unit(module.name, boxes)]))
-    boxes = {name for name, _ in design.modules[top].instances}
-    rows += [(cell, None, [design.unit(name)]) for cell, name in children.items()]
-    rows.append(("top", None, [design.unit(top, boxes)]))
-    return rows
+            own = [name for name in parts if name == gene or name.startswith(f"{gene}_")]
+            rows.append((f"layer{number}.{gene}", bits, [parts.pop(name) for name in own]))
+        rows += [(f"layer{number}.{name}", None, [part]) for name, part in parts.items()]
+    return [*rows, ("classifier", None, [network.classifier]), ("fork", None, [network.fork])]
 
 
 def area_report(
@@ -314,23 +352,23 @@ def area_report(
     """Measure the network of `model`: a row for each operator of each layer, and for the rest.
 
     An operator's row holds its datapath and its parameter memories. ``control`` is a layer's
-    sequencer and the registers between operators. The sum is built from modules synthesised
-    apart; with `flat` the whole is synthesised as one module too.
+    sequencer, ``state`` its memory with the old state that waits for its unit. The sum is built
+    from modules synthesised apart; with `flat` the whole is synthesised as one module too.
     Raises :class:`InputError` for impossible lanes, or when Yosys is missing, too old or fails.
     """
     tool = find()
     lanes_x, lanes_h = check_lanes(lanes_x, "lanes_x"), check_lanes(lanes_h, "lanes_h")
-    design = Design(emit_rtlil(model, lanes_x, lanes_h))
-    parts = _parts(design, model)
-    units = [unit for _, _, texts in parts for unit in texts]
-    if flat:
-        units.append(design.unit(design.top))
-    areas = iter(_measure(units, progress))
+    parts = _parts(model, lanes_x, lanes_h)
+    areas = iter(measure([part for _, _, own in parts for part in own], progress))
     rows = tuple(
-        OperatorArea(name, bits, sum((next(areas) for _ in texts), ModuleArea()))
-        for name, bits, texts in parts
+        OperatorArea(name, bits, sum((next(areas) for _ in own), ModuleArea()))
+        for name, bits, own in parts
     )
-    return AreaReport(rows, next(areas) if flat else None, tool.version, script_hash())
+    whole = None
+    if flat:
+        design = Design(emit_rtlil(model, lanes_x, lanes_h))
+        whole = _measure([design.unit(design.top)], progress)[0]
+    return AreaReport(rows, whole, tool.version, script_hash())
 
 
 def prepare(cases: Iterable[tuple[IntModel, int, int]], progress: Progress | None = None) -> None:
@@ -338,11 +376,7 @@ def prepare(cases: Iterable[tuple[IntModel, int, int]], progress: Progress | Non
 
     Afterwards :func:`area_report` with ``flat=False`` finds everything in the cache.
     """
-    units: dict[str, None] = {}
-    for model, lanes_x, lanes_h in cases:
-        for _, _, texts in _parts(Design(emit_rtlil(model, lanes_x, lanes_h)), model):
-            units.update(dict.fromkeys(texts))
-    _measure(units, progress)
+    measure([part for case in cases for _, _, own in _parts(*case) for part in own], progress)
 
 
 def as_built(op: Operator) -> wiring.Component:
@@ -353,45 +387,6 @@ def as_built(op: Operator) -> wiring.Component:
     return component(op, digit=serial)
 
 
-@cache
-def _hardware_hash() -> str:
-    """Changes whenever the code that makes components of operators does."""
-    texts = (path.read_bytes() for path in sorted(Path(hdl.__file__).parent.glob("*.py")))
-    return hashlib.sha256(b"\0".join(texts)).hexdigest()
-
-
-def _operator_key(tool: Tool, op: Operator) -> str:
-    """Of the cost of `op` :func:`as_built`, from its integers alone: to convert a component to
-    RTLIL takes ten times as long as everything else about a known one."""
-    values = {name: value.tolist() if isinstance(value, np.ndarray) else value
-              for name, value in vars(op).items()}  # fmt: skip
-    text = json.dumps([tool.version, script_hash(), _hardware_hash(), op.kind, values])
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-#: Costs of operators that this process has met.
-_costs: dict[str, ModuleArea] = {}
-
-
-def operator_areas(ops: Sequence[Operator], progress: Progress | None = None) -> list[ModuleArea]:
-    """Area of element-wise operators :func:`as_built`; all new ones are synthesised together."""
-    tool = find()
-    keys = [_operator_key(tool, op) for op in ops]
-    new: dict[str, Operator] = {}
-    for key, op in zip(keys, ops, strict=True):
-        if key not in _costs and key not in new:
-            values = kept.load(key, _FIELDS)
-            if values is None:
-                new[key] = op
-            else:
-                _costs[key] = ModuleArea(**values)
-    areas = measure([as_built(op) for op in new.values()], progress) if new else []
-    for key, area in zip(new, areas, strict=True):
-        kept.store(key, dict(zip(_FIELDS, astuple(area), strict=True)))
-        _costs[key] = area
-    return [_costs[key] for key in keys]
-
-
 def cheapest(groups: Sequence[Sequence[Operator]], progress: Progress | None = None) -> list[int]:
     """For each group of activation units, the index of the one with the fewest cells.
 
@@ -399,7 +394,7 @@ def cheapest(groups: Sequence[Sequence[Operator]], progress: Progress | None = N
     All that is new in any group is synthesised together. A group of one needs no Yosys.
     """
     contested = [op for group in groups if len(group) > 1 for op in group]
-    areas = iter(operator_areas(contested, progress) if contested else [])
+    areas = iter(measure([as_built(op) for op in contested], progress) if contested else [])
     costs = [[next(areas) for _ in group] if len(group) > 1 else [ModuleArea()] for group in groups]
     return [min(range(len(row)), key=lambda k: (row[k].cells, row[k].transistors)) for row in costs]
 

@@ -2,12 +2,16 @@
 """What a module costs, counted by hand; reports add up; the cache is right, damaged or not."""
 
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
 from amaranth import *
+from amaranth.back import rtlil
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
+from genogate.hdl.emit import emit_rtlil
+from genogate.hdl.network import Network
 from genogate.model.errors import InputError
 from genogate.model.genome import GENES, Genome
 from genogate.model.integer import Table
@@ -21,8 +25,10 @@ from genogate.synth.area import (
     prepare,
     runtime_multiplier_cells,
 )
+from genogate.synth.rtlil import Design
 
 SEED = 2026
+GENES_OF_TWO = tuple(int(g) for g in np.random.default_rng(SEED).integers(2, 9, 34))
 
 
 class Circuit(wiring.Component):
@@ -250,6 +256,56 @@ def test_report_has_a_row_for_every_gene_and_adds_up(warm, model):
     assert report.flat.memory_bits == report.total.memory_bits
     assert report.flat.flip_flops <= report.total.flip_flops
     assert 0 < report.flat.cells < 1.05 * report.total.cells
+
+
+def cells_of(text):
+    """How many cells of each kind there are in RTLIL text."""
+    names = (line.split()[1] for line in text.splitlines() if line.startswith("  cell "))
+    return Counter(name if name[0] == "$" else "instance" for name in names)
+
+
+def test_parts_are_all_of_the_network_and_look_the_same_alone():
+    """The modules that hold parts have wires alone, and a part alone is what it is inside."""
+    rng = np.random.default_rng(SEED)
+    genome = Genome((GENES_OF_TWO[:17], GENES_OF_TWO[17:]))
+    model = random_model(rng, genome, 3, 5, 4, terms=2)
+    design = Design(emit_rtlil(model, 1, 3))
+    top = design.modules[design.top]
+    children = {cell[1:]: name for name, cell in top.instances}
+    network = Network(model, 1, 3)
+    holders = [top, *(design.modules[children[f"layer{k}"]] for k in range(2))]
+    for module in holders:
+        inside = len(module.instances)
+        assert sum(line.lstrip().startswith("cell ") for line in module.lines) == inside
+        assert not any(line.lstrip().startswith("switch ") for line in module.lines)
+    seen = 0
+    for layer, module in zip(network.layers, holders[1:], strict=True):
+        inside = {cell[1:]: name for name, cell in module.instances}
+        parts = layer.parts()
+        assert set(parts) == set(inside)
+        for name, part in parts.items():
+            alone = Design(rtlil.convert(part, name="top", emit_src=False))
+            # Ports are in another order, no more.
+            assert cells_of(alone.unit(alone.top)) == cells_of(design.unit(inside[name])), name
+            seen += 1
+    assert seen == 2 * (17 + 12 + 3)
+
+
+def test_equal_identities_are_equal_circuits():
+    """Over many random operators, some of which differ in one constant only."""
+    texts = {}
+    for seed in range(16):
+        rng = np.random.default_rng([SEED, seed])
+        genome = Genome.from_genes(rng.integers(2, 4, 17))
+        model = random_model(rng, genome, 2, 2, 2, terms=[1, None][seed % 2])
+        network = Network(model, 1, 1 + seed % 2)
+        parts = [*network.layers[0].parts().values(), network.classifier, network.fork]
+        for part in parts:
+            key = type(part), part.identity
+            design = Design(rtlil.convert(part, name="top", emit_src=False))
+            text = design.unit(design.top)
+            assert texts.setdefault(key, text) == text, f"{key}, seed {seed}"
+    assert 100 < len(texts) < 16 * 34
 
 
 def test_second_report_comes_from_the_cache(warm, model, monkeypatch, no_yosys):

@@ -1,0 +1,45 @@
+"""Counters of the sequencers."""
+
+from amaranth import *
+
+
+class Counter:
+    """A counter over `count` values that starts again after the last; no logic for one value."""
+
+    def __init__(self, m: Module, name: str, count: int, step: Value) -> None:
+        self.value = Signal(range(count), name=name)
+        self.last = Signal(name=f"{name}_last")
+        m.d.comb += self.last.eq(self.value == count - 1)
+        with m.If(step):
+            if count & (count - 1):
+                m.d.sync += self.value.eq(Mux(self.last, 0, self.value + 1))
+            else:
+                m.d.sync += self.value.eq(self.value + 1)
+
+
+class UnitCounter:
+    """Counts `count` codes that are packed `lanes` to a word: `word`, `lane`, `last`."""
+
+    def __init__(self, m: Module, name: str, count: int, lanes: int, step: Value) -> None:
+        if lanes & (lanes - 1) == 0:
+            flat = Counter(m, name, count, step)
+            shift = lanes.bit_length() - 1
+            self.word, self.lane, self.last = flat.value[shift:], flat.value[:shift], flat.last
+            return
+        words, rest = -(-count // lanes), (count - 1) % lanes
+        lane, word = Signal(range(lanes), name=f"{name}_lane"), Signal(range(words), name=name)
+        self.last = Signal(name=f"{name}_last")
+        m.d.comb += self.last.eq((word == words - 1) & (lane == rest))
+        with m.If(step):
+            with m.If(self.last):
+                m.d.sync += [lane.eq(0), word.eq(0)]
+            with m.Elif(lane == lanes - 1):
+                m.d.sync += [lane.eq(0), word.eq(word + 1)]
+            with m.Else():
+                m.d.sync += lane.eq(lane + 1)
+        self.word, self.lane = word, lane
+
+
+def one_lane(lane: Value, lanes: int) -> Value:
+    """One-hot of `lane`."""
+    return Cat(lane == k for k in range(lanes)) if lanes > 1 else Const(1, 1)
