@@ -113,7 +113,7 @@ def check_codes(q: Tensor, bits: int) -> Tensor:
     return q.long()
 
 
-class _Calibrated(nn.Module):
+class Calibrated(nn.Module):
     """What the modules here share: an input that calibration watches before scales are set, and
     integer constants as their state.
 
@@ -195,7 +195,7 @@ class _Calibrated(nn.Module):
         return self.exact(x)
 
 
-class PiecewiseActivation(_Calibrated):
+class PiecewiseActivation(Calibrated):
     """A function of one variable as the integer unit of a table computes it, any shape.
 
     Float in, float out: input codes ``sat(floor(x 2**scale + 1/2))``, the unit, and
@@ -423,7 +423,7 @@ def _normalise(op: Normalise, q: Tensor) -> Tensor:
     return value + op.zero_point
 
 
-class _PiecewiseVector(_Calibrated):
+class _PiecewiseVector(Calibrated):
     """What :class:`PiecewiseSoftmax` and :class:`PiecewiseLayerNorm` share: codes of vectors.
 
     The state's constants: in_bits, out_bits, entries, then scale, out_scale, zero_point, length
@@ -682,7 +682,7 @@ def replace(
             if isinstance(name, str) and name not in known:
                 raise InputError(f"{what}: {shown(name)} is not known: {' '.join(sorted(known))}")
 
-    def stand_in(module: nn.Module) -> tuple[_Calibrated, str] | None:
+    def stand_in(module: nn.Module) -> tuple[Calibrated, str] | None:
         kind = type(module)
         if kind in tables:
             return PiecewiseActivation(tables[kind], out_bits), tables[kind].function.name
@@ -741,7 +741,7 @@ def calibrate(model: nn.Module, batches: Iterable[Any]) -> None:
     gradients and in evaluation mode, the replaced modules compute the exact functions. Raises
     :class:`InputError` naming a module that no batch reached, or whose inputs are not finite.
     """
-    modules = {n: m for n, m in model.named_modules() if isinstance(m, _Calibrated)}
+    modules = {n: m for n, m in model.named_modules() if isinstance(m, Calibrated)}
     if not modules:
         raise InputError("model: nothing in it is replaced; call replace(model) first")
     training = {m: m.training for m in model.modules()}

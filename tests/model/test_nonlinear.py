@@ -93,6 +93,44 @@ def test_a_code_on_a_break_point_is_right_of_it():
     assert module(torch.tensor([-0.25, 0.0, 0.25])).tolist() == [0.25, 1.0, 1.25]
 
 
+def chord_table(breakpoints):
+    """GELU as GQA-LUT makes it: rounded chords between real break points, which are rounded to the
+    codes of each scale."""
+    gelu, form = FUNCTIONS["gelu"], Format()
+    edges = np.array([-1e4, *breakpoints, 1e4])
+    slope = np.diff(gelu(edges)) / np.diff(edges)
+    m, f = form.slopes.stored(form.slopes.nearest(slope))
+    b, bf = form.intercepts.stored(form.intercepts.nearest(gelu(edges[:-1]) - slope * edges[:-1]))
+    rows = tuple(
+        Segments(k, np.clip(np.rint(np.array(breakpoints) * 2**k), -128, 128), m, f, b, bf)
+        for k in SCALES
+    )
+    return LutTable(gelu, form, 8, rows)
+
+
+def test_the_wrong_tie_rule_would_lose_five_times_the_error():
+    """The released operator takes the segment left of a break point, its trainer the right one."""
+    table = chord_table([-3, -1.93, -0.98, -0.39, 0.04, 0.63, 2.85])
+    module = PiecewiseActivation(table)
+    errors = {"ours": [], "left": []}
+    for row in table.rows:
+        # In 64ths an output has 8 bits up to 3.8; the line that GELU is there loses nothing.
+        q = codes(table.function.within(-4, 3.75), 8, row.scale)
+        x = np.ldexp(q.astype(np.float64), -row.scale)
+        module.set_scales(row.scale, 6, -117)
+        ours = module(torch.from_numpy(x)).numpy()
+        left = np.searchsorted(row.breakpoints, q, side="left")
+        slope, intercept = np.ldexp(row.slopes[left], -6), np.ldexp(row.intercepts[left], -6)
+        theirs = np.clip(np.floor((slope * x + intercept) * 64 + 0.5), -11, 244) / 64
+        for name, y in (("ours", ours), ("left", theirs)):
+            errors[name].append(((y - table.function(x)) ** 2).mean())
+    ours, left = np.mean(errors["ours"]), np.mean(errors["left"])
+    # Rounding to 64ths adds at most 1/12 of its square.
+    assert table.mse() < 1.1e-4
+    assert ours == pytest.approx(table.mse(), abs=64.0**-2 / 12)
+    assert left > 4.5 * ours
+
+
 def test_rounding_and_saturation_of_real_inputs():
     row = Segments(0, [], [1], [0], [0], [0])
     module = PiecewiseActivation(LutTable(FUNCTIONS["gelu"], Format(), 8, (row,)))
