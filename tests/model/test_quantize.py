@@ -157,6 +157,17 @@ def test_two_layers_are_quantised_in_series():
     assert model.layers[1].in_bits == model.layers[0].bits("s_h")
 
 
+def test_activation_units_are_searched_once(monkeypatch):
+    """Exact tables take longer than all the rest; a genome with known scales gets known units."""
+    task, checkpoint, shared = material()
+    calibration = calibrate(checkpoint, task.x_train)
+    genome = Genome.uniform(6)
+    first = quantize(calibration, genome)
+    assert first.hash == quantize(shared, genome).hash
+    monkeypatch.setattr("genogate.model.quantize.Fitting", None)
+    assert quantize(calibration, genome).hash == first.hash
+
+
 def test_auto_asks_for_the_cheapest_of_units_that_hold_their_accuracy():
     _, _, calibration = material()
     asked = []
