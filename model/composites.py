@@ -30,10 +30,9 @@ from .reduction import (
 
 Array = np.ndarray
 MAX_LENGTH = 1024
-#: Fraction bits of the power of two that goes into the exponential's table, and of log2(e).
-EXP_FRACTION, LOG2E_FRACTION = 7, 10
-#: Fraction bits of the exponential and, over those of a vector's length, of its sum.
-EXP_RESULT, SUM_GUARD = 10, 10
+#: Fraction bits of the power of two that goes into the exponential's table, of log2(e), and of
+#: the exponential: chosen by cells among those whose greatest error is well below one code.
+EXP_FRACTION, LOG2E_FRACTION, EXP_RESULT = 7, 8, 10
 #: Fraction bits of a mantissa, and of a reciprocal or reciprocal square root.
 MANTISSA, RESULT = 9, 11
 #: More fraction bits of a normalised value than of the output, where gamma multiplies it.
@@ -118,7 +117,7 @@ def exp_pieces(entries: int = 8, fraction: int = EXP_FRACTION) -> Pieces:
     """The best pieces for ``2**-p``, p a `fraction`-bit code of [0, 1), by relative error."""
     p = np.ldexp(np.arange(1 << fraction, dtype=np.float64), -fraction)
     function = Function("2**-p", lambda x: 2.0**-x, 0, 1)
-    return fit_pieces(function, 0, len(p) - 1, fraction, entries, Widths(8, 12), 4.0**p)
+    return fit_pieces(function, 0, len(p) - 1, fraction, entries, Widths(7, 11), 4.0**p)
 
 
 def softmax_params(

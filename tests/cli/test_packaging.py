@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "synth": {"model", "sim", "hdl", "synth"},
     "search": {"model", "sim", "hdl", "synth", "search"},
 }
-RUNNERS = {"sim/campaign.py", "sim/regression.py"}
+RUNNERS = {"sim/campaign.py", "sim/composites_campaign.py", "sim/regression.py"}
 #: Makes the modules that follow look as if they were not installed.
 BLOCK = """
 import sys

@@ -123,7 +123,7 @@ def test_softmax_is_within_one_code(scale, n):
     error = np.abs(golden.softmax(op, q) - wanted)
     assert error.max() <= 1.0
     rounded = np.abs(np.floor(wanted + 0.5) - wanted)
-    assert error.mean() <= rounded.mean() + 0.02
+    assert error.mean() <= rounded.mean() + 0.025
 
 
 def test_softmax_of_narrow_codes_with_a_zero_point_of_zero():
