@@ -9,9 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from amaranth import *
+from amaranth.lib import data
 
 from ..model.errors import InputError
-from .lut_stages import Field, Loaded, Values, at_least, choose_one, one_hot, wire
+from .lut_stages import Field, Loaded, Staged, Values, at_least, choose_one, one_hot, wire
 
 FRACTION, EXPONENT, BIAS = 23, 8, 127
 #: The exponent of infinities and NaN.
@@ -243,3 +244,34 @@ class FloatUnit(Loaded):
 
     def _add(self, m: Module, values: Values) -> Values:
         return {"o": add(m, "add", values["product"], values["intercept"])}
+
+
+class MultiplyAdd(Staged):
+    """``o = (a b) + c`` of singles: the arithmetic of :class:`FloatUnit` with free operands.
+
+    Rounded to nearest even after each operation. Latency `stages`: 0 is combinational, 1 has a
+    register at the output, 2 one more between multiplier and adder.
+
+    Members
+    -------
+    i : In(stream.Signature({a: 32, b: 32, c: 32}))
+    o : Out(stream.Signature(32))
+    """
+
+    def __init__(self, stages: int = 2) -> None:
+        super().__init__(data.StructLayout({"a": 32, "b": 32, "c": 32}), 32, stages, (1, 0))
+
+    def steps(self):
+        return [self._multiply, self._add]
+
+    def _multiply(self, m: Module, values: Values) -> Values:
+        i = values["i"]
+        return {"product": multiply(m, "multiply", i.a, i.b), "c": i.c}
+
+    def _add(self, m: Module, values: Values) -> Values:
+        return {"o": add(m, "add", values["product"], values["c"])}
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        self.chain(m)
+        return m
