@@ -71,7 +71,8 @@ FAULTS = {
     "zero_point": lambda op: dataclasses.replace(op, zero_point=op.zero_point + 1),
     "multiplier": lambda op: dataclasses.replace(op, multiplier=op.multiplier + 8),
     "a table": lambda op: dataclasses.replace(
-        op, exp=dataclasses.replace(
+        op,
+        exp=dataclasses.replace(
             op.exp, intercepts=op.exp.intercepts - (np.arange(8) == 5) * (16 << op.exp.shift)
         ),
     ),
