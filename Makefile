@@ -10,14 +10,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 # What a user may set, handed to the command as it is: make gru GENOME=int4 LANES=2
-export GENOME TASK CHECKPOINT LANES OUT SEED N KNOBS MODEL IN
+export GENOME TASK CHECKPOINT LANES OUT SEED N KNOBS MODEL IN FN ENTRIES METHOD SCALES UNIT
 NETWORK := $${GENOME:+--genome "$$GENOME"} $${TASK:+--task "$$TASK"} \
 	$${CHECKPOINT:+--checkpoint "$$CHECKPOINT"} $${LANES:+--lanes "$$LANES"} \
 	$${OUT:+--out "$$OUT"} $$KNOBS
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help gru sim area golden train campaign bench results test lint typecheck fmt clean icarus
+.PHONY: help gru lut unit sim area golden train campaign bench results test lint typecheck fmt clean icarus
 
 help: ## This list
 	@echo 'Genogate: from a genome (bit widths of a GRU) to verified Verilog.'
@@ -31,6 +31,15 @@ help: ## This list
 
 gru: .venv/core.stamp ## Quantise with GENOME, emit Verilog, measure; all in one folder
 	@$(BIN)/genogate gru $(NETWORK)
+
+lut: .venv/lut.stamp icarus ## Table and unit of a function: FN=gelu ENTRIES=8
+	@$(BIN)/genogate lut $${FN:+"$$FN"} $${ENTRIES:+--entries "$$ENTRIES"} \
+		$${METHOD:+--method "$$METHOD"} $${SCALES:+--scales "$$SCALES"} \
+		$${SEED:+--seed "$$SEED"} $${OUT:+--out "$$OUT"} $$KNOBS
+
+unit: .venv/lut.stamp icarus ## UNIT=softmax, layernorm, rmsnorm, reciprocal or rsqrt, as Verilog
+	@$(BIN)/genogate unit "$${UNIT:-softmax}" $${ENTRIES:+--entries "$$ENTRIES"} \
+		$${OUT:+--out "$$OUT"} $$KNOBS
 
 area: .venv/core.stamp ## Cells, transistors and memory bits of every operator
 	@$(BIN)/genogate area $(NETWORK)
@@ -94,6 +103,11 @@ icarus:
 	@echo 'Making .venv (once, half a minute or so)'
 	@$(PYTHON) -m venv .venv
 	@$(PIP) install -c constraints.txt -e .
+	@touch $@
+
+.venv/lut.stamp: .venv/core.stamp
+	@echo 'Adding searches, pictures and simulation to .venv (once)'
+	@$(PIP) install -c constraints.txt -e '.[search,sim]'
 	@touch $@
 
 .venv/dev.stamp: .venv/core.stamp

@@ -149,3 +149,73 @@ def print_bench(figures: dict[str, Any], path: str | Path) -> None:
                 f"{number:,.0f}" if isinstance(number, float) else _number(number))  # fmt: skip
             rows.append((".".join(filter(None, (name, key))).replace("_", " "), text))
     _pairs(_console(), [*rows, ("written", str(path))])
+
+
+def print_unit(report: dict[str, Any], folder: str | Path) -> None:
+    """The report of ``genogate unit``."""
+    area, verified = report["area"], report["verified"]
+    console = _console()
+    for text in verified["mismatches"][:10]:
+        console.print(Text(text))
+    _pairs(console, [
+        ("unit", f"{report['unit']}, {report['in_bits']}-bit codes of scale 2^-{report['scale']} "
+                 f"to {report['out_bits']}-bit codes, {report['entries']} segments"),
+        ("verified", f"{verified['elements']:,} elements in Icarus, stalls and resets, "
+                     f"{len(verified['mismatches'])} mismatches"),
+        ("area", f"{area['cells']:,} cells ({area['flip_flops']:,} flip-flops), "
+                 f"{area['memory_bits']:,} memory bits"),
+        ("measured by", area["yosys"]),
+        ("written", str(Path(folder) / "{unit.v,report.json}")),
+    ])  # fmt: skip
+
+
+def _power(k: int) -> str:
+    return f"2^{-k}" if k else "1"
+
+
+def print_lut(report: dict[str, Any], folder: str | Path) -> None:
+    """The report of ``genogate lut``."""
+    table, verified = report["table"], report["verified"]
+    console = _console()
+    for text in verified.get("first", ()):
+        console.print(Text(text))
+    fixed = report["style"] == "fixed"
+    rows = _table("scale", "mean squared error", "greatest", "everywhere", "greatest", "output",
+                  "codes off", *(["cells"] if fixed else []))  # fmt: skip
+    for k, (row, unit) in enumerate(zip(table["scales"], report["units"], strict=True)):
+        errors = [f"{row['errors'][p][e]:.3g}" for p in ("R", "A") for e in ("mse", "max")]
+        cells = [f"{report['modules'][k]['cells']:,}"] if fixed else []
+        rows.add_row(_power(row["scale"]), *errors, _power(unit["out_scale"]),
+                     str(unit["codes_off"]), *cells)  # fmt: skip
+    console.print(rows)
+    console.print()
+    form, mean = table["format"], table["errors"]
+    low, high = table["range"]
+    pairs = [
+        ("function", f"{table['function']} on {low:g} to {high:g}, {table['entries']} segments, "
+                     f"{table['in_bits']}-bit codes"),
+        ("format", f"{form['kind']}, slopes {form['slope_bits']}, intercepts "
+                   f"{form['intercept_bits']} bits" + (
+                       f", {form['fraction_bits']} behind the point"
+                       if form["kind"] == "fixed" else "")),
+        ("error", f"{mean['R']['mse']:.4g} in the range, {mean['A']['mse']:.4g} everywhere; "
+                  f"greatest {mean['R']['max']:.3g} and {mean['A']['max']:.3g}"),
+    ]  # fmt: skip
+    if "optimum" in table:
+        pairs.append(("least possible", _optimum(table)))
+    if verified:
+        pairs.append(("verified", f"{verified['codes']:,} codes in Icarus, stalls, "
+                                  f"{verified['mismatches']} mismatches"))  # fmt: skip
+    if not fixed:
+        area = report["modules"][0]
+        pairs.append(("area", f"{area['cells']:,} cells ({area['flip_flops']:,} flip-flops)"))
+    pairs += [("measured by", report["yosys"]), ("written", f"{folder}/")]
+    _pairs(console, pairs)
+
+
+def _optimum(table: dict[str, Any]) -> str:
+    """How far the table is from the best one, and why that is known."""
+    optimum, objective = table["optimum"], table["objective"]
+    text = f"{optimum[objective]:.4g} in this format, of which this table has "
+    text += f"{optimum['ratio']:.3f} times; proof: {optimum['proof']}"
+    return text + (f"; with real numbers {optimum['real']:.3g}" if "real" in optimum else "")

@@ -180,9 +180,10 @@ def codes(function: Function, in_bits: int, scale: int, protocol: Protocol = "R"
     low, high = code_range(in_bits)
     every = np.arange(low, high + 1)
     x = np.ldexp(every.astype(np.float64), -scale)
-    bottom, top = (function.low, function.high) if protocol == "R" else function.domain
-    inside = (x >= bottom) & (x <= top)
-    if protocol == "R" and inside.sum() < 2:
+    if protocol == "A":
+        return every[function.defined(x)]
+    inside = (x >= function.low) & (x <= function.high)
+    if == "R" and inside.sum() < 2:
         raise InputError(
             f"range of {function.name}: {function.low:g} to {function.high:g} holds "
             f"{inside.sum()} of the {in_bits}-bit codes at scale 2^-{scale} "
@@ -403,13 +404,16 @@ class Segments:
         return {name: value.tolist() for name, value in vars(self).items() if name != "scale"}
 
 
-def output_scale(function: Function, in_bits: int, scale: int, out_bits: int) -> tuple[int, int]:
-    """A scale k (of 2**-k) and a zero point for output codes, by least squared error in the range.
+def output_scale(
+    function: Function, in_bits: int, scale: int, out_bits: int, protocol: Protocol = "R"
+) -> tuple[int, int]:
+    """A scale k (of 2**-k) and a zero point for output codes, by least squared error on the codes
+    of `protocol`.
 
     Functions that are never negative there get the lowest code as zero point, so that all codes
     are used.
     """
-    q = codes(function, in_bits, scale)
+    q = codes(function, in_bits, scale, protocol)
     y = function(np.ldexp(q.astype(np.float64), -scale))
     low, high = code_range(out_bits)
     zero = low if y.min() >= 0 else 0

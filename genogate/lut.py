@@ -1,0 +1,294 @@
+"""What ``genogate lut`` does: a table, its proof, its picture, its verified unit and its area."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import __version__
+from .model.errors import InputError, shown
+from .model.files import staged, write_json, write_text
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .model.integer import PiecewiseLinear
+    from .model.lut import LutTable
+
+Say = Callable[[str], None]
+STYLES = ("fixed", "loadable", "select")
+
+
+def parse_scales(text: str) -> tuple[int, ...]:
+    """Scales k of 2**-k from ``5``, ``0:6`` (both ends) or ``0,2,5``.
+
+    Raises :class:`InputError`.
+    """
+    match = re.fullmatch(r"\s*(-?\d{1,3})\s*:\s*(-?\d{1,3})\s*", text)
+    if match:
+        first, last = int(match[1]), int(match[2])
+        if first > last:
+            raise InputError(f"scales {shown(text)}: the first, {first}, is above the last, {last}")
+        return tuple(range(first, last + 1))
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(
+            f"scales {shown(text)}: neither a number, a range such as 0:6, nor a list such as 0,2,5"
+        ) from None
+
+
+def parse_guard(text: str) -> float | None:
+    """The guard's tolerance; None for ``none``. Raises :class:`InputError`."""
+    if text.strip().lower() == "none":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e6:
+        raise InputError(f"guard {shown(text)}: neither none nor a tolerance of 0 or more")
+    return value
+
+
+def read_weights(path: str) -> np.ndarray:
+    """An array of weights from a ``.npy`` file. Raises :class:`InputError`."""
+    import io
+
+    import numpy as np
+
+    from .model.files import read_bytes
+
+    try:
+        array = np.load(io.BytesIO(read_bytes(path)), allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise InputError(f"{path}: not a .npy file ({error})") from None
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":
+        raise InputError(f"{path}: an array of numbers is needed")
+    return array.astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The hardware of a table at one scale.
+
+    scale, out_scale : k of the scales 2**-k of input and output codes
+    """
+
+    name: str
+    scale: int
+    out_scale: int
+    op: PiecewiseLinear
+
+
+def units_of(table: LutTable, out_bits: int, out_scale: int | None) -> list[Unit]:
+    """A unit for every scale of `table`; the output's scale, if not given, by least error."""
+    from .model.lut import MAX_SCALE, MIN_SCALE, output_scale
+
+    if out_scale is not None and not MIN_SCALE <= out_scale <= MAX_SCALE:
+        raise InputError(f"out scale {out_scale}: k of 2^-k is within {MIN_SCALE} to {MAX_SCALE}")
+    word = re.sub(r"[^a-z0-9]+", "_", table.function.name.lower()).strip("_")[:40]
+    # A Verilog name starts with a letter.
+    word = word if word[:1].isalpha() else f"f_{word}"
+    found = []
+    for row in table.rows:
+        # Every code can come, those outside of the range too.
+        best, zero = output_scale(table.function, table.in_bits, row.scale, out_bits, "A")
+        k = best if out_scale is None else out_scale
+        name = f"{word}_{'s' if row.scale >= 0 else 'm'}{abs(row.scale)}"
+        found.append(Unit(name, row.scale, k, row.unit(table.in_bits, out_bits, k, zero)))
+    return found
+
+
+def _format(options: dict[str, Any], width: int, fraction_bits: int) -> Any:
+    from .model.lut import Format
+
+    given = {name: options[name] for name in ("slope_bits", "intercept_bits", "fraction_bits")
+             if options[name] is not None}  # fmt: skip
+    if options["form"] == "dynamic":
+        if "fraction_bits" in given:
+            raise InputError("fraction bits: dynamic values have an exponent each; leave them out")
+        return Format("dynamic", **given)
+    return Format("fixed", **{"slope_bits": width, "intercept_bits": width,
+                              "fraction_bits": fraction_bits, **given})  # fmt: skip
+
+
+def make_table(options: dict[str, Any], say: Say) -> LutTable:
+    """The table that the command's options ask for, searched or read.
+
+    Raises :class:`InputError` for anything that does not fit.
+    """
+    from .model.functions import parse_function
+    from .model.lut import LutTable
+
+    if options["table"]:
+        if options["function"]:
+            raise InputError(
+                f"function {shown(options['function'])}: the table names its own; give one of both"
+            )
+        return LutTable.load(options["table"])
+    if not options["function"]:
+        raise InputError("function: give one, such as gelu, or --table FILE")
+    from .search.tables import find
+
+    low, high = options["bounds"] or (None, None)
+    function = parse_function(options["function"], low, high)
+    say(f"Searching a table of {function.name}")
+    return find(
+        function, options["entries"], method=options["method"],
+        scales=parse_scales(options["scales"]), in_bits=options["in_bits"],
+        form=_format(options, function.width, function.fraction_bits),
+        objective=options["objective"],
+        weight=read_weights(options["weights"]) if options["weights"] else None,
+        guard=parse_guard(options["guard"]), shared=not options["separate"],
+        seed=options["seed"],
+    )  # fmt: skip
+
+
+def _hardware(table: LutTable, units: list[Unit], style: str, stages: int) -> dict[str, Any]:
+    """Components by module name, each with the simulation case that holds it to golden."""
+    import numpy as np
+
+    from .hdl.lut_emit import emit_unit
+    from .hdl.lut_unit import LoadableUnit, PipelinedUnit, SelectUnit
+    from .hdl.piecewise_linear import PiecewiseLinear
+    from .model.integer import code_range, signed_width
+    from .sim import golden
+    from .sim.lut_bench import Case, Load, unit_case
+
+    what = f"{table.function.name}, {table.entries} segments, {table.format.name}"
+    ops = [unit.op for unit in units]
+    if style == "fixed":
+        found: dict[str, Any] = {}
+        for unit in units:
+            scales = f"input codes of scale 2^-{unit.scale}, output codes of 2^-{unit.out_scale}"
+            part: Any = (
+                PipelinedUnit(unit.op, stages) if stages > 1
+                else PiecewiseLinear(unit.op, output="register" if stages else "wire")
+            )  # fmt: skip
+            text = emit_unit(part, unit.name, [what, f"{scales}, zero point {unit.op.zero_point}"])
+            found[unit.name] = part, unit_case(unit.name, text, unit.op, 2026)
+        return found
+    name = units[0].name.rsplit("_", 1)[0] + f"_{style}"
+    low, high = code_range(table.in_bits)
+    codes = np.random.default_rng(2026).permutation(np.arange(low, high + 1))
+    wanted = [golden.activation(op, codes) for op in ops]
+    places = [f"{k}: scale 2^-{unit.scale} to 2^-{unit.out_scale}" for k, unit in enumerate(units)]
+    if style == "select":
+        part = SelectUnit(ops, stages)
+        text = emit_unit(part, name, [what, "select " + "; ".join(places)])
+        chosen = np.random.default_rng(2027).permutation(np.repeat(np.arange(len(ops)), len(codes)))
+        at = np.zeros(len(chosen), np.int64)
+        for k in range(len(ops)):
+            at[chosen == k] = np.arange(len(codes))
+        mask = (1 << table.in_bits) - 1
+        operands = ((codes[at] & mask) | (chosen << table.in_bits)).tolist()
+        width = table.in_bits + max(1, (len(ops) - 1).bit_length())
+        case = Case(name, text, width, ops[0].out_bits, operands, np.array(wanted)[chosen, at])
+        return {name: (part, case)}
+    slope_bits = max(signed_width(int(op.slopes.min()), int(op.slopes.max())) for op in ops)
+    part = _loadable(LoadableUnit, table, ops, max(slope_bits, table.format.slope_bits), stages)
+    text = emit_unit(part, name, [what, "words.json has the words of every scale"])
+    loads = [
+        Load(k * len(codes) // 2, part.words(op), np.tile(w, len(ops)))
+        for k, (op, w) in enumerate(zip(ops, wanted, strict=True))
+    ]
+    case = Case(name, text, table.in_bits, ops[0].out_bits, np.tile(codes, len(ops)).tolist(),
+                loads=loads, word_bits=part.word_bits)  # fmt: skip
+    return {name: (part, case)}
+
+
+def _loadable(
+    kind: Any, table: LutTable, ops: list[PiecewiseLinear], slope_bits: int, stages: int
+) -> Any:
+    """The loadable unit of the narrowest intercepts that holds all of `ops`."""
+    entries = max(2, table.entries)
+    failed: InputError | None = None
+    for bits in range(table.format.intercept_bits, 33):
+        part = kind(table.in_bits, ops[0].out_bits, entries, slope_bits, bits,
+                    shift=(min(-1, *(op.fraction_bits for op in ops)),
+                           max(op.fraction_bits for op in ops)), stages=stages)  # fmt: skip
+        try:
+            for op in ops:
+                part.fit(op)
+        except InputError as error:
+            failed = failed or error
+        else:
+            return part
+    assert failed is not None
+    raise failed
+
+
+def write_lut(
+    table: LutTable, options: dict[str, Any], out: str | None, say: Say
+) -> tuple[dict[str, Any], Path]:
+    """``table.json``, ``unit.v``, ``report.json`` (and ``table.svg``, ``words.json``) in one folder,
+    all or none; the report, and the folder."""
+    from .model.lut import check_in_bits
+    from .sim.lut_bench import simulate_units, summary
+    from .synth.area import measure
+    from .synth.yosys import find
+
+    style = options["style"]
+    check_in_bits(options["out_bits"])
+    units = units_of(table, options["out_bits"], options["out_scale"])
+    word = units[0].name.rsplit("_", 1)[0]
+    suffix = "" if style == "fixed" else f"-{style}"
+    folder = Path(out or Path("build") / "lut" / f"{word}-{table.entries}{suffix}")
+    with staged(folder) as stage:
+        say("Emitting Verilog")
+        parts = _hardware(table, units, style, options["stages"])
+        write_text(stage / "unit.v", "\n".join(case.verilog for _, case in parts.values()))
+        table.save(stage / "table.json")
+        if options["picture"]:
+            from .pictures import draw_table
+
+            say("Drawing")
+            draw_table(table, stage / "table.svg")
+        verified: dict[str, Any] = {}
+        if options["verify"]:
+            say("Simulating")
+            outcome = summary(simulate_units([case for _, case in parts.values()]))
+            verified = {"passed": not outcome["mismatches"], **outcome}
+        say("Measuring")
+        areas = measure([part for part, _ in parts.values()], say)
+        report = {
+            "genogate": __version__, "table": table.to_json(), "style": style,
+            "stages": options["stages"],
+            "units": [{"scale": unit.scale, "out_scale": unit.out_scale,
+                       "codes_off": _codes_off(table, unit), **_integers(unit.op)}
+                      for unit in units],
+            "modules": [{"name": name, **asdict(area)}
+                        for name, area in zip(parts, areas, strict=True)],
+            "verified": verified, "yosys": find().version,
+        }  # fmt: skip
+        if style == "loadable":
+            part = next(iter(parts.values()))[0]
+            words = {str(unit.scale): part.words(unit.op) for unit in units}
+            write_json(stage / "words.json", words)
+        write_json(stage / "report.json", report)
+    return report, folder
+
+
+def _codes_off(table: LutTable, unit: Unit) -> int:
+    """Output codes by which the unit misses the function, rounded to a code, at most; over every
+    input code of the domain."""
+    import numpy as np
+
+    from .model.integer import code_range
+    from .model.lut import codes
+    from .sim import golden
+
+    q = codes(table.function, table.in_bits, unit.scale, "A")
+    y = table.function(np.ldexp(q.astype(np.float64), -unit.scale))
+    wanted = np.floor(np.ldexp(y, unit.out_scale) + 0.5) + unit.op.zero_point
+    wanted = np.clip(wanted, *code_range(unit.op.out_bits))
+    return int(np.abs(golden.activation(unit.op, q) - wanted).max())
+
+
+def _integers(op: PiecewiseLinear) -> dict[str, Any]:
+    return {name: value.tolist() if hasattr(value, "tolist") else value
+            for name, value in vars(op).items()}  # fmt: skip
