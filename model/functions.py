@@ -69,15 +69,23 @@ class Function:
     def __call__(self, x: Array) -> Array:
         """Values float64 at finite `x`. Raises :class:`InputError` naming an x without one."""
         x = np.asarray(x, np.float64)
-        with np.errstate(all="ignore"):
-            try:
-                value = np.broadcast_to(np.asarray(self.call(x), np.float64), x.shape)
-            except (ValueError, TypeError, OverflowError, ZeroDivisionError) as error:
-                raise InputError(f"{self.name}: cannot be evaluated ({error})") from error
+        value = self._values(x)
         if not np.isfinite(value).all():
             bad = x[~np.isfinite(value)].ravel()[0]
             raise InputError(f"{self.name}: not finite at x = {bad:g}; choose another range")
         return value
+
+    def defined(self, x: Array) -> Array:
+        """Where inputs can be at all: within the domain, with a finite value. Bool, as `x`."""
+        x = np.asarray(x, np.float64)
+        return (x >= self.domain[0]) & (x <= self.domain[1]) & np.isfinite(self._values(x))
+
+    def _values(self, x: Array) -> Array:
+        with np.errstate(all="ignore"):
+            try:
+                return np.broadcast_to(np.asarray(self.call(x), np.float64), x.shape)
+            except (ValueError, TypeError, OverflowError, ZeroDivisionError) as error:
+                raise InputError(f"{self.name}: cannot be evaluated ({error})") from error
 
     def within(self, low: float | None, high: float | None) -> "Function":
         """The same function with another range. A domain that ended there moves with it."""

@@ -183,7 +183,7 @@ def codes(function: Function, in_bits: int, scale: int, protocol: Protocol = "R"
     if protocol == "A":
         return every[function.defined(x)]
     inside = (x >= function.low) & (x <= function.high)
-    if == "R" and inside.sum() < 2:
+    if inside.sum() < 2:
         raise InputError(
             f"range of {function.name}: {function.low:g} to {function.high:g} holds "
             f"{inside.sum()} of the {in_bits}-bit codes at scale 2^-{scale} "

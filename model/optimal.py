@@ -182,7 +182,7 @@ def guarded(
     Break points stand at :meth:`~genogate.model.lut.Points.cut`. Where no line holds the guard the
     cost is infinite.
     """
-    x, wanted, before = _beyond(points)
+    x, wanted, before = beyond(points)
     if not len(x):
         return lines
     cost, slope, intercept = lines.cost.copy(), lines.slope.copy(), lines.intercept.copy()
@@ -208,7 +208,7 @@ def guarded(
     return Lines(cost, slope, intercept)
 
 
-def _beyond(points: Points) -> tuple[Array, Array, Array]:
+def beyond(points: Points) -> tuple[Array, Array, Array]:
     """Codes that protocol A judges outside of the range: inputs x and wanted outputs, in the order
     of break points, and how many of them are left of the break point at each position [n+1]."""
     function = points.function
@@ -381,11 +381,15 @@ class Exact:
         leaves none."""
         found = solve(self.lines, entries, self.objective, segment_cost)[-1]
         if not np.isfinite(found.cost):
-            raise InputError(
-                f"guard {self.guard:g}: no line of format {self.form.name} stays so near to "
-                f"{self.points.function.name} outside of its range; allow more, or widen the range"
-            )
+            raise self.unguardable()
         return found
+
+    def unguardable(self) -> InputError:
+        """What is to be said where no table holds the guard."""
+        return InputError(
+            f"guard {self.guard:g}: no line of format {self.form.name} stays so near to "
+            f"{self.points.function.name} outside of its range; allow more, or widen the range"
+        )
 
 
 def best_intercepts_and_slopes(
