@@ -48,7 +48,7 @@ def choose_one(selects: Sequence[Value], values: Sequence[Value]) -> Value:
     """The one of `values` whose select is 1: an OR of ANDs, half a tree of multiplexers."""
     total: Value = Const(0, len(values[0]))
     for select, value in zip(selects, values, strict=True):
-        total = total | (value & select.replicate(len(value)))
+        total = total | (value.as_unsigned() & select.replicate(len(value)))
     return total
 
 
