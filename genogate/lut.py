@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,7 +129,8 @@ def make_table(options: dict[str, Any], say: Say) -> LutTable:
             raise InputError(
                 f"function {shown(options['function'])}: the table names its own; give one of both"
             )
-        return LutTable.load(options["table"])
+        # What a file says of how it was found cannot be checked, so it is not repeated.
+        return replace(LutTable.load(options["table"]), info={"source": options["table"]})
     if not options["function"]:
         raise InputError("function: give one, such as gelu, or --table FILE")
     from .search.tables import find
@@ -225,8 +226,8 @@ def _loadable(
 def write_lut(
     table: LutTable, options: dict[str, Any], out: str | None, say: Say
 ) -> tuple[dict[str, Any], Path]:
-    """``table.json``, ``unit.v``, ``report.json`` (and ``table.svg``, ``words.json``) in one folder,
-    all or none; the report, and the folder."""
+    """``table.json``, ``unit.v``, ``report.json``, and ``table.svg`` and ``words.json`` where they
+    are wanted, in one folder, all or none. Returns the report, and the folder."""
     from .model.lut import check_in_bits
     from .sim.lut_bench import simulate_units, summary
     from .synth.area import measure

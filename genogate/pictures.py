@@ -57,7 +57,12 @@ def draw_table(table: LutTable, path: str | Path) -> None:
         if row is table.rows[0] or row is finest:
             top.plot(at, row(q), ".", markersize=3, color=colour,
                      label=f"codes of $2^{{{-row.scale}}}$")  # fmt: skip
-    for point in np.ldexp(finest.breakpoints.astype(float), -finest.scale):
+    cuts = table.info.get("cuts")
+    points = (
+        np.ldexp(np.array(cuts["values"], float), -cuts["fraction_bits"]) if cuts
+        else np.ldexp(finest.breakpoints.astype(float), -finest.scale)
+    )  # fmt: skip
+    for point in points:
         if function.low <= point <= function.high:
             top.axvline(point, color="#CCCCCC", linewidth=0.6, zorder=0)
     top.set_ylabel("value")

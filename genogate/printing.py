@@ -180,15 +180,17 @@ def print_lut(report: dict[str, Any], folder: str | Path) -> None:
     for text in verified.get("first", ()):
         console.print(Text(text))
     fixed = report["style"] == "fixed"
-    rows = _table("scale", "mean squared error", "greatest", "everywhere", "greatest", "output",
-                  "codes off", *(["cells"] if fixed else []))  # fmt: skip
+    rows = _table("scale", "mse", "max", "mse (A)", "max (A)", "output", "off",
+                  *(["cells"] if fixed else []))  # fmt: skip
     for k, (row, unit) in enumerate(zip(table["scales"], report["units"], strict=True)):
         errors = [f"{row['errors'][p][e]:.3g}" for p in ("R", "A") for e in ("mse", "max")]
         cells = [f"{report['modules'][k]['cells']:,}"] if fixed else []
         rows.add_row(_power(row["scale"]), *errors, _power(unit["out_scale"]),
                      str(unit["codes_off"]), *cells)  # fmt: skip
     console.print(rows)
-    console.print()
+    console.print(
+        "Errors in the range, and of every code (A); codes that the unit is off at most\n"
+    )
     form, mean = table["format"], table["errors"]
     low, high = table["range"]
     pairs = [
@@ -216,6 +218,6 @@ def print_lut(report: dict[str, Any], folder: str | Path) -> None:
 def _optimum(table: dict[str, Any]) -> str:
     """How far the table is from the best one, and why that is known."""
     optimum, objective = table["optimum"], table["objective"]
-    text = f"{optimum[objective]:.4g} in this format, of which this table has "
-    text += f"{optimum['ratio']:.3f} times; proof: {optimum['proof']}"
-    return text + (f"; with real numbers {optimum['real']:.3g}" if "real" in optimum else "")
+    text = f"{optimum[objective]:.4g} in this format, this table {optimum['ratio']:.3f} times that"
+    text += f"; real numbers {optimum['real']:.3g}" if "real" in optimum else ""
+    return f"{text}\n{'':16}by {optimum['proof']}"
