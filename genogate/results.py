@@ -6,6 +6,7 @@ The page is made from the stored files alone, so a section can be measured again
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,28 @@ def measure_campaign(say: Say) -> dict[str, Any]:
     return {k: v for k, v in summary.items() if k not in ("sources",)}
 
 
+#: Sections that a module of their own measures and renders: its name, and those of the functions.
+STUDIES = {
+    "tables": ("search.study_tables", "measure", "render"),
+    "tables_speed": ("search.study_tables", "measure_speed", "render_speed"),
+    "tables_cost": ("search.study_cost", "measure", "render"),
+    "silicon": ("synth.study_silicon", "measure", "render"),
+    "lut_exactness": ("sim.lut_bench", "measure", "render"),
+    "composites": ("sim.composites_campaign", "measure", "render"),
+    "transformer": ("search.transformer_study", "measure", "render"),
+}
+
+
+def _study(name: str, part: int) -> Callable[..., Any]:
+    """A function of a study, whose module is imported when it is called."""
+
+    def call(argument: Any) -> Any:
+        module = import_module(f".{STUDIES[name][0]}", __package__)
+        return getattr(module, STUDIES[name][part])(argument)
+
+    return call
+
+
 SECTIONS: dict[str, Callable[[Say], dict[str, Any]]] = {
     "ptq": measure_ptq,
     "activation": measure_activation,
@@ -98,6 +121,7 @@ SECTIONS: dict[str, Callable[[Say], dict[str, Any]]] = {
     "utilisation": measure_utilisation,
     "bench": measure_bench,
     "campaign": measure_campaign,
+    **{name: _study(name, 1) for name in STUDIES},
 }
 
 
@@ -122,7 +146,7 @@ def _render_ptq(data: dict[str, Any]) -> list[str]:
                                     r["multiplier_terms"]) == (8, "8", "tensor", 1))  # fmt: skip
     test, floats = statistics.mean(int8["test"]), statistics.mean(data["float"]["test"])
     lines = [
-        "## 1. Homogeneous genomes after training (PTQ)",
+        "## Homogeneous genomes after training (PTQ)",
         "",
         f"digits-row, seeds {', '.join(map(str, data['seeds']))} (a seed also cuts its split; "
         "539 or 540 test images, a point is about 5 images). Mean (smallest..largest) in percent.",
@@ -186,7 +210,7 @@ def _choice(data: dict[str, Any]) -> list[str]:
 
 def _render_activation(data: dict[str, Any]) -> list[str]:
     lines = [
-        "## 2. Activations: tables or piecewise-linear units",
+        "## Activations: tables or piecewise-linear units",
         "",
         "Default knobs, seed 0, cells of the two sigmoids and the tanh together. `auto` takes, for "
         "each, the unit of fewest cells among the table and the piecewise-linear units of 2 to 16 "
@@ -207,7 +231,7 @@ def _render_activation(data: dict[str, Any]) -> list[str]:
 def _render_core(data: dict[str, Any]) -> list[str]:
     total = data["cells"]
     lines = [
-        "## 3. The INT8 core of digits-row",
+        "## The INT8 core of digits-row",
         "",
         f"H = 32, 8 inputs, 10 classes, one lane; {data['yosys']}. Sum of modules {total:,} cells, "
         f"flat {data['cells_flat']:,}, {data['transistors']:,} estimated CMOS transistors, "
@@ -234,7 +258,7 @@ def _render_core(data: dict[str, Any]) -> list[str]:
 
 def _render_utilisation(data: dict[str, Any]) -> list[str]:
     lines = [
-        "## 4. Utilisation of the multiply-accumulates",
+        "## Utilisation of the multiply-accumulates",
         "",
         "INT8, sequences back to back, no stalls, in Icarus, between the steps of a sequence; "
         "ideal = H max(ceil(I / lanes_x), ceil(H / lanes_h)).",
@@ -253,7 +277,7 @@ def _render_utilisation(data: dict[str, Any]) -> list[str]:
 def _render_bench(data: dict[str, Any]) -> list[str]:
     speed = data["sequences_per_second"]
     return [
-        "## 5. Speed (`make bench`)",
+        "## Speed (`make bench`)",
         "",
         f"{data['machine']}; medians, in turn; {data['sequences']} sequences of digits-row.",
         "",
@@ -277,7 +301,7 @@ def _render_bench(data: dict[str, Any]) -> list[str]:
 
 def _render_campaign(data: dict[str, Any]) -> list[str]:
     return [
-        f"## 6. Bit-exactness (`make campaign N={data['cases']}`)",
+        f"## Bit-exactness (`make campaign N={data['cases']}`)",
         "",
         f"{data['cases']} networks (all-2, all-8, each gene alone, two layers, I != H, lanes 1-8, "
         "both granularities, 1, 2, 3 and free multiplier terms, tables and piecewise-linear units, "
@@ -297,6 +321,7 @@ RENDERERS: dict[str, Callable[[dict[str, Any]], list[str]]] = {
     "utilisation": _render_utilisation,
     "bench": _render_bench,
     "campaign": _render_campaign,
+    **{name: _study(name, 2) for name in STUDIES},
 }
 
 
@@ -324,7 +349,8 @@ def results(only: Sequence[str], docs: str | Path, say: Say) -> list[str]:
         "",
     ]
     present = [name for name in SECTIONS if (docs / "data" / f"{name}.json").exists()]
-    for name in present:
-        lines += RENDERERS[name](read_json(docs / "data" / f"{name}.json"))
+    for number, name in enumerate(present, 1):
+        section = RENDERERS[name](read_json(docs / "data" / f"{name}.json"))
+        lines += [section[0].replace("## ", f"## {number}. ", 1), *section[1:]]
     write_text(docs / "results.md", "\n".join(lines))
     return present
