@@ -121,6 +121,9 @@ class Calibrated(nn.Module):
     """
 
     constants: Tensor
+    scale: int
+    out_scale: int
+    zero_point: int
 
     def __init__(self, fixed: Sequence[int], settings: Sequence[int]) -> None:
         super().__init__()
@@ -571,6 +574,9 @@ class PiecewiseLayerNorm(_PiecewiseVector):
     ``weight`` and ``bias`` stay float parameters, and are rounded to the unit's codes at every use,
     so that they can be trained.
     """
+
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
 
     def __init__(
         self, layer: nn.LayerNorm, entries: int = 8, in_bits: int = 8, out_bits: int = 8

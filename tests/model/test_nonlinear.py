@@ -237,6 +237,19 @@ def test_calibration_takes_the_scale_that_the_inputs_need():
         assert model[0].scale == wanted
 
 
+@pytest.mark.parametrize(
+    ("name", "top", "wanted"),
+    # Steps of 1/256, 1/128 and, with room for GELU's least value of -0.17, 1/64.
+    [("sigmoid", 5, (8, -128)), ("tanh", 3, (7, -2)), ("gelu", 3, (6, -116))],
+)
+def test_calibration_gives_the_output_the_scale_and_zero_point_that_use_its_codes(
+    tables, name, top, wanted
+):
+    model = nn.Sequential(PiecewiseActivation(tables[name]))
+    calibrate(model, [torch.linspace(-top, top, 2000)])
+    assert (model[0].out_scale, model[0].zero_point) == wanted
+
+
 def test_fine_tuning_lowers_the_loss(replaced):
     model, x, exact, _ = replaced
     wanted = exact.roll(1, 1)
@@ -302,6 +315,15 @@ def test_codes_outside_their_width_are_refused(replaced):
         module(torch.tensor([0, 128]))
     with pytest.raises(InputError, match=r"^codes: type torch.bool, integers are needed"):
         module(torch.tensor([True]))
+
+
+def test_calibration_drops_nothing_out(tables):
+    model = nn.Sequential(nn.Dropout(0.5), nn.Tanh())
+    replace(model, tables)
+    seen = []
+    model[0].register_forward_hook(lambda module, x, out: seen.append(out))
+    calibrate(model, [torch.ones(99)])
+    assert torch.equal(seen[0], torch.ones(99))
 
 
 def test_calibration_names_the_module_that_no_batch_reached(tables):
@@ -440,6 +462,18 @@ def test_saturated_elements_have_no_gradient():
     norm(x)[0, 1].backward()
     assert x.grad[0, 0] == 0
     assert x.grad[0, 1] > 0 > x.grad[0, 2]
+
+
+def test_saturated_outputs_have_no_gradient():
+    norm = PiecewiseLayerNorm(nn.LayerNorm(3))
+    norm.set_scales(4, 7)
+    x = torch.tensor([[3.0, 0.5, -3.0]], requires_grad=True)
+    out = norm(x)
+    assert out[0, 0] == 127 / 128
+    out[0, 0].backward(retain_graph=True)
+    assert x.grad.tolist() == [[0, 0, 0]]
+    out[0, 1].backward()
+    assert x.grad[0, 1] > 0
 
 
 def test_a_mask_of_minus_infinity_is_the_least_code():
