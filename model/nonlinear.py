@@ -36,7 +36,8 @@ from .reduction import Pieces, Reduction
 
 #: Values that calibration keeps of a module's input, at most, and of one batch.
 MAX_SEEN, MAX_SEEN_BATCH = 1 << 15, 1 << 13
-#: torch's element-wise modules and the functions that they are.
+#: torch's element-wise modules and the functions that they are; GELU's two forms are one here,
+#: they differ by 5e-4 at most.
 ACTIVATIONS: dict[type[nn.Module], str] = {
     nn.GELU: "gelu", nn.SiLU: "silu", nn.Hardswish: "hswish", nn.Sigmoid: "sigmoid",
     nn.Tanh: "tanh",
@@ -261,10 +262,10 @@ class PiecewiseActivation(Calibrated):
             return
         low, high = code_range(self.in_bits)
         q = torch.arange(low, high + 1, device=self.constants.device)
-        k, open_ = self._raw(q)
-        inside = (open_ >= code_range(self.out_bits)[0]) & (open_ <= code_range(self.out_bits)[1])
-        self._outputs.copy_(open_.clamp(*code_range(self.out_bits)) - self.zero_point)
-        self._slopes.copy_(self.slopes[k] * inside)
+        k, raw = self._raw(q)
+        code = raw.clamp(*code_range(self.out_bits))
+        self._outputs.copy_(code - self.zero_point)
+        self._slopes.copy_(self.slopes[k] * (code == raw))
 
     def _raw(self, q: Tensor) -> tuple[Tensor, Tensor]:
         """Segments and outputs before saturation of int64 codes."""
@@ -551,6 +552,8 @@ class PiecewiseSoftmax(_PiecewiseVector):
 
     def settle(self, seen: Sequence[np.ndarray]) -> None:
         """The input scale of least squared error of the probabilities."""
+        # A vector that is masked altogether has no probabilities.
+        seen = [v[~np.isneginf(v).all(1)] for v in seen]
         if any(np.isnan(v).any() or np.isposinf(v).any() for v in seen):
             raise InputError("softmax: calibration needs inputs that are finite, or -inf")
         length = self.max_length or max(v.shape[1] for v in seen)
