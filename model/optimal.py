@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 
 from .errors import InputError, shown
-from .lut import Format, Grid, Inputs, Points, codes
+from .lut import MAX_SCALE, FixedGrid, Format, Grid, Inputs, Points, codes
 
 Array = np.ndarray
 Objective = Literal["mse", "max"]
@@ -104,12 +104,17 @@ def squared_lines(points: Inputs, slopes: Grid, intercepts: Grid) -> Lines:
 
     # Between equals the flattest line is taken: it needs the least of a multiplier.
     every = np.argsort(np.abs(slopes.value(np.arange(slopes.size))), kind="stable")
-    for rows in np.array_split(np.flatnonzero(flat), 1 + flat.sum() * slopes.size // _BLOCK):
-        excess, b = lost(np.repeat(rows, slopes.size), np.tile(every, len(rows)))
-        excess = excess.reshape(-1, slopes.size)
-        at = excess.argmin(1)
-        best[rows], slope[rows] = excess[np.arange(len(rows)), at], every[at]
-        intercept[rows] = b.reshape(-1, slopes.size)[np.arange(len(rows)), at]
+    few = every[: _period(points, slopes, intercepts)]
+    # Of few slopes none may need an intercept that there is not.
+    ends = np.abs(intercepts.value(np.array([0, intercepts.size - 1]))).min()
+    inside = np.abs(my) + np.abs(slopes.value(few)).max() * np.abs(mx) <= ends
+    for tried, kind in ((few, flat & inside), (every, flat & ~inside)):
+        for rows in np.array_split(np.flatnonzero(kind), 1 + kind.sum() * len(tried) // _BLOCK):
+            excess, b = lost(np.repeat(rows, len(tried)), np.tile(tried, len(rows)))
+            excess = excess.reshape(-1, len(tried))
+            at = excess.argmin(1)
+            best[rows], slope[rows] = excess[np.arange(len(rows)), at], tried[at]
+            intercept[rows] = b.reshape(-1, len(tried))[np.arange(len(rows)), at]
 
     start = slope.copy()
     # The intervals that are not decided yet: all slopes nearer than `reach` steps are tried.
@@ -135,6 +140,16 @@ def squared_lines(points: Inputs, slopes: Grid, intercepts: Grid) -> Lines:
     cost = np.full((size, size), np.inf)
     cost[first, last] = np.maximum(least + best, 0.0)
     return Lines(cost, _square(slope, first, last, size), _square(intercept, first, last, size))
+
+
+def _period(points: Inputs, slopes: Grid, intercepts: Grid) -> int:
+    """After how many neighbouring slopes the rounding of intercepts repeats, at any of the inputs;
+    all of them where it does not."""
+    if isinstance(slopes, FixedGrid) and isinstance(intercepts, FixedGrid):
+        for k in range(MAX_SCALE + 1):
+            if (np.ldexp(points.x, k) % 1 == 0).all():
+                return 1 << max(0, k + slopes.fraction_bits - intercepts.fraction_bits)
+    return slopes.size
 
 
 def _square(values: Array, first: Array, last: Array, size: int) -> Array:

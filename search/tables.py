@@ -36,6 +36,8 @@ METHODS: Mapping[str, tuple[str, ...]] = {
 SEEDED: Mapping[str, Callable[..., Cut]] = {
     "gqa": gqa.search, "gade": gade.search, "nn-lut": baselines.network,
 }  # fmt: skip
+#: Slopes that the objective max can try for every interval, in half a minute.
+MAX_SLOPES = 1 << 12
 PROOF = "dynamic programming over all partitions, best line of the format in every interval"
 
 
@@ -93,8 +95,9 @@ def find(
     """
     scales = check_scales(scales)
     check_in_bits(in_bits)
-    rule = _check(function, entries, method, scales, in_bits, objective, guard, seed, budget, rule)
     form = Format.of(function) if form is None else form
+    rule = _check(function, entries, method, scales, in_bits, form, objective, guard, seed, budget,
+                  rule)  # fmt: skip
     sets = [scales] if shared else [(k,) for k in scales]
     rows, values, least, real, evaluations, cuts = [], [], [], [], 0, {}
     for part in sets:
@@ -106,7 +109,7 @@ def find(
         cuts = dict(table.info) if shared else {}
         evaluations += found.evaluations
         values.append(problem.cost(found))
-        least.append(problem.exact.best(entries).cost)
+        least.append(problem.cost(run(problem, entries, "exact")))
         if objective == "mse":
             real.append(problem.limit("real", entries).cost)
     together = np.mean if objective == "mse" else np.max
@@ -147,14 +150,15 @@ def table_of(problem: Problem, cut: Cut, info: Mapping[str, Any] | None = None) 
 
 def ratio(value: float, best: float) -> float | None:
     """How many times the best possible a value is; None where that is zero and the value is not."""
-    if value <= best + 1e-15:
+    if value <= best * (1 + 1e-9) + 1e-15:
         return 1.0
     return value / best if best > 1e-15 else None
 
 
 def _check(
     function: Function, entries: int, method: str, scales: tuple[int, ...], in_bits: int,
-    objective: str, guard: float | None, seed: int, budget: int | None, rule: str | None,
+    form: Format, objective: str, guard: float | None, seed: int, budget: int | None,
+    rule: str | None,
 ) -> str | None:  # fmt: skip
     """Raises :class:`InputError` for what does not fit together; the rule that is to be taken."""
     if type(entries) is not int or not MIN_ENTRIES <= entries <= MAX_ENTRIES:
@@ -177,6 +181,11 @@ def _check(
         raise InputError(f"budget {shown(budget)}: method {method} takes none")
     if budget is not None and (type(budget) is not int or budget < 1):
         raise InputError(f"budget {shown(budget)}: at least 1 is needed")
+    if objective == "max" and form.slopes.size > MAX_SLOPES:
+        raise InputError(
+            f"slopes of format {form.name}: the objective max tries all {form.slopes.size}; "
+            f"{MAX_SLOPES} at most, take narrower ones"
+        )
     known = METHODS[method]
     if objective == "max" and known:
         # The other rules choose lines by squares.
