@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Piecewise-linear units without a multiplier: the ways to build one, for Yosys to choose from.
 
 A fixed unit is a function of few bits, and no one structure is the smallest for all of them. Known
@@ -24,7 +25,7 @@ from ..model.errors import InputError, shown
 from ..model.integer import code_range, signed_width
 from .arithmetic import narrow, saturate, signed_digits, times
 from .diagram import Diagram
-from .operator import Elementwise, Output
+from .operator import Elementwise, Output, integers_of
 from .piecewise_linear import PiecewiseLinear, PiecewisePlan
 from .table import Table
 
@@ -177,6 +178,11 @@ class ShiftAddUnit(Elementwise):
         self.op, self.form = op, form
         self._plan = _parse(op, form)
         super().__init__({"i": op.a_bits}, op.out_bits, output)
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """See :func:`hdl.operator.integers_of`."""
+        return (*integers_of(self.op), self.form, self.output)
 
     def compute(self, m: Module, *operands: Value) -> Value:
         i, plan, op = operands[0], self._plan, self.op
@@ -366,7 +372,7 @@ def _parse(op: integer.PiecewiseLinear, form: str) -> _Plan:
     def refuse(why: str) -> InputError:
         return InputError(f"form {shown(form)}: {why}; choose one of forms() of this unit")
 
-    odd = words[0] == "odd"
+    odd = words[:1] == ["odd"]
     core = " ".join(words[1:] if odd else words)
     if core in ("shift-add", "lines", "diagram") and (odd or core != "diagram"):
         right = inputs[positive] if odd else inputs
