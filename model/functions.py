@@ -179,6 +179,8 @@ def _compile(node: ast.AST, text: str, depth: int = 0) -> Callable[[Array], Arra
                 raise refuse(f"{name} takes {count} arguments, not {len(arguments)}")
             inners = [sub(argument) for argument in arguments]
             return lambda x: function(*(inner(x) for inner in inners))
+        case ast.Call(func=ast.Name(id=name), keywords=[keyword, *_]) if name in _CALLS:
+            raise refuse(f"{name} takes no keyword {shown(keyword.arg)}")
         case ast.Call(func=ast.Name(id=name)):
             raise refuse(f"the function {shown(name)} is not known")
     raise refuse(f"{type(node).__name__} is not allowed")

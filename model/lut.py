@@ -454,7 +454,9 @@ class LutTable:
         check_in_bits(self.in_bits)
         if not self.rows:
             raise InputError("table: no scale")
-        check_scales([row.scale for row in self.rows])
+        ks = [row.scale for row in self.rows]
+        if list(check_scales(ks)) != ks:
+            raise InputError(f"scales {' '.join(map(str, ks))}: each once, ascending, is needed")
         low, high = code_range(self.in_bits)
         for row in self.rows:
             if (outside := (row.breakpoints < low) | (row.breakpoints > high + 1)).any():
@@ -559,13 +561,16 @@ class LutTable:
                                  f"{low} to {high}")  # fmt: skip
             return value
 
-        def integers(value: Any, name: str) -> Array:
+        def integers(value: Any, name: str, *bounds: int) -> Array:
             if not isinstance(value, list) or len(value) > 4096:
                 raise InputError(f"{where}: {name} {shown(value)} is not a list of integers")
-            return np.array([integer(v, f"{name}[{j}]") for j, v in enumerate(value)], np.int64)
+            return np.array(
+                [integer(v, f"{name}[{j}]", *bounds) for j, v in enumerate(value)], np.int64
+            )
 
         def number(value: Any, name: str) -> float:
-            if type(value) not in (int, float) or not math.isfinite(value):
+            # Integers too great for a float compare, but do not convert.
+            if type(value) not in (int, float) or not -1e300 <= value <= 1e300:
                 raise InputError(f"{where}: {name} {shown(value)} is not a finite number")
             return float(value)
 
@@ -588,14 +593,17 @@ class LutTable:
             for j, row in enumerate(part(data.get("scales"), "scales", list)):
                 part(row, f"scales[{j}]", dict)
                 k = integer(row.get("scale"), f"scales[{j}].scale", MIN_SCALE, MAX_SCALE)
-                rows.append(Segments(k, *(integers(row.get(n), f"scale {k}: {n}") for n in (
-                    "breakpoints", "slopes", "slope_fraction", "intercepts",
-                    "intercept_fraction"))))  # fmt: skip
+                rows.append(Segments(k, *(
+                    integers(row.get(name), f"scale {k}: {name}", *bounds)
+                    for name, bounds in (
+                        ("breakpoints", ()), ("slopes", code_range(form.slope_bits)),
+                        ("slope_fraction", ()), ("intercepts", code_range(form.intercept_bits)),
+                        ("intercept_fraction", ())))))  # fmt: skip
             known = {"kind", "version", "function", "range", "domain", "in_bits", "entries",
                      "format", "shared", "errors", "scales"}  # fmt: skip
             info = {name: value for name, value in data.items() if name not in known}
             return cls(function, form, integer(data.get("in_bits"), "in_bits", 2, 8), tuple(rows),
-                       bool(data.get("shared", True)), info)  # fmt: skip
+                       part(data.get("shared"), "shared", bool), info)  # fmt: skip
         except InputError as error:
             text = str(error)
             raise InputError(text if text.startswith(where) else f"{where}: {text}") from None
