@@ -1,5 +1,6 @@
 """The end-to-end study of a transformer of tables, made small."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -11,12 +12,15 @@ torch = pytest.importorskip("torch")
 from genogate.model import nonlinear  # noqa: E402
 from genogate.search import transformer_study as study  # noqa: E402
 
-RECIPE = study.Recipe(width=16, heads=2, blocks=1, epochs=5, batch=32)
+RECIPE = study.Recipe(width=16, heads=2, blocks=1, epochs=10, lr=2e-2)
 
 
 @pytest.fixture(scope="module")
 def images():
-    return study.digits()
+    """Fewer than there are, for speed."""
+    full = study.digits()
+    return dataclasses.replace(full, x_train=full.x_train[:512], y_train=full.y_train[:512],
+                               x_test=full.x_test[:200], y_test=full.y_test[:200])  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +32,7 @@ def run(images):
 def test_tables_hardly_change_a_trained_network_and_golden_agrees(run):
     found = run["cases"]
     assert list(found) == [study.EXACT, study.EIGHT, "GELU alone"]
-    assert found[study.EXACT]["before"] > 0.2
+    assert found[study.EXACT]["before"] > 0.3
     assert found[study.EXACT]["logits_off"] == 0
     assert abs(found[study.EIGHT]["before"] - found[study.EXACT]["before"]) < 0.05
     assert 0 < found["GELU alone"]["logits_off"] < found[study.EIGHT]["logits_off"] < 0.2
@@ -88,6 +92,7 @@ def test_render_shows_what_was_measured(images, run):
             {"images": "digits", "train": 9, "test": 200, "recipe": {**vars(RECIPE)}, **each}
             for each in (run, json.loads(json.dumps(run)))
         ],
+        "left_out": ["MNIST was left out"],
         "gelu_mse": {"8": {"exact": 3.2e-5, "chord": 1e-4}},
         "versions": {"torch": "2"},
     }
@@ -95,9 +100,10 @@ def test_render_shows_what_was_measured(images, run):
     assert text.startswith("## A transformer of tables\n")
     accuracy = 100 * run["cases"][study.EXACT]["before"]
     assert f"| exact functions | {accuracy:.2f} ± 0.00 |" in text
-    assert "200 test images, 2 seeds, 5 epochs" in text
+    assert "200 test images, 2 seeds, 10 epochs" in text
     assert "| GELU alone |" in text
     assert ": 0 differ" in text
+    assert "MNIST was left out" in text
     assert "| exact | 3.20e-05 |" in text
 
 
