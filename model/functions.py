@@ -132,12 +132,15 @@ _CALLS: dict[str, tuple[Callable[..., Array], int]] = {
        if name not in ("exp", "tanh", "reciprocal")},
 }  # fmt: skip
 _CONSTANTS = {"pi": math.pi, "e": math.e}
-_BINARY = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
-           ast.Div: operator.truediv, ast.Pow: np.power, ast.Mod: np.mod,
-           ast.FloorDiv: np.floor_divide}  # fmt: skip
-_UNARY = {ast.UAdd: operator.pos, ast.USub: operator.neg}
-_COMPARE = {ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
-            ast.Eq: operator.eq, ast.NotEq: operator.ne}  # fmt: skip
+_BINARY: dict[type[ast.AST], Callable[..., Array]] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
+    ast.Pow: np.power, ast.Mod: np.mod, ast.FloorDiv: np.floor_divide,
+}  # fmt: skip
+_UNARY: dict[type[ast.AST], Callable[..., Array]] = {ast.UAdd: operator.pos, ast.USub: operator.neg}
+_COMPARE: dict[type[ast.AST], Callable[..., Array]] = {
+    ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
+    ast.Eq: operator.eq, ast.NotEq: operator.ne,
+}  # fmt: skip
 
 
 def _compile(node: ast.AST, text: str, depth: int = 0) -> Callable[[Array], Array]:
@@ -153,7 +156,7 @@ def _compile(node: ast.AST, text: str, depth: int = 0) -> Callable[[Array], Arra
         raise refuse(f"nested deeper than {MAX_DEPTH}")
     sub = lambda inner: _compile(inner, text, depth + 1)  # noqa: E731
     match node:
-        case ast.Constant(value=value) if type(value) in (int, float):
+        case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
             if not abs(value) <= MAX_NUMBER:
                 raise refuse(f"the number {shown(value)} is greater than {MAX_NUMBER:g}")
             number = float(value)

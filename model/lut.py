@@ -513,7 +513,7 @@ class LutTable:
 
     def to_json(self) -> dict[str, Any]:
         """The file's contents."""
-        judged = {protocol: self.errors(protocol) for protocol in ("R", "A")}  # type: ignore[arg-type]
+        judged = {protocol: self.errors(protocol) for protocol in ("R", "A")}
         rows = [
             {"scale": row.scale, **row.to_json(),
              "errors": {p: {"mse": judged[p][row.scale][0], "max": judged[p][row.scale][1]}
@@ -588,7 +588,7 @@ class LutTable:
             fmt = part(data.get("format"), "format", dict)
             form = Format(fmt.get("kind"), *(
                 integer(fmt.get(n), f"format.{n}", 0, 24)
-                for n in ("slope_bits", "intercept_bits", "fraction_bits")))  # type: ignore[arg-type]  # fmt: skip
+                for n in ("slope_bits", "intercept_bits", "fraction_bits")))  # fmt: skip
             rows = []
             for j, row in enumerate(part(data.get("scales"), "scales", list)):
                 part(row, f"scales[{j}]", dict)

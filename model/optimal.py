@@ -252,8 +252,7 @@ def _lines_within(
     centre = form.intercepts.value(form.intercepts.nearest((least + most) / 2))
     kept = np.flatnonzero((centre >= least - _SLACK) & (centre <= most + _SLACK))
     judge.look_at(first, last)
-    for at in kept:
-        s = float(form.slopes.value(at))
+    for at, s in zip(kept, form.slopes.value(kept), strict=True):
         rest = judge.middle(s)
         index = form.intercepts.nearest(np.clip(rest, least[at], most[at]))
         value = form.intercepts.value(index)

@@ -200,25 +200,8 @@ def measure_speed(say: Say) -> dict[str, Any]:
     for name, entries in (("gelu", 8), ("gelu", 16), ("exp", 8)):
         say(f"Speed of searches for {name}, {entries} entries")
         function = FUNCTIONS[name]
-        loop, plain_loop = Loop(function), Loop(function, numpy_calls=False)
         best = Problem(Points.of(function), Format.of(function)).exact.best(entries).cost
-        runs: dict[str, Callable[[int], Rate]] = {
-            "plain loop, NumPy a point": lambda seed, f=loop, n=entries: f.run(n, 4, seed),
-            "plain loop, lists": lambda seed, f=plain_loop, n=entries: f.run(n, 20, seed),
-        }
-        for label, options in {
-            "gqa, chord": {"rule": "chord"}, "gqa, least squares, plain": {"plain": True},
-            "gqa, least squares": {}, "gqa, least squares, 20 generations": {"budget": 20},
-        }.items():  # fmt: skip
-            runs[label] = lambda seed, f=function, n=entries, o=options: _timed(
-                f, lambda problem: gqa.search(problem, n, seed=seed, **o)
-            )
-        runs["gade, least squares"] = lambda seed, f=function, n=entries: _timed(
-            f, lambda problem: gade.search(problem, n, seed=seed)
-        )
-        runs["exact"] = lambda seed, f=function, n=entries: _timed(
-            f, lambda problem: run(problem, n, "exact")
-        )
+        runs = _runs(function, entries)
         took: dict[str, list[Rate]] = {label: [] for label in runs}
         for seed in range(3):
             for label, go in runs.items():
@@ -231,21 +214,43 @@ def measure_speed(say: Say) -> dict[str, Any]:
                 "optimum": best,
             })  # fmt: skip
     say("Speed of the exact method")
-    exact = []
-    for function in FUNCTIONS.values():
-        for entries in (*ENTRIES, 64):
-            rate = _timed(function, lambda problem, n=entries: run(problem, n, "exact"))
-            exact.append({"function": function.name, "entries": entries, "seconds": rate.seconds})
+    exact = [
+        {"function": function.name, "entries": entries,
+         "seconds": _runs(function, entries)["exact"](0).seconds}
+        for function in FUNCTIONS.values() for entries in (*ENTRIES, 64)
+    ]  # fmt: skip
     return {"rows": rows, "exact": exact, "released": RELEASED,
             "machine": f"{platform.machine()}, one thread", "versions": _versions()}  # fmt: skip
 
 
-def _timed(function: Function, search: Callable[[Problem], Cut]) -> Rate:
-    """CPU time of a search, the lines of all intervals included."""
-    began = time.process_time()
-    problem = Problem(Points.of(function), Format.of(function))
-    cut = search(problem)
-    return Rate(cut.evaluations, time.process_time() - began, problem.cost(cut))
+def _runs(function: Function, entries: int) -> dict[str, Callable[[int], Rate]]:
+    """Searches by name: a seed to the CPU time it took, the lines of all intervals included."""
+
+    def timed(search: Callable[[Problem, int], Cut]) -> Callable[[int], Rate]:
+        def go(seed: int) -> Rate:
+            began = time.process_time()
+            problem = Problem(Points.of(function), Format.of(function))
+            cut = search(problem, seed)
+            return Rate(cut.evaluations, time.process_time() - began, problem.cost(cut))
+
+        return go
+
+    def genetic(**options: Any) -> Callable[[int], Rate]:
+        return timed(lambda problem, seed: gqa.search(problem, entries, seed=seed, **options))
+
+    loop, lists = Loop(function), Loop(function, numpy_calls=False)
+    return {
+        "plain loop, NumPy a point": lambda seed: loop.run(entries, 4, seed),
+        "plain loop, lists": lambda seed: lists.run(entries, 20, seed),
+        "gqa, chord": genetic(rule="chord"),
+        "gqa, least squares, plain": genetic(plain=True),
+        "gqa, least squares, 20 generations": genetic(budget=20),
+        "gqa, least squares": genetic(),
+        "gade, least squares": timed(
+            lambda problem, seed: gade.search(problem, entries, seed=seed)
+        ),
+        "exact": timed(lambda problem, seed: run(problem, entries, "exact")),
+    }
 
 
 def render_speed(data: dict[str, Any]) -> list[str]:

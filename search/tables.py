@@ -15,6 +15,7 @@ from ..model.lut import (
     Format,
     LutTable,
     Points,
+    Segments,
     check_in_bits,
     check_scales,
     codes,
@@ -99,7 +100,9 @@ def find(
     rule = _check(function, entries, method, scales, in_bits, form, objective, guard, seed, budget,
                   rule)  # fmt: skip
     sets = [scales] if shared else [(k,) for k in scales]
-    rows, values, least, real, evaluations, cuts = [], [], [], [], 0, {}
+    rows: list[Segments] = []
+    values, least, real = [], [], []
+    evaluations, cuts = 0, {}
     for part in sets:
         problem = Problem(Points.of(function, part, in_bits, weight), form, objective, guard)
         found = run(problem, entries, method, seed=seed, budget=budget, rule=rule,
