@@ -23,7 +23,7 @@ def _payload(shape: Any) -> str:
     else:
         fields = [("", 0, Shape.cast(shape))]
     return ", ".join(
-        f"[{start + inner.width - 1}:{start}] {name} {'(signed)' if inner.signed else ''}".strip()
+        f"[{start + inner.width - 1}:{start}]{name and ' ' + name}{' (signed)' * inner.signed}"
         for name, start, inner in fields
     )
 

@@ -1,3 +1,5 @@
+# amaranth: UnusedElaboratable=no
+# (A loadable unit says which words it wants without being built.)
 """Table units whose constants are loaded, selected, or fixed and pipelined.
 
 A unit cuts its codes at break points and gives ``slope code + intercept`` of the segment, rounded

@@ -16,13 +16,24 @@ from typing import Any
 
 import numpy as np
 
+from ..hdl.float32 import QUIET_NAN, FloatUnit, MultiplyAdd
 from ..hdl.lut_emit import emit_unit
+from ..hdl.lut_unit import LoadableUnit, SelectUnit
 from ..hdl.piecewise_linear import PiecewiseLinear
 from ..model import integer
 from ..model.errors import InputError
 from ..model.files import write_text
-from ..model.integer import code_range
+from ..model.integer import code_range, half
 from . import golden
+from .golden_lut import (
+    SPECIALS,
+    Contents,
+    float_triples,
+    float_unit,
+    from_bits,
+    multiply_add,
+    same_floats,
+)
 
 Array = np.ndarray
 #: Chance of a pause after a transfer, each side.
@@ -74,13 +85,16 @@ class Case:
 class Outcome:
     """What one unit did.
 
-    compared : results held to the law; mismatches : lines, the first difference first
+    compared : results held to the law
+    mismatches : lines, the first difference first
     cycles : clock cycles from the first operand offered to the last result taken
+    distinct : different operands, of the table that saw fewest
     """
 
     compared: int
     mismatches: list[str]
-    cycles: int
+    cycles: int = 0
+    distinct: int = 0
 
 
 def require_icarus() -> str:
@@ -159,18 +173,18 @@ _LOADER = """\
 def _driver(case: Case, seed: int) -> str:
     words = sum(len(load.words) for load in case.loads)
     stall = round(case.stall * 1024)
-    loaded = dict(load_state="", load_init="", load_ports="", load_step="", start="")
+    loaded = {"load_state": "", "load_init": "", "load_ports": "", "load_step": "", "start": ""}
     if case.loads:
-        loaded = dict(
-            load_state=f"  reg [{case.word_bits}:0] words [0:{words - 1}], load_payload = 0;\n"
+        loaded = {
+            "load_state": f"  reg [{case.word_bits}:0] words [0:{words - 1}], load_payload = 0;\n"
             f"  reg [31:0] at [0:{words - 1}];\n  reg started = 0;",
-            load_init=f'    $readmemh("{case.name}_words.hex", words);\n'
+            "load_init": f'    $readmemh("{case.name}_words.hex", words);\n'
             f'    $readmemh("{case.name}_at.hex", at);',
-            load_ports=",\n    .load__payload(load_payload), .load__valid(load_valid), "
+            "load_ports": ",\n    .load__payload(load_payload), .load__valid(load_valid), "
             ".load__ready(load_ready)",
-            load_step=_LOADER.format(word_high=case.word_bits, words=words, stall=stall),
-            start="started &&",
-        )
+            "load_step": _LOADER.format(word_high=case.word_bits, words=words, stall=stall),
+            "start": "started &&",
+        }
     clocked = re.search(rf"module {case.name}\(.*?\bclk\b.*?\);", case.verilog, re.S)
     return _DRIVER.format(
         name=case.name, in_high=case.in_bits - 1, out_high=case.out_bits - 1, seed=seed,
@@ -181,6 +195,9 @@ def _driver(case: Case, seed: int) -> str:
 
 def _bench(cases: Sequence[Case], seed: int) -> str:
     most = max(len(c.operands) + sum(len(load.words) for load in c.loads) for c in cases)
+    instances = "".join(
+        f"  drive_{case.name} drive_{k} (clk, rst, done[{k}]);\n" for k, case in enumerate(cases)
+    )
     return f"""`timescale 1ns/1ps
 {"".join(_driver(case, seed + number) for number, case in enumerate(cases))}
 module bench;
@@ -188,7 +205,7 @@ module bench;
   wire [{len(cases) - 1}:0] done;
   integer cycle = 0;
   always #5 clk = !clk;
-{"".join(f"  drive_{c.name} drive_{k} (clk, rst, done[{k}]);{chr(10)}" for k, c in enumerate(cases))}
+{instances}
   always @(posedge clk) begin
     cycle = cycle + 1;
     if (cycle == 3) rst <= 0;
@@ -213,11 +230,13 @@ def _judge(case: Case, log: str, seed: int) -> Outcome:
     """Compare a log with what the case wants."""
     lines = log.splitlines()
     place = f"({case.name}, seed {seed})"
+    faults = [f"a payload moved before it was taken {place}"] * lines.count("moved")
+    faults += [f"valid or ready is unknown {place}"] * lines.count("x")
     if not lines or not lines[-1].startswith("end "):
         given = sum(not line.startswith(("load", "x", "moved")) for line in lines)
-        return Outcome(0, [f"deadlock: {given} of {len(case.operands)} results came {place}"], 0)
-    faults = [f"a payload moved before it was taken {place}" for _ in range(lines.count("moved"))]
-    faults += [f"valid or ready is unknown {place}" for _ in range(lines.count("x"))]
+        return Outcome(
+            0, [*faults, f"deadlock: {given} of {len(case.operands)} results came {place}"]
+        )
     results, starts = [], []
     for line in lines[:-1]:
         if line.startswith("load"):
@@ -238,9 +257,12 @@ def _judge(case: Case, log: str, seed: int) -> Outcome:
     for j in bad[:20]:
         which = f", table {table[j]}" if case.loads else ""
         faults.append(f"operand {j} ({int(case.operands[j]) & (1 << case.in_bits) - 1:#x}{which}): "
-                      f"rtl {got[j]:#x} != golden {wanted[j]:#x} {place}")  # fmt: skip
+                      f"rtl {f'{got[j]:#x}' if got[j] >= 0 else 'x'} != golden "
+                      f"{wanted[j]:#x} {place}")  # fmt: skip
     faults += [f"and {len(bad) - 20} more {place}"] * (len(bad) > 20)
-    return Outcome(count, faults, int(lines[-1].split()[1]))
+    operands = np.array([int(value) & ((1 << case.in_bits) - 1) for value in case.operands], object)
+    distinct = min(len(set(operands[table == k])) for k in range(max(1, len(case.loads))))
+    return Outcome(count, faults, int(lines[-1].split()[1]), distinct)
 
 
 def simulate_units(
@@ -289,6 +311,134 @@ def unit_case(
     codes = every_code(op.a_bits, np.random.default_rng(seed))
     return Case(name, verilog, op.a_bits, op.out_bits, codes.tolist(),
                 golden.activation(op, codes), stall=stall)  # fmt: skip
+
+
+def select_case(
+    name: str, units: Sequence[integer.PiecewiseLinear], stages: int, seed: int,
+    stall: float = STALL,
+) -> Case:  # fmt: skip
+    """Every code of every unit in a :class:`SelectUnit`, the select another in every transfer."""
+    rng = np.random.default_rng(seed)
+    unit = SelectUnit(units, stages)
+    bits, order = units[0].a_bits, rng.permutation(len(units) << units[0].a_bits)
+    select, codes = order >> bits, (order & ((1 << bits) - 1)) + code_range(bits)[0]
+    wanted = np.array([golden.activation(op, codes) for op in units])[select, np.arange(len(order))]
+    payloads = (codes & ((1 << bits) - 1)) | select << bits
+    return Case(name, emit_unit(unit, name), bits + unit.select_bits, units[0].out_bits,
+                payloads.tolist(), wanted, stall=stall)  # fmt: skip
+
+
+def loadable_case(
+    name: str, unit: LoadableUnit, units: Sequence[integer.PiecewiseLinear], seed: int,
+    stall: float = STALL,
+) -> Case:  # fmt: skip
+    """Tables loaded one after the other under traffic; each sees every code at least once."""
+    rng = np.random.default_rng(seed)
+    spare = 1 << unit.in_bits - 2
+    # A load begins within the spare operands, and then every code comes once.
+    blocks = [np.concatenate([every_code(unit.in_bits, rng)[:spare], every_code(unit.in_bits, rng)])
+              for _ in units]  # fmt: skip
+    codes = np.concatenate(blocks)
+    loads = [Load(k * len(blocks[0]), unit.words(op), golden.activation(op, codes))
+             for k, op in enumerate(units)]  # fmt: skip
+    return Case(name, emit_unit(unit, name), unit.in_bits, unit.out_bits, codes.tolist(),
+                loads=loads, word_bits=unit.word_bits, stall=stall)  # fmt: skip
+
+
+def random_contents(rng: np.random.Generator, unit: LoadableUnit) -> Contents:
+    """A table that fits `unit`: corners among constants of all sizes, break points anywhere."""
+
+    def sizes(bits: int, count: int) -> list[int]:
+        low, high = code_range(bits)
+        drawn = rng.integers(low, high, count, endpoint=True) >> rng.integers(0, bits, count)
+        drawn[rng.random(count) < 0.1] = rng.choice([low, high, -1, 0, 1])
+        return [int(v) for v in drawn]
+
+    assert isinstance(unit.shift, int)
+    assert isinstance(unit.align, int)
+    low, high = code_range(unit.in_bits)
+    points = np.sort(rng.integers(low, high, unit.entries - 1, endpoint=True)).tolist()
+    # The unit adds its rounding constant to an intercept of finer units.
+    top = code_range(unit.intercept_bits)[1] - (half(unit.shift) >> unit.align)
+    intercepts = (min(value, top) for value in sizes(unit.intercept_bits, unit.entries))
+    return Contents(tuple(points), tuple(sizes(unit.slope_bits, unit.entries)), tuple(intercepts),
+                    unit.align, unit.shift)  # fmt: skip
+
+
+def wide_case(
+    name: str, unit: LoadableUnit, count: int, tables: int, seed: int, stall: float = STALL
+) -> Case:
+    """`count` operands of a unit too wide for all codes, `tables` random tables under traffic.
+
+    Corners (least, greatest, around zero, around every break point) come first for each table, then
+    numbers of all sizes.
+    """
+    rng = np.random.default_rng(seed)
+    low, high = code_range(unit.in_bits)
+    contents = [random_contents(rng, unit) for _ in range(tables)]
+    share = -(-count // tables)
+    blocks = []
+    for table in contents:
+        around = np.array([low, 0, high, *table.breakpoints], np.int64)
+        corners = np.clip(np.concatenate([around - 1, around, around + 1]), low, high)
+        # A load begins within the first few.
+        n = share - len(corners) - 64
+        sizes = rng.integers(low, high, 64 + n, endpoint=True) >> rng.integers(
+            0, unit.in_bits, 64 + n
+        )
+        blocks.append(np.concatenate([sizes[:64], corners, sizes[64:]]))
+    operands = np.concatenate(blocks)
+    loads = [Load(k * share, unit.words(table), table(operands, unit.out_bits))
+             for k, table in enumerate(contents)]  # fmt: skip
+    return Case(name, emit_unit(unit, name), unit.in_bits, unit.out_bits, operands.tolist(),
+                loads=loads, word_bits=unit.word_bits, stall=stall)  # fmt: skip
+
+
+def same_singles(got: Array, wanted: Array) -> Array:
+    """Bits agree; any NaN of NumPy's wants this unit's own."""
+    nan = np.isnan(from_bits(wanted))
+    return np.where(nan, got == QUIET_NAN, same_floats(from_bits(got & 0xFFFFFFFF),
+                                                       from_bits(wanted)))  # fmt: skip
+
+
+def multiply_add_case(name: str, count: int, stages: int, seed: int, stall: float = STALL) -> Case:
+    """`count` triples of singles (:func:`.golden_lut.float_triples`), the FP32 arithmetic alone."""
+    a, b, c = triples = float_triples(count, seed)
+    wanted = multiply_add(from_bits(a), from_bits(b), from_bits(c)).view(np.uint32)
+    payloads = [x | y << 32 | z << 64 for x, y, z in triples.T.tolist()]
+    return Case(name, emit_unit(MultiplyAdd(stages), name), 96, 32, payloads,
+                wanted.astype(np.int64), stall=stall, same=same_singles)  # fmt: skip
+
+
+def float_unit_case(
+    name: str, unit: FloatUnit, count: int, tables: int, seed: int, stall: float = STALL
+) -> Case:
+    """`count` singles through a loadable FP32 unit, `tables` random tables under traffic.
+
+    Break points are of all sizes, both zeros, subnormals and infinities among them; operands are
+    all special ones, all break points and their neighbours, uniform bits, and ordinary numbers.
+    """
+    rng = np.random.default_rng(seed)
+    share, made, blocks = -(-count // tables), [], []
+    for number in range(tables):
+        n = unit.entries - (number % 2)
+        pool = np.concatenate([from_bits(SPECIALS), rng.normal(0, 4, 40).astype(np.float32)])
+        points = np.sort(rng.choice(pool[~np.isnan(pool)], n - 1, replace=False))
+        lines = rng.normal(0, 2, (2, n)).astype(np.float32)
+        made.append((points, *lines))
+        bits = points.view(np.uint32).astype(np.int64)
+        corners = np.concatenate([SPECIALS, bits - 1, bits, bits + 1]) & 0xFFFFFFFF
+        n = share - len(corners)
+        uniform = rng.integers(0, 1 << 32, n)
+        ordinary = rng.normal(0, 4, n).astype(np.float32).view(np.uint32)
+        mixed = np.where(rng.random(n) < 0.5, uniform, ordinary)
+        blocks.append(np.concatenate([mixed[:64], corners, mixed[64:]]))
+    operands = np.concatenate(blocks)
+    loads = [Load(k * share, unit.words(*table),
+                  float_unit(from_bits(operands), *table).view(np.uint32).astype(np.int64))
+             for k, table in enumerate(made)]  # fmt: skip
+    return Case(name, emit_unit(unit, name), 32, 32, operands.tolist(), loads=loads, word_bits=32,
+                stall=stall, same=same_singles)  # fmt: skip
 
 
 def summary(outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
