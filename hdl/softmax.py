@@ -19,7 +19,8 @@ class Softmax(wiring.Component):
     codes. The greatest code is known when the last one is stored; then the vector is read twice,
     for the sum and for the results, and the next one is stored behind the second reading. Vectors
     of n elements take :meth:`cycles` each, back to back; back-pressure is honoured on both sides.
-    Off from the real softmax by less than one code of 8 bits (8 entries, all lengths and scales).
+    Largest error found against the real softmax, 8-bit codes, all lengths: 1.14 codes with 8
+    entries, 1.02 with 16, of which half a code is rounding.
 
     Members
     -------
