@@ -104,7 +104,7 @@ def fault_of(text, **changes):
 
 @pytest.mark.parametrize(("old", "new", "fault"), [
     (">>> 1", ">> 1", "operand 0 (0x80): rtl 0x40 != golden 0xc0 (unit, seed 2026)"),
-    ("full || o__ready", "full", "operand 1 "),
+    ("full || o__ready", "full", "operand 2 "),
     ("o__payload = code", "o__payload = code + (full && !o__ready)", "payload moved"),
     ("!full || o__ready", "1'b1", "payload moved"),
     ("o__valid = full", "o__valid = 1'b0", "deadlock: 0 of 256 results came"),
