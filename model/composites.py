@@ -130,6 +130,7 @@ def softmax_params(
     p = 1 saturates one code below. Largest error of 8 bits: see ``docs/data/composites.json``.
     """
     scale = check_integer("scale", scale, MIN_SCALE, MAX_SCALE)
+    in_bits = check_integer("in_bits", in_bits, 2, 8)
     max_length = check_integer("max_length", max_length, 1, MAX_LENGTH)
     out_bits = check_integer("out_bits", out_bits, 2, 8)
     entries = check_integer("entries", entries, 1, 64)
@@ -264,18 +265,24 @@ class Normalise:
         return math.ceil(math.sqrt(self.length) * over * 2**self.norm_fraction) + 1
 
 
-def _codes_of(name: str, values: Array, length: int, bits: int, most: int) -> tuple[Array, int]:
-    """Codes int64 [length] of `bits` bits and their fraction bits, as many as fit, up to `most`."""
+def _codes_of(
+    name: str, values: Array, length: int, bits: int, least: int, most: int
+) -> tuple[Array, int]:
+    """Codes int64 [length] of `bits` bits and their fraction bits, `least` to `most`, as many as
+    the values leave."""
     values = np.asarray(values, np.float64)
     if values.shape != (length,) or not np.isfinite(values).all():
         raise InputError(f"{name}: {length} finite numbers are needed, one an element")
     low, high = code_range(bits)
     fraction = most
-    while fraction > -24 and not (
+    while not (
         low <= np.floor(values.min() * 2.0**fraction + 0.5)
         and np.floor(values.max() * 2.0**fraction + 0.5) <= high
     ):
         fraction -= 1
+    if fraction < least:
+        at = int(np.argmax(np.abs(values)))
+        raise InputError(f"{name}[{at}]: {values[at]:g} is too great for a code of {bits} bits")
     return np.floor(np.ldexp(values, fraction) + 0.5).astype(np.int64), fraction
 
 
@@ -292,6 +299,7 @@ def layernorm_params(
     """
     length = check_integer("length", length, 2, MAX_LENGTH)
     scale = check_integer("scale", scale, MIN_SCALE, MAX_SCALE)
+    in_bits = check_integer("in_bits", in_bits, 2, 8)
     out_scale = check_integer("out_scale", out_scale, 0, 16)
     entries = check_integer("entries", entries, 1, 64)
     gamma_bits = check_integer("gamma_bits", gamma_bits, 2, 16)
@@ -305,14 +313,11 @@ def layernorm_params(
     norm_fraction = out_scale + AFFINE_GUARD * affine
     if affine:
         ones = np.ones(length) if gamma is None else gamma
-        gamma, gamma_fraction = _codes_of("gamma", ones, length, gamma_bits, 16)
+        gamma, gamma_fraction = _codes_of("gamma", ones, length, gamma_bits, -AFFINE_GUARD, 16)
         unit = norm_fraction + gamma_fraction
         zeros = np.zeros(length) if beta is None else beta
-        beta, beta_fraction = _codes_of("beta", zeros, length, 16, unit)
+        beta, beta_fraction = _codes_of("beta", zeros, length, 16, unit - 24, unit)
         beta, shift = beta << (unit - beta_fraction), unit - out_scale
-        if shift < 0:
-            raise InputError(f"gamma: {shown(float(np.max(np.abs(ones))))} is too great for "
-                             f"{gamma_bits} bits")  # fmt: skip
     most = _variance_max(length, in_bits, not rms, zero)
     if epsilon >= 1 << (MAX_REDUCED_BITS - 1):
         raise InputError(f"eps: {eps:g} is too great beside codes of scale 2^-{scale}; at that "
