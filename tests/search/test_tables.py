@@ -66,12 +66,12 @@ def test_exact_tables_are_the_known_optima(name):
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_gqa_is_within_a_tenth_of_the_optimum(name):
     problem = Problem(Points.of(FUNCTIONS[name]), Format.of(FUNCTIONS[name]))
-    for entries, seeds in ((8, 2), (16, 5)):
+    for entries, seeds in ((8, 1), (16, 5)):
+        best = problem.exact.best(entries).cost
         for seed in range(seeds):
             # Fewer generations than it has by default.
-            budget = 40 if len(problem.points.x) > 500 else 250
+            budget = 30 if len(problem.points.x) > 500 else 150
             cut = gqa.search(problem, entries, seed=seed, budget=budget)
-            best = problem.exact.best(entries).cost
             assert problem.cost(cut) <= 1.1 * best, f"{entries} entries, seed {seed}"
 
 
