@@ -17,7 +17,7 @@ NETWORK := $${GENOME:+--genome "$$GENOME"} $${TASK:+--task "$$TASK"} \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help gru lut unit sim area golden train campaign bench results test lint typecheck fmt clean icarus
+.PHONY: help gru lut unit sim area golden train campaign search bench results test lint typecheck fmt clean icarus
 
 help: ## This list
 	@echo 'Genogate: from a genome (bit widths of a GRU) to verified Verilog.'
@@ -26,18 +26,19 @@ help: ## This list
 	@echo
 	@echo 'Variables: GENOME=int2 ... int8, 17 integers or a file; TASK=digits-row; CHECKPOINT=name or'
 	@echo '  file; LANES=2 or X,H; OUT=folder or file; SEED=integer; N=sequences (sim) or networks'
-	@echo '  (campaign); KNOBS="--activation table ..." (any other option of the command)'
+	@echo '  (campaign); FN=gelu or an expression in x; ENTRIES=8; SCALES=0:6; METHOD=exact;'
+	@echo '  KNOBS="--activation table ..." (any other option of the command)'
 	@echo 'Options of a command: $(BIN)/genogate gru --help, once any of these has run.'
 
 gru: .venv/core.stamp ## Quantise with GENOME, emit Verilog, measure; all in one folder
 	@$(BIN)/genogate gru $(NETWORK)
 
-lut: .venv/lut.stamp icarus ## Table and unit of a function: FN=gelu ENTRIES=8
-	@$(BIN)/genogate lut $${FN:+"$$FN"} $${ENTRIES:+--entries "$$ENTRIES"} \
-		$${METHOD:+--method "$$METHOD"} $${SCALES:+--scales "$$SCALES"} \
-		$${SEED:+--seed "$$SEED"} $${OUT:+--out "$$OUT"} $$KNOBS
+lut: .venv/search.stamp icarus ## Table and unit of a function: FN=gelu ENTRIES=8
+	@$(BIN)/genogate lut $${ENTRIES:+--entries "$$ENTRIES"} $${METHOD:+--method "$$METHOD"} \
+		$${SCALES:+--scales "$$SCALES"} $${SEED:+--seed "$$SEED"} $${OUT:+--out "$$OUT"} $$KNOBS \
+		$${FN:+-- "$$FN"}
 
-unit: .venv/lut.stamp icarus ## UNIT=softmax, layernorm, rmsnorm, reciprocal or rsqrt, as Verilog
+unit: .venv/search.stamp icarus ## UNIT=softmax, layernorm, rmsnorm, reciprocal or rsqrt, as Verilog
 	@$(BIN)/genogate unit "$${UNIT:-softmax}" $${ENTRIES:+--entries "$$ENTRIES"} \
 		$${OUT:+--out "$$OUT"} $$KNOBS
 
@@ -61,6 +62,10 @@ bench: .venv/dev.stamp ## Speed of every part, against torch where there is a co
 
 results: .venv/dev.stamp ## Make docs/results.md again
 	@$(BIN)/genogate results $$KNOBS
+
+search: .venv/search.stamp ## Search genomes by NSGA-II: accuracy, size, cells; TASK, SEED, OUT=folder
+	@$(BIN)/genogate search $${TASK:+--task "$$TASK"} $${CHECKPOINT:+--checkpoint "$$CHECKPOINT"} \
+		$${LANES:+--lanes "$$LANES"} $${SEED:+--seed "$$SEED"} $${OUT:+--out "$$OUT"} $$KNOBS
 
 test: lint typecheck icarus ## Everything: lint, types, unit tests, cocotb
 	@$(BIN)/pytest -n 2
@@ -105,7 +110,7 @@ icarus:
 	@$(PIP) install -c constraints.txt -e .
 	@touch $@
 
-.venv/lut.stamp: .venv/core.stamp
+.venv/search.stamp: .venv/core.stamp
 	@echo 'Adding searches, pictures and simulation to .venv (once)'
 	@$(PIP) install -c constraints.txt -e '.[search,sim]'
 	@touch $@

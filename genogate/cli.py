@@ -26,63 +26,74 @@ GENOME_HELP = (
 )
 
 
-def _network_options(command: Command) -> Command:
-    """The options that say which network is meant."""
-    options = [
-        click.option("--genome", default="int8", show_default=True, help=GENOME_HELP),
-        click.option("--task", help="Data set; digits-row, or the checkpoint's own."),
-        click.option(
-            "--checkpoint",
-            metavar="NAME|FILE",
-            help="Float checkpoint: a shipped one by name, or a file; the task's by default.",
-        ),
-        click.option(
-            "--lanes",
-            default="1",
-            show_default=True,
-            metavar="N|X,H",
-            help="Multiply-accumulates per cycle of a dense operator (input side, state side).",
-        ),
-        click.option(
-            "--dense-output",
-            type=click.Choice(["gene", "8"]),
-            default=Knobs.dense_output,
-            show_default=True,
-            help="Output bits of a dense operator: its gene's, or always 8.",
-        ),
-        click.option(
-            "--granularity",
-            type=click.Choice(["tensor", "channel"]),
-            default=Knobs.granularity,
-            show_default=True,
-            help="Weight scales: one per matrix, or per output by powers of two.",
-        ),
-        click.option(
-            "--multiplier-terms",
-            type=click.Choice(["1", "2", "3", "free"]),
-            default=str(Knobs.multiplier_terms or "free"),
-            show_default=True,
-            help="Signed powers of two in a requantiser's multiplier (1: shift only).",
-        ),
-        click.option(
-            "--activation",
-            type=click.Choice(["auto", "pwl", "table"]),
-            default=Knobs.activation,
-            show_default=True,
-            help="Sigmoid and tanh: piecewise linear, tables, or the cheaper that holds accuracy.",
-        ),
-        click.option(
-            "--entries",
-            type=int,
-            default=Knobs.entries,
-            show_default=True,
-            help="Segments of a piecewise-linear unit.",
-        ),
-        click.option("--out", metavar="FOLDER", help="Where to write; build/TASK/GENOME/."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+def _options(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """Several options as one decorator, in their order."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+#: The float checkpoint, and what the paper leaves open.
+_source_options = _options(
+    click.option("--task", help="Data set; digits-row, or the checkpoint's own."),
+    click.option(
+        "--checkpoint",
+        metavar="NAME|FILE",
+        help="Float checkpoint: a shipped one by name, or a file; the task's by default.",
+    ),
+    click.option(
+        "--lanes",
+        default="1",
+        show_default=True,
+        metavar="N|X,H",
+        help="Multiply-accumulates per cycle of a dense operator (input side, state side).",
+    ),
+    click.option(
+        "--dense-output",
+        type=click.Choice(["gene", "8"]),
+        default=Knobs.dense_output,
+        show_default=True,
+        help="Output bits of a dense operator: its gene's, or always 8.",
+    ),
+    click.option(
+        "--granularity",
+        type=click.Choice(["tensor", "channel"]),
+        default=Knobs.granularity,
+        show_default=True,
+        help="Weight scales: one per matrix, or per output by powers of two.",
+    ),
+    click.option(
+        "--multiplier-terms",
+        type=click.Choice(["1", "2", "3", "free"]),
+        default=str(Knobs.multiplier_terms or "free"),
+        show_default=True,
+        help="Signed powers of two in a requantiser's multiplier (1: shift only).",
+    ),
+    click.option(
+        "--activation",
+        type=click.Choice(["auto", "pwl", "table"]),
+        default=Knobs.activation,
+        show_default=True,
+        help="Sigmoid and tanh: piecewise linear, tables, or the cheaper that holds accuracy.",
+    ),
+    click.option(
+        "--entries",
+        type=int,
+        default=Knobs.entries,
+        show_default=True,
+        help="Segments of a piecewise-linear unit.",
+    ),
+)
+#: Which network is meant.
+_network_options = _options(
+    click.option("--genome", default="int8", show_default=True, help=GENOME_HELP),
+    _source_options,
+    click.option("--out", metavar="FOLDER", help="Where to write; build/TASK/GENOME/."),
+)
 
 
 def _knobs(options: dict[str, Any]) -> Knobs:
@@ -290,6 +301,44 @@ def unit(kind: str, out: str | None, **given: Any) -> None:
     print_unit(report, folder)
     if not report["verified"]["passed"]:
         raise click.exceptions.Exit(1)
+
+
+@app.command()
+@_source_options
+@click.option("--objectives", default="accuracy,size,cells", show_default=True,
+              help="Two or more of accuracy, size, cells, memory, cycles, silicon.")  # fmt: skip
+@click.option("--method", default="nsga2", show_default=True, help="nsga2 or random.")
+@click.option("--pop", "pop_size", type=int, default=40, show_default=True, help="Genomes.")
+@click.option("--generations", type=int, default=25, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
+@click.option("--seeded/--unseeded", default=True,
+              help="Homogeneous genomes in the first population.")  # fmt: skip
+@click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes.")
+@click.option("--resume", is_flag=True, help="Go on with the run in that folder.")
+@click.option("--out", metavar="FOLDER", help="Where to write; runs/TASK-METHOD-SEED.")
+def search(out: str | None, resume: bool, workers: int, **options: Any) -> None:
+    """Search genomes: fewest cells, bits ... at the best accuracy.
+
+    NSGA-II over the bit widths of all operators. Accuracy is that of the validation part; cells
+    come from Yosys, each distinct module once ever. Leaves a front and genome files (knee,
+    most-accurate, smallest, fewest-cells, front-N) that the other commands take with --genome.
+    Kill it at any time: with --resume the same run goes on.
+    """
+    from .flow import run_search
+    from .printing import print_search, search_progress
+
+    with search_progress() as (say, tell):
+        knobs = _knobs(options)
+        report, folder = run_search(options, knobs, out, resume, workers, say, tell)
+    # The genome alone is not the network: the same knobs belong to it.
+    changed = [
+        f"--{name.replace('_', '-')} {options[name]}"
+        for name in ("dense_output", "granularity", "multiplier_terms", "activation", "entries")
+        if getattr(knobs, name) != getattr(Knobs(), name)
+    ]
+    more = f" LANES={options['lanes']}" if options["lanes"] != "1" else ""
+    more += f" CHECKPOINT={options['checkpoint']}" if options["checkpoint"] else ""
+    print_search(report, folder, more + (f" KNOBS='{' '.join(changed)}'" if changed else ""))
 
 
 @app.command()

@@ -296,3 +296,37 @@ def run_golden(
         np.save(stage / target.name, result.hidden)
         np.save(stage / beside.name, result.logits)
         return {str(target): result.hidden.shape, str(beside): result.logits.shape}
+
+
+def run_search(
+    options: dict[str, Any], knobs: Knobs, out: str | None, resume: bool, workers: int, say: Say,
+    tell: Callable[[Any], None],
+) -> tuple[dict[str, Any], Path]:  # fmt: skip
+    """Search genomes on the validation part, then look at the test part once, for the front.
+
+    Returns the front with test accuracies (``front.json``), and the run's folder.
+    """
+    from .model import zoo
+    from .model.files import read_json, write_json
+    from .model.genome import Genome
+    from .model.tasks import DEFAULT_TASK
+    from .search.evaluate import Setting, on_test
+    from .search.evolution import Config, Run
+
+    names = ("method", "pop_size", "generations", "seed", "seeded")
+    objectives = tuple(part.strip() for part in options["objectives"].split(","))
+    config = Config(objectives=objectives, **{name: options[name] for name in names})
+    source = options["checkpoint"] or options["task"] or DEFAULT_TASK
+    _task_of(zoo.load(source), options["task"])
+    setting = Setting(source, knobs, config.silicon)
+    label = Path(source).stem
+    folder = Path(out or Path("runs") / f"{label}-{config.method}-{config.seed}{knobs.suffix}")
+    run = Run(folder, setting, config, resume=resume)
+    run.go(workers=workers, say=say, tell=tell)
+    say("Test part")
+    report = read_json(folder / "front.json")
+    genomes = [Genome.from_genes(point["genome"]) for point in report["points"]]
+    for point, share in zip(report["points"], on_test(setting, genomes), strict=True):
+        point["test_accuracy"] = share
+    write_json(folder / "front.json", report)
+    return report, folder

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -221,3 +223,45 @@ def _optimum(table: dict[str, Any]) -> str:
     text = f"{optimum[objective]:.4g} in this format, this table {optimum['ratio']:.3f} times that"
     text += f"; real numbers {optimum['real']:.3g}" if "real" in optimum else ""
     return f"{text}\n{'':16}by {optimum['proof']}"
+
+
+@contextmanager
+def search_progress() -> Iterator[tuple[Callable[[str], None], Callable[[Any], None]]]:
+    """What ``genogate search`` says on the way, on stderr: a line a generation, and on a terminal
+    what is being done now."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def line(progress: Any) -> str:
+        speed = progress.fresh / progress.seconds if progress.seconds else 0.0
+        left = progress.seconds / progress.generation * (progress.generations - progress.generation)
+        best = max((p.result["accuracy"] for p in progress.front), default=0.0)
+        return (f"generation {progress.generation}/{progress.generations}  "
+                f"{progress.evaluations} genomes  hypervolume {progress.hypervolume:.4f}  "
+                f"front {len(progress.front)}  best accuracy {best:.4f}  "
+                f"{speed:.2f} evaluations/s  {left:.0f} s left")  # fmt: skip
+
+    if not console.is_terminal:
+        yield (lambda text: None), (lambda progress: console.print(line(progress)))
+        return
+    with console.status("") as status:
+        yield (lambda text: status.update(f"{text} ...")), lambda p: console.print(line(p))
+
+
+def print_search(report: dict[str, Any], folder: str | Path, options: str = "") -> None:
+    """The front of ``genogate search``."""
+    console = _console()
+    names = [n for n in ("size", "cells", "memory") if n in report["points"][0]]
+    rows = _table("point", "valid.", "test", *names, "genome")
+    for point in report["points"]:
+        rows.add_row(
+            point["name"].removeprefix("front-"),
+            f"{point['accuracy']:.4f}",
+            f"{point['test_accuracy']:.4f}",
+            *(f"{point[name]:,.0f}" for name in names),
+            "".join(map(str, point["genome"])),
+        )
+    console.print(rows)
+    console.print()
+    named = [(name, "".join(map(str, genes))) for name, genes in report["named"].items()]
+    _pairs(console, [*named, ("emit", f"make gru GENOME={Path(folder) / 'knee'}{options}"),
+                     ("written", f"{folder}/")])  # fmt: skip

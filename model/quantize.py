@@ -7,7 +7,7 @@ least calibrated error; the free five are those of least total error. Tables cut
 input and output scales are free of each other. Equations: ``docs/numerics.md``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +46,7 @@ from .piecewise import Fitting, exact_table, unit_codes
 from .scales import FREE_BITS, allowed, as_fixed_point
 
 #: Given groups of interchangeable activation units, the index of the cheapest of each group.
-Cheapest = Callable[[Sequence[Sequence[Operator]]], list[int]]
+Cheapest = Callable[[Sequence[Sequence[Operator]]], Sequence[int]]
 #: A piecewise-linear unit holds its accuracy when no code is further off than this from the table.
 PWL_MAX_ERROR = 1
 #: ... and its squared error against the real function, weighted by the data, is at most so many
@@ -189,6 +189,8 @@ def _align(pairs: Sequence[tuple[int, int]], terms: int | None) -> tuple[list[in
 #: The sums and their operands.
 SUMS = (("s_r", "w_ir", "w_hr"), ("s_z", "w_iz", "w_hz"), ("s_n", "w_in", "p_rn"),
         ("s_h", "p_zn", "p_zh"))  # fmt: skip
+#: The operators of which there may be several to choose from.
+ACTIVATIONS = ("a_r", "a_z", "a_n")
 #: How far, in codes, a zero point may move to save a sum its constant.
 BALANCE_REACH = 12
 
@@ -274,8 +276,10 @@ def _activation_candidates(
 def _quantize_layer(
     calibration: LayerCalibration, widths: _Widths, knobs: Knobs, *,
     in_scale: float, in_zero: int, in_bits: int,
-) -> tuple[dict[str, Operator | list[Operator]], dict[str, float], dict[str, int]]:  # fmt: skip
-    """Operators of a layer by name (activations as candidate lists), scales and zero points."""
+) -> tuple[
+    dict[str, Operator], list[list[Operator]], dict[str, float], dict[str, int]
+]:  # fmt: skip
+    """Operators of a layer by name, candidates for each activation, scales and zero points."""
     scale = _LayerScales(calibration, widths, knobs, in_scale).solve()
     bits, terms = widths.out, knobs.multiplier_terms
     zero = {name: calibration.tensors[name].zero_point(bits[name], scale[name]) for name in GENES}
@@ -285,7 +289,7 @@ def _quantize_layer(
     }
     for name, fixed, moved in (("s_r", 0, "w_hr"), ("s_z", 0, "w_hz"), ("s_n", 1, "w_in")):
         _balance(calibration, bits, scale, zero, name, fixed, moved, *links[name])
-    ops: dict[str, Operator | list[Operator]] = {}
+    ops: dict[str, Operator] = {}
     for name in GENES[:6]:
         from_input = name[2] == "i"
         operand = in_scale if from_input else scale["s_h"]
@@ -316,7 +320,8 @@ def _quantize_layer(
         a_bits=bits["a_z"], out_bits=bits["c_z"], a_zero_point=zero["a_z"], multiplier=m,
         one=int(np.floor(2**n / scale["c_z"] + 0.5)), shift=n, zero_point=zero["c_z"],
     )  # fmt: skip
-    for name in ("a_r", "a_z", "a_n"):
+    groups = []
+    for name in ACTIVATIONS:
         source = f"s_{name[-1]}"
         between = {
             "a_bits": bits[source], "a_scale": scale[source], "a_zero": zero[source],
@@ -327,8 +332,8 @@ def _quantize_layer(
             calibration.units[key] = _activation_candidates(
                 name, calibration.tensors[source], knobs=knobs, **between
             )
-        ops[name] = calibration.units[key]
-    return ops, scale, zero
+        groups.append(calibration.units[key])
+    return ops, groups, scale, zero
 
 
 def _input_format(tensor: Tensor) -> tuple[float, int]:
@@ -349,6 +354,62 @@ def _input_format(tensor: Tensor) -> tuple[float, int]:
     return scale, zero
 
 
+@dataclass(frozen=True)
+class Draft:
+    """A quantised network whose activation units are still to be chosen.
+
+    groups : for each activation of each layer, the units that may stand there
+    """
+
+    genome: Genome
+    layers: tuple[Mapping[str, Operator], ...]
+    groups: tuple[Sequence[Operator], ...]
+    classifier: Classifier
+    input_format: tuple[float, int]
+    info: Mapping[str, object]
+
+    def choose(self, indices: Sequence[int]) -> IntModel:
+        """The integer model with that unit of each group."""
+        units = iter(group[index] for group, index in zip(self.groups, indices, strict=True))
+        layers = []
+        for fixed in self.layers:
+            ops = {**fixed, **{name: next(units) for name in ACTIVATIONS}}
+            layers.append(Layer({name: ops[name] for name in SCHEDULE}))
+        scale, zero = self.input_format
+        return IntModel(genome=self.genome, layers=tuple(layers), classifier=self.classifier,
+                        input_scale=scale, input_zero_point=zero, info=dict(self.info))  # fmt: skip
+
+
+def draft(
+    calibration: Calibration, genome: Genome, knobs: Knobs | None = None,
+    info: Mapping[str, object] | None = None,
+) -> Draft:  # fmt: skip
+    """Everything of :func:`quantize` but the choice of activation units, for many genomes whose
+    units are to be synthesised together."""
+    knobs = knobs or Knobs()
+    first = in_scale, in_zero = _input_format(calibration.input)
+    in_bits = 8
+    layers, groups, scales = [], [], []
+    for layer, genes in zip(calibration.layers, genome.layers, strict=True):
+        widths = _Widths.of(genes, knobs)
+        ops, units, scale, zero = _quantize_layer(
+            layer, widths, knobs, in_scale=in_scale, in_zero=in_zero, in_bits=in_bits
+        )
+        layers.append(ops)
+        groups += units
+        scales.append({name: {"scale": value, "zero_point": zero.get(name, 0)}
+                       for name, value in scale.items()})  # fmt: skip
+        in_scale, in_zero, in_bits = scale["s_h"], zero["s_h"], widths.out["s_h"]
+    weights = calibration.classifier
+    stored = _dense(
+        weights, calibration.classifier_bias, scale=weights.curves[8, "tensor"].best_scale,
+        in_scale=in_scale, in_zero=in_zero, in_bits=in_bits, weight_bits=8, granularity="tensor",
+    )  # fmt: skip
+    del stored["channel_shift"]
+    record = {**(info or {}), "knobs": knobs.to_json(), "scales": scales}
+    return Draft(genome, tuple(layers), tuple(groups), Classifier(**stored), first, record)
+
+
 def quantize(
     source: Checkpoint | Calibration,
     genome: Genome,
@@ -356,7 +417,7 @@ def quantize(
     calibration_x: np.ndarray | None = None,
     *,
     cheapest: Cheapest | None = None,
-    info: dict[str, object] | None = None,
+    info: Mapping[str, object] | None = None,
 ) -> IntModel:
     """Quantise a float network after training.
 
@@ -370,54 +431,18 @@ def quantize(
         Decides ``activation="auto"`` among units that hold their accuracy, normally
         :func:`genogate.synth.area.cheapest`. Without one, the table is taken below 5 input bits
         and the piecewise-linear unit above, where it holds.
-    info : dict, optional
+    info : mapping, optional
         Provenance to keep with the model.
     """
-    knobs = knobs or Knobs()
     if isinstance(source, Checkpoint):
         if calibration_x is None:
             raise ValueError("quantize: a checkpoint needs calibration_x")
-        calibration = calibrate(source, calibration_x)
-    else:
-        calibration = source
-    in_scale, in_zero = _input_format(calibration.input)
-    first = in_scale, in_zero
-    in_bits = 8
-    drafts, scales = [], []
-    for layer, genes in zip(calibration.layers, genome.layers, strict=True):
-        widths = _Widths.of(genes, knobs)
-        ops, scale, zero = _quantize_layer(
-            layer, widths, knobs, in_scale=in_scale, in_zero=in_zero, in_bits=in_bits
-        )
-        drafts.append(ops)
-        scales.append({name: {"scale": value, "zero_point": zero.get(name, 0)}
-                       for name, value in scale.items()})  # fmt: skip
-        in_scale, in_zero, in_bits = scale["s_h"], zero["s_h"], widths.out["s_h"]
-
-    open_choices = [(ops, name) for ops in drafts for name in ("a_r", "a_z", "a_n")]
-    groups = [ops[name] for ops, name in open_choices]
-    decided = (cheapest or _without_synthesis)(groups)  # type: ignore[arg-type]
-    for (ops, name), group, index in zip(open_choices, groups, decided, strict=True):
-        ops[name] = group[index]  # type: ignore[index]
-    layers = tuple(Layer({name: ops[name] for name in SCHEDULE}) for ops in drafts)  # type: ignore[misc]
-
-    weights = calibration.classifier
-    stored = _dense(
-        weights, calibration.classifier_bias, scale=weights.curves[8, "tensor"].best_scale,
-        in_scale=in_scale, in_zero=in_zero, in_bits=in_bits, weight_bits=8, granularity="tensor",
-    )  # fmt: skip
-    del stored["channel_shift"]
-    return IntModel(
-        genome=genome,
-        layers=layers,
-        classifier=Classifier(**stored),
-        input_scale=first[0],
-        input_zero_point=first[1],
-        info={**(info or {}), "knobs": knobs.to_json(), "scales": scales},
-    )
+        source = calibrate(source, calibration_x)
+    made = draft(source, genome, knobs, info)
+    return made.choose((cheapest or without_synthesis)(made.groups))
 
 
-def _without_synthesis(groups: Sequence[Sequence[Operator]]) -> list[int]:
+def without_synthesis(groups: Sequence[Sequence[Operator]]) -> list[int]:
     """A rule of thumb in place of measured cells: small tables, else the shortest linear unit."""
     return [
         1 if len(group) > 1 and isinstance(group[0], Table) and group[0].a_bits > 4 else 0
