@@ -98,7 +98,7 @@ STUDIES = {
     "tables_speed": ("search.study_tables", "measure_speed", "render_speed"),
     "tables_cost": ("search.study_cost", "measure", "render"),
     "silicon": ("synth.study_silicon", "measure", "render"),
-    "lut_exactness": ("sim.lut_bench", "measure", "render"),
+    "lut_exactness": ("sim.lut_campaign", "measure", "render"),
     "composites": ("sim.composites_campaign", "measure", "render"),
     "transformer": ("search.transformer_study", "measure", "render"),
 }
