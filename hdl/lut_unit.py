@@ -244,7 +244,7 @@ class LoadableUnit(Loaded):
         intercept = values["intercept"]
         if isinstance(self.align, int):
             # The rounding constant takes bits that are zero, or is in the intercept already.
-            low = half(self.shift) % (1 << self.align) if self._folds else 0
+            low = half(_bounds(self.shift)[0]) % (1 << self.align) if self._folds else 0
             intercept = Cat(Const(low, self.align), intercept).as_signed()
         else:
             intercept = intercept << self.held["align"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from ..hdl.float32 import FloatUnit
@@ -83,29 +84,27 @@ def _wide(bits: int, entries: int, seed: int) -> Iterator[Case]:
     yield wide_case(f"int{bits}_{entries}_{stages}", unit, WIDE, 50, seed)
 
 
-def _triples(part: int) -> list[Case]:
-    count = TRIPLES // PARTS
-    return [multiply_add_case("multiply_add", count, part % 3, SEED + part, 0.1)]
+def _singles(entries: int, seed: int) -> Iterator[Case]:
+    yield float_unit_case(f"fp32_{entries}", FloatUnit(entries, 2), SINGLES, 50, seed)
 
 
-def _jobs() -> list[tuple[str, Callable[[], Sequence[Case]]]]:
+def _triples(part: int) -> Iterator[Case]:
+    yield multiply_add_case("multiply_add", TRIPLES // PARTS, part % 3, SEED + part, 0.1)
+
+
+def _jobs() -> list[tuple[str, Callable[[], Iterator[Case]]]]:
     """(section, cases) in the order of the report; each one simulation."""
-    jobs: list[tuple[str, Callable[[], Sequence[Case]]]] = []
-    for entries in (8, 16):
-        for section, make in (
-            ("fixed", _fixed), ("fixed, pipelined", _pipelined), ("select", _select),
-            ("loadable INT8", _loadable),
-        ):  # fmt: skip
-            jobs.append((section, lambda make=make, n=entries: list(make(n, SEED))))
-    for bits in (16, 32):
-        for entries in (8, 16):
-            jobs.append((f"loadable INT{bits}", lambda b=bits, n=entries: list(_wide(b, n, SEED))))
-    for entries in (8, 16):
-        jobs.append(("loadable FP32", lambda n=entries: [
-            float_unit_case(f"fp32_{n}", FloatUnit(n, 2), SINGLES, 50, SEED)]))  # fmt: skip
-    for part in range(PARTS):
-        jobs.append(("FP32 multiply-add", lambda part=part: _triples(part)))
-    return jobs
+    sections: dict[str, Callable[[int, int], Iterator[Case]]] = {
+        "fixed": _fixed, "fixed, pipelined": _pipelined, "select": _select,
+        "loadable INT8": _loadable, "loadable INT16": partial(_wide, 16),
+        "loadable INT32": partial(_wide, 32), "loadable FP32": _singles,
+    }  # fmt: skip
+    jobs: list[tuple[str, Callable[[], Iterator[Case]]]] = [
+        (section, partial(make, entries, SEED))
+        for section, make in sections.items()
+        for entries in (8, 16)
+    ]
+    return [*jobs, *(("FP32 multiply-add", partial(_triples, part)) for part in range(PARTS))]
 
 
 def measure(say: Callable[[str], None]) -> dict[str, Any]:
@@ -116,7 +115,7 @@ def measure(say: Callable[[str], None]) -> dict[str, Any]:
         waiting = []
         for number, (section, make) in enumerate(jobs):
             # Emission talks to Yosys through the environment: one after the other.
-            cases = make()
+            cases = list(make())
             waiting.append((number, section, cases, pool.submit(simulate_units, cases, None, SEED)))
             while len(waiting) > 2 or (waiting and number == len(jobs) - 1):
                 done, name, held, future = waiting.pop(0)
