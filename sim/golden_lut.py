@@ -109,7 +109,7 @@ def float_triples(count: int, seed: int) -> Array:
         return signs | np.clip(exponents, 0, 254).astype(np.uint32) << np.uint32(23) | random
 
     def product(a: Array, b: Array) -> Array:
-        return multiply_add(from_bits(a), from_bits(b), np.float32(0)).view(np.uint32)
+        return multiply_add(from_bits(a), from_bits(b), np.zeros(1, np.float32)).view(np.uint32)
 
     def step(value: Array) -> Array:
         """`value` moved by up to 3 units in the last place."""
