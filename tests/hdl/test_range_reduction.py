@@ -38,9 +38,9 @@ def assert_reduced(op, x):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     ("bits", "least", "fraction"),
-    [(1, 0, 4), (2, 0, 3), (3, 2, 2), (7, 0, 6), (8, 6, 5), (9, 0, 9), (10, 4, 4), (12, 0, 5)],
+    [(1, 0, 4), (2, 0, 3), (3, 2, 2), (7, 0, 6), (8, 6, 5), (9, 0, 9), (10, 4, 4), (11, 0, 5)],
 )
-def test_every_input_up_to_12_bits(name, bits, least, fraction):
+def test_every_input_up_to_11_bits(name, bits, least, fraction):
     """The 16 bits are driven through the Verilog in ``tests/rtl``."""
     assert_reduced(reduction(name, bits, 4, fraction, 6, least), np.arange(1 << bits))
 
@@ -52,7 +52,7 @@ def test_wide_inputs(name, bits, least):
     powers = 1 << np.arange(bits)
     # Around every power of two, and of every magnitude.
     x = np.concatenate([[0], powers, powers - 1, np.minimum(powers + 1, (1 << bits) - 1),
-                        rng.integers(0, 1 << bits, 600) >> rng.integers(0, bits, 600)])  # fmt: skip
+                        rng.integers(0, 1 << bits, 300) >> rng.integers(0, bits, 300)])  # fmt: skip
     assert_reduced(reduction(name, bits, 8, 9, 11, least), x)
 
 
