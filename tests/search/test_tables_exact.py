@@ -7,16 +7,16 @@ import pytest
 from genogate.model.errors import InputError
 from genogate.model.functions import FUNCTIONS, Function, expression, parse_function
 from genogate.model.lut import Format, LutTable, Points, codes
-from genogate.model.optimal import Exact, best_intercepts_and_slopes
+from genogate.model.optimal import Exact, best_intercepts_and_slopes, lines_of
 
 #: Few enough numbers to try all.
 TINY = Format("fixed", slope_bits=4, intercept_bits=5, fraction_bits=2)
 DYNAMIC = Format("dynamic", slope_bits=3, intercept_bits=4)
 
 
-def brute_cost(points, form, entries, objective, guard=None):
-    """Least objective of all tables of at most `entries` segments whose break points are at the
-    cells of `points`: each is made and judged code by code."""
+def brute_lines(points, form, objective, guard=None):
+    """Least objective [n+1, n+1] of every interval of inputs, by all lines of the format, code by
+    code; inf where none holds the guard. Break points are at the cells of `points`."""
     n, function = len(points.x), points.function
     slopes = form.slopes.value(np.arange(form.slopes.size))
     intercepts = form.intercepts.value(np.arange(form.intercepts.size))
@@ -44,6 +44,12 @@ def brute_cost(points, form, entries, objective, guard=None):
             wrong = np.abs(slopes[:, None, None] * x + intercepts[:, None] - function(x)).max(-1)
             cost = np.where(wrong <= guard + 1e-12, cost, np.inf)
         least[i, j] = cost.min()
+    return least
+
+
+def brute_cost(least, entries, objective):
+    """Least objective of all tables of at most `entries` segments with those of intervals."""
+    n = len(least) - 1
     together = sum if objective == "mse" else max
     return min(
         together(least[a, b] for a, b in itertools.pairwise([0, *inner, n]))
@@ -86,9 +92,11 @@ def test_no_table_is_better(name, low, high, scales, bits, form, seed, objective
         rng = np.random.default_rng(seed)
         weight = rng.random(1 << bits) * (rng.random(1 << bits) < 0.7) + 1e-3 * np.eye(1 << bits)[8]
     points = Points.of(parse_function(name, low, high), scales, bits, weight)
+    lines = brute_lines(points, form, objective)
+    np.testing.assert_allclose(lines_of(points, form, objective).cost, lines, atol=1e-12)
     for entries in (1, 2, 3):
         found = Exact(points, form, objective).best(entries)
-        least = brute_cost(points, form, entries, objective)
+        least = brute_cost(lines, entries, objective)
         assert found.cost == pytest.approx(least, abs=1e-12)
         assert table_cost(points, form, found, objective) == pytest.approx(least, abs=1e-12)
 
@@ -107,8 +115,10 @@ GUARDED = [
 @pytest.mark.parametrize("objective", ["mse", "max"])
 def test_no_guarded_table_is_better(function, scales, form, guard, objective):
     points = Points.of(function, scales, 4)
+    lines = brute_lines(points, form, objective, guard)
+    np.testing.assert_allclose(lines_of(points, form, objective, guard).cost, lines, atol=1e-12)
     for entries in (1, 2, 3, 4):
-        least = brute_cost(points, form, entries, objective, guard)
+        least = brute_cost(lines, entries, objective)
         if np.isinf(least):
             with pytest.raises(InputError, match="guard"):
                 Exact(points, form, objective, guard).best(entries)
@@ -146,4 +156,6 @@ def test_a_function_of_our_own_is_searched():
     function = Function("bump", lambda x: np.exp(-x * x), -2, 2)
     points = Points.of(function, (2,), 5)
     found = Exact(points, TINY).best(3)
-    assert found.cost == pytest.approx(brute_cost(points, TINY, 3, "mse"), abs=1e-12)
+    assert found.cost == pytest.approx(
+        brute_cost(brute_lines(points, TINY, "mse"), 3, "mse"), abs=1e-12
+    )
