@@ -48,6 +48,7 @@ def test_by_hand():
         (HUGE, 1, 2.0**103, INF),  # a tie, whose carry goes into infinity
         (HUGE, 1, HUGE * 2.0**-25, HUGE),
         (HUGE, 2, -INF, NAN),
+        (HUGE, 1, HUGE, INF),
         (HUGE, HUGE, 1, INF),
         (-HUGE, HUGE, 1, -INF),
         (INF, -2, HUGE, -INF),

@@ -80,9 +80,15 @@ def loaded(unit, words):
     return bench
 
 
-@pytest.mark.parametrize("stages", [1, 2, 3])
-def test_operands_wait_for_a_load_that_comes_with_them(stages):
-    unit, op = integer_unit(8, 8, stages), random_op(3, 6)
+@pytest.mark.parametrize(("settings", "stages"), [
+    ({}, 1), ({}, 3),
+    ({"shift": 6, "align": (0, 6), "zero_point": False}, 2),
+    ({"shift": (2, 6), "align": 4}, 1),
+    ({"shift": 6, "align": 4, "intercept_bits": 12, "zero_point": False}, 2),
+])  # fmt: skip
+def test_operands_wait_for_a_load_that_comes_with_them(settings, stages):
+    unit = LoadableUnit(stages=stages, **settings)
+    op = random_rows(3, 6)[4].unit(8, 8, 4, 9 if unit.zero_point else 0)
     got = run_streams(unit, {"i": CODES}, {"o": 256}, pause=0.3, seed=stages,
                       extra=loaded(unit, unit.words(op)))["o"]  # fmt: skip
     np.testing.assert_array_equal(got, golden.activation(op, CODES))
