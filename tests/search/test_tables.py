@@ -2,7 +2,6 @@
 
 import json
 import math
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -119,6 +118,13 @@ def test_without_a_guard_a_table_may_diverge():
     assert find(FUNCTIONS["silu"], 8, guard=0.0625).errors("A")[0][1] <= 0.0625
 
 
+@pytest.mark.parametrize("method", ["gqa", "gade", "least-squares"])
+def test_a_search_minds_the_guard_while_it_looks(method):
+    found = find(FUNCTIONS["silu"], 8, method=method, guard=0.0625, in_bits=7,
+                 budget={"gqa": 20, "gade": 200}.get(method))  # fmt: skip
+    assert found.info["optimum"]["ratio"] < 1.5
+
+
 @pytest.mark.parametrize("method", ["gqa", "gade", "nn-lut"])
 def test_a_seed_decides_the_table(method):
     tables = [
@@ -198,18 +204,30 @@ def test_progress_is_told():
     assert all(total == 50 and 0 < best < 1 for _, total, best in heard)
 
 
-def test_the_chord_rule_judges_as_its_table():
-    problem = Problem(Points.of(FUNCTIONS["exp"]), Format.of(FUNCTIONS["exp"]))
-    judge = gqa.Chord(problem)
+@pytest.mark.parametrize("rule", ["chord", "least-squares", "best"])
+def test_break_points_are_judged_as_their_table(rule):
+    problem = Problem(Points.of(FUNCTIONS["gelu"], in_bits=7), Format.of(FUNCTIONS["gelu"]))
+    judge = gqa.Chord(problem) if rule == "chord" else gqa.LookedUp(problem, rule)
     rng = np.random.default_rng(5)
-    for p in np.sort(rng.uniform(-8, 0, (20, 7)), axis=1):
-        cut = gqa.Cut(*judge.table(p), 1)
-        assert judge(p[None])[0] == pytest.approx(problem.cost(cut), rel=1e-9)
-        # Slopes are those of rounded chords.
-        edges = [-16, *p, 0]
-        chords = {round((math.exp(b) - math.exp(a)) / (b - a) * 64) / 64
-                  for a, b in pairwise(edges)}  # fmt: skip
-        assert set(problem.form.slopes.value(cut.slopes)) <= chords
+    p = rng.uniform(-4, 4, (20, 7))
+    # Break points may fall together, and onto the ends.
+    p[::3, 1] = p[::3, 2]
+    p[::4, 0], p[::5, 6] = -4, 4
+    p.sort(axis=1)
+    costs = [problem.cost(gqa.Cut(*judge.table(row), 1)) for row in p]
+    np.testing.assert_allclose(judge(p), costs, rtol=1e-9)
+
+
+def test_the_chord_rule_rounds_chords_that_end_far_away():
+    problem = Problem(Points.of(FUNCTIONS["gelu"]), Format.of(FUNCTIONS["gelu"]))
+    judge, gelu = gqa.Chord(problem), FUNCTIONS["gelu"]
+    p = np.array([-2.2, -1.1, -0.3, 0.3, 0.7, 1.1, 1.6])
+    _, slopes, intercepts = judge.table(p)
+    edges = np.array([-1e4, *p, 1e4])
+    slope = np.diff(gelu(edges)) / np.diff(edges)
+    intercept = gelu(edges[:-1]) - slope * edges[:-1]
+    for indices, real in ((slopes, slope), (intercepts, intercept)):
+        assert problem.form.slopes.value(indices).tolist() == (np.rint(real * 64) / 64).tolist()
 
 
 def test_the_released_objective_counts_absolute_errors_and_penalties():
@@ -305,3 +323,8 @@ def test_a_rule_gives_what_the_best_table_of_the_rule_is():
     assert f"{costs[3]:.2e}" == "6.11e-06"
     cut = run(problem, 16, "gqa", rule="refitted", budget=60)
     assert costs[3] <= problem.cost(cut) < 1.05 * costs[3]
+
+
+def test_cheap_methods_end_within_their_usual_distance():
+    assert 1 < find(FUNCTIONS["gelu"], 8, method="least-squares").info["optimum"]["ratio"] < 1.5
+    assert 1 < find(FUNCTIONS["sigmoid"], 8, method="nn-lut").info["optimum"]["ratio"] < 6

@@ -108,13 +108,14 @@ GUARDED = [
     # It bends just past the range, where codes of coarse scales are within it and others are not.
     (expression("minimum(abs(x), 1.25) - 1", -1, 1), (0, 1, 2), TINY, 0.125),
     (expression("where(x < 1.2, x, 3 - x)", -1, 1.2), (0, 1, 2), TINY, 0.5),
+    (expression("where(x < 1.2, x, 3 - x)", -1, 1), (0, 1, 2, 3), TINY, 0.5),
 ]
 
 
 @pytest.mark.parametrize(("function", "scales", "form", "guard"), GUARDED)
 @pytest.mark.parametrize("objective", ["mse", "max"])
 def test_no_guarded_table_is_better(function, scales, form, guard, objective):
-    points = Points.of(function, scales, 4)
+    points = Points.of(function, scales, 5)
     lines = brute_lines(points, form, objective, guard)
     np.testing.assert_allclose(lines_of(points, form, objective, guard).cost, lines, atol=1e-12)
     for entries in (1, 2, 3, 4):
