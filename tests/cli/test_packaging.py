@@ -21,7 +21,10 @@ MAY_IMPORT = {
     "synth": {"model", "sim", "hdl", "synth"},
     "search": {"model", "sim", "hdl", "synth", "search"},
 }
-RUNNERS = {"sim/campaign.py", "sim/composites_campaign.py", "sim/regression.py"}
+RUNNERS = {
+    f"sim/{name}.py"
+    for name in ("campaign", "composites_campaign", "lut_bench", "lut_campaign", "regression")
+}
 #: Makes the modules that follow look as if they were not installed.
 BLOCK = """
 import sys
