@@ -96,10 +96,12 @@ class LoadableUnit(Loaded):
             ("in_bits", in_bits, 2, 64), ("out_bits", out_bits, 2, 64),
             ("entries", entries, 2, 256),
             ("slope_bits", slope_bits, 2, 64), ("intercept_bits", intercept_bits, 2, 64),
-            ("shift", _bounds(shift)[0], 0 if isinstance(shift, int) else -16, 64),
-            ("shift", _bounds(shift)[1], _bounds(shift)[0], 64),
+            ("shift", _bounds(shift)[0], 0 if isinstance(shift, int) else -16,
+             slope_bits + in_bits),
+            ("shift", _bounds(shift)[1], _bounds(shift)[0] + (not isinstance(shift, int)),
+             slope_bits + in_bits),
             ("align", _bounds(align)[0], 0, 64 if isinstance(align, int) else 0),
-            ("align", _bounds(align)[1], _bounds(align)[0], 64),
+            ("align", _bounds(align)[1], _bounds(align)[0] + (not isinstance(align, int)), 64),
         ):  # fmt: skip
             if isinstance(value, bool) or int(value) != value or not low <= value <= high:
                 raise InputError(f"{name}: {shown(value)} is not within {low} to {high}")
@@ -113,9 +115,9 @@ class LoadableUnit(Loaded):
         ]
         if self.zero_point:
             fields.append(Field("zero_point", self.out_bits))
-        for name, (low, high) in (("align", _bounds(align)), ("shift", _bounds(shift))):
-            if high > low:
-                fields.append(Field(name, (high - low).bit_length()))
+        for name, setting in (("align", align), ("shift", shift)):
+            if not isinstance(setting, int):
+                fields.append(Field(name, (setting[1] - setting[0]).bit_length()))
         super().__init__(fields, signed(self.in_bits), signed(self.out_bits), stages, (2, 0, 1))
 
     @property
@@ -256,10 +258,10 @@ class LoadableUnit(Loaded):
         if self._folds:
             value = wire(m, "value", total[self.shift :].as_signed())
             return {"o": saturate(value, *code_range(len(value)), self.out_bits)}
-        low, high = _bounds(self.shift)
+        low = _bounds(self.shift)[0]
         # One bit below the result stays: it is what rounding adds.
         wide = (Cat(Const(0, 1 - low), total) if low < 1 else total[low - 1 :]).as_signed()
-        if high > low:
+        if not isinstance(self.shift, int):
             wide = wide >> self.held["shift"]
         wide = wire(m, "wide", wide)
         # One bit more than a code is enough before a zero point is added.
