@@ -244,7 +244,7 @@ def test_unsorted_breakpoints_are_refused():
 @pytest.mark.parametrize(("make", "text"), [
     (lambda: LoadableUnit(entries=1), "entries: 1 is not within 2 to 256"),
     (lambda: LoadableUnit(in_bits=65), "in_bits: 65 is not within 2 to 64"),
-    (lambda: LoadableUnit(shift=-1), "shift: -1 is not within 0 to 64"),
+    (lambda: LoadableUnit(shift=-1), "shift: -1 is not within 0 to 16"),
     (lambda: LoadableUnit(shift=17), "shift: 17 is not within 0 to 16"),
     (lambda: LoadableUnit(align=(0, 0)), "align: 0 is not within 1 to 64"),
     (lambda: LoadableUnit(stages=4), "stages: 4 is not within 0 to 3"),
