@@ -72,7 +72,6 @@ opt_clean -purge
 rename -enumerate -pattern u%
 tee -q -o stat.json stat -liberty cells.lib -json
 write_json net.json
-write_verilog -noattr -noexpr net.v
 """
 #: Ways of mapping: what is done with multipliers, and the mapper. A tree of adders is the fastest,
 #: Booth's encoding smaller, and its second architecture slower and smaller again.
@@ -238,8 +237,7 @@ class _Netlist:
     area: float
     sequential: float
     types: Mapping[str, int]
-    verilog: str
-    document: str
+    document: str  # as Yosys' write_json gives it
 
 
 def _netlist(tool: Tool, library: Library, recipe: str, outputs: Mapping[str, str]) -> _Netlist:
@@ -254,9 +252,33 @@ def _netlist(tool: Tool, library: Library, recipe: str, outputs: Mapping[str, st
         raise InputError(
             f"{tool.version} left cells that {library.name} does not have: {' '.join(odd)[:100]}"
         )
-    # OpenSTA's reader knows no signed ports.
-    verilog = outputs["net.v"].replace(" signed [", " [")
-    return _Netlist(recipe, area, sequential, types, verilog, outputs["net.json"])
+    return _Netlist(recipe, area, sequential, types, outputs["net.json"])
+
+
+def _verilog(document: str) -> str:
+    """Verilog of a netlist in JSON, for OpenSTA: its reader takes neither all that Yosys writes,
+    such as signed ports and concatenations on the left, nor JSON."""
+    (module,) = json.loads(document)["modules"].values()
+    names: dict[int | str, str] = {"0": "1'b0", "1": "1'b1", "x": "1'b0"}
+    head, body, wires = [], [], []
+    for name, port in sorted(module["ports"].items(), key=lambda item: item[1]["direction"]):
+        bits = port["bits"]
+        head.append(f"{port['direction']} [{len(bits) - 1}:0] {name};")
+        for k, bit in enumerate(bits):
+            if bit in names:  # inputs come first, so this is an output
+                body.append(f"assign {name}[{k}] = {names[bit]};")
+            else:
+                names[bit] = f"{name}[{k}]"
+    for name, cell in module["cells"].items():
+        pins = []
+        for pin, (bit,) in cell["connections"].items():
+            if bit not in names:
+                names[bit] = f"w{bit}"
+                wires.append(f"wire w{bit};")
+            pins.append(f".{pin}({names[bit]})")
+        body.append(f"{cell['type']} {name} ({', '.join(pins)});")
+    ports = ", ".join(module["ports"])
+    return "\n".join([f"module top ({ports});", *head, *wires, *body, "endmodule", ""])
 
 
 def _run_sta(sta: Sta, script: str, library: Path, verilog: str) -> str:
@@ -291,7 +313,7 @@ def _head(unit: _Unit, clock_ns: float) -> str:
 
 def _delay(sta: Sta, unit: _Unit, net: _Netlist, library: Path, clock_ns: float) -> float:
     text = _run_sta(sta, _head(unit, clock_ns) + "report_worst_slack -digits 6\n", library,
-                    net.verilog)  # fmt: skip
+                    _verilog(net.document))  # fmt: skip
     slack = re.search(r"^worst slack (\S+)$", text, re.MULTILINE)
     if slack and slack[1] == "INF":
         return 0.0
@@ -341,7 +363,9 @@ def _power(
     rates = simulated.rates(unit.stimulus)
     gates = " ".join(name for name in rates.toggles if name in simulated.gates)
     script = _head(unit, clock_ns) + _POWER.format(gates=gates)
-    reports = _energies(sta, _run_sta(sta, script, path, net.verilog), list(rates.toggles))
+    reports = _energies(
+        sta, _run_sta(sta, script, path, _verilog(net.document)), list(rates.toggles)
+    )
     return _total(reports, rates, None), _total(reports, rates, EVEN)
 
 
@@ -459,7 +483,7 @@ def _made(
                  "map.abc": _MAPPERS[_RECIPES[recipe][1]]},
                 _SCRIPT.format(multipliers=_RECIPES[recipe][0], gates=gates,
                                picoseconds=round(1000 * clock_ns)),
-                ("stat.json", "net.v", "net.json"))
+                ("stat.json", "net.json"))
             for number, (key, recipe) in enumerate(batch, 1)
         ]  # fmt: skip
         for (key, recipe), outputs in zip(batch, run(tool, jobs), strict=True):

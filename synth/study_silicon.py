@@ -10,7 +10,7 @@ import numpy as np
 from amaranth.lib import wiring
 
 from ..hdl.float32 import FloatUnit
-from ..hdl.lut_unit import LoadableUnit
+from ..hdl.lut_unit import LoadableUnit, SelectUnit
 from ..hdl.normalise import Normalise
 from ..hdl.operator import Elementwise
 from ..hdl.piecewise_linear import PiecewiseLinear
@@ -38,6 +38,8 @@ SLOW_NS, FAST_NS = 40.0, 20.0
 #: The paper, 28 nm, 8 entries, 500 MHz: um2 and mW.
 PAPER = {"INT8": (961, 0.40), "INT32": (5243, 1.93), "FP32": (5135, 2.02)}
 WIDTHS = {"INT8": 8, "INT16": 16, "INT32": 32}
+#: Functions of the smaller unit with a select.
+SELECTED = ("gelu", "exp", "sigmoid", "tanh")
 #: Codes of scale 2**-5 cover (-4, 4), of 2**-4 (-8, 8).
 SCALES = {"exp": 4}
 
@@ -193,6 +195,18 @@ def measure(say: Say) -> dict[str, Any]:
         for k, ((n, e), (a, b)) in enumerate(zip(names, tables, strict=True))
     ]  # fmt: skip
 
+    say("several functions in one unit")
+    groups = [SELECTED, tuple(FUNCTIONS)]
+    ops = {n: a.op for (n, e), (a, _) in zip(names, tables, strict=True) if e == 8}
+    selects = [SelectUnit([ops[n] for n in group]) for group in groups]
+    found = measure_all(selects, clock_ns=SLOW_NS, progress=say)
+    apart = {r["function"]: r["linear"]["area_um2"] for r in data["fixed"] if r["entries"] == 8}
+    data["select"] = [
+        {"functions": list(group), "entries": 8, "cells": count,
+         "apart_um2": round(sum(apart[n] for n in group), 1), **_record(silicon)}
+        for group, count, silicon in zip(groups, _cells(selects, say), found, strict=True)
+    ]  # fmt: skip
+
     say("range reduction, softmax, normalisation")
     composites: dict[str, wiring.Component] = {
         f"{name}, any positive code, {entries} entries":
@@ -225,6 +239,23 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
             *("| " + " | ".join(map(str, row)) + " |" for row in rows), ""]  # fmt: skip
 
 
+def _compared(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Where units without a multiplier win, and at what error."""
+    better = [r for r in rows if r["few"]["area_um2"] < r["linear"]["area_um2"]]
+    worse = [f"{r['function']} {r['entries']}" for r in rows if r not in better]
+    areas, errors, powers = (
+        float(np.exp(np.mean([np.log(r["few"][name] / r["linear"][name]) for r in rows])))
+        for name in ("area_um2", "mse", "power_mw")
+    )
+    return [
+        f"Without a multiplier {len(better)} of {len(rows)} units are smaller than the linear ones"
+        + (f", not {', '.join(worse)}" if worse else "")
+        + f". Geometric means: {areas:.2f} of the area, {powers:.2f} of the power, {errors:.2f} of "
+        "the squared error.",
+        "",
+    ]
+
+
 def render(data: Mapping[str, Any]) -> list[str]:
     """Markdown of :func:`measure`'s result."""
     slow, fast = data["clock_ns"], data["fast_ns"]
@@ -245,7 +276,8 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "placement: no wires, no clock tree, no loads outside. Every unit has registers after "
         f"selection, multiply-add and output ({data['stages']} stages; fixed units at the output), "
         f"and runs at {slow:g} ns, which every unit's smallest netlist meets. Each is mapped in "
-        "the same two ways, four where it multiplies; the smallest that meets the clock counts.",
+        "the same two ways, four where it multiplies; the smallest that meets the clock counts, "
+        "else the fastest (late).",
         "",
         "Power: energies from OpenSTA, per cell; how often each output toggles is counted in a "
         "simulation of the netlist (64 cases of 64 cycles, no glitches) with GELU's table loaded "
@@ -267,8 +299,9 @@ def render(data: Mapping[str, Any]) -> list[str]:
         [
             (r["entries"], r["kind"] + "*" * r["settings"], "yes" if r["gated"] else "no",
              f"{r['clock_ns']:g}", f"{r['area_um2']:,.0f}", f"{r['sequential_um2']:,.0f}",
-             f"{r['cells']:,}", r["flip_flops"], f"{r['delay_ns']:.1f}", f"{r['power_mw']:.3f}",
-             f"{r['even_mw']:.3f}")
+             f"{r['cells']:,}", r["flip_flops"],
+             f"{r['delay_ns']:.1f}" + " (late)" * (r["delay_ns"] > r["clock_ns"]),
+             f"{r['power_mw']:.3f}", f"{r['even_mw']:.3f}")
             for r in data["loadable"]
         ],
     )  # fmt: skip
@@ -295,9 +328,10 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "### Fixed units, INT8, constants folded",
         "",
         f"The exact tables at one scale (2^-5, exp 2^-4) with the guard of {data['guard']:g}; "
-        "`linear` picks slope and intercept and multiplies, `no multiplier` has slopes of at most "
-        "two signed digits and is built in the form with the fewest generic cells (`table`: the "
-        "whole function). Inputs are random codes.",
+        "`linear` picks slope and intercept and multiplies, or is a decision diagram where that is "
+        "estimated to be smaller; `no multiplier` has slopes of at most two signed digits and is "
+        "built in the form with the fewest generic cells (`table`: the whole function). Inputs "
+        "are random codes.",
         "",
     ]
     base = {entries: found["INT8", entries, False, True, slow]["area_um2"] for entries in (8, 16)}
@@ -312,6 +346,19 @@ def render(data: Mapping[str, Any]) -> list[str]:
              f"{100 * r['few']['area_um2'] / base[r['entries']]:.1f} %")
             for r in data["fixed"]
         ],
+    )  # fmt: skip
+    lines += _compared(data["fixed"])
+    lines += [
+        "### Several functions in one unit, INT8, 8 entries",
+        "",
+        "Constants folded, chosen with each operand; beside it the linear units above side by "
+        "side, and the loadable unit, which holds one function at a time.",
+        "",
+    ]
+    lines += _table(
+        ("functions", "um^2", "side by side", "loadable", "generic cells", "power, mW"),
+        [(", ".join(r["functions"]), f"{r['area_um2']:,.0f}", f"{r['apart_um2']:,.0f}",
+          f"{base[8]:,.0f}", f"{r['cells']:,}", f"{r['power_mw']:.3f}") for r in data["select"]],
     )  # fmt: skip
     lines += [
         "### Range reduction and composites, INT8",

@@ -8,6 +8,7 @@ makes every figure countable.
 import gzip
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,12 +18,14 @@ from amaranth.lib.wiring import In, Out
 from genogate.hdl.lut_unit import LoadableUnit
 from genogate.hdl.piecewise_linear import PiecewiseLinear
 from genogate.model.errors import InputError
+from genogate.model.files import read_json
+from genogate.model.functions import FUNCTIONS
 from genogate.sim import golden
 from genogate.sim.golden_lut import Contents
 from genogate.synth import liberty, silicon, yosys
 from genogate.synth.gates import Netlist, Stimulus
 from genogate.synth.silicon import Subject, measure_all, silicon_if_available
-from genogate.synth.study_silicon import FewDigits, fixed, loadable
+from genogate.synth.study_silicon import PAPER, FewDigits, fixed, loadable, render
 
 AREAS = {"inv": 1.0, "buf": 1.5, "nand2": 2.0, "nor2": 2.5, "dff": 7.0, "icg": 5.0}
 HAS_STA = shutil.which("sta") is not None
@@ -406,8 +409,6 @@ def netlist_of(component, library, monkeypatch) -> Netlist:
 
 
 def test_every_mapped_netlist_computes_the_law(small, monkeypatch):
-    from genogate.model.functions import FUNCTIONS
-
     op = fixed(FUNCTIONS["gelu"], 8).op
     codes = np.arange(-128, 128)
     for net in netlist_of(PiecewiseLinear(op), str(small), monkeypatch):
@@ -459,6 +460,15 @@ def test_rates_are_those_of_the_stimulus(small, monkeypatch):
         net.rates(Stimulus(hold={"load": 0}))
 
 
+def test_operands_wait_while_they_are_not_taken(small, monkeypatch):
+    op = fixed(FUNCTIONS["gelu"], 4).op
+    (net, *_) = netlist_of(PiecewiseLinear(op, output="register"), str(small), monkeypatch)
+    running = net.rates(Stimulus())
+    stalled = net.rates(Stimulus(hold={"o__ready": 0}))
+    assert max(running.toggles.values()) > 0.4
+    assert max(stalled.toggles.values()) == 0
+
+
 def test_impossible_requests_are_refused(small):
     assert "clock_ns: 0 is not" in refusal(measure_all, [], clock_ns=0)
     assert refusal(Stimulus, activity=1.5) == "activity: 1.5 is not within 0 to 1"
@@ -494,3 +504,20 @@ def test_slopes_of_few_digits_are_what_the_format_has():
     values = FewDigits(fraction_bits=6).slopes.values * 64
     assert {0, 1, -1, 3, 96, -128, 127} <= set(values.tolist())
     assert not {11, 85, -77} & set(values.tolist())
+
+
+def test_stored_figures_say_what_the_page_says():
+    """Saved shares are those of the stored areas; INT8 saves more than the paper at 8 entries."""
+    data = read_json(Path(__file__).parents[2] / "docs" / "data" / "silicon.json")
+    page = "\n".join(render(data))
+    rows = {(r["kind"], r["entries"]): r for r in data["loadable"]
+            if r["gated"] and r["clock_ns"] == data["clock_ns"] and not r["settings"]}  # fmt: skip
+    for wide in ("INT32", "FP32"):
+        for field, paper in (("area_um2", 0), ("power_mw", 1)):
+            saved = 1 - rows["INT8", 8][field] / rows[wide, 8][field]
+            assert f"{100 * saved:.1f} %" in page
+            assert saved > 1 - PAPER["INT8"][paper] / PAPER[wide][paper]
+    for row in data["loadable"]:
+        parts = row["internal_mw"] + row["switching_mw"] + row["leakage_mw"]
+        assert parts == pytest.approx(row["power_mw"], abs=2e-6)
+        assert row["delay_ns"] <= data["clock_ns"]  # the slower of the two
