@@ -14,6 +14,7 @@ constants leave these, by name:
 ``even p``     a ramp where what is missing is equal at i and ~i: a diagram of one half
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import permutations
 
@@ -82,6 +83,7 @@ class _Lines:
 
     @property
     def bits(self) -> int:
+        """Of an input, those of a magnitude without sign."""
         return (len(self.inputs) - 1).bit_length()
 
     def slots(self) -> list[list[Digit]]:
@@ -93,7 +95,7 @@ class _Lines:
         for line in sorted(range(len(digits)), key=lambda k: -len(digits[k])):
             padded: list[Digit] = [*digits[line], *[None] * (count - len(digits[line]))]
 
-            def price(order: tuple[Digit, ...]) -> int:
+            def price(order: Iterable[Digit]) -> int:
                 return sum(
                     0 if digit is None or digit in held
                     else 1 if digit[0] in {other[0] for other in held if other} else 3
@@ -142,8 +144,9 @@ class _Plan:
     core: str
     odd: bool
     ramp: int | None
-    #: Of the inner function: inputs, and outputs before the outer gates.
+    #: Lines on the inputs of the core.
     lines: _Lines
+    #: What a diagram gives where the core is one: codes, or what a ramp leaves of them.
     rest: np.ndarray
 
     @property
@@ -237,6 +240,7 @@ class _Control:
 
     @property
     def width(self) -> int:
+        """Bits of all signals together."""
         return max(1, sum(width for _, width in self.signals))
 
     def packed(self) -> np.ndarray:
@@ -249,6 +253,7 @@ class _Control:
         return per_line[self.lines.piece]
 
     def unpacked(self, picked: Value) -> list[Value]:
+        """The signals, by number, of the diagram's output."""
         found, at = [], 0
         for _, width in self.signals:
             found.append(picked[at : at + width])

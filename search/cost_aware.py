@@ -262,7 +262,7 @@ class Segmenter:
         self.cost = np.full((len(self.slopes), size, size), np.inf)
         self.intercept = np.zeros((len(self.slopes), size, size), np.int64)
         for number, slope in enumerate(self.slopes):
-            tried = self._intercepts(int(slope), grain)
+            tried = intercepts_for(target, fold, ramp, fraction, int(slope), grain, self.inputs)
             error = line_errors(target, fold, ramp, fraction, int(slope), tried, self.inputs)
             sums = np.concatenate([np.zeros((len(tried), 1)), error.cumsum(1)], 1)[:, at]
             for i in range(size - 1):
@@ -270,14 +270,6 @@ class Segmenter:
                 best = away.argmin(0)
                 self.cost[number, i, i + 1 :] = away[best, np.arange(len(best))]
                 self.intercept[number, i, i + 1 :] = tried[best]
-
-    def _intercepts(self, slope: int, grain: int) -> Array:
-        """All that can be best anywhere: with less every output is too small, with more too
-        large."""
-        rest = _residuals(self.target, self.fold, self.ramp, self.fraction, slope, self.inputs)
-        low = (int(np.floor(rest.min())) >> grain) - 1
-        high = ((int(np.ceil(rest.max())) + (1 << self.fraction)) >> grain) + 1
-        return np.arange(low, high + 1) << grain
 
     def solve(
         self, entries: int, price: Array, point_price: Array, allowed: Array | None = None
@@ -369,6 +361,17 @@ def _residuals(
     rest = np.concatenate(found)
     # Where nothing is judged any line will do.
     return rest if len(rest) else np.zeros(1)
+
+
+def intercepts_for(
+    target: Target, fold: Fold, ramp: int, fraction: int, slope: int, grain: int, inputs: Array
+) -> Array:
+    """All multiples of ``2**grain`` that can be best anywhere among `inputs`: with less every
+    output is too small, with more too large."""
+    rest = _residuals(target, fold, ramp, fraction, slope, inputs)
+    low = (int(np.floor(rest.min())) >> grain) - 1
+    high = ((int(np.ceil(rest.max())) + (1 << fraction)) >> grain) + 1
+    return np.arange(low, high + 1) << grain
 
 
 def slopes_for(target: Target, fold: Fold, ramp: int, fraction: int, digits: int) -> list[int]:
@@ -595,28 +598,28 @@ class Editor:
                slack: float = 0.0) -> Genes:  # fmt: skip
         """The segment with the best line of these slopes, its intercept a multiple of ``2**grain``;
         of intercepts within `slack` of the best the roundest."""
-        low = self.low if genes.fold == "none" else 0
-        starts = [low, *genes.points, self.high + 1]
+        law = self.target, genes.fold, genes.ramp, genes.fraction
+        starts = self._starts(genes)
         inputs = np.arange(starts[segment], starts[segment + 1])
-        best: tuple[float, int, int] | None = None
+        found = []
         for slope in slopes:
-            rest = _residuals(self.target, genes.fold, genes.ramp, genes.fraction, slope, inputs)
-            bottom = (int(np.floor(rest.min())) >> grain) - 1
-            top = ((int(np.ceil(rest.max())) + (1 << genes.fraction)) >> grain) + 1
-            tried = np.arange(bottom, top + 1) << grain
-            error = line_errors(self.target, genes.fold, genes.ramp, genes.fraction, slope, tried,
-                                inputs).sum(1)  # fmt: skip
-            good = tried[error <= error.min() * (1 + slack) + 1e-12]
-            zeros = good & -good
+            tried = intercepts_for(*law, slope, grain, inputs)
+            error = line_errors(*law, slope, tried, inputs).sum(1)
+            good = np.flatnonzero(error <= error.min() * (1 + slack) + 1e-12)
             # Zero itself is the roundest.
-            roundest = good[np.where(good == 0, 1 << 40, zeros).argmax()]
-            cost = float(error[tried == roundest][0])
-            if best is None or cost < best[0]:
-                best = cost, slope, int(roundest)
-        assert best is not None
-        change = list(genes.slopes), list(genes.intercepts)
-        change[0][segment], change[1][segment] = best[1], best[2]
-        return replace(genes, slopes=tuple(change[0]), intercepts=tuple(change[1]))
+            zeros = np.where(tried[good] == 0, 1 << 40, tried[good] & -tried[good])
+            at = good[zeros.argmax()]
+            found.append((float(error[at]), slope, int(tried[at])))
+        _, slope, intercept = min(found, key=lambda line: line[0])
+        return replace(
+            genes,
+            slopes=(*genes.slopes[:segment], slope, *genes.slopes[segment + 1 :]),
+            intercepts=(*genes.intercepts[:segment], intercept, *genes.intercepts[segment + 1 :]),
+        )
+
+    def _starts(self, genes: Genes) -> list[int]:
+        """First inputs of the segments, and where the last one ends."""
+        return [self.low if genes.fold == "none" else 0, *genes.points, self.high + 1]
 
     def random(self) -> Genes:
         """Genes of nothing but chance, with best intercepts."""
@@ -645,75 +648,103 @@ class Editor:
         return genes.canonical(self.target.in_bits)
 
     def _change(self, genes: Genes) -> Genes:
-        rng, count = self.rng, len(genes.slopes)
-        kinds = ("move", "round", "merge", "split", "slope", "tie", "intercept", "line", "fraction")
-        kind = kinds[rng.integers(len(kinds))]
-        k = int(rng.integers(count))
-        slack = float(rng.choice([0.0, 0.02, 0.2]))
-        if kind in ("move", "round") and count > 1:
-            j = int(rng.integers(count - 1))
-            p = genes.points[j]
-            if kind == "move":
-                p += int(rng.choice([-1, 1])) << int(rng.integers(0, 4))
-            else:
-                # The rounding mutation: to a coarser grid.
-                t = int(rng.integers(1, 6))
-                p = (p + half(t)) >> t << t
-            bottom = genes.points[j - 1] if j else (self.low if genes.fold == "none" else 0)
-            top = genes.points[j + 1] if j + 2 < count else self.high + 1
-            if not bottom < p < top:
-                return genes
-            genes = replace(genes, points=(*genes.points[:j], p, *genes.points[j + 1 :]))
-            for segment in (j, j + 1):
-                if rng.random() < 0.5:
-                    genes = self.reline(genes, segment, [genes.slopes[segment]],
-                                        self._grain(genes), slack)  # fmt: skip
+        """A random change of a random segment; none where it does not fit."""
+        kinds = (self._move, self._round, self._merge, self._split, self._slope, self._tie,
+                 self._intercept, self._line, self._fraction)  # fmt: skip
+        kind = kinds[self.rng.integers(len(kinds))]
+        segment = int(self.rng.integers(len(genes.slopes)))
+        # How much error a rounder intercept may cost.
+        slack = float(self.rng.choice([0.0, 0.02, 0.2]))
+        return kind(genes, segment, slack)
+
+    def _move(self, genes: Genes, segment: int, slack: float) -> Genes:
+        """A break point by a little."""
+        if not genes.points:
             return genes
-        if kind == "merge" and count > 1:
-            j = int(rng.integers(count - 1))
-            gone = j + int(rng.integers(2))
-            genes = replace(
-                genes, points=(*genes.points[:j], *genes.points[j + 1 :]),
-                slopes=(*genes.slopes[:gone], *genes.slopes[gone + 1 :]),
-                intercepts=(*genes.intercepts[:gone], *genes.intercepts[gone + 1 :]),
-            )  # fmt: skip
-            return self.reline(genes, j, [genes.slopes[j]], self._grain(genes), slack)
-        if kind == "split" and count < MAX_SEGMENTS:
-            starts = [self.low if genes.fold == "none" else 0, *genes.points, self.high + 1]
-            if starts[k + 1] - starts[k] < 2:
-                return genes
-            p = int(rng.integers(starts[k] + 1, starts[k + 1]))
-            genes = replace(
-                genes, points=(*genes.points[:k], p, *genes.points[k:]),
-                slopes=(*genes.slopes[: k + 1], *genes.slopes[k:]),
-                intercepts=(*genes.intercepts[: k + 1], *genes.intercepts[k:]),
-            )  # fmt: skip
-            k += int(rng.integers(2))
-            return self.reline(genes, k, self._near(genes, k), self._grain(genes), slack)
-        if kind == "slope":
-            near = self._near(genes, k)
-            return self.reline(genes, k, [int(rng.choice(near))], self._grain(genes), slack)
-        if kind == "tie":
-            # To another segment's slope, or to none.
-            slope = int(rng.choice([0, *genes.slopes]))
-            return self.reline(genes, k, [slope], self._grain(genes), slack)
-        if kind == "intercept":
-            t, c = int(rng.integers(0, genes.fraction + 3)), genes.intercepts[k]
-            c = (c + half(t)) >> t << t if rng.random() < 0.5 else c + int(rng.choice([-1, 1]) << t)
-            return replace(genes, intercepts=(*genes.intercepts[:k], c, *genes.intercepts[k + 1 :]))
-        if kind == "line":
-            slopes = self._near(genes, k)
-            return self.reline(genes, k, slopes, self._grain(genes), slack)
-        if kind == "fraction":
-            if rng.random() < 0.5 and genes.fraction < FRACTIONS[-1]:
-                return scaled(genes, genes.fraction + 1)
-            if genes.fraction > FRACTIONS[0]:
-                fewer = replace(genes, fraction=genes.fraction - 1)
-                for segment in range(count):
-                    slope = (genes.slopes[segment] + int(rng.integers(2))) >> 1
-                    fewer = self.reline(fewer, segment, [slope], self._grain(fewer), slack)
-                return fewer
+        j = int(self.rng.integers(len(genes.points)))
+        by = int(self.rng.choice([-1, 1])) << int(self.rng.integers(0, 4))
+        return self._moved(genes, j, genes.points[j] + by, slack)
+
+    def _round(self, genes: Genes, segment: int, slack: float) -> Genes:
+        """The rounding mutation: a break point to a coarser grid."""
+        if not genes.points:
+            return genes
+        j, t = int(self.rng.integers(len(genes.points))), int(self.rng.integers(1, 6))
+        return self._moved(genes, j, (genes.points[j] + half(t)) >> t << t, slack)
+
+    def _moved(self, genes: Genes, j: int, point: int, slack: float) -> Genes:
+        starts = self._starts(genes)
+        if not starts[j] < point < starts[j + 2]:
+            return genes
+        genes = replace(genes, points=(*genes.points[:j], point, *genes.points[j + 1 :]))
+        for segment in (j, j + 1):
+            if self.rng.random() < 0.5:
+                slopes = [genes.slopes[segment]]
+                genes = self.reline(genes, segment, slopes, self._grain(genes), slack)
         return genes
+
+    def _merge(self, genes: Genes, segment: int, slack: float) -> Genes:
+        """Two segments to one, with the slope of either."""
+        if not genes.points:
+            return genes
+        j = int(self.rng.integers(len(genes.points)))
+        gone = j + int(self.rng.integers(2))
+        genes = replace(
+            genes, points=(*genes.points[:j], *genes.points[j + 1 :]),
+            slopes=(*genes.slopes[:gone], *genes.slopes[gone + 1 :]),
+            intercepts=(*genes.intercepts[:gone], *genes.intercepts[gone + 1 :]),
+        )  # fmt: skip
+        return self.reline(genes, j, [genes.slopes[j]], self._grain(genes), slack)
+
+    def _split(self, genes: Genes, segment: int, slack: float) -> Genes:
+        """A new break point, and a new line on one side of it."""
+        k, starts = segment, self._starts(genes)
+        if len(genes.slopes) >= MAX_SEGMENTS or starts[k + 1] - starts[k] < 2:
+            return genes
+        point = int(self.rng.integers(starts[k] + 1, starts[k + 1]))
+        genes = replace(
+            genes, points=(*genes.points[:k], point, *genes.points[k:]),
+            slopes=(*genes.slopes[: k + 1], *genes.slopes[k:]),
+            intercepts=(*genes.intercepts[: k + 1], *genes.intercepts[k:]),
+        )  # fmt: skip
+        return self._line(genes, k + int(self.rng.integers(2)), slack)
+
+    def _slope(self, genes: Genes, segment: int, slack: float) -> Genes:
+        """Another slope of few digits."""
+        slope = int(self.rng.choice(self._near(genes, segment)))
+        return self.reline(genes, segment, [slope], self._grain(genes), slack)
+
+    def _tie(self, genes: Genes, segment: int, slack: float) -> Genes:
+        """The slope of another segment, or none."""
+        slope = int(self.rng.choice([0, *genes.slopes]))
+        return self.reline(genes, segment, [slope], self._grain(genes), slack)
+
+    def _line(self, genes: Genes, segment: int, slack: float) -> Genes:
+        """The best line of few digits."""
+        slopes = self._near(genes, segment)
+        return self.reline(genes, segment, slopes, self._grain(genes), slack)
+
+    def _intercept(self, genes: Genes, segment: int, slack: float) -> Genes:
+        """An intercept rounded, or one step away."""
+        t, c = int(self.rng.integers(0, genes.fraction + 3)), genes.intercepts[segment]
+        if self.rng.random() < 0.5:
+            c = (c + half(t)) >> t << t
+        else:
+            c += int(self.rng.choice([-1, 1]) << t)
+        before, after = genes.intercepts[:segment], genes.intercepts[segment + 1 :]
+        return replace(genes, intercepts=(*before, c, *after))
+
+    def _fraction(self, genes: Genes, segment: int, slack: float) -> Genes:
+        """A fraction bit more, or one less, all slopes rounded up or down."""
+        if self.rng.random() < 0.5 and genes.fraction < FRACTIONS[-1]:
+            return scaled(genes, genes.fraction + 1)
+        if genes.fraction <= FRACTIONS[0]:
+            return genes
+        fewer = replace(genes, fraction=genes.fraction - 1)
+        for k, slope in enumerate(genes.slopes):
+            slopes = [(slope + int(self.rng.integers(2))) >> 1]
+            fewer = self.reline(fewer, k, slopes, self._grain(fewer), slack)
+        return fewer
 
     def _near(self, genes: Genes, segment: int) -> list[int]:
         """Slopes of few digits about that of a segment, and those of its neighbours."""
@@ -854,11 +885,10 @@ def explore(
             done = front(meter.known.values())
             progress(f"{target.function.name}: generation {generation}, {meter.count} measured, "
                      f"front of {len(done)}")  # fmt: skip
-        offspring = algorithm.ask()
-        genes = [row[0] for row in offspring.get("X")]
+        offspring = [row[0] for row in algorithm.ask().get("X")]
         # What the exact method has left competes with the offspring all the time.
         count = batch if generation else pop_size
-        pairs = screen.choose([*genes, *pool], count, meter.known.values(), meter.known)
+        pairs = screen.choose([*offspring, *pool], count, meter.known.values(), meter.known)
         cells: dict[Genes, Candidate] = {}
         for (one, _), candidate in zip(pairs, meter.measure(pairs), strict=True):
             if one not in cells or candidate.cells < cells[one].cells:
