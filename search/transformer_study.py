@@ -321,7 +321,7 @@ def cases_of_digits() -> dict[str, tuple[bool, dict[str, Any]]]:
 
 
 def measure(say: Say) -> dict[str, Any]:
-    """Train, replace, fine-tune and judge: see :func:`render`. Some twelve minutes of one core."""
+    """Train, replace, fine-tune and judge: see :func:`render`. Some ten minutes of one core."""
     runs, left_out = [], []
     everything = cases_of_digits()
     short = {EIGHT: everything[EIGHT]}
