@@ -189,7 +189,8 @@ def render(data: dict[str, Any]) -> list[str]:
         "problem in codes, since tanh x = 2 sigmoid 2x - 1.",
         "",
         "| function | scale | exact, 8 entries: error, cells before / in the best form | "
-        "16 entries | full table | **all: cells at the 8-entry error** | all: error at the cells before |",
+        "16 entries | full table | **all: cells at the 8-entry error** | "
+        "all: error at the cells before |",
         "|---|---|---|---|---|---|---|",
     ]
 
