@@ -254,6 +254,8 @@ def sim(sequences: int, seed: int, **options: Any) -> None:
 @click.option("--picture/--no-picture", default=True, help="Draw table.svg (needs matplotlib).")
 @click.option("--verify/--no-verify", default=True,
               help="Run the Verilog in Icarus on every input code.")  # fmt: skip
+@click.option("--silicon", is_flag=True,
+              help="Area and delay in standard cells too ($GENOGATE_LIBERTY).")  # fmt: skip
 @click.option("--out", metavar="FOLDER", help="Where to write; build/lut/FUNCTION-ENTRIES/.")
 def lut(out: str | None, **options: Any) -> None:
     """Piecewise-linear table and unit of a function.

@@ -255,15 +255,20 @@ def write_lut(
             outcome = summary(simulate_units([case for _, case in parts.values()]))
             verified = {"passed": not outcome["mismatches"], **outcome}
         say("Measuring")
-        areas = measure([part for part, _ in parts.values()], say)
+        components = [part for part, _ in parts.values()]
+        areas = [asdict(area) for area in measure(components, say)]
+        if options["silicon"]:
+            from .synth.silicon import measure_all
+
+            for record, made in zip(areas, measure_all(components, progress=say), strict=True):
+                record["silicon"] = asdict(made)
         report = {
             "genogate": __version__, "table": table.to_json(), "style": style,
             "stages": options["stages"],
             "units": [{"scale": unit.scale, "out_scale": unit.out_scale,
                        "codes_off": _codes_off(table, unit), **_integers(unit.op)}
                       for unit in units],
-            "modules": [{"name": name, **asdict(area)}
-                        for name, area in zip(parts, areas, strict=True)],
+            "modules": [{"name": name, **area} for name, area in zip(parts, areas, strict=True)],
             "verified": verified, "yosys": find().version,
         }  # fmt: skip
         if style == "loadable":

@@ -181,12 +181,14 @@ def print_lut(report: dict[str, Any], folder: str | Path) -> None:
     console = _console()
     for text in verified.get("first", ()):
         console.print(Text(text))
-    fixed = report["style"] == "fixed"
-    rows = _table("scale", "mse", "max", "mse (A)", "max (A)", "output", "off",
-                  *(["cells"] if fixed else []))  # fmt: skip
+    fixed, silicon = report["style"] == "fixed", "silicon" in report["modules"][0]
+    costs = ["cells", *(["um^2"] if silicon else [])] if fixed else []
+    rows = _table("scale", "mse", "max", "mse (A)", "max (A)", "output", "off", *costs)
     for k, (row, unit) in enumerate(zip(table["scales"], report["units"], strict=True)):
         errors = [f"{row['errors'][p][e]:.3g}" for p in ("R", "A") for e in ("mse", "max")]
         cells = [f"{report['modules'][k]['cells']:,}"] if fixed else []
+        if fixed and silicon:
+            cells.append(f"{report['modules'][k]['silicon']['area_um2']:,.0f}")
         rows.add_row(_power(row["scale"]), *errors, _power(unit["out_scale"]),
                      str(unit["codes_off"]), *cells)  # fmt: skip
     console.print(rows)
@@ -213,6 +215,12 @@ def print_lut(report: dict[str, Any], folder: str | Path) -> None:
     if not fixed:
         area = report["modules"][0]
         pairs.append(("area", f"{area['cells']:,} cells ({area['flip_flops']:,} flip-flops)"))
+        if silicon:
+            made = area["silicon"]
+            text = f"{made['area_um2']:,.0f} um^2 for a clock of {made['clock_ns']:g} ns"
+            if made["delay_ns"] is not None:
+                text += f", {made['delay_ns']:.2f} ns needed"
+            pairs.append(("silicon", text))
     pairs += [("measured by", report["yosys"]), ("written", f"{folder}/")]
     _pairs(console, pairs)
 
