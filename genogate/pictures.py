@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 
 
-def _figure(rows: int, size: tuple[float, float]) -> tuple[Any, Sequence[Any]]:
+def _figure(rows: int, size: tuple[float, float]) -> tuple[Any, list[Any]]:
     """A figure with `rows` axes below each other, drawn without a display."""
     try:
         import matplotlib
@@ -29,7 +28,7 @@ def _figure(rows: int, size: tuple[float, float]) -> tuple[Any, Sequence[Any]]:
     # Text stays text, and equal pictures are equal bytes.
     matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "genogate", "font.size": 9})
     figure = Figure(figsize=size, layout="constrained")
-    return figure, figure.subplots(rows, 1, squeeze=False)[:, 0]
+    return figure, list(figure.subplots(rows, 1, squeeze=False)[:, 0])
 
 
 def _save(figure: Any, path: str | Path) -> None:

@@ -30,7 +30,7 @@ def make_unit(
 
     if kind == "softmax":
         return softmax_params(scale, entries, length, in_bits, out_bits, out_scale)
-    given = {} if out_scale is None else {"out_scale": out_scale}
+    given: dict[str, Any] = {} if out_scale is None else {"out_scale": out_scale}
     if kind in ("layernorm", "rmsnorm"):
         return layernorm_params(length, scale, entries, in_bits, out_bits, rms=kind == "rmsnorm",
                                 **given)  # fmt: skip

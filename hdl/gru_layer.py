@@ -150,14 +150,15 @@ class GruLayer(wiring.Component):
         for name in GENES[:6]:
             op, chunks = layer.dense(name), plan.chunks[name]
             lanes = self.lanes_x if name[2] == "i" else self.lanes_h
-            output: Output = "register" if name in ("w_in", "w_hn") else "wire"
-            found[name] = mac = Dense(op, lanes, chunks, output)
+            registered = name in ("w_in", "w_hn")
+            mac = Dense(op, lanes, chunks, "register" if registered else "wire")
+            found[name] = mac
             bias, bias_width, channel_width = bias_words(mac.bias_values, mac.channel_values)
             found[f"{name}_weights"] = Rom(weight_words(op.weight, op.weight_bits, lanes, chunks),
                                            lanes * op.weight_bits // chunks)  # fmt: skip
             found[f"{name}_biases"] = Rom(bias, bias_width + channel_width)
         for name in GENES[6:]:
-            output = "wire"
+            output: Output = "wire"
             if name in ("s_r", "s_z"):
                 output = "register"
             elif name == "s_n" and plan.hold:

@@ -89,8 +89,8 @@ class Fitting:
             solution = self.solution(bits, entries)
             slope, intercept = (grid.stored(index)[0] for grid, index in zip(
                 self.grids(bits), (solution.slopes, solution.intercepts), strict=True))  # fmt: skip
-            error, *parts = self.refine(solution.starts, slope, intercept, bits)
-            tried.append((error, self.integers(*parts, bits)))
+            error, starts, slope, intercept = self.refine(solution.starts, slope, intercept, bits)
+            tried.append((error, self.integers(starts, slope, intercept, bits)))
         limit = min(error for error, _ in tried) * FRACTION_TOLERANCE + 1e-12
         return next(unit for error, unit in tried if error <= limit)
 

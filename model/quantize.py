@@ -323,7 +323,7 @@ def _quantize_layer(
     groups = []
     for name in ACTIVATIONS:
         source = f"s_{name[-1]}"
-        between = {
+        between: dict[str, Any] = {
             "a_bits": bits[source], "a_scale": scale[source], "a_zero": zero[source],
             "out_bits": bits[name], "scale": scale[name], "zero": zero[name],
         }  # fmt: skip

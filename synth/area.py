@@ -231,7 +231,7 @@ def _identity_key(tool: Tool, part: wiring.Component) -> str | None:
     shapes it. A subclass has to say so itself."""
     if "identity" not in vars(type(part)):
         return None
-    what = type(part).__qualname__, part.identity  # type: ignore[attr-defined]
+    what = type(part).__qualname__, part.identity
     text = "\0".join((tool.version, script_hash(), _hardware_hash(), repr(what)))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -258,18 +258,18 @@ def measure(
     """
     tool = find()
     keys = [_identity_key(tool, component) for component in components]
-    for key in dict.fromkeys(key for key in keys if key and key not in _met):
-        if (values := kept.load(key, _FIELDS)) is not None:
-            _met[key] = ModuleArea(**values)
+    for known in dict.fromkeys(key for key in keys if key and key not in _met):
+        if (values := kept.load(known, _FIELDS)) is not None:
+            _met[known] = ModuleArea(**values)
     new: dict[object, wiring.Component] = {}
     for number, (key, part) in enumerate(zip(keys, components, strict=True)):
         if key not in _met:
             new.setdefault(number if key is None else key, part)
     areas = dict(zip(new, _measure(map(_text, new.values()), progress), strict=True))
-    for key, area in areas.items():
-        if isinstance(key, str):
-            kept.store(key, dict(zip(_FIELDS, astuple(area), strict=True)))
-            _met[key] = area
+    for name, area in areas.items():
+        if isinstance(name, str):
+            kept.store(name, dict(zip(_FIELDS, astuple(area), strict=True)))
+            _met[name] = area
     return [areas[number] if key is None else _met[key] for number, key in enumerate(keys)]
 
 
