@@ -17,7 +17,7 @@ NETWORK := $${GENOME:+--genome "$$GENOME"} $${TASK:+--task "$$TASK"} \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help gru lut unit sim area golden train campaign search bench results test lint typecheck fmt clean icarus
+.PHONY: help gru lut front unit sim area golden train campaign search bench results test lint typecheck fmt clean icarus
 
 help: ## This list
 	@echo 'Genogate: from a genome (bit widths of a GRU) to verified Verilog.'
@@ -37,6 +37,9 @@ lut: .venv/search.stamp icarus ## Table and unit of a function: FN=gelu ENTRIES=
 	@$(BIN)/genogate lut $${ENTRIES:+--entries "$$ENTRIES"} $${METHOD:+--method "$$METHOD"} \
 		$${SCALES:+--scales "$$SCALES"} $${SEED:+--seed "$$SEED"} $${OUT:+--out "$$OUT"} $$KNOBS \
 		$${FN:+-- "$$FN"}
+
+front: .venv/search.stamp icarus ## Units of a function, smallest to most accurate: FN=gelu
+	@$(BIN)/genogate front $${SEED:+--seed "$$SEED"} $${OUT:+--out "$$OUT"} $$KNOBS -- "$${FN:-gelu}"
 
 unit: .venv/search.stamp icarus ## UNIT=softmax, layernorm, rmsnorm, reciprocal or rsqrt, as Verilog
 	@$(BIN)/genogate unit "$${UNIT:-softmax}" $${ENTRIES:+--entries "$$ENTRIES"} \

@@ -298,3 +298,56 @@ def _codes_off(table: LutTable, unit: Unit) -> int:
 def _integers(op: PiecewiseLinear) -> dict[str, Any]:
     return {name: value.tolist() if hasattr(value, "tolist") else value
             for name, value in vars(op).items()}  # fmt: skip
+
+
+def write_front(
+    function: str, bounds: tuple[float, float] | None, *, scale: int, in_bits: int, out_bits: int,
+    generations: int, pop_size: int, seed: int, out: str | None, say: Say,
+) -> tuple[dict[str, Any], Path]:  # fmt: skip
+    """Units of a function from the smallest to the most accurate: ``front.json`` and a Verilog file
+    for each, ``unit-N.v``, verified, in one folder; the record, and the folder."""
+    from .hdl.lut_emit import emit_unit
+    from .hdl.shift_add_unit import build
+    from .model.functions import parse_function
+    from .model.lut import check_in_bits, check_scales
+    from .search.cost_aware import pareto
+    from .sim.lut_bench import verify_verilog
+    from .synth.yosys import find
+
+    parsed = parse_function(function, *(bounds or (None, None)))
+    check_scales([scale])
+    check_in_bits(out_bits)
+    word = re.sub(r"[^a-z0-9]+", "_", parsed.name.lower()).strip("_")[:40] or "f"
+    folder = Path(out or Path("build") / "front" / f"{word}-{scale}")
+    with staged(folder) as stage:
+        found = pareto(
+            parsed, scale=scale, in_bits=in_bits, out_bits=out_bits, generations=generations,
+            pop_size=pop_size, seed=seed, progress=say,
+        )  # fmt: skip
+        if not found:
+            raise InputError(
+                f"scale {scale}: no unit of {parsed.name} with {in_bits}-bit codes in and "
+                f"{out_bits}-bit codes out holds the guard; choose a finer scale"
+            )
+        say("Simulating")
+        sources = {}
+        for number, candidate in enumerate(found):
+            about = f"{parsed.name} at scale 2^-{scale}: {candidate.form}, mse {candidate.mse:.4g}"
+            text = emit_unit(build(candidate.unit, candidate.form), f"unit_{number}", [about])
+            write_text(stage / f"unit-{number}.v", text)
+            sources[f"unit_{number}"] = text, candidate.unit
+        outcome = verify_verilog(sources, seed=2026)
+        record = {
+            "genogate": __version__, "function": parsed.name, "range": [parsed.low, parsed.high],
+            "scale": scale, "generations": generations, "pop_size": pop_size, "seed": seed,
+            "yosys": find().version,
+            "verified": {"passed": not outcome["mismatches"], **outcome},
+            "units": [{"file": f"unit-{number}.v", "form": c.form, "mse": c.mse, "cells": c.cells,
+                       **_integers(c.unit)} for number, c in enumerate(found)],
+        }  # fmt: skip
+        write_json(stage / "front.json", record)
+    # Those of an earlier, longer front.
+    for path in folder.glob("unit-*.v"):
+        if path.name not in {unit["file"] for unit in record["units"]}:
+            path.unlink()
+    return record, folder

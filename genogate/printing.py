@@ -273,3 +273,25 @@ def print_search(report: dict[str, Any], folder: str | Path, options: str = "") 
     named = [(name, "".join(map(str, genes))) for name, genes in report["named"].items()]
     _pairs(console, [*named, ("emit", f"make gru GENOME={Path(folder) / 'knee'}{options}"),
                      ("written", f"{folder}/")])  # fmt: skip
+
+
+def print_front(record: dict[str, Any], folder: str | Path) -> None:
+    """The units of ``genogate front``."""
+    console, verified = _console(), record["verified"]
+    for text in verified["first"]:
+        console.print(Text(text))
+    rows = _table("file", "cells", "mean squared error", "segments", "form")
+    for unit in record["units"]:
+        rows.add_row(unit["file"], f"{unit['cells']:,}", f"{unit['mse']:.3g}",
+                     str(len(unit["slopes"])), unit["form"])  # fmt: skip
+    console.print(rows)
+    console.print()
+    low, high = record["range"]
+    _pairs(console, [
+        ("function", f"{record['function']} on {low:g} to {high:g}, "
+                     f"codes of scale {_power(record['scale'])}"),
+        ("verified", f"{verified['codes']:,} codes in Icarus, stalls, "
+                     f"{verified['mismatches']} mismatches"),
+        ("measured by", record["yosys"]),
+        ("written", f"{folder}/"),
+    ])  # fmt: skip
