@@ -488,8 +488,8 @@ def bench(out: str) -> None:
 def results(only: tuple[str, ...], docs: str) -> None:
     """Measure what docs/results.md reports, and write it again.
 
-    The figures go to docs/data, and the page is made from them. All sections take about half an
-    hour on two cores.
+    The figures go to docs/data, and the page is made from them. All sections take about two hours
+    on two cores; those of silicon need a Liberty file and OpenSTA.
     """
     _single_thread()
     from .results import results as run

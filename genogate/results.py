@@ -343,7 +343,7 @@ def results(only: Sequence[str], docs: str | Path, say: Say) -> list[str]:
     lines = [
         "# Results",
         "",
-        "Made by `make results` (all sections, half an hour on 2 cores) from the numbers in "
+        "Made by `make results` (all sections, some two hours on 2 cores) from the numbers in "
         "`docs/data/`; `make results KNOBS='--only bench'` measures one section again, "
         "`--only none` only writes the page.",
         "",
