@@ -337,7 +337,7 @@ def write_front(
             write_text(stage / f"unit-{number}.v", text)
             sources[f"unit_{number}"] = text, candidate.unit
         outcome = verify_verilog(sources, seed=2026)
-        record = {
+        record: dict[str, Any] = {
             "genogate": __version__, "function": parsed.name, "range": [parsed.low, parsed.high],
             "scale": scale, "generations": generations, "pop_size": pop_size, "seed": seed,
             "yosys": find().version,

@@ -279,7 +279,8 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "the same two ways, four where it multiplies; the smallest that meets the clock counts, "
         "else the fastest (late).",
         "",
-        "Power: energies from OpenSTA, per cell; how often each output toggles is counted in a "
+        "Power: energies from OpenSTA, per cell, its internal ones halved (2.0 charges both a rise "
+        "and a fall for each transition); how often each output toggles is counted in a "
         "simulation of the netlist (64 cases of 64 cycles, no glitches) with GELU's table loaded "
         "and the same uniform numbers of (-4, 4) in each unit's own format, a new one each cycle. "
         f"`even` has {data['even']:g} transitions a cycle on every net instead. The table rests "
