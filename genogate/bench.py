@@ -19,7 +19,7 @@ from .model.quantize import quantize
 from .model.tasks import load_task
 from .model.zoo import load
 from .sim import fast, golden
-from .synth.area import area_report, cheapest, runtime_multiplier_cells
+from .synth.area import area_report, cheapest, forget, runtime_multiplier_cells
 
 ROUNDS = 15
 
@@ -72,12 +72,19 @@ def bench(report: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
         with torch.inference_mode():
             return head(gru(batch)[0][:, -1])
 
+    def new_units() -> object:
+        for layer in calibration.layers:
+            layer.units.clear()
+        return quantize(calibration, Genome.uniform(8), knobs)
+
     report(f"golden, its compiled twin and torch on {len(x)} sequences, one thread each")
     seconds = _interleaved({
         "golden": lambda: golden.run(model, codes),
         "twin": lambda: fast.run(model, codes),
         "torch": float_network,
         "quantize": lambda: quantize(calibration, Genome.uniform(8), Knobs(activation="table")),
+        "known": lambda: quantize(calibration, Genome.uniform(8), knobs, cheapest=cheapest),
+        "new": new_units,
     })  # fmt: skip
     result: dict[str, Any] = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python "
@@ -87,6 +94,8 @@ def bench(report: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
         "golden_over_torch": seconds["torch"] / seconds["golden"],
         "twin_over_torch": seconds["torch"] / seconds["twin"],
         "quantize_seconds": seconds["quantize"],
+        "quantize_known_units_seconds": seconds["known"],
+        "quantize_new_units_seconds": seconds["new"],
     }  # fmt: skip
     report("emitting Verilog")
     result["emit_seconds"] = statistics.median(
@@ -96,16 +105,20 @@ def bench(report: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
     kept = os.environ.get("GENOGATE_CACHE")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["GENOGATE_CACHE"] = str(Path(folder))
+        forget()
         try:
             cold, area = _timed(lambda: area_report(model, knobs.lanes_x, knobs.lanes_h))
             cached = [_timed(lambda: area_report(model, knobs.lanes_x, knobs.lanes_h))[0]
                       for _ in range(5)]  # fmt: skip
+            rows = [_timed(lambda: area_report(model, knobs.lanes_x, knobs.lanes_h, flat=False))[0]
+                    for _ in range(5)]  # fmt: skip
         finally:
             if kept is None:
                 del os.environ["GENOGATE_CACHE"]
             else:
                 os.environ["GENOGATE_CACHE"] = kept
     result["area_cold_seconds"], result["area_cached_seconds"] = cold, statistics.median(cached)
+    result["area_rows_cached_seconds"] = statistics.median(rows)
     report("INT8 with run-time 16-bit multipliers")
     constant, runtime = runtime_multiplier_cells(model, knobs.lanes_x, knobs.lanes_h)
     result["cells_constant_multipliers"], result["cells_runtime_multipliers"] = constant, runtime

@@ -240,6 +240,11 @@ def _identity_key(tool: Tool, part: wiring.Component) -> str | None:
 _met: dict[str, ModuleArea] = {}
 
 
+def forget() -> None:
+    """Forget what this process has met, so that only what is on disk is known (for benchmarks)."""
+    _met.clear()
+
+
 def _text(part: wiring.Component) -> str:
     """Comparable RTLIL of a component with everything below it."""
     design = Design(rtlil.convert(part, name="top", emit_src=False))
