@@ -86,8 +86,11 @@ def squared_lines(points: Inputs, slopes: Grid, intercepts: Grid) -> Lines:
     size = len(points.x) + 1
     first, last = np.triu_indices(size, 1)
     n, mx, my, vx, vxy, vy = (v[first, last] for v in moments(points))
-    # Where all inputs are one, every slope is as good but for the rounding of the intercept.
-    flat = vx <= _SLACK * np.maximum(n, _SLACK)
+    # Where all inputs are one, every slope is as good but for the rounding of the intercept. Sums
+    # that cancel do not show it.
+    changes = np.append(np.flatnonzero(np.diff(points.x)) + 1, size - 1)
+    flat = (last <= changes[np.searchsorted(changes, first, side="right")]) | (vx <= 0)
+    vx = np.where(flat, 0.0, vx)
     ideal = np.where(flat, 0.0, vxy / np.where(flat, 1.0, vx))
     least = vy - ideal * vxy
     slope = slopes.nearest(ideal)
