@@ -249,7 +249,10 @@ class Run:
     def save(self, history: Sequence[Mapping[str, Any]], front: Sequence[Point]) -> None:
         """Write history, front and the genomes worth a name."""
         costs = self.costs(front)
-        named = {"knee": front[knee(costs)]}
+        # What is of no use shall not pull the knee its way.
+        useful = np.flatnonzero((costs < self.reference).all(1))
+        useful = useful if len(useful) else np.arange(len(front))
+        named = {"knee": front[useful[knee(costs[useful])]]}
         for name, objective in (("most-accurate", "accuracy"), ("smallest", "size"),
                                 ("fewest-cells", "cells")):  # fmt: skip
             if objective in self.config.objectives:

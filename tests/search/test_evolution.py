@@ -112,6 +112,9 @@ def test_front_dominates_everything_and_hypervolume_never_falls(whole):
         for other in found.values():
             theirs = other["accuracy"], -other["size"]
             assert not (theirs > mine and theirs[0] >= mine[0] and theirs[1] >= mine[1])
+    knee = json.loads((folder / "knee").read_text())["layers"][0]
+    of_knee = next(point for point in front if point["genome"] == knee)
+    assert of_knee["accuracy"] > found["8," * 16 + "8"]["accuracy"] - 0.10
     smallest = min(result["size"] for result in found.values())
     assert json.loads((folder / "smallest").read_text())["layers"]
     assert smallest == min(point["size"] for point in front)
