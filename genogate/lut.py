@@ -151,14 +151,11 @@ def make_table(options: dict[str, Any], say: Say) -> LutTable:
 
 def _hardware(table: LutTable, units: list[Unit], style: str, stages: int) -> dict[str, Any]:
     """Components by module name, each with the simulation case that holds it to golden."""
-    import numpy as np
-
     from .hdl.lut_emit import emit_unit
     from .hdl.lut_unit import LoadableUnit, PipelinedUnit, SelectUnit
     from .hdl.piecewise_linear import PiecewiseLinear
-    from .model.integer import code_range, signed_width
-    from .sim import golden
-    from .sim.lut_bench import Case, Load, unit_case
+    from .model.integer import signed_width
+    from .sim.lut_bench import loadable_case, select_case, unit_case
 
     what = f"{table.function.name}, {table.entries} segments, {table.format.name}"
     ops = [unit.op for unit in units]
@@ -174,32 +171,15 @@ def _hardware(table: LutTable, units: list[Unit], style: str, stages: int) -> di
             found[unit.name] = part, unit_case(unit.name, text, unit.op, 2026)
         return found
     name = units[0].name.rsplit("_", 1)[0] + f"_{style}"
-    low, high = code_range(table.in_bits)
-    codes = np.random.default_rng(2026).permutation(np.arange(low, high + 1))
-    wanted = [golden.activation(op, codes) for op in ops]
     places = [f"{k}: scale 2^-{unit.scale} to 2^-{unit.out_scale}" for k, unit in enumerate(units)]
     if style == "select":
-        part = SelectUnit(ops, stages)
-        text = emit_unit(part, name, [what, "select " + "; ".join(places)])
-        chosen = np.random.default_rng(2027).permutation(np.repeat(np.arange(len(ops)), len(codes)))
-        at = np.zeros(len(chosen), np.int64)
-        for k in range(len(ops)):
-            at[chosen == k] = np.arange(len(codes))
-        mask = (1 << table.in_bits) - 1
-        operands = ((codes[at] & mask) | (chosen << table.in_bits)).tolist()
-        width = table.in_bits + max(1, (len(ops) - 1).bit_length())
-        case = Case(name, text, width, ops[0].out_bits, operands, np.array(wanted)[chosen, at])
-        return {name: (part, case)}
+        header = [what, "select " + "; ".join(places)]
+        case = select_case(name, ops, stages, 2026, header_lines=header)
+        return {name: (SelectUnit(ops, stages), case)}
     slope_bits = max(signed_width(int(op.slopes.min()), int(op.slopes.max())) for op in ops)
     part = _loadable(LoadableUnit, table, ops, max(slope_bits, table.format.slope_bits), stages)
-    text = emit_unit(part, name, [what, "words.json has the words of every scale"])
-    loads = [
-        Load(k * len(codes) // 2, part.words(op), np.tile(w, len(ops)))
-        for k, (op, w) in enumerate(zip(ops, wanted, strict=True))
-    ]
-    case = Case(name, text, table.in_bits, ops[0].out_bits, np.tile(codes, len(ops)).tolist(),
-                loads=loads, word_bits=part.word_bits)  # fmt: skip
-    return {name: (part, case)}
+    header = [what, "words.json has the words of every scale"]
+    return {name: (part, loadable_case(name, part, ops, 2026, header_lines=header))}
 
 
 def _loadable(

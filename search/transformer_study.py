@@ -32,6 +32,7 @@ from ..model.training import import_torch, shifted
 from ..sim import golden, golden_composites
 from .gqa import search
 from .rules import Problem
+from .tables import table_of
 
 torch = import_torch()
 from torch import Tensor, nn  # noqa: E402
@@ -208,10 +209,9 @@ def chord_table(entries: int, in_bits: int = 8, seed: int = 0) -> LutTable:
     """GELU by the published method: genetic search, rounded chords, one table for the scales."""
     points = Points.of(FUNCTIONS["gelu"], SCALES, in_bits)
     form = Format.of(points.function)
-    cut = search(Problem(points, form), entries, seed=seed, rule="chord")
-    cuts = np.array([points.cut(start) for start in cut.starts[1:]], np.int64)
-    info = {"method": "gqa", "rule": "chord", "seed": seed}
-    return LutTable.from_cuts(points, form, cuts, cut.slopes, cut.intercepts, info)
+    problem = Problem(points, form)
+    cut = search(problem, entries, seed=seed, rule="chord")
+    return table_of(problem, cut, {"method": "gqa", "rule": "chord", "seed": seed})
 
 
 def replaced(model: nn.Module, images: Images, **how: Any) -> nn.Module:

@@ -315,7 +315,7 @@ def unit_case(
 
 def select_case(
     name: str, units: Sequence[integer.PiecewiseLinear], stages: int, seed: int,
-    stall: float = STALL,
+    stall: float = STALL, header_lines: Sequence[str] = (),
 ) -> Case:  # fmt: skip
     """Every code of every unit in a :class:`SelectUnit`, the select another in every transfer."""
     rng = np.random.default_rng(seed)
@@ -324,13 +324,14 @@ def select_case(
     select, codes = order >> bits, (order & ((1 << bits) - 1)) + code_range(bits)[0]
     wanted = np.array([golden.activation(op, codes) for op in units])[select, np.arange(len(order))]
     payloads = (codes & ((1 << bits) - 1)) | select << bits
-    return Case(name, emit_unit(unit, name), bits + unit.select_bits, units[0].out_bits,
+    text = emit_unit(unit, name, header_lines)
+    return Case(name, text, bits + unit.select_bits, units[0].out_bits,
                 payloads.tolist(), wanted, stall=stall)  # fmt: skip
 
 
 def loadable_case(
     name: str, unit: LoadableUnit, units: Sequence[integer.PiecewiseLinear], seed: int,
-    stall: float = STALL,
+    stall: float = STALL, header_lines: Sequence[str] = (),
 ) -> Case:  # fmt: skip
     """Tables loaded one after the other under traffic; each sees every code at least once."""
     rng = np.random.default_rng(seed)
@@ -341,7 +342,8 @@ def loadable_case(
     codes = np.concatenate(blocks)
     loads = [Load(k * len(blocks[0]), unit.words(op), golden.activation(op, codes))
              for k, op in enumerate(units)]  # fmt: skip
-    return Case(name, emit_unit(unit, name), unit.in_bits, unit.out_bits, codes.tolist(),
+    text = emit_unit(unit, name, header_lines)
+    return Case(name, text, unit.in_bits, unit.out_bits, codes.tolist(),
                 loads=loads, word_bits=unit.word_bits, stall=stall)  # fmt: skip
 
 
