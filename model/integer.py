@@ -36,6 +36,12 @@ def signed_width(low: int, high: int) -> int:
                int(high).bit_length() if high >= 0 else int(~high).bit_length()) + 1  # fmt: skip
 
 
+def common_power(limit: int, *arrays: np.ndarray) -> int:
+    """The greatest k up to `limit` such that ``2**k`` divides all integers of `arrays`."""
+    every = int(np.bitwise_or.reduce(np.abs(np.concatenate(arrays))))
+    return min(limit, (every & -every).bit_length() - 1) if every else limit
+
+
 def half(shift: int) -> int:
     """The rounding constant ``2**(shift-1)`` of a right shift; 0 where nothing is dropped."""
     return (1 << shift) >> 1

@@ -22,7 +22,7 @@ import numpy as np
 from .errors import InputError, shown
 from .files import read_json, write_json
 from .functions import Function, parse_function
-from .integer import PiecewiseLinear, code_range
+from .integer import PiecewiseLinear, code_range, common_power
 
 Array = np.ndarray
 KIND, VERSION = "genogate lut", 1
@@ -387,8 +387,7 @@ class Segments:
         if shift < 0:
             slopes, intercepts, shift = slopes << -shift, intercepts << -shift, 0
         # A common power of two is no information, and only makes the multiplier wider.
-        every = int(np.bitwise_or.reduce(np.abs(np.concatenate([slopes, intercepts]))))
-        common = min(shift, (every & -every).bit_length() - 1 if every else shift)
+        common = common_power(shift, slopes, intercepts)
         first = np.concatenate([[low], np.maximum(self.breakpoints, low)])
         past = np.concatenate([first[1:], [high + 1]])
         kept = np.flatnonzero((past > first) & (first <= high))

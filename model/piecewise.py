@@ -9,7 +9,7 @@ equation of its quantised use).
 
 import numpy as np
 
-from .integer import PiecewiseLinear, Table, code_range, half
+from .integer import PiecewiseLinear, Table, code_range, common_power, half
 from .lut import FixedGrid, Inputs
 from .optimal import Lines, Solution, solve, squared_lines
 
@@ -128,8 +128,7 @@ class Fitting:
         self, starts: list[int], slope: np.ndarray, intercept: np.ndarray, bits: int
     ) -> PiecewiseLinear:
         """The integer unit. A power of two that all constants share is no information."""
-        every = int(np.bitwise_or.reduce(np.abs(np.concatenate([slope, intercept]))))
-        common = min(bits, (every & -every).bit_length() - 1 if every else bits)
+        common = common_power(bits, slope, intercept)
         return PiecewiseLinear(
             a_bits=self.a_bits, out_bits=self.out_bits, fraction_bits=bits - common, zero_point=0,
             breakpoints=np.array(starts[1:], np.int16) + np.int16(self.first),

@@ -14,7 +14,7 @@ import numpy as np
 
 from .errors import InputError, shown
 from .functions import FUNCTIONS, Function
-from .integer import MAX_ZERO, code_range, half
+from .integer import MAX_ZERO, code_range, common_power, half
 from .lut import FixedGrid, Inputs
 from .optimal import solve, squared_lines
 
@@ -169,8 +169,7 @@ def fit_pieces(
     # One unit for both, and no more of it than the finer of the two needs.
     bits = np.maximum(sf + fraction, bf)
     s, b = s << (bits - fraction - sf), b << (bits - bf)
-    every = int(np.bitwise_or.reduce(np.abs(np.concatenate([s, b]))))
-    common = min(int(bits[0]), (every & -every).bit_length() - 1)
+    common = common_power(int(bits[0]), s, b)
     return Pieces(low, high, int(bits[0]) - common, 0, q[found.starts[1:]], s >> common,
                   b >> common)  # fmt: skip
 

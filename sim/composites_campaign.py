@@ -4,7 +4,6 @@ The bench is Verilog: it pushes the payloads of a file with random pauses, reset
 where it is told to, and logs what comes out; the log is compared with the golden model here.
 """
 
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ from ..model.functions import FUNCTIONS, Function
 from ..model.integer import code_range
 from ..model.lut import codes
 from . import golden_composites as golden
+from .lut_bench import require_icarus
 from .regression import require_simulator
 
 Array = np.ndarray
@@ -165,11 +165,7 @@ def simulate(
     verilog : other text than what is emitted, with the same top module
     folder : where the files are kept; None for a temporary one
     """
-    for tool in ("iverilog", "vvp"):
-        if shutil.which(tool) is None:
-            raise InputError(
-                f"{tool}: Icarus Verilog is not on the path; install it (apt-get install iverilog)"
-            )
+    require_icarus()
     if folder is None:
         with tempfile.TemporaryDirectory() as temporary:
             return simulate(op, segments, seed=seed, verilog=verilog, folder=temporary)
