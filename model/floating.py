@@ -20,6 +20,8 @@ from .integer import MAX_SIZE
 
 KIND, VERSION = "genogate-float-checkpoint", 1
 _GATES = ("r", "z", "n")
+#: Time steps, over all sequences, that :func:`accuracy` holds in memory.
+STEPS_AT_ONCE = 32_768
 
 
 def layer_names(layer: int) -> tuple[str, str, str, str]:
@@ -228,4 +230,8 @@ def _forward_layer(
 
 def accuracy(checkpoint: Checkpoint, x: np.ndarray, y: np.ndarray) -> float:
     """Share of `x` [batch, steps, features] whose class is `y` [batch]."""
-    return float((forward(checkpoint, x).classes == y).mean())
+    # In blocks: all states of a large data set at once would need gigabytes.
+    block = max(1, STEPS_AT_ONCE // max(1, np.shape(x)[1]))
+    right = [forward(checkpoint, x[start : start + block]).classes == y[start : start + block]
+             for start in range(0, len(x), block)]  # fmt: skip
+    return float(np.concatenate(right).mean())
