@@ -10,14 +10,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 # What a user may set, handed to the command as it is: make gru GENOME=int4 LANES=2
-export GENOME TASK CHECKPOINT LANES OUT SEED N KNOBS MODEL IN FN ENTRIES METHOD SCALES UNIT
+export GENOME TASK CHECKPOINT LANES OUT SEED N KNOBS MODEL IN FN ENTRIES METHOD SCALES UNIT RUN
 NETWORK := $${GENOME:+--genome "$$GENOME"} $${TASK:+--task "$$TASK"} \
 	$${CHECKPOINT:+--checkpoint "$$CHECKPOINT"} $${LANES:+--lanes "$$LANES"} \
 	$${OUT:+--out "$$OUT"} $$KNOBS
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help gru lut front unit sim area golden train campaign search bench results test lint typecheck fmt clean icarus
+.PHONY: help gru lut front unit sim area golden train campaign search report bench results test lint typecheck fmt clean icarus
 
 help: ## This list
 	@echo 'Genogate: from a genome (bit widths of a GRU) to verified Verilog.'
@@ -69,6 +69,9 @@ results: .venv/dev.stamp ## Make docs/results.md again
 search: .venv/search.stamp ## Search genomes by NSGA-II: accuracy, size, cells; TASK, SEED, OUT=folder
 	@$(BIN)/genogate search $${TASK:+--task "$$TASK"} $${CHECKPOINT:+--checkpoint "$$CHECKPOINT"} \
 		$${LANES:+--lanes "$$LANES"} $${SEED:+--seed "$$SEED"} $${OUT:+--out "$$OUT"} $$KNOBS
+
+report: .venv/search.stamp ## One page about a search, and pictures: RUN=runs/NAME
+	@$(BIN)/genogate report "$${RUN:?give RUN=, the folder of a search}" $${OUT:+--out "$$OUT"} $$KNOBS
 
 test: lint typecheck icarus ## Everything: lint, types, unit tests, cocotb
 	@$(BIN)/pytest -n 2
