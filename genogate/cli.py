@@ -125,9 +125,37 @@ def _progress() -> Iterator[Say]:
         yield lambda text: status.update(f"{text} ...")
 
 
+def _as_found(options: dict[str, Any]) -> dict[str, Any]:
+    """The options, with checkpoint and knobs of a genome file that names them in place of defaults:
+    a genome alone is not the network that was found."""
+    from .model.genome import found_with
+
+    about = found_with(options["genome"])
+    if about is None:
+        return options
+    checkpoint, knobs = about
+    try:
+        wanted = Knobs(**knobs)
+    except (TypeError, InputError) as error:
+        raise InputError(f"{options['genome']}: its knobs are wrong ({error})") from None
+    found: dict[str, Any] = {
+        "checkpoint": checkpoint,
+        "dense_output": wanted.dense_output,
+        "granularity": wanted.granularity,
+        "multiplier_terms": str(wanted.multiplier_terms or "free"),
+        "activation": wanted.activation,
+        "entries": wanted.entries,
+        "lanes": f"{wanted.lanes_x},{wanted.lanes_h}",
+    }
+    source = click.get_current_context().get_parameter_source
+    given = click.core.ParameterSource.DEFAULT
+    return options | {name: value for name, value in found.items() if source(name) is given}
+
+
 def _build(options: dict[str, Any], say: Say) -> Network:
     from .flow import build_network
 
+    options = _as_found(options)
     return build_network(
         genome=options["genome"],
         task=options["task"],
@@ -339,39 +367,56 @@ def unit(kind: str, out: str | None, **given: Any) -> None:
 @app.command()
 @_source_options
 @click.option("--objectives", default="accuracy,size,cells", show_default=True,
-              help="Two or more of accuracy, size, cells, memory, cycles, silicon.")  # fmt: skip
-@click.option("--method", default="nsga2", show_default=True, help="nsga2 or random.")
+              help="accuracy and one or more of size, cells, memory, cycles, silicon.")  # fmt: skip
+@click.option("--method", default="nsga2", show_default=True,
+              help="nsga2, or its rivals random and greedy.")  # fmt: skip
 @click.option("--pop", "pop_size", type=int, default=40, show_default=True, help="Genomes.")
-@click.option("--generations", type=int, default=25, show_default=True)
+@click.option("--generations", type=int, default=15, show_default=True, help="Of exploration.")
+@click.option("--exploit", type=int, show_default="10, for nsga2",
+              help="Generations of local search around the front, after that.")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
-@click.option("--seeded/--unseeded", default=True,
-              help="Homogeneous genomes in the first population.")  # fmt: skip
+@click.option("--initial", show_default="sensitivity, for nsga2",
+              help="First population: random; with the homogeneous genomes; or with these and "
+              "genomes ordered by the sensitivity of every operator.")  # fmt: skip
+@click.option("--knob-genes", metavar="KNOB,...", default="",
+              help="Knobs that are genes too: dense_output, granularity, multiplier_terms, "
+              "activation, entries, lanes.")  # fmt: skip
+@click.option("--max-drop", default="10", show_default=True, metavar="POINTS|none",
+              help="Points of accuracy below INT8 beyond which a genome is of no use (and goes "
+              "unmeasured).")  # fmt: skip
+@click.option("--max-size", type=float, metavar="BITS", help="Limit of the size.")
+@click.option("--max-cells", type=float, metavar="CELLS", help="Limit of the cells.")
+@click.option("--max-memory", type=float, metavar="BITS", help="Limit of the memory bits.")
+@click.option("--max-cycles", type=float, metavar="CYCLES", help="Limit of cycles per step.")
+@click.option("--bit-weight", type=float, default=0.75, show_default=True, metavar="K",
+              help="Cells that a memory bit counts as in the objective silicon.")  # fmt: skip
+@click.option("--beacon", metavar="COMMAND",
+              help="Retrains a few genomes: a command with {genome} (a genome file) and {out} (the "
+              "checkpoint to write) in it.")  # fmt: skip
+@click.option("--beacons", type=int, default=3, show_default=True,
+              help="Genomes to retrain at most, with --beacon.")  # fmt: skip
+@click.option("--beacon-distance", type=float, default=1.0, show_default=True, metavar="BITS",
+              help="Genomes so near (mean over genes) try a beacon's weights.")  # fmt: skip
 @click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes.")
+@click.option("--backend", type=click.Choice(["processes", "serial", "dask", "ray"]),
+              help="Where evaluations run; processes of this machine when not given.")  # fmt: skip
+@click.option("--scheduler", metavar="ADDRESS", help="Of a running cluster (dask, ray).")
 @click.option("--resume", is_flag=True, help="Go on with the run in that folder.")
 @click.option("--out", metavar="FOLDER", help="Where to write; runs/TASK-METHOD-SEED.")
-def search(out: str | None, resume: bool, workers: int, **options: Any) -> None:
+def search(out: str | None, resume: bool, **options: Any) -> None:
     """Search genomes: fewest cells, bits ... at the best accuracy.
 
-    NSGA-II over the bit widths of all operators. Accuracy is that of the validation part; cells
-    come from Yosys, each distinct module once ever. Leaves a front and genome files (knee,
-    most-accurate, smallest, fewest-cells, front-N) that the other commands take with --genome.
-    Kill it at any time: with --resume the same run goes on.
+    NSGA-II over the bit widths of all operators, then local search around the front. Accuracy is
+    that of the validation part; cells come from Yosys, each distinct module once ever. Leaves a
+    front and genome files (knee, most-accurate, smallest, fewest-cells, front-N) that the other
+    commands take with --genome. Kill it at any time: with --resume the same run goes on.
     """
     from .flow import run_search
     from .printing import print_search, search_progress
 
     with search_progress() as (say, tell):
-        knobs = _knobs(options)
-        report, folder = run_search(options, knobs, out, resume, workers, say, tell)
-    # The genome alone is not the network: the same knobs belong to it.
-    changed = [
-        f"--{name.replace('_', '-')} {options[name]}"
-        for name in ("dense_output", "granularity", "multiplier_terms", "activation", "entries")
-        if getattr(knobs, name) != getattr(Knobs(), name)
-    ]
-    more = f" LANES={options['lanes']}" if options["lanes"] != "1" else ""
-    more += f" CHECKPOINT={options['checkpoint']}" if options["checkpoint"] else ""
-    print_search(report, folder, more + (f" KNOBS='{' '.join(changed)}'" if changed else ""))
+        report, folder = run_search(options, _knobs(options), out, resume, say, tell)
+    print_search(report, folder)
 
 
 @app.command()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .model.knobs import Knobs
     from .model.tasks import Task
     from .model.training import Recipe
+    from .search.evolution import Config
     from .sim.regression import SimReport
 
 #: Told what is being done now, for a progress display.
@@ -298,35 +299,71 @@ def run_golden(
         return {str(target): result.hidden.shape, str(beside): result.logits.shape}
 
 
+def _limits(options: dict[str, Any]) -> tuple[tuple[str, float], ...]:
+    named = ((name, options[f"max_{name}"]) for name in ("size", "cells", "memory", "cycles"))
+    return tuple((name, value) for name, value in named if value is not None)
+
+
+def _search_config(options: dict[str, Any]) -> Config:
+    from .search.evolution import Config
+
+    def parts(text: str) -> tuple[str, ...]:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+
+    drop = options["max_drop"]
+    try:
+        max_drop = None if drop == "none" else float(drop)
+    except ValueError:
+        raise InputError(f"max-drop: {drop[:40]!r} is neither a number nor none") from None
+    exploit = options["exploit"]
+    if exploit is None:
+        exploit = 10 if options["method"] == "nsga2" else 0
+    names = ("method", "pop_size", "generations", "seed", "initial", "bit_weight",
+             "beacon_distance")  # fmt: skip
+    return Config(
+        objectives=parts(options["objectives"]), exploit=exploit, max_drop=max_drop,
+        knob_genes=parts(options["knob_genes"].replace("-", "_")), limits=_limits(options),
+        beacons=options["beacons"] if options["beacon"] else 0,
+        **{name: options[name] for name in names},
+    )  # fmt: skip
+
+
 def run_search(
-    options: dict[str, Any], knobs: Knobs, out: str | None, resume: bool, workers: int, say: Say,
+    options: dict[str, Any], knobs: Knobs, out: str | None, resume: bool, say: Say,
     tell: Callable[[Any], None],
 ) -> tuple[dict[str, Any], Path]:  # fmt: skip
     """Search genomes on the validation part, then look at the test part once, for the front.
 
     Returns the front with test accuracies (``front.json``), and the run's folder.
     """
+    from dataclasses import replace
+
     from .model import zoo
     from .model.files import read_json, write_json
-    from .model.genome import Genome
     from .model.tasks import DEFAULT_TASK
-    from .search.evaluate import Setting, on_test
-    from .search.evolution import Config, Run
+    from .search.beacons import by_command
+    from .search.evaluate import Case, Setting, on_test
+    from .search.evolution import Run
 
-    names = ("method", "pop_size", "generations", "seed", "seeded")
-    objectives = tuple(part.strip() for part in options["objectives"].split(","))
-    config = Config(objectives=objectives, **{name: options[name] for name in names})
+    config = _search_config(options)
     source = options["checkpoint"] or options["task"] or DEFAULT_TASK
     _task_of(zoo.load(source), options["task"])
     setting = Setting(source, knobs, config.silicon)
     label = Path(source).stem
     folder = Path(out or Path("runs") / f"{label}-{config.method}-{config.seed}{knobs.suffix}")
-    run = Run(folder, setting, config, resume=resume)
-    run.go(workers=workers, say=say, tell=tell)
+    retrain = by_command(options["beacon"]) if options["beacon"] else None
+    run = Run(folder, setting, config, resume=resume, retrain=retrain)
+    front = run.go(workers=options["workers"], backend=options["backend"],
+                   scheduler=options["scheduler"], say=say, tell=tell)  # fmt: skip
     say("Test part")
+    cases = []
+    for point in front:
+        own = point.candidate.setting(setting)
+        cases.append(Case(replace(own, checkpoint=point.beacon or own.checkpoint), point.genome))
     report = read_json(folder / "front.json")
-    genomes = [Genome.from_genes(point["genome"]) for point in report["points"]]
-    for point, share in zip(report["points"], on_test(setting, genomes), strict=True):
-        point["test_accuracy"] = share
+    for found, share in zip(report["points"], on_test(cases), strict=True):
+        found["test_accuracy"] = share
     write_json(folder / "front.json", report)
+    if run.store.damaged:
+        report["damaged"] = run.store.damaged
     return report, folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,9 @@ from rich.text import Text
 if TYPE_CHECKING:
     from .model.floating import Checkpoint
     from .sim.regression import SimReport
+
+#: Seconds between two lines about work in progress where stderr is no terminal.
+QUIET = 15.0
 
 
 def _console() -> Console:
@@ -235,30 +239,41 @@ def _optimum(table: dict[str, Any]) -> str:
 
 @contextmanager
 def search_progress() -> Iterator[tuple[Callable[[str], None], Callable[[Any], None]]]:
-    """What ``genogate search`` says on the way, on stderr: a line a generation, and on a terminal
-    what is being done now."""
+    """What ``genogate search`` says on the way, on stderr: a line a generation, and what is being
+    done now; where stderr is no terminal only now and then."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
 
     def line(progress: Any) -> str:
         speed = progress.fresh / progress.seconds if progress.seconds else 0.0
         left = progress.seconds / progress.generation * (progress.generations - progress.generation)
         best = max((p.result["accuracy"] for p in progress.front), default=0.0)
-        return (f"generation {progress.generation}/{progress.generations}  "
+        return (f"{progress.phase} {progress.generation}/{progress.generations}  "
                 f"{progress.evaluations} genomes  hypervolume {progress.hypervolume:.4f}  "
                 f"front {len(progress.front)}  best accuracy {best:.4f}  "
                 f"{speed:.2f} evaluations/s  {left:.0f} s left")  # fmt: skip
 
     if not console.is_terminal:
-        yield (lambda text: None), (lambda progress: console.print(line(progress)))
+        said = time.monotonic()
+
+        def now(text: str) -> None:
+            nonlocal said
+            if time.monotonic() - said > QUIET:
+                said = time.monotonic()
+                console.print(f"  {text} ...")
+
+        yield now, (lambda progress: console.print(line(progress)))
         return
     with console.status("") as status:
         yield (lambda text: status.update(f"{text} ...")), lambda p: console.print(line(p))
 
 
-def print_search(report: dict[str, Any], folder: str | Path, options: str = "") -> None:
+def print_search(report: dict[str, Any], folder: str | Path) -> None:
     """The front of ``genogate search``."""
     console = _console()
-    names = [n for n in ("size", "cells", "memory") if n in report["points"][0]]
+    if not report["points"]:
+        console.print("No genome within the limits was found: allow more, or search longer.")
+        return
+    names = [n for n in ("size", "cells", "memory", "cycles") if n in report["points"][0]]
     rows = _table("point", "valid.", "test", *names, "genome")
     for point in report["points"]:
         rows.add_row(
@@ -266,12 +281,16 @@ def print_search(report: dict[str, Any], folder: str | Path, options: str = "") 
             f"{point['accuracy']:.4f}",
             f"{point['test_accuracy']:.4f}",
             *(f"{point[name]:,.0f}" for name in names),
-            "".join(map(str, point["genome"])),
-        )
+            " ".join(["".join(map(str, point["genome"])),
+                      *(f"{name}={value}" for name, value in point.get("knobs", {}).items()),
+                      *([point["beacon"]] if "beacon" in point else [])]),
+        )  # fmt: skip
     console.print(rows)
     console.print()
+    if report.get("damaged"):
+        console.print(f"{report['damaged']} damaged evaluations were made again.")
     named = [(name, "".join(map(str, genes))) for name, genes in report["named"].items()]
-    _pairs(console, [*named, ("emit", f"make gru GENOME={Path(folder) / 'knee'}{options}"),
+    _pairs(console, [*named, ("emit", f"make gru GENOME={Path(folder) / 'knee'}"),
                      ("written", f"{folder}/")])  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,10 +91,19 @@ class Genome:
     def __str__(self) -> str:
         return ",".join(map(str, self.genes))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the JSON genome file, atomically."""
+    def save(
+        self, path: str | os.PathLike[str], *, checkpoint: str | None = None,
+        knobs: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        """Write the JSON genome file, atomically.
+
+        checkpoint, knobs : what the genome was found with, for :func:`found_with`; a checkpoint
+            with a relative path is one beside the file
+        """
+        about = {"checkpoint": checkpoint, "knobs": dict(knobs or {})} if checkpoint else None
         write_json(path, {"format": FORMAT, "version": VERSION, "order": list(GENES),
-                          "layers": [list(layer) for layer in self.layers]})  # fmt: skip
+                          "layers": [list(layer) for layer in self.layers],
+                          **({"found_with": about} if about else {})})  # fmt: skip
 
 
 def _from_document(document: Any, source: object) -> Genome:
@@ -114,6 +123,29 @@ def _from_document(document: Any, source: object) -> Genome:
         return Genome(tuple(tuple(layer) for layer in layers))
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
+
+
+def found_with(spec: str) -> tuple[str, dict[str, Any]] | None:
+    """Checkpoint (a name, or a path that can be opened) and knobs that differ from the defaults, of
+    a genome file that says with which it was found; None for anything else that names a genome.
+
+    Raises :class:`InputError` where a genome file says it, and not as it should.
+    """
+    try:
+        if re.fullmatch(r"\s*(int\d+|[\[\(\s]*[-+]?\d.*)", spec) or not Path(spec).is_file():
+            return None
+    except (OSError, ValueError):
+        return None
+    document = read_json(spec)
+    about = document.get("found_with") if isinstance(document, dict) else None
+    if about is None:
+        return None
+    checkpoint = about.get("checkpoint") if isinstance(about, dict) else None
+    knobs = about.get("knobs") if isinstance(about, dict) else None
+    if not isinstance(checkpoint, str) or not isinstance(knobs, dict):
+        raise InputError(f'{spec}: "found_with" needs a "checkpoint" and "knobs"')
+    beside = Path(spec).parent / checkpoint
+    return str(beside) if Path(checkpoint).suffix and beside.exists() else checkpoint, knobs
 
 
 def parse_genome(text: str | os.PathLike[str] | Sequence[int] | Genome, layers: int) -> Genome:

@@ -1,7 +1,8 @@
 """What a genome is worth: accuracy by the compiled golden model, size, and silicon by Yosys.
 
 Workers quantise and simulate; all hardware that no genome of a batch has had before goes to Yosys
-together, from here, and is measured once ever (:func:`genogate.synth.area.measure`).
+together, from here, and is measured once ever (:func:`genogate.synth.area.measure`). A genome that
+is too inaccurate to be of use is not measured at all.
 """
 
 import hashlib
@@ -12,7 +13,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
 
 from ..hdl.schedule import cycles_per_step
 from ..model import zoo
@@ -26,6 +26,7 @@ from ..model.tasks import Task, load_task
 from ..sim import fast
 from ..synth.area import area_report, cheapest, prepare, script_hash
 from ..synth.yosys import find
+from .backends import Pool
 
 #: What can be minimised: name -> (unit, whether the search divides it by that of homogeneous INT8).
 OBJECTIVES = {
@@ -36,7 +37,9 @@ OBJECTIVES = {
     "cycles": ("cycles per time step", True),
     "silicon": ("cells + k memory bits", True),
 }
-#: Cells that a memory bit counts as in ``silicon``: a 6-transistor cell against some 7.8
+#: Objectives that Yosys has to measure.
+MEASURED = ("cells", "memory", "silicon")
+#: k of ``silicon``, the cells that a memory bit counts as: a 6-transistor cell against some 7.8
 #: transistors a cell (INT8 core of digits-row: 32,222 transistors in 4,133 cells).
 BIT_WEIGHT = 0.75
 Say = Callable[[str], None]
@@ -59,13 +62,18 @@ class Setting:
     @property
     def key(self) -> str:
         """A hash of all that results depend on, versions included."""
-        material = load(self)
-        about = [
-            material.checkpoint_hash, material.task.name, material.task.split_hash,
-            self.knobs.to_json(), self.silicon,
-            [find().version, script_hash()] if self.silicon else None,
-        ]  # fmt: skip
-        return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:20]
+        return _key(self, find().version if self.silicon else "")
+
+
+@lru_cache(maxsize=4096)
+def _key(setting: Setting, yosys: str) -> str:
+    material = load(setting)
+    about = [
+        material.checkpoint_hash, material.task.name, material.task.split_hash,
+        setting.knobs.to_json(), setting.silicon,
+        [yosys, script_hash()] if setting.silicon else None,
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:20]
 
 
 @dataclass(frozen=True)
@@ -78,18 +86,20 @@ class Material:
     calibration: Calibration
 
 
-@lru_cache(maxsize=2)
 def load(setting: Setting) -> Material:
     """Load and calibrate once per process. Raises :class:`InputError` as :mod:`.zoo` does."""
-    checkpoint = zoo.load(setting.checkpoint)
+    return _material(setting.checkpoint)
+
+
+@lru_cache(maxsize=8)
+def _material(name: str) -> Material:
+    checkpoint = zoo.load(name)
     task = load_task(
         checkpoint.info.get("task", "digits-row"), checkpoint.info.get("split_seed", 0)
     )
     known = checkpoint.info.get("split_hash", task.split_hash)
     if known != task.split_hash:
-        raise InputError(
-            f"checkpoint {setting.checkpoint}: trained on another split of {task.name}"
-        )
+        raise InputError(f"checkpoint {name}: trained on another split of {task.name}")
     return Material(checkpoint.hash, checkpoint.layers, task, calibrate(checkpoint, task.x_train))
 
 
@@ -98,12 +108,25 @@ def accuracy(model: IntModel, x: np.ndarray, y: np.ndarray) -> float:
     return float((fast.run(model, model.quantize_input(x)).classes == y).mean())
 
 
+@dataclass(frozen=True)
+class Case:
+    """A genome to be evaluated.
+
+    floor : accuracy below which its hardware is not measured
+    """
+
+    setting: Setting
+    genome: Genome
+    floor: float = 0.0
+
+
 def _draft(setting: Setting, genome: Genome) -> Draft:
     return draft(load(setting).calibration, genome, setting.knobs)
 
 
-def _judge(setting: Setting, model: IntModel) -> dict[str, Any]:
+def _judge(case: tuple[Setting, IntModel]) -> dict[str, Any]:
     """Everything but the silicon of a model."""
+    setting, model = case
     task = load(setting).task
     return {
         "accuracy": accuracy(model, task.x_val, task.y_val),
@@ -112,33 +135,66 @@ def _judge(setting: Setting, model: IntModel) -> dict[str, Any]:
     }
 
 
+def _begin(case: Case) -> tuple[Draft | None, dict[str, Any]]:
+    """A network with activation units chosen without Yosys; nothing more of it where that one is
+    below the floor or no hardware is asked for."""
+    made = _draft(case.setting, case.genome)
+    result = _judge((case.setting, made.choose(without_synthesis(made.groups))))
+    wanted = case.setting.silicon and result["accuracy"] >= case.floor
+    return made if wanted else None, result
+
+
+def evaluate_cases(
+    cases: Sequence[Case], pool: Pool, say: Say = lambda text: None
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Index and result of each case, as they become known: ``accuracy`` (validation part),
+    ``size``, ``cycles``, and ``cells``, ``memory`` where hardware was measured.
+
+    A case that is not below its floor has the same result in any company. Raises
+    :class:`InputError` where workers or Yosys fail; what was yielded before that stands.
+    """
+    for start in range(0, len(cases), BATCH):
+        batch = cases[start : start + BATCH]
+        drafts: dict[int, Draft] = {}
+        results: dict[int, dict[str, Any]] = {}
+        for done, (number, (made, result)) in enumerate(pool.map(_begin, batch), 1):
+            say(f"Quantising: {done} of {len(batch)} genomes")
+            if made is None:
+                yield start + number, result
+            else:
+                drafts[number], results[number] = made, result
+        if not drafts:
+            continue
+        order = sorted(drafts)
+        chosen = iter(cheapest([g for k in order for g in drafts[k].groups], say))
+        models, again = {}, []
+        for number in order:
+            groups = drafts[number].groups
+            units = [next(chosen) for _ in groups]
+            models[number] = drafts[number].choose(units)
+            if units != without_synthesis(groups):
+                again.append(number)
+        lanes = {k: (batch[k].setting.knobs.lanes_x, batch[k].setting.knobs.lanes_h) for k in order}
+        prepare([(models[k], *lanes[k]) for k in order], say)
+        judged = pool.map(_judge, [(batch[k].setting, models[k]) for k in again])
+        for done, (index, result) in enumerate(judged, 1):
+            say(f"Accuracy: {done} of {len(again)} genomes")
+            results[again[index]] = result
+        for number in order:
+            area = area_report(models[number], *lanes[number], flat=False).total
+            yield start + number, results[number] | {
+                "cells": area.cells, "memory": area.memory_bits
+            }  # fmt: skip
+
+
 def evaluate(
     setting: Setting, genomes: Sequence[Genome], *, workers: int = 1, say: Say = lambda text: None
 ) -> Iterator[tuple[Genome, dict[str, Any]]]:
-    """Results of `genomes`, each as soon as it is known: ``accuracy`` (validation part), ``size``,
-    ``cycles``, and with silicon ``cells``, ``memory``, ``silicon``.
-
-    The order is that of the genomes; the same genome always has the same result.
-    """
-    pool = Parallel(n_jobs=workers, return_as="generator")
-    lanes = setting.knobs.lanes_x, setting.knobs.lanes_h
-    for start in range(0, len(genomes), BATCH):
-        batch = genomes[start : start + BATCH]
-        drafts = list(pool(delayed(_draft)(setting, genome) for genome in batch))
-        if setting.silicon:
-            groups = [group for made in drafts for group in made.groups]
-            chosen = iter(cheapest(groups, say))
-            models = [made.choose([next(chosen) for _ in made.groups]) for made in drafts]
-            prepare([(model, *lanes) for model in models], say)
-        else:
-            models = [made.choose(without_synthesis(made.groups)) for made in drafts]
-        judged = pool(delayed(_judge)(setting, model) for model in models)
-        for genome, model, result in zip(batch, models, judged, strict=True):
-            if setting.silicon:
-                area = area_report(model, *lanes, flat=False).total
-                result |= {"cells": area.cells, "memory": area.memory_bits,
-                           "silicon": area.cells + BIT_WEIGHT * area.memory_bits}  # fmt: skip
-            yield genome, result
+    """Results of `genomes` (:func:`evaluate_cases`) with the same setting, in their order."""
+    with Pool("processes" if workers > 1 else "serial", workers) as pool:
+        found = dict(evaluate_cases([Case(setting, genome) for genome in genomes], pool, say))
+    for number, genome in enumerate(genomes):
+        yield genome, found[number]
 
 
 def record(setting: Setting) -> dict[str, Any]:
@@ -152,10 +208,15 @@ def record(setting: Setting) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def on_test(setting: Setting, genomes: Sequence[Genome]) -> list[float]:
-    """Accuracy of `genomes` on the test part, which no search has looked at. For reports alone."""
-    material = load(setting)
-    choose = cheapest if setting.silicon else without_synthesis
-    drafts = [_draft(setting, genome) for genome in genomes]
-    x, y = material.task.x_test, material.task.y_test
-    return [accuracy(made.choose(choose(made.groups)), x, y) for made in drafts]
+def on_test(cases: Sequence[Case]) -> list[float]:
+    """Accuracy of each on the test part, which no search has looked at. For reports alone."""
+    drafts = [_draft(case.setting, case.genome) for case in cases]
+    groups = [group for made in drafts for group in made.groups]
+    silicon = any(case.setting.silicon for case in cases)
+    chosen = iter(cheapest(groups) if silicon else without_synthesis(groups))
+    shares = []
+    for case, made in zip(cases, drafts, strict=True):
+        task = load(case.setting).task
+        model = made.choose([next(chosen) for _ in made.groups])
+        shares.append(accuracy(model, task.x_test, task.y_test))
+    return shares

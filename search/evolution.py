@@ -1,14 +1,21 @@
 """NSGA-II over bit-width genomes, as in arXiv 2402.12263, with silicon among the objectives.
 
 Integer genes in [2, 8], simulated binary crossover, polynomial mutation, rank and crowding (pymoo).
+Beyond the paper: constraints, knobs as genes, first populations that know how much each operator
+minds few bits, local search around the front at the end (:mod:`.local`), and beacons
+(:mod:`.beacons`).
+
 A run is a function of its configuration and seed: what was evaluated before is read from the store,
 so a run that was stopped, however, is the same run started again, and arrives at the same front.
 """
 
 import json
+import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +24,44 @@ import numpy as np
 from ..model.errors import InputError, shown
 from ..model.files import read_json, write_json
 from ..model.genome import GENES, MAX_BITS, MIN_BITS, Genome
-from .evaluate import OBJECTIVES, Say, Setting, evaluate, load, record
+from ..model.knobs import Knobs
+from . import sensitivity
+from .backends import Pool
+from .beacons import Beacons, Retrain
+from .evaluate import (
+    BIT_WEIGHT,
+    MEASURED,
+    OBJECTIVES,
+    Case,
+    Say,
+    Setting,
+    evaluate_cases,
+    load,
+    record,
+)
+from .local import Space, propose
+from .pareto import Array, hypervolume, knee, non_dominated
 from .store import Store
 
-Array = np.ndarray
-METHODS = ("nsga2", "random")
+METHODS = ("nsga2", "random", "greedy")
+INITIAL = ("sensitivity", "homogeneous", "random")
 #: The useful region, over which hypervolume is taken: at most so much less accuracy than INT8, and
 #: no more of anything else.
 USEFUL_DROP = 0.10
+#: Knobs that may be genes, with the values that they then take.
+KNOB_GENES: dict[str, tuple[Any, ...]] = {
+    "dense_output": ("gene", "8"),
+    "granularity": ("tensor", "channel"),
+    "multiplier_terms": (1, 2, 3),
+    "activation": ("table", "pwl", "auto"),
+    "entries": (4, 6, 8, 12, 16),
+    "lanes": (1, 2, 4, 8),
+}
+#: Costs that may be limited, in their own units.
+LIMITS = ("size", "cells", "memory", "cycles")
+#: Stands for an objective that was not measured, in what NSGA-II sees; never compared, since such
+#: points violate a constraint.
+UNKNOWN = 10.0
 
 
 @dataclass(frozen=True)
@@ -32,8 +69,21 @@ class Config:
     """What a run is a function of.
 
     objectives : two or more of :data:`~.evaluate.OBJECTIVES`
-    pop_size, generations : evaluations are at most their product, and the homogeneous genomes
-    seeded : whether the homogeneous genomes are in the first population
+    method : ``nsga2``, or a rival at as many evaluations: ``random``, ``greedy``
+        (:func:`.sensitivity.descent`)
+    pop_size, generations : evaluations are at most their product, and those of `initial`
+    exploit : generations of local search around the front after that
+    initial : the first population: ``random``; with the ``homogeneous`` genomes (the default of the
+        rivals); or these and genomes ordered by ``sensitivity``, which evaluates 102 genomes a
+        layer first (the default of ``nsga2``, and for it alone)
+    knob_genes : of :data:`KNOB_GENES`; the setting's knobs are what the other knobs are, and INT8
+        with the setting's knobs is what everything is relative to
+    max_drop : points of accuracy below INT8 beyond which a genome is of no use, and its hardware is
+        not measured; None for no such limit
+    limits : cost and greatest value, of :data:`LIMITS`
+    bit_weight : cells that a memory bit counts as in ``silicon``
+    beacons, beacon_distance : genomes to retrain at most, and the mean bits by which a genome may
+        differ from one to be evaluated with its weights
     """
 
     objectives: tuple[str, ...] = ("accuracy", "size", "cells")
@@ -41,42 +91,109 @@ class Config:
     pop_size: int = 40
     generations: int = 25
     seed: int = 0
-    seeded: bool = True
+    initial: str | None = None
+    exploit: int = 0
+    knob_genes: tuple[str, ...] = ()
+    max_drop: float | None = 10.0
+    limits: tuple[tuple[str, float], ...] = ()
+    bit_weight: float = BIT_WEIGHT
+    beacons: int = 0
+    beacon_distance: float = 1.0
 
     def __post_init__(self) -> None:
+        if self.initial is None:
+            chosen = "sensitivity" if self.method == "nsga2" else "homogeneous"
+            object.__setattr__(self, "initial", chosen)
         for name in self.objectives:
             if name not in OBJECTIVES:
                 raise InputError(f"objective {shown(name)}: {', '.join(OBJECTIVES)} are known")
         if len(set(self.objectives)) != len(self.objectives) or len(self.objectives) < 2:
             raise InputError("objectives: two or more different ones are needed")
-        if self.method not in METHODS:
-            raise InputError(f"method {shown(self.method)}: {', '.join(METHODS)} are known")
+        if "accuracy" not in self.objectives:
+            raise InputError("objectives: accuracy must be one of them")
+        for what, value, known in (("method", self.method, METHODS),
+                                   ("initial", self.initial, INITIAL)):  # fmt: skip
+            if value not in known:
+                raise InputError(f"{what} {shown(value)}: {', '.join(known)} are known")
         for name, low, high in (("pop_size", 4, 10_000), ("generations", 1, 100_000),
-                                ("seed", 0, 2**31 - 1)):  # fmt: skip
+                                ("exploit", 0, 100_000), ("seed", 0, 2**31 - 1),
+                                ("beacons", 0, 1000)):  # fmt: skip
             value = getattr(self, name)
             if type(value) is not int or not low <= value <= high:
                 raise InputError(f"{name}: {shown(value)} is not within {low} to {high}")
+        for name in self.knob_genes:
+            if name not in KNOB_GENES:
+                raise InputError(f"knob {shown(name)}: {', '.join(KNOB_GENES)} may be genes")
+        if len(set(self.knob_genes)) != len(self.knob_genes):
+            raise InputError("knobs as genes: each once")
+        if self.initial == "sensitivity" and self.method != "nsga2":
+            raise InputError(f"initial sensitivity: for nsga2, not for {self.method}")
+        if self.knob_genes and self.method == "greedy":
+            raise InputError("method greedy: it has no knobs as genes")
+        for what, number in (("max_drop", self.max_drop), ("bit_weight", self.bit_weight),
+                             ("beacon_distance", self.beacon_distance)):  # fmt: skip
+            if number is not None and not 0 <= number < 1e6:
+                raise InputError(f"{what}: {shown(number)} is not a number from 0 up")
+        for name, value in self.limits:
+            if name not in LIMITS:
+                raise InputError(f"limit {shown(name)}: {', '.join(LIMITS)} are known")
+            if not value > 0:
+                raise InputError(f"limit of {name}: {shown(value)} is not above 0")
 
     @property
     def silicon(self) -> bool:
-        """Whether any objective needs Yosys."""
-        return bool({"cells", "memory", "silicon"} & set(self.objectives))
+        """Whether anything needs Yosys."""
+        return bool(set(MEASURED) & {*self.objectives, *(name for name, _ in self.limits)})
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What is evaluated: a genome, and the knobs in which it differs from the setting's.
+
+    knobs : name and value, in the order of :data:`KNOB_GENES`
+    """
+
+    genome: Genome
+    knobs: tuple[tuple[str, Any], ...] = ()
+
+    def __str__(self) -> str:
+        knobs = " ".join(f"{name}={value}" for name, value in self.knobs)
+        return f"{self.genome} | {knobs}" if knobs else str(self.genome)
+
+    def setting(self, base: Setting) -> Setting:
+        """The setting that it is evaluated with."""
+        if not self.knobs:
+            return base
+        changes = dict(self.knobs)
+        if "lanes" in changes:
+            changes["lanes_x"] = changes["lanes_h"] = changes.pop("lanes")
+        return replace(base, knobs=replace(base.knobs, **changes))
 
 
 @dataclass(frozen=True)
 class Point:
-    """A genome and its results on the validation part."""
+    """A candidate and its results on the validation part.
 
-    genome: Genome
+    beacon : file of the checkpoint with which it is best, None for the setting's own
+    """
+
+    candidate: Candidate
     result: Mapping[str, Any]
+    beacon: str | None = None
+
+    @property
+    def genome(self) -> Genome:
+        return self.candidate.genome
 
 
 @dataclass
 class Progress:
     """After a generation: how far a run is.
 
+    fresh : evaluations of this process that were not in the store
+    seconds : of this process
     hypervolume : share of the useful region that the front dominates
-    fresh : evaluations of this run that were not in the store
+    phase : ``explore`` or ``exploit``
     """
 
     generation: int
@@ -86,187 +203,402 @@ class Progress:
     seconds: float
     hypervolume: float
     front: list[Point] = field(default_factory=list)
+    phase: str = "explore"
 
 
 def cost(objectives: Sequence[str], result: Mapping[str, Any], int8: Mapping[str, Any]) -> Array:
-    """Objective values float64, all to be minimised: wrong classes, all else relative to INT8."""
+    """Objective values float64, all to be minimised: wrong classes, all else relative to INT8; NaN
+    where a result lacks one."""
     return np.array([
-        result[name] / int8[name] if OBJECTIVES[name][1] else 1 - result[name]
+        result.get(name, np.nan) / int8[name] if OBJECTIVES[name][1] else 1 - result[name]
         for name in objectives
     ])  # fmt: skip
 
 
-def non_dominated(costs: Array) -> list[int]:
-    """Indices of rows [n, objectives] that no other row dominates; the first of equal ones."""
-    kept: list[int] = []
-    for k in np.lexsort(costs.T[::-1]):
-        if not any((costs[j] <= costs[k]).all() for j in kept):
-            kept.append(int(k))
-    return sorted(kept)
-
-
-def hypervolume(costs: Array, reference: Array) -> float:
-    """Share of the box between 0 and `reference` that rows [n, objectives] dominate."""
-    from pymoo.indicators.hv import HV
-
-    inside = costs[(costs < reference).all(1)]
-    if not len(inside):
-        return 0.0
-    return float(HV(ref_point=np.ones(len(reference)))(inside / reference))
-
-
-def knee(costs: Array) -> int:
-    """The row farthest below the plane through the extremes: where any more of one objective
-    costs most of the others. Objectives are scaled to the front's own range."""
-    low, high = costs.min(0), costs.max(0)
-    scaled = (costs - low) / np.where(high > low, high - low, 1.0)
-    return int(scaled.sum(1).argmin())
-
-
-def _algorithm(config: Config, genes: int, layers: int) -> tuple[Any, Any]:
-    from pymoo.algorithms.moo.nsga2 import NSGA2
-    from pymoo.core.problem import Problem
-    from pymoo.operators.crossover.sbx import SBX
-    from pymoo.operators.mutation.pm import PM
-    from pymoo.operators.repair.rounding import RoundingRepair
-
-    rng = np.random.default_rng([config.seed, 1])
-    first = rng.integers(MIN_BITS, MAX_BITS + 1, (config.pop_size, genes))
-    if config.seeded:
-        uniform = [Genome.uniform(bits, layers).genes for bits in range(MIN_BITS, MAX_BITS + 1)]
-        first[: len(uniform)] = np.array(uniform)[: config.pop_size]
-    problem = Problem(n_var=genes, n_obj=len(config.objectives), xl=MIN_BITS, xu=MAX_BITS,
-                      vtype=int)  # fmt: skip
-    algorithm = NSGA2(
-        pop_size=config.pop_size, sampling=first,
-        crossover=SBX(prob=0.9, eta=15, vtype=float, repair=RoundingRepair()),
-        mutation=PM(eta=20, vtype=float, repair=RoundingRepair()), eliminate_duplicates=True,
-    )  # fmt: skip
-    algorithm.setup(problem, termination=("n_gen", config.generations), seed=config.seed,
-                    verbose=False)  # fmt: skip
-    return algorithm, problem
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Only one process may search in a folder. The lock goes with the process, however it ends."""
+    path = folder / "lock"
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with open(path, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(
+                f"{folder}: another process searches there; wait for it, or use another folder"
+            ) from None
+        yield
 
 
 class Run:
     """A search in a folder: configuration, store, history and front.
 
     The folder holds ``config.json``, ``evaluations.sqlite``, ``history.json`` (hypervolume by
-    generation), ``front.json``, and genome files ``knee``, ``smallest``, ``most-accurate`` and
-    ``front-N``, which ``genogate gru --genome`` takes.
+    generation), ``front.json``, and genome files ``knee``, ``smallest``, ``most-accurate``,
+    ``fewest-cells`` and ``front-N``, which ``genogate gru --genome`` takes; they name checkpoint
+    and knobs too.
+
+    Raises :class:`InputError` for a folder that holds another run, or is no run's.
     """
 
     def __init__(self, folder: str | Path, setting: Setting, config: Config, *,
-                 resume: bool = False) -> None:  # fmt: skip
+                 resume: bool = False, retrain: Retrain | None = None) -> None:  # fmt: skip
         self.folder, self.setting, self.config = Path(folder), setting, config
-        document = {"config": asdict(config), "setting": record(setting)}
-        document = json.loads(json.dumps(document))
+        if config.beacons and retrain is None:
+            raise InputError("beacons: a way to retrain is needed (--beacon COMMAND)")
+        document = json.loads(json.dumps(
+            {"version": 2, "config": asdict(config), "setting": record(setting)}))  # fmt: skip
         path = self.folder / "config.json"
         if path.exists():
-            if not resume:
-                raise InputError(
-                    f"{self.folder}: holds a run already; --resume to go on with it, or another "
-                    "folder"
-                )
-            if (before := read_json(path)) != document:
-                differing = [name for part in ("config", "setting") for name in document[part]
-                             if before.get(part, {}).get(name) != document[part][name]]  # fmt: skip
-                raise InputError(
-                    f"{self.folder}: its run differs in {', '.join(differing) or 'its file'}; "
-                    "use the same options, or another folder"
-                )
-        else:
-            write_json(path, document)
+            self._compare(read_json(path), document, resume)
+        write_json(path, document)
         self.store = Store(self.folder / "evaluations.sqlite")
         self.layers = load(setting).layers
-        self.points: dict[Genome, Point] = {}
+        self.int8 = Candidate(Genome.uniform(MAX_BITS, self.layers))
+        self.points: dict[Candidate, Point] = {}
         self.fresh = 0
+        self.beacons = Beacons(self.folder, retrain) if retrain else None
+        self._floor = 0.0
+        self._front: list[Point] = []
+        self._judged: set[Candidate] = set()
 
-    def evaluate(self, genomes: Sequence[Genome], workers: int, say: Say) -> list[Point]:
-        """Points of `genomes`, from the store where they are known, else evaluated and kept."""
-        wanted = [g for g in dict.fromkeys(genomes) if g not in self.points]
-        keys = {genome: f"{self.setting.key} {genome}" for genome in wanted}
-        known = self.store.load(keys.values())
-        for genome in wanted:
-            if keys[genome] in known:
-                self.points[genome] = Point(genome, known[keys[genome]])
-        new = [genome for genome in wanted if genome not in self.points]
-        for genome, result in evaluate(self.setting, new, workers=workers, say=say):
-            self.store.keep(keys[genome], str(genome), result)
-            self.points[genome] = Point(genome, result)
+    def _compare(self, before: Any, document: dict[str, Any], resume: bool) -> None:
+        if not isinstance(before, dict) or not isinstance(before.get("setting"), dict):
+            raise InputError(f"{self.folder}: config.json is not that of a run; use another folder")
+        if before.get("version") != document["version"]:
+            raise InputError(
+                f"{self.folder}: a run of version {shown(before.get('version', 1))}, this program "
+                f"makes {document['version']}; use another folder"
+            )
+        if not resume:
+            raise InputError(
+                f"{self.folder}: holds a run already; --resume to go on with it, or another folder"
+            )
+        # A run may be made longer: what it does first stays the same.
+        differing = [
+            name for part in ("config", "setting") for name in document[part]
+            if name not in ("generations", "exploit")
+            and before[part].get(name) != document[part][name]
+        ]  # fmt: skip
+        if differing:
+            raise InputError(
+                f"{self.folder}: its run differs in {', '.join(differing)}; use the same options, "
+                "or another folder"
+            )
+
+    def _cases(self, candidate: Candidate) -> list[tuple[str, str | None, Case]]:
+        """Key in the store, beacon, and case: with the setting's weights, and those of every beacon
+        that is near."""
+        setting = candidate.setting(self.setting)
+        cases: list[tuple[str | None, Setting]] = [(None, setting)]
+        if self.beacons:
+            cases += [
+                (b.checkpoint, replace(setting, checkpoint=b.checkpoint)) for b in self.beacons.lit
+                if b.near(candidate.genome, self.config.beacon_distance)
+            ]  # fmt: skip
+        return [(f"{each.key} {candidate.genome}", beacon,
+                 Case(each, candidate.genome, self._floor))
+                for beacon, each in cases]  # fmt: skip
+
+    def _whole(self, result: Mapping[str, Any]) -> bool:
+        """Whether hardware was measured where it should have been."""
+        return not self.setting.silicon or "cells" in result or result["accuracy"] < self._floor
+
+    def evaluate(
+        self, candidates: Sequence[Candidate], pool: Pool, say: Say = lambda text: None
+    ) -> list[Point]:
+        """Points of `candidates`, from the store where they are known, else evaluated and kept."""
+        wanted = [c for c in dict.fromkeys(candidates) if c not in self.points]
+        cases = {c: self._cases(c) for c in wanted}
+        known = self.store.load(key for rows in cases.values() for key, _, _ in rows)
+        known = {key: result for key, result in known.items() if self._whole(result)}
+        new = [(key, candidate, case) for candidate, rows in cases.items()
+               for key, _, case in rows if key not in known]  # fmt: skip
+        for index, result in evaluate_cases([case for _, _, case in new], pool, say):
+            key, candidate, _ = new[index]
+            self.store.keep(key, str(candidate), result)
+            known[key] = result
             self.fresh += 1
-        return [self.points[genome] for genome in genomes]
+        for candidate in wanted:
+            # The first of equals: without a beacon where that is as good.
+            key, beacon, _ = max(cases[candidate], key=lambda row: known[row[0]]["accuracy"])
+            result = dict(known[key])
+            if "cells" in result:
+                result["silicon"] = result["cells"] + self.config.bit_weight * result["memory"]
+            self.points[candidate] = Point(candidate, result, beacon)
+        return [self.points[candidate] for candidate in candidates]
+
+    def violations(self, point: Point) -> Array:
+        """How far a point is beyond each constraint, float64, 0 or less where it is not."""
+        excess = [self._floor - point.result["accuracy"]]
+        for name, limit in self.config.limits:
+            # Not measured, since it violates the first already.
+            excess.append(point.result[name] / limit - 1 if name in point.result else 0.0)
+        return np.array(excess)
 
     def front(self) -> list[Point]:
-        """The points that no other dominates, by the first objective."""
-        points = list(self.points.values())
+        """The points within the constraints that no other dominates, by the first objective."""
+        new = [p for c, p in self.points.items() if c not in self._judged]
+        self._judged.update(p.candidate for p in new)
+        points = self._front + [p for p in new if (self.violations(p) <= 0).all()]
         costs = self.costs(points)
-        kept = non_dominated(costs)
-        return [points[k] for k in sorted(kept, key=lambda k: tuple(costs[k]))]
+        kept = non_dominated(costs) if len(points) else []
+        self._front = [points[k] for k in sorted(kept, key=lambda k: tuple(costs[k]))]
+        return self._front
 
     def costs(self, points: Sequence[Point]) -> Array:
         """Objective values [points, objectives] (:func:`cost`)."""
-        int8 = self.points[Genome.uniform(8, self.layers)].result
-        return np.array([cost(self.config.objectives, p.result, int8) for p in points])
+        int8 = self.points[self.int8].result
+        rows = [cost(self.config.objectives, p.result, int8) for p in points]
+        return np.array(rows).reshape(len(rows), len(self.config.objectives))
 
-    @property
+    @cached_property
     def reference(self) -> Array:
         """The far corner of the useful region."""
-        int8 = self.points[Genome.uniform(8, self.layers)].result
-        error = 1 - int8["accuracy"] + USEFUL_DROP
+        error = 1 - self.points[self.int8].result["accuracy"] + USEFUL_DROP
         return np.array([1.0 if OBJECTIVES[n][1] else error for n in self.config.objectives])
 
-    def go(self, *, workers: int = 1, say: Say = lambda text: None,
-           tell: Callable[[Progress], None] = lambda progress: None) -> list[Point]:  # fmt: skip
-        """Search to the end; the front. Files are written after every generation."""
+    @cached_property
+    def space(self) -> Space:
+        """Variables: the genes in bits, then an index for each knob that is a gene."""
+        genes = len(GENES) * self.layers
+        choices = [len(KNOB_GENES[name]) - 1 for name in self.config.knob_genes]
+        return Space(np.array([MIN_BITS] * genes + [0] * len(choices)),
+                     np.array([MAX_BITS] * genes + choices))  # fmt: skip
+
+    def decode(self, row: Array) -> Candidate:
+        """The candidate of a row of variables (:attr:`space`)."""
+        genes = len(GENES) * self.layers
+        choices = zip(self.config.knob_genes, row[genes:], strict=True)
+        values = {name: KNOB_GENES[name][int(index)] for name, index in choices}
+        default = self.setting.knobs.to_json()
+        default["lanes"] = default["lanes_x"] if default["lanes_x"] == default["lanes_h"] else None
+        # What is as in the setting is no difference, so that INT8 is one point and not several.
+        knobs = tuple((name, values[name]) for name in KNOB_GENES
+                      if name in values and values[name] != default[name])  # fmt: skip
+        return Candidate(Genome.from_genes(int(g) for g in row[:genes]), knobs)
+
+    def encode(self, candidate: Candidate) -> Array:
+        """The row of variables of a candidate; a knob value that is no choice becomes the first."""
+        values = {**self.setting.knobs.to_json(), "lanes": self.setting.knobs.lanes_x,
+                  **dict(candidate.knobs)}  # fmt: skip
+        indices = [KNOB_GENES[n].index(values[n]) if values[n] in KNOB_GENES[n] else 0
+                   for n in self.config.knob_genes]  # fmt: skip
+        return np.array([*candidate.genome.genes, *indices])
+
+    def _first(self, pool: Pool, say: Say) -> Array:
+        """The first population [pop_size, variables]; evaluates what it needs to know."""
+        config, space = self.config, self.space
+        rng = np.random.default_rng([config.seed, 1])
+        rows = rng.integers(space.low, space.high + 1, (config.pop_size, len(space.low)))
+        known: list[Genome] = []
+        if config.initial != "random":
+            known = [Genome.uniform(b, self.layers) for b in range(MIN_BITS, MAX_BITS + 1)]
+            self.evaluate([Candidate(genome) for genome in known], pool, say)
+        if config.initial == "sensitivity":
+            found = sensitivity.profile(self._judge(pool, say), self.layers)
+            costs = [n for n in config.objectives if n in found.costs] or ["size"]
+            room = config.pop_size // 2 - len(known)
+            chain = sensitivity.ordered(found, costs, count=config.pop_size)
+            known += sensitivity.spread([g for g in chain if g not in known], max(1, room))
+            # The others are the chain's genomes with a third of the genes a bit off: as spread as
+            # random ones, but near to where good ones are.
+            for k in range(min(len(known), config.pop_size), config.pop_size):
+                near = chain[int(rng.integers(len(chain)))].genes
+                off = rng.choice([-1, 0, 1], len(near), p=(0.2, 0.6, 0.2))
+                rows[k, : len(near)] = np.clip(np.add(near, off), MIN_BITS, MAX_BITS)
+        for k, genome in enumerate(known[: config.pop_size]):
+            rows[k] = self.encode(Candidate(genome))
+        return rows
+
+    def _judge(self, pool: Pool, say: Say) -> sensitivity.Judge:
+        def judge(genomes: list[Genome]) -> list[Mapping[str, Any]]:
+            return [p.result for p in self.evaluate([Candidate(g) for g in genomes], pool, say)]
+
+        return judge
+
+    def _algorithm(self, first: Array) -> tuple[Any, Any]:
+        from pymoo.algorithms.moo.nsga2 import NSGA2
+        from pymoo.core.problem import Problem
+        from pymoo.operators.crossover.sbx import SBX
+        from pymoo.operators.mutation.pm import PM
+        from pymoo.operators.repair.rounding import RoundingRepair
+
+        config, space = self.config, self.space
+        problem = Problem(n_var=len(space.low), n_obj=len(config.objectives),
+                          n_ieq_constr=1 + len(config.limits), xl=space.low, xu=space.high,
+                          vtype=int)  # fmt: skip
+        algorithm = NSGA2(
+            pop_size=config.pop_size, sampling=first,
+            crossover=SBX(prob=0.9, eta=15, vtype=float, repair=RoundingRepair()),
+            mutation=PM(eta=20, vtype=float, repair=RoundingRepair()), eliminate_duplicates=True,
+        )  # fmt: skip
+        algorithm.setup(problem, termination=("n_gen", 10**9), seed=config.seed, verbose=False)
+        return algorithm, problem
+
+    def _seen(self, points: Sequence[Point]) -> tuple[Array, Array]:
+        """Objectives and violations as NSGA-II gets them."""
+        costs = np.nan_to_num(self.costs(points), nan=UNKNOWN)
+        return costs, np.array([self.violations(point) for point in points])
+
+    def _explore(self, pool: Pool, say: Say) -> Iterator[None]:
+        """A generation of NSGA-II between any two yields."""
         from pymoo.problems.static import StaticProblem
 
+        algorithm, problem = self._algorithm(self._first(pool, say))
+        while True:
+            asked = algorithm.ask()
+            if asked is None or not len(asked):
+                # Nothing new can be made of this population.
+                yield
+                continue
+            points = self.evaluate([self.decode(row) for row in asked.get("X")], pool, say)
+            costs, excess = self._seen(points)
+            algorithm.evaluator.eval(StaticProblem(problem, F=costs, G=excess), asked)
+            algorithm.tell(infills=asked)
+            if self._light(pool, say):
+                # What a beacon changed, the population has to know.
+                pop = algorithm.pop
+                costs, excess = self._seen([self.points[self.decode(r)] for r in pop.get("X")])
+                pop.set("F", costs, "G", excess)
+            yield
+
+    def _sample(self, pool: Pool, say: Say) -> Iterator[None]:
+        """A generation of random rows between any two yields."""
+        rng, space = np.random.default_rng([self.config.seed, 2]), self.space
+        self._first(pool, say)
+        while True:
+            shape = self.config.pop_size, len(space.low)
+            rows = rng.integers(space.low, space.high + 1, shape)
+            self.evaluate([self.decode(row) for row in rows], pool, say)
+            yield
+
+    def _descend(self, pool: Pool, say: Say) -> Iterator[None]:
+        """Greedy descent, with as many evaluations a generation as the others have at most."""
+        costs = [n for n in self.config.objectives if n not in ("accuracy", "cycles")]
+        drop = USEFUL_DROP if self.config.max_drop is None else self.config.max_drop / 100
+        self._first(pool, say)
+        for generation in range(1, self.config.generations + 1):
+            # Started again it finds all that it did before among the points.
+            sensitivity.descent(self._judge(pool, say), self.layers, costs=costs, drop=drop,
+                                budget=self.config.pop_size * generation)  # fmt: skip
+            yield
+
+    def _exploit(self, pool: Pool, say: Say) -> Iterator[None]:
+        """A round of local search between any two yields."""
+        rng = np.random.default_rng([self.config.seed, 3])
+        while True:
+            front = [p.candidate for p in self.front()]
+            everything = list(self.points)
+            rows = np.array([self.encode(candidate) for candidate in everything])
+            costs = self.costs(list(self.points.values()))
+            # Accuracy first, as the model of it tells what is useful.
+            order = np.argsort([name != "accuracy" for name in self.config.objectives],
+                               kind="stable")  # fmt: skip
+            place = {candidate: k for k, candidate in enumerate(everything)}
+            starts = [place[c] for c in front]
+            useful = [k for k in starts if (costs[k] < self.reference).all()]
+            found = propose(rng, self.space, rows, costs[:, order], useful or starts,
+                            self.reference[order], self.config.pop_size)  # fmt: skip
+            self.evaluate([self.decode(row) for row in found], pool, say)
+            self._light(pool, say)
+            yield
+
+    def _light(self, pool: Pool, say: Say) -> bool:
+        """Light the next beacon where one is wanted; whether it was."""
+        if not self.beacons or len(self.beacons.lit) >= self.config.beacons:
+            return False
+        useful = [p for p in self.front() if (self.costs([p])[0] < self.reference).all()]
+        genome = self.beacons.next([p.genome for p in useful], self.config.beacon_distance)
+        if genome is None:
+            return False
+        say(f"Retraining beacon {len(self.beacons.lit)}")
+        beacon = self.beacons.light(genome)
+        near = [c for c in self.points if beacon.near(c.genome, self.config.beacon_distance)]
+        for candidate in near:
+            del self.points[candidate]
+        self.evaluate(near, pool, say)
+        self._front, self._judged = [], set()
+        return True
+
+    def go(
+        self, *, workers: int = 1, backend: str | None = None, scheduler: str | None = None,
+        say: Say = lambda text: None, tell: Callable[[Progress], None] = lambda progress: None,
+    ) -> list[Point]:  # fmt: skip
+        """Search to the end; the front. Files are written after every generation.
+
+        backend, scheduler : where evaluations run (:class:`~.backends.Pool`)
+        """
         started, config = time.perf_counter(), self.config
-        uniform = [Genome.uniform(b, self.layers) for b in range(MIN_BITS, MAX_BITS + 1)]
-        self.evaluate(uniform if config.seeded else uniform[-1:], workers, say)
-        genes = len(GENES) * self.layers
-        algorithm, problem = _algorithm(config, genes, self.layers)
-        rng = np.random.default_rng([config.seed, 2])
-        history = []
-        for generation in range(1, config.generations + 1):
-            if config.method == "random":
-                rows = rng.integers(MIN_BITS, MAX_BITS + 1, (config.pop_size, genes))
-                self.evaluate([Genome.from_genes(row) for row in rows], workers, say)
-            else:
-                asked = algorithm.ask()
-                genomes = [Genome.from_genes(int(g) for g in row) for row in asked.get("X")]
-                costs = self.costs(self.evaluate(genomes, workers, say))
-                algorithm.evaluator.eval(StaticProblem(problem, F=costs), asked)
-                algorithm.tell(infills=asked)
-            front = self.front()
-            share = hypervolume(self.costs(front), self.reference)
-            history.append({"generation": generation, "evaluations": len(self.points),
-                            "hypervolume": share, "front": len(front)})  # fmt: skip
-            self.save(history, front)
-            tell(Progress(generation, config.generations, len(self.points), self.fresh,
-                          time.perf_counter() - started, share, front))  # fmt: skip
+        where = backend or ("processes" if workers > 1 else "serial")
+        method = {"nsga2": self._explore, "random": self._sample, "greedy": self._descend}
+        total = config.generations + config.exploit
+        history: list[dict[str, Any]] = []
+        with _alone(self.folder), Pool(where, workers, scheduler) as pool:
+            ((int8),) = self.evaluate([self.int8], pool, say)
+            if config.max_drop is not None:
+                self._floor = int8.result["accuracy"] - config.max_drop / 100
+            phases = [("explore", method[config.method](pool, say), config.generations),
+                      ("exploit", self._exploit(pool, say), config.exploit)]  # fmt: skip
+            for phase, steps, count in phases:
+                for _ in range(count):
+                    next(steps, None)
+                    front = self.front()
+                    share = hypervolume(self.costs(front), self.reference)
+                    history.append({
+                        "generation": len(history) + 1, "phase": phase,
+                        "evaluations": len(self.points), "hypervolume": share,
+                        "front": len(front),
+                    })  # fmt: skip
+                    self.save(history, front)
+                    tell(Progress(
+                        len(history), total, len(self.points), self.fresh,
+                        time.perf_counter() - started, share, front, phase,
+                    ))  # fmt: skip
         return self.front()
+
+    def _write_genome(self, name: str, point: Point) -> None:
+        checkpoint = point.beacon or self.setting.checkpoint
+        if Path(checkpoint).exists():
+            # Beside the genome, or wherever it is: the file may be used from any folder.
+            inside = Path(checkpoint).resolve().is_relative_to(self.folder.resolve())
+            checkpoint = (os.path.relpath(checkpoint, self.folder) if inside
+                          else str(Path(checkpoint).resolve()))  # fmt: skip
+        knobs = point.candidate.setting(self.setting).knobs
+        default = Knobs().to_json()
+        point.genome.save(
+            self.folder / name, checkpoint=checkpoint,
+            knobs={n: v for n, v in knobs.to_json().items() if v != default[n]},
+        )  # fmt: skip
 
     def save(self, history: Sequence[Mapping[str, Any]], front: Sequence[Point]) -> None:
         """Write history, front and the genomes worth a name."""
-        costs = self.costs(front)
-        # What is of no use shall not pull the knee its way.
-        useful = np.flatnonzero((costs < self.reference).all(1))
-        useful = useful if len(useful) else np.arange(len(front))
-        named = {"knee": front[useful[knee(costs[useful])]]}
+        costs, named = self.costs(front), {}
+        if len(front):
+            # What is of no use shall not pull the knee its way.
+            useful = np.flatnonzero((costs < self.reference).all(1))
+            useful = useful if len(useful) else np.arange(len(front))
+            named["knee"] = front[useful[knee(costs[useful])]]
         for name, objective in (("most-accurate", "accuracy"), ("smallest", "size"),
                                 ("fewest-cells", "cells")):  # fmt: skip
-            if objective in self.config.objectives:
+            if objective in self.config.objectives and len(front):
                 named[name] = front[int(costs[:, self.config.objectives.index(objective)].argmin())]
         for number, point in enumerate(front):
             named[f"front-{number}"] = point
         for name, point in named.items():
-            point.genome.save(self.folder / name)
+            self._write_genome(name, point)
         for path in self.folder.glob("front-*"):
             if path.name not in named:
                 path.unlink()
         write_json(self.folder / "front.json", {
             "objectives": list(self.config.objectives),
             "points": [{"genome": list(p.genome.genes), "name": f"front-{k}",
+                        **({"knobs": dict(p.candidate.knobs)} if p.candidate.knobs else {}),
+                        **({"beacon": Path(p.beacon).name} if p.beacon else {}),
                         **dict(sorted(p.result.items()))}
                        for k, p in enumerate(front)],
             "named": {name: list(p.genome.genes) for name, p in named.items()

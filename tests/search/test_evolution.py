@@ -1,5 +1,6 @@
 """The search over genomes: fronts, hypervolume, the store, and runs that are stopped."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -14,11 +15,15 @@ from genogate.model.errors import InputError
 from genogate.model.genome import Genome
 from genogate.model.knobs import Knobs
 from genogate.search.evaluate import Setting, evaluate, load
-from genogate.search.evolution import Config, Run, hypervolume, knee, non_dominated
+from genogate.search.evolution import Candidate, Config, Run
+from genogate.search.pareto import hypervolume, knee, non_dominated
 from genogate.search.store import Store
 
 SETTING = Setting("digits-row", Knobs(activation="table"), silicon=False)
-CONFIG = Config(objectives=("accuracy", "size"), pop_size=8, generations=3, seed=5)
+CONFIG = Config(
+    objectives=("accuracy", "size"), pop_size=8, generations=2, exploit=1, seed=5,
+    initial="homogeneous",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -48,10 +53,12 @@ def test_store_keeps_the_first_result_and_refuses_other_files(tmp_path):
     store = Store(tmp_path / "a" / "x.sqlite")
     store.keep("k", "8", {"v": 1})
     store.keep("k", "8", {"v": 2})
+    store.keep("more", "8", {"v": 1})
+    store.keep("more", "8", {"v": 1, "cells": 2})
     store.close()
     again = Store(tmp_path / "a" / "x.sqlite")
-    assert again.load(["k", "other"]) == {"k": {"v": 1}}
-    assert len(again) == 1
+    assert again.load(["k", "other", "more"]) == {"k": {"v": 1}, "more": {"v": 1, "cells": 2}}
+    assert len(again) == 2
     (tmp_path / "noise").write_bytes(b"not a database at all" * 99)
     with pytest.raises(InputError, match=r"noise: not a store of evaluations"):
         Store(tmp_path / "noise")
@@ -59,7 +66,7 @@ def test_store_keeps_the_first_result_and_refuses_other_files(tmp_path):
     db.execute("PRAGMA user_version=99")
     db.commit()
     db.close()
-    with pytest.raises(InputError, match=r"next: version 99, this program reads 1"):
+    with pytest.raises(InputError, match=r"next: version 99, this program reads 2"):
         Store(tmp_path / "next")
 
 
@@ -106,16 +113,19 @@ def test_front_dominates_everything_and_hypervolume_never_falls(whole):
     )
     found = {genome: json.loads(result) for genome, result in rows}
     assert len(found) == seen[-1].evaluations <= 8 * 3 + 7
+    floor = found["8," * 16 + "8"]["accuracy"] - 0.10
+    useful = [result for result in found.values() if result["accuracy"] >= floor]
     front = json.loads((folder / "front.json").read_text())["points"]
     for point in front:
+        assert point["accuracy"] >= floor
         mine = point["accuracy"], -point["size"]
-        for other in found.values():
+        for other in useful:
             theirs = other["accuracy"], -other["size"]
             assert not (theirs > mine and theirs[0] >= mine[0] and theirs[1] >= mine[1])
     knee = json.loads((folder / "knee").read_text())["layers"][0]
     of_knee = next(point for point in front if point["genome"] == knee)
-    assert of_knee["accuracy"] > found["8," * 16 + "8"]["accuracy"] - 0.10
-    smallest = min(result["size"] for result in found.values())
+    assert of_knee["accuracy"] >= floor
+    smallest = min(result["size"] for result in useful)
     assert json.loads((folder / "smallest").read_text())["layers"]
     assert smallest == min(point["size"] for point in front)
 
@@ -165,7 +175,7 @@ def test_a_folder_with_another_run_is_refused(whole):
     folder, _ = whole
     with pytest.raises(InputError, match="holds a run already; --resume"):
         Run(folder, SETTING, CONFIG)
-    other = Config(objectives=("accuracy", "size"), pop_size=8, generations=3, seed=6)
+    other = dataclasses.replace(CONFIG, seed=6)
     with pytest.raises(InputError, match="its run differs in seed"):
         Run(folder, SETTING, other, resume=True)
 
@@ -176,6 +186,15 @@ def test_a_folder_with_another_run_is_refused(whole):
         ({"objectives": ("accuracy",)}, "two or more"),
         ({"objectives": ("accuracy", "accuracy")}, "two or more"),
         ({"objectives": ("accuracy", "beauty")}, "objective 'beauty': accuracy, size"),
+        ({"objectives": ("size", "cells")}, "accuracy must be one"),
+        ({"initial": "best"}, "initial 'best': sensitivity, homogeneous"),
+        ({"initial": "sensitivity", "method": "random"}, "initial sensitivity: for nsga2"),
+        ({"exploit": -1}, "exploit: -1 is not within 0"),
+        ({"knob_genes": ("colour",)}, "knob 'colour': dense_output, granularity"),
+        ({"knob_genes": ("lanes", "lanes")}, "knobs as genes: each once"),
+        ({"max_drop": -1.0}, "max_drop: -1.0 is not a number from 0 up"),
+        ({"limits": (("beauty", 1),)}, "limit 'beauty': size, cells"),
+        ({"limits": (("cells", 0),)}, "limit of cells: 0 is not above 0"),
         ({"method": "magic"}, "method 'magic': nsga2, random"),
         ({"pop_size": 2}, "pop_size: 2 is not within 4"),
         ({"generations": 0}, "generations: 0 is not within 1"),
@@ -193,21 +212,30 @@ def test_the_command_searches_and_its_genomes_are_taken_by_the_others(tmp_path, 
 
     monkeypatch.chdir(tmp_path)
     arguments = ["search", "--objectives", "accuracy,size", "--activation", "table", "--pop", "4",
-                 "--generations", "1", "--workers", "1", "--out", "run"]  # fmt: skip
+                 "--checkpoint", "digits-row-seed1", "--generations", "1", "--exploit", "0",
+                 "--initial", "homogeneous", "--workers", "1", "--out", "run"]  # fmt: skip
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
-    assert "make gru GENOME=run/knee KNOBS='--activation table'" in done.output
+    assert "make gru GENOME=run/knee" in done.output
     points = json.loads((tmp_path / "run" / "front.json").read_text())["points"]
     assert all(0 <= point["test_accuracy"] <= 1 for point in points)
-    from genogate.model.genome import parse_genome
+    # The genome file brings checkpoint and knobs with it; what a user says counts more.
+    done = CliRunner().invoke(app, ["gru", "--genome", "run/knee", "--out", "built"])
+    assert done.exit_code == 0, done.output
+    knee = json.loads((tmp_path / "run" / "knee").read_text())
+    of_knee = next(p for p in points if p["genome"] == knee["layers"][0])
+    report = json.loads((tmp_path / "built" / "report.json").read_text())
+    assert report["accuracy"] == pytest.approx(of_knee["test_accuracy"])
+    assert report["knobs"]["activation"] == "table"
+    knee["found_with"]["knobs"] = {"colour": 3}
+    (tmp_path / "odd").write_text(json.dumps(knee))
+    done = CliRunner().invoke(app, ["gru", "--genome", "odd", "--out", "built"])
+    assert "odd: its knobs are wrong" in str(done.exception)
 
-    assert len(parse_genome("run/knee", 1).genes) == 17
 
-
-def test_silicon_is_measured_once_and_weighs_in():
+def test_silicon_is_that_of_the_area_report():
     """Cells and memory bits are those of the area report; known hardware needs no Yosys."""
     from genogate.model.quantize import quantize
-    from genogate.search.evaluate import BIT_WEIGHT
     from genogate.synth.area import area_report, cheapest
 
     setting = Setting("digits-row", Knobs(activation="table"))
@@ -216,4 +244,296 @@ def test_silicon_is_measured_once_and_weighs_in():
     model = quantize(load(setting).calibration, genome, setting.knobs, cheapest=cheapest)
     total = area_report(model, flat=False).total
     assert (result["cells"], result["memory"]) == (total.cells, total.memory_bits)
-    assert result["silicon"] == total.cells + BIT_WEIGHT * total.memory_bits
+
+
+def run_of(tmp_path, **changes):
+    """A short run; the folder's name is that of the changes."""
+    folder = tmp_path / "-".join(map(str, changes)) / str(len(list(tmp_path.iterdir())))
+    setting = changes.pop("setting", SETTING)
+    retrain = changes.pop("retrain", None)
+    run = Run(folder, setting, dataclasses.replace(CONFIG, **changes), retrain=retrain)
+    run.go()
+    return run
+
+
+def test_useless_genomes_are_not_measured_and_never_on_the_front(tmp_path, monkeypatch):
+    """A fake Yosys: cells are the sum of all bits."""
+    asked = []
+    monkeypatch.setattr("genogate.search.evaluate.cheapest", lambda groups, say=None: [
+        len(group) - 1 for group in groups])  # fmt: skip
+    monkeypatch.setattr("genogate.search.evaluate.prepare", lambda cases, say=None: None)
+
+    def area(model, *lanes, flat):
+        class Report:
+            class total:
+                cells, memory_bits = sum(model.genome.genes), model.size_bits
+
+        asked.append(model.genome)
+        return Report
+
+    monkeypatch.setattr("genogate.search.evaluate.area_report", area)
+    setting = dataclasses.replace(SETTING, silicon=True)
+    run = run_of(tmp_path, setting=setting, objectives=("accuracy", "silicon"), max_drop=2.0,
+                 bit_weight=0.5)  # fmt: skip
+    floor = run.points[run.int8].result["accuracy"] - 0.02
+    for candidate, point in run.points.items():
+        measured = "cells" in point.result
+        assert measured == (point.result["accuracy"] >= floor), str(candidate)
+        assert measured == (candidate.genome in asked)
+        if measured:
+            weighed = point.result["cells"] + 0.5 * point.result["memory"]
+            assert point.result["silicon"] == weighed
+    assert 0 < len(asked) == len(set(asked)) < len(run.points)
+    assert all(point.result["accuracy"] >= floor for point in run.front())
+    # The same evaluations serve a search that wants more of them measured.
+    before = len(asked)
+    wider = Run(tmp_path / "wider", setting, dataclasses.replace(run.config, max_drop=None))
+    (tmp_path / "wider" / "evaluations.sqlite").unlink()
+    run.store.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    (tmp_path / "wider" / "evaluations.sqlite").write_bytes(run.store.path.read_bytes())
+    wider.store = Store(tmp_path / "wider" / "evaluations.sqlite")
+    wider.go()
+    assert all("cells" in point.result for point in wider.points.values())
+    again = asked[before:]
+    assert len(set(again)) == len(again)
+    measured_twice = set(again) & set(asked[:before])
+    assert len(measured_twice) == len([g for g in asked[:before] if Candidate(g) in wider.points])
+
+
+def test_limits_keep_points_off_the_front(tmp_path):
+    free = run_of(tmp_path, max_drop=None)
+    size = 0.6 * free.points[free.int8].result["size"]
+    bound = run_of(tmp_path, limits=(("size", size),), max_drop=3.0)
+    assert any(point.result["size"] > size for point in free.front())
+    int8 = bound.points[bound.int8].result["accuracy"]
+    for point in bound.front():
+        assert point.result["size"] <= size
+        assert point.result["accuracy"] >= int8 - 0.03
+    # Nothing at all within the limits is no error: the run says so and can go on.
+    none = run_of(tmp_path, limits=(("size", 10.0),))
+    assert none.front() == []
+    assert json.loads((none.folder / "front.json").read_text())["points"] == []
+
+
+def test_knobs_as_genes_reach_network_and_genome_file(tmp_path):
+    from genogate.model.quantize import quantize
+
+    run = run_of(tmp_path, knob_genes=("granularity", "multiplier_terms", "lanes"), pop_size=20)
+    kinds = {name for candidate in run.points for name, _ in candidate.knobs}
+    assert kinds == {"granularity", "multiplier_terms", "lanes"}
+    candidate = next(c for c in run.points if {"granularity", "lanes"} <= set(dict(c.knobs)))
+    knobs = dataclasses.replace(
+        SETTING.knobs, granularity="channel",
+        multiplier_terms=dict(candidate.knobs).get("multiplier_terms", 1),
+        lanes_x=dict(candidate.knobs)["lanes"], lanes_h=dict(candidate.knobs)["lanes"],
+    )  # fmt: skip
+    ((_, alone),) = evaluate(dataclasses.replace(SETTING, knobs=knobs), [candidate.genome])
+    assert run.points[candidate].result == alone
+    model = quantize(load(SETTING).calibration, candidate.genome, knobs)
+    assert alone["size"] == model.size_bits
+    row = run.encode(candidate)
+    assert run.decode(row) == candidate
+    for k, point in enumerate(json.loads((run.folder / "front.json").read_text())["points"]):
+        file = json.loads((run.folder / f"front-{k}").read_text())["found_with"]["knobs"]
+        wanted = point.get("knobs", {})
+        assert file.get("granularity", "tensor") == wanted.get("granularity", "tensor")
+        assert file.get("lanes_x", 1) == file.get("lanes_h", 1) == wanted.get("lanes", 1)
+
+
+def test_the_first_population_knows_what_every_operator_minds(tmp_path):
+    run = run_of(tmp_path, initial="sensitivity", generations=1, exploit=0, pop_size=24)
+    alone = [c for c in run.points if sorted(c.genome.genes)[1] == 8 != min(c.genome.genes)]
+    assert len(alone) == 102
+    blind = run_of(tmp_path, initial="random", generations=1, exploit=0, pop_size=24)
+    of_first = [p.result["accuracy"] for c, p in run.points.items() if c not in alone]
+    of_blind = [p.result["accuracy"] for p in blind.points.values()]
+    assert np.median(of_first) > np.median(of_blind)
+
+
+def test_exploitation_starts_from_the_front_and_finds_more(tmp_path):
+    run = run_of(tmp_path, exploit=3, generations=3)
+    history = json.loads((run.folder / "history.json").read_text())
+    assert [row["phase"] for row in history] == ["explore"] * 3 + ["exploit"] * 3
+    assert history[-1]["hypervolume"] > history[2]["hypervolume"]
+    assert history[-1]["evaluations"] <= history[2]["evaluations"] + 3 * 8
+
+
+@pytest.mark.parametrize("method", ["random", "greedy"])
+def test_rivals_evaluate_as_many_genomes(tmp_path, method):
+    run = run_of(tmp_path, method=method, exploit=0, generations=4)
+    assert 24 < len(run.points) <= 4 * 8 + 7
+    assert run.front()
+    again = Run(run.folder, SETTING, run.config, resume=True)
+    again.go()
+    assert again.fresh == 0
+    assert again.front() == run.front()
+
+
+def test_a_run_can_be_made_longer(whole, tmp_path):
+    folder, seen = whole
+    short = Run(tmp_path / "l", SETTING, dataclasses.replace(CONFIG, exploit=0, generations=1))
+    short.go()
+    long = Run(tmp_path / "l", SETTING, CONFIG, resume=True)
+    long.go()
+    assert files_of(tmp_path / "l") == files_of(folder)
+    assert long.fresh + len(short.points) == seen[-1].evaluations
+
+
+def zoo_bytes():
+    """The shipped checkpoint with other recurrent weights."""
+    from pathlib import Path
+
+    import genogate.model.zoo as shipped
+    from safetensors.numpy import load_file, save
+
+    source = Path(shipped.__file__).parent / "digits-row.safetensors"
+    from safetensors import safe_open
+
+    with safe_open(source, "numpy") as file:
+        about = file.metadata()
+    tensors = load_file(source)
+    name = next(name for name in tensors if "hh" in name and tensors[name].ndim == 2)
+    tensors[name] = (np.round(tensors[name] * 16) / 16).astype(tensors[name].dtype)
+    return save(tensors, about)
+
+
+def test_beacons_lend_their_weights_to_their_neighbours(tmp_path):
+    lit = []
+
+    def retrain(genome, path):
+        lit.append(genome)
+        path.write_bytes(zoo_bytes())
+
+    changes = {"beacons": 2, "beacon_distance": 1.5, "generations": 3, "exploit": 1}
+    run = run_of(tmp_path, retrain=retrain, **changes)
+    assert len(lit) == 2
+    away = np.abs(np.subtract(lit[0].genes, lit[1].genes)).mean()
+    assert away > 1.5
+    gained = 0
+    for candidate, point in run.points.items():
+        near = min(np.abs(np.subtract(g.genes, candidate.genome.genes)).mean() for g in lit) <= 1.5
+        ((_, plain),) = evaluate(SETTING, [candidate.genome])
+        if point.beacon:
+            assert near
+            other = dataclasses.replace(SETTING, checkpoint=point.beacon)
+            ((_, bright),) = evaluate(other, [candidate.genome])
+            assert point.result == bright
+            assert bright["accuracy"] > plain["accuracy"]
+            gained += 1
+        else:
+            assert point.result == plain
+    assert gained
+    # On resuming nothing is trained again, and what comes out is the same.
+    again = Run(run.folder, SETTING, run.config, resume=True, retrain=retrain)
+    again.go()
+    assert len(lit) == 2
+    assert again.fresh == 0
+    assert [str(p.candidate) for p in again.front()] == [str(p.candidate) for p in run.front()]
+    (run.folder / "beacon-0.safetensors").write_bytes(
+        (run.folder / "beacon-0.safetensors").read_bytes()[:-4] + b"\0\0\0\0")  # fmt: skip
+    with pytest.raises(InputError, match=r"beacon-0.safetensors"):
+        Run(run.folder, SETTING, run.config, resume=True, retrain=retrain).go()
+
+
+def test_beacon_commands(tmp_path):
+    from genogate.search.beacons import Beacons, by_command
+
+    for bad, message in (("train {out}", "it needs {genome}"), ("x 'y", "No closing quotation")):
+        with pytest.raises(InputError, match=message):
+            by_command(bad)
+    genome = Genome.uniform(4)
+    with pytest.raises(InputError, match=r"beacon command nowhere: No such file"):
+        by_command("nowhere {genome} {out}")(genome, tmp_path / "a.safetensors")
+    with pytest.raises(InputError, match=r"beacon command sh: exit status 3 \(why\)"):
+        by_command("sh -c 'echo why; exit 3' {genome} {out}")(genome, tmp_path / "a.safetensors")
+    with pytest.raises(InputError, match="beacon 0: retraining wrote no"):
+        Beacons(tmp_path, by_command("true {genome} {out}")).light(genome)
+    source = tmp_path / "made"
+    source.write_bytes(zoo_bytes())
+    beacon = Beacons(tmp_path, by_command(f"cp {source} {{out}} --no-preserve=all -u {{genome}}"
+                                          .replace(" -u {genome}", "")
+                                          + " --suffix={genome}")).light(genome)  # fmt: skip
+    assert (tmp_path / "beacon-0.safetensors").read_bytes() == source.read_bytes()
+    assert beacon.near(Genome.uniform(5), 1.0)
+    assert not beacon.near(Genome.uniform(6), 1.0)
+
+
+def test_folders_and_stores_that_are_not_as_they_should_be(whole, tmp_path):
+    import shutil
+
+    folder = tmp_path / "f"
+
+    def fresh():
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(whole[0], folder)
+        return Run(folder, SETTING, CONFIG, resume=True)
+
+    # Two at once: the second is told to wait; when the first has ended it works.
+    run = fresh()
+
+    def second(progress):
+        with pytest.raises(InputError, match="another process searches there"):
+            Run(folder, SETTING, CONFIG, resume=True).go()
+
+    run.go(tell=second)
+    document = json.loads((folder / "config.json").read_text())
+    for change, message in (
+        ({"version": 1}, "a run of version 1, this program makes 2"),
+        ({"setting": 3}, "config.json is not that of a run"),
+    ):
+        (folder / "config.json").write_text(json.dumps(document | change))
+        with pytest.raises(InputError, match=message):
+            Run(folder, SETTING, CONFIG, resume=True)
+    # A row that somebody changed counts as not there, and is made again.
+    run = fresh()
+    run.store.close()
+    db = sqlite3.connect(folder / "evaluations.sqlite")
+    db.execute('UPDATE evaluations SET result = \'{"accuracy": 1.0, "size": 1}\' WHERE rowid=9')
+    db.commit()
+    run = Run(folder, SETTING, CONFIG, resume=True)
+    run.go()
+    assert run.fresh == 1
+    assert run.store.damaged
+    assert files_of(folder) == files_of(whole[0])
+    run.store.close()
+    # A damaged file is refused, with what to do; without it the run makes everything again.
+    path = folder / "evaluations.sqlite"
+    data = bytearray(path.read_bytes())
+    data[4096 : 4096 + 2000] = b"\xff" * 2000
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"not a store of evaluations .*: move it away"):
+        Run(folder, SETTING, CONFIG, resume=True).go()
+    path.unlink()
+    run = Run(folder, SETTING, CONFIG, resume=True)
+    run.go()
+    assert files_of(folder) == files_of(whole[0])
+
+
+def test_a_locked_store_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("genogate.search.store.PATIENCE", 0.1)
+    Store(tmp_path / "s").close()
+    other = sqlite3.connect(tmp_path / "s")
+    other.execute("BEGIN EXCLUSIVE")
+    store = Store(tmp_path / "s")
+    with pytest.raises(InputError, match=r"locked.*another program holds it; end that"):
+        store.keep("k", "8", {"v": 1})
+    other.rollback()
+    store.keep("k", "8", {"v": 1})
+    assert len(store) == 1
+
+
+def test_a_full_disk_says_so_and_loses_nothing(tmp_path):
+    store = Store(tmp_path / "s")
+    store.keep("first", "8", {"v": 1})
+    pages = store.db.execute("PRAGMA page_count").fetchone()[0]
+    store.db.execute(f"PRAGMA max_page_count={pages}")
+
+    def fill():
+        for k in range(1000):
+            store.keep(f"k{k}", "8" * 200, {"v": k})
+
+    with pytest.raises(InputError, match="make room on the disk, then --resume"):
+        fill()
+    store.close()
+    again = Store(tmp_path / "s")
+    assert again.load(["first"]) == {"first": {"v": 1}}
