@@ -260,7 +260,7 @@ def is_own(name: str) -> bool:
 
 def check_name(name: str) -> None:
     """Raises :class:`InputError` unless `name` is a task's, or may be a file of one's own data."""
-    if name not in _LOADERS and not is_own(name):
+    if not isinstance(name, str) or (name not in _LOADERS and not is_own(name)):
         raise InputError(
             f"task {name!r:.60}: unknown, the tasks are {', '.join(TASKS)}; a data set of your own "
             "is a file NAME.npz"
