@@ -145,6 +145,19 @@ def print_training(checkpoint: Checkpoint, path: str | Path) -> None:
     ])  # fmt: skip
 
 
+def print_import(checkpoint: Checkpoint, path: str | Path) -> None:
+    """What ``genogate import`` read."""
+    scores = checkpoint.info["accuracy"]
+    units = ", ".join(str(checkpoint.hidden_size(k)) for k in range(checkpoint.layers))
+    _pairs(_console(), [
+        ("network", f"{checkpoint.input_size} inputs, {checkpoint.layers} GRU layers of {units} "
+                    f"units, {checkpoint.classes} classes"),
+        ("accuracy", f"test {scores['test']:.4f}, validation {scores['val']:.4f}, "
+                     f"training {scores['train']:.4f} (float)"),
+        ("written", str(path)),
+    ])  # fmt: skip
+
+
 def print_bench(figures: dict[str, Any], path: str | Path) -> None:
     """The figures of ``genogate bench``, nested ones with dotted names."""
     rows = []
