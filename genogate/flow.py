@@ -60,11 +60,13 @@ class Network:
 
 def _task_of(checkpoint: Checkpoint, name: str | None) -> Task:
     """The data that `checkpoint` was trained on, cut as it was cut for its training."""
-    from .model.tasks import DEFAULT_TASK, load_task
+    from .model.tasks import DEFAULT_TASK, is_own, load_task
 
     trained_on = checkpoint.info.get("task")
     name = name or trained_on or DEFAULT_TASK
-    if trained_on not in (None, name):
+    # A file may have been moved; its content is told by the hash of the split.
+    moved = isinstance(trained_on, str) and is_own(trained_on) and is_own(name)
+    if trained_on not in (None, name) and not moved:
         raise InputError(f"task {name!r:.60}: the checkpoint was trained on {trained_on!r:.60}")
     task = load_task(name, checkpoint.info.get("split_seed", 0))
     if checkpoint.info.get("split_hash", task.split_hash) != task.split_hash:
@@ -82,6 +84,21 @@ def _task_of(checkpoint: Checkpoint, name: str | None) -> Task:
     return task
 
 
+def _source(checkpoint: str | None, task: str | None) -> str:
+    """What :func:`.model.zoo.load` takes: the checkpoint given, or the one shipped for `task`."""
+    from .model import zoo
+    from .model.tasks import DEFAULT_TASK, check_name
+
+    if task is not None:
+        check_name(task)
+    if checkpoint is None and task is not None and task not in zoo.names():
+        raise InputError(
+            f"task {task!r:.60}: no checkpoint is shipped for it: make one (genogate train --task "
+            f"{task:.60} --out FILE, or genogate import) and give it with --checkpoint FILE"
+        )
+    return checkpoint or task or DEFAULT_TASK
+
+
 def build_network(
     *, genome: str, task: str | None, checkpoint: str | None, knobs: Knobs, say: Say
 ) -> Network:
@@ -90,18 +107,15 @@ def build_network(
     from .model.calibrate import calibrate
     from .model.genome import Genome, parse_genome
     from .model.quantize import quantize
-    from .model.tasks import DEFAULT_TASK, TASKS
 
-    if task is not None and task not in TASKS:
-        raise InputError(f"task {task!r:.60}: unknown, the tasks are {', '.join(TASKS)}")
-    source = checkpoint or task or DEFAULT_TASK
+    source = _source(checkpoint, task)
     floating = zoo.load(source)
     parsed = parse_genome(genome, floating.layers)
     data = _task_of(floating, task)
     from .synth.area import cheapest
 
     say("Calibrating")
-    calibration = calibrate(floating, data.x_train)
+    calibration = calibrate(floating, data.x_calibration)
     say("Quantising")
     info = {
         "genogate": __version__,
@@ -114,7 +128,7 @@ def build_network(
     model = quantize(calibration, parsed, knobs, cheapest=chosen, info=info)
     int8 = quantize(calibration, Genome.uniform(8, floating.layers), knobs)
     # A shipped checkpoint is known by its name, any other by its content.
-    place = source if source in zoo.names() else f"{data.name}-{floating.hash[:8]}"
+    place = source if source in zoo.names() else f"{data.label}-{floating.hash[:8]}"
     folder = Path("build") / place / f"{parsed.id}{knobs.suffix}"
     return Network(data, floating, knobs, model, int8.size_bits, folder)
 
@@ -125,8 +139,14 @@ def _test_accuracy(network: Network) -> tuple[float, float]:
     from .sim import golden
 
     x, y = network.task.x_test, network.task.y_test
-    classes = golden.run(network.model, network.model.quantize_input(x)).classes
-    return float((classes == y).mean()), accuracy(network.checkpoint, x, y)
+    # In blocks: the states of all sequences would need gigabytes where they are long.
+    block = max(1, 200_000 // network.task.steps)
+    right = 0
+    for start in range(0, len(x), block):
+        codes = network.model.quantize_input(x[start : start + block])
+        classes = golden.run(network.model, codes).classes
+        right += int((classes == y[start : start + block]).sum())
+    return right / len(y), accuracy(network.checkpoint, x, y)
 
 
 def _identity(network: Network) -> dict[str, Any]:
@@ -231,18 +251,39 @@ def run_sim(
 def run_training(
     task: str, recipe: Recipe, out: str | os.PathLike[str] | None, progress: Callable[..., None]
 ) -> tuple[Checkpoint, Path]:
-    """Train, and save the checkpoint; also returns where it is."""
+    """Train, and save the checkpoint; also returns where it is.
+
+    A training that was stopped goes on from ``FILE.partial`` beside it.
+    """
     from .model.files import staged
     from .model.tasks import load_task
     from .model.training import train
 
     data = load_task(task, recipe.seed)
-    path = Path(out) if out else Path("build") / task / f"seed{recipe.seed}.safetensors"
+    path = Path(out) if out else Path("build") / data.label / f"seed{recipe.seed}.safetensors"
     if path.is_dir():
         raise InputError(f"cannot write {path}: it is a folder, a file is needed")
     with staged(path.parent) as stage:
-        checkpoint = train(data, recipe, progress)
+        partial = path.with_name(f"{path.name}.partial")
+        checkpoint = train(data, recipe, progress, state=partial)
         checkpoint.save(stage / path.name)
+    partial.unlink(missing_ok=True)
+    return checkpoint, path
+
+
+def run_import(
+    model: str, task: str, seed: int, out: str | None, gru: str | None, classifier: str | None
+) -> tuple[Checkpoint, Path]:
+    """Read a model trained elsewhere, and save it as a checkpoint; also returns where it is."""
+    from .model.importing import import_model
+    from .model.tasks import load_task
+
+    data = load_task(task, seed)
+    path = Path(out) if out else Path("build") / data.label / f"{Path(model).stem}.safetensors"
+    if path.exists() and path.samefile(model):
+        raise InputError(f"cannot write {path}: it is the model itself, give another --out")
+    checkpoint = import_model(model, data, gru=gru, classifier=classifier)
+    checkpoint.save(path)
     return checkpoint, path
 
 
@@ -340,13 +381,12 @@ def run_search(
 
     from .model import zoo
     from .model.files import read_json, write_json
-    from .model.tasks import DEFAULT_TASK
     from .search.beacons import by_command
     from .search.evaluate import Case, Setting, on_test
     from .search.evolution import Run
 
     config = _search_config(options)
-    source = options["checkpoint"] or options["task"] or DEFAULT_TASK
+    source = _source(options["checkpoint"], options["task"])
     _task_of(zoo.load(source), options["task"])
     setting = Setting(source, knobs, config.silicon)
     label = Path(source).stem
