@@ -469,30 +469,36 @@ def campaign(count: int, seed: int, workers: int, out: str) -> None:
 
 
 @app.command()
-@click.option("--task", default="digits-row", show_default=True, help="Data set.")
+@click.option("--task", default="digits-row", show_default=True,
+              help="Data set, or a file NAME.npz with your own.")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Of split and training.")
-@click.option("--hidden", type=int, default=32, show_default=True, help="Units of every layer.")
+@click.option("--hidden", type=int, help="Units of every layer.")
 @click.option("--layers", type=int, default=1, show_default=True, help="GRU layers in series.")
-@click.option("--epochs", type=int, default=120, show_default=True)
-@click.option("--lr", type=float, default=5e-3, show_default=True, help="Largest learning rate.")
-@click.option("--batch", type=int, default=32, show_default=True)
-@click.option("--weight-decay", type=float, default=1e-2, show_default=True)
+@click.option("--epochs", type=int)
+@click.option("--lr", type=float, help="Largest learning rate.")
+@click.option("--batch", type=int)
+@click.option("--weight-decay", type=float)
+@click.option("--label-smoothing", type=float)
+@click.option("--patience", type=int, default=0, show_default=True,
+              help="Stop after so many epochs without a better validation accuracy and keep the "
+              "best; 0: keep the last.")  # fmt: skip
 @click.option("--out", metavar="FILE", help="The checkpoint; build/TASK/seedN.safetensors.")
 def train(task: str, out: str | None, **recipe: Any) -> None:
     """Train a float network (needs torch).
 
-    Writes a safetensors checkpoint that the other commands take with --checkpoint. The same options
-    give the same bytes on the same machine.
+    Writes a safetensors checkpoint that the other commands take with --checkpoint. What is not
+    given is the task's own recipe. The same options give the same bytes on the same machine, also
+    when it was stopped in between: the same command goes on from FILE.partial.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Remaining
 
     from .flow import run_training
-    from .model.training import Recipe
+    from .model.training import recipe_for
     from .printing import print_training
 
-    chosen = Recipe(**recipe)
+    chosen = recipe_for(task, recipe)
     columns = (TextColumn("epochs"), BarColumn(), MofNCompleteColumn(), Remaining(),
                TextColumn("loss {task.fields[loss]:.4f}"))  # fmt: skip
     console = Console(stderr=True)
@@ -506,6 +512,31 @@ def train(task: str, out: str | None, **recipe: Any) -> None:
 
         checkpoint, path = run_training(task, chosen, out, tell)
     print_training(checkpoint, path)
+
+
+@app.command("import")
+@click.argument("model")
+@click.option("--task", required=True, help="Data set that it is for, or a file NAME.npz.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the task's split.")
+@click.option("--gru", metavar="NAME", help="The GRU's module, if there are several.")
+@click.option("--classifier", metavar="NAME", help="The linear layer, if shapes do not tell.")
+@click.option("--out", metavar="FILE", help="The checkpoint; build/TASK/MODEL.safetensors.")
+def import_(
+    model: str, task: str, seed: int, gru: str | None, classifier: str | None, out: str | None
+) -> None:
+    """Make a checkpoint of a model trained elsewhere.
+
+    MODEL is a torch.nn.GRU with a linear classifier on its last state: a state dict (.pt, .pth,
+    .safetensors) or an ONNX graph (.onnx) whose GRU has linear_before_reset=1. Prints its float
+    accuracy on the task.
+    """
+    from .flow import run_import
+    from .printing import print_import
+
+    with _progress() as say:
+        say("Reading and evaluating")
+        checkpoint, path = run_import(model, task, seed, out, gru, classifier)
+    print_import(checkpoint, path)
 
 
 @app.command()
