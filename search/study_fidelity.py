@@ -1,0 +1,199 @@
+# amaranth: UnusedElaboratable=no
+"""Whether the sum of operators' cells ranks genomes as synthesis of the whole design does.
+
+The search adds up modules that are synthesised apart, each once ever. Here networks are synthesised
+as one module with all borders dissolved as well, and the two compared: over random genomes, over
+genomes as a search meets them, over knobs, and among genomes of nearly one size, where order is all
+that counts. For what differs, the borders of single operators are looked at.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import mean, pstdev
+from typing import Any
+
+import numpy as np
+
+from ..hdl.network import Network
+from ..model.genome import GENES, MAX_BITS, MIN_BITS, Genome
+from ..model.integer import IntModel
+from ..model.knobs import Knobs
+from ..model.quantize import draft, without_synthesis
+from ..synth.area import ModuleArea, area_report, cheapest, measure, prepare, script_hash
+from ..synth.yosys import find
+from .evaluate import Setting, evaluate, load
+from .sensitivity import Profile, ordered, profile
+
+Array = np.ndarray
+Say = Callable[[str], None]
+#: Networks whose whole designs go to Yosys together.
+BATCH = 8
+#: Knobs beside the default ones.
+KNOBS = (
+    Knobs(dense_output="gene"), Knobs(granularity="channel"), Knobs(multiplier_terms=2),
+    Knobs(multiplier_terms=None), Knobs(activation="table"), Knobs(activation="pwl"),
+    Knobs(lanes_x=1, lanes_h=4),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many genomes of each kind are compared, and with what.
+
+    uniform : random ones of 2 to 8 bits; the homogeneous ones come besides
+    found : random ones around the chain of :func:`~.sensitivity.ordered`, as searches find them
+    equal : random ones whose sizes are next to each other, out of `pool`
+    knobs : random ones for each of :data:`KNOBS`
+    borders : of the first random ones, how many are taken apart
+    """
+
+    uniform: int = 30
+    found: int = 20
+    equal: int = 24
+    pool: int = 240
+    knobs: int = 4
+    borders: int = 4
+    checkpoint: str = "digits-row"
+    seed: int = 0
+
+
+FULL, QUICK = Size(), Size(uniform=3, found=2, equal=3, pool=12, knobs=0, borders=1)
+
+
+def _random(rng: np.random.Generator, layers: int) -> Genome:
+    return Genome.from_genes(rng.integers(MIN_BITS, MAX_BITS + 1, layers * len(GENES)))
+
+
+def around(rng: np.random.Generator, chain: Sequence[Genome]) -> Genome:
+    """A genome of `chain` with some genes a bit off."""
+    genes = np.array(chain[int(rng.integers(len(chain)))].genes)
+    off = rng.choice([-1, 0, 1], len(genes), p=(0.2, 0.6, 0.2))
+    return Genome.from_genes(np.clip(genes + off, MIN_BITS, MAX_BITS))
+
+
+def fast_profile(setting: Setting) -> Profile:
+    """The profile of `setting` by accuracy and size alone."""
+    plain = Setting(setting.checkpoint, setting.knobs, silicon=False)
+    return profile(lambda genomes: [result for _, result in evaluate(plain, genomes)],
+                   load(setting).layers)  # fmt: skip
+
+
+def same_size(setting: Setting, genomes: Sequence[Genome], count: int) -> list[Genome]:
+    """The `count` of `genomes` that lie closest together in size."""
+    calibration = load(setting).calibration
+    # Size hardly depends on how activations are built, and tables are quantised fastest.
+    made = [draft(calibration, genome, Knobs(activation="table")) for genome in genomes]
+    sizes = np.array([m.choose(without_synthesis(m.groups)).size_bits for m in made])
+    order = np.argsort(sizes, kind="stable")
+    spans = sizes[order[count - 1 :]] - sizes[order[: len(order) - count + 1]]
+    start = int(spans.argmin())
+    return [genomes[k] for k in order[start : start + count]]
+
+
+def cases(size: Size) -> list[tuple[str, Knobs, Genome]]:
+    """Kind, knobs and genome of everything that is compared, each once."""
+    setting = Setting(size.checkpoint, Knobs())
+    layers = load(setting).layers
+    rng = np.random.default_rng([size.seed, 7])
+    found = [("homogeneous", Knobs(), Genome.uniform(b, layers))
+             for b in range(MIN_BITS, MAX_BITS + 1)]  # fmt: skip
+    found += [("uniform", Knobs(), _random(rng, layers)) for _ in range(size.uniform)]
+    chain = ordered(fast_profile(setting), ["size"], drop=0.15)
+    found += [("found", Knobs(), around(rng, chain)) for _ in range(size.found)]
+    pool = [_random(rng, layers) for _ in range(size.pool)]
+    found += [("equal", Knobs(), g) for g in same_size(setting, pool, size.equal)]
+    found += [("knobs", knobs, _random(rng, layers)) for knobs in KNOBS for _ in range(size.knobs)]
+    return list({(knobs, genome): (kind, knobs, genome) for kind, knobs, genome in found}.values())
+
+
+def models(setting: Setting, chosen: Sequence[tuple[Knobs, Genome]], say: Say) -> list[IntModel]:
+    """The integer models, their activation units chosen by Yosys."""
+    calibration = load(setting).calibration
+    drafts = [draft(calibration, genome, knobs) for knobs, genome in chosen]
+    units = iter(cheapest([group for made in drafts for group in made.groups], say))
+    return [made.choose([next(units) for _ in made.groups]) for made in drafts]
+
+
+def flat_areas(
+    networks: Sequence[tuple[IntModel, int, int]], say: Say = lambda text: None
+) -> list[ModuleArea]:
+    """Area of each network (model, lanes_x, lanes_h) as one module with its borders dissolved."""
+    areas: list[ModuleArea] = []
+    for start in range(0, len(networks), BATCH):
+        say(f"Whole designs: {start} of {len(networks)}")
+        areas += measure([Network(*case) for case in networks[start : start + BATCH]])
+    return areas
+
+
+def wrong_pairs(summed: Sequence[float], flat: Sequence[float]) -> dict[str, float]:
+    """Pairs that the sum puts in the other order: their share, and by how much, in percent of the
+    smaller, whole designs differ in the worst of them."""
+    a, b = np.asarray(summed, float), np.asarray(flat, float)
+    i, j = np.triu_indices(len(a), 1)
+    wrong = (a[i] - a[j]) * (b[i] - b[j]) < 0
+    apart = 100 * (np.maximum(b[i], b[j]) / np.minimum(b[i], b[j]) - 1)
+    return {
+        "pairs": len(i), "wrong": int(wrong.sum()),
+        "worst_percent": round(float(apart[wrong].max()), 3) if wrong.any() else 0.0,
+        "median_percent": round(float(np.median(apart[wrong])), 3) if wrong.any() else 0.0,
+    }  # fmt: skip
+
+
+def agreement(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Relative errors in percent of the sums of cells against whole designs, and order."""
+    from scipy.stats import spearmanr
+
+    summed, flat = [row["cells"] for row in rows], [row["flat"] for row in rows]
+    error = [100 * (a / b - 1) for a, b in zip(summed, flat, strict=True)]
+    rank = float(spearmanr(summed, flat).statistic) if len(set(flat)) > 1 < len(set(summed)) else 1
+    return {
+        "n": len(rows), "mean": round(mean(error), 3), "spread": round(pstdev(error), 3),
+        "least": round(min(error), 3), "greatest": round(max(error), 3),
+        "spearman": round(rank, 5), **wrong_pairs(summed, flat),
+    }  # fmt: skip
+
+
+def by_gene(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Which operators' widths explain the relative error: ridge regression on all genes.
+
+    ``percent_per_bit`` for each operator, layers added up, and ``explained``, the share of the
+    variance.
+    """
+    x = np.array([row["genome"] for row in rows], float)
+    y = np.array([100 * (row["cells"] / row["flat"] - 1) for row in rows])
+    x, y = x - x.mean(0), y - y.mean()
+    weights = np.linalg.solve(x.T @ x + len(rows) * 0.1 * np.eye(x.shape[1]), x.T @ y)
+    left = float(((y - x @ weights) ** 2).sum() / max((y**2).sum(), 1e-12))
+    per_gene = weights.reshape(-1, len(GENES)).sum(0)
+    return {
+        "percent_per_bit": dict(zip(GENES, per_gene.round(4).tolist(), strict=True)),
+        "explained": round(1 - left, 3),
+    }  # fmt: skip
+
+
+def measure_fidelity(say: Say, size: Size = FULL) -> dict[str, Any]:
+    """Sum and whole of every case; known ones come from the cache, so it goes on where it was
+    stopped."""
+    setting = Setting(size.checkpoint, Knobs())
+    chosen = cases(size)
+    say(f"{len(chosen)} networks")
+    made = models(setting, [(knobs, genome) for _, knobs, genome in chosen], say)
+    networks = [(model, knobs.lanes_x, knobs.lanes_h)
+                for model, (_, knobs, _) in zip(made, chosen, strict=True)]  # fmt: skip
+    prepare(networks, say)
+    rows = []
+    for (kind, knobs, genome), network, flat in zip(
+        chosen, networks, flat_areas(networks, say), strict=True
+    ):
+        total = area_report(*network, flat=False).total
+        rows.append({
+            "kind": kind, "knobs": knobs.suffix.lstrip("-") or "default",
+            "genome": list(genome.genes), "size": network[0].size_bits,
+            "cells": total.cells, "flat": flat.cells,
+            "transistors": total.transistors, "flat_transistors": flat.transistors,
+            "flip_flops": total.flip_flops, "flat_flip_flops": flat.flip_flops,
+        })  # fmt: skip
+    return {
+        "size": asdict(size), "rows": rows, "yosys": find().version, "script": script_hash(),
+        "command": "genogate results --only search_fidelity",
+    }  # fmt: skip
