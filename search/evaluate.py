@@ -100,7 +100,9 @@ def _material(name: str) -> Material:
     known = checkpoint.info.get("split_hash", task.split_hash)
     if known != task.split_hash:
         raise InputError(f"checkpoint {name}: trained on another split of {task.name}")
-    return Material(checkpoint.hash, checkpoint.layers, task, calibrate(checkpoint, task.x_calibration))
+    return Material(
+        checkpoint.hash, checkpoint.layers, task, calibrate(checkpoint, task.x_calibration)
+    )
 
 
 def accuracy(model: IntModel, x: np.ndarray, y: np.ndarray) -> float:
