@@ -589,17 +589,20 @@ def bench(out: str) -> None:
               help="Measure only this section (may be repeated), or none.")  # fmt: skip
 @click.option("--docs", metavar="FOLDER", default="docs", show_default=True,
               help="The repository's docs folder.")  # fmt: skip
-def results(only: tuple[str, ...], docs: str) -> None:
+@click.option("--quick", is_flag=True,
+              help="Small versions, to try the sections of the search; with another --docs."
+              )  # fmt: skip
+def results(only: tuple[str, ...], docs: str, quick: bool) -> None:
     """Measure what docs/results.md reports, and write it again.
 
-    The figures go to docs/data, and the page is made from them. All sections take about two hours
+    The figures go to docs/data, and the page is made from them. All sections take about three hours
     on two cores; those of silicon need a Liberty file and OpenSTA.
     """
     _single_thread()
     from .results import results as run
 
     with _progress() as say:
-        present = run(only, docs, say)
+        present = run(only, docs, say, quick)
     click.echo(f"{docs}/results.md: {', '.join(present)}")
 
 

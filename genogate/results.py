@@ -7,6 +7,7 @@ import statistics
 import tempfile
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -101,15 +102,21 @@ STUDIES = {
     "lut_exactness": ("sim.lut_campaign", "measure", "render"),
     "composites": ("sim.composites_campaign", "measure", "render"),
     "transformer": ("search.transformer_study", "measure", "render"),
+    "search_fidelity": ("search.study_fidelity", "measure_fidelity", "render_fidelity"),
+    "search_throughput": ("search.study_throughput", "measure_throughput", "render_throughput"),
+    "search_baselines": ("search.study_search", "measure_baselines", "render_baselines"),
+    "search_reduction": ("search.study_search", "measure_reduction", "render_reduction"),
+    "search_objectives": ("search.study_search", "measure_objectives", "render_objectives"),
+    "search_kill": ("search.study_kill", "measure_kill", "render_kill"),
 }
 
 
 def _study(name: str, part: int) -> Callable[..., Any]:
     """A function of a study, whose module is imported when it is called."""
 
-    def call(argument: Any) -> Any:
+    def call(*arguments: Any) -> Any:
         module = import_module(f".{STUDIES[name][0]}", __package__)
-        return getattr(module, STUDIES[name][part])(argument)
+        return getattr(module, STUDIES[name][part])(*arguments)
 
     return call
 
@@ -330,8 +337,22 @@ RENDERERS: dict[str, Callable[[dict[str, Any]], list[str]]] = {
 }
 
 
-def results(only: Sequence[str], docs: str | Path, say: Say) -> list[str]:
+def _quick(name: str, say: Say) -> dict[str, Any]:
+    """The small version of a section. Raises :class:`InputError` where there is none."""
+    module = import_module(f".{STUDIES[name][0]}", __package__) if name in STUDIES else None
+    if not hasattr(module, "QUICK"):
+        raise InputError(f"results: section {name} has no quick version")
+    with tempfile.TemporaryDirectory() as folder:
+        size = {"size": module.QUICK}
+        if "folder" in signature(getattr(module, STUDIES[name][1])).parameters:
+            size["folder"] = Path(folder)
+        return getattr(module, STUDIES[name][1])(say, **size)
+
+
+def results(only: Sequence[str], docs: str | Path, say: Say, quick: bool = False) -> list[str]:
     """Measure the sections `only` (all when empty, none for ``("none",)``), then write the page.
+
+    quick : small versions, which say nothing, of the sections that have one
 
     Returns the sections that the page holds. Raises :class:`InputError` for an unknown section or
     a folder that is not the repository's ``docs``.
@@ -344,11 +365,12 @@ def results(only: Sequence[str], docs: str | Path, say: Say) -> list[str]:
     if not docs.is_dir():
         raise InputError(f"results: {docs} is no folder; run it at the top of the repository")
     for name in chosen:
-        write_json(docs / "data" / f"{name}.json", SECTIONS[name](say))
+        found = _quick(name, say) if quick else SECTIONS[name](say)
+        write_json(docs / "data" / f"{name}.json", found)
     lines = [
         "# Results",
         "",
-        "Made by `make results` (all sections, some two hours on 2 cores) from the numbers in "
+        "Made by `make results` (all sections, some three hours on 2 cores) from the numbers in "
         "`docs/data/`; `make results KNOBS='--only bench'` measures one section again, "
         "`--only none` only writes the page.",
         "",

@@ -23,6 +23,7 @@ from ..synth.area import ModuleArea, area_report, cheapest, measure, prepare, sc
 from ..synth.yosys import find
 from .evaluate import Setting, evaluate, load
 from .sensitivity import Profile, ordered, profile
+from .study_search import table
 
 Array = np.ndarray
 Say = Callable[[str], None]
@@ -197,3 +198,66 @@ def measure_fidelity(say: Say, size: Size = FULL) -> dict[str, Any]:
         "size": asdict(size), "rows": rows, "yosys": find().version, "script": script_hash(),
         "command": "genogate results --only search_fidelity",
     }  # fmt: skip
+
+
+#: What the kinds of genomes are called.
+_KINDS = {
+    "homogeneous": "homogeneous, int2 to int8", "uniform": "random, 2 to 8 bits",
+    "found": "random, near what a search finds", "equal": "random, of nearly one size",
+    "knobs": "random, other knobs",
+}  # fmt: skip
+
+
+def render_fidelity(data: dict[str, Any]) -> list[str]:
+    """The section of docs/results.md."""
+    rows = data["rows"]
+    groups = {name: [r for r in rows if r["kind"] == name] for name in _KINDS}
+    groups = {name: several for name, several in groups.items() if len(several) > 1}
+    found = {"all": agreement(rows)} | {n: agreement(several) for n, several in groups.items()}
+    titles = {"all": "all", **_KINDS}
+    every = found["all"]
+    genes = by_gene([row for row in rows if row["kind"] != "knobs"])
+    ranked = sorted(genes["percent_per_bit"].items(), key=lambda item: item[1])
+    most = ", ".join(f"{name} {value:+.2f}" for name, value in ranked[:5])
+    flops = [row["cells"] - row["flat"] - (row["flip_flops"] - row["flat_flip_flops"])
+             for row in rows]  # fmt: skip
+    gates = sum(abs(v) for v in flops) / max(1, sum(abs(r["cells"] - r["flat"]) for r in rows))
+    lines = [
+        "## The area model: sum of operators against the whole design",
+        "",
+        f"digits-row, {len(rows)} genomes: cells summed over modules that were synthesised apart, "
+        "and cells of the same network synthesised as one module with all borders dissolved. "
+        "Error of the sum relative to the whole, in percent; rank correlation (Spearman); and of "
+        "all pairs of genomes those that the sum puts in the other order, with what whole designs "
+        "differ by in the median and the worst of these pairs.",
+        "",
+        *table(
+            ("genomes", "n", "mean error, %", "spread", "least", "greatest", "Spearman",
+             "pairs in wrong order", "median, %", "worst, %"),
+            [(titles[name], a["n"], f"{a['mean']:+.2f}", f"{a['spread']:.2f}",
+              f"{a['least']:+.2f}", f"{a['greatest']:+.2f}", f"{a['spearman']:.4f}",
+              f"{a['wrong']} of {a['pairs']} ({100 * a['wrong'] / a['pairs']:.1f} %)",
+              f"{a['median_percent']:.2f}", f"{a['worst_percent']:.2f}")
+             for name, a in found.items()],
+        ),
+    ]  # fmt: skip
+    sizes = [row["size"] for row in groups.get("equal", [])]
+    if sizes:
+        lines += [
+            f"Of nearly one size: {min(sizes):,} to {max(sizes):,} bits, while whole designs have "
+            f"{min(r['flat'] for r in groups['equal']):,} to "
+            f"{max(r['flat'] for r in groups['equal']):,} cells.",
+            "",
+        ]
+    return [
+        *lines,
+        f"The error by width of each operator (ridge regression, percent per bit more; explains "
+        f"{100 * genes['explained']:.0f} % of its variance), largest first: {most}. Gates, not "
+        f"flip-flops, make {100 * gates:.0f} % of what differs. A sum above the whole is logic "
+        "that only a common synthesis removes: an operator of few bits gives few different codes, "
+        "and what takes them need not serve the others.",
+        "",
+        f"Rank correlation over all: {every['spearman']:.4f}. `{data['command']}`, seed "
+        f"{data['size']['seed']}; {data['yosys']}, script {data['script']}.",
+        "",
+    ]
