@@ -399,39 +399,44 @@ class _Dask:
 
     def __init__(self, workers: int, address: str | None) -> None:
         try:
-            import dask
-            from distributed import Client, LocalCluster
+            import distributed  # noqa: F401
         except ImportError as error:
             raise _missing("dask", error) from None
         # It logs what this module says in one line, and much else.
-        quiet = logging.CRITICAL + 1
         for name in ("distributed", "tornado", "asyncio"):
-            logging.getLogger(name).setLevel(quiet)
-        self.address, self._cluster, self._client = address, None, None
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        self._workers, self._address = workers, address
+        self._cluster = self._client = None
         self._ended: queue.SimpleQueue[Ticket] = queue.SimpleQueue()
+        self._start()
+
+    def _start(self) -> None:
+        """Start a cluster, unless one is there, and connect to it."""
+        import dask
+        from distributed import Client, LocalCluster
+
+        self.address = self._address or "on this machine"
         self._deserted: float | None = None
-        with _interrupts_blocked():
-            if address is None:
-                with dask.config.set({"logging.distributed": "critical"}):
-                    self._cluster = LocalCluster(
-                        n_workers=workers, threads_per_worker=1, processes=True,
-                        host="127.0.0.1", dashboard_address=None, memory_limit=0,
-                        silence_logs=quiet, env=ONE_THREAD,
-                    )  # fmt: skip
-                place = self._cluster.scheduler_address
-                self.address = place
-            else:
-                place = address
-            try:
-                self._client = Client(place, timeout=ANSWER, set_as_default=False)
-            except Exception as error:
-                self.close()
-                raise InputError(
-                    f"scheduler {shown(place)}: does not answer ({_short(error)}); start one with "
-                    "`dask scheduler`, and name its address, as in --scheduler tcp://host:8786"
-                ) from None
         try:
+            with _interrupts_blocked(), dask.config.set({"logging.distributed": "critical"}):
+                if self._address is None:
+                    self._cluster = LocalCluster(
+                        n_workers=self._workers, threads_per_worker=1, processes=True,
+                        host="127.0.0.1", dashboard_address="127.0.0.1:0", memory_limit=0,
+                        silence_logs=logging.CRITICAL + 1, env=ONE_THREAD,
+                    )  # fmt: skip
+                    self.address = self._cluster.scheduler_address
+                self._client = Client(self.address, timeout=ANSWER, set_as_default=False)
             self._check()
+        except InputError:
+            self.close()
+            raise
+        except Exception as error:
+            self.close()
+            raise InputError(
+                f"scheduler {shown(self.address)}: does not answer ({_short(error)}); start one "
+                "with `dask scheduler`, and name its address, as in --scheduler tcp://host:8786"
+            ) from None
         except BaseException:
             self.close()
             raise
@@ -445,7 +450,7 @@ class _Dask:
                 f"scheduler {self.address}: no worker within {ANSWER:g} s; start some with "
                 f"`dask worker {self.address} --nthreads 1`"
             ) from None
-        self.slots = self._threads()
+        self.slots = sum(self._client.ncores().values())
         found = self._client.run(versions, on_error="return")
         for worker, theirs in found.items():
             if isinstance(theirs, BaseException):
@@ -461,9 +466,6 @@ class _Dask:
                     "could differ"
                 )
 
-    def _threads(self) -> int:
-        return max(1, sum(self._client.ncores().values()))
-
     def submit(self, name: str, function: Function, item: Any) -> Ticket:
         future = self._client.submit(function, item, key=name, pure=False)
         future.add_done_callback(self._ended.put)
@@ -472,90 +474,114 @@ class _Dask:
     def collect(self, tickets: Sequence[Ticket], seconds: float) -> list[tuple[Ticket, Any]]:
         from distributed import KilledWorker
 
-        known = {future.key: future for future in tickets}
-        ended: list[tuple[Ticket, Any]] = []
+        known = {future.key for future in tickets}
+        done = []
         try:
-            first = self._ended.get(timeout=seconds)
-        except queue.Empty:
-            self._look()
-            return []
-        self._deserted = None
-        done = [first]
-        with contextlib.suppress(queue.Empty):
+            done.append(self._ended.get(timeout=seconds))
             while True:
                 done.append(self._ended.get_nowait())
+        except queue.Empty:
+            if not done:
+                return [] if self._look() else [(future, None) for future in tickets]
+        self._deserted = None
+        ended: list[tuple[Ticket, Any]] = []
+        finished = []
         for future in done:
-            if known.pop(future.key, None) is None:
+            if future.key not in known:
                 continue
-            try:
-                if future.status == "finished":
-                    ended.append((future, future.result()))
-                elif future.status == "error":
-                    error = future.exception()
-                    text = _short(error)
-                    if isinstance(error, KilledWorker):
-                        text = "its worker died, again and again (killed, or out of memory?)"
-                    ended.append((future, Outcome("error", text)))
-                else:
-                    raise OSError(future.status)
-            except OSError:
-                raise self._gone() from None
+            if future.status == "finished":
+                finished.append(future)
+            elif future.status == "error":
+                error = future.exception()
+                text = _short(error)
+                if isinstance(error, KilledWorker):
+                    text = "the death of its worker, again and again (killed, or out of memory?)"
+                ended.append((future, Outcome("error", text)))
+            else:
+                raise self._gone()
+        try:
+            # All at once: a call each would cost milliseconds each.
+            outcomes = self._client.gather(finished)
+        except Exception:
+            # A worker died with its results; what cannot be had shall be made again.
+            ended += [(future, None) for future in finished]
+        else:
+            ended += zip(finished, outcomes, strict=True)
         return ended
 
-    def _look(self) -> None:
-        """Whether scheduler and workers are still there, when nothing comes."""
+    def _answer(self, call: Callable[[], Any], seconds: float = ANSWER) -> Any:
+        """What a call of the client gives, within so many seconds."""
+
+        async def ask() -> Any:
+            return await call()
+
+        return self._client.sync(ask, callback_timeout=seconds)
+
+    def _look(self) -> bool:
+        """When nothing comes: False if there were no workers, but there are new ones now."""
         try:
-            self.slots = self._threads()
-            empty = not self._client.ncores()
+            threads = self._answer(self._client.ncores)
         except Exception:
             raise self._gone() from None
-        if not empty:
+        if threads:
             self._deserted = None
+            self.slots = sum(threads.values())
         elif self._deserted is None:
             self._deserted = time.monotonic()
+        elif self._cluster is not None and time.monotonic() - self._deserted > DESERTED / 3:
+            # A nanny whose worker dies just while it starts never starts another.
+            self.close()
+            self._start()
+            return False
         elif time.monotonic() - self._deserted > DESERTED:
             raise InputError(
                 f"scheduler {self.address}: its last worker went away; start some with "
                 f"`dask worker {self.address} --nthreads 1`; {RESUME}"
             )
+        return True
 
     def _gone(self) -> InputError:
         return InputError(f"scheduler {self.address}: went away; {RESUME}")
 
     def hanging(self, overdue: dict[Ticket, str], timeout: float) -> list[Ticket]:
         # A task may have waited behind another: what counts is when a worker began with it.
-        ages: dict[str, float] = {}
-        silent = self._ask(ages)
-        held = {key for worker in silent for key in self._held().get(worker, ())}
-        return [ticket for ticket, name in overdue.items()
-                if ages.get(name, 0) > 0.9 * timeout or name in held]  # fmt: skip
-
-    def _ask(self, ages: dict[str, float]) -> list[str]:
-        """Ages of the tasks at work; the workers that do not answer."""
-        silent = []
-        for worker in self._client.ncores():
+        found = set()
+        for worker, names in self._held().items():
+            suspects = set(overdue.values()) & set(names)
+            if not suspects:
+                continue
             try:
-                answer = self._client.run(_ages, workers=[worker], on_error="return")[worker]
-                ages.update(answer)
+                ages = self._answer(lambda w=worker: self._client.run(_ages, workers=[w]))[worker]
+                found |= {name for name in suspects if ages.get(name, 0) > 0.9 * timeout}
             except Exception:
-                silent.append(worker)
-        return silent
+                # It does not even answer.
+                found |= suspects
+        return [ticket for ticket, name in overdue.items() if name in found]
 
     def _held(self) -> dict[str, Sequence[str]]:
-        return dict(self._client.processing())
+        """Worker: the tasks that the scheduler gave to it."""
+        try:
+            return dict(self._answer(self._client.processing))
+        except Exception:
+            raise self._gone() from None
 
     def stop(self, tickets: Sequence[Ticket], hung: Sequence[Ticket]) -> list[Ticket]:
         names = {future.key for future in hung}
-        for worker, keys in self._held().items():
-            if not names & set(keys):
-                continue
-            try:
-                self._client.restart_workers([worker], timeout=3 * ANSWER)
-            except Exception:
-                # Without a nanny nobody starts it again; a hanging one is of no use either.
-                with contextlib.suppress(Exception):
-                    self._client.run(os._exit, 1, workers=[worker], wait=False)
+        workers = [worker for worker, keys in self._held().items() if names & set(keys)]
         self._client.cancel(list(hung), force=True)
+        for worker in workers:
+            # It ends itself; a nanny, where it has one, starts it again.
+            with contextlib.suppress(Exception):
+                self._answer(lambda w=worker: self._client.run(_end_soon, workers=[w]))
+        limit = time.monotonic() + ANSWER / 2
+        while (left := set(workers) & set(self._held())) and time.monotonic() < limit:
+            time.sleep(0.1)
+        if left:
+            # So stuck that only a nanny, if there is one, can end it.
+            with contextlib.suppress(Exception):
+                self._answer(
+                    lambda: self._client.restart_workers(sorted(left), timeout=ANSWER), 3 * ANSWER
+                )
         return list(hung)
 
     def forget(self, tickets: Sequence[Ticket]) -> None:
@@ -573,6 +599,11 @@ class _Dask:
 def _ages() -> dict[str, float]:
     now = time.monotonic()
     return {name: now - began for name, began in list(_at_work.items())}
+
+
+def _end_soon() -> None:
+    # After the answer, so that nobody waits for one.
+    threading.Timer(0.1, os._exit, [1]).start()
 
 
 def _short(error: BaseException) -> str:
