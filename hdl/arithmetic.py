@@ -58,22 +58,37 @@ def narrow(m: Module, name: str, value: Value, low: int, high: int) -> Signal:
 
     Bits above that width are dropped, also out of `value`'s adders: the caller proves the bounds.
     """
-    signal = Signal(signed(signed_width(low, high)), name=name)
+    return resized(m, name, value, signed_width(low, high))
+
+
+def resized(m: Module, name: str, value: Value, width: int) -> Signal:
+    """A signed signal of `width` bits, driven by `value`."""
+    signal = Signal(signed(width), name=name)
     m.d.comb += signal.eq(value)
     return signal
 
 
 def saturate(value: Value, low: int, high: int, bits: int) -> Value:
     """Clip signed `value`, known to lie within `low` to `high`, to a signed code of `bits` bits."""
+    return clip(value, *beyond(low, high, bits), bits)
+
+
+def beyond(low: int, high: int, bits: int) -> tuple[bool, bool]:
+    """Whether values within `low` to `high` may lie below, and above, the codes of `bits` bits."""
     least, greatest = code_range(bits)
+    return low < least, high > greatest
+
+
+def clip(value: Value, below: bool, above: bool, bits: int) -> Value:
+    """Clip signed `value` to a signed code of `bits` bits, where it may lie `below` or `above`."""
     width = len(value)
-    if low >= least and high <= greatest:
+    if not below and not above:
         return value[: min(bits, width)].as_signed()
     sign, top = value[-1], value[bits - 1 : -1]
-    if low >= least:
+    if not below:
         over = ~sign & top.any()
         return Cat((value[k] | over for k in range(bits - 1)), sign).as_signed()
-    if high <= greatest:
+    if not above:
         under = sign & ~top.all()
         return Cat((value[k] & ~under for k in range(bits - 1)), sign).as_signed()
     outside = Mux(sign, ~top.all(), top.any())

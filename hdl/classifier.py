@@ -1,16 +1,18 @@
 """The classifier: logits of a sequence's last state, and the greatest of them."""
 
-from dataclasses import astuple
+from functools import partial
 
 from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..model import integer
+from ..model.integer import signed_width
 from .counters import Counter
 from .dense import Accumulation, Accumulator
 from .gru_layer import code_layout
 from .memories import CodeBuffer, Rom, bias_words, weight_words
+from .operator import Part
 from .schedule import divisor_within
 
 
@@ -59,9 +61,17 @@ class Classifier(wiring.Component):
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """See :func:`hdl.operator.integers_of`. Weights are not in it."""
-        return (self.op.weight.shape, astuple(self.need), self.op.in_bits, self.bias_width,
-                self.op.acc_width, self.chunks)  # fmt: skip
+        """See :class:`hdl.operator.Part`. Weights are not in it."""
+        return _identity(self.op, self.need, self.chunks)
+
+    @classmethod
+    def part(cls, op: integer.Classifier, chunks: int = 1) -> Part:
+        """The component, not built yet."""
+        need = Accumulation.of(op.weight, op.bias.tolist(), op.in_bits, op.weight_bits, chunks)
+        outputs, inputs = op.weight.shape
+        return Part(_identity(op, need, chunks),
+                    f"Classifier, {inputs} codes of {op.in_bits} bits, {outputs} classes",
+                    partial(cls, op, chunks))  # fmt: skip
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -69,8 +79,8 @@ class Classifier(wiring.Component):
         classes, hidden = op.weight.shape
         need, bias, bias_width = self.need, self.bias, self.bias_width
         m.submodules.mac = mac = Accumulator(
-            need, in_bits=op.in_bits, bias_width=bias_width, lanes=1, chunks=chunks,
-            keep=need.dropped,
+            width=need.width, digit=need.digit, in_bits=op.in_bits, bias_width=bias_width, lanes=1,
+            chunks=chunks, keep=need.dropped,
         )  # fmt: skip
         m.submodules.weights = weights = Rom(weight_words(op.weight, op.weight_bits, 1, chunks),
                                              need.digit)  # fmt: skip
@@ -152,6 +162,13 @@ class Classifier(wiring.Component):
         with m.If((taken & out.last) | chosen):
             m.d.sync += known.eq(~known)
         return m
+
+
+def _identity(op: integer.Classifier, need: Accumulation, chunks: int) -> tuple[object, ...]:
+    # Only widths: what the accumulator may hold is known to nothing after it.
+    bias_width = signed_width(int(op.bias.min()), int(op.bias.max()))
+    return ("Classifier", op.weight.shape, need.width, need.digit, op.in_bits, bias_width,
+            op.acc_width, chunks)  # fmt: skip
 
 
 def class_bits(op: integer.Classifier) -> int:

@@ -1,11 +1,13 @@
 """The complement of the update gate: c_z = 1 - z."""
 
+from functools import partial
+
 from amaranth import *
 
 from ..model import integer
 from ..model.integer import code_range, half
 from .arithmetic import interval, narrow, saturate, times, trailing_zeros
-from .operator import Elementwise, Output, integers_of
+from .operator import Elementwise, Output, Part, integers_of
 
 
 class Complement(Elementwise):
@@ -33,8 +35,15 @@ class Complement(Elementwise):
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """See :func:`hdl.operator.integers_of`."""
-        return (*integers_of(self.op), self.output)
+        """See :class:`hdl.operator.Part`."""
+        return ("Complement", *integers_of(self.op), self.output)
+
+    @classmethod
+    def part(cls, op: integer.Complement, output: Output = "wire") -> Part:
+        """The component, not built yet."""
+        return Part(("Complement", *integers_of(op), output),
+                    f"Complement, {op.a_bits} to {op.out_bits} bits",
+                    partial(cls, op, output))  # fmt: skip
 
     def compute(self, m: Module, *operands: Value) -> Value:
         op = self.op

@@ -1,6 +1,7 @@
 """The dense operators w_ir ... w_hn: multiply-accumulate, requantise."""
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -11,7 +12,8 @@ from amaranth.lib.wiring import In, Out
 from ..model import integer
 from ..model.errors import InputError
 from ..model.integer import half, signed_width
-from .arithmetic import multiply_add, narrow, saturate, times, trailing_zeros
+from .arithmetic import beyond, clip, multiply_add, resized, times, trailing_zeros
+from .operator import Part
 
 
 def digit_planes(weight: np.ndarray, bits: int, chunks: int) -> list[np.ndarray]:
@@ -77,10 +79,10 @@ class Accumulator(wiring.Component):
 
     Parameters
     ----------
-    need : Accumulation
+    width, digit : int, of :class:`Accumulation`
     in_bits, bias_width, lanes, chunks : int
     keep : int
-        Bits of `acc` needed below ``2**need.dropped``.
+        Bits of `acc` needed below ``2**(digit (chunks - 1))``.
 
     Members
     -------
@@ -90,20 +92,20 @@ class Accumulator(wiring.Component):
     enable, first : In(1), accumulate in this cycle; start with the bias
     next_digit, top : In(1), where chunks > 1: first word of a further digit; words of the signed
         digit
-    acc : Out(signed), the sum shifted right by ``need.dropped - keep``
+    acc : Out(signed), the sum shifted right by ``digit (chunks - 1) - keep``
     """
 
-    def __init__(self, need: Accumulation, *, in_bits: int, bias_width: int, lanes: int,
+    def __init__(self, *, width: int, digit: int, in_bits: int, bias_width: int, lanes: int,
                  chunks: int, keep: int) -> None:  # fmt: skip
-        self.need, self.in_bits, self.lanes = need, in_bits, lanes
+        self.width, self.digit, self.in_bits, self.lanes = width, digit, in_bits, lanes
         self.chunks, self.keep = chunks, keep
         members = {
             "operand": In(lanes * in_bits),
-            "weight": In(lanes * need.digit),
+            "weight": In(lanes * digit),
             "bias": In(signed(bias_width)),
             "enable": In(1),
             "first": In(1),
-            "acc": Out(signed(need.width + keep)),
+            "acc": Out(signed(width + keep)),
         }
         if chunks > 1:
             members |= {"next_digit": In(1), "top": In(1)}
@@ -111,9 +113,9 @@ class Accumulator(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        need, digit = self.need, self.need.digit
-        acc = Signal(signed(need.width), reset_less=True)
-        start = Signal(signed(need.width))
+        digit = self.digit
+        acc = Signal(signed(self.width), reset_less=True)
+        start = Signal(signed(self.width))
         total: Value = start
         for lane in range(self.lanes):
             x = self.operand.word_select(lane, self.in_bits).as_signed()
@@ -135,6 +137,98 @@ class Accumulator(wiring.Component):
         else:
             m.d.comb += self.acc.eq(acc)
         return m
+
+
+@dataclass(frozen=True)
+class Folded:
+    """The constants of a dense operator as the hardware holds them.
+
+    ``o = sat(((factor acc' + rest[k]) >> shift >> k) + Z)``, where the sum acc' starts with
+    `biases` and k is the channel's shift beyond the common one.
+
+    channels : k of each output
+    biases : with the rounding constant and the zero point folded in, as far as `factor` divides
+    """
+
+    factor: int
+    shift: int
+    channels: list[int]
+    rest: dict[int, int]
+    biases: list[int]
+
+    @classmethod
+    def of(cls, op: integer.Dense) -> "Folded":
+        """Fold the constants of `op`."""
+        shifts = op.channel_shift.tolist()
+        extra = min(shifts)
+        channels = [k - extra for k in shifts]
+        shift = op.shift + extra
+        common = min(trailing_zeros(op.multiplier), shift)
+        factor = op.multiplier >> common
+        folded, rest = {}, {}
+        for k in dict.fromkeys(channels):
+            constant = half(shift + k) + (op.zero_point << (shift + k))
+            folded[k], rest[k] = divmod(constant >> common, factor)
+        biases = [value + folded[k] for value, k in zip(op.bias.tolist(), channels, strict=True)]
+        return cls(factor, shift - common, channels, rest, biases)
+
+
+@dataclass(frozen=True)
+class DensePlan:
+    """All that shapes the datapath of a dense operator; weights and biases are elsewhere.
+
+    width, digit : of :class:`Accumulation`
+    keep : bits of the sum that are needed below the accumulator
+    factor, shift, rest : ``o = clip((factor acc + rest[k]) >> shift >> k)``
+    total, value : widths before and after the shift
+    below, above : whether saturation is needed at that end
+    """
+
+    in_bits: int
+    out_bits: int
+    lanes: int
+    chunks: int
+    output: str
+    width: int
+    digit: int
+    keep: int
+    bias_width: int
+    channel_width: int
+    factor: int
+    shift: int
+    rest: tuple[tuple[int, int], ...]
+    total: int
+    value: int
+    below: bool
+    above: bool
+
+    @classmethod
+    def of(cls, op: integer.Dense, folded: Folded, lanes: int, chunks: int,
+           output: str) -> "DensePlan":  # fmt: skip
+        """Widths are the least that the operator's own weights and biases can need."""
+        if not 1 <= lanes <= 64:
+            raise InputError(f"lanes: {lanes} is not within 1 to 64")
+        need = Accumulation.of(op.weight, folded.biases, op.in_bits, op.weight_bits, chunks)
+        # A shift by powers of two only looks at what lies above it; a multiplier needs all bits.
+        unused = folded.shift if folded.factor == 1 else 0
+        keep = max(0, need.dropped - unused)
+        lost = need.dropped - keep
+        shift = folded.shift - lost
+        low = folded.factor * (need.low >> lost)
+        high = folded.factor * (need.high >> lost) + max(folded.rest.values())
+        total = signed_width(low, high)
+        low, high = low >> shift, high >> shift
+        return cls(
+            op.in_bits, op.out_bits, lanes, chunks, output, need.width, need.digit, keep,
+            signed_width(min(folded.biases), max(folded.biases)),
+            max(folded.channels).bit_length(), folded.factor, shift, tuple(folded.rest.items()),
+            total, signed_width(low, high), *beyond(low, high, op.out_bits),
+        )  # fmt: skip
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """See :class:`hdl.operator.Part`."""
+        return ("Dense", *vars(self).values())
 
 
 class Dense(wiring.Component):
@@ -168,38 +262,23 @@ class Dense(wiring.Component):
 
     def __init__(self, op: integer.Dense, lanes: int, chunks: int = 1,
                  output: Literal["wire", "register"] = "wire") -> None:  # fmt: skip
-        if not 1 <= lanes <= 64:
-            raise InputError(f"lanes: {lanes} is not within 1 to 64")
-        self.op, self.lanes, self.chunks, self.output = op, lanes, chunks, output
-        extra = int(op.channel_shift.min())
+        folded = Folded.of(op)
         #: Shifts of the outputs beyond the common one.
-        self.channel_values = [int(k) - extra for k in op.channel_shift]
-        shift = op.shift + extra
-        common = min(trailing_zeros(op.multiplier), shift)
-        self.factor, self.shift = op.multiplier >> common, shift - common
-        self.rest: dict[int, int] = {}
+        self.channel_values = folded.channels
         #: The biases with the constants folded in.
-        self.bias_values: list[int] = []
-        for value, k in zip(op.bias.tolist(), self.channel_values, strict=True):
-            constant = half(shift + k) + (op.zero_point << (shift + k))
-            folded, self.rest[k] = divmod(constant >> common, self.factor)
-            self.bias_values.append(value + folded)
-        self.need = Accumulation.of(op.weight, self.bias_values, op.in_bits, op.weight_bits, chunks)
-        # A shift by powers of two only looks at what lies above it; a multiplier needs all bits.
-        unused = self.shift if self.factor == 1 else 0
-        self.keep = max(0, self.need.dropped - unused)
-        bias_width = signed_width(min(self.bias_values), max(self.bias_values))
+        self.bias_values = folded.biases
+        self.plan = plan = DensePlan.of(op, folded, lanes, chunks, output)
+        self.channel_width = plan.channel_width
         members = {
             "operand": In(lanes * op.in_bits),
-            "weight": In(lanes * self.need.digit),
-            "bias": In(signed(bias_width)),
+            "weight": In(lanes * plan.digit),
+            "bias": In(signed(plan.bias_width)),
             "enable": In(1),
             "first": In(1),
             "done": In(1),
             "taken": Out(1),
             "o": Out(stream.Signature(signed(op.out_bits))),
         }
-        self.channel_width = max(self.channel_values).bit_length()
         if self.channel_width:
             members["channel"] = In(self.channel_width)
         if chunks > 1:
@@ -208,52 +287,57 @@ class Dense(wiring.Component):
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """See :func:`hdl.operator.integers_of`. Weights are not in it."""
-        return (astuple(self.need), self.op.in_bits, self.op.out_bits, len(self.bias), self.lanes,
-                self.chunks, self.keep, self.factor, self.shift, tuple(self.rest.items()),
-                self.channel_width, self.output)  # fmt: skip
+        """See :class:`hdl.operator.Part`. Weights are not in it."""
+        return self.plan.identity
+
+    @classmethod
+    def part(cls, op: integer.Dense, lanes: int, chunks: int = 1,
+             output: Literal["wire", "register"] = "wire",
+             plan: DensePlan | None = None) -> Part:  # fmt: skip
+        """The component, not built yet; `plan` where it is known."""
+        plan = plan or DensePlan.of(op, Folded.of(op), lanes, chunks, output)
+        return Part(
+            plan.identity,
+            f"Dense, {op.in_bits} x {op.weight_bits} to {op.out_bits} bits, {lanes} lanes",
+            partial(cls, op, lanes, chunks, output),
+        )
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        op, need = self.op, self.need
+        plan = self.plan
         m.submodules.accumulator = acc = Accumulator(
-            need, in_bits=op.in_bits, bias_width=len(self.bias), lanes=self.lanes,
-            chunks=self.chunks, keep=self.keep,
+            width=plan.width, digit=plan.digit, in_bits=plan.in_bits, bias_width=plan.bias_width,
+            lanes=plan.lanes, chunks=plan.chunks, keep=plan.keep,
         )  # fmt: skip
         for name in acc.signature.members:
             if name != "acc":
                 m.d.comb += getattr(acc, name).eq(getattr(self, name))
-        lost = need.dropped - self.keep
-        low, high = need.low >> lost, need.high >> lost
-        shift = self.shift - lost
-        channel = Signal(self.channel_width, reset_less=True)
-        if self.channel_width:
+        channel = Signal(plan.channel_width, reset_less=True)
+        if plan.channel_width:
             with m.If(self.enable):
                 m.d.sync += channel.eq(self.channel)
-        rests = set(self.rest.values())
+        rests = {amount for _, amount in plan.rest}
         rest = Signal(max(1, max(rests).bit_length()))
         if len(rests) == 1:
             m.d.comb += rest.eq(next(iter(rests)))
         else:
             with m.Switch(channel):
-                for number, (k, amount) in enumerate(self.rest.items(), 1):
-                    with m.Case(k) if number < len(self.rest) else m.Default():
+                for number, (k, amount) in enumerate(plan.rest, 1):
+                    with m.Case(k) if number < len(plan.rest) else m.Default():
                         m.d.comb += rest.eq(amount)
-        low, high = self.factor * low, self.factor * high + max(rests)
-        total = narrow(m, "total", times(acc.acc, self.factor) + rest, low, high)
-        low, high = low >> shift, high >> shift
-        value: Value = narrow(m, "value", total >> shift, low, high)
-        if self.channel_width:
-            value = narrow(m, "shifted", value >> channel, low, high)
-        code = saturate(value, low, high, op.out_bits)
-        if self.output == "wire":
+        total = resized(m, "total", times(acc.acc, plan.factor) + rest, plan.total)
+        value: Value = resized(m, "value", total >> plan.shift, plan.value)
+        if plan.channel_width:
+            value = resized(m, "shifted", value >> channel, plan.value)
+        code = clip(value, plan.below, plan.above, plan.out_bits)
+        if plan.output == "wire":
             m.d.comb += [
                 self.o.payload.eq(code),
                 self.o.valid.eq(self.done),
                 self.taken.eq(self.done & self.o.ready),
             ]
         else:
-            full, held = Signal(), Signal(signed(op.out_bits), reset_less=True)
+            full, held = Signal(), Signal(signed(plan.out_bits), reset_less=True)
             free = ~full | self.o.ready
             m.d.comb += [
                 self.o.payload.eq(held),

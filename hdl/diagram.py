@@ -5,6 +5,12 @@ from collections.abc import Sequence
 from amaranth import *
 
 
+def diagram_identity(codes: Sequence[int], bits: int, output: str) -> tuple[object, ...]:
+    """Of an element-wise operator that is nothing but a diagram (see :class:`hdl.operator.Part`):
+    whatever its constants are, the function is its circuit."""
+    return ("Diagram", tuple(codes), bits, output)
+
+
 class Diagram:
     """Output codes of all input codes, each output bit a decision diagram, the sign first.
 

@@ -1,7 +1,8 @@
 # amaranth: UnusedElaboratable=no
 """One GRU layer: 17 operators, parameter memories, state, and the wires between them."""
 
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 from amaranth import *
 from amaranth.lib import data, stream, wiring
@@ -9,15 +10,16 @@ from amaranth.lib.wiring import In, Out
 
 from ..model.genome import GENES
 from ..model.integer import Complement as ComplementOp
+from ..model.integer import Dense as DenseOp
 from ..model.integer import Layer, Operator
 from ..model.integer import PiecewiseLinear as PiecewiseLinearOp
 from ..model.integer import Product as ProductOp
 from ..model.integer import Sum as SumOp
 from ..model.integer import Table as TableOp
 from .complement import Complement
-from .dense import Dense
+from .dense import Dense, DensePlan, Folded
 from .memories import CodeBuffer, Rom, bias_words, weight_words
-from .operator import Elementwise, Output
+from .operator import Elementwise, Output, Part
 from .piecewise_linear import PiecewiseLinear
 from .product import Product
 from .schedule import Schedule
@@ -43,6 +45,20 @@ def component(op: Operator, *, output: Output = "wire", digit: int = 0) -> Eleme
         return PiecewiseLinear(op, digit, output)
     assert isinstance(op, TableOp)
     return Table(op, output)
+
+
+def component_part(op: Operator, *, output: Output = "wire", digit: int = 0) -> Part:
+    """The same, not built yet."""
+    if isinstance(op, SumOp):
+        return Sum.part(op, output)
+    if isinstance(op, ComplementOp):
+        return Complement.part(op, output)
+    if isinstance(op, ProductOp):
+        return Product.part(op, digit, output)
+    if isinstance(op, PiecewiseLinearOp):
+        return PiecewiseLinear.part(op, digit, output)
+    assert isinstance(op, TableOp)
+    return Table.part(op, output)
 
 
 class StateMemory(wiring.Component):
@@ -78,8 +94,15 @@ class StateMemory(wiring.Component):
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """See :func:`hdl.operator.integers_of`."""
-        return self.bits, self.lanes, self.buffer.depth, self.zero
+        """See :class:`hdl.operator.Part`."""
+        return "StateMemory", self.bits, self.lanes, self.buffer.depth, self.zero
+
+    @classmethod
+    def part(cls, *, bits: int, lanes: int, words: int, zero: int) -> Part:
+        """The component, not built yet."""
+        return Part(("StateMemory", bits, lanes, 2 * words, zero),
+                    f"StateMemory, {2 * words} words of {lanes} codes of {bits} bits",
+                    partial(cls, bits=bits, lanes=lanes, words=words, zero=zero))  # fmt: skip
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -100,6 +123,53 @@ class StateMemory(wiring.Component):
             m.d.sync += old.eq(passing)
         m.d.comb += [self.data.eq(Cat(lanes)), self.old.eq(old)]
         return m
+
+
+def _bias_words(folded: Folded) -> list[int]:
+    return bias_words(folded.biases, folded.channels)[0]
+
+
+def _dense_parts(
+    name: str, op: DenseOp, lanes: int, chunks: int, output: Literal["wire", "register"]
+) -> dict[str, Part]:
+    """A dense operator and its memories."""
+    folded = Folded.of(op)
+    outputs, inputs = op.weight.shape
+    plan = DensePlan.of(op, folded, lanes, chunks, output)
+    return {
+        name: Dense.part(op, lanes, chunks, output, plan),
+        f"{name}_weights": Rom.part(
+            outputs * chunks * -(-inputs // lanes), lanes * plan.digit,
+            partial(weight_words, op.weight, op.weight_bits, lanes, chunks),
+        ),
+        f"{name}_biases": Rom.part(
+            outputs, plan.bias_width + plan.channel_width,
+            partial(_bias_words, folded),
+        ),
+    }  # fmt: skip
+
+
+def layer_parts(layer: Layer, plan: Schedule, lanes_x: int, lanes_h: int) -> dict[str, Part]:
+    """The submodules of a :class:`GruLayer` by name, none of them built yet."""
+    found: dict[str, Part] = {}
+    for name in GENES[:6]:
+        lanes = lanes_x if name[2] == "i" else lanes_h
+        registered = name in ("w_in", "w_hn")
+        found |= _dense_parts(name, layer.dense(name), lanes, plan.chunks[name],
+                              "register" if registered else "wire")  # fmt: skip
+    for name in GENES[6:]:
+        output: Output = "wire"
+        if name in ("s_r", "s_z"):
+            output = "register"
+        elif name == "s_n" and plan.hold:
+            output = "hold"
+        found[name] = component_part(layer.ops[name], output=output,
+                                     digit=plan.digits.get(name, 0))  # fmt: skip
+    found["x_buffer"] = CodeBuffer.part(bits=layer.in_bits, lanes=lanes_x, depth=2 * plan.x_words)
+    found["state"] = StateMemory.part(bits=layer.bits("h"), lanes=lanes_h, words=plan.h_words,
+                                      zero=layer.state_zero_point)  # fmt: skip
+    found["control"] = Sequencer.part(plan, lanes_x, lanes_h)
+    return found
 
 
 class GruLayer(wiring.Component):
@@ -145,31 +215,8 @@ class GruLayer(wiring.Component):
 
     def parts(self) -> dict[str, wiring.Component]:
         """The submodules by name. Between them are wires alone: all logic is in one of these."""
-        layer, plan = self.layer, self.schedule
-        found: dict[str, wiring.Component] = {}
-        for name in GENES[:6]:
-            op, chunks = layer.dense(name), plan.chunks[name]
-            lanes = self.lanes_x if name[2] == "i" else self.lanes_h
-            registered = name in ("w_in", "w_hn")
-            mac = Dense(op, lanes, chunks, "register" if registered else "wire")
-            found[name] = mac
-            bias, bias_width, channel_width = bias_words(mac.bias_values, mac.channel_values)
-            found[f"{name}_weights"] = Rom(weight_words(op.weight, op.weight_bits, lanes, chunks),
-                                           lanes * op.weight_bits // chunks)  # fmt: skip
-            found[f"{name}_biases"] = Rom(bias, bias_width + channel_width)
-        for name in GENES[6:]:
-            output: Output = "wire"
-            if name in ("s_r", "s_z"):
-                output = "register"
-            elif name == "s_n" and plan.hold:
-                output = "hold"
-            found[name] = component(layer.ops[name], output=output, digit=plan.digits.get(name, 0))
-        found["x_buffer"] = CodeBuffer(bits=layer.in_bits, lanes=self.lanes_x,
-                                       depth=2 * plan.x_words)  # fmt: skip
-        found["state"] = StateMemory(bits=layer.bits("h"), lanes=self.lanes_h, words=plan.h_words,
-                                     zero=layer.state_zero_point)  # fmt: skip
-        found["control"] = Sequencer(plan, self.lanes_x, self.lanes_h)
-        return found
+        parts = layer_parts(self.layer, self.schedule, self.lanes_x, self.lanes_h)
+        return {name: part.build() for name, part in parts.items()}
 
     def elaborate(self, platform) -> Module:
         m = Module()

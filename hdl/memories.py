@@ -1,11 +1,15 @@
 """Parameter memories: what they hold, and in which order the sequencer reads it."""
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 from amaranth import *
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..model.integer import signed_width
+from .operator import Part
 
 
 def weight_words(weight: np.ndarray, bits: int, lanes: int, chunks: int) -> list[int]:
@@ -53,8 +57,18 @@ class Rom(wiring.Component):
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """See :func:`hdl.operator.integers_of`."""
-        return len(self.words), self.width
+        """See :class:`hdl.operator.Part`."""
+        return "Rom", len(self.words), self.width
+
+    @classmethod
+    def part(cls, depth: int, width: int, words: Callable[[], list[int]]) -> Part:
+        """The component, not built yet; `words` gives its `depth` words when it is."""
+        return Part(("Rom", depth, width), f"Rom, {depth} words of {width} bits",
+                    partial(cls._made, words, width))  # fmt: skip
+
+    @classmethod
+    def _made(cls, words: Callable[[], list[int]], width: int) -> "Rom":
+        return cls(words(), width)
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -94,8 +108,15 @@ class CodeBuffer(wiring.Component):
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """See :func:`hdl.operator.integers_of`."""
-        return self.bits, self.lanes, self.depth
+        """See :class:`hdl.operator.Part`."""
+        return "CodeBuffer", self.bits, self.lanes, self.depth
+
+    @classmethod
+    def part(cls, *, bits: int, lanes: int, depth: int) -> Part:
+        """The component, not built yet."""
+        return Part(("CodeBuffer", bits, lanes, depth),
+                    f"CodeBuffer, {depth} words of {lanes} codes of {bits} bits",
+                    partial(cls, bits=bits, lanes=lanes, depth=depth))  # fmt: skip
 
     def elaborate(self, platform) -> Module:
         m = Module()

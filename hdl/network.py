@@ -5,10 +5,12 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..model.integer import Classifier as ClassifierOp
 from ..model.integer import IntModel
 from .classifier import Classifier, class_bits, classifier_chunks, logit_layout
-from .gru_layer import GruLayer, code_layout
-from .schedule import cycles_per_step
+from .gru_layer import GruLayer, code_layout, layer_parts
+from .operator import Part
+from .schedule import Schedule, cycles_per_step
 
 __all__ = ["Network", "cycles_per_step"]
 
@@ -21,8 +23,8 @@ class Fork(wiring.Component):
     i_valid, ready_a, ready_b : In(1); i_ready, valid_a, valid_b : Out(1)
     """
 
-    #: See :func:`hdl.operator.integers_of`.
-    identity: tuple[object, ...] = ()
+    #: See :class:`hdl.operator.Part`.
+    identity: tuple[object, ...] = ("Fork",)
 
     def __init__(self) -> None:
         ins, outs = ("i_valid", "ready_a", "ready_b"), ("i_ready", "valid_a", "valid_b")
@@ -36,6 +38,20 @@ class Fork(wiring.Component):
             self.i_ready.eq(self.ready_a & self.ready_b),
         ]
         return m
+
+
+def _classifier(model: IntModel, last: Schedule) -> tuple[ClassifierOp, int]:
+    return model.classifier, classifier_chunks(model.classifier, last.pass_cycles)
+
+
+def network_parts(model: IntModel, lanes_x: int = 1, lanes_h: int = 1) -> list[dict[str, Part]]:
+    """All that a :class:`Network` is made of, none of it built yet: the parts of each layer by
+    name, then ``classifier`` and ``fork``. Raises :class:`InputError` for impossible lanes."""
+    plans = [Schedule.of(layer, lanes_x, lanes_h) for layer in model.layers]
+    rows = [layer_parts(layer, plan, int(lanes_x), int(lanes_h))
+            for layer, plan in zip(model.layers, plans, strict=True)]  # fmt: skip
+    return [*rows, {"classifier": Classifier.part(*_classifier(model, plans[-1])),
+                    "fork": Part(Fork.identity, "Fork", Fork)}]  # fmt: skip
 
 
 class Network(wiring.Component):
@@ -66,10 +82,7 @@ class Network(wiring.Component):
     def __init__(self, model: IntModel, lanes_x: int = 1, lanes_h: int = 1) -> None:
         self.model = model
         self.layers = [GruLayer(layer, lanes_x, lanes_h) for layer in model.layers]
-        pass_cycles = self.layers[-1].schedule.pass_cycles
-        self.classifier = Classifier(
-            model.classifier, classifier_chunks(model.classifier, pass_cycles)
-        )
+        self.classifier = Classifier(*_classifier(model, self.layers[-1].schedule))
         self.fork = Fork()
         top = model.layers[-1]
         super().__init__(

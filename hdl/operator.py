@@ -1,5 +1,7 @@
 """What the element-wise operators share: streams, and the three ways to hand a result on."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -17,12 +19,23 @@ from ..model.integer import Operator
 Output = Literal["wire", "register", "hold"]
 
 
-def integers_of(op: Operator) -> tuple[object, ...]:
-    """All integers of `op`, for the ``identity`` of a component.
+@dataclass(frozen=True)
+class Part:
+    """A component that is not built yet.
 
-    A component's ``identity`` is all that shapes its circuit: two of a class with equal ones are
-    the same but for what their memories hold. It is known without elaborating.
+    identity : all that shapes its circuit, its kind first: two with equal ones are the same but
+        for what their memories hold. A component that was built has it as an attribute.
+    about : a few words for messages, e.g. ``Product, 8 x 7 to 6 bits``
+    build : makes the component; can be sent to another process
     """
+
+    identity: tuple[object, ...]
+    about: str = field(compare=False)
+    build: Callable[[], wiring.Component] = field(compare=False, repr=False)
+
+
+def integers_of(op: Operator) -> tuple[object, ...]:
+    """All integers of `op`, for an identity (see :class:`Part`)."""
     return tuple(
         tuple(value.tolist()) if isinstance(value, np.ndarray) else value
         for value in vars(op).values()

@@ -1,6 +1,7 @@
 """An activation as straight pieces: comparators, a slope and an intercept, one multiplier."""
 
 from dataclasses import dataclass
+from functools import lru_cache, partial
 
 import numpy as np
 from amaranth import *
@@ -9,8 +10,8 @@ from ..model import integer
 from ..model.errors import InputError
 from ..model.integer import code_range, half, signed_width
 from .arithmetic import multiply_add, narrow, saturate
-from .diagram import Diagram
-from .operator import Elementwise, Output, integers_of
+from .diagram import Diagram, diagram_identity
+from .operator import Elementwise, Output, Part
 from .serial import Steps
 
 #: Narrowest codes for which a serial unit is smaller than one in one piece.
@@ -25,27 +26,64 @@ class PiecewisePlan:
     output's zero point are in the intercepts.
 
     width : bits of a slope; signed where `negative`
-    in_bits : bits of the code
+    in_bits, out_bits : bits of the code and of the result
+    shift : fraction_bits
     """
 
-    slopes: list[int]
-    intercepts: list[int]
-    points: list[int]
+    slopes: tuple[int, ...]
+    intercepts: tuple[int, ...]
+    points: tuple[int, ...]
     negative: bool
     width: int
     in_bits: int
+    out_bits: int
+    shift: int
 
     @classmethod
     def of(cls, op: integer.PiecewiseLinear) -> "PiecewisePlan":
         """Fold the constants of `op`; what no code can reach is left out."""
         fold = half(op.fraction_bits) + (op.zero_point << op.fraction_bits)
-        slopes, intercepts = [int(v) for v in op.slopes], [int(v) + fold for v in op.intercepts]
-        points = [int(v) for v in op.breakpoints]
+        slopes, points = op.slopes.tolist(), op.breakpoints.tolist()
+        intercepts = [v + fold for v in op.intercepts.tolist()]
         if points and points[0] == code_range(op.a_bits)[0]:
             slopes, intercepts, points = slopes[1:], intercepts[1:], points[1:]
         negative = min(slopes) < 0
         width = signed_width(min(slopes), max(slopes)) if negative else max(slopes).bit_length()
-        return cls(slopes, intercepts, points, negative, max(1, width), op.a_bits)
+        return cls(tuple(slopes), tuple(intercepts), tuple(points), negative, max(1, width),
+                   op.a_bits, op.out_bits, op.fraction_bits)  # fmt: skip
+
+    @property
+    def inputs(self) -> np.ndarray:
+        """All codes that come in, ascending."""
+        low, high = code_range(self.in_bits)
+        return np.arange(low, high + 1)
+
+    @property
+    def pieces(self) -> np.ndarray:
+        """The segment of each of them."""
+        return np.searchsorted(self.points, self.inputs, side="right")
+
+    def totals(self) -> np.ndarray:
+        """Of each, what is shifted and saturated."""
+        slopes, intercepts = np.array(self.slopes), np.array(self.intercepts)
+        return slopes[self.pieces] * self.inputs + intercepts[self.pieces]
+
+    def diagram(self) -> tuple[tuple[int, ...], Diagram] | None:
+        """The codes of the whole function and their diagram, where a unit in one piece is smaller
+        as that."""
+        codes = np.clip(self.totals() >> self.shift, *code_range(self.out_bits)).tolist()
+        diagram = Diagram(codes, self.out_bits)
+        # Cells, as Yosys counts them: a multiplexer of a diagram 1.4, an adder's bit 5.
+        if 1.4 * diagram.size < 5 * self.width * self.in_bits + 5 * len(self.points):
+            return tuple(codes), diagram
+        return None
+
+    def identity(self, digit: int, output: str) -> tuple[object, ...]:
+        """See :class:`hdl.operator.Part`."""
+        codes = None if digit else _diagram_codes(self)
+        if codes is not None:
+            return diagram_identity(codes, self.out_bits, output)
+        return ("PiecewiseLinear", *vars(self).values(), digit, output)
 
     def cycles(self, digit: int) -> int:
         """Cycles of a serial unit of `digit` bits a cycle; 0 for none."""
@@ -66,6 +104,12 @@ class PiecewisePlan:
         Without digits a diagram is never much more than two.
         """
         return digit + 0.5 if digit else min(self.width, 2)
+
+
+@lru_cache(maxsize=1 << 14)
+def _diagram_codes(plan: PiecewisePlan) -> tuple[int, ...] | None:
+    found = plan.diagram()
+    return found[0] if found else None
 
 
 class PiecewiseLinear(Elementwise):
@@ -101,10 +145,7 @@ class PiecewiseLinear(Elementwise):
         self.op, self.digit, self.plan = op, digit, PiecewisePlan.of(op)
         super().__init__({"i": op.a_bits}, op.out_bits, output)
         # All inputs are few: bounds are those of the codes themselves.
-        self.inputs = np.arange(code_range(op.a_bits)[0], code_range(op.a_bits)[1] + 1)
-        self.piece = np.searchsorted(self.plan.points, self.inputs, side="right")
-        slopes, intercepts = np.array(self.plan.slopes), np.array(self.plan.intercepts)
-        self.totals = slopes[self.piece] * self.inputs + intercepts[self.piece]
+        self.totals = self.plan.totals()
 
     @property
     def cycles(self) -> int:
@@ -135,16 +176,20 @@ class PiecewiseLinear(Elementwise):
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """See :func:`hdl.operator.integers_of`."""
-        return (*integers_of(self.op), self.output, self.digit)
+        """See :class:`hdl.operator.Part`."""
+        return self.plan.identity(self.digit, self.output)
+
+    @classmethod
+    def part(cls, op: integer.PiecewiseLinear, digit: int = 0, output: Output = "wire") -> Part:
+        """The component, not built yet."""
+        return Part(PiecewisePlan.of(op).identity(digit, output),
+                    f"PiecewiseLinear, {op.a_bits} to {op.out_bits} bits, {len(op.slopes)} lines",
+                    partial(cls, op, digit, output))  # fmt: skip
 
     def compute(self, m: Module, *operands: Value) -> Value:
-        op, i = self.op, operands[0]
-        codes = np.clip(self.totals >> op.fraction_bits, *code_range(op.out_bits))
-        diagram = Diagram(codes.tolist(), op.out_bits)
-        # Cells, as Yosys counts them: a multiplexer of a diagram 1.4, an adder's bit 5.
-        if 1.4 * diagram.size < 5 * self.plan.width * op.a_bits + 5 * len(self.plan.points):
-            return diagram.build(m, i)
+        i, found = operands[0], self.plan.diagram()
+        if found:
+            return found[1].build(m, i)
         slope, intercept = self.choose(m, i)
         total = multiply_add(m, "sloped", intercept, slope, i, int(self.plan.negative))
         return self.finish(m, total, 0)
@@ -162,13 +207,12 @@ class PiecewiseLinear(Elementwise):
         bits = step.digit(m, extended, digit)
 
         # The running totals of every code, to know their width.
-        total = np.array(plan.intercepts)[self.piece]
+        inputs, piece = plan.inputs, plan.pieces
+        total = np.array(plan.intercepts)[piece]
         extremes = [*plan.intercepts]
         for number in range(steps):
-            part = np.array(plan.slopes)[self.piece] >> (number * digit)
-            total = (
-                total + (part if number == steps - 1 else part & ((1 << digit) - 1)) * self.inputs
-            )
+            part = np.array(plan.slopes)[piece] >> (number * digit)
+            total = total + (part if number == steps - 1 else part & ((1 << digit) - 1)) * inputs
             extremes += [int(total.min()), int(total.max())]
             total = total >> digit
         shape = signed(signed_width(min(extremes), max(extremes)))

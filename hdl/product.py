@@ -1,6 +1,7 @@
 """The element-wise products of the GRU: p_rn, p_zn and p_zh."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from amaranth import *
 
@@ -17,7 +18,7 @@ from .arithmetic import (
     times,
     trailing_zeros,
 )
-from .operator import Elementwise, Output, integers_of
+from .operator import Elementwise, Output, Part, integers_of
 from .serial import Steps
 
 #: Bits of an operand that a serial product may take a cycle; 0: all at once.
@@ -133,8 +134,15 @@ class Product(Elementwise):
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """See :func:`hdl.operator.integers_of`."""
-        return (*integers_of(self.op), self.output, self.digit)
+        """See :class:`hdl.operator.Part`."""
+        return ("Product", *integers_of(self.op), self.output, self.digit)
+
+    @classmethod
+    def part(cls, op: integer.Product, digit: int = 0, output: Output = "wire") -> Part:
+        """The component, not built yet."""
+        return Part(("Product", *integers_of(op), output, digit),
+                    f"Product, {op.a_bits} x {op.b_bits} to {op.out_bits} bits",
+                    partial(cls, op, digit, output))  # fmt: skip
 
     def compute(self, m: Module, *operands: Value) -> Value:
         a, b = (self.centred(m, n, v) for n, v in zip("ab", operands, strict=True))

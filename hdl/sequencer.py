@@ -1,11 +1,14 @@
 """What a GRU layer does in which cycle: the sequencer of its memories and dense operators."""
 
+from functools import partial
+
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..model.genome import GENES
 from .counters import Counter, UnitCounter, one_lane
+from .operator import Part
 from .schedule import Schedule
 
 
@@ -67,11 +70,15 @@ class Sequencer(wiring.Component):
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """See :func:`hdl.operator.integers_of`."""
-        plan = self.plan
-        chunks = tuple(plan.chunks[name] for name in GENES[:6])
-        return (plan.x_words, plan.h_words, plan.pass_cycles, chunks, plan.guard,
-                plan.hidden_size, plan.input_size, self.input_lanes, self.state_lanes)  # fmt: skip
+        """See :class:`hdl.operator.Part`."""
+        return _identity(self.plan, self.input_lanes, self.state_lanes)
+
+    @classmethod
+    def part(cls, plan: Schedule, input_lanes: int, state_lanes: int) -> Part:
+        """The component, not built yet."""
+        return Part(_identity(plan, input_lanes, state_lanes),
+                    f"Sequencer, {plan.pass_cycles} cycles a unit",
+                    partial(cls, plan, input_lanes, state_lanes))  # fmt: skip
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -229,3 +236,9 @@ class Sequencer(wiring.Component):
         wait = (unit.value == 0) & (beat.value == plan.guard) & ~drained
         m.d.comb += advance.eq((vectors != 0) & ~wait & (~full | enable))
         return m
+
+
+def _identity(plan: Schedule, input_lanes: int, state_lanes: int) -> tuple[object, ...]:
+    chunks = tuple(plan.chunks[name] for name in GENES[:6])
+    return ("Sequencer", plan.x_words, plan.h_words, plan.pass_cycles, chunks, plan.guard,
+            plan.hidden_size, plan.input_size, input_lanes, state_lanes)  # fmt: skip

@@ -184,8 +184,8 @@ class ShiftAddUnit(Elementwise):
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """See :func:`hdl.operator.integers_of`."""
-        return (*integers_of(self.op), self.form, self.output)
+        """See :class:`hdl.operator.Part`."""
+        return ("ShiftAddUnit", *integers_of(self.op), self.form, self.output)
 
     def compute(self, m: Module, *operands: Value) -> Value:
         i, plan, op = operands[0], self._plan, self.op

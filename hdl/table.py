@@ -1,10 +1,12 @@
 """An activation as a full table in logic: one output code for every input code."""
 
+from functools import partial
+
 from amaranth import *
 
 from ..model import integer
-from .diagram import Diagram
-from .operator import Elementwise, Output, integers_of
+from .diagram import Diagram, diagram_identity
+from .operator import Elementwise, Output, Part
 
 
 class Table(Elementwise):
@@ -32,8 +34,15 @@ class Table(Elementwise):
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """See :func:`hdl.operator.integers_of`."""
-        return (*integers_of(self.op), self.output)
+        """See :class:`hdl.operator.Part`."""
+        return diagram_identity(self.op.table.tolist(), self.op.out_bits, self.output)
+
+    @classmethod
+    def part(cls, op: integer.Table, output: Output = "wire") -> Part:
+        """The component, not built yet."""
+        return Part(diagram_identity(op.table.tolist(), op.out_bits, output),
+                    f"Table, {op.a_bits} to {op.out_bits} bits",
+                    partial(cls, op, output))  # fmt: skip
 
     def compute(self, m: Module, *operands: Value) -> Value:
         return Diagram(self.op.table.tolist(), self.op.out_bits).build(m, operands[0])

@@ -12,8 +12,9 @@ contents never touch logic, and they are no cells.
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, fields
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 
@@ -25,8 +26,9 @@ from amaranth.lib.wiring import In, Out
 from .. import hdl
 from ..hdl.arithmetic import interval, narrow, product_interval, saturate, times
 from ..hdl.emit import emit_rtlil
-from ..hdl.gru_layer import component
-from ..hdl.network import Network
+from ..hdl.gru_layer import component_part
+from ..hdl.network import network_parts
+from ..hdl.operator import Part
 from ..hdl.piecewise_linear import PiecewisePlan
 from ..hdl.schedule import check_lanes
 from ..model.errors import InputError
@@ -116,8 +118,10 @@ _RECIPES = {
 }
 _MULTIPLIER = re.compile(r"cell \$mul .*?\n  end", re.DOTALL)
 _WIDTHS = re.compile(r"\\[AB]_WIDTH (\d+)")
-#: Modules that are synthesised before their results are kept.
-_BATCH = 48
+#: Modules that are elaborated before they go to Yosys together.
+_BATCH = 192
+#: Fewer modules than this are elaborated here, whatever the number of workers.
+_FEW = 8
 
 
 @cache
@@ -142,7 +146,10 @@ class ModuleArea:
     memory_bits: int = 0
 
     def __add__(self, other: "ModuleArea") -> "ModuleArea":
-        return ModuleArea(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+        return ModuleArea(
+            self.cells + other.cells, self.flip_flops + other.flip_flops,
+            self.transistors + other.transistors, self.memory_bits + other.memory_bits,
+        )  # fmt: skip
 
 
 _FIELDS = tuple(f.name for f in fields(ModuleArea))
@@ -183,61 +190,92 @@ def _parse(tool: Tool, outputs: dict[str, str]) -> ModuleArea:
     return area
 
 
-def _measure(units: Iterable[str], progress: Progress | None = None) -> list[ModuleArea]:
-    """Area of each comparable RTLIL text (see :mod:`.rtlil`), known ones from the cache."""
+#: A component, or one that is not built yet.
+Measurable = wiring.Component | Part
+
+
+def _measure(
+    units: Sequence[str],
+    names: Sequence[str] | None = None,
+    progress: Progress | None = None,
+    known: Callable[[int, ModuleArea], None] = lambda number, area: None,
+    workers: int | None = None,
+) -> list[ModuleArea]:
+    """Area of each comparable RTLIL text (see :mod:`.rtlil`), known ones from the cache.
+
+    `names` are for messages. `known` is told each area as soon as it is known and kept. What fails
+    is told after all others are kept.
+    """
     tool = find()
-    keys, known, new = [], {}, {}
-    for unit in units:
-        key = _key(tool, unit)
-        keys.append(key)
-        if key in known or key in new:
-            continue
+    places: dict[str, list[int]] = {}
+    for number, unit in enumerate(units):
+        places.setdefault(_key(tool, unit), []).append(number)
+    found: dict[int, ModuleArea] = {}
+
+    def settle(key: str, area: ModuleArea) -> None:
+        for number in places[key]:
+            found[number] = area
+            known(number, area)
+
+    jobs: list[Job] = []
+    owners: list[str] = []
+    for key, (first, *_) in places.items():
         values = kept.load(key, _FIELDS)
-        if values is None:
-            new[key] = unit
-        else:
-            known[key] = ModuleArea(**values)
-    todo = list(new.items())
-    for start in range(0, len(todo), _BATCH):
-        batch = todo[start : start + _BATCH]
-        jobs, owners = [], []
-        for number, (key, unit) in enumerate(batch, start + 1):
-            for recipe in _recipes(unit):
-                jobs.append(
-                    Job(f"module {number}", {"unit.il": unit, "area.abc": _ABC}, _RECIPES[recipe],
-                        ("memory.json", "logic.json"))
-                )  # fmt: skip
-                owners.append(key)
-        if progress:
-            progress(f"Yosys: {len(todo) - start} new modules of {len(known) + len(todo) - start}")
-        for key, outputs in zip(owners, run(tool, jobs, progress=progress), strict=True):
-            area = _parse(tool, outputs)
-            best = known.get(key, area)
-            known[key] = min(best, area, key=lambda a: (a.cells, a.transistors))
-        for key, _ in batch:
-            kept.store(key, dict(zip(_FIELDS, astuple(known[key]), strict=True)))
-    return [known[key] for key in keys]
+        if values is not None:
+            settle(key, ModuleArea(**values))
+            continue
+        about = names[first] if names else f"module {first + 1}"
+        for recipe in _recipes(units[first]):
+            jobs.append(
+                Job(about, {"unit.il": units[first], "area.abc": _ABC}, _RECIPES[recipe],
+                    ("memory.json", "logic.json"))
+            )  # fmt: skip
+            owners.append(key)
+    tried: dict[str, dict[int, ModuleArea]] = {key: {} for key in owners}
+    recipes = Counter(owners)
+
+    def done(number: int, outputs: dict[str, str]) -> None:
+        key = owners[number]
+        tried[key][number] = _parse(tool, outputs)
+        if len(tried[key]) == recipes[key]:
+            # In the order of the recipes, whichever ended first.
+            areas = [area for _, area in sorted(tried[key].items())]
+            area = min(areas, key=lambda a: (a.cells, a.transistors))
+            kept.store(key, vars(area))
+            settle(key, area)
+
+    if jobs:
+        run(tool, jobs, progress=progress, done=done, workers=workers)
+    return [found[number] for number in range(len(units))]
+
+
+#: Files of that folder that make no component.
+_NO_HARDWARE = ("emit", "lut_emit", "yosys", "yosys_driver")
 
 
 @cache
 def _hardware_hash() -> str:
     """Changes whenever the code that components are made by does."""
-    texts = (path.read_bytes() for path in sorted(Path(hdl.__file__).parent.glob("*.py")))
+    paths = sorted(Path(hdl.__file__).parent.glob("*.py"))
+    texts = (path.read_bytes() for path in paths if path.stem not in _NO_HARDWARE)
     return hashlib.sha256(b"\0".join(texts)).hexdigest()
 
 
-def _identity_key(tool: Tool, part: wiring.Component) -> str | None:
-    """Of the area of a component, without elaborating it; None for one that does not say what
-    shapes it. A subclass has to say so itself."""
-    if "identity" not in vars(type(part)):
-        return None
-    what = type(part).__qualname__, part.identity
-    text = "\0".join((tool.version, script_hash(), _hardware_hash(), repr(what)))
+def _identity(part: Measurable) -> tuple[object, ...] | None:
+    """What tells the area of a part without elaborating it; None for a component that does not
+    say. A subclass has to say so itself."""
+    if isinstance(part, Part):
+        return part.identity
+    return part.identity if "identity" in vars(type(part)) else None  # type: ignore[attr-defined]
+
+
+def _identity_key(tool: Tool, identity: tuple[object, ...]) -> str:
+    text = "\0".join((tool.version, script_hash(), _hardware_hash(), repr(identity)))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-#: Areas that this process has met, by identity key.
-_met: dict[str, ModuleArea] = {}
+#: Areas that this process has met, by the version of Yosys and the identity.
+_met: dict[tuple[str, tuple[object, ...]], ModuleArea] = {}
 
 
 def forget() -> None:
@@ -245,37 +283,90 @@ def forget() -> None:
     _met.clear()
 
 
-def _text(part: wiring.Component) -> str:
-    """Comparable RTLIL of a component with everything below it."""
-    design = Design(rtlil.convert(part, name="top", emit_src=False))
+def _text(part: Measurable) -> str:
+    """Comparable RTLIL of a part with everything below it."""
+    component = part.build() if isinstance(part, Part) else part
+    design = Design(rtlil.convert(component, name="top", emit_src=False))
     return design.unit(design.top)
 
 
+def _texts(parts: Sequence[Measurable], workers: int | None) -> list[str]:
+    """The same of many; parts that are not built yet by as many processes as asked for."""
+    if (workers or 1) < 2 or len(parts) < _FEW or not all(isinstance(p, Part) for p in parts):
+        return [_text(part) for part in parts]
+    from joblib import Parallel, delayed
+
+    size = -(-len(parts) // (4 * workers)) if workers else 1
+    shares = [parts[start : start + size] for start in range(0, len(parts), size)]
+    made = Parallel(n_jobs=workers)(delayed(_texts)(share, 1) for share in shares)
+    return [text for share in made for text in share]
+
+
+def _recall(tool: Tool, identities: Iterable[tuple[object, ...]]) -> list[tuple[object, ...]]:
+    """Look for areas on disk that this process has not met; those that are not there either."""
+    unknown = []
+    for identity in dict.fromkeys(identities):
+        if (tool.version, identity) in _met:
+            continue
+        values = kept.load(_identity_key(tool, identity), _FIELDS)
+        if values is None:
+            unknown.append(identity)
+        else:
+            _met[tool.version, identity] = ModuleArea(**values)
+    return unknown
+
+
 def measure(
-    components: Sequence[wiring.Component], progress: Progress | None = None
+    components: Sequence[Measurable],
+    progress: Progress | None = None,
+    *,
+    workers: int | None = None,
 ) -> list[ModuleArea]:
     """Area of each component, with everything below it.
 
     Equal modules are synthesised once, all new ones together, and what was ever measured with the
     same Yosys and script is taken from the cache; known ones of the network's own components (see
-    :func:`hdl.operator.integers_of`) are not even elaborated.
-    Raises :class:`InputError` when Yosys is missing, too old or fails.
+    :class:`hdl.operator.Part`) are not even built. Each is kept as soon as it is measured.
+
+    Parameters
+    ----------
+    components : components, or parts that are built when they are not known
+    workers : int, optional
+        Processes that elaborate parts and run Yosys; one and one a core (4 at most) if not given.
+
+    Raises :class:`InputError` when Yosys is missing, too old or fails; then all others are kept.
     """
     tool = find()
-    keys = [_identity_key(tool, component) for component in components]
-    for known in dict.fromkeys(key for key in keys if key and key not in _met):
-        if (values := kept.load(known, _FIELDS)) is not None:
-            _met[known] = ModuleArea(**values)
-    new: dict[object, wiring.Component] = {}
-    for number, (key, part) in enumerate(zip(keys, components, strict=True)):
-        if key not in _met:
-            new.setdefault(number if key is None else key, part)
-    areas = dict(zip(new, _measure(map(_text, new.values()), progress), strict=True))
-    for name, area in areas.items():
-        if isinstance(name, str):
-            kept.store(name, dict(zip(_FIELDS, astuple(area), strict=True)))
-            _met[name] = area
-    return [areas[number] if key is None else _met[key] for number, key in enumerate(keys)]
+    identities = [_identity(part) for part in components]
+    unknown = set(_recall(tool, (known for known in identities if known is not None)))
+    new: dict[object, Measurable] = {}
+    for number, (identity, part) in enumerate(zip(identities, components, strict=True)):
+        if identity is None or identity in unknown:
+            new.setdefault(number if identity is None else identity, part)
+    todo = list(new.items())
+    areas: dict[object, ModuleArea] = {}
+    for start in range(0, len(todo), _BATCH):
+        if progress:
+            progress(f"Yosys: {len(todo) - start} new modules")
+        batch = todo[start : start + _BATCH]
+        names = [
+            part.about if isinstance(part, Part) else f"module {number} ({type(part).__name__})"
+            for number, (_, part) in enumerate(batch, start + 1)
+        ]
+
+        def known(at: int, area: ModuleArea, batch: Sequence[tuple[object, Measurable]] = batch
+                  ) -> None:  # fmt: skip
+            name = batch[at][0]
+            areas[name] = area
+            if isinstance(name, tuple):
+                _met[tool.version, name] = area
+                kept.store(_identity_key(tool, name), vars(area))
+
+        _measure(_texts([part for _, part in batch], workers), names, progress, known, workers)
+    return [
+        areas[number] if identity is None else _met[tool.version, identity]
+        for number, identity in enumerate(identities)
+    ]
 
 
 @dataclass(frozen=True)
@@ -312,7 +403,7 @@ class AreaReport:
 
     def to_json(self) -> dict[str, object]:
         """A JSON-able record: totals, and one entry per row under ``operators``."""
-        values = dict(zip(_FIELDS, astuple(self.total), strict=True))
+        values = vars(self.total)
         flat = {} if self.flat is None else {
             "cells_flat": self.flat.cells, "transistors_flat": self.flat.transistors
         }  # fmt: skip
@@ -323,27 +414,24 @@ class AreaReport:
             "yosys_script": self.script,
             "operators": [
                 {"name": row.name, "bits": row.bits,
-                 **dict(zip(_FIELDS, astuple(row.area), strict=True))}
+                 **vars(row.area)}
                 for row in self.rows
             ],
         }  # fmt: skip
 
 
-def _parts(
-    model: IntModel, lanes_x: int, lanes_h: int
-) -> list[tuple[str, int | None, list[wiring.Component]]]:
-    """Rows of a network: name, gene, and the components whose areas add up to it. Together they
-    hold all of its logic and memories, each once."""
-    network = Network(model, lanes_x, lanes_h)
-    rows: list[tuple[str, int | None, list[wiring.Component]]] = []
-    for number, (layer, genes) in enumerate(zip(network.layers, model.genome.layers, strict=True)):
-        parts = layer.parts()
+def _parts(model: IntModel, lanes_x: int, lanes_h: int) -> list[tuple[str, int | None, list[Part]]]:
+    """Rows of a network: name, gene, and the parts whose areas add up to it. Together they hold
+    all of its logic and memories, each once; none of them is built."""
+    *layers, rest = network_parts(model, lanes_x, lanes_h)
+    rows: list[tuple[str, int | None, list[Part]]] = []
+    for number, (parts, genes) in enumerate(zip(layers, model.genome.layers, strict=True)):
         for gene, bits in zip(GENES, genes, strict=True):
             # The operator, and its memories where it has some.
             own = [name for name in parts if name == gene or name.startswith(f"{gene}_")]
             rows.append((f"layer{number}.{gene}", bits, [parts.pop(name) for name in own]))
         rows += [(f"layer{number}.{name}", None, [part]) for name, part in parts.items()]
-    return [*rows, ("classifier", None, [network.classifier]), ("fork", None, [network.fork])]
+    return [*rows, *((name, None, [part]) for name, part in rest.items())]
 
 
 def area_report(
@@ -372,34 +460,67 @@ def area_report(
     whole = None
     if flat:
         design = Design(emit_rtlil(model, lanes_x, lanes_h))
-        whole = _measure([design.unit(design.top)], progress)[0]
+        whole = _measure([design.unit(design.top)], ["the whole network"], progress)[0]
     return AreaReport(rows, whole, tool.version, script_hash())
 
 
-def prepare(cases: Iterable[tuple[IntModel, int, int]], progress: Progress | None = None) -> None:
+def totals(
+    cases: Iterable[tuple[IntModel, int, int]],
+    progress: Progress | None = None,
+    *,
+    workers: int | None = None,
+) -> list[ModuleArea]:
+    """``area_report(..., flat=False).total`` of many networks, (model, lanes_x, lanes_h) each. All
+    that is new in any of them is synthesised together (see :func:`measure`)."""
+    lists = [[part for _, _, own in _parts(*case) for part in own] for case in cases]
+    areas = iter(measure([part for parts in lists for part in parts], progress, workers=workers))
+    return [sum((next(areas) for _ in parts), ModuleArea()) for parts in lists]
+
+
+def known_total(model: IntModel, lanes_x: int = 1, lanes_h: int = 1) -> ModuleArea | None:
+    """``area_report(..., flat=False).total`` where all of it was measured before, else None.
+    Starts nothing and builds nothing; some milliseconds."""
+    tool = find()
+    found = [part.identity for _, _, own in _parts(model, lanes_x, lanes_h) for part in own]
+    if _recall(tool, found):
+        return None
+    return sum((_met[tool.version, identity] for identity in found), ModuleArea())
+
+
+def prepare(
+    cases: Iterable[tuple[IntModel, int, int]],
+    progress: Progress | None = None,
+    *,
+    workers: int | None = None,
+) -> None:
     """Measure all new modules of many networks, (model, lanes_x, lanes_h) each, together.
 
     Afterwards :func:`area_report` with ``flat=False`` finds everything in the cache.
     """
-    measure([part for case in cases for _, _, own in _parts(*case) for part in own], progress)
+    totals(cases, progress, workers=workers)
 
 
-def as_built(op: Operator) -> wiring.Component:
+def as_built(op: Operator) -> Part:
     """The component of an element-wise operator; a piecewise-linear unit in the form that a network
     of few lanes gives it, serial where that is smaller
     (:class:`~genogate.hdl.schedule.Schedule`)."""
     serial = PiecewisePlan.of(op).digits[-1] if isinstance(op, PiecewiseLinear) else 0
-    return component(op, digit=serial)
+    return component_part(op, digit=serial)
 
 
-def cheapest(groups: Sequence[Sequence[Operator]], progress: Progress | None = None) -> list[int]:
+def cheapest(
+    groups: Sequence[Sequence[Operator]],
+    progress: Progress | None = None,
+    *,
+    workers: int | None = None,
+) -> list[int]:
     """For each group of activation units, the index of the one with the fewest cells.
 
     They are measured :func:`as_built`. Fewer transistors decide between equals, then the order.
     All that is new in any group is synthesised together. A group of one needs no Yosys.
     """
-    contested = [op for group in groups if len(group) > 1 for op in group]
-    areas = iter(measure([as_built(op) for op in contested], progress) if contested else [])
+    contested = [as_built(op) for group in groups if len(group) > 1 for op in group]
+    areas = iter(measure(contested, progress, workers=workers) if contested else [])
     costs = [[next(areas) for _ in group] if len(group) > 1 else [ModuleArea()] for group in groups]
     return [min(range(len(row)), key=lambda k: (row[k].cells, row[k].transistors)) for row in costs]
 

@@ -10,20 +10,29 @@ from amaranth import *
 from amaranth.back import rtlil
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
+from genogate.hdl.dense import Dense
 from genogate.hdl.emit import emit_rtlil
-from genogate.hdl.network import Network
+from genogate.hdl.network import Network, network_parts
 from genogate.model.errors import InputError
 from genogate.model.genome import GENES, Genome
-from genogate.model.integer import Table
+from genogate.model.integer import Dense as DenseOp
+from genogate.model.integer import PiecewiseLinear, Table, acc_bounds
+from genogate.model.piecewise import unit_codes
 from genogate.sim.random_model import random_model
 from genogate.synth import yosys
 from genogate.synth.area import (
     ModuleArea,
+    _text,
+    _texts,
     area_report,
+    as_built,
     cheapest,
+    forget,
+    known_total,
     measure,
     prepare,
     runtime_multiplier_cells,
+    totals,
 )
 from genogate.synth.rtlil import Design
 
@@ -170,6 +179,8 @@ def test_memory_contents_make_no_difference(no_yosys):
         "no cells",
         "negative",
         "text",
+        "one more",
+        "no check",
         "cut",
     ],
 )
@@ -184,6 +195,10 @@ def test_damaged_entries_are_measured_again(damage, own_cache, no_yosys):
         entry["cells"] = -1
     elif damage == "text":
         entry["cells"] = "4"
+    elif damage == "one more":
+        entry["cells"] += 1
+    elif damage == "no check":
+        del entry["check"]
     path.write_bytes(
         damage if isinstance(damage, bytes) else
         sound[:40] if damage == "cut" else json.dumps(entry).encode()
@@ -293,19 +308,74 @@ def test_parts_are_all_of_the_network_and_look_the_same_alone():
 
 def test_equal_identities_are_equal_circuits():
     """Over many random operators, some of which differ in one constant only."""
-    texts = {}
-    for seed in range(16):
+    texts, met = {}, 0
+    for seed in range(12):
         rng = np.random.default_rng([SEED, seed])
         genome = Genome.from_genes(rng.integers(2, 4, 17))
         model = random_model(rng, genome, 2, 2, 2, terms=[1, None][seed % 2])
-        network = Network(model, 1, 1 + seed % 2)
-        parts = [*network.layers[0].parts().values(), network.classifier, network.fork]
-        for part in parts:
-            key = type(part), part.identity
-            design = Design(rtlil.convert(part, name="top", emit_src=False))
-            text = design.unit(design.top)
-            assert texts.setdefault(key, text) == text, f"{key}, seed {seed}"
-    assert 100 < len(texts) < 16 * 34
+        for parts in network_parts(model, 1, 1 + seed % 2):
+            for part in parts.values():
+                component = part.build()
+                assert component.identity == part.identity
+                text = _text(component)
+                assert texts.setdefault(part.identity, text) == text, f"{part}, seed {seed}"
+                met += 1
+    assert 100 < len(texts) < met
+
+
+def dense(seed, **changed):
+    """A dense operator; two of different seeds hardly ever have the same bounds."""
+    rng = np.random.default_rng(seed)
+    weight, bias = rng.integers(-4, 4, (3, 5)).astype(np.int8), rng.integers(-9, 9, 3)
+    low, high = acc_bounds(weight, bias, 6)
+    settings = {"in_bits": 6, "weight_bits": 3, "out_bits": 4, "multiplier": 3, "shift": 5,
+                "zero_point": 2, "channel_shift": np.zeros(3, np.uint8)} | changed  # fmt: skip
+    return DenseOp(weight=weight, bias=bias, acc_min=low, acc_max=high, **settings)
+
+
+def test_identities_tell_widths_and_functions_not_constants():
+    ops = [dense([SEED, k]) for k in range(60)]
+    parts = [Dense.part(op, 1) for op in ops]
+    bounds = {(op.acc_min, op.acc_max) for op in ops}
+    identities = {part.identity for part in parts}
+    assert len(identities) < len(bounds) / 2
+    texts = {}
+    for part in parts:
+        texts.setdefault(part.identity, set()).add(_text(part))
+    assert all(len(same) == 1 for same in texts.values())
+    assert len(set().union(*texts.values())) == len(texts)
+    # What the shift does not show, and what it does.
+    assert Dense.part(dense(SEED, shift=6), 1).identity != Dense.part(dense(SEED), 1).identity
+    lines = PiecewiseLinear(3, 3, 1, 0, np.array([0]), np.array([1, 2]), np.array([0, 0]))
+    table = Table(3, 3, unit_codes(lines).astype(np.int8))
+    assert as_built(lines) == as_built(table)
+    assert _text(as_built(lines)) == _text(as_built(table))
+
+
+def test_parts_are_elaborated_by_several_processes_as_by_one(model):
+    parts = [part for row in network_parts(model) for part in row.values()][:20]
+    assert _texts(parts, 2) == _texts(parts, 1)
+
+
+def test_what_fails_is_named_and_what_does_not_is_kept(program, monkeypatch, no_yosys):
+    statistics = {
+        "memory.json": {"design": {"num_memory_bits": 0}},
+        "logic.json": {"design": {"num_cells": 7, "num_cells_by_type": {},
+                                  "estimated_num_transistors": "14"}},
+    }  # fmt: skip
+    good = "\n".join(f"echo '{json.dumps(text)}' > {name}" for name, text in statistics.items())
+    # A table of 3 output bits, and none of 2, has a port of that width.
+    bad = 'if grep -q "width 3 output" unit.il; then echo "ERROR: of three" >&2; exit 1; fi\n'
+    monkeypatch.setenv("YOSYS", program(bad + good))
+    rng = np.random.default_rng(SEED)
+    parts = [as_built(Table(4, bits, rng.integers(-2, 2, 16).astype(np.int8))) for bits in (2, 3)]
+    more = [as_built(Table(4, 2, rng.integers(-2, 2, 16).astype(np.int8))) for _ in range(3)]
+    with pytest.raises(InputError, match=r"failed on Table, 4 to 3 bits: ERROR: of three$"):
+        measure([*parts, *more])
+    # Of another process, nothing but the disk knows.
+    forget()
+    no_yosys()
+    assert measure([parts[0], *more]) == [ModuleArea(7, 0, 14, 0)] * 4
 
 
 def test_second_report_comes_from_the_cache(warm, model, monkeypatch, no_yosys):
@@ -322,6 +392,16 @@ def test_prepared_networks_are_reported_without_yosys(no_yosys):
     no_yosys()
     narrow, wide = (area_report(model, lanes, 1, flat=False).total for lanes in (1, 2))
     assert 0 < narrow.cells < wide.cells
+
+
+def test_totals_are_those_of_reports_and_known_afterwards(warm, model, monkeypatch, no_yosys):
+    report, folder = warm
+    assert known_total(random_model(np.random.default_rng(SEED), model.genome, 4, 3, 2)) is None
+    monkeypatch.setenv("GENOGATE_CACHE", str(folder))
+    forget()
+    no_yosys()
+    assert known_total(model, 1, 2) == report.total
+    assert totals([(model, 1, 2)] * 2) == [report.total] * 2
 
 
 def test_cheapest_takes_the_fewest_cells(no_yosys):
