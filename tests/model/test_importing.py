@@ -1,0 +1,277 @@
+"""Models trained elsewhere: what is read equals what they compute, and what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from genogate.model.errors import InputError
+from genogate.model.floating import forward, layer_names
+from genogate.model.importing import from_onnx, from_state, import_model, read_state
+from genogate.model.tasks import load_task
+from safetensors.numpy import save_file
+
+torch = pytest.importorskip("torch")
+FEATURES, UNITS, CLASSES = 8, 12, 10
+
+
+class Net(torch.nn.Module):
+    """As users write it."""
+
+    def __init__(self, layers=1, first=True, bias=True, **more):
+        super().__init__()
+        self.rnn = torch.nn.GRU(FEATURES, UNITS, layers, batch_first=first, bias=bias, **more)
+        self.fc = torch.nn.Linear(UNITS, CLASSES, bias=bias)
+        self.first = first
+
+    def forward(self, x):
+        states, last = self.rnn(x)
+        return self.fc(states[:, -1] if self.first else last[-1])
+
+
+def net(**more):
+    torch.manual_seed(2026)
+    return Net(**more).eval()
+
+
+def state(**more):
+    return {name: value.numpy() for name, value in net(**more).state_dict().items()}
+
+
+def same(checkpoint, model, first=True):
+    x = np.random.default_rng(2026).standard_normal((5, 9, FEATURES)).astype(np.float32)
+    with torch.no_grad():
+        expected = model(torch.from_numpy(x if first else x.swapaxes(0, 1).copy())).numpy()
+    np.testing.assert_allclose(forward(checkpoint, x).logits, expected, atol=2e-6)
+
+
+# --- state dicts
+
+
+@pytest.mark.parametrize("kind", ["pt", "nested", "safetensors", "half"])
+@pytest.mark.parametrize("layers", [1, 3])
+def test_a_saved_model_computes_what_it_did_in_torch(tmp_path, kind, layers):
+    model = net(layers=layers)
+    path = tmp_path / ("model.safetensors" if kind == "safetensors" else "model.pt")
+    if kind == "safetensors":
+        save_file(state(layers=layers), path)
+    elif kind == "nested":
+        torch.save({"state_dict": model.state_dict(), "epoch": 3}, path)
+    elif kind == "half":
+        torch.save(model.half().state_dict(), path)
+        model = model.float()
+    else:
+        torch.save(model.state_dict(), path)
+    checkpoint = from_state(read_state(path), classes=CLASSES)
+    assert checkpoint.layers == layers
+    for name in layer_names(layers - 1):
+        expected = getattr(model.rnn, name).detach().numpy()
+        np.testing.assert_array_equal(checkpoint.tensors[name], expected)
+    same(checkpoint, model)
+
+
+@pytest.mark.parametrize(("layers", "first", "bias"), [(2, False, True), (1, True, False)])
+def test_batch_first_does_not_matter_and_missing_biases_are_zero(layers, first, bias):
+    checkpoint = from_state(state(layers=layers, first=first, bias=bias), classes=CLASSES)
+    same(checkpoint, net(layers=layers, first=first, bias=bias), first)
+
+
+def test_modules_may_have_any_names_and_be_chosen_by_them():
+    model = net()
+    named = {name.replace("rnn", "a.encoder").replace("fc", "b.out"): value
+             for name, value in state().items()}  # fmt: skip
+    same(from_state(named, classes=CLASSES), model)
+    two = state() | {f"other.{name}": value for name, value in state().items()}
+    with pytest.raises(InputError, match=r"2 recurrent modules, 'other\.rnn', 'rnn': give --gru"):
+        from_state(two, classes=CLASSES)
+    with pytest.raises(InputError, match=r"2 linear layers .* give --classifier"):
+        from_state(state() | {"aux.weight": state()["fc.weight"]}, classes=CLASSES)
+    with pytest.raises(InputError, match="gru 'no': no such module, there are 'rnn'"):
+        from_state(state(), classes=CLASSES, gru="no")
+    with pytest.raises(InputError, match="classifier 'no': no tensor"):
+        from_state(state(), classes=CLASSES, classifier="no")
+    bare = {name.removeprefix("rnn."): value for name, value in state().items()}
+    same(from_state(bare, classes=CLASSES, classifier="fc"), model)
+
+
+def without(name):
+    return {key: value for key, value in state().items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        (lambda: state(bidirectional=True), "the GRU is bidirectional"),
+        (lambda: state() | {"rnn.weight_hr_l0": np.zeros((4, UNITS))}, "projected"),
+        (lambda: {n: v.numpy() for n, v in torch.nn.LSTM(8, 4).state_dict().items()}, "an LSTM's"),
+        (lambda: {n: v.numpy() for n, v in torch.nn.RNN(8, 4).state_dict().items()}, "plain RNN's"),
+        (lambda: {"fc.weight": np.zeros((10, 12), np.float32)}, "no torch.nn.GRU"),
+        (lambda: without("rnn.weight_hh_l0"), "tensor rnn.weight_hh_l0 is missing"),
+        (lambda: without("fc.weight"), "no linear layer from the GRU's 12 units to .* 10 classes"),
+        (lambda: state() | {"norm.weight": np.ones(12)}, "tensor norm.weight .* more than a GRU"),
+        (lambda: state() | {"fc.weight": np.ones((10, 12), np.int64)}, "fc.weight holds int64"),
+        (lambda: state() | {"rnn.bias_ih_l0": np.full(36, np.nan)}, "not finite"),
+        (lambda: state() | {"rnn.bias_ih_l0": np.zeros(35)}, "bias_ih_l0 has shape"),
+        (lambda: state() | {"rnn.weight_ih_l0": np.zeros(35)}, "no matrix"),
+    ],
+)
+def test_what_is_no_gru_with_a_classifier_is_refused(tensors, message):
+    with pytest.raises(InputError, match=message):
+        from_state(tensors(), classes=CLASSES)
+
+
+class Payload:
+    def __reduce__(self):
+        return Path.touch, (Path("was-run"),)
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda path: torch.save(net(), path), "a whole model or other objects"),
+        (lambda path: torch.save({"a": Payload()}, path), "a whole model or other objects"),
+        (lambda path: torch.save([1, 2], path), "a list, a state dict is needed"),
+        (lambda path: torch.save({"a": 1}, path), "'a' is no tensor"),
+        (lambda path: torch.save({"a": torch.zeros(2, dtype=torch.complex64)}, path), "not a pla"),
+        (lambda path: path.write_bytes(b""), "not a file of tensors"),
+        (lambda path: path.write_bytes(b"<html>"), "not a file of tensors"),
+        (lambda path: path.mkdir(), "it is a folder"),
+        (lambda path: None, "No such file"),
+    ],
+)
+def test_a_file_of_more_or_less_than_tensors_is_refused(tmp_path, monkeypatch, write, message):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "model.pt"
+    write(path)
+    with pytest.raises(InputError, match=message) as caught:
+        read_state(path)
+    assert "\n" not in str(caught.value)
+    assert not Path("was-run").exists()
+
+
+def test_a_damaged_safetensors_file_is_refused(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_file(state(), path)
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(InputError, match="not a readable safetensors file"):
+        read_state(path)
+
+
+def test_sizes_must_be_the_tasks(tmp_path):
+    task = load_task("digits-row")
+    path = tmp_path / "model.safetensors"
+    save_file(state(), path)
+    checkpoint = import_model(path, task)
+    assert set(checkpoint.info["accuracy"]) == {"train", "val", "test"}
+    assert "split_hash" not in checkpoint.info  # it may have seen the test part
+    wide = torch.nn.GRU(9, UNITS)
+    save_file(state() | {f"rnn.{n}": v.numpy() for n, v in wide.state_dict().items()}, path)
+    with pytest.raises(InputError, match="9 inputs and 10 classes, task digits-row has 8 and 10"):
+        import_model(path, task)
+    with pytest.raises(InputError, match=r"one of \.pt"):
+        import_model(tmp_path / "model.h5", task)
+
+
+# --- ONNX
+
+onnx = pytest.importorskip("onnx")
+EXAMPLE = np.random.default_rng(2026).standard_normal((3, 6, FEATURES)).astype(np.float32)
+
+
+def to_onnx_order(array):
+    r, z, n = np.split(array, 3)
+    return np.concatenate([z, r, n])
+
+
+def graph(path, layers=1, extra=None, soft=False, last="Y_h", middle=None, **attributes):
+    """The net as an ONNX file, written by hand: [batch, steps, features] to [batch, classes]."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    weights, nodes, values = state(layers=layers), [], {"last": np.array(-1), "axis": np.array([1])}
+    nodes.append(helper.make_node("Transpose", ["x"], ["s0"], perm=[1, 0, 2]))
+    given = {"linear_before_reset": 1, "hidden_size": UNITS} | attributes
+    for k in range(layers):
+        w_ih, w_hh, b_ih, b_hh = (to_onnx_order(weights[f"rnn.{n}"]) for n in layer_names(k))
+        values |= {f"W{k}": w_ih[None], f"R{k}": w_hh[None],
+                   f"B{k}": np.concatenate([b_ih, b_hh])[None]}  # fmt: skip
+        names = [f"s{k}", f"W{k}", f"R{k}", f"B{k}", *(extra or [])]
+        nodes.append(helper.make_node("GRU", names, [f"Y{k}", f"H{k}"], **given))
+        nodes.append(helper.make_node("Squeeze", [f"Y{k}", "axis"], [f"s{k + 1}"]))
+    nodes.append(helper.make_node("Gather", [f"s{layers}", "last"], ["h"], axis=0))
+    nodes += middle or []
+    values |= {"C": weights["fc.weight"], "b": weights["fc.bias"]}
+    name = "h2" if middle else "h"
+    nodes.append(helper.make_node("Gemm", [name, "C", "b"], ["logits"], transB=1))
+    if soft:
+        nodes.append(helper.make_node("Softmax", ["logits"], ["y"], axis=1))
+    made = helper.make_graph(
+        nodes, "net", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", "t", FEATURES])],
+        [helper.make_tensor_value_info("y" if soft else "logits", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.asarray(v), n) for n, v in values.items()],
+    )  # fmt: skip
+    opset = [helper.make_opsetid("", 17)]
+    path.write_bytes(helper.make_model(made, opset_imports=opset).SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize(("layers", "soft"), [(1, False), (2, True)])
+def test_an_onnx_gru_is_the_torch_gru(tmp_path, layers, soft):
+    checkpoint = from_onnx(graph(tmp_path / "m.onnx", layers, soft=soft), EXAMPLE)
+    assert checkpoint.hash == from_state(state(layers=layers), classes=CLASSES).hash
+    same(checkpoint, net(layers=layers))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("layers", "first"), [(1, True), (2, False)])
+def test_what_torch_exports_is_what_torch_saves(tmp_path, layers, first):
+    model, path = net(layers=layers, first=first), tmp_path / "m.onnx"
+    x = torch.zeros((1, 6, FEATURES) if first else (6, 1, FEATURES))
+    torch.onnx.export(model, (x,), str(path), dynamo=False)
+    checkpoint = from_onnx(path, EXAMPLE)
+    assert checkpoint.hash == from_state(state(layers=layers), classes=CLASSES).hash
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"linear_before_reset": 0}, "linear_before_reset=0: it resets the state before"),
+        ({"direction": "reverse"}, "is reverse"),
+        ({"direction": "bidirectional"}, "is bidirectional"),
+        ({"activations": ["HardSigmoid", "Tanh"]}, "activations .*hardsigmoid"),
+        ({"clip": 3.0}, "clips its sums"),
+        ({"extra": ["lengths"]}, "lengths of sequences"),
+        ({"extra": ["", "C"]}, "not zero"),
+    ],
+)
+def test_another_form_of_gru_is_refused_with_the_reason(tmp_path, given, message):
+    with pytest.raises(InputError, match=message):
+        from_onnx(graph(tmp_path / "m.onnx", **given), EXAMPLE)
+
+
+def test_a_graph_that_computes_something_else_is_refused(tmp_path):
+    from onnx import helper
+
+    relu = [helper.make_node("Relu", ["h"], ["h2"])]
+    with pytest.raises(InputError, match="operator Relu is not supported"):
+        from_onnx(graph(tmp_path / "m.onnx", middle=relu), EXAMPLE)
+    double = [helper.make_node("Add", ["h", "h"], ["h2"])]
+    with pytest.raises(InputError, match=r"computes something else .* differ by up to"):
+        from_onnx(graph(tmp_path / "m.onnx", middle=double), EXAMPLE)
+    weight = [helper.make_node("Gemm", ["h", "C"], ["h2"], transB=1)]
+    with pytest.raises(InputError, match="2 linear layers"):
+        from_onnx(graph(tmp_path / "m.onnx", middle=weight), EXAMPLE)
+
+
+@pytest.mark.parametrize("raw", [b"", b"<html>", b"\x08\x07" + bytes(50)])
+def test_a_file_that_is_no_onnx_is_refused(tmp_path, raw):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(raw)
+    with pytest.raises(InputError, match="not an ONNX model"):
+        from_onnx(path, EXAMPLE)
+
+
+def test_a_truncated_graph_is_refused(tmp_path):
+    path = graph(tmp_path / "m.onnx")
+    for cut in (100, 3000, len(path.read_bytes()) - 4):
+        (tmp_path / "cut.onnx").write_bytes(path.read_bytes()[:cut])
+        with pytest.raises(InputError, match=r"cut\.onnx"):
+            from_onnx(tmp_path / "cut.onnx", EXAMPLE)
