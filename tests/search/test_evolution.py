@@ -19,7 +19,7 @@ from genogate.search.evolution import Candidate, Config, Run
 from genogate.search.pareto import hypervolume, knee, non_dominated
 from genogate.search.store import Store
 
-SETTING = Setting("digits-row", Knobs(activation="table"), silicon=False)
+SETTING = Setting("digits-row", Knobs(activation="table"), silicon=False, shifts=False)
 CONFIG = Config(
     objectives=("accuracy", "size"), pop_size=8, generations=2, exploit=1, seed=5,
     initial="homogeneous",
@@ -86,6 +86,28 @@ def test_results_are_those_of_the_genome_alone():
     right = (golden.run(model, model.quantize_input(x)).classes == y).mean()
     assert together[genomes[0]]["accuracy"] == pytest.approx(right)
     assert together[genomes[0]]["size"] == model.size_bits
+
+
+def test_a_small_validation_part_is_judged_with_its_shifted_copies():
+    from genogate.sim import fast
+
+    plain = load(SETTING)
+    assert plain.task.max_shift == (1, 1)
+    assert len(plain.y_shifted) == 9 * len(plain.task.y_val) == 9 * 189
+    genome = Genome.uniform(4)
+    ((_, result),) = evaluate(dataclasses.replace(SETTING, shifts=True), [genome])
+    from genogate.model.quantize import quantize
+
+    model = quantize(plain.calibration, genome, SETTING.knobs)
+    right = 0
+    for down in (-1, 0, 1):
+        for aside in (-1, 0, 1):
+            x = np.zeros_like(plain.task.x_val)
+            rows, columns = (slice(max(0, k), 8 + min(0, k)) for k in (down, aside))
+            from_rows, from_columns = (slice(max(0, -k), 8 + min(0, -k)) for k in (down, aside))
+            x[:, rows, columns] = plain.task.x_val[:, from_rows, from_columns]
+            right += (fast.run(model, model.quantize_input(x)).classes == plain.task.y_val).sum()
+    assert result["accuracy"] == pytest.approx(right / (9 * 189))
 
 
 def files_of(folder):
