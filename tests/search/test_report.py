@@ -1,0 +1,412 @@
+"""The page about a search: what it holds, what it survives, and that a real browser draws it."""
+
+import html
+import json
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from genogate.model.errors import InputError
+from genogate.model.genome import GENES, Genome
+from genogate.model.knobs import Knobs
+from genogate.search import report_data
+from genogate.search.evaluate import Setting
+from genogate.search.evolution import Config, Run
+from genogate.search.report import collect, page, write_report
+from genogate.search.store import Store
+
+SEED, POINTS = 11, 40
+KNOBS = Knobs(granularity="channel", lanes_x=2, lanes_h=2).to_json()
+PARTS = [f"layer0.{gene}" for gene in GENES] + ["layer0.state", "layer0.control", "classifier"]
+
+
+def figures(genes, rng):
+    size = int(np.dot(genes, range(100, 100 + len(genes))))
+    cells = int(10 * sum(genes) + rng.integers(100))
+    return {"accuracy": 0.98 - 0.4 / min(genes) ** 2 + 0.001 * float(rng.integers(10)),
+            "size": size, "cycles": 1025, "cells": cells, "memory": 2 * size,
+            "silicon": cells + 1.5 * size}  # fmt: skip
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Writes a run folder as a search leaves it: 40 random genomes and the homogeneous ones."""
+
+    def run(name="run", *, finished=True, method="nsga2", seed=0, extra=None, without=(), **config):
+        folder, rng = tmp_path / name, np.random.default_rng(SEED)
+        folder.mkdir()
+        document = {
+            "version": 2,
+            "config": {"objectives": ["accuracy", "size", "cells"], "method": method,
+                       "pop_size": 16, "generations": 3, "seed": seed, **config},
+            "setting": {"checkpoint": "digits-row", "checkpoint_hash": "0123456789abcdef",
+                        "task": "digits-row", "split_hash": "0", "knobs": KNOBS, "key": "thekey",
+                        "yosys": "Yosys 0.70 (none)"},
+        }  # fmt: skip
+        (folder / "config.json").write_text(json.dumps(document))
+        rows = [(bits,) * 17 for bits in range(2, 9)]
+        rows += [tuple(int(g) for g in rng.integers(2, 9, 17)) for _ in range(POINTS)]
+        results = {genes: figures(genes, rng) for genes in rows}
+        # The least accurate were not measured.
+        for genes in sorted(rows, key=lambda g: results[g]["accuracy"])[:2]:
+            for name in ("cells", "memory", "silicon"):
+                del results[genes][name]
+        store = Store(folder / "evaluations.sqlite")
+        for genes, result in results.items():
+            text = ",".join(map(str, genes))
+            store.keep(
+                f"thekey {text}", text, {n: v for n, v in result.items() if n not in without}
+            )
+        # Open, as a search has it: what is new is in the log beside the file.
+        whole = [genes for genes in rows if "cells" in results[genes]]
+        front = sorted(whole, key=lambda g: -results[g]["accuracy"])[:6]
+        points = [{"genome": list(genes), "name": f"front-{k}", **results[genes],
+                   **({"test_accuracy": 0.9} if finished else {}), **(extra or {}).get(k, {})}
+                  for k, genes in enumerate(front)]  # fmt: skip
+        for k, genes in enumerate(front):
+            Genome.from_genes(genes).save(folder / f"front-{k}")
+        (folder / "front.json").write_text(json.dumps({
+            "objectives": document["config"]["objectives"], "points": points,
+            "named": {"knee": list(front[2]), "smallest": list(front[5])}}))  # fmt: skip
+        (folder / "history.json").write_text(json.dumps([
+            {"generation": k, "evaluations": 15 * k, "hypervolume": 0.1 * k + 0.01 * seed,
+             "front": 6} for k in range(1, 4 if finished else 3)]))  # fmt: skip
+        stores.append(store)
+        return folder
+
+    stores = []
+    yield run
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture(autouse=True)
+def measured(monkeypatch):
+    """In place of Yosys: a part has ten cells a bit; what has no gene, a hundred."""
+
+    def cells(setting, cases, say):
+        return PARTS, [[10 * bits for bits in genes] + [100] * 3 for (genes, _), _ in cases]
+
+    monkeypatch.setattr(report_data, "_measured", cells)
+
+
+def embedded(text):
+    return json.loads(re.search(r'id="data">(.*?)</script>', text, re.DOTALL)[1])
+
+
+def test_page_loads_nothing(make):
+    text = page(collect(make()))
+    assert not re.search(r"https?:|<link|<img|<iframe|\bsrc=|@import|url\((?!#)", text)
+    assert "default-src 'none'" in text
+
+
+def test_page_holds_every_genome_and_its_command(make):
+    folder = make()
+    data = collect(folder)
+    text = page(data)
+    inside = embedded(text)
+    assert inside["evaluations"] == len(inside["points"]) == POINTS + 7
+    front = json.loads((folder / "front.json").read_text())["points"]
+    known = {point["g"]: point for point in inside["points"]}
+    for number, point in enumerate(front):
+        made = known["".join(map(str, point["genome"]))]
+        assert made["n"][0] == f"front-{number}"
+        assert made["c"] == (
+            f'make gru GENOME={folder}/front-{number} LANES=2 KNOBS="--granularity channel"'
+        )
+        assert f'data-v="{made["g"]}"' in text
+    assert "knee" in known["".join(map(str, front[2]["genome"]))]["n"]
+    assert {n for p in inside["points"] for n in p.get("n", ())} >= {f"int{b}" for b in range(2, 9)}
+    # What was not measured is there all the same.
+    assert sum(None in point["v"] for point in inside["points"]) == 2
+    assert inside["parts"] == [name.removeprefix("layer0.") for name in PARTS]
+    assert "genogate search --checkpoint digits-row --objectives accuracy,size,cells" in text
+
+
+def test_files_that_name_their_knobs_need_no_more(make):
+    folder = make()
+    path = folder / "front-1"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "found_with": {}}))
+    commands = {p["n"][0]: p["c"] for p in embedded(page(collect(folder)))["points"] if "n" in p}
+    assert commands["front-1"] == f"make gru GENOME={folder}/front-1"
+    assert commands["front-0"].endswith('KNOBS="--granularity channel"')
+
+
+def test_names_from_outside_are_text(make):
+    name = "\"'<script>alert(1)<!-- & $HOME @@data@@"
+    folder = make(name, note="</script><b>@@table@@")
+    text = page(collect(folder))
+    assert "<script>alert" not in text
+    assert "</script><b>" not in text
+    assert html.escape(name) in text
+    assert embedded(text)["run"].endswith(name)
+    assert text.count('id="data"') == 1
+    commands = [p["c"] for p in embedded(text)["points"] if "n" in p and p["n"][0] == "front-0"]
+    # Two dollars are one to make; a shell leaves quoted ones alone.
+    assert "$$HOME" in commands[0]
+
+
+def test_unfinished_run(make):
+    folder = make(finished=False)
+    data = collect(folder)
+    assert any("not finished: generation 2 of 3" in note for note in data["notes"])
+    front = [point for point in data["points"] if point.get("f")]
+    assert len(front) == 6
+    for point in embedded(page(data))["points"]:
+        if point.get("f"):
+            assert ",".join(point["g"]) in point["c"]
+            assert "t" not in point
+
+
+def test_points_with_knobs_of_their_own(make):
+    data = collect(make(extra={1: {"knobs": {"granularity": "tensor", "lanes": 4}}}))
+    points = [p for p in embedded(page(data))["points"] if p.get("k")]
+    assert [p["k"] for p in points] == [{"granularity": "tensor", "lanes": "4"}]
+    assert points[0]["c"].endswith("front-1 LANES=4")
+
+
+def test_random_search_is_found_or_its_command_told(make):
+    folder = make("one")
+    data = collect(folder)
+    assert "--method random" in data["random"]
+    assert str(folder.with_name("one-random")) in data["random"]
+    make("two", method="random", seed=3)
+    make("other", method="random", max_drop=1.0)
+    data = collect(folder)
+    assert data["random"] == ""
+    assert [(c["method"], c["seed"], c["own"]) for c in data["history"]] == [
+        ("nsga2", 0, True), ("random", 3, False)]  # fmt: skip
+    # Asked for, it is drawn although it differs, and said to.
+    data = collect(folder, [make("third", pop_size=99)])
+    assert [c["other"] for c in data["history"]] == ["", "pop size 99", ""]
+    apart = make("apart", objectives=["accuracy", "size"])
+    with pytest.raises(InputError, match=r"apart: its objectives or setting differ"):
+        collect(folder, [apart])
+
+
+def test_without_yosys_the_page_says_so(make, monkeypatch):
+    def missing(*_):
+        raise InputError("Yosys is missing")
+
+    monkeypatch.setattr(report_data, "_measured", missing)
+    data = collect(make())
+    assert data["cells"] == {}
+    assert "Cells by operator are left out: Yosys is missing." in page(data)
+
+
+def test_a_real_run_without_silicon(tmp_path):
+    setting = Setting("digits-row", Knobs(activation="table"), silicon=False)
+    config = Config(objectives=("accuracy", "size"), method="random", pop_size=4, generations=2)
+    Run(tmp_path / "run", setting, config).go()
+    target, pictures, notes = write_report(tmp_path / "run", pictures=False)
+    data = embedded(target.read_text())
+    assert target == tmp_path / "run" / "report.html"
+    assert not pictures
+    assert any("without silicon" in note for note in notes)
+    assert [figure["key"] for figure in data["figures"]] == ["accuracy", "size", "cycles"]
+    assert data["history"][0]["x"][-1] == len(data["points"])
+
+
+def test_pictures(make):
+    pytest.importorskip("matplotlib")
+    _, pictures, _ = write_report(make())
+    names = {path.name for path in pictures}
+    assert {"accuracy-cells.png", "cells-size.png", "hypervolume.png", "genes.png",
+            "cells.png"} <= names  # fmt: skip
+    for path in pictures:
+        raw = path.read_bytes()
+        assert raw[:8] == b"\x89PNG\r\n\x1a\n"
+        # Wide enough for a column of print at 300 dots an inch.
+        assert int.from_bytes(raw[16:20], "big") >= 780, path.name
+
+
+def edited(name, change):
+    def edit(folder):
+        document = json.loads((folder / name).read_text())
+        change(document)
+        (folder / name).write_text(json.dumps(document))
+
+    return edit
+
+
+def changed_store(statement):
+    def edit(folder):
+        with sqlite3.connect(folder / "evaluations.sqlite") as db:
+            db.execute(statement)
+        db.close()
+
+    return edit
+
+
+@pytest.mark.parametrize(("damage", "words"), [
+    (lambda f: (f / "config.json").unlink(), "no run of genogate search"),
+    (lambda f: (f / "config.json").write_text("[]"), "config.json: not the file of a search"),
+    (edited("config.json", lambda d: d["config"].pop("objectives")), "another version"),
+    (edited("config.json", lambda d: d.update(version=9)), "another version"),
+    (lambda f: (f / "front.json").unlink(), "no front yet"),
+    (lambda f: (f / "front.json").write_text('{"points": ['), "front.json: not valid JSON"),
+    (edited("front.json", lambda d: d.update(points=7)), "front.json: its points are no list"),
+    (edited("front.json", lambda d: d["points"][1].update(genome=[9] * 17)), "point 1: gene 0"),
+    (edited("front.json", lambda d: d["points"][0].update(accuracy=float("nan"))),
+     "accuracy of front-0 is nan"),
+    (edited("front.json", lambda d: d["points"][0].update(knobs=3)), "knobs of a point are 3"),
+    (lambda f: (f / "history.json").write_text("{}"), "history.json: not the history"),
+    (lambda f: (f / "evaluations.sqlite").unlink(), "evaluations.sqlite: missing"),
+    (changed_store("PRAGMA user_version=99"), "version 99, this program reads"),
+    (changed_store("DROP TABLE evaluations"), "not a store of evaluations"),
+])  # fmt: skip
+def test_damaged_runs_are_refused_in_one_line(make, damage, words):
+    folder = make()
+    damage(folder)
+    with pytest.raises(InputError) as refused:
+        write_report(folder)
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert not (folder / "report.html").exists()
+    assert not (folder / "pictures").exists()
+
+
+def test_results_changed_from_outside_do_not_count(make):
+    folder = make()
+    changed_store("UPDATE evaluations SET result='{\"accuracy\": 1.0}' WHERE genome LIKE '8,8,8%'")(
+        folder
+    )
+    data = collect(folder)
+    assert any("changed in the store from outside" in note for note in data["notes"])
+
+
+def test_command(make, monkeypatch, capsys, tmp_path):
+    from genogate.cli import main
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["genogate", "report", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        return stop.value.code, capsys.readouterr()
+
+    target = tmp_path / "page.html"
+    code, said = call(make(), "--no-pictures", "--out", target)
+    assert (code, target.exists()) == (0, True), said
+    code, said = call(tmp_path, "--out", tmp_path / "no.html")
+    assert code == 2
+    assert said.err.startswith(f"genogate: {tmp_path}: no run of genogate search")
+    assert said.err.count("\n") == 1
+    assert not (tmp_path / "no.html").exists()
+
+
+class Elements(HTMLParser):
+    """Tags with attributes, and the text of what has an id."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def count(self, tag, kind):
+        return sum(t == tag and kind in (a.get("class") or "").split() for t, a in self.found)
+
+    def one(self, **wanted):
+        return next(a for _, a in self.found if all(a.get(k) == v for k, v in wanted.items()))
+
+    @property
+    def root(self):
+        return next(a for t, a in self.found if t == "html")
+
+
+@pytest.fixture
+def browser(tmp_path):
+    """Opens a file in a real browser and gives the document after its script has run."""
+    names = "chromium", "chromium-browser", "google-chrome"
+    program = next(filter(None, map(shutil.which, names)), None)
+    if program is None:
+        pytest.skip(f"no browser here ({', '.join(names)})")
+
+    def open_page(path, fragment=""):
+        done = subprocess.run(
+            [program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+             f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1400,2400",
+             "--virtual-time-budget=5000", "--dump-dom", path.as_uri() + fragment],
+            capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        elements = Elements(done.stdout)
+        assert "<html" in done.stdout, done.stderr[-2000:]
+        return done.stdout, elements
+
+    return open_page
+
+
+def test_browser_draws_all_points_and_shows_the_one_asked_for(make, browser):
+    folder = make("a <script> & \"b'")
+    target, _, _ = write_report(folder, pictures=False)
+    text, elements = browser(target, "#select=front-2")
+    assert "data-error" not in elements.root, elements.root
+    assert elements.root["data-ready"] == "yes"
+    # Two have no cells, and cells are an axis.
+    assert elements.count("circle", "p") == POINTS + 7 - 2
+    assert elements.count("circle", "q") <= 6
+    assert elements.count("circle", "ring") >= 1
+    assert elements.one(id="details")["data-selected"].split()[:2] == ["front-2", "knee"]
+    emit = re.search(r'id="emit">(.*?)</code>', text)[1]
+    assert html.unescape(emit).startswith("make gru GENOME=")
+    assert "front-2" in emit
+    # A bar for every part, and one for INT8 beside it.
+    bars = re.findall(r'<td class="bar"[^>]*>(.*?)</td>', text)
+    assert [bar.count("<div") for bar in bars if bar] == [2] * len(PARTS)
+    heat = re.search(r'id="heat">(.*?)</table>', text, re.DOTALL)[1]
+    assert len(re.findall(r'<td class="b[2-8]', heat)) == 6 * 17
+
+
+DRIVE = """<script>
+const press = (id, key) => document.querySelector(id + " svg").dispatchEvent(
+  new KeyboardEvent("keydown", {key, bubbles: true}));
+const choose = (id, text) => { const s = document.getElementById(id);
+  s.value = [...s.options].find(o => o.textContent === text).value;
+  s.dispatchEvent(new Event("change")); };
+choose("view", "all points"); choose("x2", "size"); choose("y2", "memory");
+document.getElementById("logx").click();
+const before = document.querySelector("#turn circle.q");
+const at = before && before.getAttribute("cx");
+document.getElementById("left").click(); press("#turn", "ArrowUp"); press("#turn", "n");
+press("#flat", "u"); press("#flat", "ArrowRight");
+choose("order", "cells");
+document.querySelector("#table thead button").click();
+document.querySelector("#table thead button").click();
+document.querySelector('#table tbody tr').click();
+requestAnimationFrame(() => requestAnimationFrame(() => {
+  const after = document.querySelector("#turn circle.q");
+  document.documentElement.dataset.turned = after && after.getAttribute("cx") !== at ? "yes" : "no";
+}));
+</script>"""
+
+
+def test_browser_takes_keys_choices_and_clicks(make, browser, tmp_path):
+    text = page(collect(make()))
+    driven = tmp_path / "driven.html"
+    driven.write_text(text.replace("</body>", DRIVE + "</body>"))
+    text, elements = browser(driven)
+    assert "data-error" not in elements.root, elements.root
+    assert elements.root["data-turned"] == "yes"
+    # Sorted twice by its first column, the last point of the front is first.
+    rows = re.search(r"<tbody>(.*?)</tbody>", text[text.index('id="table"') :], re.DOTALL)[1]
+    assert re.findall(r'<th scope="row" data-v="(\d+)"', rows) == ["5", "4", "3", "2", "1", "0"]
+    assert elements.one(id="details")["data-selected"].startswith("front-5")
+    label = elements.one(role="application")["aria-label"]
+    assert label.startswith("Memory against Model size: 45 evaluated genomes")
+
+
+def test_browser_draws_a_run_without_a_front(make, browser):
+    folder = make()
+    (folder / "front.json").write_text('{"objectives": [], "points": [], "named": {}}')
+    target, _, _ = write_report(folder, pictures=False)
+    text, elements = browser(target)
+    assert "data-error" not in elements.root, elements.root
+    assert elements.root["data-ready"] == "yes"
+    assert "so there is no front" in text
