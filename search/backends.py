@@ -314,8 +314,15 @@ def _interrupts_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def dask_setup(worker: object) -> None:
+    """What Dask calls in a worker of a cluster of our own, which is told to load this module."""
+    # Blocked it was, but multiprocessing unblocks it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _end_with_parent() -> None:
     """In a worker: end when the parent was killed, which leaves no time to say goodbye."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = os.getppid()
 
     def watch() -> None:
@@ -334,15 +341,30 @@ class _Processes:
         self._executor: Any = None
 
     def submit(self, name: str, function: Function, item: Any) -> Ticket:
+        from concurrent.futures.process import BrokenProcessPool
+
+        for _ in range(DEATHS):
+            with contextlib.suppress(BrokenProcessPool):
+                self._executor = self._executor or self._start()
+                return self._executor.submit(function, item)
+            # One died idle, or while it started.
+            self.close()
+        raise InputError(f"workers die as soon as they start (out of memory?); {RESUME}")
+
+    def _start(self) -> Any:
+        """New processes, when all of them are there: starting is not a task's time."""
+        from concurrent.futures import wait
+
         from joblib.externals.loky import ProcessPoolExecutor
 
         with _interrupts_blocked():
-            if self._executor is None:
-                # Not joblib's shared executor, which another user of it may resize, or find killed.
-                self._executor = ProcessPoolExecutor(
-                    self.slots, env=ONE_THREAD, initializer=_end_with_parent
-                )
-            return self._executor.submit(function, item)
+            # Not joblib's shared executor, which another user of it may resize, or find killed.
+            executor = ProcessPoolExecutor(self.slots, env=ONE_THREAD, initializer=_end_with_parent)
+            # Kept at once, so that an interrupt finds it.
+            self._executor = executor
+            first = [executor.submit(versions) for _ in range(self.slots)]
+        wait(first, DESERTED)
+        return executor
 
     def collect(self, tickets: Sequence[Ticket], seconds: float) -> list[tuple[Ticket, Any]]:
         from concurrent.futures import FIRST_COMPLETED, wait
@@ -423,7 +445,7 @@ class _Dask:
                     self._cluster = LocalCluster(
                         n_workers=self._workers, threads_per_worker=1, processes=True,
                         host="127.0.0.1", dashboard_address="127.0.0.1:0", memory_limit=0,
-                        silence_logs=logging.CRITICAL + 1, env=ONE_THREAD,
+                        silence_logs=logging.CRITICAL + 1, env=ONE_THREAD, preload=[__name__],
                     )  # fmt: skip
                     self.address = self._cluster.scheduler_address
                 self._client = Client(self.address, timeout=ANSWER, set_as_default=False)
@@ -467,7 +489,10 @@ class _Dask:
                 )
 
     def submit(self, name: str, function: Function, item: Any) -> Ticket:
-        future = self._client.submit(function, item, key=name, pure=False)
+        try:
+            future = self._client.submit(function, item, key=name, pure=False)
+        except Exception:
+            raise self._gone() from None
         future.add_done_callback(self._ended.put)
         return future
 
