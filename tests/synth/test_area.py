@@ -2,6 +2,7 @@
 """What a module costs, counted by hand; reports add up; the cache is right, damaged or not."""
 
 import json
+import subprocess
 from collections import Counter
 
 import numpy as np
@@ -101,8 +102,9 @@ def no_yosys(monkeypatch):
         def started(*args, **kwargs):
             raise AssertionError("a process was started")
 
-        monkeypatch.setattr(yosys.subprocess, "Popen", started)
-        monkeypatch.setattr(yosys.subprocess, "run", started)
+        yosys.dismiss()
+        monkeypatch.setattr(subprocess, "Popen", started)
+        monkeypatch.setattr(subprocess, "run", started)
 
     return forbid
 

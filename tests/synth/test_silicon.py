@@ -8,6 +8,7 @@ makes every figure countable.
 import gzip
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -260,7 +261,8 @@ def test_cache_spares_the_tools_until_library_or_stimulus_change(small, monkeypa
 
     if HAS_STA:
         silicon.find_sta()
-    monkeypatch.setattr(yosys.subprocess, "Popen", started)
+    yosys.dismiss()
+    monkeypatch.setattr(subprocess, "Popen", started)
     assert measure_all([subject], clock_ns=10.0) == first
     for again in ({"clock_ns": 5}, {"clock_ns": 10, "gated": False}):
         with pytest.raises(AssertionError):
