@@ -53,6 +53,10 @@ class Fitting:
         self.codes = np.arange(len(target)) + self.first
         # Saturation does the clipping, so beyond the last code any line will do.
         self.y, self.weight = np.clip(target, self.low, self.high), weight / weight.sum()
+        # Of every output code [outputs, codes], and where each input's column stands.
+        every = np.arange(self.low, self.high + 1)[:, None]
+        self._error = self.weight * (every - self.y) ** 2
+        self._place = np.arange(len(target))
         #: Steps: slopes of so many fraction bits are tried, the finest last.
         self.bits = sorted({max(1, (out_bits + 1) // 2 + step) for step in FRACTION_STEPS})
         self.lines: dict[int, Lines] = {}
@@ -94,12 +98,11 @@ class Fitting:
         limit = min(error for error, _ in tried) * FRACTION_TOLERANCE + 1e-12
         return next(unit for error, unit in tried if error <= limit)
 
-    def errors(
-        self, slope: np.ndarray, intercept: np.ndarray, bits: int, part: slice
-    ) -> np.ndarray:
-        """Weighted squared error [lines, codes] of rounded codes, for lines at codes `part`."""
-        value = (slope[:, None] * self.codes[part] + intercept[:, None] + half(bits)) >> bits
-        return self.weight[part] * (np.clip(value, self.low, self.high) - self.y[part]) ** 2
+    def errors(self, value: np.ndarray, bits: int) -> np.ndarray:
+        """Weighted squared error [..., codes] of what is rounded to codes, for the values
+        [..., codes] of lines with ``half(bits)`` added already."""
+        code = np.minimum(np.maximum(value >> bits, self.low), self.high)
+        return self._error.take((code - self.low) * len(self.y) + self._place)
 
     def refine(
         self, starts: list[int], slope: np.ndarray, intercept: np.ndarray, bits: int
@@ -111,13 +114,20 @@ class Fitting:
         slope, intercept = slope.copy(), intercept.copy()
         total = np.inf
         for _ in range(ROUNDS):
-            for k, (a, b) in enumerate(zip(starts, [*starts[1:], len(self.y)], strict=True)):
-                # A slope turns about the segment's middle.
-                middle = int(self.codes[(a + b) // 2])
-                tried = slope[k] + s_steps, intercept[k] + b_steps - s_steps * middle
-                at = int(self.errors(*tried, bits, slice(a, b)).sum(1).argmin())
-                slope[k], intercept[k] = tried[0][at], tried[1][at]
-            better, starts, kept = _segments(self.errors(slope, intercept, bits, slice(None)))
+            ends = np.array([*starts[1:], len(self.y)])
+            # A slope turns about the segment's middle. All segments' lines at once.
+            middle = self.codes[(np.array(starts) + ends) // 2]
+            piece = np.repeat(np.arange(len(starts)), ends - starts)
+            value = slope[piece] * self.codes + intercept[piece] + half(bits)
+            value = value + SLOPE_STEPS[:, None] * (self.codes - middle[piece])
+            value = value[:, None] + INTERCEPT_STEPS[:, None] * step
+            errors = self.errors(value.reshape(len(s_steps), -1), bits)
+            for k, (a, b) in enumerate(zip(starts, ends.tolist(), strict=True)):
+                at = int(errors[:, a:b].sum(1).argmin())
+                slope[k] += s_steps[at]
+                intercept[k] += b_steps[at] - s_steps[at] * middle[k]
+            value = slope[:, None] * self.codes + intercept[:, None] + half(bits)
+            better, starts, kept = _segments(self.errors(value, bits))
             slope, intercept = slope[kept], intercept[kept]
             if better >= total:
                 break
