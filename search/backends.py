@@ -448,6 +448,8 @@ class _Dask:
                         silence_logs=logging.CRITICAL + 1, env=ONE_THREAD, preload=[__name__],
                     )  # fmt: skip
                     self.address = self._cluster.scheduler_address
+                else:
+                    _knock(self._address)
                 self._client = Client(self.address, timeout=ANSWER, set_as_default=False)
             self._check()
         except InputError:
@@ -621,6 +623,37 @@ class _Dask:
         self._client = self._cluster = None
 
 
+def _knock(address: str) -> None:
+    """Raise what is wrong with a Dask scheduler that does not answer.
+
+    Before there is a client, which waits for ever where something accepts and says nothing, and
+    complains at the end of the program of an address that it cannot read.
+    """
+    import asyncio
+
+    from distributed import rpc
+
+    async def ask() -> None:
+        async with rpc(address, timeout=ANSWER) as scheduler:
+            if (await scheduler.identity())["type"] != "Scheduler":
+                raise ValueError("not a scheduler")
+
+    def knock() -> None:
+        try:
+            asyncio.run(asyncio.wait_for(ask(), ANSWER))
+            said.append(None)
+        except Exception as error:
+            said.append(error)
+
+    said: list[Exception | None] = []
+    thread = threading.Thread(target=knock, daemon=True)
+    thread.start()
+    thread.join(1.2 * ANSWER)
+    error = said[0] if said else TimeoutError(f"nothing within {ANSWER:g} s")
+    if error is not None:
+        raise error
+
+
 def _ages() -> dict[str, float]:
     now = time.monotonic()
     return {name: now - began for name, began in list(_at_work.items())}
@@ -632,7 +665,8 @@ def _end_soon() -> None:
 
 
 def _short(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:160]
+    text = " ".join(str(error).split()) or f"nothing within {ANSWER:g} s"
+    return f"{type(error).__name__}: {text}"[:160]
 
 
 class _Ray:
