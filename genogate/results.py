@@ -340,13 +340,13 @@ RENDERERS: dict[str, Callable[[dict[str, Any]], list[str]]] = {
 def _quick(name: str, say: Say) -> dict[str, Any]:
     """The small version of a section. Raises :class:`InputError` where there is none."""
     module = import_module(f".{STUDIES[name][0]}", __package__) if name in STUDIES else None
-    if not hasattr(module, "QUICK"):
+    if module is None or not hasattr(module, "QUICK"):
         raise InputError(f"results: section {name} has no quick version")
+    run = getattr(module, STUDIES[name][1])
     with tempfile.TemporaryDirectory() as folder:
-        size = {"size": module.QUICK}
-        if "folder" in signature(getattr(module, STUDIES[name][1])).parameters:
-            size["folder"] = Path(folder)
-        return getattr(module, STUDIES[name][1])(say, **size)
+        # Nothing of what they leave is of use to the whole study.
+        apart = {"folder": Path(folder)} if "folder" in signature(run).parameters else {}
+        return run(say, module.QUICK, **apart)
 
 
 def results(only: Sequence[str], docs: str | Path, say: Say, quick: bool = False) -> list[str]:

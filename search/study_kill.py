@@ -49,7 +49,7 @@ class Size:
 FULL = Size()
 QUICK = Size(kills=3, options=(
     "--objectives", "accuracy,size", "--pop", "6", "--generations", "3", "--exploit", "1",
-    "--initial", "homogeneous", "--activation", "table", "--workers", "2",
+    "--initial", "homogeneous", "--activation", "table", "--workers", "1",
 ))  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from ..model.tasks import Task
 from ..sim import fast
 from ..synth.area import cheapest, script_hash
 from ..synth.yosys import find
-from .evaluate import Setting, load
+from .evaluate import Setting, load, shifted
 from .evolution import USEFUL_DROP, Config, Point, Run, cost
 from .pareto import hypervolume, non_dominated
 from .store import Store
@@ -245,7 +245,9 @@ def measure_baselines(
             for seed in range(1 if name in DETERMINISTIC else size.seeds)]  # fmt: skip
     campaign = Campaign(Path(folder) / "search", size.workers, say, len(plan))
     setting, at = size.setting(), milestones(size.pop_size * size.generations)
-    runs, int8, homogeneous = [], {}, []
+    runs: list[dict[str, Any]] = []
+    int8: Mapping[str, Any] = {}
+    homogeneous: list[Point] = []
     for name, seed in plan:
         config = config_of(size, variants[name], seed=seed, objectives=size.objectives)
         points = campaign.run(name, setting, config)
@@ -361,17 +363,6 @@ def _ratio(final: Mapping[str, Sequence[float]], name: str) -> str:
 
 
 # What is saved at half a point
-
-
-def shifted(task: Task) -> tuple[Array, Array]:
-    """The validation part moved by up to the task's `max_shift` in time and features, zeros coming
-    in, as training does: sequences and classes. The part itself where nothing may be moved."""
-    up, aside = task.max_shift
-    x = np.pad(task.x_val, ((0, 0), (up, up), (aside, aside)))
-    steps, features = task.x_val.shape[1:]
-    moved = [x[:, a : a + steps, b : b + features]
-             for a in range(2 * up + 1) for b in range(2 * aside + 1)]  # fmt: skip
-    return np.concatenate(moved), np.tile(task.y_val, len(moved))
 
 
 def parts_of(task: Task) -> dict[str, tuple[Array, Array]]:
@@ -556,7 +547,9 @@ def measure_objectives(say: Say, size: Size = FULL, folder: Path = FOLDER) -> di
     plan = [(name, seed) for name in views for seed in range(size.seeds)]
     campaign = Campaign(Path(folder) / "search", size.workers, say, len(plan))
     setting = size.setting()
-    runs, fronts, int8 = [], {name: [] for name in views}, {}
+    runs: list[dict[str, Any]] = []
+    fronts: dict[str, list[list[Point]]] = {name: [] for name in views}
+    int8: Mapping[str, Any] = {}
     for name, seed in plan:
         # Cells are measured in all of them, but only seen by those that look at cells.
         config = config_of(size, {}, seed=seed, objectives=views[name])

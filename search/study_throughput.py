@@ -54,11 +54,12 @@ class Size:
     seed: int = 0
     checkpoint: str = "digits-row"
     knobs: Knobs = field(default_factory=Knobs)
+    initial: str = "sensitivity"
 
 
 FULL = Size()
-QUICK = Size(genomes=4, naive=2, search=(4, 2), growth=((4, 1), (4, 2)),
-             knobs=Knobs(activation="table"))  # fmt: skip
+QUICK = Size(genomes=2, naive=2, search=(4, 1), growth=((4, 1), (4, 2)),
+             knobs=Knobs(activation="table"), initial="random")  # fmt: skip
 
 
 def _genomes(count: int, seed: int, layers: int) -> list[Genome]:
@@ -119,7 +120,7 @@ def _search(about: Mapping[str, Any]) -> dict[str, Any]:
     started = time.perf_counter()
     generations = about["generations"]
     explore = max(1, round(EXPLORE * generations))
-    config = Config(pop_size=about["pop_size"], generations=explore,
+    config = Config(pop_size=about["pop_size"], generations=explore, initial=about["initial"],
                     exploit=generations - explore, seed=about["seed"])  # fmt: skip
     run = Run(about["folder"], _setting(about), config)
     front = run.go(workers=about["workers"])
@@ -203,7 +204,7 @@ def measure_throughput(say: Say, size: Size = FULL, folder: Path = FOLDER) -> di
     folder = Path(folder)
     shutil.rmtree(folder, ignore_errors=True)
     base = {"checkpoint": size.checkpoint, "knobs": asdict(size.knobs), "seed": size.seed,
-            "workers": size.workers}  # fmt: skip
+            "workers": size.workers, "initial": size.initial}  # fmt: skip
     count = size.genomes
 
     def naive(part: int) -> dict[str, Any]:
