@@ -69,8 +69,8 @@ def _named(data: Document) -> list[tuple[int, str, str]]:
 
 def _limits(data: Document, x: int, y: int) -> list[tuple[float, float]] | None:
     """Ranges of two axes that show the useful region; None where the front has little in it."""
-    ends = [_useful(data, k) for k in (x, y)]
-    if None in ends:
+    ends = [end for end in (_useful(data, x), _useful(data, y)) if end is not None]
+    if len(ends) < 2:
         return None
     inside = np.array([bool(point.get("f")) for point in data["points"]])
     for name in data["objectives"]:
@@ -83,16 +83,18 @@ def _limits(data: Document, x: int, y: int) -> list[tuple[float, float]] | None:
         return None
     # The homogeneous genomes of such accuracy too.
     for k, point in enumerate(data["points"]):
-        high = [(v, f) for v, f in zip(point["v"], data["figures"], strict=True) if f["high"]]
-        if any(name[:3] == "int" for name in point.get("n", ())) and all(
-            f["int8"] is not None and v >= f["int8"] - data["useful_drop"] for v, f in high
-        ):
+        good = all(
+            f["int8"] is not None and v is not None and v >= f["int8"] - data["useful_drop"]
+            for v, f in zip(point["v"], data["figures"], strict=True)
+            if f["high"]
+        )
+        if good and any(name[:3] == "int" for name in point.get("n", ())):
             inside[k] = True
     ranges = []
     for k, end in zip((x, y), ends, strict=True):
         values = _values(data, k)[inside]
-        values = values[np.isfinite(values)]
-        low, high = min([end, *values]), max([end, *values])
+        values = np.append(values[np.isfinite(values)], end)
+        low, high = float(values.min()), float(values.max())
         pad = 0.06 * (high - low) or 1.0
         ranges.append((low - pad, high + pad))
     return ranges

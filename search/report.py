@@ -49,7 +49,7 @@ def _header(data: Document) -> str:
     if not config.get("beacons"):
         known.add("beacon_distance")
     more = [f"{name.replace('_', ' ')} {words(value)}" for name, value in config.items()
-            if name not in known and value is not None]  # fmt: skip
+            if name not in known and value not in (None, [], 0, "")]  # fmt: skip
     if more:
         rows.append(("Also", ", ".join(more)))
     return "\n".join(

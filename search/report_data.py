@@ -557,7 +557,7 @@ def collect(
                           "v": [figures.get(name) for name in used]}  # fmt: skip
         if key[1]:
             made["k"] = dict(key[1])
-        if names := labels.get(key):
+        if names := labels.get(key, []):
             made["n"] = names
         checkpoint, told = setting["checkpoint"], False
         if key in on_front:
