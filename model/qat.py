@@ -1,0 +1,647 @@
+"""Quantisation-aware training: the forward pass is the integer network itself.
+
+Weights and biases are trained as real numbers; everything else of the network (scales, zero points,
+combined scales M, activation units) is what quantisation chose for the genome, so the hardware's
+rules hold by construction. A batch is computed by the codes of every operator exactly as
+:mod:`genogate.sim.golden` computes them (:mod:`.code_kernels`), gradients pass straight through,
+and what comes out is the integer model that was trained, not one made after it. The float network
+that it starts from may teach it (distillation, arXiv 1503.02531).
+
+Needs torch and Numba (the ``train`` and ``search`` extras), imported when a training starts.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .calibrate import Calibration, LayerCalibration, calibrate
+from .errors import InputError
+from .files import read_tensors, write_tensors
+from .floating import Checkpoint, accuracy, layer_names
+from .genome import GENES, Genome
+from .integer import (
+    Dense,
+    IntModel,
+    Layer,
+    Operator,
+    code_range,
+)
+from .knobs import Knobs
+from .quantize import Cheapest, draft, without_synthesis
+from .scales import allowed, as_fixed_point
+from .tasks import Task
+from .trained import RECORD, record, without_record
+from .training import RECIPES, augmented, import_torch
+
+#: Called after every epoch with: epochs done, epochs in all, mean loss, validation accuracy.
+Progress = Callable[[int, int, float, float], None]
+
+STATE_KIND = "genogate-tuning-state"
+#: Sequences that are judged together.
+JUDGED = 512
+#: Channel shifts that are tried for ternary weights, as many as quantisation tries.
+CHANNEL_SHIFTS = 4
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How to train a quantised network. The defaults were chosen by validation accuracy.
+
+    batch : sequences of a batch; None: as the task's float recipe has it
+    distil : share of the loss that is the distance to the float network's answers, 0 to 1
+    temperature : softens both answers for that
+    narrow : whether 2-bit weights are ternary (-1, 0, 1) rather than -2 to 1
+    patience : epochs without a better validation accuracy after which training stops; 0: never
+    """
+
+    epochs: int = 30
+    seed: int = 0
+    lr: float = 2e-3
+    batch: int | None = None
+    distil: float = 0.5
+    temperature: float = 2.0
+    narrow: bool = True
+    patience: int = 0
+
+    def __post_init__(self) -> None:
+        for name, most in (("epochs", 100_000), ("batch", 1 << 20)):
+            value = getattr(self, name)
+            if value is not None and not 1 <= value <= most:
+                raise InputError(f"{name}: {value} is not within 1 to {most}")
+        if not 0 < self.lr <= 1:
+            raise InputError(f"lr: {self.lr} is not above 0 and at most 1")
+        if not 0 <= self.distil <= 1:
+            raise InputError(f"distil: {self.distil} is not within 0 to 1")
+        if not 0.1 <= self.temperature <= 100:
+            raise InputError(f"temperature: {self.temperature} is not within 0.1 to 100")
+        if not 0 <= self.patience <= 100_000:
+            raise InputError(f"patience: {self.patience} is not within 0 to 100000")
+
+
+def import_kernels() -> Any:
+    """:mod:`.code_kernels`. Raises :class:`InputError` where Numba is not installed."""
+    try:
+        from . import code_kernels
+    except ImportError:
+        raise InputError(
+            "quantisation-aware training needs numba, which is not installed: "
+            "pip install 'genogate[search,train]'"
+        ) from None
+    return code_kernels
+
+
+def _ternary(
+    layer: LayerCalibration, op: Dense, name: str, base: float, knobs: Knobs
+) -> tuple[Dense, float]:
+    """A 2-bit dense operator, its weight scale chosen again for codes -1 to 1; `base` is output
+    scale over operand scale, so that the weight scale is an allowed M times it."""
+    weights = layer.weights[name]
+    spread = CHANNEL_SHIFTS if knobs.granularity == "channel" else 1
+    factors = allowed(knobs.multiplier_terms)
+    largest = float(np.abs(weights.matrix).max()) + 1e-30
+    factors = factors[(factors * base < 2 * largest) & (factors * base > largest / 64)]
+    scale = (base * factors)[:, None, None, None] / 2.0 ** np.arange(spread)[:, None, None]
+    codes = np.clip(np.floor(weights.matrix / scale + 0.5), -1, 1)
+    errors = ((codes * scale - weights.matrix) ** 2 * weights.sensitivity).sum(-1)
+    at = int(errors.min(1).sum(-1).argmin())
+    m, n = as_fixed_point(float(factors[at]))
+    shift = errors[at].argmin(0).astype(np.uint8)
+    return replace(op, multiplier=m, shift=n, channel_shift=shift), float(base * factors[at])
+
+
+def starting_model(
+    calibration: Calibration, genome: Genome, knobs: Knobs, *, narrow: bool,
+    cheapest: Cheapest | None = None, info: Mapping[str, object] | None = None,
+) -> tuple[IntModel, float]:  # fmt: skip
+    """The integers that stay as they are in training, with the weights of quantisation, and the
+    scale of the classifier's weights."""
+    made = draft(calibration, genome, knobs, info)
+    model = made.choose((cheapest or without_synthesis)(made.groups))
+    layers, records = [], []
+    in_scale = model.input_scale
+    for layer, statistics, scales in zip(
+        model.layers, calibration.layers, model.info["scales"], strict=True
+    ):
+        ops: dict[str, Operator] = dict(layer.ops)
+        scales = {name: dict(entry) for name, entry in scales.items()}
+        for name in GENES[:6]:
+            op = layer.dense(name)
+            if narrow and op.weight_bits == 2:
+                operand = in_scale if name[2] == "i" else scales["s_h"]["scale"]
+                base = scales[name]["scale"] / operand
+                ops[name], scale = _ternary(statistics, op, name, base, knobs)
+                scales[f"{name}.weight"]["scale"] = scale
+        layers.append(Layer(ops))
+        records.append(scales)
+        in_scale = scales["s_h"]["scale"]
+    model = replace(model, layers=tuple(layers), info={**model.info, "scales": records})
+    return model, calibration.classifier.curves[8, "tensor"].best_scale
+
+
+class Structure:
+    """An integer model's constants in the form that training needs; weights come from outside."""
+
+    def __init__(self, torch: Any, model: IntModel, classifier_scale: float, narrow: bool) -> None:
+        self.torch, self.model, self.classifier_scale = torch, model, classifier_scale
+        self.narrow = narrow
+        kernels = import_kernels()
+        self.plans = [kernels.LayerPlan(layer, scales) for layer, scales in
+                      zip(model.layers, model.info["scales"], strict=True)]  # fmt: skip
+        #: Per layer and side: row scales, lowest and highest code [3 H, 1], operand scale and zero.
+        self.sides: list[tuple[Any, ...]] = []
+        operand = model.input_scale, model.input_zero_point
+        for layer, scales in zip(model.layers, model.info["scales"], strict=True):
+            state = scales["s_h"]["scale"], layer.state_zero_point
+            for names, (scale, zero) in ((GENES[:3], operand), (GENES[3:6], state)):
+                rows, low, high = [], [], []
+                for name in names:
+                    op = layer.dense(name)
+                    rows.append(scales[f"{name}.weight"]["scale"]
+                                / 2.0 ** op.channel_shift.astype(np.float64))  # fmt: skip
+                    lowest, highest = code_range(op.weight_bits)
+                    lowest += narrow and op.weight_bits == 2
+                    low.append(np.full(len(op.bias), lowest, np.float64))
+                    high.append(np.full(len(op.bias), highest, np.float64))
+                self.sides.append((*(torch.from_numpy(np.concatenate(part))[:, None]
+                                     for part in (rows, low, high)), scale, zero))  # fmt: skip
+            operand = state
+        column = torch.full((1, 1), classifier_scale, dtype=torch.float64)
+        limits = (torch.full((1, 1), float(v), dtype=torch.float64) for v in code_range(8))
+        self.sides.append((column, *limits, *operand))
+
+    def input_codes(self, x: np.ndarray) -> Any:
+        """Codes float32 [steps, features, batch] of real inputs [batch, steps, features]."""
+        codes = self.model.quantize_input(x).transpose(1, 2, 0).astype(np.float32)
+        return self.torch.from_numpy(np.ascontiguousarray(codes))
+
+    def limit(self, latents: Mapping[str, Any]) -> None:
+        """Bring latent weights that no step could bring back at once into the codes' reach."""
+        names = [name for name in latents if "weight" in name]
+        with self.torch.no_grad():
+            for name, (rows, low, high, _, _) in zip(_weight_names(latents), self.sides,
+                                                     strict=True):  # fmt: skip
+                value = latents[name]
+                lowest, highest = ((low - 0.5) * rows).float(), ((high + 0.5) * rows).float()
+                value.copy_(self.torch.minimum(self.torch.maximum(value, lowest), highest))
+        assert len(names) == len(self.sides)
+
+
+def _weight_names(latents: Mapping[str, Any]) -> list[str]:
+    """Names of the weight matrices in the order of :attr:`Structure.sides`."""
+    layers = sum(name.startswith("weight_ih") for name in latents)
+    names = [name for k in range(layers) for name in layer_names(k)[:2]]
+    return [*names, "classifier.weight"]
+
+
+class Network:
+    """Evaluates structures on latent weights: the bridge between torch and the kernels."""
+
+    def __init__(self, torch: Any) -> None:
+        self.torch, self.kernels = torch, import_kernels()
+
+        class Codes(torch.autograd.Function):
+            """Nearest codes, ties up, saturated; no gradient beyond half a code outside."""
+
+            @staticmethod
+            def forward(ctx: Any, real: Any, low: Any, high: Any) -> Any:
+                ctx.save_for_backward((real >= low - 0.5) & (real <= high + 0.5))
+                return torch.minimum(torch.maximum(torch.floor(real + 0.5), low), high)
+
+            @staticmethod
+            def backward(ctx: Any, grad: Any) -> Any:
+                return grad * ctx.saved_tensors[0], None, None
+
+        class Nearest(torch.autograd.Function):
+            """Nearest integer, ties up."""
+
+            @staticmethod
+            def forward(ctx: Any, real: Any) -> Any:
+                return torch.floor(real + 0.5)
+
+            @staticmethod
+            def backward(ctx: Any, grad: Any) -> Any:
+                return grad
+
+        network = self
+
+        class LayerCodes(torch.autograd.Function):
+            """States [steps, H, batch] of a layer for input codes [steps, inputs, batch]."""
+
+            @staticmethod
+            def forward(ctx: Any, x: Any, w_x: Any, w_h: Any, b_x: Any, b_h: Any, plan: Any) -> Any:
+                states, *ctx.kept = network.layer(plan, x, w_x, w_h, b_x, b_h)
+                ctx.save_for_backward(x, w_x, w_h, states)
+                ctx.plan = plan
+                return states[1:]
+
+            @staticmethod
+            def backward(ctx: Any, grad: Any) -> Any:
+                return (*network.layer_gradients(ctx, grad), None)
+
+        self.codes, self.nearest, self.layer_codes = Codes.apply, Nearest.apply, LayerCodes.apply
+
+    def layer(self, plan: Any, x: Any, w_x: Any, w_h: Any, b_x: Any, b_h: Any) -> tuple[Any, ...]:
+        """States float32 [steps + 1, H, batch] with the initial one, codes int8 [steps, 17, H,
+        batch] of all operators, and their bits of passed gradients uint16 [steps, H, batch]."""
+        torch = self.torch
+        steps, inputs, batch = x.shape
+        hidden = w_h.shape[1]
+        bias = torch.cat([b_x, b_h]).view(6, hidden)
+        in_bits = plan.layer.in_bits, plan.layer.bits("h")
+        sums = torch.cat([(w.abs().sum(1) * 2.0 ** (bits - 1)).view(3, hidden)
+                          for w, bits in zip((w_x, w_h), in_bits, strict=True)])  # fmt: skip
+        kind = plan.kind((sums + bias.abs()).amax(1).numpy())
+        gain, dense, ops, tables = plan.constants(kind)
+        real = torch.float32 if kind is np.float32 else torch.float64
+        every = w_x.to(real) @ x.to(real).permute(1, 0, 2).reshape(inputs, -1)
+        acc_x, acc_h = every.numpy(), torch.empty(3 * hidden, batch, dtype=real)
+        w_h, bias = w_h.to(real), bias.to(real).numpy()
+        states = torch.empty(steps + 1, hidden, batch)
+        state = torch.full((hidden, batch), float(plan.state_zero_point), dtype=real)
+        states[0], new = state, torch.empty_like(state)
+        codes = np.empty((steps, len(GENES), hidden, batch), np.int8)
+        passed = np.empty((steps, hidden, batch), np.uint16)
+        for step in range(steps):
+            torch.mm(w_h, state, out=acc_h)
+            self.kernels.forward_step(
+                acc_x[:, step * batch : (step + 1) * batch], acc_h.numpy(), bias, gain, dense, ops,
+                plan.offsets, tables, state.numpy(), codes[step], passed[step], new.numpy(),
+            )  # fmt: skip
+            states[step + 1] = new
+            state, new = new, state
+        return states, codes, passed
+
+    def layer_gradients(self, ctx: Any, grad: Any) -> tuple[Any, ...]:
+        """Gradients of what :meth:`layer` was given."""
+        torch, plan, (codes, passed) = self.torch, ctx.plan, ctx.kept
+        x, w_x, w_h, states = ctx.saved_tensors
+        steps, hidden, batch = grad.shape
+        gain, _, ops, _ = plan.constants(np.float32)
+        w_h = w_h.float()
+        to_x = torch.empty(steps, 3 * hidden, batch)
+        to_h = torch.empty(steps, 3 * hidden, batch)
+        to_state = torch.zeros(hidden, batch)
+        grad = grad.float().contiguous()
+        for step in reversed(range(steps)):
+            through = to_state + grad[step]
+            self.kernels.backward_step(
+                through.numpy(), states[step].numpy(), codes[step], passed[step], gain, ops,
+                plan.offsets, plan.slopes, to_x[step].numpy(), to_h[step].numpy(),
+                to_state.numpy(),
+            )  # fmt: skip
+            to_state.addmm_(w_h.T, to_h[step])
+        wide_x, wide_h = (g.permute(1, 0, 2).reshape(3 * hidden, -1) for g in (to_x, to_h))
+        old = states[:-1].permute(1, 0, 2).reshape(hidden, -1)
+        given = x.permute(1, 0, 2).reshape(x.shape[1], -1)
+        of_x = None
+        if ctx.needs_input_grad[0]:
+            of_x = (w_x.float().T @ wide_x).view(-1, steps, batch).permute(1, 0, 2)
+        kind = w_x.dtype
+        return (of_x, (wide_x @ given.T).to(kind), (wide_h @ old.T).to(kind),
+                wide_x.sum(1).to(kind), wide_h.sum(1).to(kind))  # fmt: skip
+
+    def linear(
+        self, latents: Mapping[str, Any], name: str, bias: str, side: Any
+    ) -> tuple[Any, Any]:
+        """Weight codes and folded bias, float64, of a latent matrix; gradients pass through."""
+        rows, low, high, scale, zero = side
+        codes = self.codes(latents[name].double() / rows, low, high)
+        real = self.nearest(latents[bias].double() / (rows[:, 0] * scale))
+        return codes, real - zero * codes.sum(1)
+
+    def logits(self, structure: Structure, latents: Mapping[str, Any], codes: Any) -> Any:
+        """Logits float64 [batch, classes], accumulators, for input codes of the structure."""
+        sides = iter(structure.sides)
+        value = codes
+        for number, plan in enumerate(structure.plans):
+            w_ih, w_hh, b_ih, b_hh = layer_names(number)
+            w_x, b_x = self.linear(latents, w_ih, b_ih, next(sides))
+            w_h, b_h = self.linear(latents, w_hh, b_hh, next(sides))
+            value = self.layer_codes(value, w_x, w_h, b_x, b_h, plan)
+        weight, bias = self.linear(latents, "classifier.weight", "classifier.bias", next(sides))
+        return (weight @ value[-1].double() + bias[:, None]).T
+
+    def real_logits(self, structure: Structure, latents: Mapping[str, Any], codes: Any) -> Any:
+        """The same in real units."""
+        scale = structure.classifier_scale * structure.sides[-1][3]
+        return self.logits(structure, latents, codes) * scale
+
+    def classes(
+        self, structure: Structure, latents: Mapping[str, Any], x: np.ndarray
+    ) -> np.ndarray:
+        """Class of every real input sequence: the index of the first greatest logit."""
+        found = []
+        with self.torch.no_grad():
+            for start in range(0, len(x), JUDGED):
+                codes = structure.input_codes(x[start : start + JUDGED])
+                # NumPy says which of equal ones it takes.
+                found.append(self.logits(structure, latents, codes).numpy().argmax(1))
+        return np.concatenate(found)
+
+
+def export(structure: Structure, tensors: Mapping[str, np.ndarray]) -> IntModel:
+    """The integer model that `structure` with latent weights `tensors` is."""
+    from .trained import Trained
+
+    model = structure.model
+    plan = record(model, Knobs(**model.info["knobs"]), structure.classifier_scale, structure.narrow)
+    return Trained(tensors, plan)._model(model.info)
+
+
+class Teacher:
+    """The float network's answers."""
+
+    def __init__(self, torch: Any, checkpoint: Checkpoint) -> None:
+        self.torch = torch
+        self.gru = torch.nn.GRU(checkpoint.input_size, checkpoint.hidden_size(),
+                                checkpoint.layers, batch_first=True)  # fmt: skip
+        with torch.no_grad():
+            for k in range(checkpoint.layers):
+                for name in layer_names(k):
+                    getattr(self.gru, name).copy_(torch.from_numpy(checkpoint.tensors[name]))
+        self.weight, self.bias = (torch.from_numpy(checkpoint.tensors[f"classifier.{name}"])
+                                  for name in ("weight", "bias"))  # fmt: skip
+
+    def __call__(self, x: np.ndarray) -> Any:
+        """Logits float64 [batch, classes]."""
+        with self.torch.no_grad():
+            last = self.gru(self.torch.from_numpy(x))[0][:, -1]
+            return (last @ self.weight.T + self.bias).double()
+
+
+class Trainer:
+    """Latent weights, their optimizer and the best of them so far.
+
+    checkpoint : where the weights start, and the teacher
+    """
+
+    def __init__(self, task: Task, checkpoint: Checkpoint, recipe: Tuning) -> None:
+        if any(checkpoint.hidden_size(k) != checkpoint.hidden_size()
+               for k in range(checkpoint.layers)):  # fmt: skip
+            raise InputError("checkpoint: layers of unequal size cannot be trained")
+        self.torch = torch = import_torch()
+        self.task, self.checkpoint, self.recipe = task, checkpoint, recipe
+        self.network, self.teacher = Network(torch), Teacher(torch, checkpoint)
+        self.latents = {
+            name: torch.nn.Parameter(torch.from_numpy(value.copy()))
+            for name, value in checkpoint.tensors.items()
+        }
+        own = RECIPES.get(task.name, {})
+        self.smoothing = own.get("label_smoothing", 0.0)
+        self.batches = -(-len(task.x_train) // (recipe.batch or own.get("batch", 32)))
+        self.optimizer = torch.optim.Adam(self.latents.values(), lr=recipe.lr)
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
+            self.optimizer, recipe.epochs * self.batches
+        )
+        self.epoch = self.best_epoch = 0
+        self.best: tuple[float, float] = (-1.0, 0.0)
+        self.kept: dict[str, np.ndarray] = self.tensors()
+
+    # What differs between one genome and many.
+
+    def structures(self, draw: np.random.Generator) -> Sequence[Structure]:
+        """The networks that the next batch is computed by; the mean of their losses counts."""
+        raise NotImplementedError
+
+    def judge(self) -> tuple[float, float]:
+        """Accuracy on the validation part, and what decides between equal ones (greatest)."""
+        raise NotImplementedError
+
+    def settle(self) -> None:
+        """After a step."""
+
+    @property
+    def about(self) -> list[Any]:
+        """JSON-able: what a state must have been made for to be gone on with."""
+        return [asdict(self.recipe), self.checkpoint.hash, self.task.split_hash,
+                str(self.torch.__version__)]  # fmt: skip
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """The latent weights."""
+        return {name: value.detach().numpy().copy() for name, value in self.latents.items()}
+
+    def loss(self, structure: Structure, x: np.ndarray, y: Any, taught: Any) -> Any:
+        """Cross entropy, and the distance to the teacher's softened answers."""
+        recipe, functional = self.recipe, self.torch.nn.functional
+        logits = self.network.real_logits(structure, self.latents, structure.input_codes(x))
+        loss = functional.cross_entropy(logits, y, label_smoothing=self.smoothing)
+        if taught is None:
+            return loss
+        wide = recipe.temperature
+        distance = functional.kl_div(
+            functional.log_softmax(logits / wide, 1), functional.log_softmax(taught / wide, 1),
+            log_target=True, reduction="batchmean",
+        )  # fmt: skip
+        return (1 - recipe.distil) * loss + recipe.distil * wide**2 * distance
+
+    def one_epoch(self) -> float:
+        """Train on every sequence once; the mean loss. Raises :class:`InputError` for a loss that
+        is not a number."""
+        task, torch = self.task, self.torch
+        # By epoch, so that a training that goes on draws what it would have drawn.
+        draw = np.random.default_rng([self.recipe.seed, self.epoch])
+        total = 0.0
+        for index in np.array_split(draw.permutation(len(task.x_train)), self.batches):
+            x = augmented(task, index, draw)
+            y = torch.from_numpy(task.y_train[index])
+            taught = self.teacher(x) if self.recipe.distil else None
+            self.optimizer.zero_grad()
+            chosen = self.structures(draw)
+            for structure in chosen:
+                loss = self.loss(structure, x, y, taught) / len(chosen)
+                value = loss.item()
+                if not np.isfinite(value):
+                    raise InputError(
+                        f"training diverged in epoch {self.epoch + 1} (the loss is {value}) at lr "
+                        f"{self.recipe.lr:g}: give a smaller --lr"
+                    )
+                loss.backward()
+                total += value * len(index)
+            torch.nn.utils.clip_grad_norm_(self.latents.values(), 1.0)
+            self.optimizer.step()
+            self.schedule.step()
+            self.settle()
+        self.epoch += 1
+        return total / len(task.x_train)
+
+    def run(self, progress: Progress | None, state: str | os.PathLike[str] | None) -> None:
+        """All epochs; afterwards :attr:`kept` are the best weights."""
+        path = None if state is None else Path(state)
+        if path is not None:
+            self._resume(path)
+        while self.epoch < self.recipe.epochs:
+            loss = self.one_epoch()
+            score = self.judge()
+            if score > self.best:
+                self.best, self.best_epoch, self.kept = score, self.epoch, self.tensors()
+            if path is not None:
+                self._save(path)
+            if progress is not None:
+                progress(self.epoch, self.recipe.epochs, loss, score[0])
+            if self.recipe.patience and self.epoch - self.best_epoch >= self.recipe.patience:
+                break
+
+    @property
+    def _key(self) -> str:
+        return hashlib.sha256(json.dumps(self.about, sort_keys=True).encode()).hexdigest()
+
+    def _save(self, path: Path) -> None:
+        tensors = {f"latent.{name}": value for name, value in self.tensors().items()}
+        tensors |= {f"kept.{name}": value for name, value in self.kept.items()}
+        for name, value in self.latents.items():
+            for moment, held in self.optimizer.state[value].items():
+                tensors[f"{moment}.{name}"] = held.numpy()
+        write_tensors(path, tensors, {
+            "key": self._key, "epoch": self.epoch, "best": self.best,
+            "best_epoch": self.best_epoch, "steps": self.schedule.last_epoch,
+            "lr": self.schedule.get_last_lr()[0],
+        }, STATE_KIND)  # fmt: skip
+
+    def _resume(self, path: Path) -> None:
+        if not path.exists():
+            return
+        try:
+            tensors, document = read_tensors(path, STATE_KIND)
+            if document["key"] != self._key:
+                return
+            with self.torch.no_grad():
+                for name, value in self.latents.items():
+                    value.copy_(self.torch.from_numpy(tensors[f"latent.{name}"].copy()))
+                    self.optimizer.state[value] = {
+                        moment: self.torch.from_numpy(tensors[f"{moment}.{name}"].copy())
+                        for moment in ("step", "exp_avg", "exp_avg_sq")
+                    }
+            self.kept = {name[5:]: v for name, v in tensors.items() if name.startswith("kept.")}
+            self.epoch, self.best_epoch = document["epoch"], document["best_epoch"]
+            self.best = tuple(document["best"])
+            self.schedule.last_epoch = document["steps"]
+            self.schedule._last_lr = [document["lr"]]
+            self.optimizer.param_groups[0]["lr"] = document["lr"]
+        except (InputError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:120]
+            raise InputError(
+                f"{path}: not a state that training can go on from ({reason}): delete it to begin "
+                "again"
+            ) from None
+
+
+class GenomeTrainer(Trainer):
+    """Trains for one genome."""
+
+    def __init__(
+        self, task: Task, checkpoint: Checkpoint, recipe: Tuning, genome: Genome, knobs: Knobs,
+        cheapest: Cheapest | None = None, calibration: Calibration | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(task, checkpoint, recipe)
+        calibration = calibration or calibrate(checkpoint, task.x_calibration)
+        model, scale = starting_model(
+            calibration, genome, knobs, narrow=recipe.narrow, cheapest=cheapest
+        )
+        self.knobs = knobs
+        self.structure = Structure(self.torch, model, scale, recipe.narrow)
+        self.structure.limit(self.latents)
+
+    def structures(self, draw: np.random.Generator) -> Sequence[Structure]:
+        return (self.structure,)
+
+    def judge(self) -> tuple[float, float]:
+        classes = self.network.classes(self.structure, self.latents, self.task.x_val)
+        # Of equal ones the later.
+        return float((classes == self.task.y_val).mean()), float(self.epoch)
+
+    def settle(self) -> None:
+        self.structure.limit(self.latents)
+
+    @property
+    def about(self) -> list[Any]:
+        return [*super().about, self.structure.model.hash]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What training for a genome gives.
+
+    checkpoint : the trained weights as a float network, with the record that makes `model` again
+    model : the integer model that was trained
+    validation : its accuracy on the validation part
+    epochs, best_epoch : done, and the one that was kept
+    """
+
+    checkpoint: Checkpoint
+    model: IntModel
+    validation: float
+    epochs: int
+    best_epoch: int
+
+
+def real_weights(model: IntModel, classifier_scale: float) -> dict[str, np.ndarray]:
+    """The weights and biases that the codes of `model` stand for, float32, as a checkpoint's."""
+    tensors: dict[str, np.ndarray] = {}
+    operand = model.input_scale, model.input_zero_point
+    for number, layer in enumerate(model.layers):
+        scales = model.info["scales"][number]
+        state = scales["s_h"]["scale"], layer.state_zero_point
+        for names, (scale, zero), weight_name, bias_name in (
+            (GENES[:3], operand, f"weight_ih_l{number}", f"bias_ih_l{number}"),
+            (GENES[3:6], state, f"weight_hh_l{number}", f"bias_hh_l{number}"),
+        ):
+            weights, biases = [], []
+            for name in names:
+                op = layer.dense(name)
+                row = scales[f"{name}.weight"]["scale"] / 2.0 ** op.channel_shift.astype(float)
+                weights.append(op.weight * row[:, None])
+                biases.append((op.bias + zero * op.weight.astype(np.int64).sum(1)) * row * scale)
+            tensors[weight_name] = np.concatenate(weights).astype(np.float32)
+            tensors[bias_name] = np.concatenate(biases).astype(np.float32)
+        operand = state
+    head, (scale, zero) = model.classifier, operand
+    tensors["classifier.weight"] = (head.weight * classifier_scale).astype(np.float32)
+    folded = head.bias + zero * head.weight.astype(np.int64).sum(1)
+    tensors["classifier.bias"] = (folded * classifier_scale * scale).astype(np.float32)
+    return tensors
+
+
+def tune(
+    task: Task, checkpoint: Checkpoint, genome: Genome, knobs: Knobs | None = None,
+    recipe: Tuning | None = None, *, cheapest: Cheapest | None = None,
+    calibration: Calibration | None = None, progress: Progress | None = None,
+    state: str | os.PathLike[str] | None = None,
+) -> Tuned:  # fmt: skip
+    """Train the weights of `checkpoint` on for `genome` and `knobs`.
+
+    Adam, one cosine from `lr` to zero, gradient norm clipped to 1; the epoch of best validation
+    accuracy is kept (of equal ones the last). The same arguments on the same machine give the same
+    result, also in pieces: after every epoch the training leaves all that it needs in the file
+    `state`, and a call with the same arguments goes on from there.
+
+    Raises :class:`InputError` where torch or Numba is missing, the loss is no longer a number, or
+    `state` is damaged. A state of another training is overwritten.
+    """
+    knobs, recipe = knobs or Knobs(), recipe or Tuning()
+    checkpoint = without_record(checkpoint)
+    trainer = GenomeTrainer(task, checkpoint, recipe, genome, knobs, cheapest, calibration)
+    trainer.run(progress, state)
+    structure = trainer.structure
+    model = export(structure, trainer.kept)
+    tensors = real_weights(model, structure.classifier_scale)
+    if not all(np.isfinite(value).all() for value in tensors.values()):
+        raise InputError(f"training diverged at lr {recipe.lr:g}: give a smaller --lr")
+    made = Checkpoint(tensors)
+    info = {
+        **{key: checkpoint.info[key] for key in ("task", "split_seed", "split_hash",
+                                                 "preprocessing") if key in checkpoint.info},
+        "task": task.name, "split_seed": task.split_seed, "split_hash": task.split_hash,
+        "from": checkpoint.hash, "tuning": asdict(recipe),
+        "epochs_done": trainer.epoch, "best_epoch": trainer.best_epoch,
+        "accuracy": {"val": round(accuracy(made, task.x_val, task.y_val), 6)},
+        "torch": str(trainer.torch.__version__),
+        RECORD: record(model, knobs, structure.classifier_scale, recipe.narrow),
+    }  # fmt: skip
+    return Tuned(Checkpoint(tensors, info), model, trainer.best[0], trainer.epoch,
+                 trainer.best_epoch)  # fmt: skip

@@ -1,0 +1,215 @@
+"""Quantisation-aware training: what is trained is the integer model, bit for bit."""
+
+import json
+from functools import cache
+
+import numpy as np
+import pytest
+from genogate.model import zoo
+from genogate.model.calibrate import calibrate
+from genogate.model.errors import InputError
+from genogate.model.floating import Checkpoint
+from genogate.model.genome import GENES, Genome
+from genogate.model.knobs import Knobs
+from genogate.model.tasks import load_task
+from genogate.model.trained import RECORD, Trained
+from genogate.sim import golden
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("numba")
+
+from genogate.model import qat  # noqa: E402
+
+SEED = 20261
+
+
+@cache
+def material(name):
+    task, checkpoint = load_task("digits-row", 0), zoo.load(name)
+    return task, checkpoint, calibrate(checkpoint, task.x_calibration)
+
+
+CASES = [
+    ("digits-row", {}),
+    ("digits-row", {"multiplier_terms": 2, "granularity": "channel", "activation": "pwl"}),
+    ("digits-row", {"multiplier_terms": 3, "dense_output": "gene", "activation": "table"}),
+    ("digits-row", {"multiplier_terms": None, "dense_output": "gene", "activation": "table"}),
+    ("digits-row", {"granularity": "channel", "dense_output": "gene", "activation": "table"}),
+    ("digits-row-2layer", {"activation": "table"}),
+    ("digits-row-2layer", {"multiplier_terms": 2, "activation": "pwl", "entries": 4}),
+]
+
+
+class Watched(qat.Network):
+    """Keeps what the layers compute."""
+
+    def __init__(self, torch):
+        super().__init__(torch)
+        self.seen = []
+
+    def layer(self, *given):
+        self.seen.append(super().layer(*given))
+        return self.seen[-1]
+
+
+@pytest.mark.parametrize("case", range(len(CASES)))
+def test_training_computes_every_code_that_golden_computes(case):
+    """Codes of all 17 operators of every layer and step on real sequences, with weights that are
+    neither those of quantisation nor of the float network, and the logits."""
+    name, given = CASES[case]
+    task, checkpoint, calibration = material(name)
+    rng = np.random.default_rng([SEED, case])
+    knobs, layers = Knobs(**given), checkpoint.layers
+    genomes = [Genome.from_genes(rng.integers(2, 9, 17 * layers)), Genome.uniform(2, layers)]
+    for genome in genomes:
+        model, scale = qat.starting_model(calibration, genome, knobs, narrow=case % 2 == 0)
+        structure = qat.Structure(torch, model, scale, case % 2 == 0)
+        latents = {
+            key: torch.from_numpy(value + rng.normal(0, 0.05, value.shape).astype(np.float32))
+            for key, value in checkpoint.tensors.items()
+        }
+        trained = qat.export(structure, {key: value.numpy() for key, value in latents.items()})
+        x = task.x_val[rng.choice(len(task.x_val), 40, replace=False)]
+        expected = golden.run(trained, trained.quantize_input(x), trace=True)
+        where = f"seed {[SEED, case]}, genome {genome}"
+
+        network = Watched(torch)
+        logits = network.logits(structure, latents, structure.input_codes(x))
+        for layer, (_, codes, _) in enumerate(network.seen):
+            for k, operator in enumerate(GENES):
+                np.testing.assert_array_equal(
+                    codes[:, k].transpose(2, 0, 1), expected.trace[layer, operator],
+                    err_msg=f"{where}, layer {layer}, {operator}",
+                )  # fmt: skip
+        np.testing.assert_array_equal(logits.numpy(), expected.logits, err_msg=where)
+
+
+def test_a_gradient_step_of_any_tensor_lowers_the_loss():
+    """The straight-through gradient of each tensor points downhill, for the real network."""
+    task, checkpoint, calibration = material("digits-row")
+    model, scale = qat.starting_model(calibration, Genome.uniform(8), Knobs(), narrow=True)
+    structure, network = qat.Structure(torch, model, scale, True), qat.Network(torch)
+    x, y = structure.input_codes(task.x_train[:256]), torch.from_numpy(task.y_train[:256])
+    rng = np.random.default_rng(SEED)
+    start = {
+        key: value + rng.normal(0, 0.15, value.shape).astype(np.float32)
+        for key, value in checkpoint.tensors.items()
+    }
+
+    def loss(latents):
+        logits = network.real_logits(structure, latents, x)
+        return torch.nn.functional.cross_entropy(logits, y)
+
+    latents = {key: torch.nn.Parameter(torch.from_numpy(value)) for key, value in start.items()}
+    before = loss(latents)
+    before.backward()
+    for key, value in latents.items():
+        step = 0.05 * value.grad / value.grad.norm()
+        moved = {**latents, key: value.detach() - 4 * step}
+        with torch.no_grad():
+            gain = float(before - loss(moved))
+        # What a linear loss would gain, within a factor.
+        expected = float((4 * step * value.grad).sum())
+        assert 0.4 * expected < gain < 1.6 * expected, (key, gain, expected, SEED)
+
+
+@cache
+def tuned():
+    task, checkpoint, calibration = material("digits-row")
+    genome = Genome.from_genes(np.random.default_rng(SEED).integers(2, 5, 17))
+    recipe = qat.Tuning(epochs=3, seed=1)
+    return genome, qat.tune(task, checkpoint, genome, Knobs(), recipe, calibration=calibration)
+
+
+def accuracy(model, x, y):
+    return float((golden.run(model, model.quantize_input(x)).classes == y).mean())
+
+
+def test_the_exported_model_has_the_accuracy_that_training_saw():
+    task, _, calibration = material("digits-row")
+    genome, result = tuned()
+    assert accuracy(result.model, task.x_val, task.y_val) == result.validation
+    from genogate.model.quantize import quantize
+
+    before = accuracy(quantize(calibration, genome), task.x_val, task.y_val)
+    assert result.validation > before + 0.04
+
+
+def test_a_checkpoint_gives_the_trained_model_again(tmp_path):
+    _, result = tuned()
+    result.checkpoint.save(tmp_path / "c.safetensors")
+    again = Trained.of(Checkpoint.load(tmp_path / "c.safetensors"))
+    assert again.model().hash == result.model.hash
+    assert again.fits(result.model.genome, Knobs(lanes_x=4))
+    assert not again.fits(result.model.genome, Knobs(granularity="channel"))
+    assert not again.fits(Genome.uniform(4), Knobs())
+
+
+@pytest.mark.parametrize("damage", ["weights", "kind", "scale", "version", "table"])
+def test_a_damaged_record_is_refused(damage):
+    _, result = tuned()
+    tensors = {key: value.copy() for key, value in result.checkpoint.tensors.items()}
+    info = json.loads(json.dumps(result.checkpoint.info))
+    about = info[RECORD]
+    if damage == "weights":
+        tensors["weight_ih_l0"][0] += 1
+    elif damage == "kind":
+        about["layers"][0]["s_h"]["kind"] = "dense"
+    elif damage == "scale":
+        about["scales"][0]["w_ir.weight"]["scale"] = "x"
+    elif damage == "version":
+        about["version"] = 99
+    else:
+        about["layers"][0]["a_n"] = {"kind": "table"}
+    with pytest.raises(InputError, match=r"^checkpoint: its (record|weights)"):
+        Trained.of(Checkpoint(tensors, info)).model()
+
+
+def test_training_in_pieces_gives_the_same_bytes(tmp_path):
+    task, checkpoint, calibration = material("digits-row")
+    genome, whole = tuned()
+
+    class Stop(Exception):
+        pass
+
+    def stop(done, *_):
+        if done == 2:
+            raise Stop
+
+    given = (task, checkpoint, genome, Knobs(), qat.Tuning(epochs=3, seed=1))
+    state = tmp_path / "state"
+    with pytest.raises(Stop):
+        qat.tune(*given, calibration=calibration, progress=stop, state=state)
+    done = []
+    result = qat.tune(*given, calibration=calibration, state=state,
+                      progress=lambda *now: done.append(now))  # fmt: skip
+    assert [now[0] for now in done] == [3]
+    whole.checkpoint.save(tmp_path / "whole")
+    result.checkpoint.save(tmp_path / "parts")
+    assert (tmp_path / "whole").read_bytes() == (tmp_path / "parts").read_bytes()
+
+
+def test_a_damaged_state_is_refused(tmp_path):
+    task, checkpoint, calibration = material("digits-row")
+    (tmp_path / "state").write_bytes(b"nonsense")
+    with pytest.raises(InputError, match="not a state that training can go on from"):
+        qat.tune(task, checkpoint, Genome.uniform(4), calibration=calibration,
+                 state=tmp_path / "state")  # fmt: skip
+
+
+def test_a_loss_that_is_no_number_is_one_clear_error(monkeypatch):
+    task, checkpoint, calibration = material("digits-row")
+    monkeypatch.setattr(qat.Trainer, "loss", lambda *_: torch.tensor(float("nan")))
+    with pytest.raises(InputError, match=r"^training diverged in epoch 1 \(the loss is nan\)"):
+        qat.tune(task, checkpoint, Genome.uniform(4), calibration=calibration)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [({"epochs": 0}, "^epochs: 0 is not within"), ({"lr": 0.0}, "^lr: 0.0 is not above 0"),
+     ({"distil": 1.5}, "^distil: 1.5 is not within"), ({"batch": 0}, "^batch: 0 is not within"),
+     ({"temperature": 0.0}, "^temperature: 0.0"), ({"patience": -1}, "^patience: -1")],
+)  # fmt: skip
+def test_wrong_settings_are_refused(given, message):
+    with pytest.raises(InputError, match=message):
+        qat.Tuning(**given)
