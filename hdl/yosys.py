@@ -8,7 +8,7 @@ one of these two packages.
 On 329 modules of networks, with both ways to multiply, the two counted the same. A whole network as
 one module may differ where Yosys' ``booth`` runs (INT8: 4,140 cells natively on Linux, 4,145 as
 WebAssembly): the compilers evaluate its nested calls in different orders, so wires get other names.
-In standard cells ABC's ``amap`` differs too: on 12 of 13 netlists by it, up to 20 % of the area.
+In standard cells ABC's ``amap`` differs too: on 12 of 14 netlists by it, up to 20 % of the area.
 """
 
 import atexit
