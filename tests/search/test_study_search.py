@@ -144,11 +144,14 @@ def test_savings_are_chosen_before_the_test_part_is_looked_at(tmp_path, monkeypa
     monkeypatch.setattr(study_search.Judged, "__call__", watched)
     size = replace(SMALL, searches=1)
     data = study_search.measure_reduction(quiet, size, tmp_path)
-    first = order.index("test")
-    assert set(order[first:]) == {"test"}
-    (run,) = data["runs"]
+    parts = [part for part, _ in itertools.groupby(order, key=lambda part: part == "test")]
+    # Once in each of the two searches, after all that is chosen by.
+    assert parts == [False, True, False, True]
+    run, plain = data["runs"]
     assert run["int8"]["images"] == 539
-    for choice in run["choices"]:
+    assert {choice["rule"] for choice in run["choices"]} == set(study_search.RULES)
+    assert {choice["rule"] for choice in plain["choices"]} == {study_search.PLAIN}
+    for choice in run["choices"] + plain["choices"]:
         assert 0 <= choice["size"] < 1
     text = "\n".join(study_search.render_reduction(json.loads(json.dumps(data))))
     assert "## What a search saves at 0.5 points" in text
