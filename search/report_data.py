@@ -94,6 +94,8 @@ def _config(folder: Path) -> Document:
         and all(isinstance(setting.get(name), str) for name in ("checkpoint", "task", "key"))
         and isinstance(setting.get("knobs"), dict) and isinstance(config.get("method"), str)
         and type(config.get("seed")) is int
+        and all(type(config.get(name, 0)) is int for name in ("generations", "exploit"))
+        and all(isinstance(limit, list) and len(limit) == 2 for limit in config.get("limits") or ())
     )  # fmt: skip
     if not known:
         raise InputError(f"{path}: a run of another version; search again with this one")
@@ -238,14 +240,15 @@ def _rows(path: Path) -> list[dict[str, Any]]:
             db.row_factory = sqlite3.Row
             return [dict(row) for row in db.execute("SELECT * FROM evaluations ORDER BY rowid")]
 
+    # While a search has it open there is a log beside it. Without one the file alone is all, and
+    # is read without the files that SQLite else makes, for which there may be no right.
+    modes = ["mode=ro"] if Path(f"{path}-wal").exists() else ["immutable=1", "mode=ro"]
     try:
         try:
-            rows = read("mode=ro")
-        except sqlite3.OperationalError:
-            # A folder that cannot be written has no room for SQLite's shared memory.
-            if Path(f"{path}-wal").exists():
-                raise
-            rows = read("immutable=1")
+            rows = read(modes[0])
+        except sqlite3.DatabaseError:
+            # A search may have begun just now.
+            rows = read(modes[-1])
     except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a store of evaluations ({error})") from None
     if not all(isinstance(row.get(n), str) for row in rows for n in ("key", "genome", "result")):
@@ -297,7 +300,7 @@ def _options(knobs: Mapping[str, Any]) -> list[str]:
     """Command line options of knobs that are not the default; lanes are not among them."""
     default = asdict(Knobs())
     return [
-        f"--{name.replace('_', '-')} {shlex.quote(words(value))}"
+        f"--{name.replace('_', '-')} {words(value)}"
         for name, value in knobs.items()
         if not name.startswith("lanes_") and words(value) != words(default.get(name, object()))
     ]
@@ -316,14 +319,17 @@ def _for_make(text: str) -> str:
 
 def _suffix(knobs: Mapping[str, Any], checkpoint: str) -> str:
     """What belongs to ``make gru GENOME=...`` so that it is the network that was evaluated."""
-    words = []
+    parts = []
     if lanes := _lanes(knobs):
-        words.append(f" LANES={_for_make(lanes)}")
+        parts.append(f" LANES={_for_make(lanes)}")
     if checkpoint != DEFAULT_TASK:
-        words.append(f" CHECKPOINT={_for_make(checkpoint)}")
+        parts.append(f" CHECKPOINT={_for_make(checkpoint)}")
     if options := _options(knobs):
-        words.append(f' KNOBS="{" ".join(options)}"'.replace("$", "$$"))
-    return "".join(words)
+        text = " ".join(options)
+        # What the knobs of this version are needs no more than quotation marks.
+        plain = re.fullmatch(r"[\w .=-]*", text)
+        parts.append(f' KNOBS="{text}"' if plain else f" KNOBS={_for_make(text)}")
+    return "".join(parts)
 
 
 def _file(folder: Path, name: str) -> tuple[str, bool]:
@@ -345,11 +351,11 @@ def _command(document: Document, folder: Path, **other: Any) -> str:
     config, setting = document["config"] | other, document["setting"]
     default = asdict(Config())
     always = ("objectives", "method", "pop_size", "generations", "exploit", "seed", "initial")
-    words = ["genogate", "search", "--checkpoint", shlex.quote(setting["checkpoint"])]
+    parts = ["genogate", "search", "--checkpoint", setting["checkpoint"]]
 
     def add(name: str, value: object) -> None:
         text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-        words.extend([f"--{name.replace('_', '-')}", shlex.quote(text)])
+        parts.extend([f"--{name.replace('_', '-')}", text])
 
     for name, value in config.items():
         usual = json.loads(json.dumps(default[name])) if name in default else None
@@ -363,18 +369,18 @@ def _command(document: Document, folder: Path, **other: Any) -> str:
             for limit in value:
                 add(f"max_{limit[0]}", limit[1])
         elif name == "beacons" and value:
-            words.extend(["--beacon", "COMMAND"])
+            parts.extend(["--beacon", "COMMAND"])
             add(name, value)
         elif name == "seeded":
-            words.extend([] if value else ["--unseeded"])
+            parts.extend([] if value else ["--unseeded"])
         elif value is True:
-            words.append(f"--{name.replace('_', '-')}")
+            parts.append(f"--{name.replace('_', '-')}")
         elif value is not None and value is not False and value != []:
             add(name, value)
-    words += _options(setting["knobs"])
+    parts += [word for option in _options(setting["knobs"]) for word in option.split(" ", 1)]
     if lanes := _lanes(setting["knobs"]):
-        words += ["--lanes", lanes]
-    return " ".join([*words, "--out", shlex.quote(str(folder))])
+        parts += ["--lanes", lanes]
+    return shlex.join([*parts, "--out", str(folder)])
 
 
 def _random_twin(document: Document, folder: Path) -> str:
@@ -385,11 +391,19 @@ def _random_twin(document: Document, folder: Path) -> str:
     changes |= {
         name: value for name, value in (("exploit", 0), ("initial", None)) if name in config
     }
-    return _command(document, folder.with_name(f"{folder.name or 'run'}-random"), **changes)
+    return _command(document, _next_to(folder, f"{folder.resolve().name}-random"), **changes)
+
+
+def _next_to(folder: Path, name: str) -> Path:
+    """The folder `name` beside `folder`, as its user would write it."""
+    return folder.with_name(name) if folder.name not in ("", "..") else folder / ".." / name
 
 
 def _alike(a: Document, b: Document) -> bool:
-    """Whether two runs differ only in method and seed, and in what is another method's usual."""
+    """Whether two runs differ only in method and seed, and in what is another method's usual.
+    Equal ones are one run and its copy."""
+    if a["config"] == b["config"]:
+        return False
     free = dict.fromkeys(("method", "seed"))
     if a["config"]["method"] != b["config"]["method"]:
         free |= dict.fromkeys(("generations", "exploit", "initial"))
@@ -409,7 +423,7 @@ def _siblings(folder: Path, document: Document) -> list[Path]:
         try:
             if (path / "config.json").is_file() and _alike(document, _config(path)):
                 _history(path)
-                found.append(folder.parent / path.name)
+                found.append(_next_to(folder, path.name))
         except (InputError, OSError):
             continue
     return found[:MAX_SIBLINGS]

@@ -3,6 +3,7 @@
 import html
 import json
 import re
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -80,9 +81,9 @@ def make(tmp_path):
         return folder
 
     stores = []
+    run.close = lambda: [store.close() for store in stores]
     yield run
-    for store in stores:
-        store.close()
+    run.close()
 
 
 @pytest.fixture(autouse=True)
@@ -140,6 +141,7 @@ def test_files_that_name_their_knobs_need_no_more(make):
 def test_names_from_outside_are_text(make):
     name = "\"'<script>alert(1)<!-- & $HOME @@data@@"
     folder = make(name, note="</script><b>@@table@@")
+    edited("config.json", lambda d: d["setting"]["knobs"].update(odd='$(touch x)";'))(folder)
     text = page(collect(folder))
     assert "<script>alert" not in text
     assert "</script><b>" not in text
@@ -148,7 +150,12 @@ def test_names_from_outside_are_text(make):
     assert text.count('id="data"') == 1
     commands = [p["c"] for p in embedded(text)["points"] if "n" in p and p["n"][0] == "front-0"]
     # Two dollars are one to make; a shell leaves quoted ones alone.
-    assert "$$HOME" in commands[0]
+    words = shlex.split(commands[0])
+    assert words[2] == f"GENOME={folder}/front-0".replace("$", "$$")
+    assert words[4] == 'KNOBS=--granularity channel --odd $$(touch x)";'
+    again = shlex.split(embedded(text)["command"])
+    assert again[-2:] == ["--out", str(folder)]
+    assert again[again.index("--odd") + 1] == '$(touch x)";'
 
 
 def test_unfinished_run(make):
@@ -248,6 +255,8 @@ def changed_store(statement):
     (lambda f: (f / "config.json").write_text("[]"), "config.json: not the file of a search"),
     (edited("config.json", lambda d: d["config"].pop("objectives")), "another version"),
     (edited("config.json", lambda d: d.update(version=9)), "another version"),
+    (edited("config.json", lambda d: d["config"].update(generations="x")), "another version"),
+    (edited("config.json", lambda d: d["config"].update(limits=[3])), "another version"),
     (lambda f: (f / "front.json").unlink(), "no front yet"),
     (lambda f: (f / "front.json").write_text('{"points": ['), "front.json: not valid JSON"),
     (edited("front.json", lambda d: d.update(points=7)), "front.json: its points are no list"),
@@ -269,6 +278,15 @@ def test_damaged_runs_are_refused_in_one_line(make, damage, words):
     assert "\n" not in str(refused.value)
     assert not (folder / "report.html").exists()
     assert not (folder / "pictures").exists()
+
+
+def test_reading_leaves_the_folder_as_it_was(make):
+    folder = make()
+    make.close()
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert not any(name.endswith(("-wal", "-shm")) for name in before)
+    collect(folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_results_changed_from_outside_do_not_count(make):
