@@ -695,8 +695,8 @@ class _Ray:
                 "with `ray start --head`, and name its address, as in --scheduler host:6379"
             ) from None
         self.slots = max(1, int(ray.cluster_resources().get("CPU", 0)))
-        # What a death of a worker loses, Ray makes again.
-        self._remote = ray.remote(num_cpus=1, max_retries=DEATHS)(_call)
+        # What a death loses is counted and made again by the map, as everywhere.
+        self._remote = ray.remote(num_cpus=1, max_retries=0)(_call)
         # Starting its processes is not a task's time.
         first = [self._remote.remote(_ages_of, 0) for _ in range(self.slots)]
         ray.wait(first, num_returns=len(first), timeout=DESERTED)
