@@ -83,7 +83,7 @@ def _chain(found: Profile, weights: Mapping[str, float], drop: float) -> list[Ge
     looking ahead over all its widths below. Losses are taken to add up, and end it beyond `drop`.
     """
     loss = found.loss
-    cost = sum(weight * found.costs[name] for name, weight in weights.items())
+    cost = np.sum([weight * found.costs[name] for name, weight in weights.items()], axis=0)
     bits = np.full(len(loss), len(WIDTHS) - 1)
     chain, lost = [Genome.from_genes(bits + MIN_BITS)], 0.0
     # The best price of what may come next of every operator at every width; no saving is no step.
@@ -198,7 +198,7 @@ def descent(
         look([int8, *start])
         best = known[int8]["accuracy"]
         for weights in mixes(costs):
-            at = int8
+            at: Genome | None = int8
             while at is not None:
                 path.append(at)
                 genes, here, at = at.genes, known[at], None
