@@ -347,10 +347,10 @@ def browser(tmp_path):
     if program is None:
         pytest.skip(f"no browser here ({', '.join(names)})")
 
-    def open_page(path, fragment=""):
+    def open_page(path, fragment="", width=1400):
         done = subprocess.run(
             [program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-             f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1400,2400",
+             f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},2400",
              "--virtual-time-budget=5000", "--dump-dom", path.as_uri() + fragment],
             capture_output=True, text=True, timeout=120,
         )  # fmt: skip
@@ -398,19 +398,23 @@ choose("order", "cells");
 document.querySelector("#table thead button").click();
 document.querySelector("#table thead button").click();
 document.querySelector('#table tbody tr').click();
+const root = document.documentElement;
+root.dataset.wide = root.scrollWidth > root.clientWidth ? "yes" : "no";
 requestAnimationFrame(() => requestAnimationFrame(() => {
   const after = document.querySelector("#turn circle.q");
-  document.documentElement.dataset.turned = after && after.getAttribute("cx") !== at ? "yes" : "no";
+  root.dataset.turned = after && after.getAttribute("cx") !== at ? "yes" : "no";
 }));
 </script>"""
 
 
 def test_browser_takes_keys_choices_and_clicks(make, browser, tmp_path):
-    text = page(collect(make()))
+    # A name that has nowhere to break must not make a phone scroll sideways.
+    text = page(collect(make("a" * 200)))
     driven = tmp_path / "driven.html"
     driven.write_text(text.replace("</body>", DRIVE + "</body>"))
-    text, elements = browser(driven)
+    text, elements = browser(driven, width=500)
     assert "data-error" not in elements.root, elements.root
+    assert elements.root["data-wide"] == "no"
     assert elements.root["data-turned"] == "yes"
     # Sorted twice by its first column, the last point of the front is first.
     rows = re.search(r"<tbody>(.*?)</tbody>", text[text.index('id="table"') :], re.DOTALL)[1]
