@@ -8,6 +8,7 @@ logic.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product as combinations
 
 from ..model.errors import InputError
@@ -81,25 +82,14 @@ class Schedule:
                 plans[name] = ProductPlan.of(op)
             elif isinstance(op, PiecewiseLinear):
                 plans[name] = PiecewisePlan.of(op)
-        best: tuple[tuple[float, ...], dict[str, int], int] | None = None
-        options = [plan.digits for plan in plans.values()]
-        least = 1 + hold  # cycles of a unit with nothing serial
-        slack = max(max(0, least + 2 - guard), int(TOLERANCE * hidden * cycles))
-        for row in combinations(*options):
-            digits = dict(zip(plans, row, strict=True))
-            steps = dict.fromkeys(SERIAL, 0)
-            steps.update((name, plan.cycles(digits[name])) for name, plan in plans.items())
-            candidate = steps["a_r"] + steps["p_rn"] + hold + steps["a_n"]
-            drain = 1 + max(max(candidate, steps["a_z"]) + steps["p_zn"],
-                            steps["a_z"] + steps["p_zh"])  # fmt: skip
-            if any(row) and (drain > cycles or drain + 2 - guard > slack):
-                continue
-            rows = sum(plan.rows(digits[name]) for name, plan in plans.items())
-            if best is None or (rows, drain) < best[0]:
-                best = ((rows, drain), digits, drain)
-        assert best is not None  # the row of zeros is always possible
-        _, digits, drain = best
-        return cls(x_words, h_words, cycles, chunks, digits, hold, drain, guard, hidden, inputs)
+        slack = max(max(0, 1 + hold + 2 - guard), int(TOLERANCE * hidden * cycles))
+        options = tuple(
+            (name, tuple((digit, plan.cycles(digit), plan.rows(digit)) for digit in plan.digits))
+            for name, plan in plans.items()
+        )
+        row, drain = _digits(options, hold, cycles, guard, slack)
+        return cls(x_words, h_words, cycles, chunks, dict(zip(plans, row, strict=True)), hold,
+                   drain, guard, hidden, inputs)  # fmt: skip
 
     def used(self, name: str) -> int:
         """Words of weights that a dense operator reads for a unit."""
@@ -118,6 +108,31 @@ class Schedule:
     def cycles_per_step(self) -> int:
         """Cycles of a step when inputs are there in time and no output stalls."""
         return max(self.hidden_size * self.pass_cycles + self.wait_cycles, self.input_size)
+
+
+@lru_cache(maxsize=4096)
+def _digits(
+    options: tuple[tuple[str, tuple[tuple[int, int, float], ...]], ...],
+    hold: bool, cycles: int, guard: int, slack: int,
+) -> tuple[tuple[int, ...], int]:  # fmt: skip
+    """For each operator that can be serial, (name, its choices (digit, cycles, rows)), the digit;
+    and the cycles of a unit in the element-wise operators. Widths recur, so it is remembered."""
+    best: tuple[tuple[float, ...], tuple[int, ...], int] | None = None
+    steps = dict.fromkeys(SERIAL, 0)
+    for chosen in combinations(*(choices for _, choices in options)):
+        steps.update((name, took) for (name, _), (_, took, _) in zip(options, chosen, strict=True))
+        candidate = steps["a_r"] + steps["p_rn"] + hold + steps["a_n"]
+        drain = 1 + max(max(candidate, steps["a_z"]) + steps["p_zn"],
+                        steps["a_z"] + steps["p_zh"])  # fmt: skip
+        row = tuple(digit for digit, _, _ in chosen)
+        # With nothing serial it is always possible.
+        if any(row) and (drain > cycles or drain + 2 - guard > slack):
+            continue
+        rows = sum(rows for _, _, rows in chosen)
+        if best is None or (rows, drain) < best[0]:
+            best = ((rows, drain), row, drain)
+    assert best is not None
+    return best[1:]
 
 
 def cycles_per_step(model: IntModel, lanes_x: int = 1, lanes_h: int = 1) -> int:

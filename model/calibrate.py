@@ -100,6 +100,7 @@ class Tensor:
         function = FUNCTIONS.get(name)
         self.function = function or (lambda v: v)
         self.target = self.function(self.centre)
+        self._known: dict[tuple[int, float], int] = {}
 
     def errors(self, bits: int, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
         """Squared errors, the shape of `scale` and `zero` broadcast."""
@@ -130,10 +131,35 @@ class Tensor:
         return np.where(cost <= least * (1 + zero_tolerance(bits)), cheap, best)
 
     def zero_point(self, bits: int, scale: float) -> int:
-        """The zero point of least error at an exact scale (a cheap one where it costs little)."""
-        zeros = self._zeros(bits, np.array([scale]))
-        errors = self.errors(bits, np.full(zeros.shape, scale), zeros)
-        return int(zeros[0, self._preferred(errors, bits)[0]])
+        """The zero point of least error at an exact scale (a cheap one where it costs little).
+        What was asked before is remembered: genomes share many scales."""
+        if (bits, scale) not in self._known:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            zeros = self._zeros(bits, np.array([scale]))
+            errors = self.errors(bits, np.full(zeros.shape, scale), zeros)
+            self._known[bits, scale] = int(zeros[0, self._preferred(errors, bits)[0]])
+        return self._known[bits, scale]
+
+    @cached_property
+    def format(self) -> tuple[float, int]:
+        """Scale and zero point of INT8 codes of least error: 255 steps over the range, the best
+        grid scale, or the best power of two (pixels are often exact in one of them)."""
+        best = self.curves[8].best_scale
+        covering = max(self.high - self.low, 1e-9) / 255
+        tried = []
+        for scale in (
+            covering,
+            best,
+            2.0 ** np.round(np.log2(best)),
+            2.0 ** np.ceil(np.log2(covering)),
+        ):
+            zero = self.zero_point(8, float(scale))
+            tried.append(
+                (float(self.errors(8, np.array(scale), np.array(zero))), float(scale), zero)
+            )
+        _, scale, zero = min(tried)
+        return scale, zero
 
     @cached_property
     def curves(self) -> dict[int, Curve]:

@@ -146,15 +146,15 @@ class _LayerScales:
         state = self._scan("s_h")[:, None]
         sides = [self._state_chain(state)]
         for gate in "rz":
-            scan = self._scan(f"s_{gate}")
-            base = np.broadcast_to(scan, (len(state), len(scan)))
+            # What does not depend on the state's scale is one row, not one for each.
+            base = self._scan(f"s_{gate}")[None]
             found = {f"s_{gate}": base}
             total = self._gate(self._curve(f"s_{gate}")(base), base,
                                [f"w_i{gate}", f"w_h{gate}"], state, found)  # fmt: skip
             sides.append((total, found))
         # The candidate side has two free scales, s_n and r: all pairs along one axis.
         pairs = np.meshgrid(self._scan("s_n"), self._scan("a_r"), indexing="ij")
-        base, reset = (np.broadcast_to(p.ravel(), (len(state), p.size)) for p in pairs)
+        base, reset = (p.ravel()[None] for p in pairs)
         found = {"s_n": base, "a_r": reset}
         total = self._curve("s_n")(base) + self._curve("a_r")(reset)
         total = self._gate(total, base, ["w_in"], state, found)
@@ -167,7 +167,8 @@ class _LayerScales:
         chosen: dict[str, float] = {}
         for total, found in sides:
             where = int(total[at].argmin())
-            chosen.update({name: float(value[at, where]) for name, value in found.items()})
+            chosen.update({name: float(np.broadcast_to(value, total.shape)[at, where])
+                           for name, value in found.items()})  # fmt: skip
         return chosen
 
 
@@ -336,24 +337,6 @@ def _quantize_layer(
     return ops, groups, scale, zero
 
 
-def _input_format(tensor: Tensor) -> tuple[float, int]:
-    """Scale and zero point of the INT8 input of least error: 255 steps over the range, the best
-    grid scale, or the best power of two (pixels are often exact in one of them)."""
-    best = tensor.curves[8].best_scale
-    covering = max(tensor.high - tensor.low, 1e-9) / 255
-    tried = []
-    for scale in (
-        covering,
-        best,
-        2.0 ** np.round(np.log2(best)),
-        2.0 ** np.ceil(np.log2(covering)),
-    ):
-        zero = tensor.zero_point(8, float(scale))
-        tried.append((float(tensor.errors(8, np.array(scale), np.array(zero))), float(scale), zero))
-    _, scale, zero = min(tried)
-    return scale, zero
-
-
 @dataclass(frozen=True)
 class Draft:
     """A quantised network whose activation units are still to be chosen.
@@ -387,7 +370,7 @@ def draft(
     """Everything of :func:`quantize` but the choice of activation units, for many genomes whose
     units are to be synthesised together."""
     knobs = knobs or Knobs()
-    first = in_scale, in_zero = _input_format(calibration.input)
+    first = in_scale, in_zero = calibration.input.format
     in_bits = 8
     layers, groups, scales = [], [], []
     for layer, genes in zip(calibration.layers, genome.layers, strict=True):
