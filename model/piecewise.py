@@ -114,10 +114,10 @@ class Fitting:
         slope, intercept = slope.copy(), intercept.copy()
         total = np.inf
         for _ in range(ROUNDS):
-            ends = np.array([*starts[1:], len(self.y)])
+            first, ends = np.array(starts), np.array([*starts[1:], len(self.y)])
             # A slope turns about the segment's middle. All segments' lines at once.
-            middle = self.codes[(np.array(starts) + ends) // 2]
-            piece = np.repeat(np.arange(len(starts)), ends - starts)
+            middle = self.codes[(first + ends) // 2]
+            piece = np.repeat(np.arange(len(starts)), ends - first)
             value = slope[piece] * self.codes + intercept[piece] + half(bits)
             value = value + SLOPE_STEPS[:, None] * (self.codes - middle[piece])
             value = value[:, None] + INTERCEPT_STEPS[:, None] * step

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
+from typing import TypeAlias
 
 from amaranth import Const, Module, Value, signed
 from amaranth.back import rtlil
@@ -192,7 +193,7 @@ def _parse(tool: Tool, outputs: dict[str, str]) -> ModuleArea:
 
 
 #: A component, or one that is not built yet.
-Measurable = wiring.Component | Part
+Measurable: TypeAlias = "wiring.Component | Part"
 
 
 def _measure(
@@ -267,7 +268,7 @@ def _identity(part: Measurable) -> tuple[object, ...] | None:
     say. A subclass has to say so itself."""
     if isinstance(part, Part):
         return part.identity
-    return part.identity if "identity" in vars(type(part)) else None  # type: ignore[attr-defined]
+    return part.identity if "identity" in vars(type(part)) else None
 
 
 def _identity_key(tool: Tool, identity: tuple[object, ...]) -> str:
