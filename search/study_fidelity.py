@@ -4,7 +4,7 @@
 The search adds up modules that are synthesised apart, each once ever. Here networks are synthesised
 as one module with all borders dissolved as well, and the two compared: over random genomes, over
 genomes as a search meets them, over knobs, and among genomes of nearly one size, where order is all
-that counts. For what differs, the borders of single operators are looked at.
+that counts. For what differs, element-wise operators are also synthesised in groups.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,8 +13,13 @@ from statistics import mean, pstdev
 from typing import Any
 
 import numpy as np
+from amaranth import *
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
 
+from ..hdl.gru_layer import layer_parts
 from ..hdl.network import Network
+from ..hdl.schedule import Schedule
 from ..model.genome import GENES, MAX_BITS, MIN_BITS, Genome
 from ..model.integer import IntModel
 from ..model.knobs import Knobs
@@ -35,6 +40,20 @@ KNOBS = (
     Knobs(multiplier_terms=None), Knobs(activation="table"), Knobs(activation="pwl"),
     Knobs(lanes_x=1, lanes_h=4),
 )  # fmt: skip
+#: Streams between the element-wise operators: source, sink, operand.
+LINKS = (
+    ("s_r", "a_r", "i"), ("s_z", "a_z", "i"), ("a_r", "p_rn", "a"), ("p_rn", "s_n", "b"),
+    ("s_n", "a_n", "i"), ("a_z", "c_z", "i"), ("a_z", "p_zh", "a"), ("c_z", "p_zn", "a"),
+    ("a_n", "p_zn", "b"), ("p_zn", "s_h", "a"), ("p_zh", "s_h", "b"),
+)  # fmt: skip
+#: Operators whose borders are dissolved together, to see where the sum counts too much.
+GROUPS = {
+    "a_r, p_rn": ("a_r", "p_rn"),
+    "a_z, c_z, p_zh": ("a_z", "c_z", "p_zh"),
+    "c_z, a_n, p_zn": ("c_z", "a_n", "p_zn"),
+    "p_zn, p_zh, s_h": ("p_zn", "p_zh", "s_h"),
+    "all element-wise": GENES[6:],
+}
 
 
 @dataclass(frozen=True)
@@ -45,7 +64,7 @@ class Size:
     found : random ones around the chain of :func:`~.sensitivity.ordered`, as searches find them
     equal : random ones whose sizes are next to each other, out of `pool`
     knobs : random ones for each of :data:`KNOBS`
-    borders : of the first random ones, how many are taken apart
+    borders : of the first random ones, in how many single borders are dissolved
     """
 
     uniform: int = 30
@@ -53,7 +72,7 @@ class Size:
     equal: int = 24
     pool: int = 240
     knobs: int = 4
-    borders: int = 4
+    borders: int = 12
     checkpoint: str = "digits-row"
     seed: int = 0
 
@@ -126,6 +145,69 @@ def flat_areas(
     return areas
 
 
+class Together(wiring.Component):
+    """Some element-wise operators of a layer joined as they are there, all other streams outside.
+
+    Members
+    -------
+    NAME_OPERAND : In, for each operand that none of them drives; NAME_o : Out, for each result that
+        none of them takes
+    """
+
+    def __init__(self, parts: Mapping[str, wiring.Component]) -> None:
+        self.parts = dict(parts)
+        self.links = [link for link in LINKS if link[0] in parts and link[1] in parts]
+        driven = {(sink, operand) for _, sink, operand in self.links}
+        sources = {source for source, _, _ in self.links}
+        self.inputs = [(name, operand) for name, part in self.parts.items()
+                       for operand in ("i", "a", "b")
+                       if hasattr(part, operand) and (name, operand) not in driven]  # fmt: skip
+        self.outputs = [name for name in self.parts if name not in sources]
+
+        def shape(name: str, port: str) -> stream.Signature:
+            return stream.Signature(getattr(self.parts[name], port).payload.shape())
+
+        super().__init__(
+            {f"{name}_{operand}": In(shape(name, operand)) for name, operand in self.inputs}
+            | {f"{name}_o": Out(shape(name, "o")) for name in self.outputs}
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        for name, part in self.parts.items():
+            m.submodules[name] = part
+        ready: set[str] = set()
+        for source, sink, operand in self.links:
+            out, into = self.parts[source].o, getattr(self.parts[sink], operand)
+            m.d.comb += [into.payload.eq(out.payload), into.valid.eq(out.valid)]
+            if source not in ready:
+                m.d.comb += out.ready.eq(into.ready)
+            ready.add(source)
+        for name, operand in self.inputs:
+            wiring.connect(m, wiring.flipped(getattr(self, f"{name}_{operand}")),
+                           getattr(self.parts[name], operand))  # fmt: skip
+        for name in self.outputs:
+            wiring.connect(m, self.parts[name].o, wiring.flipped(getattr(self, f"{name}_o")))
+        return m
+
+
+def dissolved(networks: Sequence[tuple[IntModel, int, int]]) -> dict[str, list[tuple[int, int]]]:
+    """For each of :data:`GROUPS` and each network (its first layer): cells of the group as a sum,
+    and synthesised together."""
+    found: dict[str, list[tuple[int, int]]] = {name: [] for name in GROUPS}
+    for model, lanes_x, lanes_h in networks:
+        layer = model.layers[0]
+        # Not built yet: what is measured has to be built afresh each time.
+        parts = layer_parts(layer, Schedule.of(layer, lanes_x, lanes_h), lanes_x, lanes_h)
+        alone = dict(zip(GENES[6:], measure([parts[n] for n in GENES[6:]]), strict=True))
+        joined = measure([
+            Together({n: parts[n].build() for n in members}) for members in GROUPS.values()
+        ])  # fmt: skip
+        for (name, members), area in zip(GROUPS.items(), joined, strict=True):
+            found[name].append((sum(alone[n].cells for n in members), area.cells))
+    return found
+
+
 def wrong_pairs(summed: Sequence[float], flat: Sequence[float]) -> dict[str, float]:
     """Pairs that the sum puts in the other order: their share, and by how much, in percent of the
     smaller, whole designs differ in the worst of them."""
@@ -194,8 +276,12 @@ def measure_fidelity(say: Say, size: Size = FULL) -> dict[str, Any]:
             "transistors": total.transistors, "flat_transistors": flat.transistors,
             "flip_flops": total.flip_flops, "flat_flip_flops": flat.flip_flops,
         })  # fmt: skip
+    apart = [network for (kind, _, _), network in zip(chosen, networks, strict=True)
+             if kind == "uniform"][: size.borders]  # fmt: skip
+    say(f"Borders of {len(apart)} networks")
     return {
-        "size": asdict(size), "rows": rows, "yosys": find().version, "script": script_hash(),
+        "size": asdict(size), "rows": rows, "borders": dissolved(apart),
+        "yosys": find().version, "script": script_hash(),
         "command": "genogate results --only search_fidelity",
     }  # fmt: skip
 
@@ -221,6 +307,7 @@ def render_fidelity(data: dict[str, Any]) -> list[str]:
     most = ", ".join(f"{name} {value:+.2f}" for name, value in ranked[:5])
     flops = [row["cells"] - row["flat"] - (row["flip_flops"] - row["flat_flip_flops"])
              for row in rows]  # fmt: skip
+    first = [row for row in rows if row["kind"] == "uniform"][: data["size"]["borders"]]
     gates = sum(abs(v) for v in flops) / max(1, sum(abs(r["cells"] - r["flat"]) for r in rows))
     lines = [
         "## The area model: sum of operators against the whole design",
@@ -255,8 +342,24 @@ def render_fidelity(data: dict[str, Any]) -> list[str]:
         f"{100 * genes['explained']:.0f} % of its variance), largest first: {most}. Gates, not "
         f"flip-flops, make {100 * gates:.0f} % of what differs. A sum above the whole is logic "
         "that only a common synthesis removes: an operator of few bits gives few different codes, "
-        "and what takes them need not serve the others.",
+        f"and what takes them need not serve the others. In the first {data['size']['borders']} "
+        "random genomes, where sum and whole differ by "
+        f"{mean(r['cells'] - r['flat'] for r in first):.0f} cells in the mean, groups of "
+        "element-wise operators that are synthesised together:",
         "",
+        *table(
+            ("synthesised together", "cells as a sum, mean", "fewer together, mean", "most"),
+            [
+                (
+                    name,
+                    f"{mean(a for a, _ in pairs):.0f}",
+                    f"{mean(a - b for a, b in pairs):.1f}",
+                    max(a - b for a, b in pairs),
+                )
+                for name, pairs in data["borders"].items()
+                if pairs
+            ],
+        ),
         f"Rank correlation over all: {every['spearman']:.4f}. `{data['command']}`, seed "
         f"{data['size']['seed']}; {data['yosys']}, script {data['script']}.",
         "",

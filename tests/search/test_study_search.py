@@ -224,9 +224,16 @@ def test_the_operator_that_makes_the_error_is_found():
     assert worst == "p_zh"
     assert found["percent_per_bit"]["p_zh"] == pytest.approx(-1, abs=0.1)
     assert found["explained"] > 0.95
-    data = {"rows": fidelity_rows(), "command": "x", "yosys": "Yosys 1", "script": "s",
-            "size": {"seed": 0}}  # fmt: skip
+    data = {
+        "rows": fidelity_rows(),
+        "command": "x",
+        "yosys": "Yosys 1",
+        "script": "s",
+        "size": {"seed": 0, "borders": 3},
+        "borders": {"a_r, p_rn": [[100, 90], [50, 54]]},
+    }
     text = "\n".join(study_fidelity.render_fidelity(data))
+    assert "| a_r, p_rn | 75 | 3.0 | 10 |" in text
     assert "largest first: p_zh -" in text
     assert "| random, of nearly one size | 20 |" in text
 
@@ -238,6 +245,22 @@ def test_the_whole_design_is_that_of_the_area_report():
     model = random_model(np.random.default_rng(1), Genome.uniform(2), 2, 3, 2)
     (flat,) = study_fidelity.flat_areas([(model, 1, 1)])
     assert flat == area_report(model).flat
+
+
+def test_operators_that_are_joined_lose_their_borders():
+    """An activation that gives one code alone leaves its product little to do."""
+    from genogate.model.integer import Table
+    from genogate.sim.random_model import random_model
+
+    model = random_model(np.random.default_rng(1), Genome.uniform(4), 2, 3, 2)
+    layer = model.layers[0]
+    a_r = layer.ops["a_r"]
+    one = Table(a_bits=a_r.a_bits, out_bits=4, table=np.full(1 << a_r.a_bits, 3, np.int8))
+    model = replace(model, layers=(replace(layer, ops={**layer.ops, "a_r": one}),))
+    found = study_fidelity.dissolved([(model, 1, 1)])
+    ((alone, joined),) = found["a_r, p_rn"]
+    assert joined < 0.8 * alone
+    assert set(found) == set(study_fidelity.GROUPS)
 
 
 def test_genomes_of_one_size_are_found():
