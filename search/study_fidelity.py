@@ -13,7 +13,7 @@ from statistics import mean, pstdev
 from typing import Any
 
 import numpy as np
-from amaranth import *
+from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
