@@ -41,8 +41,9 @@ def _values(data: Document, k: int) -> np.ndarray:
 
 
 def _title(figure: Document) -> str:
-    return figure["title"] if figure["unit"] == figure["key"] else (
-        f"{figure['title']}, {figure['unit']}")  # fmt: skip
+    """Of an axis: with the unit, where the words do not name it already."""
+    title, unit = figure["title"], figure["unit"]
+    return title if unit in title.lower() else f"{title}, {unit}"
 
 
 def _useful(data: Document, k: int) -> float | None:

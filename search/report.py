@@ -43,6 +43,9 @@ def _header(data: Document) -> str:
         ("Yosys", data["yosys"] or "not used (no silicon among the objectives)"),
         ("Knobs", knobs),
     ]  # fmt: skip
+    if isinstance(judged := data["judged_on"], int):
+        rows.insert(3, ("Accuracy", f"on {judged:,} sequences of the validation part, shifted "
+                        "copies among them where it is small"))  # fmt: skip
     known = {"objectives", "method", "seed", "pop_size", "generations"}
     if "silicon" not in data["objectives"]:
         known.add("bit_weight")

@@ -47,7 +47,7 @@ def make(tmp_path):
                        "pop_size": 16, "generations": 3, "seed": seed, **config},
             "setting": {"checkpoint": "digits-row", "checkpoint_hash": "0123456789abcdef",
                         "task": "digits-row", "split_hash": "0", "knobs": KNOBS, "key": "thekey",
-                        "yosys": "Yosys 0.70 (none)"},
+                        "yosys": "Yosys 0.70 (none)", "judged_on": 1701},
         }  # fmt: skip
         (folder / "config.json").write_text(json.dumps(document))
         rows = [(bits,) * 17 for bits in range(2, 9)]
@@ -127,6 +127,7 @@ def test_page_holds_every_genome_and_its_command(make):
     assert sum(None in point["v"] for point in inside["points"]) == 2
     assert inside["parts"] == [name.removeprefix("layer0.") for name in PARTS]
     assert "genogate search --checkpoint digits-row --objectives accuracy,size,cells" in text
+    assert "on 1,701 sequences of the validation part" in text
 
 
 def test_files_that_name_their_knobs_need_no_more(make):
