@@ -8,7 +8,7 @@ import pytest
 from genogate.model import zoo
 from genogate.model.errors import InputError
 from genogate.model.files import write_tensors
-from genogate.model.floating import KIND, Checkpoint, forward, layer_names, sigmoid
+from genogate.model.floating import KIND, Checkpoint, accuracy, forward, layer_names, sigmoid
 from genogate.model.genome import GENES
 from genogate.model.integer import OPERANDS
 from genogate.model.tasks import load_task
@@ -151,16 +151,33 @@ def test_inputs_of_another_shape_are_refused(shape):
         forward(random_checkpoint(0), np.zeros(shape))
 
 
+#: What the shipped networks reach at least; a weak one would make every saving look free.
+LEAST = {
+    "digits-row": 0.965,
+    "mnist-row": 0.985,
+    "mnist-pixel14": 0.95,
+    "kws4": 0.93,
+    "kws10": 0.92,
+}
+
+
 @pytest.mark.parametrize("name", zoo.names())
-def test_a_shipped_checkpoint_has_the_accuracy_that_it_states(name):
+def test_a_shipped_checkpoint_has_the_accuracy_that_it_states(name, monkeypatch):
+    monkeypatch.setenv("GENOGATE_OFFLINE", "1")
     checkpoint = zoo.load(name)
-    task = load_task(checkpoint.info["task"], checkpoint.info["split_seed"])
+    kind = checkpoint.info["task"]
+    try:
+        task = load_task(kind, checkpoint.info["split_seed"])
+    except InputError as error:
+        if kind == "digits-row" or "not found" not in str(error):
+            raise
+        pytest.skip(f"no data of {kind} in $GENOGATE_DATA or the cache")
     assert task.split_hash == checkpoint.info["split_hash"]
-    classes = forward(checkpoint, task.x_test).classes
-    # One image is 0.0019: another processor's rounding may move one at most.
-    stated = checkpoint.info["accuracy"]["test"]
-    assert (classes == task.y_test).mean() == pytest.approx(stated, abs=0.002)
-    assert stated >= 0.965
+    # Another processor's rounding may move a sequence.
+    stated, one = checkpoint.info["accuracy"]["test"], 1.1 / len(task.x_test)
+    assert accuracy(checkpoint, task.x_test, task.y_test) == pytest.approx(stated, abs=one)
+    assert stated >= LEAST[kind]
+    assert checkpoint.info["command"].startswith(f"genogate train --task {kind} --seed ")
     json.dumps(checkpoint.info)
 
 
