@@ -152,7 +152,9 @@ def _through(value, mask, bit):
 
 
 @njit(cache=True, boundscheck=False, error_model="numpy")
-def backward_step(grad, state, codes, passed, gain, ops, offsets, slopes, to_x, to_h, to_state):
+def backward_step(
+    grad, state, codes, passed, gain, ops, offsets, slopes, to_x, to_h, to_state, to_units
+):
     """Gradients of one time step, all with respect to codes.
 
     grad : float32 [H, batch], of the new state; state : float32 [H, batch], the old state
@@ -160,12 +162,12 @@ def backward_step(grad, state, codes, passed, gain, ops, offsets, slopes, to_x, 
     slopes : float32 [3, 256], output codes per input code of the activation units
     to_x, to_h : float32 [3 H, batch], receive the gradients of ``acc_x`` and ``acc_h``
     to_state : float32 [H, batch], receives that of the old state, less what comes through `acc_h`
+    to_units : float32 [3, H, batch], receives those of the outputs of the activation units
     """
     hidden, batch = grad.shape
-    of_n, of_r = np.empty(batch, np.float32), np.empty(batch, np.float32)
-    of_z = np.empty(batch, np.float32)
     slope = np.empty((3, batch), np.float32)
     for i in range(hidden):
+        of_r, of_z, of_n = to_units[0, i], to_units[1, i], to_units[2, i]
         for b in range(batch):
             slope[0, b] = slopes[0, codes[_SR, i, b] + offsets[0]]
             slope[1, b] = slopes[1, codes[_SZ, i, b] + offsets[1]]
@@ -196,6 +198,17 @@ def backward_step(grad, state, codes, passed, gain, ops, offsets, slopes, to_x, 
             g = _through(of_z[b] * slope[1, b], mask, 7)
             to_x[i + hidden, b] = _through(g * ops[1, 0], mask, 1) * gain[1, i]
             to_h[i + hidden, b] = _through(g * ops[1, 1], mask, 4) * gain[4, i]
+
+
+@njit(cache=True, boundscheck=False, error_model="numpy")
+def add_by_code(codes, to_units, offsets, totals):
+    """Add to `totals` float64 [3, 256] the gradients of the units' outputs, by input code."""
+    hidden, batch = codes.shape[1:]
+    for i in range(hidden):
+        for b in range(batch):
+            totals[0, codes[_SR, i, b] + offsets[0]] += to_units[0, i, b]
+            totals[1, codes[_SZ, i, b] + offsets[1]] += to_units[1, i, b]
+            totals[2, codes[_SN, i, b] + offsets[2]] += to_units[2, i, b]
 
 
 def table_codes(op: Table | PiecewiseLinear) -> np.ndarray:
@@ -259,14 +272,15 @@ class LayerPlan:
             rows[-1] += tail
         self._constants = np.array(rows, np.float64)
         self._reach = max(reach)
-        self._tables, self._slopes = np.zeros((3, 256)), np.zeros((3, 256), np.float32)
+        #: Codes of the activation units, and their mean slopes, by input code + offset.
+        self.tables, self.slopes = (np.zeros((3, 256), np.float32) for _ in range(2))
         self.offsets = np.zeros(3, np.int64)
         for k, name in enumerate(GENES[14:]):
             op = layer.ops[name]
             assert isinstance(op, Table | PiecewiseLinear)
             self.offsets[k] = 1 << (op.a_bits - 1)
-            self._tables[k, : 1 << op.a_bits] = table_codes(op)
-            self._slopes[k, : 1 << op.a_bits] = _mean_slopes(name, op, scales)
+            self.tables[k, : 1 << op.a_bits] = table_codes(op)
+            self.slopes[k, : 1 << op.a_bits] = _mean_slopes(name, op, scales)
         self._known: dict[Any, tuple[np.ndarray, ...]] = {}
 
     def kind(self, sums: np.ndarray) -> Any:
@@ -280,19 +294,15 @@ class LayerPlan:
         raise ValueError(f"a sum of up to {most} does not fit float64")
 
     def constants(self, kind: Any) -> tuple[np.ndarray, ...]:
-        """gain, dense, ops, tables in the element type `kind`."""
+        """gain, dense, ops in the element type `kind`."""
         if kind not in self._known:
             self._known[kind] = tuple(np.ascontiguousarray(a, kind) for a in (
-                self._gain, self._limits, self._constants, self._tables))  # fmt: skip
+                self._gain, self._limits, self._constants))  # fmt: skip
         return self._known[kind]
 
     @property
     def state_zero_point(self) -> int:
         return self.layer.state_zero_point
-
-    @property
-    def slopes(self) -> np.ndarray:
-        return self._slopes
 
 
 assert set(ELEMENTWISE) | set(GENES[:6]) | set(GENES[14:]) == set(OPERANDS)

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from .calibrate import Calibration, LayerCalibration, calibrate
+from .calibrate import FUNCTIONS, Calibration, LayerCalibration, calibrate
 from .errors import InputError
 from .files import read_tensors, write_tensors
 from .floating import Checkpoint, accuracy, layer_names
@@ -30,13 +30,15 @@ from .integer import (
     IntModel,
     Layer,
     Operator,
+    Table,
     code_range,
+    with_op,
 )
 from .knobs import Knobs
-from .quantize import Cheapest, draft, without_synthesis
+from .quantize import ACTIVATIONS, Cheapest, draft, without_synthesis
 from .scales import allowed, as_fixed_point
 from .tasks import Task
-from .trained import RECORD, record, without_record
+from .trained import RECORD, Trained, record, without_record
 from .training import RECIPES, augmented, import_torch
 
 #: Called after every epoch with: epochs done, epochs in all, mean loss, validation accuracy.
@@ -57,6 +59,7 @@ class Tuning:
     distil : share of the loss that is the distance to the float network's answers, 0 to 1
     temperature : softens both answers for that
     narrow : whether 2-bit weights are ternary (-1, 0, 1) rather than -2 to 1
+    tables : whether the entries of activation tables are trained too
     patience : epochs without a better validation accuracy after which training stops; 0: never
     """
 
@@ -67,6 +70,7 @@ class Tuning:
     distil: float = 0.5
     temperature: float = 2.0
     narrow: bool = True
+    tables: bool = True
     patience: int = 0
 
     def __post_init__(self) -> None:
@@ -171,6 +175,23 @@ class Structure:
                 self.sides.append((*(torch.from_numpy(np.concatenate(part))[:, None]
                                      for part in (rows, low, high)), scale, zero))  # fmt: skip
             operand = state
+        #: Of activation units that may be trained: output scale, zero point, least and most code.
+        self.units: dict[str, tuple[float, ...]] = {}
+        self.unit_values: dict[str, Any] = {}
+        for number, (layer, scales) in enumerate(
+            zip(model.layers, model.info["scales"], strict=True)
+        ):
+            for name in ACTIVATIONS:
+                if not isinstance(layer.ops[name], Table):
+                    continue
+                source, out = scales[f"s_{name[-1]}"], scales[name]
+                inputs = np.arange(*code_range(layer.bits(f"s_{name[-1]}")))
+                inputs = np.append(inputs, inputs[-1] + 1)
+                real = FUNCTIONS[f"s_{name[-1]}"]((inputs - source["zero_point"]) * source["scale"])
+                limits = map(torch.tensor, map(float, code_range(layer.bits(name))))
+                key = f"{name}.{number}"
+                self.units[key] = (out["scale"], out["zero_point"], *limits)
+                self.unit_values[key] = torch.from_numpy(real.astype(np.float32))
         column = torch.full((1, 1), classifier_scale, dtype=torch.float64)
         limits = (torch.full((1, 1), float(v), dtype=torch.float64) for v in code_range(8))
         self.sides.append((column, *limits, *operand))
@@ -234,8 +255,10 @@ class Network:
             """States [steps, H, batch] of a layer for input codes [steps, inputs, batch]."""
 
             @staticmethod
-            def forward(ctx: Any, x: Any, w_x: Any, w_h: Any, b_x: Any, b_h: Any, plan: Any) -> Any:
-                states, *ctx.kept = network.layer(plan, x, w_x, w_h, b_x, b_h)
+            def forward(
+                ctx: Any, x: Any, w_x: Any, w_h: Any, b_x: Any, b_h: Any, tables: Any, plan: Any
+            ) -> Any:
+                states, *ctx.kept = network.layer(plan, x, w_x, w_h, b_x, b_h, tables)
                 ctx.save_for_backward(x, w_x, w_h, states)
                 ctx.plan = plan
                 return states[1:]
@@ -246,7 +269,9 @@ class Network:
 
         self.codes, self.nearest, self.layer_codes = Codes.apply, Nearest.apply, LayerCodes.apply
 
-    def layer(self, plan: Any, x: Any, w_x: Any, w_h: Any, b_x: Any, b_h: Any) -> tuple[Any, ...]:
+    def layer(
+        self, plan: Any, x: Any, w_x: Any, w_h: Any, b_x: Any, b_h: Any, tables: Any
+    ) -> tuple[Any, ...]:
         """States float32 [steps + 1, H, batch] with the initial one, codes int8 [steps, 17, H,
         batch] of all operators, and their bits of passed gradients uint16 [steps, H, batch]."""
         torch = self.torch
@@ -257,11 +282,11 @@ class Network:
         sums = torch.cat([(w.abs().sum(1) * 2.0 ** (bits - 1)).view(3, hidden)
                           for w, bits in zip((w_x, w_h), in_bits, strict=True)])  # fmt: skip
         kind = plan.kind((sums + bias.abs()).amax(1).numpy())
-        gain, dense, ops, tables = plan.constants(kind)
+        gain, dense, ops = plan.constants(kind)
         real = torch.float32 if kind is np.float32 else torch.float64
         every = w_x.to(real) @ x.to(real).permute(1, 0, 2).reshape(inputs, -1)
         acc_x, acc_h = every.numpy(), torch.empty(3 * hidden, batch, dtype=real)
-        w_h, bias = w_h.to(real), bias.to(real).numpy()
+        w_h, bias, tables = w_h.to(real), bias.to(real).numpy(), tables.to(real).numpy()
         states = torch.empty(steps + 1, hidden, batch)
         state = torch.full((hidden, batch), float(plan.state_zero_point), dtype=real)
         states[0], new = state, torch.empty_like(state)
@@ -282,19 +307,22 @@ class Network:
         torch, plan, (codes, passed) = self.torch, ctx.plan, ctx.kept
         x, w_x, w_h, states = ctx.saved_tensors
         steps, hidden, batch = grad.shape
-        gain, _, ops, _ = plan.constants(np.float32)
+        gain, _, ops = plan.constants(np.float32)
         w_h = w_h.float()
         to_x = torch.empty(steps, 3 * hidden, batch)
         to_h = torch.empty(steps, 3 * hidden, batch)
-        to_state = torch.zeros(hidden, batch)
+        to_state, to_units = torch.zeros(hidden, batch), np.empty((3, hidden, batch), np.float32)
+        of_tables = np.zeros((3, 256)) if ctx.needs_input_grad[5] else None
         grad = grad.float().contiguous()
         for step in reversed(range(steps)):
             through = to_state + grad[step]
             self.kernels.backward_step(
                 through.numpy(), states[step].numpy(), codes[step], passed[step], gain, ops,
                 plan.offsets, plan.slopes, to_x[step].numpy(), to_h[step].numpy(),
-                to_state.numpy(),
+                to_state.numpy(), to_units,
             )  # fmt: skip
+            if of_tables is not None:
+                self.kernels.add_by_code(codes[step], to_units, plan.offsets, of_tables)
             to_state.addmm_(w_h.T, to_h[step])
         wide_x, wide_h = (g.permute(1, 0, 2).reshape(3 * hidden, -1) for g in (to_x, to_h))
         old = states[:-1].permute(1, 0, 2).reshape(hidden, -1)
@@ -304,7 +332,8 @@ class Network:
             of_x = (w_x.float().T @ wide_x).view(-1, steps, batch).permute(1, 0, 2)
         kind = w_x.dtype
         return (of_x, (wide_x @ given.T).to(kind), (wide_h @ old.T).to(kind),
-                wide_x.sum(1).to(kind), wide_h.sum(1).to(kind))  # fmt: skip
+                wide_x.sum(1).to(kind), wide_h.sum(1).to(kind),
+                None if of_tables is None else torch.from_numpy(of_tables).float())  # fmt: skip
 
     def linear(
         self, latents: Mapping[str, Any], name: str, bias: str, side: Any
@@ -315,6 +344,19 @@ class Network:
         real = self.nearest(latents[bias].double() / (rows[:, 0] * scale))
         return codes, real - zero * codes.sum(1)
 
+    def tables(self, structure: Structure, latents: Mapping[str, Any], layer: int) -> Any:
+        """Output codes float32 [3, 256] of the activation units, those that are trained from their
+        latent values."""
+        tables = self.torch.from_numpy(structure.plans[layer].tables)
+        for k, name in enumerate(ACTIVATIONS):
+            if (key := f"{name}.{layer}") in latents:
+                scale, zero, low, high = structure.units[key]
+                codes = self.codes(latents[key] / scale + zero, low, high)
+                rest = self.torch.zeros(256 - len(codes))
+                row = self.torch.cat([codes, rest])[None]
+                tables = self.torch.cat([tables[:k], row, tables[k + 1 :]])
+        return tables
+
     def logits(self, structure: Structure, latents: Mapping[str, Any], codes: Any) -> Any:
         """Logits float64 [batch, classes], accumulators, for input codes of the structure."""
         sides = iter(structure.sides)
@@ -323,7 +365,8 @@ class Network:
             w_ih, w_hh, b_ih, b_hh = layer_names(number)
             w_x, b_x = self.linear(latents, w_ih, b_ih, next(sides))
             w_h, b_h = self.linear(latents, w_hh, b_hh, next(sides))
-            value = self.layer_codes(value, w_x, w_h, b_x, b_h, plan)
+            tables = self.tables(structure, latents, number)
+            value = self.layer_codes(value, w_x, w_h, b_x, b_h, tables, plan)
         weight, bias = self.linear(latents, "classifier.weight", "classifier.bias", next(sides))
         return (weight @ value[-1].double() + bias[:, None]).T
 
@@ -345,34 +388,47 @@ class Network:
         return np.concatenate(found)
 
 
-def export(structure: Structure, tensors: Mapping[str, np.ndarray]) -> IntModel:
-    """The integer model that `structure` with latent weights `tensors` is."""
-    from .trained import Trained
-
+def export(
+    network: Network, structure: Structure, tensors: Mapping[str, np.ndarray]
+) -> IntModel:  # fmt: skip
+    """The integer model that `structure` with latent values `tensors` is."""
+    latents = {name: network.torch.from_numpy(value) for name, value in tensors.items()}
     model = structure.model
+    for number, layer in enumerate(model.layers):
+        ops = dict(layer.ops)
+        codes = network.tables(structure, latents, number).numpy()
+        for k, name in enumerate(ACTIVATIONS):
+            if f"{name}.{number}" in tensors:
+                old = ops[name]
+                assert isinstance(old, Table)
+                table = codes[k, : len(old.table)].astype(old.table.dtype)
+                model = with_op(model, number, name, replace(old, table=table))
     plan = record(model, Knobs(**model.info["knobs"]), structure.classifier_scale, structure.narrow)
-    return Trained(tensors, plan)._model(model.info)
+    return Trained(tensors, plan).unchecked(model.info)
 
 
 class Teacher:
     """The float network's answers."""
 
     def __init__(self, torch: Any, checkpoint: Checkpoint) -> None:
-        self.torch = torch
-        self.gru = torch.nn.GRU(checkpoint.input_size, checkpoint.hidden_size(),
-                                checkpoint.layers, batch_first=True)  # fmt: skip
-        with torch.no_grad():
-            for k in range(checkpoint.layers):
-                for name in layer_names(k):
-                    getattr(self.gru, name).copy_(torch.from_numpy(checkpoint.tensors[name]))
+        self.torch, self.layers = torch, []
+        inputs = checkpoint.input_size
+        for k in range(checkpoint.layers):
+            gru = torch.nn.GRU(inputs, inputs := checkpoint.hidden_size(k), batch_first=True)
+            with torch.no_grad():
+                for own, name in zip(layer_names(0), layer_names(k), strict=True):
+                    getattr(gru, own).copy_(torch.from_numpy(checkpoint.tensors[name]))
+            self.layers.append(gru)
         self.weight, self.bias = (torch.from_numpy(checkpoint.tensors[f"classifier.{name}"])
                                   for name in ("weight", "bias"))  # fmt: skip
 
     def __call__(self, x: np.ndarray) -> Any:
         """Logits float64 [batch, classes]."""
         with self.torch.no_grad():
-            last = self.gru(self.torch.from_numpy(x))[0][:, -1]
-            return (last @ self.weight.T + self.bias).double()
+            value = self.torch.from_numpy(x)
+            for gru in self.layers:
+                value = gru(value)[0]
+            return (value[:, -1] @ self.weight.T + self.bias).double()
 
 
 class Trainer:
@@ -382,9 +438,6 @@ class Trainer:
     """
 
     def __init__(self, task: Task, checkpoint: Checkpoint, recipe: Tuning) -> None:
-        if any(checkpoint.hidden_size(k) != checkpoint.hidden_size()
-               for k in range(checkpoint.layers)):  # fmt: skip
-            raise InputError("checkpoint: layers of unequal size cannot be trained")
         self.torch = torch = import_torch()
         self.task, self.checkpoint, self.recipe = task, checkpoint, recipe
         self.network, self.teacher = Network(torch), Teacher(torch, checkpoint)
@@ -395,13 +448,16 @@ class Trainer:
         own = RECIPES.get(task.name, {})
         self.smoothing = own.get("label_smoothing", 0.0)
         self.batches = -(-len(task.x_train) // (recipe.batch or own.get("batch", 32)))
-        self.optimizer = torch.optim.Adam(self.latents.values(), lr=recipe.lr)
-        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
-            self.optimizer, recipe.epochs * self.batches
-        )
         self.epoch = self.best_epoch = 0
         self.best: tuple[float, float] = (-1.0, 0.0)
         self.kept: dict[str, np.ndarray] = self.tensors()
+
+    def prepare(self) -> None:
+        """The optimizer, when all that is trained is there."""
+        torch = self.torch
+        values, steps = list(self.latents.values()), self.recipe.epochs * self.batches
+        self.optimizer = torch.optim.Adam(values, lr=self.recipe.lr)
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, steps)
 
     # What differs between one genome and many.
 
@@ -415,6 +471,13 @@ class Trainer:
 
     def settle(self) -> None:
         """After a step."""
+
+    def extra(self) -> dict[str, np.ndarray]:
+        """What a state must hold besides the weights."""
+        return {}
+
+    def take_extra(self, tensors: Mapping[str, np.ndarray]) -> None:
+        """The other way."""
 
     @property
     def about(self) -> list[Any]:
@@ -473,6 +536,7 @@ class Trainer:
     def run(self, progress: Progress | None, state: str | os.PathLike[str] | None) -> None:
         """All epochs; afterwards :attr:`kept` are the best weights."""
         path = None if state is None else Path(state)
+        self.prepare()
         if path is not None:
             self._resume(path)
         while self.epoch < self.recipe.epochs:
@@ -493,7 +557,7 @@ class Trainer:
 
     def _save(self, path: Path) -> None:
         tensors = {f"latent.{name}": value for name, value in self.tensors().items()}
-        tensors |= {f"kept.{name}": value for name, value in self.kept.items()}
+        tensors |= {f"kept.{name}": value for name, value in self.kept.items()} | self.extra()
         for name, value in self.latents.items():
             for moment, held in self.optimizer.state[value].items():
                 tensors[f"{moment}.{name}"] = held.numpy()
@@ -518,6 +582,7 @@ class Trainer:
                         for moment in ("step", "exp_avg", "exp_avg_sq")
                     }
             self.kept = {name[5:]: v for name, v in tensors.items() if name.startswith("kept.")}
+            self.take_extra(tensors)
             self.epoch, self.best_epoch = document["epoch"], document["best_epoch"]
             self.best = tuple(document["best"])
             self.schedule.last_epoch = document["steps"]
@@ -546,6 +611,10 @@ class GenomeTrainer(Trainer):
         self.knobs = knobs
         self.structure = Structure(self.torch, model, scale, recipe.narrow)
         self.structure.limit(self.latents)
+        if recipe.tables:
+            for key, value in self.structure.unit_values.items():
+                self.latents[key] = self.torch.nn.Parameter(value.clone())
+        self.kept = self.tensors()
 
     def structures(self, draw: np.random.Generator) -> Sequence[Structure]:
         return (self.structure,)
@@ -628,7 +697,7 @@ def tune(
     trainer = GenomeTrainer(task, checkpoint, recipe, genome, knobs, cheapest, calibration)
     trainer.run(progress, state)
     structure = trainer.structure
-    model = export(structure, trainer.kept)
+    model = export(trainer.network, structure, trainer.kept)
     tensors = real_weights(model, structure.classifier_scale)
     if not all(np.isfinite(value).all() for value in tensors.values()):
         raise InputError(f"training diverged at lr {recipe.lr:g}: give a smaller --lr")

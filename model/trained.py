@@ -127,7 +127,7 @@ class Trained:
         """The integer model that was trained. Raises :class:`InputError` where the record is
         damaged, or its hash is not that of what the weights give."""
         try:
-            made = self._model(info or {})
+            made = self.unchecked(info or {})
         except InputError as error:
             raise InputError(f"checkpoint: its record of training is damaged ({error})") from None
         except (KeyError, TypeError, AttributeError, IndexError, ValueError, OverflowError,
@@ -140,7 +140,8 @@ class Trained:
             )
         return made
 
-    def _model(self, info: Mapping[str, Any]) -> IntModel:
+    def unchecked(self, info: Mapping[str, Any]) -> IntModel:
+        """What weights and record give, whatever the record's hash."""
         document = self.document
         knobs, narrow = Knobs(**document["knobs"]), bool(document["narrow"])
         genome = Genome(tuple(tuple(genes) for genes in document["genome"]))

@@ -1,0 +1,149 @@
+"""One set of weights for every genome (any-precision training).
+
+Every batch is computed by the integer networks of a few genomes drawn at random, all with the same
+latent weights; scales and clip ranges are each genome's own, chosen by the ordinary calibration of
+the weights as they are, which is repeated as they move. What comes out is a float checkpoint: its
+quantisation after training, for any genome, comes near to training for that genome, at no cost. So
+a search may run on it, and only its winners need training of their own. After AnyPrecision
+(arXiv 1911.07346) and the sandwich rule of slimmable networks (arXiv 1903.05134).
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from .calibrate import calibrate
+from .errors import InputError
+from .floating import Checkpoint, accuracy
+from .genome import GENES, MAX_BITS, MIN_BITS, Genome
+from .knobs import Knobs
+from .qat import Progress, Structure, Trainer, Tuning, starting_model
+from .tasks import Task
+from .trained import without_record
+
+#: Key of the mark in a checkpoint's ``info``.
+MARK = "any_precision"
+
+
+@dataclass(frozen=True)
+class AnyTuning(Tuning):
+    """How to train for all genomes.
+
+    pool : genomes drawn after each calibration; batches draw from them
+    refresh : epochs between calibrations
+    together : genomes that a batch is computed by
+    """
+
+    epochs: int = 60
+    lr: float = 5e-3
+    narrow: bool = False
+    pool: int = 24
+    refresh: int = 2
+    together: int = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, most in (("pool", 10_000), ("refresh", 100_000), ("together", 64)):
+            if not 1 <= getattr(self, name) <= most:
+                raise InputError(f"{name}: {getattr(self, name)} is not within 1 to {most}")
+        if self.patience:
+            raise InputError("patience: training for all genomes does all its epochs")
+
+
+def random_genome(draw: np.random.Generator, layers: int) -> Genome:
+    """A genome as searches meet them: homogeneous, around one width, or anything.
+
+    A quarter have all genes equal, half have genes up to 2 bits around a width, and the rest any.
+    """
+    count = len(GENES) * layers
+    kind = draw.integers(4)
+    if kind == 0:
+        genes = np.full(count, draw.integers(MIN_BITS, MAX_BITS + 1))
+    elif kind == 3:
+        genes = draw.integers(MIN_BITS, MAX_BITS + 1, count)
+    else:
+        genes = draw.integers(MIN_BITS, MAX_BITS + 1) + draw.integers(-2, 3, count)
+    return Genome.from_genes(np.clip(genes, MIN_BITS, MAX_BITS))
+
+
+class AnyTrainer(Trainer):
+    """Trains for all genomes."""
+
+    recipe: AnyTuning
+
+    def __init__(self, task: Task, checkpoint: Checkpoint, recipe: AnyTuning, knobs: Knobs) -> None:
+        super().__init__(task, checkpoint, recipe)
+        self.knobs = knobs
+        self.pool: list[Structure] = []
+        self.calibrated = self.tensors()
+
+    @property
+    def about(self) -> list[Any]:
+        return [*super().about, self.knobs.to_json()]
+
+    def draw_pool(self, weights: dict[str, np.ndarray], epoch: int) -> None:
+        """Genomes, and their networks by a calibration of latent weights."""
+        self.calibrated = weights
+        calibration = calibrate(Checkpoint(weights), self.task.x_calibration)
+        draw = np.random.default_rng([self.recipe.seed, epoch, 1])
+        self.pool = []
+        for _ in range(self.recipe.pool):
+            genome = random_genome(draw, self.checkpoint.layers)
+            model, scale = starting_model(
+                calibration, genome, self.knobs, narrow=self.recipe.narrow
+            )
+            self.pool.append(Structure(self.torch, model, scale, self.recipe.narrow))
+
+    def one_epoch(self) -> float:
+        late = self.epoch % self.recipe.refresh
+        if not late:
+            self.draw_pool(self.tensors(), self.epoch)
+        elif not self.pool:
+            # Going on after a stop: the pool that was drawn then.
+            self.draw_pool(self.calibrated, self.epoch - late)
+        return super().one_epoch()
+
+    def extra(self) -> dict[str, np.ndarray]:
+        return {f"calibrated.{name}": value for name, value in self.calibrated.items()}
+
+    def take_extra(self, tensors: Mapping[str, np.ndarray]) -> None:
+        self.calibrated = {name: tensors[f"calibrated.{name}"] for name in self.latents}
+
+    def structures(self, draw: np.random.Generator) -> Sequence[Structure]:
+        count = min(self.recipe.together, len(self.pool))
+        return [self.pool[k] for k in draw.choice(len(self.pool), count, replace=False)]
+
+    def judge(self) -> tuple[float, float]:
+        """Mean accuracy of some of the pool; the last epoch is kept."""
+        scores = [
+            (self.network.classes(structure, self.latents, self.task.x_val) == self.task.y_val)
+            for structure in self.pool[:4]
+        ]
+        return float(np.mean(scores)), float(self.epoch)
+
+
+def tune_any(
+    task: Task, checkpoint: Checkpoint, knobs: Knobs | None = None,
+    recipe: AnyTuning | None = None, *, progress: Progress | None = None,
+    state: str | os.PathLike[str] | None = None,
+) -> Checkpoint:  # fmt: skip
+    """Train the weights of `checkpoint` on for all genomes with `knobs`; the last epoch is kept.
+
+    As :func:`.qat.tune` otherwise; activation units are tables while training lasts, which is what
+    the others approximate.
+    """
+    knobs, recipe = replace(knobs or Knobs(), activation="table"), recipe or AnyTuning()
+    trainer = AnyTrainer(task, without_record(checkpoint), recipe, knobs)
+    trainer.run(progress, state)
+    made = Checkpoint(trainer.kept)
+    info = {
+        **{key: value for key, value in checkpoint.info.items() if key == "preprocessing"},
+        "task": task.name, "split_seed": task.split_seed, "split_hash": task.split_hash,
+        "from": checkpoint.hash, "tuning": asdict(recipe),
+        "accuracy": {"val": round(accuracy(made, task.x_val, task.y_val), 6)},
+        "torch": str(trainer.torch.__version__), MARK: {"knobs": knobs.to_json()},
+    }  # fmt: skip
+    return Checkpoint(trainer.kept, info)
