@@ -605,7 +605,8 @@ def collect(
     data: Document = {
         "run": str(folder), "task": setting["task"], "checkpoint": setting["checkpoint"],
         "checkpoint_hash": setting.get("checkpoint_hash"), "yosys": setting.get("yosys"),
-        "knobs": setting["knobs"], "judged_on": setting.get("judged_on"), "config": config, "finished": finished,
+        "knobs": setting["knobs"], "judged_on": setting.get("judged_on"),
+        "config": config, "finished": finished,
         "generation": generation, "generations": total, "evaluations": len(results),
         "command": _command(document, folder), "objectives": config["objectives"],
         "figures": [_figure(name, int8.get(name), weight) for name in used],
