@@ -6,6 +6,7 @@ are counted for each run as if it were alone. A study that was stopped goes on w
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -102,8 +103,9 @@ class Campaign:
         """All points of a run, in the order in which it asked for them."""
         self.done += 1
         about = json.dumps([asdict(config), setting.key], sort_keys=True)
-        label = f"{name} {config.seed}-{hashlib.sha256(about.encode()).hexdigest()[:8]}"
-        run = _Bare(self.folder / label.replace(" ", "-"), setting, config, resume=True)
+        digest = hashlib.sha256(about.encode()).hexdigest()[:8]
+        label = re.sub(r"\W+", "-", f"{name} {config.seed} {digest}")
+        run = _Bare(self.folder / label, setting, config, resume=True)
         run.store.close()
         run.store = self.store
         head = f"{self.done} of {self.total}: {name}, seed {config.seed}"
