@@ -57,9 +57,28 @@ def begin(size: Size, seed: int, folder: Path, cache: Path) -> "subprocess.Popen
     """Start, or resume, the command in a group of its own."""
     command = [sys.executable, "-c", "from genogate.cli import main; main()", "search",
                *size.options, "--seed", str(seed), "--out", str(folder), "--resume"]  # fmt: skip
-    return subprocess.Popen(command, start_new_session=True, text=True, stdout=subprocess.DEVNULL,
-                            stderr=subprocess.PIPE,
-                            env={**os.environ, "GENOGATE_CACHE": str(cache.resolve())})  # fmt: skip
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Not a pipe: one that nobody reads stops its writer when it is full.
+    with open(_messages(folder), "w") as messages:
+        return subprocess.Popen(
+            command,
+            start_new_session=True,
+            text=True,
+            stdout=subprocess.DEVNULL,
+            stderr=messages,
+            env={**os.environ, "GENOGATE_CACHE": str(cache.resolve())},
+        )
+
+
+def _messages(folder: Path) -> Path:
+    """Where the command's messages go, beside its folder."""
+    return folder.with_name(f"{folder.name}.txt")
+
+
+def _check(process: "subprocess.Popen[str]", folder: Path) -> None:
+    if process.returncode:
+        lines = _messages(folder).read_text().strip().splitlines() or ["no message"]
+        raise InputError(f"the search failed: {lines[-1][:300]}")
 
 
 def rows_of(folder: Path) -> dict[str, tuple[Any, ...]]:
@@ -80,23 +99,21 @@ def rows_of(folder: Path) -> dict[str, tuple[Any, ...]]:
     return {row[0]: tuple(row[1:]) for row in found}
 
 
-def finish(process: "subprocess.Popen[str]") -> None:
+def finish(process: "subprocess.Popen[str]", folder: Path) -> None:
     """Wait for the end. Raises :class:`InputError` where it is not a good one."""
     try:
-        _, err = process.communicate(timeout=PATIENCE)
+        process.wait(PATIENCE)
     except subprocess.TimeoutExpired:
         kill(process)
         raise InputError(f"the search did not end within {PATIENCE} s") from None
-    if process.returncode:
-        last = (err.strip().splitlines() or ["no message"])[-1]
-        raise InputError(f"the search failed: {last[:300]}")
+    _check(process, folder)
 
 
 def kill(process: "subprocess.Popen[str]") -> None:
     """SIGKILL to the whole group."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    process.wait()
 
 
 def differences(folder: Path, reference: Path) -> list[str]:
@@ -137,7 +154,7 @@ def measure_kill(say: Say, size: Size = FULL, folder: Path = FOLDER) -> dict[str
             time.sleep(0.02)
         # From the start of the command until it begins to work.
         start_up = time.monotonic() - started
-        finish(process)
+        finish(process, whole)
         seconds = time.monotonic() - started
         known: dict[str, tuple[Any, ...]] = {}
         before, redone, missing = len(kills), 0, 0
@@ -147,15 +164,14 @@ def measure_kill(say: Say, size: Size = FULL, folder: Path = FOLDER) -> dict[str
             work = draw.uniform(0, 0.35 * max(seconds - start_up, 1.0))
             moment = draw.uniform(0, start_up) if draw.random() < 0.25 else start_up + work
             if len(kills) >= size.kills:
-                finish(process)
+                finish(process, broken)
                 break
             try:
-                _, err = process.communicate(timeout=moment)
+                process.wait(moment)
             except subprocess.TimeoutExpired:
                 kill(process)
             else:
-                if process.returncode:
-                    raise InputError(f"the resumed search failed: {err.strip()[-300:]}")
+                _check(process, broken)
                 break
             rows = rows_of(broken)
             missing += len(known.keys() - rows.keys())

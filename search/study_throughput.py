@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -179,22 +180,26 @@ def started(about: Mapping[str, Any], cache: Path) -> dict[str, Any]:
     code = "import sys; from genogate.search.study_throughput import child; child(sys.argv[1])"
     env = {**os.environ, "GENOGATE_CACHE": str(cache.resolve())}
     began = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-c", code, json.dumps(about)], env=env, text=True,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
     peak: dict[str, float] = {}
-    while process.poll() is None:
-        for name, value in memory_of(process.pid).items():
-            peak[name] = max(peak.get(name, 0), value)
-        try:
-            process.wait(OFTEN)
-        except subprocess.TimeoutExpired:
-            if time.perf_counter() - began > PATIENCE:
-                process.kill()
-    out, err = process.communicate()
+    # Files, because a pipe that nobody reads stops its writer when it is full.
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        process = subprocess.Popen([sys.executable, "-c", code, json.dumps(about)], env=env,
+                                   stdout=out, stderr=err, text=True)  # fmt: skip
+        while process.poll() is None:
+            for name, value in memory_of(process.pid).items():
+                peak[name] = max(peak.get(name, 0), value)
+            try:
+                process.wait(OFTEN)
+            except subprocess.TimeoutExpired:
+                if time.perf_counter() - began > PATIENCE:
+                    process.kill()
+        lines = {}
+        for name, file in (("out", out), ("err", err)):
+            file.seek(0)
+            lines[name] = file.read().strip().splitlines() or ["no message"]
     if process.returncode:
-        last = (err.strip().splitlines() or ["no message"])[-1]
-        raise InputError(f"throughput: {about['what']} failed ({last[:200]})")
-    answer = json.loads(out.strip().splitlines()[-1])
+        raise InputError(f"throughput: {about['what']} failed ({lines['err'][-1][:200]})")
+    answer = json.loads(lines["out"][-1])
     return {**answer, "wall": round(time.perf_counter() - began, 2),
             "memory": {name: round(value, 1) for name, value in peak.items()}}  # fmt: skip
 

@@ -345,3 +345,32 @@ def test_a_search_that_is_killed_again_and_again_ends_as_if_it_was_not(tmp_path)
     text = "\n".join(study_kill.render_kill(json.loads(json.dumps(data))))
     assert "2 kills in" in text
     assert "all files byte by byte equal in every run; 0 evaluations lost, 0 made again." in text
+
+
+# Sections of the results
+
+
+def test_sections_can_be_tried_small_where_they_say_so(tmp_path, monkeypatch):
+    from genogate import results
+
+    monkeypatch.setattr(study_kill, "measure_kill", lambda say, size, folder: {
+        "runs": [], "kills": [{"kept": 0, "seconds": 1.0}], "command": "x",
+        "size": {"options": list(size.options), "seed": size.kills},
+    })  # fmt: skip
+    assert results.results(("search_kill",), tmp_path, quiet, quick=True) == ["search_kill"]
+    assert f"seed {study_kill.QUICK.kills}." in (tmp_path / "results.md").read_text()
+    with pytest.raises(InputError, match="section ptq has no quick version"):
+        results.results(("ptq",), tmp_path, quiet, quick=True)
+
+
+@pytest.mark.parametrize("section", ["fidelity", "throughput", "baselines", "reduction",
+                                     "objectives", "kill"])  # fmt: skip
+def test_every_section_of_the_search_has_what_it_needs(section):
+    from importlib import import_module
+
+    from genogate import results
+
+    where, *functions = results.STUDIES[f"search_{section}"]
+    module = import_module(f"genogate.{where}")
+    assert all(callable(getattr(module, name)) for name in functions)
+    assert type(module.FULL) is type(module.QUICK)
