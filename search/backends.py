@@ -156,7 +156,7 @@ class Pool:
             raise InputError(f"timeout: {shown(timeout)} is not a number of seconds above 0")
         if scheduler is not None and backend not in ("dask", "ray"):
             raise InputError(f"scheduler {shown(scheduler)}: only for --backend dask or ray")
-        self.backend, self.timeout = backend, float(timeout)
+        self.backend, self.workers, self.timeout = backend, workers, float(timeout)
         self._engine: _Engine | None = None
         if backend == "processes":
             self._engine = _Processes(workers)

@@ -24,7 +24,7 @@ from ..model.knobs import Knobs
 from ..model.quantize import Draft, draft, without_synthesis
 from ..model.tasks import Task, load_task
 from ..sim import fast
-from ..synth.area import area_report, cheapest, prepare, script_hash
+from ..synth.area import cheapest, script_hash, totals
 from ..synth.yosys import find
 from .backends import Pool
 
@@ -192,7 +192,9 @@ def evaluate_cases(
         if not drafts:
             continue
         order = sorted(drafts)
-        chosen = iter(cheapest([g for k in order for g in drafts[k].groups], say))
+        workers = pool.workers
+        groups_of_all = [group for k in order for group in drafts[k].groups]
+        chosen = iter(cheapest(groups_of_all, say, workers=workers))
         models, again = {}, []
         for number in order:
             groups = drafts[number].groups
@@ -201,13 +203,12 @@ def evaluate_cases(
             if units != without_synthesis(groups):
                 again.append(number)
         lanes = {k: (batch[k].setting.knobs.lanes_x, batch[k].setting.knobs.lanes_h) for k in order}
-        prepare([(models[k], *lanes[k]) for k in order], say)
+        areas = totals([(models[k], *lanes[k]) for k in order], say, workers=workers)
         judged = pool.map(_judge, [(batch[k].setting, models[k]) for k in again])
         for done, (index, result) in enumerate(judged, 1):
             say(f"Accuracy: {done} of {len(again)} genomes")
             results[again[index]] = result
-        for number in order:
-            area = area_report(models[number], *lanes[number], flat=False).total
+        for number, area in zip(order, areas, strict=True):
             yield start + number, results[number] | {
                 "cells": area.cells, "memory": area.memory_bits
             }  # fmt: skip

@@ -18,6 +18,7 @@ from genogate.search.evaluate import Setting, evaluate, load
 from genogate.search.evolution import Candidate, Config, Run
 from genogate.search.pareto import hypervolume, knee, non_dominated
 from genogate.search.store import Store
+from genogate.synth.area import ModuleArea
 
 SETTING = Setting("digits-row", Knobs(activation="table"), silicon=False, shifts=False)
 CONFIG = Config(
@@ -281,19 +282,15 @@ def run_of(tmp_path, **changes):
 def test_useless_genomes_are_not_measured_and_never_on_the_front(tmp_path, monkeypatch):
     """A fake Yosys: cells are the sum of all bits."""
     asked = []
-    monkeypatch.setattr("genogate.search.evaluate.cheapest", lambda groups, say=None: [
+    monkeypatch.setattr("genogate.search.evaluate.cheapest", lambda groups, say=None, workers=1: [
         len(group) - 1 for group in groups])  # fmt: skip
-    monkeypatch.setattr("genogate.search.evaluate.prepare", lambda cases, say=None: None)
 
-    def area(model, *lanes, flat):
-        class Report:
-            class total:
-                cells, memory_bits = sum(model.genome.genes), model.size_bits
+    def totals(cases, say=None, workers=1):
+        for model, *_ in cases:
+            asked.append(model.genome)
+            yield ModuleArea(cells=sum(model.genome.genes), memory_bits=model.size_bits)
 
-        asked.append(model.genome)
-        return Report
-
-    monkeypatch.setattr("genogate.search.evaluate.area_report", area)
+    monkeypatch.setattr("genogate.search.evaluate.totals", lambda *a, **k: list(totals(*a, **k)))
     setting = dataclasses.replace(SETTING, silicon=True)
     run = run_of(tmp_path, setting=setting, objectives=("accuracy", "silicon"), max_drop=2.0,
                  bit_weight=0.5)  # fmt: skip
