@@ -17,7 +17,7 @@ NETWORK := $${GENOME:+--genome "$$GENOME"} $${TASK:+--task "$$TASK"} \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help gru lut front unit sim area golden train campaign search report bench results test lint typecheck fmt clean icarus
+.PHONY: help gru lut front unit sim area golden train qat campaign search report bench results test lint typecheck fmt clean icarus
 
 help: ## This list
 	@echo 'Genogate: from a genome (bit widths of a GRU) to verified Verilog.'
@@ -59,6 +59,9 @@ campaign: .venv/dev.stamp icarus ## The same for N random genomes, knobs and siz
 
 train: .venv/dev.stamp ## Train a float checkpoint: TASK, SEED, OUT=file
 	@$(BIN)/genogate train $${TASK:+--task "$$TASK"} $${SEED:+--seed "$$SEED"} $${OUT:+--out "$$OUT"} $$KNOBS
+
+qat: .venv/dev.stamp ## Train on, quantised as GENOME says; KNOBS=--any for every genome; OUT=file
+	@$(BIN)/genogate qat $(NETWORK) $${SEED:+--seed "$$SEED"}
 
 bench: .venv/dev.stamp ## Speed of every part, against torch where there is a counterpart
 	@$(BIN)/genogate bench $${OUT:+--out "$$OUT"} $$KNOBS

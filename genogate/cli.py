@@ -371,8 +371,8 @@ def unit(kind: str, out: str | None, **given: Any) -> None:
 @click.option("--method", default="nsga2", show_default=True,
               help="nsga2, or its rivals random and greedy.")  # fmt: skip
 @click.option("--pop", "pop_size", type=int, default=40, show_default=True, help="Genomes.")
-@click.option("--generations", type=int, default=15, show_default=True, help="Of exploration.")
-@click.option("--exploit", type=int, show_default="10, for nsga2",
+@click.option("--generations", type=int, default=10, show_default=True, help="Of exploration.")
+@click.option("--exploit", type=int, show_default="15, for nsga2",
               help="Generations of local search around the front, after that.")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
 @click.option("--initial", show_default="sensitivity, for nsga2",
@@ -512,6 +512,71 @@ def train(task: str, out: str | None, **recipe: Any) -> None:
 
         checkpoint, path = run_training(task, chosen, out, tell)
     print_training(checkpoint, path)
+
+
+@app.command()
+@click.option("--genome", default="int4", show_default=True, help=GENOME_HELP)
+@_source_options
+@click.option("--any", "for_all", is_flag=True,
+              help="One set of weights for all genomes, not for --genome.")  # fmt: skip
+@click.option("--epochs", type=int, help="30; with --any 60.")
+@click.option("--lr", type=float, help="Largest learning rate.")
+@click.option("--batch", type=int, help="Sequences; as the task's float training.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
+@click.option("--distil/--no-distil", default=True, show_default=True,
+              help="Whether the float network teaches it.")  # fmt: skip
+@click.option("--narrow/--full-range", default=None,
+              help="2-bit weights -1 to 1 (the default but with --any), or -2 to 1.")  # fmt: skip
+@click.option("--patience", type=int,
+              help="Stop after so many epochs without a better validation accuracy.")  # fmt: skip
+@click.option("--out", metavar="FILE", help="The checkpoint; build/TASK/GENOME-qat.safetensors.")
+def qat(
+    genome: str, for_all: bool, out: str | None, epochs: int | None, lr: float | None,
+    batch: int | None, seed: int, distil: bool, narrow: bool | None, patience: int | None,
+    **options: Any,
+) -> None:  # fmt: skip
+    """Train the weights on, quantised as the genome says (needs torch).
+
+    The forward pass is the integer network itself, so `genogate gru --genome G --checkpoint FILE`
+    gives exactly the network that was trained; any other genome with that checkpoint is quantised
+    as always. With --any the weights are trained for all genomes at once, for a search to run on.
+    A training that was stopped goes on when the same command is given again.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    from .printing import print_tuning
+    from .tuning import run_any, run_tuning
+
+    given = {**options, "genome": genome}
+    found = given if for_all else _as_found(given)
+    recipe = {"epochs": epochs, "lr": lr, "batch": batch, "seed": seed, "distil": distil,
+              "narrow": narrow, "patience": patience}  # fmt: skip
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining(),
+               TextColumn("{task.fields[now]}"))  # fmt: skip
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        job = bar.add_task("Reading", total=None, now="")
+
+        def say(text: str) -> None:
+            bar.update(job, description=text)
+
+        def tell(done: int, total: int, loss: float, score: float) -> None:
+            now = f"loss {loss:.4f}, validation {score:.4f}"
+            bar.update(job, total=total, completed=done, now=now)
+
+        about: dict[str, Any] = {
+            "task": found["task"], "checkpoint": found["checkpoint"], "knobs": _knobs(found),
+            "out": out, "options": recipe, "say": say, "tell": tell,
+        }  # fmt: skip
+        if for_all:
+            report, path = run_any(**about)
+        else:
+            report, path = run_tuning(genome=found["genome"], **about)
+    print_tuning(report, path)
 
 
 @app.command("import")

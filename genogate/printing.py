@@ -145,6 +145,30 @@ def print_training(checkpoint: Checkpoint, path: str | Path) -> None:
     ])  # fmt: skip
 
 
+def print_tuning(report: dict[str, Any], path: str | Path) -> None:
+    """What ``genogate qat`` made."""
+    scores = report["accuracy"]
+    rows = []
+
+    def row(name: str, score: dict[str, float]) -> None:
+        rows.append((name, f"validation {score['val']:.4f}, test {score['test']:.4f}"))
+
+    row("float", scores["float"])
+    if "qat" in scores:
+        row("quantised", scores["ptq"])
+        row("trained", scores["qat"])
+        rows.append(("size", f"{_number(report['size_bits'])} bits, "
+                             f"{report['size_relative_to_int8']:.3f} of INT8"))  # fmt: skip
+        rows.append(("epochs", f"{report['epochs_done']}, kept {report['best_epoch']}"))
+        rows.append(("model", report["model_hash"]))
+    else:
+        for genome, both in scores.items():
+            if genome != "float":
+                row(f"{genome} before", both["ptq"])
+                row(f"{genome} after", both["any"])
+    _pairs(_console(), [*rows, ("written", str(path))])
+
+
 def print_import(checkpoint: Checkpoint, path: str | Path) -> None:
     """What ``genogate import`` read."""
     scores = checkpoint.info["accuracy"]

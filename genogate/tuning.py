@@ -1,0 +1,161 @@
+"""What ``genogate qat`` does: training for a genome, or for all of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .flow import Say, _source, _task_of
+from .model.errors import InputError
+
+if TYPE_CHECKING:
+    from .model.floating import Checkpoint
+    from .model.knobs import Knobs
+    from .model.tasks import Task
+
+#: Told after every epoch: epochs done, epochs in all, mean loss, validation accuracy.
+Tell = Callable[[int, int, float, float], None]
+#: Homogeneous genomes that training for all of them is reported by.
+REPORTED = (8, 4, 3, 2)
+
+
+def _place(out: str | os.PathLike[str] | None, default: Path) -> Path:
+    path = Path(out) if out else default
+    if path.is_dir():
+        raise InputError(f"cannot write {path}: it is a folder, a file is needed")
+    return path
+
+
+def _loaded(checkpoint: str | None, task: str | None) -> tuple[Checkpoint, Task]:
+    from .model import zoo
+
+    floating = zoo.load(_source(checkpoint, task))
+    return floating, _task_of(floating, task)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """Options of a recipe that were given."""
+    chosen = {name: value for name, value in options.items() if value is not None}
+    if chosen.get("distil") is True:
+        del chosen["distil"]
+    elif "distil" in chosen:
+        chosen["distil"] = 0.0
+    return chosen
+
+
+def _scores(model: Any, data: Task) -> dict[str, float]:
+    """Accuracy of an integer model on validation and test part."""
+    from .sim import fast
+
+    scores = {}
+    for part in ("val", "test"):
+        x, y = getattr(data, f"x_{part}"), getattr(data, f"y_{part}")
+        classes = fast.run(model, model.quantize_input(x)).classes
+        scores[part] = round(float((classes == y).mean()), 6)
+    return scores
+
+
+def _float_scores(checkpoint: Checkpoint, data: Task) -> dict[str, float]:
+    from .model.floating import accuracy
+
+    return {
+        part: round(accuracy(checkpoint, getattr(data, f"x_{part}"), getattr(data, f"y_{part}")), 6)
+        for part in ("val", "test")
+    }
+
+
+def run_tuning(
+    *, genome: str, task: str | None, checkpoint: str | None, knobs: Knobs, out: str | None,
+    options: dict[str, Any], say: Say, tell: Tell,
+) -> tuple[dict[str, Any], Path]:  # fmt: skip
+    """Train for one genome and save the checkpoint; accuracies beside those of quantisation alone,
+    and where it is. A training that was stopped goes on from ``FILE.partial`` beside it."""
+    from .model.calibrate import calibrate
+    from .model.files import staged
+    from .model.floating import Checkpoint
+    from .model.genome import Genome, parse_genome
+    from .model.qat import Tuning, import_kernels, tune
+    from .model.quantize import quantize
+    from .model.trained import without_record
+    from .model.training import import_torch
+
+    recipe = Tuning(**_given(options))
+    import_torch()
+    import_kernels()
+    floating, data = _loaded(checkpoint, task)
+    floating = without_record(floating)
+    parsed = parse_genome(genome, floating.layers)
+    default = Path("build") / data.label / f"{parsed.id}{knobs.suffix}-qat.safetensors"
+    path = _place(out, default)
+    with staged(path.parent) as stage:
+        partial_state = path.with_name(f"{path.name}.partial")
+        say("Calibrating")
+        calibration = calibrate(floating, data.x_calibration)
+        cheapest = None
+        if knobs.activation == "auto":
+            from .synth.area import cheapest as by_cells
+
+            say("Choosing activation units")
+            cheapest = partial(by_cells, progress=say)
+        before = quantize(calibration, parsed, knobs, cheapest=cheapest)
+        say("Training")
+        tuned = tune(data, floating, parsed, knobs, recipe, cheapest=cheapest,
+                     calibration=calibration, progress=tell, state=partial_state)  # fmt: skip
+        int8 = quantize(calibration, Genome.uniform(8, floating.layers), knobs)
+        scores = {
+            "float": _float_scores(floating, data), "ptq": _scores(before, data),
+            "qat": _scores(tuned.model, data),
+        }  # fmt: skip
+        report = {
+            "task": data.name, "genome": parsed.id, "accuracy": scores,
+            "size_bits": tuned.model.size_bits,
+            "size_relative_to_int8": round(tuned.model.size_bits / int8.size_bits, 4),
+            "epochs_done": tuned.epochs, "best_epoch": tuned.best_epoch,
+            "model_hash": tuned.model.hash,
+        }  # fmt: skip
+        info = {**tuned.checkpoint.info, "accuracy": scores["qat"], "before": scores}
+        Checkpoint(tuned.checkpoint.tensors, info).save(stage / path.name)
+    partial_state.unlink(missing_ok=True)
+    return report, path
+
+
+def run_any(
+    *, task: str | None, checkpoint: str | None, knobs: Knobs, out: str | None,
+    options: dict[str, Any], say: Say, tell: Tell,
+) -> tuple[dict[str, Any], Path]:  # fmt: skip
+    """Train for all genomes and save the checkpoint; accuracies of homogeneous genomes by
+    quantisation, before and after."""
+    from .model.anyprecision import AnyTuning, tune_any
+    from .model.calibrate import calibrate
+    from .model.files import staged
+    from .model.genome import Genome
+    from .model.qat import import_kernels
+    from .model.quantize import quantize
+    from .model.training import import_torch
+
+    recipe = AnyTuning(**_given(options))
+    import_torch()
+    import_kernels()
+    floating, data = _loaded(checkpoint, task)
+    path = _place(out, Path("build") / data.label / f"any{knobs.suffix}.safetensors")
+    with staged(path.parent) as stage:
+        partial_state = path.with_name(f"{path.name}.partial")
+        say("Training")
+        made = tune_any(data, floating, knobs, recipe, progress=tell, state=partial_state)
+        say("Evaluating")
+        both = [calibrate(which, data.x_calibration) for which in (floating, made)]
+        scores = {}
+        for bits in REPORTED:
+            genome = Genome.uniform(bits, floating.layers)
+            before, after = (_scores(quantize(c, genome, knobs), data) for c in both)
+            scores[genome.id] = {"ptq": before, "any": after}
+        report = {
+            "task": data.name,
+            "accuracy": {"float": _float_scores(floating, data), **scores},
+        }
+        made.save(stage / path.name)
+    partial_state.unlink(missing_ok=True)
+    return report, path
