@@ -358,7 +358,7 @@ def _search_config(options: dict[str, Any]) -> Config:
         raise InputError(f"max-drop: {drop[:40]!r} is neither a number nor none") from None
     exploit = options["exploit"]
     if exploit is None:
-        exploit = 10 if options["method"] == "nsga2" else 0
+        exploit = 15 if options["method"] == "nsga2" else 0
     names = ("method", "pop_size", "generations", "seed", "initial", "bit_weight",
              "beacon_distance")  # fmt: skip
     return Config(
