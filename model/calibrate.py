@@ -18,6 +18,7 @@ import numpy as np
 from .floating import Checkpoint, forward, sigmoid
 from .genome import GENES, MAX_BITS, MIN_BITS
 from .integer import MAX_CHANNEL_SHIFT, code_range
+from .trained import Trained
 
 #: Grid steps per octave of scale; errors vary smoothly enough for 4 % steps.
 STEPS = 16
@@ -315,17 +316,24 @@ class LayerCalibration:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What quantisation needs of a checkpoint and its calibration data."""
+    """What quantisation needs of a checkpoint and its calibration data.
+
+    trained : what the checkpoint was trained as, if it was trained quantised
+    """
 
     layers: tuple[LayerCalibration, ...]
     input: Tensor
     classifier_bias: np.ndarray
     #: Logit error per squared weight error, [classes, hidden], and the mean last state.
     classifier: Weights
+    trained: Trained | None = None
 
 
 def calibrate(checkpoint: Checkpoint, x: np.ndarray) -> Calibration:
-    """Run the float network on `x` [batch, steps, features] and collect its statistics."""
+    """Run the float network on `x` [batch, steps, features] and collect its statistics.
+
+    Raises :class:`InputError` where the checkpoint's record of training is of another version.
+    """
     result = forward(checkpoint, x, trace=True)
     layers = []
     below = np.asarray(x, np.float64)
@@ -363,4 +371,5 @@ def calibrate(checkpoint: Checkpoint, x: np.ndarray) -> Calibration:
         Tensor("x", np.asarray(x), np.ones(x.shape)),
         bias.astype(np.float64),
         Weights(matrix, last, np.ones((len(last), len(bias)))),
+        Trained.of(checkpoint),
     )

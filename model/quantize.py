@@ -363,13 +363,26 @@ class Draft:
                         input_scale=scale, input_zero_point=zero, info=dict(self.info))  # fmt: skip
 
 
+def _as_trained(model: IntModel) -> Draft:
+    """A draft that leaves nothing to choose."""
+    groups = [[layer.ops[name]] for layer in model.layers for name in ACTIVATIONS]
+    first = model.input_scale, model.input_zero_point
+    layers = tuple(layer.ops for layer in model.layers)
+    return Draft(model.genome, layers, tuple(groups), model.classifier, first, model.info)
+
+
 def draft(
     calibration: Calibration, genome: Genome, knobs: Knobs | None = None,
     info: Mapping[str, object] | None = None,
 ) -> Draft:  # fmt: skip
     """Everything of :func:`quantize` but the choice of activation units, for many genomes whose
-    units are to be synthesised together."""
+    units are to be synthesised together.
+
+    A checkpoint that was trained for just this genome and these knobs gives what was trained.
+    """
     knobs = knobs or Knobs()
+    if calibration.trained is not None and calibration.trained.fits(genome, knobs):
+        return _as_trained(calibration.trained.model(info, knobs))
     first = in_scale, in_zero = calibration.input.format
     in_bits = 8
     layers, groups, scales = [], [], []

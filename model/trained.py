@@ -8,7 +8,7 @@ calibrate the weights as those of any checkpoint.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -123,9 +123,14 @@ class Trained:
             and _knobs_key(mine) == _knobs_key(knobs.to_json())
         )
 
-    def model(self, info: Mapping[str, Any] | None = None) -> IntModel:
+    def model(
+        self, info: Mapping[str, Any] | None = None, knobs: Knobs | None = None
+    ) -> IntModel:  # fmt: skip
         """The integer model that was trained. Raises :class:`InputError` where the record is
-        damaged, or its hash is not that of what the weights give."""
+        damaged, or its hash is not that of what the weights give.
+
+        knobs : those to note in its ``info``, which may differ in the number of lanes
+        """
         try:
             made = self.unchecked(info or {})
         except InputError as error:
@@ -138,6 +143,8 @@ class Trained:
             raise InputError(
                 "checkpoint: its weights are not those that its record of training is for"
             )
+        if knobs is not None:
+            made = replace(made, info={**made.info, "knobs": knobs.to_json()})
         return made
 
     def unchecked(self, info: Mapping[str, Any]) -> IntModel:

@@ -11,8 +11,9 @@ from genogate.model.errors import InputError
 from genogate.model.floating import Checkpoint
 from genogate.model.genome import GENES, Genome
 from genogate.model.knobs import Knobs
+from genogate.model.quantize import quantize
 from genogate.model.tasks import load_task
-from genogate.model.trained import RECORD, Trained
+from genogate.model.trained import RECORD, Trained, without_record
 from genogate.sim import golden
 
 torch = pytest.importorskip("torch")
@@ -137,16 +138,25 @@ def test_the_exported_model_has_the_accuracy_that_training_saw():
     task, _, calibration = material("digits-row")
     genome, result = tuned()
     assert accuracy(result.model, task.x_val, task.y_val) == result.validation
-    from genogate.model.quantize import quantize
-
     before = accuracy(quantize(calibration, genome), task.x_val, task.y_val)
     assert result.validation > before + 0.04
 
 
 def test_a_checkpoint_gives_the_trained_model_again(tmp_path):
+    task, _, _ = material("digits-row")
     _, result = tuned()
     result.checkpoint.save(tmp_path / "c.safetensors")
-    again = Trained.of(Checkpoint.load(tmp_path / "c.safetensors"))
+    loaded = Checkpoint.load(tmp_path / "c.safetensors")
+    calibration = calibrate(loaded, task.x_calibration)
+    made = quantize(calibration, result.model.genome, Knobs(lanes_x=2))
+    assert made.hash == result.model.hash
+    assert made.info["knobs"]["lanes_x"] == 2
+    # Any other genome is quantised as those of other checkpoints.
+    plain = calibrate(without_record(loaded), task.x_calibration)
+    assert quantize(plain, result.model.genome).hash != result.model.hash
+    for genome in (Genome.uniform(6), Genome.uniform(3)):
+        assert quantize(calibration, genome).hash == quantize(plain, genome).hash
+    again = Trained.of(loaded)
     assert again.model().hash == result.model.hash
     assert again.fits(result.model.genome, Knobs(lanes_x=4))
     assert not again.fits(result.model.genome, Knobs(granularity="channel"))
