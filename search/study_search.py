@@ -217,7 +217,7 @@ def _about(size: Size, section: str) -> dict[str, Any]:
 # Rivals and variants at equal evaluations
 
 #: Share of the generations that explores in the default, before local search.
-EXPLORE = 0.6
+EXPLORE = 0.4
 #: What is compared with the default: changes of :class:`Config`; a line is a variant. ``explore``
 #: is the share of the generations before local search.
 VARIANTS: dict[str, dict[str, Any]] = {
