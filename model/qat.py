@@ -65,7 +65,7 @@ class Tuning:
 
     epochs: int = 30
     seed: int = 0
-    lr: float = 2e-3
+    lr: float = 5e-3
     batch: int | None = None
     distil: float = 0.5
     temperature: float = 2.0

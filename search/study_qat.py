@@ -1,0 +1,283 @@
+"""What training with quantisation gains over quantising after training, and what one set of weights
+for all genomes (any precision) keeps of it.
+
+Homogeneous networks and weight-only ones of each task, with and without a teacher; then, on one
+task, random genomes by three routes: quantised as they are, with the weights that were trained for
+all genomes, and trained one by one. Every number is kept as soon as it is known, so that a study
+that was stopped goes on.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..model import zoo
+from ..model.anyprecision import AnyTuning, random_genome, tune_any
+from ..model.calibrate import Calibration, calibrate
+from ..model.files import read_json, write_json
+from ..model.floating import Checkpoint
+from ..model.floating import accuracy as float_accuracy
+from ..model.genome import GENES, Genome
+from ..model.integer import IntModel
+from ..model.knobs import Knobs
+from ..model.qat import Tuning, tune
+from ..model.quantize import quantize
+from ..model.tasks import Task, load_task
+from .evaluate import accuracy
+from .study_search import table
+
+Say = Callable[[str], None]
+#: Tables, so that no figure depends on the choice of activation units.
+KNOBS = Knobs(activation="table")
+#: name -> (bits of the six weight matrices, bits of the eleven other operators).
+SCHEMES = {
+    "int8": (8, 8), "int4": (4, 4), "int3": (3, 3), "int2": (2, 2),
+    "weights 4, rest 8": (4, 8), "weights 3, rest 8": (3, 8), "weights 2, rest 8": (2, 8),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Size:
+    """What is trained.
+
+    checkpoints : for homogeneous networks, with the epochs of each
+    schemes : of :data:`SCHEMES`, quantised only where it is ``int8``
+    untaught : schemes also trained without a teacher
+    any_checkpoint, genomes : of the study of any precision, and how many are trained one by one
+    any_epochs : of training for all genomes
+    seed : of everything random
+    """
+
+    checkpoints: tuple[tuple[str, int], ...] = (
+        ("digits-row", 30), ("digits-row-seed1", 30), ("digits-row-seed2", 30), ("mnist-row", 6),
+    )  # fmt: skip
+    schemes: tuple[str, ...] = (
+        "int8", "int4", "int3", "int2", "weights 3, rest 8", "weights 2, rest 8",
+    )  # fmt: skip
+    untaught: tuple[str, ...] = ("int3", "weights 2, rest 8")
+    any_checkpoint: str = "digits-row"
+    genomes: int = 40
+    any_epochs: int = 60
+    seed: int = 0
+
+
+FULL = Size()
+QUICK = Size(checkpoints=(("digits-row", 1),), schemes=("int8", "int3"), untaught=(), genomes=3,
+             any_epochs=1)  # fmt: skip
+FOLDER = Path("build/study-qat")
+
+
+class _Source:
+    """A checkpoint with its data and calibration, loaded when first asked for."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.checkpoint = name, zoo.load(name)
+        self.task: Task = load_task(
+            self.checkpoint.info.get("task", "digits-row"),
+            self.checkpoint.info.get("split_seed", 0),
+        )
+        self.calibration: Calibration = calibrate(self.checkpoint, self.task.x_calibration)
+
+    def scores(self, model: IntModel) -> dict[str, float]:
+        task = self.task
+        return {"val": accuracy(model, task.x_val, task.y_val),
+                "test": accuracy(model, task.x_test, task.y_test)}  # fmt: skip
+
+    def float_scores(self) -> dict[str, float]:
+        task = self.task
+        return {"val": float_accuracy(self.checkpoint, task.x_val, task.y_val),
+                "test": float_accuracy(self.checkpoint, task.x_test, task.y_test)}  # fmt: skip
+
+
+class _Kept:
+    """Numbers by what they are of, in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def of(self, about: Any, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What is known of `about`, else what `make` gives."""
+        text = json.dumps(about, sort_keys=True)
+        path = self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+        if path.exists():
+            return dict(read_json(path)["found"])
+        found = make()
+        write_json(path, {"about": about, "found": found})
+        return found
+
+
+def scheme_genome(scheme: str, layers: int) -> Genome:
+    """The genome of a scheme."""
+    weights, rest = SCHEMES[scheme]
+    return Genome.from_genes(([weights] * 6 + [rest] * (len(GENES) - 6)) * layers)
+
+
+def _weight_bits(model: IntModel) -> int:
+    """Bits of the weights of the GRU layers alone."""
+    return sum(layer.dense(name).weight.size * layer.dense(name).weight_bits
+               for layer in model.layers for name in GENES[:6])  # fmt: skip
+
+
+def _quantised(source: _Source, genome: Genome) -> dict[str, Any]:
+    model = quantize(source.calibration, genome, KNOBS)
+    return {**source.scores(model), "size_bits": model.size_bits,
+            "weight_bits": _weight_bits(model)}  # fmt: skip
+
+
+def _trained(source: _Source, genome: Genome, recipe: Tuning) -> dict[str, Any]:
+    start = time.process_time()
+    result = tune(source.task, source.checkpoint, genome, KNOBS, recipe,
+                  calibration=source.calibration)  # fmt: skip
+    return {**source.scores(result.model), "seconds": round(time.process_time() - start, 1),
+            "epochs": result.epochs, "best_epoch": result.best_epoch}  # fmt: skip
+
+
+def _homogeneous(size: Size, kept: _Kept, say: Say) -> Iterator[dict[str, Any]]:
+    for name, epochs in size.checkpoints:
+        source = _Source(name)
+        about = [name, source.checkpoint.hash, source.task.split_hash, KNOBS.to_json()]
+        yield {"checkpoint": name, "scheme": "float", "float": source.float_scores(),
+               "task": source.task.name}  # fmt: skip
+        for scheme in size.schemes:
+            genome = scheme_genome(scheme, source.checkpoint.layers)
+            row: dict[str, Any] = {"checkpoint": name, "scheme": scheme, "task": source.task.name}
+            say(f"{name}: {scheme}")
+            row["ptq"] = kept.of([*about, scheme, "ptq"], partial(_quantised, source, genome))
+            if scheme != "int8":
+                taught = {"qat": Tuning(epochs=epochs, seed=size.seed)}
+                if scheme in size.untaught:
+                    taught["untaught"] = Tuning(epochs=epochs, seed=size.seed, distil=0.0)
+                for kind, recipe in taught.items():
+                    row[kind] = kept.of(
+                        [*about, scheme, asdict(recipe)],
+                        partial(_trained, source, genome, recipe),
+                    )
+            yield row
+
+
+def _any_precision(size: Size, kept: _Kept, say: Say) -> dict[str, Any]:
+    source = _Source(size.any_checkpoint)
+    recipe = AnyTuning(epochs=size.any_epochs, seed=size.seed)
+    about = [size.any_checkpoint, source.checkpoint.hash, source.task.split_hash, KNOBS.to_json()]
+    path = kept.folder / f"any-{source.checkpoint.hash}-{size.any_epochs}-{size.seed}.safetensors"
+    if not path.exists():
+        say(f"{size.any_checkpoint}: training for all genomes")
+        start = time.process_time()
+        made = tune_any(source.task, source.checkpoint, KNOBS, recipe,
+                        state=path.with_suffix(".partial"))  # fmt: skip
+        seconds = round(time.process_time() - start, 1)
+        Checkpoint(made.tensors, {**made.info, "seconds": seconds}).save(path)
+    anyone = _Source(str(path))
+    about.append(anyone.checkpoint.hash)
+    draw = np.random.default_rng([size.seed, 2])
+    rows = []
+    for k in range(size.genomes):
+        genome = random_genome(draw, source.checkpoint.layers)
+        say(f"genome {k + 1} of {size.genomes}")
+        single = Tuning(epochs=dict(size.checkpoints).get(size.any_checkpoint, 30), seed=size.seed)
+        row = {"genes": list(genome.genes)}
+        genes = list(genome.genes)
+        row["ptq"] = kept.of([*about, genes, "ptq"], partial(_quantised, source, genome))
+        row["any"] = kept.of([*about, genes, "any"], partial(_quantised, anyone, genome))
+        row["qat"] = kept.of(
+            [*about[:4], genes, asdict(single)], partial(_trained, source, genome, single)
+        )
+        rows.append(row)
+    return {"checkpoint": size.any_checkpoint, "recipe": asdict(recipe), "rows": rows,
+            "float": source.float_scores(), "any_float": anyone.float_scores(),
+            "seconds": anyone.checkpoint.info.get("seconds")}  # fmt: skip
+
+
+def measure_qat(say: Say, size: Size = FULL, folder: Path = FOLDER) -> dict[str, Any]:
+    """All numbers of the study; what `folder` holds already is taken from there."""
+    kept = _Kept(folder)
+    return {
+        "command": "genogate results --only qat", "size": asdict(size), "knobs": KNOBS.to_json(),
+        "homogeneous": list(_homogeneous(size, kept, say)),
+        "any": _any_precision(size, kept, say),
+    }  # fmt: skip
+
+
+def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
+    """Spearman's, 0 where one of them does not vary."""
+    from scipy.stats import spearmanr
+
+    if len(set(a)) < 2 or len(set(b)) < 2:
+        return 0.0
+    return float(spearmanr(a, b).statistic)
+
+
+def _percent(values: Sequence[float]) -> str:
+    """Mean, and the least and greatest where there are several."""
+    text = f"{100 * float(np.mean(values)):.2f}"
+    if len(values) > 1:
+        text += f" ({100 * min(values):.2f} to {100 * max(values):.2f})"
+    return text
+
+
+def render_qat(data: dict[str, Any]) -> list[str]:
+    """The section of docs/results.md."""
+    rows = data["homogeneous"]
+    lines = [
+        "## Quantisation-aware training",
+        "",
+        "Test accuracy, percent; mean and range over the shipped checkpoints of a task. All "
+        "operators have the scheme's bits, or all weights have and the rest 8. The forward pass of "
+        "training is the integer network, so what is reported is the golden model. Size is of all "
+        "stored parameters against INT8; weights are those of the GRU.",
+        "",
+    ]
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    for task in tasks:
+        mine = [row for row in rows if row["task"] == task]
+        floats = [row["float"]["test"] for row in mine if row["scheme"] == "float"]
+        int8 = {r["checkpoint"]: r["ptq"]["size_bits"] for r in mine if r["scheme"] == "int8"}
+        body = []
+        for scheme in dict.fromkeys(row["scheme"] for row in mine if row["scheme"] != "float"):
+            of = [row for row in mine if row["scheme"] == scheme]
+            first = of[0]
+
+            def part(kind: str, of: list[dict[str, Any]] = of) -> str:
+                values = [row[kind]["test"] for row in of if kind in row]
+                return _percent(values) if values else ""
+
+            relative = first["ptq"]["size_bits"] / int8[first["checkpoint"]]
+            seconds = [row["qat"]["seconds"] for row in of if "qat" in row]
+            body.append((
+                scheme, f"{relative:.2f}", f"{first['ptq']['weight_bits'] / 1000:.1f}",
+                part("ptq"), part("qat"), part("untaught"),
+                f"{np.mean(seconds):.0f}" if seconds else "",
+            ))  # fmt: skip
+        lines += [f"**{task}**, {len(floats)} checkpoint(s), float {_percent(floats)}:", ""]
+        lines += table(
+            ("scheme", "size", "weights, kbit", "quantised", "trained", "trained, no teacher",
+             "CPU seconds"), body,
+        )  # fmt: skip
+    found = data["any"]
+    rows = found["rows"]
+    if rows:
+        body = []
+        for part, name in (("val", "validation"), ("test", "test")):
+            score = {kind: [row[kind][part] for row in rows] for kind in ("ptq", "any", "qat")}
+            body.append((
+                name, *(_percent(score[kind]) for kind in ("ptq", "any", "qat")),
+                f"{rank_correlation(score['ptq'], score['qat']):.3f}",
+                f"{rank_correlation(score['any'], score['qat']):.3f}",
+            ))  # fmt: skip
+        lines += [
+            f"**One set of weights for all genomes**, {found['checkpoint']}, {len(rows)} random "
+            "genomes, each quantised from the float weights, quantised from the weights that were "
+            f"trained for all ({found['recipe']['epochs']} epochs, {found['seconds']:.0f} CPU "
+            "seconds, once), and trained by itself; Spearman's rank correlation with the last:",
+            "",
+            *table(("accuracy", "float weights", "weights for all", "trained each",
+                    "rank, float weights", "rank, weights for all"), body),
+        ]  # fmt: skip
+    return [*lines, f"`{data['command']}`.", ""]
