@@ -1,0 +1,47 @@
+"""``genogate qat``: what it writes is what the other commands make of it."""
+
+import json
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("numba")
+
+
+def test_the_checkpoint_gives_the_trained_network_to_other_commands(genogate, tmp_path):
+    from genogate.flow import build_network
+    from genogate.model import zoo
+    from genogate.model.knobs import Knobs
+
+    genes = ",".join(["3"] * 6 + ["5"] * 11)
+    given = ("qat", "--genome", genes, "--activation", "table", "--epochs", "1", "--batch", "64")
+    outcome = genogate(*given, "--out", "q.safetensors")
+    assert outcome.code == 0, outcome
+    assert "trained" in outcome.out
+    assert not list(tmp_path.glob("*.partial"))
+    knobs = Knobs(activation="table", lanes_h=2)
+    network = build_network(
+        genome=genes, task=None, checkpoint="q.safetensors", knobs=knobs, say=lambda _: None
+    )
+    assert network.model.hash in outcome.out
+    before = zoo.load("q.safetensors").info["before"]
+    assert json.loads(json.dumps(before)).keys() == {"float", "ptq", "qat"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--epochs", "0"), ("epochs: 0",)),
+        (("--lr", "-1"), ("lr: -1",)),
+        (("--genome", "int9"), ("int9",)),
+        (("--checkpoint", "nowhere"), ("nowhere", "no such file")),
+        (("--any", "--patience", "3"), ("patience",)),
+    ],
+)
+def test_bad_input_is_one_line(genogate, arguments, words):
+    genogate("qat", *arguments).refused(*words)
+
+
+def test_a_folder_in_the_way_is_refused(genogate, tmp_path):
+    (tmp_path / "there").mkdir()
+    genogate("qat", "--out", "there", "--epochs", "1").refused("there", "folder")
