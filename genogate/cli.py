@@ -525,14 +525,16 @@ def train(task: str, out: str | None, **recipe: Any) -> None:
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
 @click.option("--distil/--no-distil", default=True, show_default=True,
               help="Whether the float network teaches it.")  # fmt: skip
-@click.option("--narrow/--full-range", default=None,
-              help="2-bit weights -1 to 1 (the default but with --any), or -2 to 1.")  # fmt: skip
+@click.option("--ternary", "narrow", is_flag=True, help="2-bit weights -1 to 1, not -2 to 1.")
+@click.option("--tables/--no-tables", default=True, show_default=True,
+              help="Whether the entries of activation tables are trained too.")  # fmt: skip
 @click.option("--patience", type=int,
               help="Stop after so many epochs without a better validation accuracy.")  # fmt: skip
 @click.option("--out", metavar="FILE", help="The checkpoint; build/TASK/GENOME-qat.safetensors.")
 def qat(
     genome: str, for_all: bool, out: str | None, epochs: int | None, lr: float | None,
-    batch: int | None, seed: int, distil: bool, narrow: bool | None, patience: int | None,
+    batch: int | None, seed: int, distil: bool, narrow: bool, tables: bool,
+    patience: int | None,
     **options: Any,
 ) -> None:  # fmt: skip
     """Train the weights on, quantised as the genome says (needs torch).
@@ -552,7 +554,7 @@ def qat(
     given = {**options, "genome": genome}
     found = given if for_all else _as_found(given)
     recipe = {"epochs": epochs, "lr": lr, "batch": batch, "seed": seed, "distil": distil,
-              "narrow": narrow, "patience": patience}  # fmt: skip
+              "narrow": narrow, "tables": tables, "patience": patience}  # fmt: skip
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining(),
                TextColumn("{task.fields[now]}"))  # fmt: skip
     console = Console(stderr=True)

@@ -38,8 +38,6 @@ class AnyTuning(Tuning):
     """
 
     epochs: int = 60
-    lr: float = 5e-3
-    narrow: bool = False
     pool: int = 24
     refresh: int = 2
     together: int = 2

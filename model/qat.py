@@ -58,7 +58,7 @@ class Tuning:
     batch : sequences of a batch; None: as the task's float recipe has it
     distil : share of the loss that is the distance to the float network's answers, 0 to 1
     temperature : softens both answers for that
-    narrow : whether 2-bit weights are ternary (-1, 0, 1) rather than -2 to 1
+    narrow : whether 2-bit weights are ternary (-1, 0, 1) rather than -2 to 1, which was better
     tables : whether the entries of activation tables are trained too
     patience : epochs without a better validation accuracy after which training stops; 0: never
     """
@@ -69,7 +69,7 @@ class Tuning:
     batch: int | None = None
     distil: float = 0.5
     temperature: float = 2.0
-    narrow: bool = True
+    narrow: bool = False
     tables: bool = True
     patience: int = 0
 
