@@ -17,14 +17,14 @@ NETWORK := $${GENOME:+--genome "$$GENOME"} $${TASK:+--task "$$TASK"} \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help gru lut front unit sim area golden train qat campaign search report bench results test lint typecheck fmt clean icarus
+.PHONY: help gru lut front unit sim area golden train import qat campaign search report bench results test lint typecheck fmt clean icarus
 
 help: ## This list
 	@echo 'Genogate: from a genome (bit widths of a GRU) to verified Verilog.'
 	@echo
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo 'Variables: GENOME=int2 ... int8, 17 integers or a file; TASK=digits-row; CHECKPOINT=name or'
+	@echo 'Variables: GENOME=int2 ... int8, 17 integers or a file; TASK=kws10 or my.npz; CHECKPOINT=name or'
 	@echo '  file; LANES=2 or X,H; OUT=folder or file; SEED=integer; N=sequences (sim) or networks'
 	@echo '  (campaign); FN=gelu or an expression in x; ENTRIES=8; SCALES=0:6; METHOD=exact;'
 	@echo '  KNOBS="--activation table ..." (any other option of the command)'
@@ -62,6 +62,10 @@ train: .venv/dev.stamp ## Train a float checkpoint: TASK, SEED, OUT=file
 
 qat: .venv/dev.stamp ## Train on, quantised as GENOME says; KNOBS=--any for every genome; OUT=file
 	@$(BIN)/genogate qat $(NETWORK) $${SEED:+--seed "$$SEED"}
+
+import: .venv/dev.stamp ## Your own model as a checkpoint: MODEL=model.pt (.onnx ...), TASK, OUT=file
+	@$(BIN)/genogate import "$${MODEL:?give MODEL= and TASK=}" --task "$${TASK:?give it}" \
+		$${SEED:+--seed "$$SEED"} $${OUT:+--out "$$OUT"} $$KNOBS
 
 bench: .venv/dev.stamp ## Speed of every part, against torch where there is a counterpart
 	@$(BIN)/genogate bench $${OUT:+--out "$$OUT"} $$KNOBS
