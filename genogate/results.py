@@ -108,6 +108,7 @@ STUDIES = {
     "search_reduction": ("search.study_search", "measure_reduction", "render_reduction"),
     "search_objectives": ("search.study_search", "measure_objectives", "render_objectives"),
     "search_kill": ("search.study_kill", "measure_kill", "render_kill"),
+    "qat": ("search.study_qat", "measure_qat", "render_qat"),
 }
 
 
