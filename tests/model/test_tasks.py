@@ -75,3 +75,115 @@ def test_shifted_moves_whole_images_by_at_most_what_was_asked():
         seen.add(fits[0])
     assert len(seen) == 9
     np.testing.assert_array_equal(shifted(x, (0, 0), np.random.default_rng(0)), x)
+
+
+# --- one's own data
+
+
+def arrays(seed=2026, count=60, shape=(5, 3), classes=3):
+    draw = np.random.default_rng(seed)
+    return draw.standard_normal((count, *shape)), np.arange(count) % classes
+
+
+def test_ones_own_sequences_are_cut_as_digits_are(tmp_path):
+    x, y = arrays()
+    np.savez(tmp_path / "my data.npz", x=x, y=y)
+    task = load_task(str(tmp_path / "my data.npz"), 5)
+    assert (task.steps, task.features, task.classes, task.label) == (5, 3, 3, "my-data")
+    assert [len(part) for part in (task.y_train, task.y_val, task.y_test)] == [36, 6, 18]
+    assert np.bincount(task.y_test).tolist() == [6] * 3
+    every = np.concatenate([task.x_train, task.x_val, task.x_test])
+    assert every.dtype == np.float32
+    assert {row.tobytes() for row in every} == {row.tobytes() for row in x.astype(np.float32)}
+    assert load_task(str(tmp_path / "my data.npz"), 6).split_hash != task.split_hash
+
+
+def test_parts_of_ones_own_stay_as_they_are(tmp_path):
+    parts = {f"{axis}_{name}": array for seed, name in enumerate(("train", "val", "test"))
+             for axis, array in zip("xy", arrays(seed), strict=True)}  # fmt: skip
+    path = tmp_path / "my.npz"
+    np.savez(path, **parts)
+    task = load_task(str(path))
+    for name, array in parts.items():
+        np.testing.assert_array_equal(getattr(task, name), array.astype(getattr(task, name).dtype))
+    del parts["x_val"], parts["y_val"]
+    np.savez(path, **parts)
+    task = load_task(str(path))
+    assert (len(task.x_train), len(task.x_val), len(task.x_test)) == (51, 9, 60)
+    assert np.bincount(task.y_val).tolist() == [3] * 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x": None}, "array 'x' is missing"),
+        ({"x": None, "y": None}, "array 'x_train' is missing"),
+        ({"x": np.zeros((60, 5))}, r"x has shape \(60, 5\)"),
+        ({"x": np.zeros((60, 0, 3))}, "none of them 0"),
+        ({"x": np.zeros((60, 5, 5000), np.int8)}, "5000 features, at most"),
+        ({"x": np.full((60, 5, 3), np.inf)}, "not finite"),
+        ({"x": np.full((60, 5, 3), 1e300)}, "not finite"),
+        ({"x": np.zeros((60, 5, 3), complex)}, "holds complex128"),
+        ({"x": np.array([{}])}, "not a whole .npz file of arrays"),
+        ({"y": np.zeros(59, int)}, r"y has shape \(59,\)"),
+        ({"y": np.zeros(60)}, "y must hold integers"),
+        ({"y": np.full(60, -1)}, "y must hold integers"),
+        ({"y": np.arange(60)}, "a class with 1 sequences"),
+    ],
+)
+def test_data_of_another_form_is_refused_by_name(tmp_path, change, message):
+    x, y = arrays()
+    given = {name: value for name, value in ({"x": x, "y": y} | change).items()
+             if value is not None}  # fmt: skip
+    path = tmp_path / "my.npz"
+    np.savez(path, **given)
+    with pytest.raises(InputError, match=message) as caught:
+        load_task(str(path))
+    assert str(caught.value).startswith(str(path))
+
+
+def test_parts_that_do_not_fit_are_refused(tmp_path):
+    path = tmp_path / "my.npz"
+    good = {f"{axis}_{name}": array for seed, name in enumerate(("train", "val", "test"))
+            for axis, array in zip("xy", arrays(seed), strict=True)}  # fmt: skip
+    for change, message in [
+        ({"x_test": arrays(shape=(5, 4))[0]}, r"x_test has \(5, 4\) steps and features"),
+        ({"y_train": np.arange(60) % 2}, "class 2 of 3 is not in y_train"),
+    ]:
+        np.savez(path, **(good | change))
+        with pytest.raises(InputError, match=message):
+            load_task(str(path))
+
+
+@pytest.mark.parametrize("raw", [b"", b"PK\x03\x04 no", b"\x93NUMPY"])
+def test_a_damaged_archive_is_refused(tmp_path, raw):
+    path = tmp_path / "my.npz"
+    path.write_bytes(raw)
+    with pytest.raises(InputError, match=r"my\.npz: not a whole \.npz file"):
+        load_task(str(path))
+    np.savez_compressed(path, x=arrays()[0], y=arrays()[1])
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match=r"my\.npz: not a whole \.npz file"):
+        load_task(str(path))
+
+
+def test_an_archive_that_unpacks_to_gigabytes_is_refused_before_it_is(tmp_path, monkeypatch):
+    from genogate.model import tasks
+
+    monkeypatch.setattr(tasks, "OWN_MAX_BYTES", 10_000)
+    path = tmp_path / "my.npz"
+    np.savez_compressed(path, x=np.zeros((100, 50, 3)), y=np.zeros(100, int))
+    with pytest.raises(InputError, match="larger than 10000 bytes when unpacked"):
+        load_task(str(path))
+
+
+def test_calibration_sees_training_sequences_from_all_over_it(tmp_path):
+    digits = load_task("digits-row")
+    assert digits.x_calibration is digits.x_train
+    x, y = arrays(count=1000, shape=(200, 1))
+    x[:, 0, 0] = np.arange(1000)
+    np.savez(tmp_path / "my.npz", x_train=x, y_train=y, x_val=x, y_val=y, x_test=x, y_test=y)
+    chosen = load_task(str(tmp_path / "my.npz")).x_calibration[:, 0, 0]
+    assert len(chosen) == 140
+    assert (chosen[0], chosen[-1]) == (0, 999)
+    assert np.diff(chosen).max() <= 8

@@ -1,0 +1,87 @@
+"""One's own data and model through the commands, and data that is not there."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from genogate.model import zoo
+from safetensors.numpy import save_file
+from sklearn.datasets import load_digits
+
+
+def genogate(folder, *words, **environment):
+    """The command in `folder`, with no data set, cache or network within reach."""
+    env = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "XDG_CACHE_HOME": str(folder / "cache"),
+           "GENOGATE_OFFLINE": "1", **environment}  # fmt: skip
+    program = "from genogate.cli import main; main()"
+    return subprocess.run([sys.executable, "-c", program, *words], cwd=folder, env=env,
+                          capture_output=True, text=True)  # fmt: skip
+
+
+def refused(done, *parts):
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("genogate: ")
+    assert done.stderr.count("\n") == 1
+    for part in parts:
+        assert part in done.stderr
+
+
+@pytest.fixture
+def own(tmp_path):
+    digits = load_digits()
+    np.savez(tmp_path / "my.npz", x=digits.images[:300] / 16, y=digits.target[:300])
+    return tmp_path
+
+
+def test_a_model_from_elsewhere_becomes_a_checkpoint_for_data_from_elsewhere(own):
+    shipped = zoo.load("digits-row")
+    named = {f"module.{name}": value for name, value in shipped.tensors.items()}
+    save_file(named, own / "model.safetensors")
+    done = genogate(own, "import", "model.safetensors", "--task", "my.npz", "--out", "a/c.st")
+    assert done.returncode == 0, done.stderr
+    assert "8 inputs, 1 GRU layers of 32 units, 10 classes" in done.stdout
+    made = zoo.load(own / "a" / "c.st")
+    assert made.hash == shipped.hash
+    assert made.info["task"] == "my.npz"
+    assert made.info["accuracy"]["test"] > 0.9
+    done = genogate(own, "import", "model.safetensors", "--task", "my.npz", "--out",
+                    "model.safetensors")  # fmt: skip
+    refused(done, "it is the model itself")
+
+
+def test_a_network_is_trained_on_ones_own_data_and_knows_it_again(own):
+    pytest.importorskip("torch")
+    words = ("train", "--task", "my.npz", "--hidden", "4", "--epochs", "2", "--out", "c.st")
+    done = genogate(own, *words)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in own.iterdir()) == ["c.st", "my.npz"]
+    info = zoo.load(own / "c.st").info
+    assert info["command"].startswith("genogate train --task my.npz --seed 0 --hidden 4 ")
+    json.dumps(info)
+    # Other data under the same name is noticed.
+    digits = load_digits()
+    np.savez(own / "my.npz", x=digits.images[:200] / 16, y=digits.target[:200])
+    refused(genogate(own, "area", "--checkpoint", "c.st"), "another split of my.npz")
+
+
+def test_a_task_without_a_checkpoint_says_how_to_make_one(own):
+    refused(genogate(own, "gru", "--task", "my.npz"), "'my.npz'", "genogate train", "--checkpoint")
+    refused(genogate(own, "gru", "--task", "kws12"), "'kws12'", "genogate train")
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (("gru", "--task", "mnist-row"), ("MNIST: not found", "GENOGATE_DATA", "https://")),
+        (("search", "--task", "kws4"), ("Speech Commands: not found", "GENOGATE_DATA", "https://")),
+        (("train", "--task", "nothing.npz"), ("nothing.npz", "No such file")),
+        (("train", "--task", "mnist"), ("task 'mnist': unknown", "mnist-row", ".npz")),
+        (("import", "my.npz", "--task", "my.npz"), ("one of .pt",)),
+        (("import", "no.pt", "--task", "my.npz"), ("no.pt", "No such file")),
+        (("import", "no.pt"), ("--task",)),
+    ],
+)
+def test_what_is_missing_is_said_in_one_line(own, words, parts):
+    refused(genogate(own, *words), *parts)
