@@ -116,7 +116,7 @@ def _download(what: str, want: str, url: str, sha256: str, target: Path) -> Path
 # --- MNIST
 
 
-def _exactly(file: IO[bytes], count: int, path: Path) -> bytes:
+def _exactly(file: IO[bytes] | gzip.GzipFile, count: int, path: Path) -> bytes:
     data = file.read(count)
     if len(data) != count:
         raise InputError(
@@ -312,9 +312,9 @@ def _members(source: Path) -> Iterator[tuple[str, str, bytes]]:
         with tarfile.open(source) as archive:
             for member in archive:
                 if member.isfile() and (found := _word_and_name(member.name)):
-                    file = archive.extractfile(member)
-                    assert file is not None
-                    yield *found, file.read(MAX_CLIP_BYTES + 1)
+                    content = archive.extractfile(member)
+                    assert content is not None
+                    yield *found, content.read(MAX_CLIP_BYTES + 1)
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"{source}: not a whole tar archive ({error}), get it again") from None
 

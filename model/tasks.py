@@ -224,14 +224,14 @@ def _keywords(name: str, seed: int) -> Task:
     wanted = clips.label < len(words)
     part, y = _speech_parts(clips, seed)[wanted], clips.label[wanted]
     x = cepstra(clips.x[wanted])
-    train = x[part == 0]
-    mean = _steps(train.mean((0, 1), dtype=np.float64))
-    deviation = np.maximum(_steps(train.std((0, 1), dtype=np.float64)), np.float32(1 / 64))
+    training = x[part == 0]
+    mean = _steps(training.mean((0, 1), dtype=np.float64))
+    deviation = np.maximum(_steps(training.std((0, 1), dtype=np.float64)), np.float32(1 / 64))
     x = (x - mean) / deviation
     chosen = [np.flatnonzero(part == index) for index in range(3)]
     if not all(len(indices) for indices in chosen):
         raise InputError(f"task {name}: a part without any clip, more speakers are needed")
-    arrays = [array[indices] for indices in chosen for array in (x, y)]
+    train, val, test = chosen
     notes = {
         "classes": list(words),
         "features": "first 10 coefficients of the orthonormal DCT-II of 40 log-mel energies, "
@@ -240,8 +240,8 @@ def _keywords(name: str, seed: int) -> Task:
         "deviation": deviation.tolist(),
         "split": "speaker-disjoint re-split of the Speech Commands v0.02 test clips",
     }
-    return Task(name, seed, *arrays, len(words), max_shift=(5, 0), stretch=0.2, noise=0.3,
-                offset=0.3, notes=notes)  # fmt: skip
+    return Task(name, seed, x[train], y[train], x[val], y[val], x[test], y[test], len(words),
+                max_shift=(5, 0), stretch=0.2, noise=0.3, offset=0.3, notes=notes)  # fmt: skip
 
 
 _LOADERS: dict[str, Callable[[str, int], Task]] = {
