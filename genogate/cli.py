@@ -526,8 +526,7 @@ def train(task: str, out: str | None, **recipe: Any) -> None:
 @click.option("--distil/--no-distil", default=True, show_default=True,
               help="Whether the float network teaches it.")  # fmt: skip
 @click.option("--ternary", "narrow", is_flag=True, help="2-bit weights -1 to 1, not -2 to 1.")
-@click.option("--tables/--no-tables", default=True, show_default=True,
-              help="Whether the entries of activation tables are trained too.")  # fmt: skip
+@click.option("--tables", is_flag=True, help="The entries of activation tables are trained too.")
 @click.option("--patience", type=int,
               help="Stop after so many epochs without a better validation accuracy.")  # fmt: skip
 @click.option("--out", metavar="FILE", help="The checkpoint; build/TASK/GENOME-qat.safetensors.")

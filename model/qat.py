@@ -70,7 +70,7 @@ class Tuning:
     distil: float = 0.5
     temperature: float = 2.0
     narrow: bool = False
-    tables: bool = True
+    tables: bool = False
     patience: int = 0
 
     def __post_init__(self) -> None:
@@ -225,6 +225,7 @@ class Network:
 
     def __init__(self, torch: Any) -> None:
         self.torch, self.kernels = torch, import_kernels()
+        self.free: dict[tuple[int, ...], list[tuple[np.ndarray, np.ndarray]]] = {}
 
         class Codes(torch.autograd.Function):
             """Nearest codes, ties up, saturated; no gradient beyond half a code outside."""
@@ -258,16 +259,35 @@ class Network:
             def forward(
                 ctx: Any, x: Any, w_x: Any, w_h: Any, b_x: Any, b_h: Any, tables: Any, plan: Any
             ) -> Any:
-                states, *ctx.kept = network.layer(plan, x, w_x, w_h, b_x, b_h, tables)
+                states, *kept = network.layer(plan, x, w_x, w_h, b_x, b_h, tables)
+                if any(ctx.needs_input_grad):
+                    ctx.kept = kept
+                else:
+                    network.give_back(*kept)
                 ctx.save_for_backward(x, w_x, w_h, states)
                 ctx.plan = plan
                 return states[1:]
 
             @staticmethod
             def backward(ctx: Any, grad: Any) -> Any:
-                return (*network.layer_gradients(ctx, grad), None)
+                found = network.layer_gradients(ctx, grad)
+                network.give_back(*ctx.kept)
+                return *found, None
 
         self.codes, self.nearest, self.layer_codes = Codes.apply, Nearest.apply, LayerCodes.apply
+
+    def take(self, steps: int, hidden: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Room for the codes and bits of a layer. Used again: fresh pages cost more than what is
+        computed into them."""
+        free = self.free.get((steps, hidden, batch))
+        if free:
+            return free.pop()
+        return (np.empty((steps, len(GENES), hidden, batch), np.int8),
+                np.empty((steps, hidden, batch), np.uint16))  # fmt: skip
+
+    def give_back(self, codes: np.ndarray, passed: np.ndarray) -> None:
+        """The other way."""
+        self.free.setdefault(passed.shape, []).append((codes, passed))
 
     def layer(
         self, plan: Any, x: Any, w_x: Any, w_h: Any, b_x: Any, b_h: Any, tables: Any
@@ -275,7 +295,7 @@ class Network:
         """States float32 [steps + 1, H, batch] with the initial one, codes int8 [steps, 17, H,
         batch] of all operators, and their bits of passed gradients uint16 [steps, H, batch]."""
         torch = self.torch
-        steps, inputs, batch = x.shape
+        steps, _, batch = x.shape
         hidden = w_h.shape[1]
         bias = torch.cat([b_x, b_h]).view(6, hidden)
         in_bits = plan.layer.in_bits, plan.layer.bits("h")
@@ -284,18 +304,19 @@ class Network:
         kind = plan.kind((sums + bias.abs()).amax(1).numpy())
         gain, dense, ops = plan.constants(kind)
         real = torch.float32 if kind is np.float32 else torch.float64
-        every = w_x.to(real) @ x.to(real).permute(1, 0, 2).reshape(inputs, -1)
-        acc_x, acc_h = every.numpy(), torch.empty(3 * hidden, batch, dtype=real)
+        x, w_x = x.to(real), w_x.to(real)
+        acc_x, acc_h = (torch.empty(3 * hidden, batch, dtype=real) for _ in range(2))
         w_h, bias, tables = w_h.to(real), bias.to(real).numpy(), tables.to(real).numpy()
         states = torch.empty(steps + 1, hidden, batch)
         state = torch.full((hidden, batch), float(plan.state_zero_point), dtype=real)
         states[0], new = state, torch.empty_like(state)
-        codes = np.empty((steps, len(GENES), hidden, batch), np.int8)
-        passed = np.empty((steps, hidden, batch), np.uint16)
+        codes, passed = self.take(steps, hidden, batch)
         for step in range(steps):
+            # Step by step, so that the sums are still in the cache when they are used.
+            torch.mm(w_x, x[step], out=acc_x)
             torch.mm(w_h, state, out=acc_h)
             self.kernels.forward_step(
-                acc_x[:, step * batch : (step + 1) * batch], acc_h.numpy(), bias, gain, dense, ops,
+                acc_x.numpy(), acc_h.numpy(), bias, gain, dense, ops,
                 plan.offsets, tables, state.numpy(), codes[step], passed[step], new.numpy(),
             )  # fmt: skip
             states[step + 1] = new
