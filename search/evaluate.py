@@ -199,9 +199,12 @@ def evaluate_cases(
         if not drafts:
             continue
         order = sorted(drafts)
-        workers = pool.workers
+        # A cluster measures hardware too; beside this process there are only its own workers.
+        where: dict[str, Any] = (
+            {"remote": pool.map} if pool.backend in ("dask", "ray") else {"workers": pool.workers}
+        )
         groups_of_all = [group for k in order for group in drafts[k].groups]
-        chosen = iter(cheapest(groups_of_all, say, workers=workers))
+        chosen = iter(cheapest(groups_of_all, say, **where))
         models, again = {}, []
         for number in order:
             groups = drafts[number].groups
@@ -210,7 +213,7 @@ def evaluate_cases(
             if units != without_synthesis(groups):
                 again.append(number)
         lanes = {k: (batch[k].setting.knobs.lanes_x, batch[k].setting.knobs.lanes_h) for k in order}
-        areas = totals([(models[k], *lanes[k]) for k in order], say, workers=workers)
+        areas = totals([(models[k], *lanes[k]) for k in order], say, **where)
         judged = pool.map(_judge, [(batch[k].setting, models[k]) for k in again])
         for done, (index, result) in enumerate(judged, 1):
             say(f"Accuracy: {done} of {len(again)} genomes")

@@ -47,8 +47,8 @@ class Size:
     growth : populations and generations of which the peak memory is measured
     """
 
-    genomes: int = 256
-    naive: int = 16
+    genomes: int = 128
+    naive: int = 8
     search: tuple[int, int] = (64, 64)
     growth: tuple[tuple[int, int], ...] = ((32, 8), (64, 8), (128, 8), (32, 16), (32, 32))
     workers: int = 2

@@ -14,11 +14,11 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from amaranth import Const, Module, Value, signed
 from amaranth.back import rtlil
@@ -326,11 +326,40 @@ def _recall(tool: Tool, identities: Iterable[tuple[object, ...]]) -> list[tuple[
     return unknown
 
 
+#: Applies a function to items somewhere else: index and result of each, in any order.
+Remote = Callable[[Callable[[Any], Any], Sequence[Any]], Iterable[tuple[int, Any]]]
+#: Parts that a remote worker measures in one task.
+_SHARE = 4
+
+
+def _elsewhere(parts: Sequence[Part]) -> tuple[str, list[ModuleArea]]:
+    """Areas of a few parts, and the Yosys that measured them; runs in a remote worker."""
+    return find().version, measure(parts, workers=1)
+
+
+def _remotely(
+    tool: Tool, parts: Sequence[Part], remote: Remote, progress: Progress | None
+) -> Iterator[tuple[int, ModuleArea]]:
+    """Index and area of each part, measured by remote workers, as they become known."""
+    shares = [parts[start : start + _SHARE] for start in range(0, len(parts), _SHARE)]
+    for done, (number, (version, areas)) in enumerate(remote(_elsewhere, shares), 1):
+        if version != tool.version:
+            raise InputError(
+                f"a worker measures with {version}, this process with {tool.version}: install the "
+                "same on both"
+            )
+        if progress:
+            progress(f"Yosys: {min(done * _SHARE, len(parts))} of {len(parts)} modules")
+        for at, area in enumerate(areas):
+            yield number * _SHARE + at, area
+
+
 def measure(
     components: Sequence[Measurable],
     progress: Progress | None = None,
     *,
     workers: int | None = None,
+    remote: Remote | None = None,
 ) -> list[ModuleArea]:
     """Area of each component, with everything below it.
 
@@ -343,6 +372,8 @@ def measure(
     components : components, or parts that are built when they are not known
     workers : int, optional
         Processes that elaborate parts and run Yosys; one and one a core (4 at most) if not given.
+    remote : callable, optional
+        Where parts are measured in place of this machine: the map of a cluster's workers.
 
     Raises :class:`InputError` when Yosys is missing, too old or fails; then all others are kept.
     """
@@ -372,7 +403,12 @@ def measure(
                 _met[tool.version, name] = area
                 kept.store(_identity_key(tool, name), vars(area))
 
-        _measure(_texts([part for _, part in batch], workers), names, progress, known, workers)
+        parts = [part for _, part in batch]
+        if remote and all(isinstance(part, Part) for part in parts):
+            for at, area in _remotely(tool, parts, remote, progress):  # type: ignore[arg-type]
+                known(at, area)
+        else:
+            _measure(_texts(parts, workers), names, progress, known, workers)
     return [
         areas[number] if identity is None else _met[tool.version, identity]
         for number, identity in enumerate(identities)
@@ -479,11 +515,13 @@ def totals(
     progress: Progress | None = None,
     *,
     workers: int | None = None,
+    remote: Remote | None = None,
 ) -> list[ModuleArea]:
     """``area_report(..., flat=False).total`` of many networks, (model, lanes_x, lanes_h) each. All
     that is new in any of them is synthesised together (see :func:`measure`)."""
     lists = [[part for _, _, own in _parts(*case) for part in own] for case in cases]
-    areas = iter(measure([part for parts in lists for part in parts], progress, workers=workers))
+    wanted = [part for parts in lists for part in parts]
+    areas = iter(measure(wanted, progress, workers=workers, remote=remote))
     return [sum((next(areas) for _ in parts), ModuleArea()) for parts in lists]
 
 
@@ -523,6 +561,7 @@ def cheapest(
     progress: Progress | None = None,
     *,
     workers: int | None = None,
+    remote: Remote | None = None,
 ) -> list[int]:
     """For each group of activation units, the index of the one with the fewest cells.
 
@@ -530,7 +569,8 @@ def cheapest(
     All that is new in any group is synthesised together. A group of one needs no Yosys.
     """
     contested = [as_built(op) for group in groups if len(group) > 1 for op in group]
-    areas = iter(measure(contested, progress, workers=workers) if contested else [])
+    where: dict[str, Any] = {"workers": workers, "remote": remote}
+    areas = iter(measure(contested, progress, **where) if contested else [])
     costs = [[next(areas) for _ in group] if len(group) > 1 else [ModuleArea()] for group in groups]
     return [min(range(len(row)), key=lambda k: (row[k].cells, row[k].transistors)) for row in costs]
 
