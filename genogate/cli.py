@@ -414,8 +414,12 @@ def search(out: str | None, resume: bool, **options: Any) -> None:
     from .flow import run_search
     from .printing import print_search, search_progress
 
-    with search_progress() as (say, tell):
-        report, folder = run_search(options, _knobs(options), out, resume, say, tell)
+    try:
+        with search_progress() as (say, tell):
+            report, folder = run_search(options, _knobs(options), out, resume, say, tell)
+    except KeyboardInterrupt:
+        click.echo("genogate: what is evaluated is kept, --resume goes on from there", err=True)
+        raise
     print_search(report, folder)
 
 

@@ -253,10 +253,12 @@ class Run:
         document = json.loads(json.dumps(
             {"version": 2, "config": asdict(config), "setting": record(setting)}))  # fmt: skip
         path = self.folder / "config.json"
-        if path.exists():
+        store = self.folder / "evaluations.sqlite"
+        # A run that ended before its first evaluation is none.
+        if path.exists() and (resume or not store.exists() or len(Store(store))):
             self._compare(read_json(path), document, resume)
         write_json(path, document)
-        self.store = Store(self.folder / "evaluations.sqlite")
+        self.store = Store(store)
         self.layers = load(setting).layers
         self.int8 = Candidate(Genome.uniform(MAX_BITS, self.layers))
         self.points: dict[Candidate, Point] = {}

@@ -487,6 +487,9 @@ def test_folders_and_stores_that_are_not_as_they_should_be(whole, tmp_path):
         shutil.copytree(whole[0], folder)
         return Run(folder, SETTING, CONFIG, resume=True)
 
+    # One that never came to evaluate anything stands in nobody's way.
+    Run(tmp_path / "early", SETTING, CONFIG)
+    Run(tmp_path / "early", SETTING, dataclasses.replace(CONFIG, seed=6))
     # Two at once: the second is told to wait; when the first has ended it works.
     run = fresh()
 
