@@ -18,7 +18,6 @@ from .genome import GENES
 from .integer import (
     OPERANDS,
     Complement,
-    Dense,
     Layer,
     PiecewiseLinear,
     Product,
@@ -239,8 +238,6 @@ class LayerPlan:
         """`scales` by operator: ``scale`` and ``zero_point`` (``IntModel.info["scales"]``)."""
         self.layer = layer
         self.dense = [layer.dense(name) for name in GENES[:6]]
-        for op in self.dense:
-            assert isinstance(op, Dense)
         shift = np.stack([op.shift + op.channel_shift.astype(np.int64) for op in self.dense])
         self.multiplier = np.array([op.multiplier for op in self.dense])
         self.rounding = ((1 << shift) >> 1).max(1)
@@ -251,8 +248,8 @@ class LayerPlan:
         # Where nothing is dropped, half is 0; the floor of an integer and a half is that integer.
         rows, reach = [], []
         for name in ELEMENTWISE:
-            op = layer.ops[name]
-            tail = [op.zero_point, *code_range(op.out_bits)]  # type: ignore[union-attr]
+            op: Any = layer.ops[name]
+            tail = [op.zero_point, *code_range(op.out_bits)]
             if isinstance(op, Sum):
                 constant = half(op.shift) - op.multiplier_a * op.a_zero_point
                 constant -= op.multiplier_b * op.b_zero_point
@@ -277,7 +274,6 @@ class LayerPlan:
         self.offsets = np.zeros(3, np.int64)
         for k, name in enumerate(GENES[14:]):
             op = layer.ops[name]
-            assert isinstance(op, Table | PiecewiseLinear)
             self.offsets[k] = 1 << (op.a_bits - 1)
             self.tables[k, : 1 << op.a_bits] = table_codes(op)
             self.slopes[k, : 1 << op.a_bits] = _mean_slopes(name, op, scales)

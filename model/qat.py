@@ -188,12 +188,12 @@ class Structure:
                 inputs = np.arange(*code_range(layer.bits(f"s_{name[-1]}")))
                 inputs = np.append(inputs, inputs[-1] + 1)
                 real = FUNCTIONS[f"s_{name[-1]}"]((inputs - source["zero_point"]) * source["scale"])
-                limits = map(torch.tensor, map(float, code_range(layer.bits(name))))
+                limits = [torch.tensor(float(v)) for v in code_range(layer.bits(name))]
                 key = f"{name}.{number}"
                 self.units[key] = (out["scale"], out["zero_point"], *limits)
                 self.unit_values[key] = torch.from_numpy(real.astype(np.float32))
         column = torch.full((1, 1), classifier_scale, dtype=torch.float64)
-        limits = (torch.full((1, 1), float(v), dtype=torch.float64) for v in code_range(8))
+        limits = [torch.full((1, 1), float(v), dtype=torch.float64) for v in code_range(8)]
         self.sides.append((column, *limits, *operand))
 
     def input_codes(self, x: np.ndarray) -> Any:
@@ -724,8 +724,7 @@ def tune(
         raise InputError(f"training diverged at lr {recipe.lr:g}: give a smaller --lr")
     made = Checkpoint(tensors)
     info = {
-        **{key: checkpoint.info[key] for key in ("task", "split_seed", "split_hash",
-                                                 "preprocessing") if key in checkpoint.info},
+        **{key: value for key, value in checkpoint.info.items() if key == "preprocessing"},
         "task": task.name, "split_seed": task.split_seed, "split_hash": task.split_hash,
         "from": checkpoint.hash, "tuning": asdict(recipe),
         "epochs_done": trainer.epoch, "best_epoch": trainer.best_epoch,

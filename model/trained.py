@@ -162,7 +162,8 @@ class Trained:
             for name in SCHEDULE:
                 entry = dict(entries[name])
                 kind = entry.pop("kind")
-                cls = next(c for c in CLASSES[name] if c.kind == kind)
+                classes: tuple[Any, ...] = CLASSES[name]
+                cls = next(c for c in classes if c.kind == kind)
                 if cls is Dense:
                     operand = (in_scale, in_zero) if name[2] == "i" else state
                     entry |= self._linear(

@@ -53,12 +53,12 @@ class Size:
     schemes : of :data:`SCHEMES`, quantised only where it is ``int8``
     untaught : schemes also trained without a teacher
     any_checkpoint, genomes : of the study of any precision, and how many are trained one by one
-    any_epochs : of training for all genomes
+    any_epochs, single_epochs : of training for all genomes, and for one of them
     seed : of everything random
     """
 
     checkpoints: tuple[tuple[str, int], ...] = (
-        ("digits-row", 30), ("digits-row-seed1", 30), ("digits-row-seed2", 30), ("mnist-row", 10),
+        ("digits-row", 30), ("digits-row-seed1", 30), ("digits-row-seed2", 30), ("mnist-row", 5),
     )  # fmt: skip
     schemes: tuple[str, ...] = (
         "int8", "int4", "int3", "int2", "weights 3, rest 8", "weights 2, rest 8",
@@ -67,13 +67,14 @@ class Size:
     untaught: tuple[str, ...] = ("int3", "weights 2, rest 8")
     any_checkpoint: str = "digits-row"
     genomes: int = 40
-    any_epochs: int = 60
+    any_epochs: int = 40
+    single_epochs: int = 15
     seed: int = 0
 
 
 FULL = Size()
 QUICK = Size(checkpoints=(("digits-row", 1),), schemes=("int8", "int3"), untaught=(), genomes=3,
-             any_epochs=1)  # fmt: skip
+             any_epochs=1, single_epochs=1)  # fmt: skip
 FOLDER = Path("build/study-qat")
 
 
@@ -183,8 +184,8 @@ def _any_precision(size: Size, kept: _Kept, say: Say) -> dict[str, Any]:
     for k in range(size.genomes):
         genome = random_genome(draw, source.checkpoint.layers)
         say(f"genome {k + 1} of {size.genomes}")
-        single = Tuning(epochs=dict(size.checkpoints).get(size.any_checkpoint, 30), seed=size.seed)
-        row = {"genes": list(genome.genes)}
+        single = Tuning(epochs=size.single_epochs, seed=size.seed)
+        row: dict[str, Any] = {"genes": list(genome.genes)}
         genes = list(genome.genes)
         row["ptq"] = kept.of([*about, genes, "ptq"], partial(_quantised, source, genome))
         row["any"] = kept.of([*about, genes, "any"], partial(_quantised, anyone, genome))
@@ -240,7 +241,7 @@ def render_qat(data: dict[str, Any]) -> list[str]:
         mine = [row for row in rows if row["task"] == task]
         floats = [row["float"]["test"] for row in mine if row["scheme"] == "float"]
         int8 = {r["checkpoint"]: r["ptq"]["size_bits"] for r in mine if r["scheme"] == "int8"}
-        body = []
+        body: list[tuple[str, ...]] = []
         for scheme in dict.fromkeys(row["scheme"] for row in mine if row["scheme"] != "float"):
             of = [row for row in mine if row["scheme"] == scheme]
             first = of[0]
@@ -265,8 +266,8 @@ def render_qat(data: dict[str, Any]) -> list[str]:
     rows = found["rows"]
     if rows:
         body = []
-        for part, name in (("val", "validation"), ("test", "test")):
-            score = {kind: [row[kind][part] for row in rows] for kind in ("ptq", "any", "qat")}
+        for which, name in (("val", "validation"), ("test", "test")):
+            score = {kind: [row[kind][which] for row in rows] for kind in ("ptq", "any", "qat")}
             body.append((
                 name, *(_percent(score[kind]) for kind in ("ptq", "any", "qat")),
                 f"{rank_correlation(score['ptq'], score['qat']):.3f}",
