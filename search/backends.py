@@ -19,6 +19,7 @@ import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -428,7 +429,9 @@ class _Dask:
         for name in ("distributed", "tornado", "asyncio"):
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         self._workers, self._address = workers, address
-        self._cluster = self._client = None
+        # Untyped, as their library is for us: None only before the start and after the end.
+        self._cluster: Any = None
+        self._client: Any = None
         self._ended: queue.SimpleQueue[Ticket] = queue.SimpleQueue()
         self._start()
 
@@ -578,7 +581,8 @@ class _Dask:
             if not suspects:
                 continue
             try:
-                ages = self._answer(lambda w=worker: self._client.run(_ages, workers=[w]))[worker]
+                ask = partial(self._client.run, _ages, workers=[worker])
+                ages = self._answer(ask)[worker]
                 found |= {name for name in suspects if ages.get(name, 0) > 0.9 * timeout}
             except Exception:
                 # It does not even answer.
@@ -599,7 +603,7 @@ class _Dask:
         for worker in workers:
             # It ends itself; a nanny, where it has one, starts it again.
             with contextlib.suppress(Exception):
-                self._answer(lambda w=worker: self._client.run(_end_soon, workers=[w]))
+                self._answer(partial(self._client.run, _end_soon, workers=[worker]))
         limit = time.monotonic() + ANSWER / 2
         while (left := set(workers) & set(self._held())) and time.monotonic() < limit:
             time.sleep(0.1)

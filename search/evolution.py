@@ -102,8 +102,8 @@ class Config:
 
     def __post_init__(self) -> None:
         if self.initial is None:
-            chosen = "sensitivity" if self.method == "nsga2" else "homogeneous"
-            object.__setattr__(self, "initial", chosen)
+            usual = "sensitivity" if self.method == "nsga2" else "homogeneous"
+            object.__setattr__(self, "initial", usual)
         for name in self.objectives:
             if name not in OBJECTIVES:
                 raise InputError(f"objective {shown(name)}: {', '.join(OBJECTIVES)} are known")
@@ -111,10 +111,12 @@ class Config:
             raise InputError("objectives: two or more different ones are needed")
         if "accuracy" not in self.objectives:
             raise InputError("objectives: accuracy must be one of them")
-        for what, value, known in (("method", self.method, METHODS),
-                                   ("initial", self.initial, INITIAL)):  # fmt: skip
-            if value not in known:
-                raise InputError(f"{what} {shown(value)}: {', '.join(known)} are known")
+        choices: tuple[tuple[str, str | None, tuple[str, ...]], ...] = (
+            ("method", self.method, METHODS), ("initial", self.initial, INITIAL),
+        )  # fmt: skip
+        for what, chosen, known in choices:
+            if chosen not in known:
+                raise InputError(f"{what} {shown(chosen)}: {', '.join(known)} are known")
         for name, low, high in (("pop_size", 4, 10_000), ("generations", 1, 100_000),
                                 ("exploit", 0, 100_000), ("seed", 0, 2**31 - 1),
                                 ("beacons", 0, 1000)):  # fmt: skip
@@ -134,11 +136,11 @@ class Config:
                              ("beacon_distance", self.beacon_distance)):  # fmt: skip
             if number is not None and not 0 <= number < 1e6:
                 raise InputError(f"{what}: {shown(number)} is not a number from 0 up")
-        for name, value in self.limits:
+        for name, greatest in self.limits:
             if name not in LIMITS:
                 raise InputError(f"limit {shown(name)}: {', '.join(LIMITS)} are known")
-            if not value > 0:
-                raise InputError(f"limit of {name}: {shown(value)} is not above 0")
+            if not greatest > 0:
+                raise InputError(f"limit of {name}: {shown(greatest)} is not above 0")
 
     @property
     def silicon(self) -> bool:

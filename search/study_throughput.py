@@ -47,10 +47,10 @@ class Size:
     growth : populations and generations of which the peak memory is measured
     """
 
-    genomes: int = 128
-    naive: int = 8
+    genomes: int = 48
+    naive: int = 6
     search: tuple[int, int] = (64, 64)
-    growth: tuple[tuple[int, int], ...] = ((32, 8), (64, 8), (128, 8), (32, 16), (32, 32))
+    growth: tuple[tuple[int, int], ...] = ((32, 8), (64, 8), (128, 8), (32, 16))
     workers: int = 2
     seed: int = 0
     checkpoint: str = "digits-row"

@@ -405,7 +405,7 @@ def measure(
 
         parts = [part for _, part in batch]
         if remote and all(isinstance(part, Part) for part in parts):
-            for at, area in _remotely(tool, parts, remote, progress):  # type: ignore[arg-type]
+            for at, area in _remotely(tool, parts, remote, progress):
                 known(at, area)
         else:
             _measure(_texts(parts, workers), names, progress, known, workers)
