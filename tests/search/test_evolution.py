@@ -559,3 +559,54 @@ def test_a_full_disk_says_so_and_loses_nothing(tmp_path):
     store.close()
     again = Store(tmp_path / "s")
     assert again.load(["first"]) == {"first": {"v": 1}}
+
+
+def test_yosys_failing_on_one_module_costs_only_what_needs_it(tmp_path, monkeypatch):
+    """A Yosys that gives up one module: one clear line, all else is kept, and a resumed search
+    measures nothing twice and ends as if nothing had been."""
+    from genogate.synth import area
+
+    measured = []
+    broken = [True]
+
+    def outputs(job):
+        cells = len(job.files["unit.il"]) // 100
+        logic = {"num_cells": cells, "estimated_num_transistors": str(6 * cells),
+                 "num_cells_by_type": {"$_AND_": cells}}  # fmt: skip
+        return {"memory.json": json.dumps({"design": {"num_memory_bits": 8}}),
+                "logic.json": json.dumps({"design": logic})}  # fmt: skip
+
+    def run(tool, jobs, *, progress=None, done=None, workers=None, timeout=900):
+        for number, job in enumerate(jobs):
+            if broken[0] and "Sum" in job.name:
+                continue
+            measured.append((job.files["unit.il"], job.script))
+            done(number, outputs(job))
+        if broken[0] and any("Sum" in job.name for job in jobs):
+            raise InputError("Yosys took more than 900 s for a Sum, it was stopped")
+
+    monkeypatch.setattr(area, "run", run)
+    setting = dataclasses.replace(SETTING, silicon=True)
+    config = dataclasses.replace(CONFIG, objectives=("accuracy", "cells"), pop_size=4,
+                                 generations=1, exploit=0)  # fmt: skip
+    try:
+        monkeypatch.setenv("GENOGATE_CACHE", str(tmp_path / "whole"))
+        area.forget()
+        broken[0] = False
+        Run(tmp_path / "w", setting, config).go()
+        everything = sorted(measured)
+        measured.clear()
+        monkeypatch.setenv("GENOGATE_CACHE", str(tmp_path / "cache"))
+        area.forget()
+        broken[0] = True
+        with pytest.raises(InputError, match="took more than 900 s for a Sum"):
+            Run(tmp_path / "r", setting, config).go()
+        assert measured
+        broken[0] = False
+        area.forget()
+        Run(tmp_path / "r", setting, config, resume=True).go()
+    finally:
+        area.forget()
+    assert sorted(measured) == everything
+    for name in ("front.json", "history.json", "knee"):
+        assert (tmp_path / "r" / name).read_bytes() == (tmp_path / "w" / name).read_bytes()
