@@ -524,6 +524,14 @@ class Trainer:
         )  # fmt: skip
         return (1 - recipe.distil) * loss + recipe.distil * wide**2 * distance
 
+    def check(self, name: str, value: float) -> None:
+        """Raises :class:`InputError` for a value that is not a number."""
+        if not np.isfinite(value):
+            raise InputError(
+                f"training diverged in epoch {self.epoch + 1} (the {name} is {value}) at lr "
+                f"{self.recipe.lr:g}: give a smaller --lr"
+            )
+
     def one_epoch(self) -> float:
         """Train on every sequence once; the mean loss. Raises :class:`InputError` for a loss that
         is not a number."""
@@ -539,15 +547,11 @@ class Trainer:
             chosen = self.structures(draw)
             for structure in chosen:
                 loss = self.loss(structure, x, y, taught) / len(chosen)
-                value = loss.item()
-                if not np.isfinite(value):
-                    raise InputError(
-                        f"training diverged in epoch {self.epoch + 1} (the loss is {value}) at lr "
-                        f"{self.recipe.lr:g}: give a smaller --lr"
-                    )
+                self.check("loss", value := loss.item())
                 loss.backward()
                 total += value * len(index)
-            torch.nn.utils.clip_grad_norm_(self.latents.values(), 1.0)
+            norm = torch.nn.utils.clip_grad_norm_(self.latents.values(), 1.0)
+            self.check("gradient", float(norm))
             self.optimizer.step()
             self.schedule.step()
             self.settle()
