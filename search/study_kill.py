@@ -38,7 +38,7 @@ class Size:
     options : of ``genogate search``; the seed is that of the run
     """
 
-    kills: int = 24
+    kills: int = 20
     seed: int = 0
     options: tuple[str, ...] = (
         "--objectives", "accuracy,size,cells", "--pop", "12", "--generations", "4",
