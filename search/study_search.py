@@ -634,7 +634,8 @@ def render_objectives(data: dict[str, Any]) -> list[str]:
         "",
         "digits-row; searches at equal evaluations that look at "
         f"{', or at '.join(' and '.join(VIEWS[name]) for name in runs)}. Hypervolume of the front "
-        "that a search returns, and \"all\": of everything that it evaluated, had one measured it afterwards; in "
+        "that a search returns, and \"all\": of everything that it evaluated, had one measured it "
+        "afterwards; in "
         "either pair of objectives, mean ± standard deviation over "
         f"{len(next(iter(runs.values())))} seeds. "
         "Least: on the front, at most 1 point below INT8 (validation part), in percent of INT8.",
