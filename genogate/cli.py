@@ -523,7 +523,7 @@ def train(task: str, out: str | None, **recipe: Any) -> None:
 @_source_options
 @click.option("--any", "for_all", is_flag=True,
               help="One set of weights for all genomes, not for --genome.")  # fmt: skip
-@click.option("--epochs", type=int, help="30; with --any 60.")
+@click.option("--epochs", type=int, help="30; with --any 50.")
 @click.option("--lr", type=float, help="Largest learning rate.")
 @click.option("--batch", type=int, help="Sequences; as the task's float training.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")

@@ -67,7 +67,7 @@ class Size:
     untaught: tuple[str, ...] = ("int3", "weights 2, rest 8")
     any_checkpoint: str = "digits-row"
     genomes: int = 40
-    any_epochs: int = 40
+    any_epochs: int = 50
     single_epochs: int = 15
     seed: int = 0
 
