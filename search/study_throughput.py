@@ -49,8 +49,8 @@ class Size:
 
     genomes: int = 48
     naive: int = 6
-    search: tuple[int, int] = (64, 64)
-    growth: tuple[tuple[int, int], ...] = ((32, 8), (64, 8), (128, 8), (32, 16))
+    search: tuple[int, int] = (64, 32)
+    growth: tuple[tuple[int, int], ...] = ((32, 8), (64, 8), (32, 16))
     workers: int = 2
     seed: int = 0
     checkpoint: str = "digits-row"
@@ -269,7 +269,11 @@ def render_throughput(data: dict[str, Any]) -> list[str]:
     pop, generations = size["search"]
     half, other = loop["seconds"]
     aim = "reached" if rate["search, cold"] / slow >= 50 else "not reached"
-    in_time = "reached" if data["search"]["cold"]["wall"] < 300 else "not reached"
+    # At the mean rate: a cold search becomes faster as it goes on.
+    whole = {state: 4096 / rate[f"search, {state}"] for state in data["search"]}
+    in_time = ", ".join(f"{'reached' if seconds < 300 else 'not reached'} with a {state} cache "
+                        f"({seconds:.0f} s at the rate above)"
+                        for state, seconds in whole.items())  # fmt: skip
     # Memory for each genome more, by least squares over the runs.
     grown = data["growth"]
     text = ""
@@ -296,7 +300,7 @@ def render_throughput(data: dict[str, Any]) -> list[str]:
         *table(("cache", "evaluations", "measured", "seconds", "evaluations/s",
                  "times the naive loop", "parent, MB", "all processes, MB"), searches),
         f"The aim of 50 times the naive loop is {aim} with a cold cache, that of 300 seconds for "
-        f"64 x 64 {in_time}.",
+        f"4,096 evaluations is {in_time}.",
         "",
         "Peak memory of smaller searches (resident memory of the parent; of all processes "
         "together, shared pages counted once):",
