@@ -381,6 +381,7 @@ def run_search(
 
     from .model import zoo
     from .model.files import read_json, write_json
+    from .model.knobs import Knobs
     from .search.beacons import by_command
     from .search.evaluate import Case, Setting, on_test
     from .search.evolution import Run
@@ -391,7 +392,9 @@ def run_search(
     setting = Setting(source, knobs, config.silicon)
     label = Path(source).stem
     folder = Path(out or Path("runs") / f"{label}-{config.method}-{config.seed}{knobs.suffix}")
-    retrain = by_command(options["beacon"]) if options["beacon"] else None
+    default = Knobs().to_json()
+    changed = {n: v for n, v in knobs.to_json().items() if v != default[n]}
+    retrain = by_command(options["beacon"], source, changed) if options["beacon"] else None
     run = Run(folder, setting, config, resume=resume, retrain=retrain)
     front = run.go(workers=options["workers"], backend=options["backend"],
                    scheduler=options["scheduler"], say=say, tell=tell)  # fmt: skip

@@ -8,7 +8,7 @@ the front, and every genome near such a beacon is evaluated with the beacon's we
 import os
 import shlex
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,9 +91,11 @@ class Beacons:
         return genomes[int(np.argmax(away))]
 
 
-def by_command(template: str) -> Retrain:
+def by_command(
+    template: str, checkpoint: str | None = None, knobs: Mapping[str, Any] | None = None
+) -> Retrain:
     """Retraining by a program: `template` with ``{genome}`` (a genome file) and ``{out}`` (the
-    checkpoint to write) in it, run without a shell.
+    checkpoint to write) in it, run without a shell. The genome file names `checkpoint` and `knobs`.
 
     Raises :class:`InputError` where one is missing, or, when called, the program fails.
     """
@@ -107,7 +109,10 @@ def by_command(template: str) -> Retrain:
 
     def retrain(genome: Genome, path: Path) -> None:
         file = path.with_suffix(".genome")
-        genome.save(file)
+        source = checkpoint
+        if source and Path(source).exists():
+            source = str(Path(source).resolve())
+        genome.save(file, checkpoint=source, knobs=knobs)
         filled = [w.replace("{genome}", str(file)).replace("{out}", str(path)) for w in words]
         try:
             done = subprocess.run(filled, capture_output=True, text=True, errors="replace",

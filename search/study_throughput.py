@@ -281,7 +281,11 @@ def render_throughput(data: dict[str, Any]) -> list[str]:
         x = [row["evaluations"] for row in grown]
         y = [row["memory"]["parent"] for row in grown]
         slope = float(np.polyfit(x, y, 1)[0])
-        text = f" Every further 1,000 evaluations take {1000 * slope:.1f} MB of the parent."
+        text = (
+            f" Every further 1,000 evaluations take {1000 * slope:.1f} MB of the parent."
+            if slope > 0
+            else " In these the parent's memory does not grow with evaluations."
+        )
     return [
         "## Throughput of the search, and its memory",
         "",

@@ -473,6 +473,13 @@ def test_beacon_commands(tmp_path):
                                           .replace(" -u {genome}", "")
                                           + " --suffix={genome}")).light(genome)  # fmt: skip
     assert (tmp_path / "beacon-0.safetensors").read_bytes() == source.read_bytes()
+    # The program's genome file says what the run is about.
+    from genogate.model.genome import found_with
+
+    by_command(f"cp {source} {{out}} --suffix={{genome}}", "digits-row-seed1", {"entries": 4})(
+        genome, tmp_path / "x.safetensors"
+    )
+    assert found_with(str(tmp_path / "x.genome")) == ("digits-row-seed1", {"entries": 4})
     assert beacon.near(Genome.uniform(5), 1.0)
     assert not beacon.near(Genome.uniform(6), 1.0)
 
