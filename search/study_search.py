@@ -56,9 +56,9 @@ class Size:
     pop_size: int = 32
     generations: int = 15
     checkpoints: tuple[str, ...] = CHECKPOINTS
-    searches: int = 1
+    searches: int = 3
     longer: int = 2
-    plain: int = 0
+    plain: int = 1
     random: int = 40
     workers: int = 2
     knobs: Knobs = field(default_factory=Knobs)
@@ -72,7 +72,8 @@ class Size:
         return Setting(checkpoint, self.knobs, self.silicon)
 
 
-FULL = Size()
+#: What two cores do in half an hour.
+FULL = Size(searches=1, plain=0)
 QUICK = Size(
     seeds=2, pop_size=8, generations=4, checkpoints=CHECKPOINTS[:1], searches=2, longer=1,
     random=10, workers=1, knobs=Knobs(activation="table"), silicon=False,
@@ -292,11 +293,13 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
     ]  # fmt: skip
 
 
-def _made(data: Mapping[str, Any]) -> str:
-    """How a study was made, as its last sentence."""
+def _made(data: Mapping[str, Any], seeds: str = "seeds") -> str:
+    """How a study was made, as its last sentence; `seeds` names how many there were of them."""
     size = data["size"]
+    count = size[seeds]
     tool = f"; {data['yosys']}, script {data['script']}" if data["yosys"] else ""
-    return (f"`{data['command']}`, seeds 0 to {size['seeds'] - 1}, populations of "
+    drawn = f"seeds 0 to {count - 1}" if count > 1 else "seed 0"
+    return (f"`{data['command']}`, {drawn}, populations of "
             f"{size['pop_size']}, {size['generations']} generations{tool}.")  # fmt: skip
 
 
@@ -536,7 +539,7 @@ def render_reduction(data: dict[str, Any]) -> list[str]:
         f"Published for comparison: {PUBLISHED}. Here {_percent([c['size'] for c in best])} % of "
         f"size, chosen by \"{last}\".",
         "",
-        _made(data),
+        _made(data, "searches"),
         "",
     ]  # fmt: skip
 
