@@ -567,7 +567,6 @@ def measure_objectives(say: Say, size: Size = FULL, folder: Path = FOLDER) -> di
     views = {n: v for n, v in VIEWS.items() if n != "both"}
     if not size.silicon:
         views = {"size": VIEWS["size"], "both": VIEWS["size"]}
-    size = replace(size, seeds=min(size.seeds, 3))
     judges = {n: v for n, v in views.items() if n != "both"}
     plan = [(name, seed) for name in views for seed in range(size.seeds)]
     campaign = Campaign(Path(folder) / "search", size.workers, say, len(plan))
