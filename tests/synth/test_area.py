@@ -123,6 +123,8 @@ def warm(tmp_path_factory, model):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENOGATE_CACHE", str(folder))
         patch.delenv("YOSYS", raising=False)
+        # What this process has met already would not be written to the new folder.
+        forget()
         return area_report(model, 1, 2), folder
 
 
