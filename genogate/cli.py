@@ -691,6 +691,14 @@ def _os_error(error: OSError) -> str:
     return f"{error.strerror or error}{name}"
 
 
+class _Terminated(BaseException):
+    """A plain kill. Not SystemExit, which those who run a simulator take for its end."""
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise _Terminated
+
+
 def _run() -> int:
     try:
         code = app.main(prog_name="genogate", standalone_mode=False)
@@ -705,6 +713,8 @@ def _run() -> int:
         return _fail(error.format_message(), 2)
     except InputError as error:
         return _fail(error, 2)
+    except _Terminated:
+        return _fail("stopped", 143)
     except (KeyboardInterrupt, click.Abort):
         return _fail("stopped", 130)
     except BrokenPipeError:
@@ -718,7 +728,7 @@ def _run() -> int:
 def main() -> None:
     """Entry point: exit code 0, 1 (a check failed), 2 (bad input or environment), 130 (Ctrl-C)."""
     # A plain kill must clean up like Ctrl-C does.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, _terminate)
     code = _run()
     if code:
         # Whatever could not be printed must not make the interpreter complain at its end.

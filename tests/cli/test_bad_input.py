@@ -306,7 +306,7 @@ def test_output_that_nobody_can_take_ends_without_a_traceback(files, tmp_path):
 
 @pytest.mark.parametrize(
     ("sign", "code", "said"),
-    [(signal.SIGINT, 130, "genogate: stopped\n"), (signal.SIGTERM, 143, "")],
+    [(signal.SIGINT, 130, "genogate: stopped\n"), (signal.SIGTERM, 143, "genogate: stopped\n")],
 )
 def test_a_stopped_run_leaves_nothing(tmp_path, sign, code, said):
     pytest.importorskip("torch")
