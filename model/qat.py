@@ -39,7 +39,7 @@ from .quantize import ACTIVATIONS, Cheapest, draft, without_synthesis
 from .scales import allowed, as_fixed_point
 from .tasks import Task
 from .trained import RECORD, Trained, record, without_record
-from .training import RECIPES, augmented, import_torch
+from .training import RECIPES, Descent, augmented, going_on_from, import_torch
 
 #: Called after every epoch with: epochs done, epochs in all, mean loss, validation accuracy.
 Progress = Callable[[int, int, float, float], None]
@@ -478,7 +478,7 @@ class Trainer:
         torch = self.torch
         values, steps = list(self.latents.values()), self.recipe.epochs * self.batches
         self.optimizer = torch.optim.Adam(values, lr=self.recipe.lr)
-        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, steps)
+        self.descent = Descent(torch, self.optimizer, steps, self.latents, "latent")
 
     # What differs between one genome and many.
 
@@ -552,8 +552,7 @@ class Trainer:
                 total += value * len(index)
             norm = torch.nn.utils.clip_grad_norm_(self.latents.values(), 1.0)
             self.check("gradient", float(norm))
-            self.optimizer.step()
-            self.schedule.step()
+            self.descent.step()
             self.settle()
         self.epoch += 1
         return total / len(task.x_train)
@@ -581,44 +580,25 @@ class Trainer:
         return hashlib.sha256(json.dumps(self.about, sort_keys=True).encode()).hexdigest()
 
     def _save(self, path: Path) -> None:
-        tensors = {f"latent.{name}": value for name, value in self.tensors().items()}
+        tensors, clock = self.descent.state()
         tensors |= {f"kept.{name}": value for name, value in self.kept.items()} | self.extra()
-        for name, value in self.latents.items():
-            for moment, held in self.optimizer.state[value].items():
-                tensors[f"{moment}.{name}"] = held.numpy()
         write_tensors(path, tensors, {
             "key": self._key, "epoch": self.epoch, "best": self.best,
-            "best_epoch": self.best_epoch, "steps": self.schedule.last_epoch,
-            "lr": self.schedule.get_last_lr()[0],
+            "best_epoch": self.best_epoch, **clock,
         }, STATE_KIND)  # fmt: skip
 
     def _resume(self, path: Path) -> None:
         if not path.exists():
             return
-        try:
+        with going_on_from(path):
             tensors, document = read_tensors(path, STATE_KIND)
             if document["key"] != self._key:
                 return
-            with self.torch.no_grad():
-                for name, value in self.latents.items():
-                    value.copy_(self.torch.from_numpy(tensors[f"latent.{name}"].copy()))
-                    self.optimizer.state[value] = {
-                        moment: self.torch.from_numpy(tensors[f"{moment}.{name}"].copy())
-                        for moment in ("step", "exp_avg", "exp_avg_sq")
-                    }
+            self.descent.take(tensors, document)
             self.kept = {name[5:]: v for name, v in tensors.items() if name.startswith("kept.")}
             self.take_extra(tensors)
             self.epoch, self.best_epoch = document["epoch"], document["best_epoch"]
             self.best = tuple(document["best"])
-            self.schedule.last_epoch = document["steps"]
-            self.schedule._last_lr = [document["lr"]]
-            self.optimizer.param_groups[0]["lr"] = document["lr"]
-        except (InputError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:120]
-            raise InputError(
-                f"{path}: not a state that training can go on from ({reason}): delete it to begin "
-                "again"
-            ) from None
 
 
 class GenomeTrainer(Trainer):

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -151,6 +151,63 @@ def augmented(task: Task, index: np.ndarray, draw: np.random.Generator) -> np.nd
     return x
 
 
+@contextlib.contextmanager
+def going_on_from(path: Path) -> Iterator[None]:
+    """What reading a damaged state raises becomes one clear :class:`InputError`."""
+    try:
+        yield
+    except (InputError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(
+            f"{path}: not a state that training can go on from ({reason}): delete it to begin again"
+        ) from None
+
+
+class Descent:
+    """Adam's or AdamW's moments and the learning rate's schedule, as a state holds them.
+
+    values : what is trained, by the names in a state
+    prefix : of the names of the values themselves
+    """
+
+    MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+
+    def __init__(
+        self, torch: Any, optimizer: Any, steps: int, values: Mapping[str, Any], prefix: str
+    ) -> None:
+        self.torch, self.optimizer, self.values, self.prefix = torch, optimizer, values, prefix
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+
+    def step(self) -> None:
+        """One step of both."""
+        self.optimizer.step()
+        self.schedule.step()
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Tensors and document of the values, their moments and the schedule."""
+        tensors = {f"{self.prefix}.{k}": v.detach().numpy() for k, v in self.values.items()}
+        for key, value in self.values.items():
+            for name, moment in self.optimizer.state.get(value, {}).items():
+                tensors[f"{name}.{key}"] = moment.numpy()
+        return tensors, {
+            "steps": self.schedule.last_epoch, "lr": self.schedule.get_last_lr()[0],
+        }  # fmt: skip
+
+    def take(self, tensors: Mapping[str, np.ndarray], document: Mapping[str, Any]) -> None:
+        """The other way."""
+        with self.torch.no_grad():
+            for key, value in self.values.items():
+                value.copy_(self.torch.from_numpy(tensors[f"{self.prefix}.{key}"].copy()))
+                if document["steps"]:
+                    self.optimizer.state[value] = {
+                        name: self.torch.from_numpy(tensors[f"{name}.{key}"].copy())
+                        for name in self.MOMENTS
+                    }
+        self.schedule.last_epoch = document["steps"]
+        self.schedule._last_lr = [document["lr"]]
+        self.optimizer.param_groups[0]["lr"] = document["lr"]
+
+
 @dataclass
 class _Place:
     """Where a training is: batches done of an epoch, its loss so far, the best epoch."""
@@ -176,9 +233,9 @@ class _Training:
             self.parameters, lr=recipe.lr, weight_decay=recipe.weight_decay
         )
         self.batches = -(-len(task.x_train) // recipe.batch)
-        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
-            self.optimizer, recipe.epochs * self.batches
-        )
+        named = {str(k): value for k, value in enumerate(self.parameters)}
+        steps = recipe.epochs * self.batches
+        self.descent = Descent(torch, self.optimizer, steps, named, "weight")
         self.place = _Place()
         self.kept: dict[str, np.ndarray] = {}
         self.start_of_epoch = self.draw.bit_generator.state
@@ -200,15 +257,11 @@ class _Training:
 
     def save(self, path: Path) -> None:
         """Everything that is needed to go on as if nothing had happened."""
-        tensors = {f"weight.{k}": value.detach().numpy() for k, value in enumerate(self.parameters)}
-        for k, value in enumerate(self.parameters):
-            for name, moment in self.optimizer.state.get(value, {}).items():
-                tensors[f"{name}.{k}"] = moment.numpy()
+        tensors, clock = self.descent.state()
         tensors |= {f"kept.{name}": value for name, value in self.kept.items()}
         document = {
-            "key": self.key, "place": asdict(self.place), "steps": self.schedule.last_epoch,
-            "lr": self.schedule.get_last_lr()[0], "start_of_epoch": self.start_of_epoch,
-            "draw": self.draw.bit_generator.state,
+            "key": self.key, "place": asdict(self.place), **clock,
+            "start_of_epoch": self.start_of_epoch, "draw": self.draw.bit_generator.state,
         }  # fmt: skip
         write_tensors(path, tensors, document, STATE_KIND)
         self.saved = time.monotonic()
@@ -217,32 +270,15 @@ class _Training:
         """Go on from a state that :meth:`save` left; False where there is none of this training."""
         if not path.exists():
             return False
-        try:
+        with going_on_from(path):
             tensors, document = read_tensors(path, STATE_KIND)
             if document["key"] != self.key:
                 return False
-            names = ("step", "exp_avg", "exp_avg_sq")
-            with self.torch.no_grad():
-                for k, value in enumerate(self.parameters):
-                    value.copy_(self.torch.from_numpy(tensors[f"weight.{k}"].copy()))
-                    if f"step.{k}" in tensors:
-                        self.optimizer.state[value] = {
-                            name: self.torch.from_numpy(tensors[f"{name}.{k}"].copy())
-                            for name in names
-                        }
+            self.descent.take(tensors, document)
             self.kept = {name[5:]: value for name, value in tensors.items() if name[:5] == "kept."}
             self.place = _Place(**document["place"])
-            self.schedule.last_epoch = document["steps"]
-            self.schedule._last_lr = [document["lr"]]
-            self.optimizer.param_groups[0]["lr"] = document["lr"]
             self.start_of_epoch = document["start_of_epoch"]
             self.draw.bit_generator.state = document["draw"]
-        except (InputError, KeyError, TypeError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:120]
-            raise InputError(
-                f"{path}: not a state that training can go on from ({reason}): delete it to begin "
-                "again"
-            ) from None
         return True
 
     def epoch(self, state: Path | None, every: float) -> float:
@@ -270,8 +306,7 @@ class _Training:
             self.optimizer.zero_grad()
             loss.backward()
             self.torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-            self.optimizer.step()
-            self.schedule.step()
+            self.descent.step()
             place.batch += 1
             place.total += value * len(index)
             if state is not None and time.monotonic() - self.saved >= every:
