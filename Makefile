@@ -17,7 +17,7 @@ NETWORK := $${GENOME:+--genome "$$GENOME"} $${TASK:+--task "$$TASK"} \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help gru lut front unit sim area golden train import qat campaign search report bench results test lint typecheck fmt clean icarus
+.PHONY: help gru lut front unit sim area golden train import qat campaign search report experiment bench results test lint typecheck fmt clean icarus
 
 help: ## This list
 	@echo 'Genogate: from a genome (bit widths of a GRU) to verified Verilog.'
@@ -79,6 +79,10 @@ search: .venv/search.stamp ## Search genomes by NSGA-II: accuracy, size, cells; 
 
 report: .venv/search.stamp ## One page about a search, and pictures: RUN=runs/NAME
 	@$(BIN)/genogate report "$${RUN:?give RUN=, the folder of a search}" $${OUT:+--out "$$OUT"} $$KNOBS
+
+experiment: .venv/dev.stamp icarus ## Everything for a task, on its own: TASK, OUT=folder; goes on after a stop
+	@$(BIN)/genogate experiment $${TASK:+--task "$$TASK"} $${SEED:+--seed "$$SEED"} \
+		$${OUT:+--out "$$OUT"} $$KNOBS
 
 test: lint typecheck icarus ## Everything: lint, types, unit tests, cocotb
 	@$(BIN)/pytest -n 2

@@ -304,6 +304,31 @@ def search_progress() -> Iterator[tuple[Callable[[str], None], Callable[[Any], N
         yield (lambda text: status.update(f"{text} ...")), lambda p: console.print(line(p))
 
 
+@contextmanager
+def saying() -> Iterator[Callable[[str], None]]:
+    """What long work is doing, on stderr; a line now and then where that is no terminal."""
+    with search_progress() as (say, _):
+        yield say
+
+
+def print_experiment(document: dict[str, Any], folder: str | Path) -> None:
+    """The table of ``genogate experiment``."""
+    from .search.study_experiment_page import lines_of
+
+    console = _console()
+    for line in lines_of(document):
+        console.print(Text(line))
+    simulation = document.get("simulation", {})
+    if "skipped" in simulation:
+        said = f"skipped: {simulation['skipped']}"
+    elif simulation:
+        said = (f"{simulation['count']} test sequences of {simulation['steps_run']} steps, "
+                f"{simulation['mismatches']} mismatches")  # fmt: skip
+    else:
+        said = "none"
+    _pairs(console, [("simulated", said), ("written", f"{folder}/experiment.json")])
+
+
 def print_search(report: dict[str, Any], folder: str | Path) -> None:
     """The front of ``genogate search``."""
     console = _console()

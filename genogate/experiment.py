@@ -1,0 +1,115 @@
+"""What ``genogate experiment`` does: everything for a task, then its Verilog in the simulator."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .flow import Say
+from .model.errors import InputError
+
+if TYPE_CHECKING:
+    from .model.knobs import Knobs
+
+
+def numbers_of(text: str | None, name: str) -> tuple[int, ...] | None:
+    """Integers of a list with commas, none for ``none``. Raises :class:`InputError`."""
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(",") if part.strip() and text != "none")
+    except ValueError:
+        raise InputError(f"{name}: {text[:40]!r} is not a list of integers") from None
+
+
+def names_of(text: str | None) -> tuple[str, ...] | None:
+    """Parts of a list with commas."""
+    return None if text is None else tuple(p.strip() for p in text.split(",") if p.strip())
+
+
+def run_experiment(
+    task: str, budget: str, options: dict[str, Any], knobs: Knobs | None, out: str | None,
+    workers: int, say: Say,
+) -> tuple[dict[str, Any], Path]:  # fmt: skip
+    """Run, or go on with, the experiment on `task`; its document, and its folder."""
+    from .model.qat import import_kernels
+    from .model.tasks import check_name
+    from .model.training import import_torch
+    from .search.study_experiment import Experiment, plan_for
+
+    check_name(task)
+    import_torch()
+    import_kernels()
+    given = {
+        **options,
+        "hidden": numbers_of(options["hidden"], "hidden"),
+        "checkpoints": names_of(options["checkpoints"]),
+        "objectives": names_of(options["objectives"]),
+        "knobs": knobs,
+    }
+    plan = plan_for(task, budget, given)
+    label = Path(task).stem
+    folder = Path(out or Path("runs") / f"experiment-{label}")
+    experiment = Experiment(folder, plan, workers=workers, say=say)
+    document = experiment.go()
+    if plan.sim_sequences and not document.get("simulation"):
+        document["simulation"] = simulated(experiment, document, say)
+        experiment.record.more["simulation"] = document["simulation"]
+        experiment.record.save(done=True)
+    return document, folder
+
+
+def simulated(experiment: Any, document: dict[str, Any], say: Say) -> dict[str, Any]:
+    """The Verilog of the smallest mixed network within the first limit, run on test sequences and
+    held to the golden model; or why it was not."""
+    import numpy as np
+
+    from .hdl.emit import emit
+    from .model.genome import Genome
+    from .search.evolution import Candidate
+    from .search.study_experiment import Look, model_of
+    from .sim.regression import require_simulator, simulate
+
+    plan, first = experiment.plan, experiment.first
+    least = [group for group in document["choices"]["least"].values() if group]
+    least += [g for g in document["choices"]["front"] if len(set(g["genes"])) > 1]
+    if not least:
+        return {"skipped": "no mixed network was trained"}
+    group = least[0]
+    try:
+        require_simulator()
+    except InputError as error:
+        return {"skipped": str(error)}
+    source = experiment.sized(group["hidden"], first.seed)
+    candidate = Candidate(Genome.from_genes(group["genes"]), tuple(group["knobs"].items()))
+    knobs = replace(plan.knobs, **group["knobs"])
+    model = model_of(Look(experiment.one_path(source, candidate), None, knobs))
+    task = experiment.task
+    count = min(plan.sim_sequences, len(task.x_test))
+    chosen = np.sort(np.random.default_rng(plan.seed).choice(len(task.x_test), count, False))
+    steps = min(task.steps, plan.sim_steps or task.steps)
+    say(f"Simulating {count} test sequences of {steps} steps in Icarus")
+    report = simulate(
+        model, emit(model, knobs.lanes_x, knobs.lanes_h),
+        model.quantize_input(task.x_test[chosen])[:, :steps],
+        out_dir=experiment.folder / "sim", seed=plan.seed, timeout_s=7200,
+    )  # fmt: skip
+    found = report.to_json()
+    found["mismatches"] = len(report.mismatches)
+    found["waveform"] = None
+    return {**group, "steps_of": task.steps, "steps_run": steps, "count": count,
+            "mismatch": report.mismatches[:1], **found}  # fmt: skip
+
+
+def record_in_docs(document: dict[str, Any], docs: str | Path = "docs") -> Path:
+    """Keep the document of an experiment for the results page. Raises :class:`InputError` where
+    the folder is not there."""
+    from .model.files import write_json
+
+    docs = Path(docs)
+    if not docs.is_dir():
+        raise InputError(f"record: {docs} is no folder; run it at the top of the repository")
+    path = docs / "data" / f"experiment-{Path(document['plan']['task']).stem}.json"
+    write_json(path, document)
+    return path
