@@ -142,12 +142,12 @@ class Tensor:
             self._known[bits, scale] = int(zeros[0, self._preferred(errors, bits)[0]])
         return self._known[bits, scale]
 
-    @cached_property
-    def format(self) -> tuple[float, int]:
-        """Scale and zero point of INT8 codes of least error: 255 steps over the range, the best
-        grid scale, or the best power of two (pixels are often exact in one of them)."""
-        best = self.curves[8].best_scale
-        covering = max(self.high - self.low, 1e-9) / 255
+    def format(self, bits: int) -> tuple[float, int]:
+        """Scale and zero point of codes of `bits` bits of least error: steps over the whole range,
+        the best grid scale (which clips where that helps), or the best power of two (pixels are
+        often exact in one of them)."""
+        best = self._curve(bits).best_scale
+        covering = max(self.high - self.low, 1e-9) / ((1 << bits) - 1)
         tried = []
         for scale in (
             covering,
@@ -155,9 +155,9 @@ class Tensor:
             2.0 ** np.round(np.log2(best)),
             2.0 ** np.ceil(np.log2(covering)),
         ):
-            zero = self.zero_point(8, float(scale))
+            zero = self.zero_point(bits, float(scale))
             tried.append(
-                (float(self.errors(8, np.array(scale), np.array(zero))), float(scale), zero)
+                (float(self.errors(bits, np.array(scale), np.array(zero))), float(scale), zero)
             )
         _, scale, zero = min(tried)
         return scale, zero
@@ -165,20 +165,20 @@ class Tensor:
     @cached_property
     def curves(self) -> dict[int, Curve]:
         """Error against scale for every width, each at its best zero point."""
-        curves = {}
-        for bits in WIDTHS:
-            grid = _grid(self.high - self.low, bits)
-            scale = 2.0 ** (grid / STEPS)
-            zeros = self._zeros(bits, scale)
-            errors = self.errors(bits, scale[:, None], zeros)
-            pick = self._preferred(errors, bits)
-            error = np.take_along_axis(errors, pick[:, None], -1)[:, 0]
-            if self.name in CHEAP_ZERO:
-                # Scales that admit no cheap zero point compete with the tolerance against them.
-                dear = pick < errors.shape[-1] - 2
-                error = np.where(dear, error * (1 + zero_tolerance(bits)), error)
-            curves[bits] = Curve(int(grid[0]), error)
-        return curves
+        return {bits: self._curve(bits) for bits in WIDTHS}
+
+    def _curve(self, bits: int) -> Curve:
+        grid = _grid(self.high - self.low, bits)
+        scale = 2.0 ** (grid / STEPS)
+        zeros = self._zeros(bits, scale)
+        errors = self.errors(bits, scale[:, None], zeros)
+        pick = self._preferred(errors, bits)
+        error = np.take_along_axis(errors, pick[:, None], -1)[:, 0]
+        if self.name in CHEAP_ZERO:
+            # Scales that admit no cheap zero point compete with the tolerance against them.
+            dear = pick < errors.shape[-1] - 2
+            error = np.where(dear, error * (1 + zero_tolerance(bits)), error)
+        return Curve(int(grid[0]), error)
 
 
 class Weights:
@@ -327,6 +327,13 @@ class Calibration:
     #: Logit error per squared weight error, [classes, hidden], and the mean last state.
     classifier: Weights
     trained: Trained | None = None
+    _formats: dict[int, tuple[float, int]] = field(default_factory=dict, compare=False, repr=False)
+
+    def input_format(self, bits: int) -> tuple[float, int]:
+        """Scale and zero point of the network's input codes of `bits` bits."""
+        if bits not in self._formats:
+            self._formats[bits] = self.input.format(bits)
+        return self._formats[bits]
 
 
 def calibrate(checkpoint: Checkpoint, x: np.ndarray) -> Calibration:

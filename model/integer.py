@@ -84,7 +84,10 @@ class _Op:
     def __post_init__(self) -> None:
         for name, value in self._integers().items():
             where = f"{self.kind}.{name}"
-            if name.endswith("bits") and name != "fraction_bits":
+            if name == "in_bits":
+                # Input codes may be single bits; what has a gene may not.
+                _check(where, value, 1, MAX_BITS)
+            elif name.endswith("bits") and name != "fraction_bits":
                 _check(where, value, MIN_BITS, MAX_BITS)
             elif name in ("shift", "fraction_bits"):
                 _check(where, value, 0, MAX_SHIFT)
@@ -402,7 +405,8 @@ class IntModel:
     layers : tuple of Layer
     classifier : Classifier
     input_scale, input_zero_point
-        ``code = clip(round(x / input_scale) + input_zero_point)``, INT8: how a user makes codes.
+        ``code = clip(round(x / input_scale) + input_zero_point)``, codes of :attr:`in_bits` bits:
+        how a user makes codes.
     info : dict
         JSON-able provenance: task, knobs, scales, checkpoint hash. Not part of the hash.
     """
@@ -438,8 +442,19 @@ class IntModel:
             raise InputError("model: the classifier's input width is not the last state's")
 
     @property
+    def in_bits(self) -> int:
+        """Width of the input codes."""
+        return self.layers[0].in_bits
+
+    @property
     def classes(self) -> int:
         return len(self.classifier.bias)
+
+    @property
+    def weight_bits(self) -> int:
+        """Bits of the weight matrices of the GRU layers alone: what rivals report."""
+        dense = (layer.dense(name) for layer in self.layers for name in GENES[:6])
+        return sum(op.weight.size * op.weight_bits for op in dense)
 
     @property
     def size_bits(self) -> int:
@@ -473,9 +488,9 @@ class IntModel:
         return digest.hexdigest()[:16]
 
     def quantize_input(self, x: np.ndarray) -> np.ndarray:
-        """INT8 input codes, int64, of real inputs of any shape."""
+        """Input codes of :attr:`in_bits` bits, int64, of real inputs of any shape."""
         codes = np.floor(np.asarray(x, np.float64) / self.input_scale + 0.5)
-        return np.clip(codes + self.input_zero_point, *code_range(8)).astype(np.int64)
+        return np.clip(codes + self.input_zero_point, *code_range(self.in_bits)).astype(np.int64)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a safetensors file, atomically: tensors, and JSON metadata with the rest."""

@@ -1,11 +1,15 @@
 """Choices beside the genome that the paper leaves open; every one is explicit and recorded."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from .errors import InputError
 
 MAX_LANES, MIN_ENTRIES, MAX_ENTRIES = 64, 2, 64
+MAX_INPUT_BITS = 8
+#: Knobs that came after the first hashes were made: where they are at their default, they are in no
+#: hash, so that those of before still hold.
+_LATER = ("input_bits",)
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class Knobs:
         Segments of a piecewise-linear unit, 2 to 64; ``auto`` tries other numbers besides.
     lanes_x, lanes_h : int
         Multiply-accumulates per cycle of each dense operator on the input and the state side.
+    input_bits : int
+        Width of the codes that the first layer gets, 1 to 8.
 
     Raises :class:`InputError` for anything else.
     """
@@ -38,6 +44,7 @@ class Knobs:
     entries: int = 8
     lanes_x: int = 1
     lanes_h: int = 1
+    input_bits: int = 8
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -53,6 +60,7 @@ class Knobs:
             ("entries", MIN_ENTRIES, MAX_ENTRIES),
             ("lanes_x", 1, MAX_LANES),
             ("lanes_h", 1, MAX_LANES),
+            ("input_bits", 1, MAX_INPUT_BITS),
         ):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
@@ -61,21 +69,23 @@ class Knobs:
     @property
     def suffix(self) -> str:
         """What differs from the defaults, for folder names: ``""`` or e.g. ``-terms2-lanes4``."""
-        default = Knobs()
-        parts = []
-        for name, short in (
-            ("dense_output", "out"),
-            ("granularity", ""),
-            ("multiplier_terms", "terms"),
-            ("activation", ""),
-            ("entries", "entries"),
-            ("lanes_x", "lx"),
-            ("lanes_h", "lh"),
-        ):
-            value = getattr(self, name)
-            if value != getattr(default, name):
-                parts.append(f"-{short}{'free' if value is None else value}")
-        return "".join(parts)
+        short = {"dense_output": "out", "granularity": "", "multiplier_terms": "terms",
+                 "activation": "", "entries": "entries", "lanes_x": "lx", "lanes_h": "lh",
+                 "input_bits": "in"}  # fmt: skip
+        return "".join(f"-{short[name]}{'free' if value is None else value}"
+                       for name, value in self.changes.items())  # fmt: skip
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """The knobs that are not at their default, in the order of the fields."""
+        values = asdict(self)
+        return {f.name: values[f.name] for f in fields(self) if values[f.name] != f.default}
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a hash takes of the knobs; JSON-able."""
+        changes = self.changes
+        return {n: v for n, v in asdict(self).items() if n not in _LATER or n in changes}
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able record of all choices."""

@@ -383,8 +383,8 @@ def draft(
     knobs = knobs or Knobs()
     if calibration.trained is not None and calibration.trained.fits(genome, knobs):
         return _as_trained(calibration.trained.model(info, knobs))
-    first = in_scale, in_zero = calibration.input.format
-    in_bits = 8
+    in_bits = knobs.input_bits
+    first = in_scale, in_zero = calibration.input_format(in_bits)
     layers, groups, scales = [], [], []
     for layer, genes in zip(calibration.layers, genome.layers, strict=True):
         widths = _Widths.of(genes, knobs)

@@ -56,7 +56,9 @@ def bias_codes(
 
 
 def _knobs_key(knobs: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in knobs.items() if name not in _SILENT}
+    # A record of before a knob was made means its default.
+    whole = {**Knobs().to_json(), **knobs}
+    return {name: value for name, value in whole.items() if name not in _SILENT}
 
 
 def _plain(op: Operator) -> dict[str, Any]:

@@ -24,6 +24,11 @@ from ..model.genome import Genome
 Retrain = Callable[[Genome, Path], None]
 
 
+def distance(a: Genome, b: Genome) -> float:
+    """Mean difference of genes, bits."""
+    return float(np.abs(np.subtract(a.genes, b.genes)).mean())
+
+
 @dataclass(frozen=True)
 class Beacon:
     """A genome and the float checkpoint that was retrained for it.
@@ -34,9 +39,9 @@ class Beacon:
     genome: Genome
     checkpoint: str
 
-    def near(self, genome: Genome, distance: float) -> bool:
-        """Whether the mean difference of genes is at most `distance` bits."""
-        return float(np.abs(np.subtract(self.genome.genes, genome.genes)).mean()) <= distance
+    def near(self, genome: Genome, most: float) -> bool:
+        """Whether the :func:`distance` is at most `most` bits."""
+        return distance(self.genome, genome) <= most
 
 
 class Beacons:
@@ -77,13 +82,10 @@ class Beacons:
         self.lit.append(Beacon(genome, str(path)))
         return self.lit[-1]
 
-    def next(self, genomes: Sequence[Genome], distance: float) -> Genome | None:
+    def next(self, genomes: Sequence[Genome], most: float) -> Genome | None:
         """Of `genomes` the one farthest from all beacons; None where all are near one."""
-        away = [
-            min((float(np.abs(np.subtract(b.genome.genes, g.genes)).mean()) for b in self.lit),
-                default=np.inf) for g in genomes
-        ]  # fmt: skip
-        if not away or max(away) <= distance:
+        away = [min((distance(b.genome, g) for b in self.lit), default=np.inf) for g in genomes]
+        if not away or max(away) <= most:
             return None
         if np.isinf(max(away)):
             # None yet: the middle of the front.

@@ -23,7 +23,7 @@ from ..model.integer import IntModel
 from ..model.knobs import Knobs
 from ..model.quantize import Draft, draft, without_synthesis
 from ..model.tasks import Task, load_task
-from ..sim import fast
+from ..sim.fast import accuracy
 from ..synth.area import cheapest, script_hash, totals
 from ..synth.yosys import find
 from .backends import Pool
@@ -42,8 +42,6 @@ MEASURED = ("cells", "memory", "silicon")
 #: k of ``silicon``, the cells that a memory bit counts as: a 6-transistor cell against some 7.8
 #: transistors a cell (INT8 core of digits-row: 32,222 transistors in 4,133 cells).
 BIT_WEIGHT = 0.75
-#: Time steps, over all sequences, that a worker evaluates at once.
-STEPS_AT_ONCE = 200_000
 Say = Callable[[str], None]
 #: Validation sequences below which shifted copies are judged too.
 SMALL = 1000
@@ -78,7 +76,7 @@ def _key(setting: Setting, yosys: str) -> str:
     material = load(setting)
     about = [
         material.checkpoint_hash, material.task.name, material.task.split_hash,
-        setting.knobs.to_json(), setting.silicon, setting.shifts,
+        setting.knobs.identity, setting.silicon, setting.shifts,
         [yosys, script_hash()] if setting.silicon else None,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:20]
@@ -127,16 +125,6 @@ def shifted(task: Task) -> tuple[np.ndarray, np.ndarray]:
     moved = [x[:, a : a + steps, b : b + features]
              for a in range(2 * up + 1) for b in range(2 * aside + 1)]  # fmt: skip
     return np.concatenate(moved), np.tile(task.y_val, len(moved))
-
-
-def accuracy(model: IntModel, x: np.ndarray, y: np.ndarray) -> float:
-    """Share of right classes, by the compiled twin of the golden model."""
-    # In blocks: all states of ten thousand long sequences would need gigabytes in every worker.
-    block, right = max(1, STEPS_AT_ONCE // x.shape[1]), 0
-    for start in range(0, len(x), block):
-        codes = model.quantize_input(x[start : start + block])
-        right += int((fast.run(model, codes).classes == y[start : start + block]).sum())
-    return right / len(y)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ import numpy as np
 from ..model.errors import InputError, shown
 from ..model.files import read_json, write_json
 from ..model.genome import GENES, MAX_BITS, MIN_BITS, Genome
-from ..model.knobs import Knobs
 from . import sensitivity
 from .backends import Pool
 from .beacons import Beacons, Retrain
@@ -217,6 +216,12 @@ def cost(objectives: Sequence[str], result: Mapping[str, Any], int8: Mapping[str
     ])  # fmt: skip
 
 
+def useful_region(objectives: Sequence[str], int8: Mapping[str, Any]) -> Array:
+    """The far corner of the useful region, as :func:`cost` counts."""
+    error = 1 - int8["accuracy"] + USEFUL_DROP
+    return np.array([1.0 if OBJECTIVES[name][1] else error for name in objectives])
+
+
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Only one process may search in a folder. The lock goes with the process, however it ends."""
@@ -362,9 +367,8 @@ class Run:
 
     @cached_property
     def reference(self) -> Array:
-        """The far corner of the useful region."""
-        error = 1 - self.points[self.int8].result["accuracy"] + USEFUL_DROP
-        return np.array([1.0 if OBJECTIVES[n][1] else error for n in self.config.objectives])
+        """:func:`useful_region` of this run."""
+        return useful_region(self.config.objectives, self.points[self.int8].result)
 
     @cached_property
     def space(self) -> Space:
@@ -573,11 +577,7 @@ class Run:
             checkpoint = (os.path.relpath(checkpoint, self.folder) if inside
                           else str(Path(checkpoint).resolve()))  # fmt: skip
         knobs = point.candidate.setting(self.setting).knobs
-        default = Knobs().to_json()
-        point.genome.save(
-            self.folder / name, checkpoint=checkpoint,
-            knobs={n: v for n, v in knobs.to_json().items() if v != default[n]},
-        )  # fmt: skip
+        point.genome.save(self.folder / name, checkpoint=checkpoint, knobs=knobs.changes)
 
     def save(self, history: Sequence[Mapping[str, Any]], front: Sequence[Point]) -> None:
         """Write history, front and the genomes worth a name."""

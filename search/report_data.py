@@ -24,6 +24,7 @@ from ..model.tasks import DEFAULT_TASK
 from ..synth.area import area_report, cheapest, prepare
 from .evaluate import BIT_WEIGHT, OBJECTIVES, Say, Setting, load
 from .evolution import USEFUL_DROP, Config
+from .sensitivity import spread
 from .store import SCHEMA
 
 #: Of config.json; the first is that of files which name none.
@@ -502,13 +503,6 @@ def _measured(
     return names, [[of.get(name, 0) for name in names] for of in cells]
 
 
-def _spread(count: int, most: int) -> list[int]:
-    """At most `most` of `count` numbers, first and last among them, evenly apart."""
-    if count <= most:
-        return list(range(count))
-    return sorted({round(k * (count - 1) / (most - 1)) for k in range(most)})
-
-
 def collect(
     folder: str | Path, beside: Sequence[str | Path] = (), *, cells: bool = True,
     say: Say = lambda text: None,
@@ -551,7 +545,7 @@ def collect(
             labels.setdefault(key, []).append(f"int{bits}")
     on_front = {point.key: point for point in front}
     faint = [key for key in results if key not in labels]
-    drawn = [faint[k] for k in _spread(len(faint), MAX_POINTS)]
+    drawn = spread(faint, MAX_POINTS)
     # The front comes last, so that it is drawn above the others.
     keys = [*drawn, *(key for key in labels if key not in on_front), *on_front]
 
@@ -668,7 +662,7 @@ def _add_cells(
         data["cells_note"] = "Cells by operator were not asked for."
         return
     front = [k for k, point in enumerate(points) if point.get("f")]
-    chosen = {front[k] for k in _spread(len(front), MAX_MEASURED)}
+    chosen = set(spread(front, MAX_MEASURED))
     chosen |= {k for k, point in enumerate(points)
                if any(not name.startswith("front-") for name in point.get("n", ()))}  # fmt: skip
     order = sorted(chosen)

@@ -10,7 +10,7 @@ costs such as ``size`` and ``cells``; a result may lack costs.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from ..model.errors import InputError
 from ..model.genome import GENES, MAX_BITS, MIN_BITS, Genome
 
 Array = np.ndarray
+Item = TypeVar("Item")
 Judge = Callable[[list[Genome]], Sequence[Mapping[str, Any]]]
 #: Widths of the columns of a profile.
 WIDTHS = tuple(range(MIN_BITS, MAX_BITS + 1))
@@ -111,7 +112,7 @@ def mixes(costs: Sequence[str]) -> list[dict[str, float]]:
     return alone if len(alone) < 2 else [*alone, dict.fromkeys(costs, 1.0)]
 
 
-def spread(items: Sequence[Genome], count: int) -> list[Genome]:
+def spread(items: Sequence[Item], count: int) -> list[Item]:
     """`count` different ones of `items`, evenly over their order, both ends among them."""
     items = list(dict.fromkeys(items))
     if count >= len(items):

@@ -20,11 +20,11 @@ from ..model.integer import IntModel
 from ..model.knobs import Knobs
 from ..model.quantize import draft, without_synthesis
 from ..model.tasks import Task
-from ..sim import fast
+from ..sim.fast import accuracy
 from ..synth.area import cheapest, script_hash
 from ..synth.yosys import find
 from .evaluate import Setting, load, shifted
-from .evolution import USEFUL_DROP, Config, Point, Run, cost
+from .evolution import USEFUL_DROP, Config, Point, Run, cost, useful_region
 from .pareto import hypervolume, non_dominated
 from .store import Store
 
@@ -136,18 +136,12 @@ def costs_of(
     return kept, np.array(rows).reshape(len(rows), len(objectives))
 
 
-def region(objectives: Sequence[str], int8: Mapping[str, Any]) -> Array:
-    """The far corner of the useful region, as a run has it."""
-    error = 1 - int8["accuracy"] + USEFUL_DROP
-    return np.array([error if name == "accuracy" else 1.0 for name in objectives])
-
-
 def volume(
     points: Sequence[Point], objectives: Sequence[str], int8: Mapping[str, Any]
 ) -> float:  # fmt: skip
     """Share of the useful region that `points` dominate."""
     _, costs = costs_of(points, objectives, int8)
-    reference = region(objectives, int8)
+    reference = useful_region(objectives, int8)
     inside = costs[(costs < reference).all(1)] if len(costs) else costs
     return hypervolume(inside[non_dominated(inside)], reference) if len(inside) else 0.0
 
@@ -158,7 +152,9 @@ def front_of(
     """The points of the useful region that no other dominates."""
     kept, costs = costs_of(points, objectives, int8)
     inside = (
-        np.flatnonzero((costs < region(objectives, int8)).all(1)) if kept else np.array([], int)
+        np.flatnonzero((costs < useful_region(objectives, int8)).all(1))
+        if kept
+        else np.array([], int)
     )
     return [points[kept[inside[k]]] for k in non_dominated(costs[inside])] if len(inside) else []
 
@@ -427,8 +423,7 @@ class Judged:
             if point.candidate not in self._models:
                 (self._models[point.candidate],) = models_of(self.setting, [point])
             model, (x, y) = self._models[point.candidate], self.parts[part]
-            right = fast.run(model, model.quantize_input(x)).classes == y
-            self._known[key] = float(right.mean())
+            self._known[key] = accuracy(model, x, y)
         return self._known[key]
 
 

@@ -50,6 +50,7 @@ class Case:
     batch: int
     steps: int
     stall: float
+    input_bits: int = 8
 
     @property
     def ideal_cycles(self) -> int:
@@ -72,13 +73,14 @@ class Case:
             activation=self.activation,
             entries=self.entries,
             dense_output=self.dense_output,
+            input_bits=self.input_bits,
         )
 
     def codes(self) -> np.ndarray:
         """Input codes int64 [batch, steps, features], always the same ones."""
         rng = np.random.default_rng([self.seed, self.index, 2])
         shape = (self.batch, self.steps, self.input_size)
-        return rng.integers(*code_range(8), shape, endpoint=True)
+        return rng.integers(*code_range(self.input_bits), shape, endpoint=True)
 
 
 def _random_case(seed: int, index: int) -> Case:
@@ -113,6 +115,8 @@ def _random_case(seed: int, index: int) -> Case:
         batch=int(rng.integers(2, 5)),
         steps=int(rng.integers(3, 8)),
         stall=float(round(rng.uniform(0.1, 0.7), 2)),
+        # Drawn last, so that all else is as it was before there was a choice.
+        input_bits=one_of((8, *range(1, 8)), (0.44, *[0.08] * 7)),
     )
 
 
@@ -145,6 +149,7 @@ def _forced() -> list[dict[str, Any]]:
            "genes": Genome.uniform(8).layers} for kind in ("pwl", "table")),
         *({"name": f"dense output {output}", "dense_output": output,
            "genes": Genome.uniform(3).layers} for output in ("gene", "8")),
+        *({"name": f"input of {bits} bits", "input_bits": bits} for bits in (1, 2, 4)),
     ]  # fmt: skip
     return forced
 
@@ -156,6 +161,7 @@ def make_case(seed: int, index: int) -> Case:
         change = dict(forced[index])
         # Forced genomes have their own number of layers; the others keep one layer.
         change.setdefault("genes", case.genes[:1])
+        change.setdefault("input_bits", 8)
         case = replace(case, **change)
     return case
 

@@ -197,3 +197,8 @@ def run(model: IntModel, codes: np.ndarray) -> golden.Result:
         hidden[start : start + BLOCK] = states.transpose(2, 0, 1)
     logits = weight(hidden[:, -1]) + head.bias
     return golden.Result(hidden, logits, logits.argmax(1))
+
+
+def accuracy(model: IntModel, x: np.ndarray, y: np.ndarray) -> float:
+    """As :func:`genogate.sim.golden.accuracy`."""
+    return golden.accuracy(model, x, y, run)

@@ -28,6 +28,8 @@ from ..model.integer import (
 )
 
 Array = np.ndarray
+#: Time steps, over all sequences, that :func:`accuracy` evaluates at once.
+STEPS_AT_ONCE = 200_000
 
 
 def saturate(value: Array, bits: int) -> Array:
@@ -191,3 +193,18 @@ def run(model: IntModel, codes: Array, *, trace: bool = False) -> Result:
         kept.update({(number, name): codes for name, codes in (taken or {}).items()})
     logits = dense_accumulate(model.classifier, x[:, -1])
     return Result(x, logits, logits.argmax(1), kept)
+
+
+def accuracy(
+    model: IntModel, x: Array, y: Array, run: Callable[[IntModel, Array], Result] = run
+) -> float:
+    """Share of real sequences x [batch, steps, features] whose class is y [batch].
+
+    run : what evaluates, for twins of this model
+    """
+    # In blocks: all states of ten thousand long sequences would need gigabytes.
+    block, right = max(1, STEPS_AT_ONCE // x.shape[1]), 0
+    for start in range(0, len(x), block):
+        codes = model.quantize_input(x[start : start + block])
+        right += int((run(model, codes).classes == y[start : start + block]).sum())
+    return right / len(y)

@@ -203,6 +203,7 @@ def random_model(
     activation: str = "mix",
     entries: int = 8,
     dense_output: str = "mix",
+    input_bits: int = 8,
 ) -> IntModel:
     """A random :class:`~genogate.model.integer.IntModel` of ``len(genome.layers)`` layers.
 
@@ -221,8 +222,10 @@ def random_model(
         Segments of a piecewise-linear unit; fewer where the input has fewer codes.
     dense_output : 'gene', '8' or 'mix'
         Width of the dense operators' output codes.
+    input_bits : int
+        Width of the input codes, 1 to 8.
     """
-    layers, in_bits, inputs = [], 8, input_size
+    layers, in_bits, inputs = [], input_bits, input_size
     for row in genome.layers:
         genes = dict(zip(GENES, row, strict=True))
         layers.append(_layer(rng, genes, in_bits, inputs, hidden_size, channel, terms, activation,
