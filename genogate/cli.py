@@ -125,6 +125,27 @@ def _progress() -> Iterator[Say]:
         yield lambda text: status.update(f"{text} ...")
 
 
+@contextmanager
+def _epochs(
+    text: str, total: int | None = None, now: str = ""
+) -> Iterator[Callable[..., None]]:  # fmt: skip
+    """A bar of epochs where stderr is a terminal; takes what changes: ``description``, ``total``,
+    ``completed``, ``now``."""
+    from functools import partial
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining(),
+        TextColumn("{task.fields[now]}"), console=console, transient=True,
+        disable=not console.is_terminal,
+    ) as bar:  # fmt: skip
+        yield partial(bar.update, bar.add_task(text, total=total, now=now))
+
+
 def _as_found(options: dict[str, Any]) -> dict[str, Any]:
     """The options, with checkpoint and knobs of a genome file that names them in place of defaults:
     a genome alone is not the network that was found."""
@@ -494,25 +515,15 @@ def train(task: str, out: str | None, **recipe: Any) -> None:
     given is the task's own recipe. The same options give the same bytes on the same machine, also
     when it was stopped in between: the same command goes on from FILE.partial.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as Remaining
-
     from .flow import run_training
     from .model.training import recipe_for
     from .printing import print_training
 
     chosen = recipe_for(task, recipe)
-    columns = (TextColumn("epochs"), BarColumn(), MofNCompleteColumn(), Remaining(),
-               TextColumn("loss {task.fields[loss]:.4f}"))  # fmt: skip
-    console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        job = bar.add_task("train", total=chosen.epochs, loss=float("nan"))
+    with _epochs("epochs", chosen.epochs, "loss nan") as update:
 
         def tell(done: int, total: int, loss: float) -> None:
-            bar.update(job, completed=done, loss=loss)
+            update(completed=done, now=f"loss {loss:.4f}")
 
         checkpoint, path = run_training(task, chosen, out, tell)
     print_training(checkpoint, path)
@@ -547,10 +558,6 @@ def qat(
     as always. With --any the weights are trained for all genomes at once, for a search to run on.
     A training that was stopped goes on when the same command is given again.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as Remaining
-
     from .printing import print_tuning
     from .tuning import run_any, run_tuning
 
@@ -558,20 +565,14 @@ def qat(
     found = given if for_all else _as_found(given)
     recipe = {"epochs": epochs, "lr": lr, "batch": batch, "seed": seed, "distil": distil,
               "narrow": narrow, "tables": tables, "patience": patience}  # fmt: skip
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining(),
-               TextColumn("{task.fields[now]}"))  # fmt: skip
-    console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        job = bar.add_task("Reading", total=None, now="")
+    with _epochs("Reading") as update:
 
         def say(text: str) -> None:
-            bar.update(job, description=text)
+            update(description=text)
 
         def tell(done: int, total: int, loss: float, score: float) -> None:
             now = f"loss {loss:.4f}, validation {score:.4f}"
-            bar.update(job, total=total, completed=done, now=now)
+            update(total=total, completed=done, now=now)
 
         about: dict[str, Any] = {
             "task": found["task"], "checkpoint": found["checkpoint"], "knobs": _knobs(found),

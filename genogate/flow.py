@@ -6,7 +6,8 @@ Imports are inside the functions, so that ``genogate --help`` does not wait for 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -248,6 +249,24 @@ def run_sim(
     return report, folder
 
 
+@contextmanager
+def resumable(path: Path) -> Iterator[tuple[Path, Path]]:
+    """Around a training whose result goes to the file `path`: where to write that, and the state
+    that a training which was stopped goes on from, ``FILE.partial`` beside it.
+
+    The result moves to its place, and the state goes, when the block ends well. Raises
+    :class:`InputError` for a place that is a folder or cannot be written, before any work is done.
+    """
+    from .model.files import staged
+
+    if path.is_dir():
+        raise InputError(f"cannot write {path}: it is a folder, a file is needed")
+    state = path.with_name(f"{path.name}.partial")
+    with staged(path.parent) as stage:
+        yield stage / path.name, state
+    state.unlink(missing_ok=True)
+
+
 def run_training(
     task: str, recipe: Recipe, out: str | os.PathLike[str] | None, progress: Callable[..., None]
 ) -> tuple[Checkpoint, Path]:
@@ -255,19 +274,14 @@ def run_training(
 
     A training that was stopped goes on from ``FILE.partial`` beside it.
     """
-    from .model.files import staged
     from .model.tasks import load_task
     from .model.training import train
 
     data = load_task(task, recipe.seed)
-    path = Path(out) if out else Path("build") / data.label / f"seed{recipe.seed}.safetensors"
-    if path.is_dir():
-        raise InputError(f"cannot write {path}: it is a folder, a file is needed")
-    with staged(path.parent) as stage:
-        partial = path.with_name(f"{path.name}.partial")
-        checkpoint = train(data, recipe, progress, state=partial)
-        checkpoint.save(stage / path.name)
-    partial.unlink(missing_ok=True)
+    path = Path(out or Path("build") / data.label / f"seed{recipe.seed}.safetensors")
+    with resumable(path) as (made, state):
+        checkpoint = train(data, recipe, progress, state=state)
+        checkpoint.save(made)
     return checkpoint, path
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .flow import Say, _source, _task_of
-from .model.errors import InputError
+from .flow import Say, _source, _task_of, resumable
 
 if TYPE_CHECKING:
     from .model.floating import Checkpoint
@@ -20,13 +18,6 @@ if TYPE_CHECKING:
 Tell = Callable[[int, int, float, float], None]
 #: Homogeneous genomes that training for all of them is reported by.
 REPORTED = (8, 4, 3, 2)
-
-
-def _place(out: str | os.PathLike[str] | None, default: Path) -> Path:
-    path = Path(out) if out else default
-    if path.is_dir():
-        raise InputError(f"cannot write {path}: it is a folder, a file is needed")
-    return path
 
 
 def _loaded(checkpoint: str | None, task: str | None) -> tuple[Checkpoint, Task]:
@@ -74,7 +65,6 @@ def run_tuning(
     """Train for one genome and save the checkpoint; accuracies beside those of quantisation alone,
     and where it is. A training that was stopped goes on from ``FILE.partial`` beside it."""
     from .model.calibrate import calibrate
-    from .model.files import staged
     from .model.floating import Checkpoint
     from .model.genome import Genome, parse_genome
     from .model.qat import Tuning, import_kernels, tune
@@ -89,9 +79,8 @@ def run_tuning(
     floating = without_record(floating)
     parsed = parse_genome(genome, floating.layers)
     default = Path("build") / data.label / f"{parsed.id}{knobs.suffix}-qat.safetensors"
-    path = _place(out, default)
-    with staged(path.parent) as stage:
-        partial_state = path.with_name(f"{path.name}.partial")
+    path = Path(out or default)
+    with resumable(path) as (place, state):
         say("Calibrating")
         calibration = calibrate(floating, data.x_calibration)
         cheapest = None
@@ -103,7 +92,7 @@ def run_tuning(
         before = quantize(calibration, parsed, knobs, cheapest=cheapest)
         say("Training")
         tuned = tune(data, floating, parsed, knobs, recipe, cheapest=cheapest,
-                     calibration=calibration, progress=tell, state=partial_state)  # fmt: skip
+                     calibration=calibration, progress=tell, state=state)  # fmt: skip
         int8 = quantize(calibration, Genome.uniform(8, floating.layers), knobs)
         scores = {
             "float": _float_scores(floating, data), "ptq": _scores(before, data),
@@ -117,8 +106,7 @@ def run_tuning(
             "model_hash": tuned.model.hash,
         }  # fmt: skip
         info = {**tuned.checkpoint.info, "accuracy": scores["qat"], "before": scores}
-        Checkpoint(tuned.checkpoint.tensors, info).save(stage / path.name)
-    partial_state.unlink(missing_ok=True)
+        Checkpoint(tuned.checkpoint.tensors, info).save(place)
     return report, path
 
 
@@ -130,7 +118,6 @@ def run_any(
     quantisation, before and after."""
     from .model.anyprecision import AnyTuning, tune_any
     from .model.calibrate import calibrate
-    from .model.files import staged
     from .model.genome import Genome
     from .model.qat import import_kernels
     from .model.quantize import quantize
@@ -140,11 +127,10 @@ def run_any(
     import_torch()
     import_kernels()
     floating, data = _loaded(checkpoint, task)
-    path = _place(out, Path("build") / data.label / f"any{knobs.suffix}.safetensors")
-    with staged(path.parent) as stage:
-        partial_state = path.with_name(f"{path.name}.partial")
+    path = Path(out or Path("build") / data.label / f"any{knobs.suffix}.safetensors")
+    with resumable(path) as (place, state):
         say("Training")
-        made = tune_any(data, floating, knobs, recipe, progress=tell, state=partial_state)
+        made = tune_any(data, floating, knobs, recipe, progress=tell, state=state)
         say("Evaluating")
         both = [calibrate(which, data.x_calibration) for which in (floating, made)]
         scores = {}
@@ -156,6 +142,5 @@ def run_any(
             "task": data.name,
             "accuracy": {"float": _float_scores(floating, data), **scores},
         }
-        made.save(stage / path.name)
-    partial_state.unlink(missing_ok=True)
+        made.save(place)
     return report, path

@@ -166,6 +166,12 @@ def _mnist_file(name: str) -> Path:
     return _download("MNIST", want, f"{MNIST_URL}{name}.gz", MNIST_FILES[name], target)
 
 
+def mnist_is_here() -> bool:
+    """Whether all files of MNIST are found without a download."""
+    return all(any(_find(MNIST_FOLDERS, form) for form in (name, f"{name}.gz"))
+               for name in MNIST_FILES)  # fmt: skip
+
+
 def mnist() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """``train`` and ``t10k``: images uint8 [count, 28, 28] and labels uint8 [count], 0 to 9.
 

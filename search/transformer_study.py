@@ -9,21 +9,16 @@ what is lost is lost in the non-linear functions: their 8-bit codes and their fe
 
 import copy
 import dataclasses
-import gzip
-import os
 import time
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
 
+from ..model import datasets
 from ..model.composites import Normalise, Softmax
-from ..model.errors import InputError
-from ..model.files import read_bytes
 from ..model.functions import FUNCTIONS
 from ..model.integer import PiecewiseLinear
 from ..model.lut import SCALES, Format, LutTable, Points
@@ -175,24 +170,13 @@ def logits_of(model: nn.Module, images: Images) -> np.ndarray:
 
 
 def digits_of_mnist() -> Images | None:
-    """Every sixth MNIST image of ``$GENOGATE_DATA/mnist``, or None where they are not there."""
-    folder = Path(os.environ.get("GENOGATE_DATA", ""), "mnist")
-    if "GENOGATE_DATA" not in os.environ or not folder.is_dir():
+    """Every sixth MNIST image, or None where they are not there."""
+    if not datasets.mnist_is_here():
         return None
-
-    def part(name: str) -> tuple[np.ndarray, np.ndarray]:
-        found = []
-        for kind, head in (("images-idx3", 16), ("labels-idx1", 8)):
-            path = folder / f"{name}-{kind}-ubyte.gz"
-            try:
-                found.append(np.frombuffer(gzip.decompress(read_bytes(path)), np.uint8)[head:])
-            except (OSError, EOFError, zlib.error) as error:
-                raise InputError(f"{path}: not a whole gzip file ({error})") from None
-        images = found[0].reshape(-1, 28, 28)[::SHARE]
-        return (images / 255).astype(np.float32), found[1][::SHARE].astype(np.int64)
-
-    (x_train, y_train), (x_test, y_test) = part("train"), part("t10k")
-    return Images("MNIST", x_train, y_train, x_test, y_test, 7, 2)
+    parts = []
+    for images, labels in datasets.mnist().values():
+        parts += [(images[::SHARE] / 255).astype(np.float32), labels[::SHARE].astype(np.int64)]
+    return Images("MNIST", *parts, 7, 2)
 
 
 def left_tied(table: LutTable) -> LutTable:
@@ -332,7 +316,7 @@ def measure(say: Say) -> dict[str, Any]:
     ]  # fmt: skip
     for images, recipe, seeds, cases in plan:
         if images is None:
-            left_out.append("MNIST was left out: $GENOGATE_DATA/mnist does not hold it.")
+            left_out.append("MNIST was left out: $GENOGATE_DATA does not hold it.")
             say(left_out[-1])
             continue
         for seed in seeds:
