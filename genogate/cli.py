@@ -87,6 +87,13 @@ _source_options = _options(
         show_default=True,
         help="Segments of a piecewise-linear unit.",
     ),
+    click.option(
+        "--input-bits",
+        type=int,
+        default=Knobs.input_bits,
+        show_default=True,
+        help="Width of the network's input codes, 1 to 8.",
+    ),
 )
 #: Which network is meant.
 _network_options = _options(
@@ -109,6 +116,7 @@ def _knobs(options: dict[str, Any]) -> Knobs:
         entries=options["entries"],
         lanes_x=lanes_x,
         lanes_h=lanes_h,
+        input_bits=options["input_bits"],
     )
 
 
@@ -167,6 +175,7 @@ def _as_found(options: dict[str, Any]) -> dict[str, Any]:
         "activation": wanted.activation,
         "entries": wanted.entries,
         "lanes": f"{wanted.lanes_x},{wanted.lanes_h}",
+        "input_bits": wanted.input_bits,
     }
     source = click.get_current_context().get_parameter_source
     given = click.core.ParameterSource.DEFAULT
@@ -388,7 +397,11 @@ def unit(kind: str, out: str | None, **given: Any) -> None:
 @app.command()
 @_source_options
 @click.option("--objectives", default="accuracy,size,cells", show_default=True,
-              help="accuracy and one or more of size, cells, memory, cycles, silicon.")  # fmt: skip
+              help="accuracy and one or more of size, weights (of the GRU alone), cells, memory, "
+              "cycles, silicon.")  # fmt: skip
+@click.option("--also", multiple=True, metavar="NAME|FILE",
+              help="Another checkpoint of the task, of other sizes or weights (may be repeated); "
+              "which one is a gene. --checkpoint stays what all is relative to.")  # fmt: skip
 @click.option("--method", default="nsga2", show_default=True,
               help="nsga2, or its rivals random and greedy.")  # fmt: skip
 @click.option("--pop", "pop_size", type=int, default=40, show_default=True, help="Genomes.")
@@ -401,11 +414,12 @@ def unit(kind: str, out: str | None, **given: Any) -> None:
               "genomes ordered by the sensitivity of every operator.")  # fmt: skip
 @click.option("--knob-genes", metavar="KNOB,...", default="",
               help="Knobs that are genes too: dense_output, granularity, multiplier_terms, "
-              "activation, entries, lanes.")  # fmt: skip
+              "activation, entries, lanes, input_bits.")  # fmt: skip
 @click.option("--max-drop", default="10", show_default=True, metavar="POINTS|none",
               help="Points of accuracy below INT8 beyond which a genome is of no use (and goes "
               "unmeasured).")  # fmt: skip
 @click.option("--max-size", type=float, metavar="BITS", help="Limit of the size.")
+@click.option("--max-weights", type=float, metavar="BITS", help="Limit of the GRU's weights.")
 @click.option("--max-cells", type=float, metavar="CELLS", help="Limit of the cells.")
 @click.option("--max-memory", type=float, metavar="BITS", help="Limit of the memory bits.")
 @click.option("--max-cycles", type=float, metavar="CYCLES", help="Limit of cycles per step.")
@@ -429,8 +443,8 @@ def search(out: str | None, resume: bool, **options: Any) -> None:
 
     NSGA-II over the bit widths of all operators, then local search around the front. Accuracy is
     that of the validation part; cells come from Yosys, each distinct module once ever. Leaves a
-    front and genome files (knee, most-accurate, smallest, fewest-cells, front-N) that the other
-    commands take with --genome. Kill it at any time: with --resume the same run goes on.
+    front and genome files (knee, most-accurate, smallest, fewest-weights, fewest-cells, front-N)
+    that the other commands take with --genome. Kill it at any time: with --resume the same run goes on.
     """
     from .flow import run_search
     from .printing import print_search, search_progress
@@ -672,10 +686,10 @@ def golden(model: str, inputs: str, outputs: str) -> None:
     """Evaluate integer codes exactly as the hardware does.
 
     MODEL is a model.safetensors of `genogate gru`; INPUTS a .npy array of input codes, integers
-    [batch, steps, features] from -128 to 127; OUTPUTS a .npz file that receives the arrays hidden
-    [batch, steps, units], logits [batch, classes] and classes [batch], so that you can check our
-    Verilog with your own simulator. If OUTPUTS ends in .npy it receives the hidden states, and
-    NAME.logits.npy beside it the logits.
+    [batch, steps, features] from -128 to 127, or of as many bits as --input-bits said; OUTPUTS a
+    .npz file that receives the arrays hidden [batch, steps, units], logits [batch, classes] and
+    classes [batch], so that you can check our Verilog with your own simulator. If OUTPUTS ends in
+    .npy it receives the hidden states, and NAME.logits.npy beside it the logits.
     """
     from .flow import run_golden
 

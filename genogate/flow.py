@@ -140,14 +140,7 @@ def _test_accuracy(network: Network) -> tuple[float, float]:
     from .sim import golden
 
     x, y = network.task.x_test, network.task.y_test
-    # In blocks: the states of all sequences would need gigabytes where they are long.
-    block = max(1, 200_000 // network.task.steps)
-    right = 0
-    for start in range(0, len(x), block):
-        codes = network.model.quantize_input(x[start : start + block])
-        classes = golden.run(network.model, codes).classes
-        right += int((classes == y[start : start + block]).sum())
-    return right / len(y), accuracy(network.checkpoint, x, y)
+    return golden.accuracy(network.model, x, y), accuracy(network.checkpoint, x, y)
 
 
 def _identity(network: Network) -> dict[str, Any]:
@@ -355,7 +348,9 @@ def run_golden(
 
 
 def _limits(options: dict[str, Any]) -> tuple[tuple[str, float], ...]:
-    named = ((name, options[f"max_{name}"]) for name in ("size", "cells", "memory", "cycles"))
+    from .search.evolution import LIMITS
+
+    named = ((name, options[f"max_{name}"]) for name in LIMITS)
     return tuple((name, value) for name, value in named if value is not None)
 
 
@@ -378,7 +373,7 @@ def _search_config(options: dict[str, Any]) -> Config:
     return Config(
         objectives=parts(options["objectives"]), exploit=exploit, max_drop=max_drop,
         knob_genes=parts(options["knob_genes"].replace("-", "_")), limits=_limits(options),
-        beacons=options["beacons"] if options["beacon"] else 0,
+        beacons=options["beacons"] if options["beacon"] else 0, checkpoints=options["also"],
         **{name: options[name] for name in names},
     )  # fmt: skip
 
@@ -395,7 +390,6 @@ def run_search(
 
     from .model import zoo
     from .model.files import read_json, write_json
-    from .model.knobs import Knobs
     from .search.beacons import by_command
     from .search.evaluate import Case, Setting, on_test
     from .search.evolution import Run
@@ -406,9 +400,11 @@ def run_search(
     setting = Setting(source, knobs, config.silicon)
     label = Path(source).stem
     folder = Path(out or Path("runs") / f"{label}-{config.method}-{config.seed}{knobs.suffix}")
-    default = Knobs().to_json()
-    changed = {n: v for n, v in knobs.to_json().items() if v != default[n]}
-    retrain = by_command(options["beacon"], source, changed) if options["beacon"] else None
+    # By the further checkpoint that it begins with.
+    sources = {None: source, **{name: name for name in config.checkpoints}}
+    retrain = {
+        name: by_command(options["beacon"], begun, knobs.changes) for name, begun in sources.items()
+    } if options["beacon"] else None  # fmt: skip
     run = Run(folder, setting, config, resume=resume, retrain=retrain)
     front = run.go(workers=options["workers"], backend=options["backend"],
                    scheduler=options["scheduler"], say=say, tell=tell)  # fmt: skip

@@ -39,14 +39,12 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 
 def _scores(model: Any, data: Task) -> dict[str, float]:
     """Accuracy of an integer model on validation and test part."""
-    from .sim import fast
+    from .sim.fast import accuracy
 
-    scores = {}
-    for part in ("val", "test"):
-        x, y = getattr(data, f"x_{part}"), getattr(data, f"y_{part}")
-        classes = fast.run(model, model.quantize_input(x)).classes
-        scores[part] = round(float((classes == y).mean()), 6)
-    return scores
+    return {
+        part: round(accuracy(model, getattr(data, f"x_{part}"), getattr(data, f"y_{part}")), 6)
+        for part in ("val", "test")
+    }
 
 
 def _float_scores(checkpoint: Checkpoint, data: Task) -> dict[str, float]:
