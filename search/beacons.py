@@ -22,11 +22,13 @@ from ..model.genome import Genome
 
 #: Makes a float checkpoint at a path, with weights that were trained on for a genome.
 Retrain = Callable[[Genome, Path], None]
+#: A genome, and which of a run's further checkpoints it goes with; None for the setting's own.
+Placed = tuple[Genome, str | None]
 
 
-def distance(a: Genome, b: Genome) -> float:
-    """Mean difference of genes, bits."""
-    return float(np.abs(np.subtract(a.genes, b.genes)).mean())
+def distance(a: Placed, b: Placed) -> float:
+    """Mean difference of genes, bits; infinite where the weights are not the same checkpoint's."""
+    return np.inf if a[1] != b[1] else float(np.abs(np.subtract(a[0].genes, b[0].genes)).mean())
 
 
 @dataclass(frozen=True)
@@ -34,44 +36,51 @@ class Beacon:
     """A genome and the float checkpoint that was retrained for it.
 
     checkpoint : file
+    source : the further checkpoint of the run that it began with, None for the setting's own
     """
 
     genome: Genome
     checkpoint: str
+    source: str | None = None
 
-    def near(self, genome: Genome, most: float) -> bool:
+    def near(self, genome: Genome, most: float, source: str | None = None) -> bool:
         """Whether the :func:`distance` is at most `most` bits."""
-        return distance(self.genome, genome) <= most
+        return distance((self.genome, self.source), (genome, source)) <= most
 
 
 class Beacons:
     """The beacons of a run, kept in its folder: what was retrained once is there on resuming.
 
     folder : holds ``beacons.json`` and a genome and a checkpoint for each beacon
+    retrain : how; or how by the further checkpoint that it begins with, None for the setting's own
     """
 
-    def __init__(self, folder: Path, retrain: Retrain) -> None:
-        self.folder, self.retrain = folder, retrain
+    def __init__(self, folder: Path, retrain: Retrain | Mapping[str | None, Retrain]) -> None:
+        self.folder = folder
+        self.retrain = retrain if isinstance(retrain, Mapping) else {None: retrain}
         path = folder / "beacons.json"
         self.kept: list[dict[str, Any]] = read_json(path) if path.exists() else []
         self.lit: list[Beacon] = []
 
-    def light(self, genome: Genome) -> Beacon:
+    def light(self, genome: Genome, source: str | None = None) -> Beacon:
         """The next beacon. Raises :class:`InputError` where retraining leaves no checkpoint."""
         number = len(self.lit)
         name = f"beacon-{number}.safetensors"
         path = self.folder / name
         known = self.kept[number] if number < len(self.kept) else None
-        if known is None or known.get("genome") != list(genome.genes) or not path.exists():
+        about = {"genome": list(genome.genes), **({"source": source} if source else {})}
+        same = known is not None and all(
+            known.get(name) == about.get(name) for name in ("genome", "source")
+        )
+        if known is None or not same or not path.exists():
             partial = self.folder / f"unfinished-{name}"
             partial.unlink(missing_ok=True)
-            self.retrain(genome, partial)
+            self.retrain[source](genome, partial)
             if not partial.exists():
                 raise InputError(f"beacon {number}: retraining wrote no {partial}")
             zoo.load(str(partial))
             os.replace(partial, path)
-            record = {"genome": list(genome.genes), "checkpoint": name,
-                      "hash": zoo.load(str(path)).hash}  # fmt: skip
+            record = {**about, "checkpoint": name, "hash": zoo.load(str(path)).hash}
             self.kept = [*self.kept[:number], record]
             write_json(self.folder / "beacons.json", self.kept)
         elif zoo.load(str(path)).hash != known.get("hash"):
@@ -79,18 +88,18 @@ class Beacons:
                 f"{path}: not the checkpoint that the run began with; put that back, or search in "
                 "another folder"
             )
-        self.lit.append(Beacon(genome, str(path)))
+        self.lit.append(Beacon(genome, str(path), source))
         return self.lit[-1]
 
-    def next(self, genomes: Sequence[Genome], most: float) -> Genome | None:
+    def next(self, genomes: Sequence[Placed], most: float) -> Placed | None:
         """Of `genomes` the one farthest from all beacons; None where all are near one."""
-        away = [min((distance(b.genome, g) for b in self.lit), default=np.inf) for g in genomes]
+        away = [min((distance((b.genome, b.source), g) for b in self.lit), default=np.inf)
+                for g in genomes]  # fmt: skip
         if not away or max(away) <= most:
             return None
-        if np.isinf(max(away)):
-            # None yet: the middle of the front.
-            return genomes[len(genomes) // 2]
-        return genomes[int(np.argmax(away))]
+        # The middle of those of the front that have none yet, if there are such.
+        alone = [g for g, far in zip(genomes, away, strict=True) if np.isinf(far)]
+        return alone[len(alone) // 2] if alone else genomes[int(np.argmax(away))]
 
 
 def by_command(

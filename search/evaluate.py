@@ -32,6 +32,7 @@ from .backends import Pool
 OBJECTIVES = {
     "accuracy": ("share of wrong classes on the validation part, see Setting", False),
     "size": ("bits of all parameters", True),
+    "weights": ("bits of the GRU's weight matrices alone", True),
     "cells": ("Yosys cells, summed over modules", True),
     "memory": ("memory bits", True),
     "cycles": ("cycles per time step", True),
@@ -102,12 +103,14 @@ def load(setting: Setting) -> Material:
     return _material(setting.checkpoint)
 
 
-@lru_cache(maxsize=8)
+#: Checkpoints of one task share its data.
+_task = lru_cache(maxsize=2)(load_task)
+
+
+@lru_cache(maxsize=16)
 def _material(name: str) -> Material:
     checkpoint = zoo.load(name)
-    task = load_task(
-        checkpoint.info.get("task", "digits-row"), checkpoint.info.get("split_seed", 0)
-    )
+    task = _task(checkpoint.info.get("task", "digits-row"), checkpoint.info.get("split_seed", 0))
     known = checkpoint.info.get("split_hash", task.split_hash)
     if known != task.split_hash:
         raise InputError(f"checkpoint {name}: trained on another split of {task.name}")
@@ -152,6 +155,7 @@ def _judge(case: tuple[Setting, IntModel]) -> dict[str, Any]:
     return {
         "accuracy": accuracy(model, *part),
         "size": model.size_bits,
+        "weights": model.weight_bits,
         "cycles": cycles_per_step(model, setting.knobs.lanes_x, setting.knobs.lanes_h),
     }
 
@@ -169,7 +173,7 @@ def evaluate_cases(
     cases: Sequence[Case], pool: Pool, say: Say = lambda text: None
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Index and result of each case, as they become known: ``accuracy`` (validation part),
-    ``size``, ``cycles``, and ``cells``, ``memory`` where hardware was measured.
+    ``size``, ``weights``, ``cycles``, and ``cells``, ``memory`` where hardware was measured.
 
     A case that is not below its floor has the same result in any company. Raises
     :class:`InputError` where workers or Yosys fail; what was yielded before that stands.

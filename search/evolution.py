@@ -18,12 +18,14 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
 from ..model.errors import InputError, shown
 from ..model.files import read_json, write_json
 from ..model.genome import GENES, MAX_BITS, MIN_BITS, Genome
+from ..model.knobs import MAX_INPUT_BITS, Knobs
 from . import sensitivity
 from .backends import Pool
 from .beacons import Beacons, Retrain
@@ -55,12 +57,19 @@ KNOB_GENES: dict[str, tuple[Any, ...]] = {
     "activation": ("table", "pwl", "auto"),
     "entries": (4, 6, 8, 12, 16),
     "lanes": (1, 2, 4, 8),
+    "input_bits": tuple(range(1, MAX_INPUT_BITS + 1)),
 }
+#: What a candidate's knobs call one of the run's further checkpoints.
+CHECKPOINT = "checkpoint"
+#: Versions of config.json that can be gone on with; the last is what is written.
+VERSIONS = (2, 3)
 #: Costs that may be limited, in their own units.
-LIMITS = ("size", "cells", "memory", "cycles")
+LIMITS = ("size", "weights", "cells", "memory", "cycles")
 #: Stands for an objective that was not measured, in what NSGA-II sees; never compared, since such
 #: points violate a constraint.
 UNKNOWN = 10.0
+#: Chance that mutation draws a category anew: steps along its values would mean nothing.
+CATEGORY_MUTATION = 0.1
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,9 @@ class Config:
         layer first (the default of ``nsga2``, and for it alone)
     knob_genes : of :data:`KNOB_GENES`; the setting's knobs are what the other knobs are, and INT8
         with the setting's knobs is what everything is relative to
+    checkpoints : names or files of checkpoints besides the setting's, of the same task, split and
+        number of layers: of other sizes, or with other weights. Which one is a gene then; INT8 of
+        the setting's is what everything is relative to
     max_drop : points of accuracy below INT8 beyond which a genome is of no use, and its hardware is
         not measured; None for no such limit
     limits : cost and greatest value, of :data:`LIMITS`
@@ -98,6 +110,7 @@ class Config:
     bit_weight: float = BIT_WEIGHT
     beacons: int = 0
     beacon_distance: float = 1.0
+    checkpoints: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.initial is None:
@@ -129,8 +142,12 @@ class Config:
             raise InputError("knobs as genes: each once")
         if self.initial == "sensitivity" and self.method != "nsga2":
             raise InputError(f"initial sensitivity: for nsga2, not for {self.method}")
+        if len(set(self.checkpoints)) != len(self.checkpoints):
+            raise InputError("further checkpoints: each once")
         if self.knob_genes and self.method == "greedy":
             raise InputError("method greedy: it has no knobs as genes")
+        if self.checkpoints and self.method == "greedy":
+            raise InputError("method greedy: it has no further checkpoints")
         for what, number in (("max_drop", self.max_drop), ("bit_weight", self.bit_weight),
                              ("beacon_distance", self.beacon_distance)):  # fmt: skip
             if number is not None and not 0 <= number < 1e6:
@@ -151,24 +168,33 @@ class Config:
 class Candidate:
     """What is evaluated: a genome, and the knobs in which it differs from the setting's.
 
-    knobs : name and value, in the order of :data:`KNOB_GENES`
+    knobs : name and value, in the order of :data:`KNOB_GENES`; at last, for one of the run's
+        further checkpoints, :data:`CHECKPOINT` and its name
     """
 
     genome: Genome
     knobs: tuple[tuple[str, Any], ...] = ()
 
     def __str__(self) -> str:
-        knobs = " ".join(f"{name}={value}" for name, value in self.knobs)
+        # A file may have any name.
+        knobs = " ".join(f"{name}={quote(str(value))}" for name, value in self.knobs)
         return f"{self.genome} | {knobs}" if knobs else str(self.genome)
+
+    @property
+    def checkpoint(self) -> str | None:
+        """Which of the run's further checkpoints it goes with; None for the setting's own."""
+        found: str | None = dict(self.knobs).get(CHECKPOINT)
+        return found
 
     def setting(self, base: Setting) -> Setting:
         """The setting that it is evaluated with."""
         if not self.knobs:
             return base
         changes = dict(self.knobs)
+        checkpoint = changes.pop(CHECKPOINT, base.checkpoint)
         if "lanes" in changes:
             changes["lanes_x"] = changes["lanes_h"] = changes.pop("lanes")
-        return replace(base, knobs=replace(base.knobs, **changes))
+        return replace(base, checkpoint=checkpoint, knobs=replace(base.knobs, **changes))
 
 
 @dataclass(frozen=True)
@@ -246,19 +272,22 @@ class Run:
 
     The folder holds ``config.json``, ``evaluations.sqlite``, ``history.json`` (hypervolume by
     generation), ``front.json``, and genome files ``knee``, ``smallest``, ``most-accurate``,
-    ``fewest-cells`` and ``front-N``, which ``genogate gru --genome`` takes; they name checkpoint
+    ``fewest-weights``, ``fewest-cells`` and ``front-N``, which ``genogate gru --genome`` takes; they name checkpoint
     and knobs too.
 
     Raises :class:`InputError` for a folder that holds another run, or is no run's.
     """
 
     def __init__(self, folder: str | Path, setting: Setting, config: Config, *,
-                 resume: bool = False, retrain: Retrain | None = None) -> None:  # fmt: skip
+                 resume: bool = False,
+                 retrain: Retrain | Mapping[str | None, Retrain] | None = None) -> None:  # fmt: skip
         self.folder, self.setting, self.config = Path(folder), setting, config
         if config.beacons and retrain is None:
             raise InputError("beacons: a way to retrain is needed (--beacon COMMAND)")
+        self.layers = load(setting).layers
         document = json.loads(json.dumps(
-            {"version": 2, "config": asdict(config), "setting": record(setting)}))  # fmt: skip
+            {"version": VERSIONS[-1], "config": asdict(config),
+             "setting": record(setting) | {"also": self._also()}}))  # fmt: skip
         path = self.folder / "config.json"
         store = self.folder / "evaluations.sqlite"
         # A run that ended before its first evaluation is none.
@@ -266,7 +295,6 @@ class Run:
             self._compare(read_json(path), document, resume)
         write_json(path, document)
         self.store = Store(store)
-        self.layers = load(setting).layers
         self.int8 = Candidate(Genome.uniform(MAX_BITS, self.layers))
         self.points: dict[Candidate, Point] = {}
         self.fresh = 0
@@ -275,10 +303,38 @@ class Run:
         self._front: list[Point] = []
         self._judged: set[Candidate] = set()
 
+    def _also(self) -> dict[str, str]:
+        """The further checkpoints' hashes. Raises :class:`InputError` where one does not go with
+        the setting's."""
+        own, found = load(self.setting), {}
+        for name in self.config.checkpoints:
+            if name == self.setting.checkpoint:
+                raise InputError(f"checkpoint {name}: it is the first one already")
+            other = load(replace(self.setting, checkpoint=name))
+            for what, mine, its in (
+                # The data count: one's own file may have been moved.
+                ("task", own.task.name, other.task.name),
+                ("split", own.task.split_hash, other.task.split_hash),
+            ):
+                if own.task.split_hash != other.task.split_hash and mine != its:
+                    raise InputError(
+                        f"checkpoint {name}: its {what} is {its}, that of "
+                        f"{self.setting.checkpoint} {mine}; all must have the same"
+                    )
+            if other.layers != self.layers:
+                raise InputError(
+                    f"checkpoint {name}: {other.layers} layers, {self.setting.checkpoint} has "
+                    f"{self.layers}; all must have as many"
+                )
+            found[name] = other.checkpoint_hash
+        return found
+
     def _compare(self, before: Any, document: dict[str, Any], resume: bool) -> None:
-        if not isinstance(before, dict) or not isinstance(before.get("setting"), dict):
+        if not isinstance(before, dict) or not all(
+            isinstance(before.get(part), dict) for part in ("config", "setting")
+        ):
             raise InputError(f"{self.folder}: config.json is not that of a run; use another folder")
-        if before.get("version") != document["version"]:
+        if before.get("version") not in VERSIONS:
             raise InputError(
                 f"{self.folder}: a run of version {shown(before.get('version', 1))}, this program "
                 f"makes {document['version']}; use another folder"
@@ -287,6 +343,12 @@ class Run:
             raise InputError(
                 f"{self.folder}: holds a run already; --resume to go on with it, or another folder"
             )
+        # Of what an earlier version did not know, it did what is the default now.
+        knobs = before["setting"].get("knobs")
+        before = {"config": {"checkpoints": []} | before["config"],
+                  "setting": {"also": {}} | before["setting"]}  # fmt: skip
+        if isinstance(knobs, dict):
+            before["setting"]["knobs"] = Knobs().to_json() | knobs
         # A run may be made longer: what it does first stays the same.
         differing = [
             name for part in ("config", "setting") for name in document[part]
@@ -307,14 +369,17 @@ class Run:
         if self.beacons:
             cases += [
                 (b.checkpoint, replace(setting, checkpoint=b.checkpoint)) for b in self.beacons.lit
-                if b.near(candidate.genome, self.config.beacon_distance)
+                if b.near(candidate.genome, self.config.beacon_distance, candidate.checkpoint)
             ]  # fmt: skip
         return [(f"{each.key} {candidate.genome}", beacon,
                  Case(each, candidate.genome, self._floor))
                 for beacon, each in cases]  # fmt: skip
 
     def _whole(self, result: Mapping[str, Any]) -> bool:
-        """Whether hardware was measured where it should have been."""
+        """Whether it has what the objectives need, and hardware was measured where it should have
+        been. Results of before there were ``weights`` lack them."""
+        if not set(self.config.objectives) - set(MEASURED) <= result.keys():
+            return False
         return not self.setting.silicon or "cells" in result or result["accuracy"] < self._floor
 
     def evaluate(
@@ -371,31 +436,41 @@ class Run:
         return useful_region(self.config.objectives, self.points[self.int8].result)
 
     @cached_property
+    def choices(self) -> dict[str, tuple[Any, ...]]:
+        """The values of what may differ besides the genes; of checkpoints the setting's first."""
+        found = {name: KNOB_GENES[name] for name in self.config.knob_genes}
+        if self.config.checkpoints:
+            found[CHECKPOINT] = (self.setting.checkpoint, *self.config.checkpoints)
+        return found
+
+    @cached_property
     def space(self) -> Space:
-        """Variables: the genes in bits, then an index for each knob that is a gene."""
+        """Variables: the genes in bits, then an index for each of :attr:`choices`."""
         genes = len(GENES) * self.layers
-        choices = [len(KNOB_GENES[name]) - 1 for name in self.config.knob_genes]
+        choices = [len(values) - 1 for values in self.choices.values()]
         return Space(np.array([MIN_BITS] * genes + [0] * len(choices)),
-                     np.array([MAX_BITS] * genes + choices))  # fmt: skip
+                     np.array([MAX_BITS] * genes + choices),
+                     tuple(genes + k for k, name in enumerate(self.choices)
+                           if name == CHECKPOINT))  # fmt: skip
 
     def decode(self, row: Array) -> Candidate:
         """The candidate of a row of variables (:attr:`space`)."""
         genes = len(GENES) * self.layers
-        choices = zip(self.config.knob_genes, row[genes:], strict=True)
-        values = {name: KNOB_GENES[name][int(index)] for name, index in choices}
-        default = self.setting.knobs.to_json()
+        choices = zip(self.choices.items(), row[genes:], strict=True)
+        values = {name: of[int(index)] for (name, of), index in choices}
+        default = self.setting.knobs.to_json() | {CHECKPOINT: self.setting.checkpoint}
         default["lanes"] = default["lanes_x"] if default["lanes_x"] == default["lanes_h"] else None
         # What is as in the setting is no difference, so that INT8 is one point and not several.
-        knobs = tuple((name, values[name]) for name in KNOB_GENES
+        knobs = tuple((name, values[name]) for name in (*KNOB_GENES, CHECKPOINT)
                       if name in values and values[name] != default[name])  # fmt: skip
         return Candidate(Genome.from_genes(int(g) for g in row[:genes]), knobs)
 
     def encode(self, candidate: Candidate) -> Array:
         """The row of variables of a candidate; a knob value that is no choice becomes the first."""
         values = {**self.setting.knobs.to_json(), "lanes": self.setting.knobs.lanes_x,
-                  **dict(candidate.knobs)}  # fmt: skip
-        indices = [KNOB_GENES[n].index(values[n]) if values[n] in KNOB_GENES[n] else 0
-                   for n in self.config.knob_genes]  # fmt: skip
+                  CHECKPOINT: self.setting.checkpoint, **dict(candidate.knobs)}  # fmt: skip
+        indices = [of.index(values[name]) if values[name] in of else 0
+                   for name, of in self.choices.items()]  # fmt: skip
         return np.array([*candidate.genome.genes, *indices])
 
     def _first(self, pool: Pool, say: Say) -> Array:
@@ -421,6 +496,9 @@ class Run:
                 rows[k, : len(near)] = np.clip(np.add(near, off), MIN_BITS, MAX_BITS)
         for k, genome in enumerate(known[: config.pop_size]):
             rows[k] = self.encode(Candidate(genome))
+            for variable in space.categories:
+                # What is a good genome with one checkpoint may be one with each of them.
+                rows[k, variable] = k % (space.high[variable] + 1)
         return rows
 
     def _judge(self, pool: Pool, say: Say) -> sensitivity.Judge:
@@ -437,13 +515,27 @@ class Run:
         from pymoo.operators.repair.rounding import RoundingRepair
 
         config, space = self.config, self.space
+
+        class Mutation(PM):
+            """Moves by small steps, and a category to any of its values."""
+
+            def _do(self, problem: Any, X: Array, *args: Any, random_state: Any = None,
+                    **kwargs: Any) -> Array:  # fmt: skip
+                moved = super()._do(problem, X, *args, random_state=random_state, **kwargs)
+                for k in space.categories:
+                    changed = random_state.random(len(moved)) < CATEGORY_MUTATION
+                    drawn = random_state.integers(space.low[k], space.high[k] + 1, len(moved))
+                    moved[changed, k] = drawn[changed]
+                return moved
+
         problem = Problem(n_var=len(space.low), n_obj=len(config.objectives),
                           n_ieq_constr=1 + len(config.limits), xl=space.low, xu=space.high,
                           vtype=int)  # fmt: skip
         algorithm = NSGA2(
             pop_size=config.pop_size, sampling=first,
             crossover=SBX(prob=0.9, eta=15, vtype=float, repair=RoundingRepair()),
-            mutation=PM(eta=20, vtype=float, repair=RoundingRepair()), eliminate_duplicates=True,
+            mutation=Mutation(eta=20, vtype=float, repair=RoundingRepair()),
+            eliminate_duplicates=True,
         )  # fmt: skip
         algorithm.setup(problem, termination=("n_gen", 10**9), seed=config.seed, verbose=False)
         return algorithm, problem
@@ -521,12 +613,14 @@ class Run:
         if not self.beacons or len(self.beacons.lit) >= self.config.beacons:
             return False
         useful = [p for p in self.front() if (self.costs([p])[0] < self.reference).all()]
-        genome = self.beacons.next([p.genome for p in useful], self.config.beacon_distance)
-        if genome is None:
+        found = self.beacons.next([(p.genome, p.candidate.checkpoint) for p in useful],
+                                  self.config.beacon_distance)  # fmt: skip
+        if found is None:
             return False
         say(f"Retraining beacon {len(self.beacons.lit)}")
-        beacon = self.beacons.light(genome)
-        near = [c for c in self.points if beacon.near(c.genome, self.config.beacon_distance)]
+        beacon = self.beacons.light(*found)
+        near = [c for c in self.points
+                if beacon.near(c.genome, self.config.beacon_distance, c.checkpoint)]  # fmt: skip
         for candidate in near:
             del self.points[candidate]
         self.evaluate(near, pool, say)
@@ -570,14 +664,14 @@ class Run:
         return self.front()
 
     def _write_genome(self, name: str, point: Point) -> None:
-        checkpoint = point.beacon or self.setting.checkpoint
+        setting = point.candidate.setting(self.setting)
+        checkpoint = point.beacon or setting.checkpoint
         if Path(checkpoint).exists():
             # Beside the genome, or wherever it is: the file may be used from any folder.
             inside = Path(checkpoint).resolve().is_relative_to(self.folder.resolve())
             checkpoint = (os.path.relpath(checkpoint, self.folder) if inside
                           else str(Path(checkpoint).resolve()))  # fmt: skip
-        knobs = point.candidate.setting(self.setting).knobs
-        point.genome.save(self.folder / name, checkpoint=checkpoint, knobs=knobs.changes)
+        point.genome.save(self.folder / name, checkpoint=checkpoint, knobs=setting.knobs.changes)
 
     def save(self, history: Sequence[Mapping[str, Any]], front: Sequence[Point]) -> None:
         """Write history, front and the genomes worth a name."""
@@ -588,6 +682,7 @@ class Run:
             useful = useful if len(useful) else np.arange(len(front))
             named["knee"] = front[useful[knee(costs[useful])]]
         for name, objective in (("most-accurate", "accuracy"), ("smallest", "size"),
+                                ("fewest-weights", "weights"),
                                 ("fewest-cells", "cells")):  # fmt: skip
             if objective in self.config.objectives and len(front):
                 named[name] = front[int(costs[:, self.config.objectives.index(objective)].argmin())]

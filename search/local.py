@@ -26,15 +26,26 @@ class Space:
     """Integer variables between bounds: genes in bits, and indices of knobs.
 
     low, high : int64 [variables], both inclusive
+    categories : variables whose values have no order, so that every one is next to all others
     """
 
     low: Array
     high: Array
+    categories: tuple[int, ...] = ()
 
     def features(self, rows: Array) -> Array:
-        """Rows [n, variables] as thermometers: a 0 or 1 for each step above the least value."""
+        """Rows [n, variables] as thermometers: a 0 or 1 for each step above the least value; for a
+        category one for each value but the least."""
         steps = [np.arange(a + 1, b + 1) for a, b in zip(self.low, self.high, strict=True)]
-        return np.hstack([rows[:, [k]] >= step for k, step in enumerate(steps)]).astype(float)
+        return np.hstack([
+            rows[:, [k]] == step if k in self.categories else rows[:, [k]] >= step
+            for k, step in enumerate(steps)
+        ]).astype(float)  # fmt: skip
+
+    def others(self, variable: int, value: int) -> Array:
+        """The values of a category besides `value`."""
+        every = np.arange(self.low[variable], self.high[variable] + 1)
+        return every[every != value]
 
 
 def additive(space: Space, rows: Array, values: Array) -> Array:
@@ -46,7 +57,8 @@ def additive(space: Space, rows: Array, values: Array) -> Array:
 
 
 def steps(rng: np.random.Generator, space: Space, row: Array) -> Array:
-    """Neighbours of a row: every variable one up or down, and random pairs of such steps."""
+    """Neighbours of a row: every variable one up or down, and random pairs of such steps; a step of
+    a category is any other value."""
     count = len(row)
     singles = np.repeat(row[None], 2 * count, 0)
     singles[np.arange(count), np.arange(count)] += 1
@@ -57,8 +69,25 @@ def steps(rng: np.random.Generator, space: Space, row: Array) -> Array:
     signs = rng.choice([-1, 1], (PAIRS, 2), p=(0.6, 0.4))
     for column in (0, 1):
         pairs[np.arange(PAIRS), moved[:, column]] += signs[:, column]
+    for k in space.categories:
+        values = space.others(k, row[k])
+        singles = np.vstack([singles, np.repeat(row[None], len(values), 0)])
+        singles[len(singles) - len(values) :, k] = values
+        changed = (moved == k).any(1)
+        pairs[changed, k] = rng.choice(values, changed.sum())
     near = np.vstack([singles, pairs])
     return near[((near >= space.low) & (near <= space.high)).all(1)]
+
+
+def _alike(space: Space, rows: Array, candidates: Array, parents: Array) -> list[tuple[Array, ...]]:
+    """For each combination of categories among `parents`: which of `rows` have it, and which of
+    `candidates` have it like their parents."""
+    at = list(space.categories)
+    if not at:
+        return []
+    kept = (candidates[:, at] == parents[:, at]).all(1)
+    return [((rows[:, at] == of).all(1), kept & (parents[:, at] == of).all(1))
+            for of in np.unique(parents[:, at], axis=0)]  # fmt: skip
 
 
 def propose(
@@ -90,9 +119,14 @@ def propose(
     for column in range(costs.shape[1]):
         # What lies far outside of the useful region says little about its inside.
         fit = np.isfinite(costs[:, column]) & (costs[:, 0] < 2 * reference[0] + 0.1)
-        model = additive(space, rows[fit], costs[fit, column])
-        change = (space.features(candidates) - space.features(rows[owners])) @ model
-        predicted[:, column] += change
+        change = space.features(candidates) - space.features(rows[owners])
+        predicted[:, column] += change @ additive(space, rows[fit], costs[fit, column])
+        for alike, same in _alike(space, rows, candidates, rows[owners]):
+            # Where many points have the same categories, only they are asked: a bit weighs more in
+            # a larger network.
+            if (fit & alike).sum() >= 2 * change.shape[1]:
+                model = additive(space, rows[fit & alike], costs[fit & alike, column])
+                predicted[same, column] = costs[owners[same], column] + change[same] @ model
     front_costs = costs[front]
     # By how much a candidate could get worse until a point of the front dominates it.
     margin = ((front_costs[None] - predicted[:, None]) / reference).max(2).min(1)

@@ -15,7 +15,7 @@ Document = Mapping[str, Any]
 FRONT, UNIFORM, NAMED, RANDOM, FAINT = "#0072B2", "#D55E00", "#009E73", "#E69F00", "#8C959F"
 DPI = 300
 _WORDS = {"knee": "knee", "most-accurate": "most accurate", "smallest": "smallest",
-          "fewest-cells": "fewest cells"}  # fmt: skip
+          "fewest-weights": "fewest weight bits", "fewest-cells": "fewest cells"}  # fmt: skip
 
 
 def _figure(width: float, height: float) -> tuple[Any, Any]:

@@ -14,6 +14,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from ..model.errors import InputError, shown
 from ..model.files import read_json
@@ -23,12 +24,12 @@ from ..model.quantize import draft
 from ..model.tasks import DEFAULT_TASK
 from ..synth.area import area_report, cheapest, prepare
 from .evaluate import BIT_WEIGHT, OBJECTIVES, Say, Setting, load
-from .evolution import USEFUL_DROP, Config
+from .evolution import CHECKPOINT, USEFUL_DROP, Config
 from .sensitivity import spread
 from .store import SCHEMA
 
 #: Of config.json; the first is that of files which name none.
-VERSIONS = (1, 2)
+VERSIONS = (1, 2, 3)
 #: Evaluated points that the page draws at most; of more, every n-th beside the front.
 MAX_POINTS = 8000
 #: Points of the front whose cells are measured operator by operator, beside the named ones.
@@ -39,6 +40,7 @@ MAX_SIBLINGS = 40
 LABELS = {
     "accuracy": ("%", "Accuracy on the validation part"),
     "size": ("bits", "Model size"),
+    "weights": ("bits", "Weight matrices of the GRU"),
     "cells": ("cells", "Yosys cells"),
     "memory": ("bits", "Memory"),
     "cycles": ("cycles", "Cycles per time step"),
@@ -48,6 +50,7 @@ NAMED = {
     "knee": "knee",
     "most-accurate": "most accurate",
     "smallest": "smallest",
+    "fewest-weights": "fewest weight bits",
     "fewest-cells": "fewest cells",
 }
 Document = dict[str, Any]
@@ -206,7 +209,7 @@ def _parse(text: str) -> Key | None:
     )  # fmt: skip
     if not good or not all(sign for _, sign, _ in extra):
         return None
-    return tuple(map(int, found)), tuple(sorted((name, value) for name, _, value in extra))
+    return tuple(map(int, found)), tuple(sorted((name, unquote(value)) for name, _, value in extra))
 
 
 @dataclass
@@ -291,7 +294,7 @@ def _evaluated(path: Path, document: Document) -> Evaluated:
 
 def _with(knobs: Mapping[str, Any], extra: Mapping[str, Any]) -> Document:
     """Knobs of a setting with those that a point sets itself."""
-    changed = dict(extra)
+    changed = {name: value for name, value in extra.items() if name != CHECKPOINT}
     if "lanes" in changed:
         changed["lanes_x"] = changed["lanes_h"] = changed.pop("lanes")
     return {**knobs, **changed}
@@ -369,6 +372,9 @@ def _command(document: Document, folder: Path, **other: Any) -> str:
         elif name == "limits" and isinstance(value, list):
             for limit in value:
                 add(f"max_{limit[0]}", limit[1])
+        elif name == "checkpoints" and isinstance(value, list):
+            for checkpoint in value:
+                add("also", checkpoint)
         elif name == "beacons" and value:
             parts.extend(["--beacon", "COMMAND"])
             add(name, value)
@@ -484,6 +490,8 @@ def _measured(
         say(f"Quantising {number + 1} of {len(cases)} points")
         values: Document = {}
         for name, text in extra:
+            if name == CHECKPOINT:
+                continue
             plain = text.isdigit() and name != "dense_output"
             values[name] = None if text == "free" else int(text) if plain else text
         values = _with(base, values)
@@ -567,7 +575,7 @@ def collect(
             made["k"] = dict(key[1])
         if names := labels.get(key, []):
             made["n"] = names
-        checkpoint, told = setting["checkpoint"], False
+        checkpoint, told = dict(key[1]).get(CHECKPOINT, setting["checkpoint"]), False
         if key in on_front:
             made["f"] = 1
             if beacon := on_front[key].beacon:
