@@ -6,8 +6,8 @@ part of them after training too, and again with other calibration data: what is 
 then is the most that any proxy can reach. Among the genomes are some of equal sum of bits, and some
 of equal model size, on which "more bits" ranks nothing.
 
-The files under ``data/`` are made by :func:`make_gru` and :func:`.cnn.make`. Both keep what is known
-in the file itself, so that a run that was stopped goes on.
+The files under ``data/`` are made by :func:`make_gru` and :func:`.cnn.make`. Both keep what is
+known in the file itself, so that a run that was stopped goes on.
 """
 
 import hashlib
