@@ -444,7 +444,8 @@ def search(out: str | None, resume: bool, **options: Any) -> None:
     NSGA-II over the bit widths of all operators, then local search around the front. Accuracy is
     that of the validation part; cells come from Yosys, each distinct module once ever. Leaves a
     front and genome files (knee, most-accurate, smallest, fewest-weights, fewest-cells, front-N)
-    that the other commands take with --genome. Kill it at any time: with --resume the same run goes on.
+    that the other commands take with --genome. Kill it at any time: with --resume the same run goes
+    on.
     """
     from .flow import run_search
     from .printing import print_search, search_progress

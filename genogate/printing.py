@@ -335,8 +335,9 @@ def print_search(report: dict[str, Any], folder: str | Path) -> None:
     if not report["points"]:
         console.print("No genome within the limits was found: allow more, or search longer.")
         return
-    names = [n for n in ("size", "weights", "cells", "memory", "cycles")
-             if n in report["points"][0] and (n != "weights" or n in report["objectives"])]  # fmt: skip
+    names = ["size", *(["weights"] if "weights" in report["objectives"] else []), "cells", "memory",
+             "cycles"]  # fmt: skip
+    names = [name for name in names if name in report["points"][0]]
     rows = _table("point", "valid.", "test", *names, "genome")
     for point in report["points"]:
         rows.add_row(

@@ -272,15 +272,16 @@ class Run:
 
     The folder holds ``config.json``, ``evaluations.sqlite``, ``history.json`` (hypervolume by
     generation), ``front.json``, and genome files ``knee``, ``smallest``, ``most-accurate``,
-    ``fewest-weights``, ``fewest-cells`` and ``front-N``, which ``genogate gru --genome`` takes; they name checkpoint
-    and knobs too.
+    ``fewest-weights``, ``fewest-cells`` and ``front-N``, which ``genogate gru --genome`` takes;
+    they name checkpoint and knobs too.
 
     Raises :class:`InputError` for a folder that holds another run, or is no run's.
     """
 
-    def __init__(self, folder: str | Path, setting: Setting, config: Config, *,
-                 resume: bool = False,
-                 retrain: Retrain | Mapping[str | None, Retrain] | None = None) -> None:  # fmt: skip
+    def __init__(
+        self, folder: str | Path, setting: Setting, config: Config, *, resume: bool = False,
+        retrain: Retrain | Mapping[str | None, Retrain] | None = None,
+    ) -> None:  # fmt: skip
         self.folder, self.setting, self.config = Path(folder), setting, config
         if config.beacons and retrain is None:
             raise InputError("beacons: a way to retrain is needed (--beacon COMMAND)")

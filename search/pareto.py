@@ -1,5 +1,7 @@
 """Fronts: what is not dominated, what it dominates, and where it bends. All costs are minimised."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 Array = np.ndarray
@@ -40,3 +42,18 @@ def knee(costs: Array) -> int:
     low, high = costs.min(0), costs.max(0)
     scaled = (costs - low) / np.where(high > low, high - low, 1.0)
     return int(scaled.sum(1).argmin())
+
+
+def crowded(costs: Sequence[Array] | Array, count: int) -> list[int]:
+    """Indices of at most `count` rows, spread: the extremes first, then always the row farthest
+    from those taken (objectives scaled to their range)."""
+    costs = np.asarray(costs, float)
+    if len(costs) <= count:
+        return list(range(len(costs)))
+    low, high = costs.min(0), costs.max(0)
+    scaled = (costs - low) / np.where(high > low, high - low, 1.0)
+    taken = list(dict.fromkeys(int(k) for k in scaled.argmin(0)))[:count]
+    while len(taken) < count:
+        distance = np.linalg.norm(scaled[:, None] - scaled[taken], axis=2).min(1)
+        taken.append(int(distance.argmax()))
+    return sorted(taken)

@@ -216,7 +216,8 @@ def test_a_real_run_without_silicon(tmp_path):
     assert target == tmp_path / "run" / "report.html"
     assert not pictures
     assert any("without silicon" in note for note in notes)
-    assert [figure["key"] for figure in data["figures"]] == ["accuracy", "size", "cycles"]
+    assert [figure["key"] for figure in data["figures"]] == [
+        "accuracy", "size", "weights", "cycles"]  # fmt: skip
     assert data["history"][0]["x"][-1] == len(data["points"])
 
 
