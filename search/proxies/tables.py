@@ -268,7 +268,9 @@ class Keeping:
 
 
 @dataclass(frozen=True)
-class _Material:
+class Material:
+    """A shipped GRU with its data, calibrated; `x` and `y` are what genomes are judged by."""
+
     task: Task
     checkpoint: Checkpoint
     calibration: Calibration
@@ -287,14 +289,15 @@ def calibration_draw(task: Task, number: int) -> Array:
 
 
 @lru_cache(maxsize=4)
-def _material(name: str, number: int) -> _Material:
+def material(name: str, number: int = 0) -> Material:
+    """A shipped GRU by its name, calibrated on draw `number` (:func:`calibration_draw`)."""
     checkpoint = zoo.load(name)
     info = checkpoint.info
     task = load_task(info.get("task", "digits-row"), info.get("split_seed", 0))
     x, y = shifted(task) if len(task.y_val) < SMALL else (task.x_val, task.y_val)
     chosen = np.linspace(0, len(y) - 1, min(JUDGED, len(y))).astype(np.int64)
     calibration = calibrate(checkpoint, calibration_draw(task, number))
-    return _Material(task, checkpoint, calibration, x[chosen], y[chosen])
+    return Material(task, checkpoint, calibration, x[chosen], y[chosen])
 
 
 def _one_thread(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -311,10 +314,10 @@ def _one_thread(function: Callable[..., Any]) -> Callable[..., Any]:
 def judge(name: str, number: int, genes: Sequence[int]) -> tuple[float, int]:
     """Validation accuracy and size in bits of a genome of the shipped GRU `name`, with calibration
     data `number` (:func:`calibration_draw`)."""
-    material = _material(name, number)
-    made = draft(material.calibration, Genome.from_genes(genes), KNOBS)
+    of = material(name, number)
+    made = draft(of.calibration, Genome.from_genes(genes), KNOBS)
     model = made.choose(without_synthesis(made.groups))
-    return accuracy(model, material.x, material.y), model.size_bits
+    return accuracy(model, of.x, of.y), model.size_bits
 
 
 def _judge(case: tuple[str, int, tuple[int, ...]]) -> tuple[float, int]:
@@ -330,23 +333,23 @@ def _trained(epochs: int, case: tuple[str, tuple[int, ...]]) -> float:
     from ...model.qat import Tuning, tune
 
     name, genes = case
-    material = _material(name, 0)
+    of = material(name, 0)
     with threadpool_limits(1):
-        tuned = tune(material.task, material.checkpoint, Genome.from_genes(genes), KNOBS,
-                     Tuning(epochs=epochs), calibration=material.calibration)  # fmt: skip
-        return accuracy(tuned.model, material.x, material.y)
+        tuned = tune(of.task, of.checkpoint, Genome.from_genes(genes), KNOBS,
+                     Tuning(epochs=epochs), calibration=of.calibration)  # fmt: skip
+        return accuracy(tuned.model, of.x, of.y)
 
 
 def draw_gru(name: str, draws: Draws) -> tuple[Array, list[str]]:
     """Genomes uint8 [N, 17 L] of the shipped GRU `name`, and their kinds."""
-    material = _material(name, 0)
-    layers = material.checkpoint.layers
+    of = material(name, 0)
+    layers = of.checkpoint.layers
     items = layers * len(GENES)
     widths = np.arange(MIN_BITS, MAX_BITS + 1)
     weights = np.zeros(items, np.int64)
     for layer in range(layers):
         for place, gene in enumerate(GENES[:6]):
-            matrix, _ = material.checkpoint.operator(layer, gene)
+            matrix, _ = of.checkpoint.operator(layer, gene)
             weights[layer * len(GENES) + place] = matrix.size
     middle = (MIN_BITS + MAX_BITS) // 2
     # A layer's mean dense width is the middle one: as many bits as INT5 has.
@@ -367,7 +370,7 @@ def draw_gru(name: str, draws: Draws) -> tuple[Array, list[str]]:
                 row = draw_weighted(draw, widths, np.ones(items, np.int64), middle * items)
             else:
                 row = draw_weighted(draw, widths, weights, target)
-                made = draft(material.calibration, Genome.from_genes(row), KNOBS)
+                made = draft(of.calibration, Genome.from_genes(row), KNOBS)
                 actual = made.choose(without_synthesis(made.groups)).size_bits
                 if abs(actual - size) > SAME_SIZE * size:
                     continue
@@ -392,15 +395,15 @@ def make_gru(
     """
     draws = draws or Draws()
     path = path or _FOLDER / f"{name}.npz"
-    material = _material(name, 0)
-    layers = material.checkpoint.layers
+    of = material(name, 0)
+    layers = of.checkpoint.layers
     items = [gene if layers == 1 else f"{layer}.{gene}"
              for layer in range(layers) for gene in GENES]  # fmt: skip
     about = {
-        "network": "gru", "checkpoint": name, "checkpoint_hash": material.checkpoint.hash,
-        "task": material.task.name, "split_hash": material.task.split_hash,
+        "network": "gru", "checkpoint": name, "checkpoint_hash": of.checkpoint.hash,
+        "task": of.task.name, "split_hash": of.task.split_hash,
         "draws": draws.counts, "seed": draws.seed, "knobs": KNOBS.to_json(),
-        "judged_on": len(material.y), "versions": versions(),
+        "judged_on": len(of.y), "versions": versions(),
         "epochs": epochs,
         "calibrations": "0: the task's; 1 ...: drawn from the training part with that seed",
     }  # fmt: skip
