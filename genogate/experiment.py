@@ -12,6 +12,9 @@ from .model.errors import InputError
 if TYPE_CHECKING:
     from .model.knobs import Knobs
 
+#: What makes the section of the results page.
+COMMAND = "genogate results --only experiments"
+
 
 def numbers_of(text: str | None, name: str) -> tuple[int, ...] | None:
     """Integers of a list with commas, none for ``none``. Raises :class:`InputError`."""
@@ -112,4 +115,11 @@ def record_in_docs(document: dict[str, Any], docs: str | Path = "docs") -> Path:
         raise InputError(f"record: {docs} is no folder; run it at the top of the repository")
     path = docs / "data" / f"experiment-{Path(document['plan']['task']).stem}.json"
     write_json(path, document)
+    if not (docs / "data" / "experiments.json").exists():
+        write_json(docs / "data" / "experiments.json", {"command": COMMAND})
     return path
+
+
+def recorded(docs: str | Path) -> list[Path]:
+    """Files of the experiments that the results page is about."""
+    return sorted((Path(docs) / "data").glob("experiment-*.json"))

@@ -11,6 +11,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+from .experiment import record_in_docs, recorded
 from .model.errors import InputError
 from .model.files import read_json, write_json, write_text
 
@@ -109,7 +110,11 @@ STUDIES = {
     "search_objectives": ("search.study_search", "measure_objectives", "render_objectives"),
     "search_kill": ("search.study_kill", "measure_kill", "render_kill"),
     "qat": ("search.study_qat", "measure_qat", "render_qat"),
+    "experiments": ("search.study_experiment_page", "measure", "render"),
+    "experiment_transfer": ("search.study_transfer", "measure", "render"),
 }
+#: Sections about runs that are made by a command of their own: measured only when asked for.
+OF_RUNS = ("experiments", "experiment_transfer")
 
 
 def _study(name: str, part: int) -> Callable[..., Any]:
@@ -359,7 +364,8 @@ def results(only: Sequence[str], docs: str | Path, say: Say, quick: bool = False
     a folder that is not the repository's ``docs``.
     """
     docs = Path(docs)
-    chosen = [] if tuple(only) == ("none",) else list(only or SECTIONS)
+    everything = [name for name in SECTIONS if name not in OF_RUNS]
+    chosen = [] if tuple(only) == ("none",) else list(only or everything)
     for name in chosen:
         if name not in SECTIONS:
             raise InputError(f"results: section {name!r} is none of {', '.join(SECTIONS)}")
@@ -367,6 +373,8 @@ def results(only: Sequence[str], docs: str | Path, say: Say, quick: bool = False
         raise InputError(f"results: {docs} is no folder; run it at the top of the repository")
     for name in chosen:
         found = _quick(name, say) if quick else SECTIONS[name](say)
+        for document in found.pop("documents", ()):
+            record_in_docs(document, docs)
         write_json(docs / "data" / f"{name}.json", found)
     lines = [
         "# Results",
@@ -378,7 +386,10 @@ def results(only: Sequence[str], docs: str | Path, say: Say, quick: bool = False
     ]
     present = [name for name in SECTIONS if (docs / "data" / f"{name}.json").exists()]
     for number, name in enumerate(present, 1):
-        section = RENDERERS[name](read_json(docs / "data" / f"{name}.json"))
+        data = read_json(docs / "data" / f"{name}.json")
+        if name == "experiments":
+            data["tasks"] = [read_json(path) for path in recorded(docs)]
+        section = RENDERERS[name](data)
         lines += [section[0].replace("## ", f"## {number}. ", 1), *section[1:]]
     write_text(docs / "results.md", "\n".join(lines))
     return present

@@ -44,7 +44,7 @@ from ..synth.yosys import find
 from .backends import Pool
 from .evaluate import Setting, accuracy, load
 from .evolution import Candidate, Config, Point, Run, _alone
-from .local import Space, steps
+from .local import steps
 from .pareto import hypervolume, non_dominated
 
 Array = np.ndarray
@@ -63,8 +63,12 @@ REST_WIDTHS = (8, 7, 6, 5, 4)
 #: Points below INT8 at which the smallest network is asked for, and of which costs.
 ALLOWED = (0.5, 1.0)
 GOALS = ("size", "cells")
+#: Steps from each network that is worth it that are looked at in a round.
+NEIGHBOURS = 24
 #: How far from the predicted drop a network may be that is tried for a limit, in points.
 MARGIN = 0.2
+#: Points that a network has to spare on the first seed to be tried on the others.
+SPARE = (0.0, 0.3)
 #: Share of the points lost without training that training leaves, until trainings say otherwise.
 PRIOR = 0.4
 
@@ -75,11 +79,16 @@ class Plan:
 
     checkpoints : names or files; the first is the reference, others of its size are further seeds
     hidden : further hidden sizes, trained by the task's recipe
-    epochs, any_epochs : of training for one genome, and for all
+    epochs, any_epochs : of training for one genome, from the better of the weights that there
+        are by validation, and for all
+    baselines, small : of :data:`BASELINES`, trained at the reference's size, and at the others
     sequences : of the training part that an epoch sees (evenly spread); None: all
     pop_size, generations, exploit : of every search
+    any_seeds : whether further seeds get weights for all too; else they train from float weights
+    knob_genes : of every search, besides the widths
     rounds, trained : rounds of training what was found, and networks of each
-    finalists : of each cost and limit that are trained on the other seeds too
+    every_seed : whether rounds train on every seed (what validation parts are too small to tell
+        from one), or on the first, and the best of each cost and limit on the others afterwards
     sim_sequences, sim_steps : of the test part, simulated as Verilog; None: all steps
     """
 
@@ -89,24 +98,27 @@ class Plan:
     knobs: Knobs = field(default_factory=lambda: Knobs(activation="table"))
     objectives: tuple[str, ...] = ("accuracy", "size", "cells")
     baselines: tuple[str, ...] = tuple(BASELINES)
+    small: tuple[str, ...] = ("int4", "weights 2, rest 8")
+    knob_genes: tuple[str, ...] = ("input_bits",)
     seed: int = 0
     float_epochs: int | None = None
     epochs: int = 30
     any_epochs: int = 50
+    any_seeds: bool = False
     sequences: int | None = None
     pop_size: int = 32
     generations: int = 6
     exploit: int = 6
     rounds: int = 3
     trained: int = 6
-    finalists: int = 2
+    every_seed: bool = True
     sim_sequences: int = 20
     sim_steps: int | None = None
 
     def __post_init__(self) -> None:
         for name, low, most in (
             ("epochs", 1, 100_000), ("any_epochs", 1, 100_000), ("rounds", 0, 100),
-            ("trained", 1, 1000), ("finalists", 0, 100), ("sim_sequences", 0, 100_000),
+            ("trained", 1, 1000), ("sim_sequences", 0, 100_000),
             ("seed", 0, 2**31 - 1), ("sequences", 1, 1 << 30), ("sim_steps", 1, 1 << 30),
             ("float_epochs", 1, 100_000),
         ):  # fmt: skip
@@ -117,40 +129,42 @@ class Plan:
             raise InputError(f"hidden: {shown(self.hidden)}: different sizes from 1 up are needed")
         if len(set(self.checkpoints)) != len(self.checkpoints):
             raise InputError("checkpoints: each once")
-        for name in self.baselines:
+        for name in (*self.baselines, *self.small):
             if name not in BASELINES:
                 raise InputError(f"baseline {shown(name)}: {', '.join(BASELINES)} are known")
-        self.config("float")
+        assert self.config
 
-    def config(self, kind: str) -> Config:
-        """The configuration of a search (`kind` of weights: float or any)."""
+    @cached_property
+    def config(self) -> Config:
+        """The configuration of every search."""
         return Config(objectives=self.objectives, pop_size=self.pop_size, seed=self.seed,
-                      generations=self.generations, exploit=self.exploit)  # fmt: skip
+                      generations=self.generations, exploit=self.exploit,
+                      knob_genes=self.knob_genes)  # fmt: skip
 
 
 #: What differs from the defaults of :class:`Plan`, by task: what two cores do in a quarter of an
 #: hour (digits-row, keywords) or less than an hour.
-_SPEECH = {"hidden": (48, 32), "epochs": 20, "any_epochs": 24, "trained": 5}
+_SPEECH = {"hidden": (48, 32), "epochs": 20, "any_epochs": 24, "trained": 4}
 _PIXELS = {"hidden": (), "float_epochs": 4, "epochs": 2, "any_epochs": 2, "sequences": 8000,
            "pop_size": 16, "generations": 3, "exploit": 3, "rounds": 2, "trained": 3,
-           "finalists": 1, "baselines": ("int8", "int4", "int3", "weights 2, rest 8"),
+           "every_seed": False, "baselines": ("int8", "int4", "int3", "weights 2, rest 8"),
            "sim_steps": 16}  # fmt: skip
 FULL: dict[str, dict[str, Any]] = {
-    "digits-row": {"hidden": (24, 20)},
+    "digits-row": {"hidden": (24, 20), "epochs": 20, "any_epochs": 30, "trained": 4},
     "kws4": _SPEECH,
     "kws10": _SPEECH,
     "kws12": _SPEECH,
     "mnist-row": {"hidden": (48, 32), "epochs": 4, "any_epochs": 5, "pop_size": 24,
-                  "generations": 5, "exploit": 5, "trained": 5},
+                  "generations": 5, "exploit": 5, "trained": 6, "every_seed": False},
     "mnist-pixel14": _PIXELS,
     "mnist-pixel": {**_PIXELS, "float_epochs": 2, "sequences": 2000, "epochs": 1, "any_epochs": 1},
 }  # fmt: skip
 #: A look, for a task whose trainings take seconds.
 QUICK: dict[str, Any] = {
     "hidden": (24,), "float_epochs": 3, "epochs": 1, "any_epochs": 1, "pop_size": 8,
-    "generations": 1, "exploit": 1, "rounds": 2, "trained": 2, "finalists": 1,
-    "baselines": ("int8", "int3"), "sequences": 400, "sim_sequences": 2, "sim_steps": 4,
-    "objectives": ("accuracy", "size"),
+    "generations": 1, "exploit": 1, "rounds": 2, "trained": 2,
+    "baselines": ("int8", "int3"), "small": ("int4",), "sequences": 400, "sim_sequences": 2,
+    "sim_steps": 4, "objectives": ("accuracy", "size"),
 }  # fmt: skip
 BUDGETS = ("full", "quick")
 
@@ -181,6 +195,15 @@ def scheme_genome(scheme: str, layers: int) -> Genome:
     """The genome of one of :data:`BASELINES`."""
     weights, rest = BASELINES[scheme]
     return Genome(((weights,) * 6 + (rest,) * 11,) * layers)
+
+
+def changed(recipe: Tuning) -> dict[str, Any]:
+    """The kind of a recipe, and what of it is not as its kind has it by default."""
+    default = type(recipe)()
+    return {"kind": type(recipe).__name__, "epochs": recipe.epochs} | {
+        f.name: getattr(recipe, f.name) for f in fields(recipe)
+        if getattr(recipe, f.name) != getattr(default, f.name)
+    }  # fmt: skip
 
 
 def weight_bits(model: IntModel) -> int:
@@ -546,7 +569,7 @@ class Experiment:
     def __init__(self, folder: str | Path, plan: Plan, *, workers: int = 1,
                  say: Say = lambda text: None) -> None:  # fmt: skip
         self.folder, self.plan, self.workers, self.say = Path(folder), plan, workers, say
-        self.silicon = plan.config("any").silicon
+        self.silicon = plan.config.silicon
         self.pool: Pool
 
     # Jobs
@@ -630,8 +653,15 @@ class Experiment:
     def any_path(self, source: Source) -> str:
         return str(self.folder / "any" / f"{source.label}.safetensors")
 
+    def kinds(self, source: Source) -> list[tuple[str, str]]:
+        """Kinds of weights that there are of a source, and their checkpoints."""
+        found = [("float", source.checkpoint)]
+        if source.seed == self.first.seed or self.plan.any_seeds:
+            found.append(("any", self.any_path(source)))
+        return found
+
     def need(self, sources: Sequence[Source]) -> None:
-        """Float networks and weights for all of `sources`."""
+        """All weights of `sources`."""
         plan = self.plan
         own = [s for s in sources if Path(s.checkpoint).is_relative_to(self.folder)]
         self._run("float training", "Float networks", [
@@ -639,13 +669,13 @@ class Experiment:
             for s in own], train_float)  # fmt: skip
         recipe = AnyTuning(epochs=plan.any_epochs, seed=plan.seed)
         self._run("training for all", "Training for all genomes", [
-            ({"source": s.label, "recipe": asdict(recipe)},
-             ForAll(s.checkpoint, plan.knobs, recipe, plan.sequences, self.any_path(s)))
-            for s in sources], train_for_all)  # fmt: skip
+            ({"source": s.label, "recipe": changed(recipe), "sequences": plan.sequences},
+             ForAll(s.checkpoint, plan.knobs, recipe, plan.sequences, path))
+            for s in sources for kind, path in self.kinds(s) if kind == "any"
+        ], train_for_all)  # fmt: skip
         self._run("float", "Float accuracy", [
             ({"source": s.label, "weights": kind}, Look(path, None, plan.knobs))
-            for s in sources
-            for kind, path in (("float", s.checkpoint), ("any", self.any_path(s)))
+            for s in sources for kind, path in self.kinds(s)
         ], look_at)  # fmt: skip
 
     def searched(self, kind: str, source: Source) -> Run:
@@ -653,7 +683,7 @@ class Experiment:
         checkpoint = source.checkpoint if kind == "float" else self.any_path(source)
         setting = Setting(checkpoint, self.plan.knobs, self.silicon)
         run = Run(self.folder / "search" / f"{kind}-{source.label}", setting,
-                  self.plan.config(kind), resume=True)  # fmt: skip
+                  self.plan.config, resume=True)  # fmt: skip
         head, start = f"Search on {kind} weights, {source.label}", time.process_time()
 
         def tell(progress: Any) -> None:
@@ -691,22 +721,16 @@ class Experiment:
         return [Candidate(Genome.from_genes(row)) for row in dict.fromkeys(rows)]
 
     def neighbours(self, run: Run, parents: Sequence[Candidate], number: int) -> list[Candidate]:
-        """Steps from each parent, most of them down, by a bit or two genes."""
+        """Small steps from each parent, most of them down, in one gene or two."""
         rng = np.random.default_rng([self.plan.seed, 7, number])
-        space = Space(np.full(len(GENES), MIN_BITS), np.full(len(GENES), MAX_BITS))
         found: list[Candidate] = []
         for parent in parents:
-            row = np.array(parent.genome.genes)
-            near = steps(rng, space, row)
+            row = run.encode(parent)
+            near = steps(rng, run.space, row)
             down = near[(near - row).sum(1) < 0]
-            for each in down[: 17 + 12]:
-                found.append(replace(parent, genome=Genome.from_genes(each)))
+            chosen = rng.permutation(len(down))[:NEIGHBOURS]
+            found += [run.decode(each) for each in down[np.sort(chosen)]]
         return found
-
-    def trained(self, source: Source, candidates: Sequence[tuple[str, Candidate]]
-                ) -> list[dict[str, Any]]:  # fmt: skip
-        """Numbers of `candidates` (name, candidate), trained from the weights of `source`."""
-        return self.trained_many([(source, name, each) for name, each in candidates])
 
     def tuning(self) -> Tuning:
         return Tuning(epochs=self.plan.epochs, seed=self.plan.seed)
@@ -715,7 +739,7 @@ class Experiment:
         """What identifies a trained network in the record."""
         return {"hidden": source.hidden, "seed": source.seed,
                 "genes": list(candidate.genome.genes), "knobs": dict(candidate.knobs),
-                "recipe": asdict(self.tuning()), "sequences": self.plan.sequences}  # fmt: skip
+                "recipe": changed(self.tuning()), "sequences": self.plan.sequences}  # fmt: skip
 
     def one_path(self, source: Source, candidate: Candidate) -> str:
         key = Record.key("one", self.about(source, candidate))
@@ -727,9 +751,8 @@ class Experiment:
         jobs = []
         for source, _, candidate in wanted:
             knobs = candidate.setting(Setting("", self.plan.knobs, False)).knobs
-            starts = ("float", source.checkpoint), ("any", self.any_path(source))
-            job = ForOne(starts, candidate.genome, knobs, self.tuning(), self.plan.sequences,
-                         self.one_path(source, candidate))  # fmt: skip
+            job = ForOne(tuple(self.kinds(source)), candidate.genome, knobs, self.tuning(),
+                         self.plan.sequences, self.one_path(source, candidate))  # fmt: skip
             jobs.append((self.about(source, candidate), job))
         rows = self._run("trained", what, jobs, train_for_one)
         for source, name, candidate in wanted:
@@ -742,7 +765,7 @@ class Experiment:
         jobs = []
         for source, _, candidate in wanted:
             knobs = candidate.setting(Setting("", self.plan.knobs, False)).knobs
-            for kind, path in (("float", source.checkpoint), ("any", self.any_path(source))):
+            for kind, path in self.kinds(source):
                 about = {**self.about(source, candidate), "weights": kind}
                 del about["recipe"], about["sequences"]
                 jobs.append((about, Look(path, candidate.genome, knobs)))
@@ -780,17 +803,11 @@ class Experiment:
             self.trained_many(baselines, "Training homogeneous networks")
             self.searched("float", first)
             runs = {source.hidden: self.searched("any", source) for source in sizes}
-            known = self.rounds(sizes, runs, [c for _, c in schemes])
-            finalists = self.finalists(known)
-            others = [s for s in self.seeds if s is not first]
-            # What the finalists' sizes need of the other seeds.
-            self.need([self.sized(h, s.seed) for h in dict.fromkeys(h for h, _ in finalists)
-                       for s in others if h != first.hidden])  # fmt: skip
-            wanted = [(self.sized(h, s.seed), "found", c) for h, c in finalists
-                      for s in self.seeds]  # fmt: skip
-            self.trained_many(wanted, "Training finalists on every seed")
-            self.quantised([*wanted, *((self.sized(e.hidden, first.seed), "found", e.candidate)
-                                       for e, _ in known)])  # fmt: skip
+            known = self.rounds(runs, schemes)
+            if not plan.every_seed:
+                self.trained_on(self.finalists(known), self.seeds, "Training on every seed")
+            self.quantised([(self.sized(e.hidden, first.seed), "found", e.candidate)
+                            for e, _ in known])  # fmt: skip
             self.hardware()
             self.record.more["choices"] = self.choices()
             self.record.save()
@@ -798,30 +815,43 @@ class Experiment:
             self.record.save(done=True)
         return dict(read_json(self.record.path))
 
-    def rounds(self, sizes: Sequence[Source], runs: Mapping[int, Run],
-               baselines: Sequence[Candidate]) -> list[tuple[Entry, float]]:  # fmt: skip
+    def trained_on(
+        self, entries: Sequence[Entry], seeds: Sequence[Source], what: str
+    ) -> list[float]:  # fmt: skip
+        """Train `entries` on `seeds`; of each, the mean of points below the INT8 of these."""
+        wanted = [(self.sized(e.hidden, s.seed), "found", e.candidate)
+                  for e in entries for s in seeds]  # fmt: skip
+        self.need(list(dict.fromkeys(source for source, _, _ in wanted)))
+        rows = self.trained_many(wanted, what)
+        base = [self.int8_judged(s) for s in seeds] * len(entries)
+        drops = 100 * (np.array(base) - [row["judged"] for row in rows])
+        return [float(d) for d in drops.reshape(len(entries), len(seeds)).mean(1)]
+
+    def rounds(
+        self, runs: Mapping[int, Run], baselines: Sequence[tuple[str, Candidate]]
+    ) -> list[tuple[Entry, float]]:  # fmt: skip
         """Train what searches found, round by round; entries and points below INT8."""
         plan, first = self.plan, self.first
-        by_hidden = {source.hidden: source for source in sizes}
+        seeds = self.seeds if plan.every_seed else [first]
         for run in runs.values():
-            run.evaluate(self.schemes(), self.pool)
+            run.evaluate(self.schemes(), self.pool,
+                         lambda text: self.say(f"Starting points: {text}"))  # fmt: skip
         base = self.int8_judged(first)
-        int8_point = runs[first.hidden].points[runs[first.hidden].int8]
-        (reference,) = self.entries(first.hidden, [int8_point])
-        int8 = {"accuracy": base, "size": reference.size, "cells": reference.cells,
-                "weights": reference.weights}  # fmt: skip
+        reference = runs[first.hidden]
+        (whole,) = self.entries(first.hidden, [reference.points[reference.int8]])
+        int8 = {"accuracy": base, "size": whole.size, "cells": whole.cells,
+                "weights": whole.weights}  # fmt: skip
         goals = [name for name in GOALS if name != "cells" or self.silicon]
-        known: list[tuple[Entry, float]] = []
-
-        def learn(new: Sequence[Entry], rows: Sequence[Mapping[str, Any]]) -> None:
-            known.extend(
-                (e, 100 * (base - row["judged"])) for e, row in zip(new, rows, strict=True)
-            )
-
-        own = self.entries(first.hidden, runs[first.hidden].evaluate(baselines, self.pool))
-        learn(own, self.trained(first, [("baseline", e.candidate) for e in own]))
+        points = reference.evaluate([c for _, c in baselines], self.pool)
+        own = self.entries(first.hidden, points)
+        # The rivals of other sizes: few bits on many units, or more on fewer.
+        small = [Candidate(scheme_genome(name, 1)) for name in plan.small]
+        for hidden, run in runs.items():
+            if hidden != first.hidden:
+                own += self.entries(hidden, run.evaluate(small, self.pool))
+        known = list(zip(own, self.trained_on(own, seeds, "Homogeneous networks"), strict=True))
         for number in range(plan.rounds):
-            useful = sorted((d, k) for k, (e, d) in enumerate(known) if d <= 1.5 * ALLOWED[-1])
+            useful = sorted((d, k) for k, (_, d) in enumerate(known) if d <= 1.5 * ALLOWED[-1])
             for hidden, run in runs.items():
                 parents = [known[k][0].candidate for _, k in useful
                            if known[k][0].hidden == hidden][:4]  # fmt: skip
@@ -830,32 +860,30 @@ class Experiment:
             entries = [e for hidden, run in runs.items()
                        for e in self.entries(hidden, run.points.values())]  # fmt: skip
             chosen = proposals(entries, known, int8, plan.trained, goals)
-            rows = self.trained_many(
-                [(by_hidden[e.hidden], "found", e.candidate) for e in chosen],
-                f"Training what was found, round {number + 1} of {plan.rounds}",
-            )
-            learn(chosen, rows)
-            guesses = predicted(chosen, known[: len(known) - len(chosen)], base)
-            about = {"round": number + 1}
-            self.record.put("round", about, {"chosen": [
+            guesses = predicted(chosen, known, base)
+            drops = self.trained_on(chosen, seeds, f"Training what was found, round {number + 1} "
+                                                   f"of {plan.rounds}")  # fmt: skip
+            self.record.put("round", {"round": number + 1}, {"chosen": [
                 {"hidden": e.hidden, "genes": list(e.candidate.genome.genes),
                  "knobs": dict(e.candidate.knobs), "predicted": round(float(guess), 3),
                  "left": round(drop, 3)}
-                for e, guess, (_, drop) in zip(chosen, guesses, known[-len(chosen):], strict=True)
-            ] if chosen else []})  # fmt: skip
+                for e, guess, drop in zip(chosen, guesses, drops, strict=True)
+            ]})  # fmt: skip
+            known += zip(chosen, drops, strict=True)
         return known
 
-    def finalists(self, known: Sequence[tuple[Entry, float]]) -> list[tuple[int, Candidate]]:
-        """The least networks of every cost and limit on the first seed, for the other seeds."""
+    def finalists(self, known: Sequence[tuple[Entry, float]]) -> list[Entry]:
+        """The least networks of every cost and limit on the first seed, and with some points to
+        spare, since what is least there is often there by luck."""
         found: dict[str, Entry] = {}
         goals = [name for name in GOALS if name != "cells" or self.silicon]
         for limit in ALLOWED:
-            for goal in goals:
-                able = [e for e, drop in known if drop <= limit and getattr(e, goal)]
-                able.sort(key=lambda e: getattr(e, goal))
-                for entry in able[: self.plan.finalists]:
-                    found.setdefault(entry.key, entry)
-        return [(e.hidden, e.candidate) for e in found.values()]
+            for spare in SPARE:
+                for goal in goals:
+                    able = [e for e, drop in known if drop <= limit - spare and getattr(e, goal)]
+                    able.sort(key=lambda e, goal=goal: getattr(e, goal))
+                    found.update((e.key, e) for e in able[:1])
+        return list(found.values())
 
     def hardware(self) -> None:
         """Cells and memory bits of everything trained, and of INT8 by quantisation."""

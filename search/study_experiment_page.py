@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..model.errors import InputError
 from ..model.genome import GENES
 from .pareto import non_dominated
 from .study_search import rank_correlation, table
@@ -339,6 +340,14 @@ def render(data: Mapping[str, Any]) -> list[str]:
                 for k, name in enumerate(GENES)
             ]),
         ]  # fmt: skip
-    for pair in data.get("transfer", ()):
-        lines += pair
     return lines
+
+
+def measure(say: Callable[[str], None]) -> dict[str, Any]:
+    """The documents of all experiments that are done here. Raises :class:`InputError` for none."""
+    from .study_transfer import experiments
+
+    documents = [document for _, document in experiments()]
+    if not documents:
+        raise InputError("experiments: none is done in runs: genogate experiment --task TASK")
+    return {"command": "genogate results --only experiments", "documents": documents}
