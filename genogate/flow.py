@@ -401,7 +401,7 @@ def run_search(
     label = Path(source).stem
     folder = Path(out or Path("runs") / f"{label}-{config.method}-{config.seed}{knobs.suffix}")
     # By the further checkpoint that it begins with.
-    sources = {None: source, **{name: name for name in config.checkpoints}}
+    sources: dict[str | None, str] = {None: source} | {name: name for name in config.checkpoints}
     retrain = {
         name: by_command(options["beacon"], begun, knobs.changes) for name, begun in sources.items()
     } if options["beacon"] else None  # fmt: skip
