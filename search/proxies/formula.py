@@ -41,7 +41,8 @@ class InvalidProxy(InputError):
     """
 
     def __init__(self, reason: str, node: str, where: str) -> None:
-        super().__init__(f"proxy: {node} is {reason} at {where}; use another proxy, or guard it "
+        short = node if len(node) <= 80 else f"{node[:77]}..."
+        super().__init__(f"proxy: {short} is {reason} at {where}; use another proxy, or guard it "
                          "(abslog, sqrt, sigmoid)")  # fmt: skip
         self.reason, self.node = reason, node
 
@@ -242,7 +243,10 @@ class Proxy:
 
         oriented : whether a last negation counts
         """
-        return _Normal(self).proxy(oriented)
+        try:
+            return _Normal(self).proxy(oriented)
+        except InputError:  # written out it has too many nodes
+            return self
 
     @property
     def digest(self) -> str:
