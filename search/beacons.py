@@ -57,7 +57,9 @@ class Beacons:
 
     def __init__(self, folder: Path, retrain: Retrain | Mapping[str | None, Retrain]) -> None:
         self.folder = folder
-        self.retrain = retrain if isinstance(retrain, Mapping) else {None: retrain}
+        self.retrain: Mapping[str | None, Retrain] = (
+            retrain if isinstance(retrain, Mapping) else {None: retrain}
+        )
         path = folder / "beacons.json"
         self.kept: list[dict[str, Any]] = read_json(path) if path.exists() else []
         self.lit: list[Beacon] = []

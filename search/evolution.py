@@ -64,7 +64,7 @@ CHECKPOINT = "checkpoint"
 #: Versions of config.json that can be gone on with; the last is what is written.
 VERSIONS = (2, 3)
 #: Costs that may be limited, in their own units.
-LIMITS = ("size", "weights", "cells", "memory", "cycles")
+LIMITS = ("size", "cells", "memory", "cycles", "weights")
 #: Stands for an objective that was not measured, in what NSGA-II sees; never compared, since such
 #: points violate a constraint.
 UNKNOWN = 10.0

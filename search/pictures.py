@@ -6,6 +6,7 @@ differs in colour differs in shape too.
 
 import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -195,22 +196,52 @@ def _volume(data: Document) -> bytes:
     return _png(figure)
 
 
+def _knobs(data: Document, front: Sequence[Document]) -> dict[str, list[str]]:
+    """Values of each knob that differs along the front; the setting's where a point has none."""
+    own = {"checkpoint": data["checkpoint"], "lanes": data["knobs"].get("lanes_x"), **data["knobs"]}
+    names = sorted({name for point in front for name in point.get("k", {})})
+    return {
+        name: [str(point.get("k", {}).get(name, own.get(name))) for point in front]
+        for name in names
+    }
+
+
 def _genes(data: Document, order: int) -> bytes:
-    """Genes of the front as a heat map, points by figure `order`."""
+    """Genes of the front as a heat map, points by figure `order`; under them what else differs."""
     front = [point for point in data["points"] if point.get("f")]
     high = data["figures"][order]["high"]
     front.sort(key=lambda p: -(p["v"][order] or 0) if high else (p["v"][order] or np.inf))
     genes = np.array([[int(bits) for bits in point["g"]] for point in front]).T
     rows, columns = genes.shape
-    figure, axes = _figure(max(2.6, min(7.2, 1.0 + 0.19 * columns)), 0.7 + 0.17 * rows)
+    knobs = _knobs(data, front)
+    height = 0.7 + 0.17 * (rows + 2 * len(knobs))
+    figure, axes = _figure(max(2.6, min(7.2, 1.0 + 0.19 * columns)), height)
     axes.imshow(genes, cmap="Blues", vmin=1, vmax=9, aspect="auto")
+    said = []
+    for row, (name, values) in enumerate(knobs.items(), rows):
+        known = list(dict.fromkeys(values))
+        places = np.array([[known.index(value) for value in values]])
+        axes.imshow(places % 9, cmap="Pastel1", vmin=0, vmax=8, aspect="auto",
+                    extent=(-0.5, columns - 0.5, row + 0.5, row - 0.5))  # fmt: skip
+        short = known
+        if max(map(len, known)) > 2:
+            short = [chr(ord("a") + k % 26) for k in range(len(known))]
+            said.append(f"{name.replace('_', ' ')}: " + ", ".join(
+                f"{letter} {Path(value).stem}" for letter, value in zip(short, known, strict=True)
+            ))  # fmt: skip
+        if columns <= 40:
+            for column, place in enumerate(places[0]):
+                axes.text(column, row, short[place], ha="center", va="center", fontsize=5.5)
+    axes.set_xlim(-0.5, columns - 0.5)
+    axes.set_ylim(rows + len(knobs) - 0.5, -0.5)
     if columns <= 40:
         for row in range(rows):
             for column in range(columns):
                 bits = genes[row, column]
                 axes.text(column, row, str(bits), ha="center", va="center", fontsize=5.5,
                           color="white" if bits >= 6 else "black")  # fmt: skip
-    axes.set_yticks(range(rows), data["operators"], fontsize=6.5)
+    labels = [*data["operators"], *(name.replace("_", " ") for name in knobs)]
+    axes.set_yticks(range(len(labels)), labels, fontsize=6.5)
     step = max(1, columns // 20)
     names = [point["n"][0].removeprefix("front-") for point in front]
     axes.set_xticks(range(0, columns, step), names[::step], fontsize=6)
@@ -221,7 +252,9 @@ def _genes(data: Document, order: int) -> bytes:
     axes.spines[:].set_visible(False)
     figure_name = data["figures"][order]
     axes.set_xlabel(f"Point of the front, by {figure_name['key']}"
-                    + (", best first" if high else ", smallest first"))  # fmt: skip
+                    + (", best first" if high else ", smallest first")
+                    + "".join(f"\n{line}" for line in said),
+                    fontsize=6.5 if said else None)  # fmt: skip
     return _png(figure)
 
 
