@@ -52,7 +52,8 @@ class Config:
     structure : ``sequential``, ``branched``, ``dag``, or ``mixed`` for all three
     method : ``evolution``, or ``random`` at as many evaluations
     population, pool : members, and the share of them, the best, that parents come from
-    evaluations : candidates to score in all; what screening stops is not scored
+    evaluations : candidates to score in all (one more where the last step is a competition); what
+        screening stops is not scored
     crossover, mutation : chances of either for an offspring, and gene_rate : of each gene then
     diversity : whether a random newcomer competes with every offspring
     prioritise : whether operations are drawn by priority
@@ -315,7 +316,7 @@ class Evolution:
             return
         # An offspring must be something new; where none is found, a newcomer steps in.
         rivals = [self._one(self.offspring, 50)]
-        if (self.config.diversity or rivals[0] is None) and not self.done:
+        if self.config.diversity or rivals[0] is None:
             rivals.append(self._one(self.newcomer, PATIENCE))
         found = [member for member in rivals if member is not None]
         if not found:
