@@ -235,7 +235,11 @@ class Bench:
 
     def scores(self, table: Array) -> Array:
         """Of a proxy's table [items, widths], for all rows; what differs by rounding is equal."""
-        found = scores(table, self.columns)
+        return self.rounded(scores(table, self.columns))
+
+    @staticmethod
+    def rounded(found: Array) -> Array:
+        """Scores where what differs by rounding is equal."""
         scale = np.abs(found).max() * SAME
         return np.round(found / scale) * scale if scale else found
 

@@ -150,6 +150,13 @@ class Inputs:
         }  # fmt: skip
         if "squared_gradient" not in tensors and "gradient" in tensors:
             tensors["squared_gradient"] = [[each**2] for (each,) in tensors["gradient"]]
+        batch = float(getattr(statistics, "about", {}).get("batch", 1))
+        for item, size in enumerate(getattr(statistics, "parameters", ())):
+            # An output belongs to one sample: its sum over the batch is to be a mean, too.
+            if not size and item < len(tensors.get("squared_gradient", ())):
+                tensors["squared_gradient"][item] = [
+                    each / batch for each in tensors["squared_gradient"][item]
+                ]
         try:
             tensors["error"] = [
                 [np.asarray(error[width], float) for width in widths]
