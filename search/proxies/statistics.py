@@ -15,6 +15,7 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -41,9 +42,9 @@ MORE = ("squared_gradient",)
 #: What a vector of one number for each item says; ``similarity`` has one for each pair.
 VECTORS = ("eigenvalue", "trace", "fisher", "similarity", "stages", "operands")
 #: Sequences or images of the batch, elements kept of a tensor, and Hutchinson's probes.
-BATCH, KEPT, PROBES = 64, 4096, 64
+BATCH, KEPT, PROBES = 64, 4096, 10
 #: Power iteration: most rounds, and the relative change that ends it.
-ROUNDS, TOLERANCE = 100, 1e-3
+ROUNDS, TOLERANCE = 50, 1e-3
 #: In ``operands``: a multiplication's factor that is no item has 8 bits; -2: the item's own.
 FIXED, OWN = -1, -2
 
@@ -267,28 +268,23 @@ def _collect(
     loss = entropy(network.forward(inputs, *_parted(network, leaves))[0], classes)
     slopes = _gradient(torch, loss, leaves, create_graph=True)
 
-    def times_hessian(vectors: Sequence[Any], which: Sequence[int]) -> list[Any]:
-        """Rows and columns `which` of the Hessian times `vectors`."""
-        along = sum((slopes[k] * v).sum() for k, v in zip(which, vectors, strict=True))
+    def times_hessian(item: int, vector: Any) -> Any:
+        """The item's block of the Hessian times `vector`."""
+        along = (slopes[item] * vector).sum()
         if not along.requires_grad:
-            return [torch.zeros_like(v) for v in vectors]
-        return _gradient(torch, along, [leaves[k] for k in which], retain_graph=True)
+            return torch.zeros_like(vector)
+        return _gradient(torch, along, [leaves[item]], retain_graph=True)[0]
 
-    diagonal = [torch.zeros_like(leaf) for leaf in leaves]
-    for probe in range(PROBES):
-        say(f"statistics: Hessian, {probe} of {PROBES} probes")
-        signs = [torch.randint(0, 2, leaf.shape, generator=generator, dtype=torch.float64) * 2 - 1
-                 for leaf in leaves]  # fmt: skip
-        for total, sign, product in zip(
-            diagonal, signs, times_hessian(signs, range(count)), strict=True
-        ):
-            total += sign * product / PROBES
-    eigenvalues = np.zeros(count)
-    for item in range(count):
-        say(f"statistics: eigenvalues, {item} of {count} items")
-        eigenvalues[item] = _largest(
-            torch, lambda v, k=item: times_hessian([v], [k])[0], leaves[item].shape, generator
-        )
+    diagonal, eigenvalues = [], np.zeros(count)
+    for item, leaf in enumerate(leaves):
+        say(f"statistics: Hessian, {item} of {count} items")
+        # One item at a time: what couples it to others would only be noise in its own estimate.
+        estimate = torch.zeros_like(leaf)
+        for _ in range(PROBES):
+            sign = torch.randint(0, 2, leaf.shape, generator=generator, dtype=torch.float64) * 2 - 1
+            estimate += sign * times_hessian(item, sign) / PROBES
+        diagonal.append(estimate)
+        eigenvalues[item] = _largest(torch, partial(times_hessian, item), leaf.shape, generator)
 
     say("statistics: gradients of single samples")
     squared = [(batch * slope.detach()) ** 2 for slope in slopes]
