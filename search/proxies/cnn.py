@@ -37,12 +37,12 @@ WIDTHS = (2, 3, 4, 8)
 #: Data sets by the name that a network's name ends with.
 TASKS = {"digits": "digits-row", "mnist": "mnist-row"}
 #: Images that calibration looks at, and that a configuration is judged by, at most.
-CALIBRATED, JUDGED = 128, 2000
+CALIBRATED, JUDGED = 128, 1000
 #: Bits of a bias.
 BIAS_BITS = 16
 #: Scales tried for a channel's weights, from the one that covers them downwards.
 SCALES = np.linspace(1.0, 0.25, 31)
-DRAWS = Draws(any=220, around=120, equal_sum=120, equal_size=120)
+DRAWS = Draws(any=200, around=80, equal_sum=110, equal_size=110)
 _FOLDER = Path(__file__).parent / "data"
 
 
@@ -77,13 +77,14 @@ def layers(name: str) -> tuple[LayerShape, ...]:
     :class:`InputError` for another name."""
     if name not in tables.CNN_NAMES:
         raise InputError(f"CNN {name!r:.40}: the networks are {', '.join(tables.CNN_NAMES)}")
-    # The larger images are halved at once.
+    # The larger images are halved at once, and once more by the first block.
     stride = 2 if name.endswith("mnist") else 1
     resnet = name.startswith("resnet")
     blocks = _RESNET if resnet else _MOBILENET
     found = [LayerShape("stem", 1, 12 if resnet else 16, 3, stride)]
     width = found[0].outputs
     for k, (channels, step) in enumerate(blocks):
+        step = max(step, stride) if k == 0 else step
         if resnet:
             found += [LayerShape(f"b{k}.conv1", width, channels, 3, step, stage=1 + k),
                       LayerShape(f"b{k}.conv2", channels, channels, stage=1 + k)]  # fmt: skip
@@ -415,7 +416,7 @@ def draw_genomes(name: str, draws: Draws = DRAWS) -> tuple[Array, list[str]]:
 
 def make(
     name: str, path: Path | None = None, *, draws: Draws = DRAWS, repeats: int = 3,
-    repeated: int = 200, workers: int = 1, say: Say = lambda text: None,
+    repeated: int = 100, workers: int = 1, say: Say = lambda text: None,
 ) -> Table:  # fmt: skip
     """Make the table of a shipped network, or go on with one that was begun; as
     :func:`.tables.make_gru`."""

@@ -155,7 +155,8 @@ def test_traces_agree_with_the_curvature_along_a_weight(found):
     item = GENES.index("w_hn")
     print("seed", SEED, "trace", found.vectors["trace"][item], "curvature", total)
     assert found.vectors["trace"][item] == pytest.approx(total, rel=0.5)
-    assert found.vectors["eigenvalue"][item] > 0
+    # No eigenvalue is larger, so their sum is not either.
+    assert 25 * abs(found.vectors["eigenvalue"][item]) > abs(total)
 
 
 def test_every_tensor_fits_its_item(found):
