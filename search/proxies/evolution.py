@@ -31,8 +31,8 @@ from .screening import CHECKS, Screen
 METHODS = ("evolution", "random")
 #: Weights of the leaves in prioritised sampling: what knows the width, and tensors, first.
 LEAF_PRIORITY = {"error": 4.0, "bits": 2.0, "elements": 0.5, "counts": 0.5, "macs": 0.5,
-                 "weight": 1.5, "gradient": 1.5, "squared_gradient": 1.5, "hessian": 1.5
-                 }  # fmt: skip
+                 "weight": 1.5, "gradient": 1.5, "squared_gradient": 1.5, "hessian": 1.5,
+                 "eigenvalue": 1.0}  # fmt: skip
 #: Unary steps of a chain, of each of two branches, and after those meet; leaves and nodes of a DAG.
 CHAIN, BRANCH, TAIL, DAG_LEAVES, DAG_NODES = 4, 2, 2, 3, 6
 #: Fitness of what cannot be ranked.

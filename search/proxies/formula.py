@@ -21,7 +21,18 @@ from typing import NoReturn
 import numpy as np
 
 from ...model.errors import InputError, shown
-from .primitives import BY_WIDTH, LEAVES, PRIMITIVES, SCALARS, TENSORS, Array, Inputs, Value, apply
+from .primitives import (
+    BY_WIDTH,
+    LEAVES,
+    PRIMITIVES,
+    SCALARS,
+    SYMBOLS,
+    TENSORS,
+    Array,
+    Inputs,
+    Value,
+    apply,
+)
 
 #: Nodes of a proxy at most, and characters of its text.
 MAX_NODES = 200
@@ -176,8 +187,9 @@ class Proxy:
     def formula(self) -> str:
         """Readable, with the symbols of EMQ: W weight, A activation, G gradient, V virtual
         gradient, H Hessian diagonal, D quantisation error, b bits, n elements, m
-        multiply-accumulates."""
-        symbols = TENSORS | SCALARS
+        multiply-accumulates; beside these F, the mean square of the samples' gradients, lambda,
+        the eigenvalue of largest size of the Hessian block, and N, elements of a batch."""
+        symbols = SYMBOLS
         uses = self._uses()
         parts: list[str] = []
         texts: list[tuple[str, bool]] = []  # and whether brackets are needed inside another
@@ -359,7 +371,7 @@ class _Parser:
                 return self.builder.add(token)
             if token in PRIMITIVES:
                 self.fail(f"{token} without arguments", f"write {token}(...)")
-            known = ", ".join([*TENSORS, *SCALARS])
+            known = ", ".join(SYMBOLS)
             self.fail(f"no input {shown(token)}", f"inputs are {known}, and bits*weight and so on")
         if token not in PRIMITIVES:
             import difflib
@@ -442,7 +454,7 @@ class _Normal:
         if identity in self.known:
             return self.known[identity]
         if not arguments:
-            single = plain = name in SCALARS
+            single, plain = name not in TENSORS, name in SCALARS
             width, key = name in BY_WIDTH, name
             # The error and what is derived from the weight have its shape.
             shapes = frozenset() if single else frozenset({_SHAPES[name]})

@@ -9,7 +9,7 @@ from pathlib import Path
 from ...model.errors import InputError
 from ...model.files import write_text
 from .formula import Proxy
-from .primitives import PRIMITIVES, SCALARS, TENSORS
+from .primitives import PRIMITIVES, SYMBOLS
 
 #: Colours of inputs and of the kinds of primitives, told apart by colour-blind readers too.
 COLOURS = {"input": "#56B4E9", "elementwise": "#F0F0F0", "within": "#E3D3EA", "reduce": "#F5C767",
@@ -19,14 +19,13 @@ _WIDTH, _HEIGHT, _GAP, _RISE = 104, 28, 18, 34
 
 def _labels(proxy: Proxy) -> list[tuple[str, str]]:
     """Label and kind of every node, and of the score."""
-    symbols = TENSORS | SCALARS
     found = []
     for node in proxy.nodes:
         if node.arguments:
             found.append((node.name, PRIMITIVES[node.name].kind))
         else:
             plain = node.name.removeprefix("bits*")
-            found.append((("b*" if plain != node.name else "") + symbols[plain], "input"))
+            found.append((("b*" if plain != node.name else "") + SYMBOLS[plain], "input"))
     return [*found, ("score", "score")]
 
 

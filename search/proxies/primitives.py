@@ -30,10 +30,13 @@ TENSORS = {
 #: Inputs that are one number an item: its width, its elements, those of a whole batch (of a
 #: weight the same), its multiply-accumulates.
 SCALARS = {"bits": "b", "elements": "n", "counts": "N", "macs": "m"}
+#: One number an item that is measured: the eigenvalue of largest size of its Hessian block.
+SPECTRAL = {"eigenvalue": "lambda"}
+SYMBOLS = TENSORS | SCALARS | SPECTRAL
 #: A tensor times the width, as EMQ lets the width enter; the error has its width already.
 SCALED = tuple(f"bits*{name}" for name in TENSORS if name != "error")
 #: Everything that a formula may start from.
-LEAVES = (*TENSORS, *SCALARS, *SCALED)
+LEAVES = (*SYMBOLS, *SCALED)
 #: Leaves that are not the same at all widths.
 BY_WIDTH = frozenset({"bits", "error", *SCALED})
 #: Elements an item that :meth:`Inputs.of` keeps in the evolution.
@@ -195,6 +198,13 @@ class Inputs:
         leaves["elements"] = Value(elements[None], single)
         leaves["counts"] = Value(whole[None], single)
         leaves["macs"] = Value(np.asarray(statistics.macs, float)[None], single)
+        vectors = getattr(statistics, "vectors", {})
+        if "eigenvalue" in vectors:
+            eigenvalue = np.asarray(vectors["eigenvalue"], float)[None]
+        else:  # of a diagonal matrix it is the largest entry
+            eigenvalue = _largest(leaves["hessian"].data, leaves["hessian"].layout)
+        size = float(np.sqrt((eigenvalue**2).mean())) or 1.0
+        leaves["eigenvalue"] = Value(eigenvalue / (size if normalise else 1.0), single)
         # Scaled leaves are made when they are asked for: most formulas need none.
         return cls(names, widths, leaves, single)
 
