@@ -204,15 +204,16 @@ def print_search(outcomes: Sequence[Outcome], held: Sequence[Bench], folder: Pat
         if not outcome.best:
             console.print(f"seed {outcome.seed}: nothing that ranks was found")
             continue
-        best, counts = outcome.best[0], outcome.counts
+        counts = outcome.counts
+        proxy, fitness = outcome.short or (outcome.best[0].proxy, outcome.best[0].fitness)
         _pairs(console, [
-            (f"seed {outcome.seed}", f"fitness {best.fitness:.4f}"),
-            ("formula", best.proxy.formula), ("text", str(best.proxy)),
+            (f"seed {outcome.seed}", f"fitness {fitness:.4f}"),
+            ("formula", proxy.formula), ("text", str(proxy)),
             ("candidates", f"{counts['drawn']:,} drawn, {counts['scored']:,} scored, "
                            f"{counts['valid']:,} valid"),
         ])  # fmt: skip
         for bench in held:
-            figures = bench.report(best.proxy)
+            figures = bench.report(proxy)
             console.print(Text(f"  {bench.name}, held out: ") + Text("  ".join(
                 f"{kind} {part['spearman']:.3f}" for kind, part in figures.items())))  # fmt: skip
         console.print()

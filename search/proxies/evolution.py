@@ -14,7 +14,8 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ import numpy as np
 from ...model.errors import InputError, shown
 from ...model.files import read_json, write_json
 from .fitness import Bench, Objective
-from .formula import STRUCTURES, Node, Proxy
+from .formula import STRUCTURES, InvalidProxy, Node, Proxy
 from .primitives import BINARY, LEAVES, PRIMITIVES, UNARY, Array
 from .screening import CHECKS, Screen
 
@@ -206,7 +207,8 @@ class Evolution:
 
     best : the fittest formulas, best first, at most :data:`KEPT`
     history : evaluations and the best fitness then, whenever that rose
-    counts : ``drawn``, ``scored``, ``valid`` candidates, and what screening stopped by check
+    counts : ``drawn``, ``scored``, ``valid`` candidates, and what screening stopped by check; of a
+        search that has ended also ``shortening``, what :func:`shorten` has scored
     """
 
     def __init__(self, benches: Sequence[Bench], config: Config, seed: int = 0) -> None:
@@ -375,20 +377,65 @@ def _negated(proxy: Proxy) -> Proxy:
     return Proxy((*rest, last, Node("negate", (len(rest),))))
 
 
+def shorten(
+    proxy: Proxy, benches: Sequence[Bench], objective: Objective
+) -> tuple[Proxy, float, int]:  # fmt: skip
+    """A formula with parts left out as long as its fitness does not fall: it, its fitness, and how
+    many were scored on the way. Where parsimony counts, what has no effect goes first.
+
+    Raises :class:`~.formula.InvalidProxy` where the formula is not finite.
+    """
+
+    def fitness(each: Proxy) -> float:
+        tables = [each.table(bench.inputs) for bench in benches]
+        return objective.many(benches, tables, each.size)[0]
+
+    best, tried = fitness(proxy), 1
+    while True:
+        rivals = []
+        for k, node in enumerate(proxy.nodes):
+            for argument in set(node.arguments):
+                # All that reads the node reads its argument instead.
+                nodes = [replace(other, arguments=tuple(argument if a == k else a
+                                                        for a in other.arguments))
+                         for other in proxy.nodes]  # fmt: skip
+                rivals.append(Proxy(tuple(nodes[: argument + 1] if k == len(nodes) - 1 else nodes)))
+        found = []
+        for rival in rivals:
+            tried += 1
+            with suppress(InvalidProxy):
+                value = fitness(rival)
+                if value >= best:
+                    found.append((value, -rival.size, str(rival), rival))
+        if not found:
+            return proxy, best, tried
+        best, _, _, proxy = max(found, key=lambda row: row[:3])
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """What a search with one seed has found."""
+    """What a search with one seed has found.
+
+    short : the best formula without what it does not need (:func:`shorten`), and its fitness
+    """
 
     seed: int
     best: tuple[Member, ...]
     history: tuple[tuple[int, float], ...]
     counts: dict[str, int]
     population: tuple[Member, ...]
+    short: tuple[Proxy, float] | None = None
 
     @classmethod
     def of(cls, evolution: Evolution) -> "Outcome":
-        return cls(evolution.seed, tuple(evolution.best), tuple(evolution.history),
-                   evolution.counts, tuple(evolution.population))  # fmt: skip
+        counts, short = evolution.counts, None
+        if evolution.done and evolution.best:
+            proxy, value, counts["shortening"] = shorten(
+                evolution.best[0].proxy, evolution.benches, evolution.config.objective
+            )
+            short = proxy, value
+        return cls(evolution.seed, tuple(evolution.best), tuple(evolution.history), counts,
+                   tuple(evolution.population), short)  # fmt: skip
 
 
 def _restored(benches: Sequence[Bench], config: Config, seed: int,
@@ -498,6 +545,8 @@ def search(
     if place is not None:
         write_json(place / "found.json", [
             {"seed": outcome.seed, "counts": outcome.counts,
+             "short": outcome.short and {"proxy": str(outcome.short[0]),
+                                         "fitness": outcome.short[1]},
              "best": [member.to_json() for member in outcome.best]} for outcome in outcomes
         ])  # fmt: skip
     return outcomes

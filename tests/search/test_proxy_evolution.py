@@ -21,6 +21,7 @@ from genogate.search.proxies.evolution import (
     curve,
     document,
     search,
+    shorten,
     validity,
 )
 from genogate.search.proxies.fitness import Bench, Objective
@@ -234,6 +235,19 @@ def test_a_kill_loses_nothing_that_matters(benches, tmp_path):
     whole.run()
     assert later.state() == whole.state()
     assert not [p for p in tmp_path.iterdir() if p.suffix == ".json" and p != path]
+
+
+def test_shortening_leaves_out_what_has_no_effect(benches):
+    text = "negate(sum(abs(halve(dot(square(gradient), square(abs(error))))), mean(elements)))"
+    objective = Objective()
+    proxy, fitness, tried = shorten(Proxy.parse(text), benches, objective)
+    assert proxy.size <= 5
+    tables = [proxy.table(bench.inputs) for bench in benches]
+    assert objective.many(benches, tables, proxy.size)[0] == pytest.approx(fitness)
+    before = [Proxy.parse(text).table(bench.inputs) for bench in benches]
+    assert fitness > objective.many(benches, before, Proxy.parse(text).size)[0]
+    assert tried > 10
+    assert str(shorten(proxy, benches, objective)[0]) == str(proxy)
 
 
 def test_a_document_names_tables_and_statistics(benches):
