@@ -43,7 +43,7 @@ from ..synth.area import cheapest, script_hash, totals
 from ..synth.yosys import find
 from .backends import Pool
 from .evaluate import Setting, accuracy, load
-from .evolution import Candidate, Config, Point, Run, _alone
+from .evolution import CHECKPOINT, Candidate, Config, Point, Run, _alone
 from .local import steps
 from .pareto import hypervolume, non_dominated
 
@@ -65,6 +65,8 @@ ALLOWED = (0.5, 1.0)
 GOALS = ("size", "cells")
 #: Steps from each network that is worth it that are looked at in a round.
 NEIGHBOURS = 24
+#: Networks whose neighbours are looked at in a round.
+PARENTS = 8
 #: How far from the predicted drop a network may be that is tried for a limit, in points.
 MARGIN = 0.2
 #: Points that a network has to spare on the first seed to be tried on the others.
@@ -83,7 +85,7 @@ class Plan:
         are by validation, and for all
     baselines, small : of :data:`BASELINES`, trained at the reference's size, and at the others
     sequences : of the training part that an epoch sees (evenly spread); None: all
-    pop_size, generations, exploit : of every search
+    initial, pop_size, generations, exploit : of every search
     any_seeds : whether further seeds get weights for all too; else they train from float weights
     knob_genes : of every search, besides the widths
     rounds, trained : rounds of training what was found, and networks of each
@@ -106,6 +108,7 @@ class Plan:
     any_epochs: int = 50
     any_seeds: bool = False
     sequences: int | None = None
+    initial: str = "sensitivity"
     pop_size: int = 32
     generations: int = 6
     exploit: int = 6
@@ -139,7 +142,7 @@ class Plan:
         """The configuration of every search."""
         return Config(objectives=self.objectives, pop_size=self.pop_size, seed=self.seed,
                       generations=self.generations, exploit=self.exploit,
-                      knob_genes=self.knob_genes)  # fmt: skip
+                      knob_genes=self.knob_genes, initial=self.initial)  # fmt: skip
 
 
 #: What differs from the defaults of :class:`Plan`, by task: what two cores do in a quarter of an
@@ -161,8 +164,8 @@ FULL: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 #: A look, for a task whose trainings take seconds.
 QUICK: dict[str, Any] = {
-    "hidden": (24,), "float_epochs": 3, "epochs": 1, "any_epochs": 1, "pop_size": 8,
-    "generations": 1, "exploit": 1, "rounds": 2, "trained": 2,
+    "hidden": (24,), "float_epochs": 2, "initial": "homogeneous", "epochs": 1, "any_epochs": 1,
+    "pop_size": 8, "generations": 1, "exploit": 1, "rounds": 2, "trained": 2,
     "baselines": ("int8", "int3"), "small": ("int4",), "sequences": 400, "sim_sequences": 2,
     "sim_steps": 4, "objectives": ("accuracy", "size"),
 }  # fmt: skip
@@ -204,12 +207,6 @@ def changed(recipe: Tuning) -> dict[str, Any]:
         f.name: getattr(recipe, f.name) for f in fields(recipe)
         if getattr(recipe, f.name) != getattr(default, f.name)
     }  # fmt: skip
-
-
-def weight_bits(model: IntModel) -> int:
-    """Bits of the weights of the GRU layers alone."""
-    return sum(layer.dense(name).weight.size * layer.dense(name).weight_bits
-               for layer in model.layers for name in GENES[:6])  # fmt: skip
 
 
 # Work that a process may do alone: each is a function of its argument, leaves a checkpoint, and
@@ -319,7 +316,7 @@ def model_of(look: Look) -> IntModel:
 
 
 def _about_model(model: IntModel, knobs: Knobs) -> dict[str, Any]:
-    return {"size": model.size_bits, "weights": weight_bits(model),
+    return {"size": model.size_bits, "weights": model.weight_bits,
             "cycles": cycles_per_step(model, knobs.lanes_x, knobs.lanes_h),
             "model_hash": model.hash}  # fmt: skip
 
@@ -678,56 +675,80 @@ class Experiment:
             for s in sources for kind, path in self.kinds(s)
         ], look_at)  # fmt: skip
 
-    def searched(self, kind: str, source: Source) -> Run:
-        """A search to its end: `kind` of weights, float or any."""
-        checkpoint = source.checkpoint if kind == "float" else self.any_path(source)
-        setting = Setting(checkpoint, self.plan.knobs, self.silicon)
-        run = Run(self.folder / "search" / f"{kind}-{source.label}", setting,
-                  self.plan.config, resume=True)  # fmt: skip
-        head, start = f"Search on {kind} weights, {source.label}", time.process_time()
+    def searched(self, kind: str, sources: Sequence[Source]) -> Run:
+        """A search to its end: `kind` of weights, float or any, of one source or of several."""
+        paths = [dict(self.kinds(source))[kind] for source in sources]
+        config = replace(self.plan.config, checkpoints=tuple(paths[1:]))
+        setting = Setting(paths[0], self.plan.knobs, self.silicon)
+        run = Run(self.folder / "search" / kind, setting, config, resume=True)
+        head, start = f"Search on {kind} weights", time.process_time()
 
         def tell(progress: Any) -> None:
             self.say(f"{head}: {progress.generation} of {progress.generations}")
 
         run.go(workers=self.workers, tell=tell, say=lambda text: self.say(f"{head}: {text}"))
-        about = {"weights": kind, "source": source.label, "config": asdict(run.config)}
+        about = {"weights": kind, "sources": [source.label for source in sources],
+                 "config": asdict(self.plan.config)}  # fmt: skip
         if self.record.get("search", about) is None:
-            front = run.front()
+            rows = []
+            for point in run.front():
+                hidden, candidate = self.plain(point.candidate)
+                rows.append({"hidden": hidden, "genes": list(candidate.genome.genes),
+                             "knobs": dict(candidate.knobs),
+                             **dict(sorted(point.result.items()))})  # fmt: skip
             self.record.put("search", about, {
-                "evaluations": len(run.points), "seconds": round(time.process_time() - start, 1),
-                "int8": dict(run.points[run.int8].result),
-                "front": [{"genes": list(p.genome.genes), "knobs": dict(p.candidate.knobs),
-                           **dict(sorted(p.result.items()))} for p in front],
+                "evaluations": len(run.points), "int8": dict(run.points[run.int8].result),
+                "front": rows, "seconds": round(time.process_time() - start, 1),
             })  # fmt: skip
         return run
 
-    def entries(self, hidden: int, points: Iterable[Point]) -> list[Entry]:
-        task = self.record.head["data"]
+    def plain(self, candidate: Candidate) -> tuple[int, Candidate]:
+        """Units of a candidate of a search, and the candidate without its checkpoint."""
+        knobs = tuple((name, value) for name, value in candidate.knobs if name != CHECKPOINT)
+        hidden = self.units.get(candidate.checkpoint or "", self.first.hidden)
+        return hidden, replace(candidate, knobs=knobs)
+
+    def placed(self, hidden: int, candidate: Candidate) -> Candidate:
+        """The other way, for the search on weights for all."""
+        if hidden == self.first.hidden:
+            return candidate
+        path = self.any_path(self.sized(hidden, self.first.seed))
+        return replace(candidate, knobs=(*candidate.knobs, (CHECKPOINT, path)))
+
+    @cached_property
+    def units(self) -> dict[str, int]:
+        """Units by the path of weights for all."""
+        return {self.any_path(self.sized(hidden, self.first.seed)): hidden
+                for hidden in self.plan.hidden}  # fmt: skip
+
+    def entries(self, points: Iterable[Point]) -> list[Entry]:
+        """Points of the search on weights for all."""
         rows = []
         for point in points:
-            genes = np.array(point.genome.genes[:6])
-            columns = np.array([task["features"]] * 3 + [hidden] * 3)
-            rows.append(Entry(hidden, point.candidate, point.result["accuracy"],
-                              point.result["size"], point.result.get("cells", 0),
-                              float((genes * columns).sum() * hidden)))  # fmt: skip
+            hidden, candidate = self.plain(point.candidate)
+            result = point.result
+            rows.append(Entry(hidden, candidate, result["accuracy"], result["size"],
+                              result.get("cells", 0), result["weights"]))  # fmt: skip
         return rows
 
     def schemes(self) -> list[Candidate]:
-        """Starting points of a structure that searches seldom meet."""
+        """Starting points of a structure that searches seldom meet, in every size."""
         rows = [(*2 * pattern, *[rest] * 11) for pattern in WEIGHT_PATTERNS
                 for rest in REST_WIDTHS]  # fmt: skip
-        rows += [(a, b, c, d, e, f, *[BASELINES[name][1]] * 11) for name in BASELINES
-                 for a, b, c, d, e, f in [[BASELINES[name][0]] * 6]]  # fmt: skip
-        return [Candidate(Genome.from_genes(row)) for row in dict.fromkeys(rows)]
+        rows += [scheme_genome(name, 1).genes for name in BASELINES]
+        return [self.placed(hidden, Candidate(Genome.from_genes(row)))
+                for hidden in (self.first.hidden, *self.plan.hidden)
+                for row in dict.fromkeys(rows)]  # fmt: skip
 
     def neighbours(self, run: Run, parents: Sequence[Candidate], number: int) -> list[Candidate]:
-        """Small steps from each parent, most of them down, in one gene or two."""
+        """Small steps from each parent to fewer bits, in one variable or two."""
         rng = np.random.default_rng([self.plan.seed, 7, number])
         found: list[Candidate] = []
         for parent in parents:
             row = run.encode(parent)
             near = steps(rng, run.space, row)
-            down = near[(near - row).sum(1) < 0]
+            ordered = np.delete(near - row, run.space.categories, axis=1)
+            down = near[ordered.sum(1) < 0]
             chosen = rng.permutation(len(down))[:NEIGHBOURS]
             found += [run.decode(each) for each in down[np.sort(chosen)]]
         return found
@@ -801,9 +822,8 @@ class Experiment:
             baselines = [(s, name, c) for s in self.seeds for name, c in schemes]
             self.quantised(baselines)
             self.trained_many(baselines, "Training homogeneous networks")
-            self.searched("float", first)
-            runs = {source.hidden: self.searched("any", source) for source in sizes}
-            known = self.rounds(runs, schemes)
+            self.searched("float", sizes[:1])
+            known = self.rounds(self.searched("any", sizes), schemes)
             if not plan.every_seed:
                 self.trained_on(self.finalists(known), self.seeds, "Training on every seed")
             self.quantised([(self.sized(e.hidden, first.seed), "found", e.candidate)
@@ -828,37 +848,35 @@ class Experiment:
         return [float(d) for d in drops.reshape(len(entries), len(seeds)).mean(1)]
 
     def rounds(
-        self, runs: Mapping[int, Run], baselines: Sequence[tuple[str, Candidate]]
+        self, run: Run, baselines: Sequence[tuple[str, Candidate]]
     ) -> list[tuple[Entry, float]]:  # fmt: skip
         """Train what searches found, round by round; entries and points below INT8."""
         plan, first = self.plan, self.first
         seeds = self.seeds if plan.every_seed else [first]
-        for run in runs.values():
-            run.evaluate(self.schemes(), self.pool,
-                         lambda text: self.say(f"Starting points: {text}"))  # fmt: skip
+
+        def evaluated(candidates: Sequence[Candidate], what: str) -> list[Entry]:
+            return self.entries(
+                run.evaluate(candidates, self.pool, lambda text: self.say(f"{what}: {text}"))
+            )
+
+        evaluated(self.schemes(), "Starting points")
         base = self.int8_judged(first)
-        reference = runs[first.hidden]
-        (whole,) = self.entries(first.hidden, [reference.points[reference.int8]])
+        (whole,) = self.entries([run.points[run.int8]])
         int8 = {"accuracy": base, "size": whole.size, "cells": whole.cells,
                 "weights": whole.weights}  # fmt: skip
         goals = [name for name in GOALS if name != "cells" or self.silicon]
-        points = reference.evaluate([c for _, c in baselines], self.pool)
-        own = self.entries(first.hidden, points)
-        # The rivals of other sizes: few bits on many units, or more on fewer.
-        small = [Candidate(scheme_genome(name, 1)) for name in plan.small]
-        for hidden, run in runs.items():
-            if hidden != first.hidden:
-                own += self.entries(hidden, run.evaluate(small, self.pool))
+        rivals = [c for _, c in baselines]
+        # Of other sizes too: few bits on many units, or more on fewer.
+        rivals += [self.placed(hidden, Candidate(scheme_genome(name, 1)))
+                   for hidden in plan.hidden for name in plan.small]  # fmt: skip
+        own = evaluated(rivals, "Homogeneous networks")
         known = list(zip(own, self.trained_on(own, seeds, "Homogeneous networks"), strict=True))
         for number in range(plan.rounds):
             useful = sorted((d, k) for k, (_, d) in enumerate(known) if d <= 1.5 * ALLOWED[-1])
-            for hidden, run in runs.items():
-                parents = [known[k][0].candidate for _, k in useful
-                           if known[k][0].hidden == hidden][:4]  # fmt: skip
-                run.evaluate(self.neighbours(run, parents, number), self.pool,
-                             lambda text: self.say(f"Neighbours: {text}"))  # fmt: skip
-            entries = [e for hidden, run in runs.items()
-                       for e in self.entries(hidden, run.points.values())]  # fmt: skip
+            parents = [self.placed(known[k][0].hidden, known[k][0].candidate)
+                       for _, k in useful[:PARENTS]]  # fmt: skip
+            evaluated(self.neighbours(run, parents, number), "Neighbours")
+            entries = self.entries(run.points.values())
             chosen = proposals(entries, known, int8, plan.trained, goals)
             guesses = predicted(chosen, known, base)
             drops = self.trained_on(chosen, seeds, f"Training what was found, round {number + 1} "

@@ -24,7 +24,7 @@ from ..model.calibrate import Calibration, calibrate
 from ..model.files import read_json, write_json
 from ..model.floating import Checkpoint
 from ..model.floating import accuracy as float_accuracy
-from ..model.genome import GENES, Genome
+from ..model.genome import Genome
 from ..model.integer import IntModel
 from ..model.knobs import Knobs
 from ..model.qat import Tuning, tune
@@ -137,16 +137,10 @@ def scheme_genome(scheme: str, layers: int) -> Genome:
     return Genome((SCHEMES[scheme],) * layers)
 
 
-def _weight_bits(model: IntModel) -> int:
-    """Bits of the weights of the GRU layers alone."""
-    return sum(layer.dense(name).weight.size * layer.dense(name).weight_bits
-               for layer in model.layers for name in GENES[:6])  # fmt: skip
-
-
 def _quantised(source: _Source, genome: Genome) -> dict[str, Any]:
     model = quantize(source.calibration, genome, KNOBS)
     return {**source.scores(model), "size_bits": model.size_bits,
-            "weight_bits": _weight_bits(model)}  # fmt: skip
+            "weight_bits": model.weight_bits}  # fmt: skip
 
 
 def _trained(source: _Source, genome: Genome, recipe: Tuning) -> dict[str, Any]:

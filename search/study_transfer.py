@@ -37,15 +37,17 @@ def experiments(folder: Path = FOLDER) -> list[tuple[Path, dict[str, Any]]]:
 
 
 def _front(document: dict[str, Any]) -> tuple[int, list[dict[str, Any]], dict[str, Any]]:
-    """Units, a spread of the useful front on the weights for all, and INT8's result."""
+    """Units of the first seed, a spread of its useful front on weights for all, and INT8's
+    result."""
     row = next(r for r in document["numbers"]
                if r["stage"] == "search" and r["about"]["weights"] == "any")  # fmt: skip
     found = row["found"]
-    points = [p for p in found["front"]
-              if p["accuracy"] >= found["int8"]["accuracy"] - USEFUL / 100]  # fmt: skip
+    hidden = int(row["about"]["sources"][0][1:].split("-")[0])
+    points = [p for p in found["front"] if p["hidden"] == hidden
+              and p["accuracy"] >= found["int8"]["accuracy"] - USEFUL / 100]  # fmt: skip
     costs = np.array([(-p["accuracy"], p["size"]) for p in points]).reshape(-1, 2)
     taken = [points[k] for k in crowded(costs, TAKEN)]
-    return int(row["about"]["source"][1:].split("-")[0]), taken, found["int8"]
+    return hidden, taken, found["int8"]
 
 
 def _volume(rows: list[tuple[float, float]]) -> float:

@@ -1,0 +1,137 @@
+"""``genogate experiment``: one command to the end, killed and gone on with, and what it refuses."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("numba")
+pytest.importorskip("pymoo")
+
+#: As little as has every stage.
+SMALL = (
+    "experiment", "--budget", "quick", "--checkpoints", "digits-row,digits-row-seed1", "--hidden",
+    "12", "--pop", "6", "--generations", "1", "--rounds", "1", "--trained", "1", "--sequences",
+    "100", "--sim-sequences", "1", "--workers", "1",
+)  # fmt: skip
+
+
+def without_times(value):
+    if isinstance(value, dict):
+        return {k: without_times(v) for k, v in value.items() if k != "seconds"}
+    return [without_times(v) for v in value] if isinstance(value, list) else value
+
+
+def read(folder):
+    return json.loads((folder / "experiment.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An experiment that was killed while it trained, and gone on with."""
+    folder = tmp_path_factory.mktemp("killed") / "run"
+    run = "import sys; from genogate.cli import main; sys.argv[0] = 'genogate'; main()"
+    command = [sys.executable, "-c", run, *SMALL, "--out", str(folder)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    deadline = time.monotonic() + 500
+    while not list(folder.glob("one/*.safetensors")) and time.monotonic() < deadline:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = read(folder)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder, before, done
+
+
+def test_killed_and_gone_on_with_it_keeps_what_was_known(whole):
+    folder, before, done = whole
+    after = read(folder)
+    assert not before["done"]
+    assert after["done"]
+    known = {json.dumps([r["stage"], r["about"]]): r["found"] for r in after["numbers"]}
+    assert len(before["numbers"]) >= 4
+    for row in before["numbers"]:
+        # Seconds too: nothing of it was done again.
+        assert known[json.dumps([row["stage"], row["about"]])] == row["found"]
+    assert "least size within 0.5" in done.stdout
+    assert not list(folder.rglob("*.partial"))
+
+
+def test_the_record_is_that_of_a_run_that_was_never_stopped(whole, genogate, tmp_path):
+    folder, _, _ = whole
+    outcome = genogate(*SMALL, "--out", tmp_path / "straight")
+    assert outcome.code == 0, outcome
+    assert without_times(read(tmp_path / "straight")) == without_times(read(folder))
+
+
+def test_the_test_part_comes_after_every_choice(whole):
+    document = read(whole[0])
+    stages = [row["stage"] for row in document["numbers"]]
+    assert "test" not in stages[: stages.index("test")]
+    assert set(stages[stages.index("test") :]) == {"test"}
+    tested = {json.dumps(row["about"]) for row in document["numbers"] if row["stage"] == "test"}
+    for row in document["numbers"]:
+        if row["stage"] in ("trained", "quantised", "float"):
+            assert json.dumps({row["stage"]: row["about"]}) in tested
+            assert "test" not in row["found"]
+
+
+def test_the_verilog_was_compared_or_the_reason_is_there(whole):
+    simulation = read(whole[0])["simulation"]
+    if "skipped" not in simulation:
+        assert simulation["mismatches"] == 0
+        assert simulation["codes"] > 0
+
+
+def test_a_trained_network_is_what_the_other_commands_make_of_its_file(whole):
+    from genogate.flow import build_network
+    from genogate.model.knobs import Knobs
+
+    folder, _, _ = whole
+    row = next(r for r in read(folder)["numbers"] if r["stage"] == "trained")
+    knobs = Knobs(activation="table", **row["about"]["knobs"])
+    label = f"h{row['about']['hidden']}-seed{row['about']['seed']}"
+    hashes = set()
+    for path in folder.glob(f"one/{label}-*.safetensors"):
+        network = build_network(
+            genome=",".join(map(str, row["about"]["genes"])), task=None, checkpoint=str(path),
+            knobs=knobs, say=lambda _: None,
+        )  # fmt: skip
+        hashes.add(network.model.hash)
+    assert row["found"]["model_hash"] in hashes
+
+
+def test_other_options_in_its_folder_are_refused(whole, genogate):
+    folder, _, _ = whole
+    genogate(*SMALL, "--epochs", "2", "--out", folder).refused("epochs", "another folder")
+
+
+def test_a_folder_of_something_else_is_refused(genogate, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "experiment.json").write_text("[]")
+    genogate(*SMALL, "--out", "run").refused("experiment.json", "another folder")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--task", "digits"), ("digits", "unknown")),
+        (("--hidden", "24,x"), ("hidden", "integers")),
+        (("--hidden", "24,24"), ("hidden", "different")),
+        (("--checkpoints", "kws4"), ("kws4", "digits-row")),
+        (("--checkpoints", "digits-row-2layer"), ("2 layers",)),
+        (("--checkpoints", "digits-row,digits-row"), ("each once",)),
+        (("--checkpoints", "nowhere"), ("nowhere", "no such file")),
+        (("--objectives", "size,cells"), ("accuracy",)),
+        (("--epochs", "0"), ("epochs: 0",)),
+        (("--rounds", "-1"), ("rounds: -1",)),
+    ],
+)
+def test_bad_input_is_one_line(genogate, arguments, words):
+    genogate("experiment", "--workers", "1", *arguments).refused(*words)

@@ -1,0 +1,106 @@
+"""How the experiment chooses what to train, and the page that it makes."""
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("numba")
+pytest.importorskip("pymoo")
+
+from genogate.model.genome import Genome
+from genogate.search import study_experiment, study_experiment_page
+from genogate.search.evolution import Candidate
+from genogate.search.study_experiment import Entry, predicted, proposals
+
+INT8 = {"accuracy": 0.97, "size": 100.0, "cells": 50.0, "weights": 80.0}
+
+
+def entry(weights, rest, accuracy, hidden=32):
+    genome = Genome(((weights,) * 6 + (rest,) * 11,))
+    return Entry(hidden, Candidate(genome), accuracy, 12.5 * weights, 4.0 * rest + weights,
+                 10.0 * weights)  # fmt: skip
+
+
+def test_without_trainings_a_share_of_the_loss_is_predicted():
+    entries = [entry(4, 4, 0.97), entry(3, 3, 0.87)]
+    drops = predicted(entries, [], 0.97)
+    np.testing.assert_allclose(drops, [0, 10 * study_experiment.PRIOR], atol=1e-9)
+
+
+def test_trainings_teach_that_narrow_weights_are_won_back_and_narrow_rests_are_not():
+    known = [(entry(2, rest, 0.87), 0.0) for rest in (8, 7)]
+    known += [(entry(w, 2, 0.87), 9.0) for w in (8, 7)]
+    kind, hard = entry(2, 6, 0.87), entry(7, 3, 0.87)
+    found = predicted([kind, hard], known, 0.97)
+    assert found[0] < 2 < found[1], found
+
+
+def test_what_is_proposed_is_new_differs_and_is_least_within_the_limit():
+    entries = [entry(w, r, 0.97 - 0.002 * (16 - w - r)) for w in range(2, 9) for r in range(2, 9)]
+    known = [(entry(2, 8, 0.95), 0.1)]
+    chosen = proposals(entries, known, INT8, 4)
+    assert len({e.key for e in chosen}) == len(chosen) == 4
+    assert known[0][0].key not in {e.key for e in chosen}
+    drops = predicted(entries, known, INT8["accuracy"])
+    within = [e.cells for e, d in zip(entries, drops, strict=True)
+              if d <= 0.5 + study_experiment.MARGIN]  # fmt: skip
+    assert min(e.cells for e in chosen) <= min(within) + 1
+
+
+def test_an_entry_whose_hardware_is_unknown_is_not_chosen_for_its_cells():
+    from dataclasses import replace
+
+    entries = [replace(entry(2, 2, 0.97), cells=0.0), entry(3, 3, 0.97)]
+    assert proposals(entries, [], INT8, 1, ("cells",))[0].key == entries[1].key
+
+
+def document():
+    """A finished experiment of two seeds, as small as can be."""
+    plan = json.loads(json.dumps({"task": "mnist-row", "checkpoints": ["a", "b"], "hidden": [],
+                                  "epochs": 1, "any_epochs": 1, "sequences": None,
+                                  "knobs": {"activation": "table"}, "baselines": ["int8", "int3"],
+                                  }))  # fmt: skip
+    numbers = []
+
+    def add(stage, about, found):
+        numbers.append({"stage": stage, "about": about, "found": found})
+
+    mixed = [2] * 6 + [8] * 11
+    for seed in (0, 1):
+        add("float", {"source": f"h64-seed{seed}", "weights": "float"}, {"judged": 0.99})
+        for genes, accuracy, size in (([8] * 17, 0.99, 1000), (mixed, 0.988, 300)):
+            about = {"hidden": 64, "seed": seed, "genes": genes, "knobs": {}}
+            numbers_of = {"judged": accuracy, "val": accuracy, "size": size, "weights": 20 * size,
+                          "cycles": 9, "model_hash": f"{seed}{size}"}  # fmt: skip
+            add("quantised", {**about, "weights": "float"}, numbers_of)
+            add("trained", about, numbers_of)
+    for row in list(numbers):
+        add("test", {row["stage"]: row["about"]}, {"test": row["found"]["judged"]})
+    least = {"hidden": 64, "genes": mixed, "knobs": {}, "name": "found"}
+    return {"plan": plan, "data": {"sequences": {"val": 10, "test": 10}}, "done": True,
+            "choices": {"least": {"size 0.5": least, "size 1": None}, "front": []},
+            "simulation": {"skipped": "iverilog: not here"}, "numbers": numbers}  # fmt: skip
+
+
+def test_the_page_has_savings_and_says_what_is_missing():
+    page = "\n".join(study_experiment_page.render({"tasks": [document()]}))
+    (row,) = [line for line in page.splitlines() if line.startswith("| least size within 0.5")]
+    assert "70.0 (70.0..70.0)" in row, row
+    assert "0.20" in row, row
+    assert "least size within 1 |" in page
+    assert "none |" in page
+    assert "INT3, trained | - |" in page
+    assert "not simulated (iverilog: not here)" in page
+    assert "HGQ2 98.79 % with 46.5 kbit: dominated by 98.80 % with 6.0 kbit" in page
+
+
+def test_the_results_page_reads_what_experiments_recorded(tmp_path):
+    from genogate.experiment import record_in_docs
+    from genogate.results import results
+
+    (tmp_path / "data").mkdir()
+    record_in_docs(document(), tmp_path)
+    assert results(("none",), tmp_path, lambda _: None) == ["experiments"]
+    assert "**mnist-row**" in (tmp_path / "results.md").read_text()
