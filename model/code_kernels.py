@@ -8,6 +8,7 @@ no gradient, and an activation unit has the mean slope of the real function over
 Arrays are [units, batch] per time step, so the element-wise operators run along contiguous memory.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from .integer import (
     OPERANDS,
     Complement,
     Layer,
+    Operator,
     PiecewiseLinear,
     Product,
     Sum,
@@ -152,7 +154,7 @@ def _through(value, mask, bit):
 
 @njit(cache=True, boundscheck=False, error_model="numpy")
 def backward_step(
-    grad, state, codes, passed, gain, ops, offsets, slopes, to_x, to_h, to_state, to_units
+    grad, state, codes, passed, gain, ops, offsets, slopes, to_x, to_h, to_state, to_units, totals
 ):
     """Gradients of one time step, all with respect to codes.
 
@@ -162,6 +164,8 @@ def backward_step(
     to_x, to_h : float32 [3 H, batch], receive the gradients of ``acc_x`` and ``acc_h``
     to_state : float32 [H, batch], receives that of the old state, less what comes through `acc_h`
     to_units : float32 [3, H, batch], receives those of the outputs of the activation units
+    totals : None, or float32 [8, 4, batch], to which those of the first four columns of `ops` are
+        added
     """
     hidden, batch = grad.shape
     slope = np.empty((3, batch), np.float32)
@@ -181,6 +185,29 @@ def backward_step(
             g_c = _through(g_q * (np.float32(codes[_AN, i, b]) - ops[5, 1]), mask, 9)
             of_z[b] = g_c * ops[4, 0] + g_u * (state[i, b] - ops[6, 1])
             to_state[i, b] = g_u * (z - ops[6, 0])
+        if totals is not None:
+            for b in range(batch):
+                mask = passed[i, b]
+                g = _through(grad[i, b], mask, 10)
+                totals[7, 0, b] += g * np.float32(codes[_PZN, i, b])
+                totals[7, 1, b] += g * np.float32(codes[_PZH, i, b])
+                totals[7, 2, b] += g
+                z, c = np.float32(codes[_AZ, i, b]), np.float32(codes[_CZ, i, b])
+                left, right = c - ops[5, 0], np.float32(codes[_AN, i, b]) - ops[5, 1]
+                q = _through(g * ops[7, 0], mask, 12)
+                totals[5, 0, b] -= q * right * ops[5, 2]
+                totals[5, 1, b] -= q * left * ops[5, 2]
+                totals[5, 2, b] += q * left * right
+                totals[5, 3, b] += q
+                g_c = _through(q * right * ops[5, 2], mask, 9)
+                totals[4, 0, b] += g_c * z
+                totals[4, 2, b] += g_c
+                left, right = z - ops[6, 0], state[i, b] - ops[6, 1]
+                u = _through(g * ops[7, 1], mask, 13)
+                totals[6, 0, b] -= u * right * ops[6, 2]
+                totals[6, 1, b] -= u * left * ops[6, 2]
+                totals[6, 2, b] += u * left * right
+                totals[6, 3, b] += u
         for b in range(batch):
             mask = passed[i, b]
             g = _through(of_n[b] * slope[2, b], mask, 8)
@@ -189,6 +216,30 @@ def backward_step(
             of_r[b] = g_p * (np.float32(codes[_HN, i, b]) - ops[2, 1])
             g_hn = g_p * (np.float32(codes[_AR, i, b]) - ops[2, 0])
             to_h[i + 2 * hidden, b] = _through(g_hn, mask, 5) * gain[5, i]
+        if totals is not None:
+            for b in range(batch):
+                mask = passed[i, b]
+                g = _through(of_n[b] * slope[2, b], mask, 8)
+                totals[3, 0, b] += g * np.float32(codes[_IN, i, b])
+                totals[3, 1, b] += g * np.float32(codes[_PRN, i, b])
+                totals[3, 2, b] += g
+                left = np.float32(codes[_AR, i, b]) - ops[2, 0]
+                right = np.float32(codes[_HN, i, b]) - ops[2, 1]
+                p = _through(g * ops[3, 1], mask, 11)
+                totals[2, 0, b] -= p * right * ops[2, 2]
+                totals[2, 1, b] -= p * left * ops[2, 2]
+                totals[2, 2, b] += p * left * right
+                totals[2, 3, b] += p
+            for b in range(batch):
+                mask = passed[i, b]
+                g = _through(of_r[b] * slope[0, b], mask, 6)
+                totals[0, 0, b] += g * np.float32(codes[_IR, i, b])
+                totals[0, 1, b] += g * np.float32(codes[_HR, i, b])
+                totals[0, 2, b] += g
+                g = _through(of_z[b] * slope[1, b], mask, 7)
+                totals[1, 0, b] += g * np.float32(codes[_IZ, i, b])
+                totals[1, 1, b] += g * np.float32(codes[_HZ, i, b])
+                totals[1, 2, b] += g
         for b in range(batch):
             mask = passed[i, b]
             g = _through(of_r[b] * slope[0, b], mask, 6)
@@ -215,7 +266,7 @@ def table_codes(op: Table | PiecewiseLinear) -> np.ndarray:
     return op.table.astype(np.int64) if isinstance(op, Table) else unit_codes(op)
 
 
-def _mean_slopes(name: str, op: Table | PiecewiseLinear, scales: dict[str, Any]) -> np.ndarray:
+def _mean_slopes(name: str, op: Any, scales: Mapping[str, Any]) -> np.ndarray:
     """Output codes per input code: the real function's mean slope over each input code's cell, 0
     where the output saturates."""
     source = scales[f"s_{name[-1]}"]
@@ -234,21 +285,38 @@ class LayerPlan:
     and the same last three; for the complement: factor, 0, constant, and the same.
     """
 
-    def __init__(self, layer: Layer, scales: dict[str, dict[str, float]]) -> None:
-        """`scales` by operator: ``scale`` and ``zero_point`` (``IntModel.info["scales"]``)."""
+    def __init__(
+        self, layer: Layer, scales: Mapping[str, Mapping[str, float]],
+        moved: Mapping[str, Mapping[str, int]] | None = None,
+        others: Mapping[str, Operator] | None = None,
+    ) -> None:  # fmt: skip
+        """`scales` by operator: ``scale`` and ``zero_point`` (``IntModel.info["scales"]``).
+
+        moved : ``multiplier``, ``shift`` and ``zero_point`` of the dense operators where they are
+            not those of `layer`; others : all other operators, likewise
+        """
         self.layer = layer
-        self.dense = [layer.dense(name) for name in GENES[:6]]
-        shift = np.stack([op.shift + op.channel_shift.astype(np.int64) for op in self.dense])
-        self.multiplier = np.array([op.multiplier for op in self.dense])
+        dense = [layer.dense(name) for name in GENES[:6]]
+        moved = moved or {name: {"multiplier": op.multiplier, "shift": op.shift,
+                                 "zero_point": op.zero_point}
+                          for name, op in zip(GENES, dense, strict=False)}  # fmt: skip
+        others = others or layer.ops
+        shift = np.stack([moved[name]["shift"] + op.channel_shift.astype(np.int64)
+                          for name, op in zip(GENES, dense, strict=False)])  # fmt: skip
+        self.multiplier = np.array([moved[name]["multiplier"] for name in GENES[:6]])
         self.rounding = ((1 << shift) >> 1).max(1)
+        #: M of the dense operators, [6].
+        self.factors = np.array([moved[name]["multiplier"] * 2.0 ** -moved[name]["shift"]
+                                 for name in GENES[:6]])  # fmt: skip
         self._gain = self.multiplier[:, None] * 2.0**-shift
         self._limits = np.array(
-            [[op.zero_point, *code_range(op.out_bits)] for op in self.dense], np.float64
-        )
+            [[moved[name]["zero_point"], *code_range(op.out_bits)]
+             for name, op in zip(GENES, dense, strict=False)], np.float64
+        )  # fmt: skip
         # Where nothing is dropped, half is 0; the floor of an integer and a half is that integer.
         rows, reach = [], []
         for name in ELEMENTWISE:
-            op: Any = layer.ops[name]
+            op: Any = others[name]
             tail = [op.zero_point, *code_range(op.out_bits)]
             if isinstance(op, Sum):
                 constant = half(op.shift) - op.multiplier_a * op.a_zero_point
@@ -273,10 +341,11 @@ class LayerPlan:
         self.tables, self.slopes = (np.zeros((3, 256), np.float32) for _ in range(2))
         self.offsets = np.zeros(3, np.int64)
         for k, name in enumerate(GENES[14:]):
-            op = layer.ops[name]
+            op = others[name]
             self.offsets[k] = 1 << (op.a_bits - 1)
             self.tables[k, : 1 << op.a_bits] = table_codes(op)
             self.slopes[k, : 1 << op.a_bits] = _mean_slopes(name, op, scales)
+        self.state_zero_point = int(others["s_h"].zero_point)
         self._known: dict[Any, tuple[np.ndarray, ...]] = {}
 
     def kind(self, sums: np.ndarray) -> Any:
@@ -295,10 +364,6 @@ class LayerPlan:
             self._known[kind] = tuple(np.ascontiguousarray(a, kind) for a in (
                 self._gain, self._limits, self._constants))  # fmt: skip
         return self._known[kind]
-
-    @property
-    def state_zero_point(self) -> int:
-        return self.layer.state_zero_point
 
 
 assert set(ELEMENTWISE) | set(GENES[:6]) | set(GENES[14:]) == set(OPERANDS)

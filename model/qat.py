@@ -35,6 +35,7 @@ from .integer import (
     with_op,
 )
 from .knobs import Knobs
+from .learned import Differentiable, LearnedLayer, Projected
 from .quantize import ACTIVATIONS, Cheapest, draft, without_synthesis
 from .scales import allowed, as_fixed_point
 from .tasks import Task
@@ -72,8 +73,11 @@ class Tuning:
     narrow: bool = False
     tables: bool = False
     patience: int = 0
+    scales: str = "fixed"
 
     def __post_init__(self) -> None:
+        if self.scales not in ("learned", "fixed"):
+            raise InputError(f"scales: {self.scales!r} is not learned or fixed")
         for name, most in (("epochs", 100_000), ("batch", 1 << 20)):
             value = getattr(self, name)
             if value is not None and not 1 <= value <= most:
@@ -148,39 +152,58 @@ def starting_model(
     return model, calibration.classifier.curves[8, "tensor"].best_scale
 
 
-class Structure:
-    """An integer model's constants in the form that training needs; weights come from outside."""
+@dataclass(frozen=True)
+class View:
+    """The constants of a network as one batch sees them.
 
-    def __init__(self, torch: Any, model: IntModel, classifier_scale: float, narrow: bool) -> None:
+    plans : of the layers, for the kernels
+    sides : per layer and side, row scales, lowest and highest code [3 H, 1], operand scale and
+        zero; at last those of the classifier
+    learned : of the layers, their constants as tensors; None where scales are fixed
+    """
+
+    plans: Sequence[Any]
+    sides: Sequence[tuple[Any, ...]]
+    learned: Sequence[Differentiable | None]
+
+
+class Structure:
+    """An integer model's constants in the form that training needs; weights come from outside, and
+    where `learned`, the latent numbers of scales and zero points do."""
+
+    def __init__(
+        self, torch: Any, model: IntModel, classifier_scale: float, narrow: bool,
+        learned: bool = False,
+    ) -> None:  # fmt: skip
         self.torch, self.model, self.classifier_scale = torch, model, classifier_scale
         self.narrow = narrow
-        kernels = import_kernels()
-        self.plans = [kernels.LayerPlan(layer, scales) for layer, scales in
-                      zip(model.layers, model.info["scales"], strict=True)]  # fmt: skip
-        #: Per layer and side: row scales, lowest and highest code [3 H, 1], operand scale and zero.
-        self.sides: list[tuple[Any, ...]] = []
-        operand = model.input_scale, model.input_zero_point
-        for layer, scales in zip(model.layers, model.info["scales"], strict=True):
-            state = scales["s_h"]["scale"], layer.state_zero_point
-            for names, (scale, zero) in ((GENES[:3], operand), (GENES[3:6], state)):
-                rows, low, high = [], [], []
+        kernels = self.kernels = import_kernels()
+        given = list(zip(model.layers, model.info["scales"], strict=True))
+        knobs = Knobs(**model.info["knobs"])
+        self.layers = [LearnedLayer(torch, layer, scales, knobs.multiplier_terms)
+                       for layer, scales in given] if learned else []  # fmt: skip
+        self._seen: tuple[bytes, list[Projected], list[Any]] | None = None
+        #: Per layer and side: powers of two that the matrix scale is divided by, and code limits.
+        self.codes: list[tuple[Any, ...]] = []
+        for layer in model.layers:
+            for names in (GENES[:3], GENES[3:6]):
+                divisors, low, high = [], [], []
                 for name in names:
                     op = layer.dense(name)
-                    rows.append(scales[f"{name}.weight"]["scale"]
-                                / 2.0 ** op.channel_shift.astype(np.float64))  # fmt: skip
+                    divisors.append(2.0 ** op.channel_shift.astype(np.float64))
                     lowest, highest = code_range(op.weight_bits)
                     lowest += narrow and op.weight_bits == 2
                     low.append(np.full(len(op.bias), lowest, np.float64))
                     high.append(np.full(len(op.bias), highest, np.float64))
-                self.sides.append((*(torch.from_numpy(np.concatenate(part))[:, None]
-                                     for part in (rows, low, high)), scale, zero))  # fmt: skip
-            operand = state
+                self.codes.append((torch.from_numpy(np.stack(divisors)), *(
+                    torch.from_numpy(np.concatenate(part))[:, None] for part in (low, high)
+                )))  # fmt: skip
+        limits = [torch.full((1, 1), float(v), dtype=torch.float64) for v in code_range(8)]
+        self.codes.append((torch.ones((1, 1), dtype=torch.float64), *limits))
         #: Of activation units that may be trained: output scale, zero point, least and most code.
         self.units: dict[str, tuple[float, ...]] = {}
         self.unit_values: dict[str, Any] = {}
-        for number, (layer, scales) in enumerate(
-            zip(model.layers, model.info["scales"], strict=True)
-        ):
+        for number, (layer, scales) in enumerate(given):
             for name in ACTIVATIONS:
                 if not isinstance(layer.ops[name], Table):
                     continue
@@ -192,9 +215,85 @@ class Structure:
                 key = f"{name}.{number}"
                 self.units[key] = (out["scale"], out["zero_point"], *limits)
                 self.unit_values[key] = torch.from_numpy(real.astype(np.float32))
-        column = torch.full((1, 1), classifier_scale, dtype=torch.float64)
-        limits = [torch.full((1, 1), float(v), dtype=torch.float64) for v in code_range(8)]
-        self.sides.append((column, *limits, *operand))
+        self._fixed = View(
+            [kernels.LayerPlan(layer, scales) for layer, scales in given],
+            self._sides([({name: scales[f"{name}.weight"]["scale"] for name in GENES[:6]},
+                          scales["s_h"]["scale"], layer.state_zero_point)
+                         for layer, scales in given]), [None] * len(given),
+        )  # fmt: skip
+
+    def _sides(self, layers: Sequence[tuple[Mapping[str, Any], Any, Any]]) -> list[tuple[Any, ...]]:
+        """The sides of a view: of each layer the weights' scales, and the state's format."""
+        torch, found, codes = self.torch, [], iter(self.codes)
+        operand: tuple[Any, Any] = self.model.input_scale, self.model.input_zero_point
+        for weights, *state in layers:
+            for names, own in ((GENES[:3], operand), (GENES[3:6], state)):
+                divisors, low, high = next(codes)
+                scales = [torch.as_tensor(weights[name], dtype=torch.float64) for name in names]
+                rows = (torch.stack(scales)[:, None] / divisors).reshape(-1, 1)
+                found.append((rows, low, high, *own))
+            operand = state[0], state[1]
+        _, low, high = next(codes)
+        column = torch.full((1, 1), self.classifier_scale, dtype=torch.float64)
+        return [*found, (column, low, high, *operand)]
+
+    @property
+    def latents(self) -> dict[str, np.ndarray]:
+        """Where the latent scales and zero points start, by name."""
+        return {f"{kind}.{number}": value for number, layer in enumerate(self.layers)
+                for kind, value in layer.latents().items()}  # fmt: skip
+
+    def projected(self, latents: Mapping[str, np.ndarray]) -> list[Projected]:
+        """What the latent scales and zero points of the layers stand for."""
+        return self._projected(latents)[0]
+
+    def _projected(self, latents: Mapping[str, np.ndarray]) -> tuple[list[Projected], list[Any]]:
+        """The same, and the layers' plans."""
+        values = [(latents[f"scale.{k}"], latents[f"zero.{k}"]) for k in range(len(self.layers))]
+        key = b"".join(value.tobytes() for pair in values for value in pair)
+        if self._seen is None or self._seen[0] != key:
+            found, plans, in_scale = [], [], self.model.input_scale
+            for layer, (scale, zero) in zip(self.layers, values, strict=True):
+                one = layer.project(scale, zero, in_scale)
+                plans.append(self.kernels.LayerPlan(layer.layer, one.scales, one.dense, one.others))
+                found.append(one)
+                in_scale = one.scales["s_h"]["scale"]
+            self._seen = key, found, plans
+        return self._seen[1:]
+
+    def view(self, latents: Mapping[str, Any]) -> View:
+        """The constants with `latents`, tensors."""
+        if not self.layers:
+            return self._fixed
+        numbers = {name: value.detach().numpy() for name, value in latents.items()
+                   if name.startswith(("scale.", "zero."))}  # fmt: skip
+        found, plans = self._projected(numbers)
+        in_scale: Any = self.model.input_scale
+        parts, sides = [], []
+        for number, (layer, one) in enumerate(zip(self.layers, found, strict=True)):
+            part = layer.differentiable(
+                one, latents[f"scale.{number}"], latents[f"zero.{number}"], in_scale
+            )
+            parts.append(part)
+            in_scale = part.scales["s_h"]
+            sides.append(({name: part.scales[f"{name}.weight"] for name in GENES[:6]}, in_scale,
+                          part.state_zero))  # fmt: skip
+        return View(plans, self._sides(sides), parts)
+
+    def model_of(self, tensors: Mapping[str, np.ndarray]) -> IntModel:
+        """The integer model with the latent scales and zero points in `tensors`, and the weights
+        of the start."""
+        if not self.layers:
+            return self.model
+        found = self.projected(tensors)
+        model = self.model
+        layers = []
+        for layer, one in zip(model.layers, found, strict=True):
+            ops, low = one.ops(layer), code_range(layer.bits("s_h"))[0]
+            assert low <= one.others["s_h"].zero_point
+            layers.append(Layer({name: ops[name] for name in layer.ops}))
+        info = {**model.info, "scales": [one.scales for one in found]}
+        return replace(model, layers=tuple(layers), info=info)
 
     def input_codes(self, x: np.ndarray) -> Any:
         """Codes float32 [steps, features, batch] of real inputs [batch, steps, features]."""
@@ -203,14 +302,13 @@ class Structure:
 
     def limit(self, latents: Mapping[str, Any]) -> None:
         """Bring latent weights that no step could bring back at once into the codes' reach."""
-        names = [name for name in latents if "weight" in name]
         with self.torch.no_grad():
-            for name, (rows, low, high, _, _) in zip(_weight_names(latents), self.sides,
-                                                     strict=True):  # fmt: skip
+            for name, (rows, low, high, _, _) in zip(
+                _weight_names(latents), self.view(latents).sides, strict=True
+            ):
                 value = latents[name]
                 lowest, highest = ((low - 0.5) * rows).float(), ((high + 0.5) * rows).float()
                 value.copy_(self.torch.minimum(self.torch.maximum(value, lowest), highest))
-        assert len(names) == len(self.sides)
 
 
 def _weight_names(latents: Mapping[str, Any]) -> list[str]:
@@ -218,6 +316,11 @@ def _weight_names(latents: Mapping[str, Any]) -> list[str]:
     layers = sum(name.startswith("weight_ih") for name in latents)
     names = [name for k in range(layers) for name in layer_names(k)[:2]]
     return [*names, "classifier.weight"]
+
+
+def _is_scale(name: str) -> bool:
+    """Whether a latent is of scales or zero points."""
+    return name.startswith(("scale.", "zero."))
 
 
 class Network:
@@ -257,14 +360,15 @@ class Network:
 
             @staticmethod
             def forward(
-                ctx: Any, x: Any, w_x: Any, w_h: Any, b_x: Any, b_h: Any, tables: Any, plan: Any
-            ) -> Any:
+                ctx: Any, x: Any, w_x: Any, w_h: Any, b_x: Any, b_h: Any, tables: Any,
+                factors: Any, zeros: Any, ops: Any, plan: Any,
+            ) -> Any:  # fmt: skip
                 states, *kept = network.layer(plan, x, w_x, w_h, b_x, b_h, tables)
                 if any(ctx.needs_input_grad):
                     ctx.kept = kept
                 else:
                     network.give_back(*kept)
-                ctx.save_for_backward(x, w_x, w_h, states)
+                ctx.save_for_backward(x, w_x, w_h, b_x, b_h, states)
                 ctx.plan = plan
                 return states[1:]
 
@@ -326,7 +430,7 @@ class Network:
     def layer_gradients(self, ctx: Any, grad: Any) -> tuple[Any, ...]:
         """Gradients of what :meth:`layer` was given."""
         torch, plan, (codes, passed) = self.torch, ctx.plan, ctx.kept
-        x, w_x, w_h, states = ctx.saved_tensors
+        x, w_x, w_h, b_x, b_h, states = ctx.saved_tensors
         steps, hidden, batch = grad.shape
         gain, _, ops = plan.constants(np.float32)
         w_h = w_h.float()
@@ -334,13 +438,15 @@ class Network:
         to_h = torch.empty(steps, 3 * hidden, batch)
         to_state, to_units = torch.zeros(hidden, batch), np.empty((3, hidden, batch), np.float32)
         of_tables = np.zeros((3, 256)) if ctx.needs_input_grad[5] else None
+        learned = ctx.needs_input_grad[8]
+        totals = np.zeros((8, 4, batch), np.float32) if learned else None
         grad = grad.float().contiguous()
         for step in reversed(range(steps)):
             through = to_state + grad[step]
             self.kernels.backward_step(
                 through.numpy(), states[step].numpy(), codes[step], passed[step], gain, ops,
                 plan.offsets, plan.slopes, to_x[step].numpy(), to_h[step].numpy(),
-                to_state.numpy(), to_units,
+                to_state.numpy(), to_units, totals,
             )  # fmt: skip
             if of_tables is not None:
                 self.kernels.add_by_code(codes[step], to_units, plan.offsets, of_tables)
@@ -352,9 +458,23 @@ class Network:
         if ctx.needs_input_grad[0]:
             of_x = (w_x.float().T @ wide_x).view(-1, steps, batch).permute(1, 0, 2)
         kind = w_x.dtype
-        return (of_x, (wide_x @ given.T).to(kind), (wide_h @ old.T).to(kind),
-                wide_x.sum(1).to(kind), wide_h.sum(1).to(kind),
-                None if of_tables is None else torch.from_numpy(of_tables).float())  # fmt: skip
+        of_w = [wide_x @ given.T, wide_h @ old.T]
+        of_b = [wide_x.sum(1), wide_h.sum(1)]
+        of_plan: tuple[Any, ...] = (None, None, None)
+        if totals is not None:
+            # The gradient of a gain is that of its accumulators times them, which are linear in
+            # weights and biases; that of an output's zero point is that of its bias over the gain.
+            sums = torch.cat([(g * w).sum(1) + h * b for g, w, h, b in zip(
+                of_w, (w_x, w_h), of_b, (b_x, b_h), strict=True)]).double()  # fmt: skip
+            gains = torch.from_numpy(plan.constants(np.float64)[0])
+            ops_grad = torch.from_numpy(totals.sum(-1).astype(np.float64))
+            # The initial state is the state's zero point.
+            ops_grad[7, 2] += to_state.sum().double()
+            factors = sums.view(6, hidden).sum(1) / torch.from_numpy(plan.factors)
+            of_plan = (factors, (torch.cat(of_b).double().view(6, hidden) / gains).sum(1), ops_grad)
+        return (of_x, *(g.to(kind) for g in (*of_w, *of_b)),
+                None if of_tables is None else torch.from_numpy(of_tables).float(),
+                *of_plan)  # fmt: skip
 
     def linear(
         self, latents: Mapping[str, Any], name: str, bias: str, side: Any
@@ -365,10 +485,14 @@ class Network:
         real = self.nearest(latents[bias].double() / (rows[:, 0] * scale))
         return codes, real - zero * codes.sum(1)
 
-    def tables(self, structure: Structure, latents: Mapping[str, Any], layer: int) -> Any:
+    def tables(
+        self, structure: Structure, view: View, latents: Mapping[str, Any], layer: int
+    ) -> Any:
         """Output codes float32 [3, 256] of the activation units, those that are trained from their
         latent values."""
-        tables = self.torch.from_numpy(structure.plans[layer].tables)
+        if (part := view.learned[layer]) is not None:
+            return part.tables
+        tables = self.torch.from_numpy(view.plans[layer].tables)
         for k, name in enumerate(ACTIVATIONS):
             if (key := f"{name}.{layer}") in latents:
                 scale, zero, low, high = structure.units[key]
@@ -380,21 +504,28 @@ class Network:
 
     def logits(self, structure: Structure, latents: Mapping[str, Any], codes: Any) -> Any:
         """Logits float64 [batch, classes], accumulators, for input codes of the structure."""
-        sides = iter(structure.sides)
+        return self._logits(structure, structure.view(latents), latents, codes)
+
+    def _logits(
+        self, structure: Structure, view: View, latents: Mapping[str, Any], codes: Any
+    ) -> Any:
+        sides = iter(view.sides)
         value = codes
-        for number, plan in enumerate(structure.plans):
+        for number, (plan, part) in enumerate(zip(view.plans, view.learned, strict=True)):
             w_ih, w_hh, b_ih, b_hh = layer_names(number)
             w_x, b_x = self.linear(latents, w_ih, b_ih, next(sides))
             w_h, b_h = self.linear(latents, w_hh, b_hh, next(sides))
-            tables = self.tables(structure, latents, number)
-            value = self.layer_codes(value, w_x, w_h, b_x, b_h, tables, plan)
+            tables = self.tables(structure, view, latents, number)
+            moved = (None,) * 3 if part is None else (part.factors, part.zeros, part.ops)
+            value = self.layer_codes(value, w_x, w_h, b_x, b_h, tables, *moved, plan)
         weight, bias = self.linear(latents, "classifier.weight", "classifier.bias", next(sides))
         return (weight @ value[-1].double() + bias[:, None]).T
 
     def real_logits(self, structure: Structure, latents: Mapping[str, Any], codes: Any) -> Any:
         """The same in real units."""
-        scale = structure.classifier_scale * structure.sides[-1][3]
-        return self.logits(structure, latents, codes) * scale
+        view = structure.view(latents)
+        scale = structure.classifier_scale * view.sides[-1][3]
+        return self._logits(structure, view, latents, codes) * scale
 
     def classes(
         self, structure: Structure, latents: Mapping[str, Any], x: np.ndarray
@@ -414,10 +545,11 @@ def export(
 ) -> IntModel:  # fmt: skip
     """The integer model that `structure` with latent values `tensors` is."""
     latents = {name: network.torch.from_numpy(value) for name, value in tensors.items()}
-    model = structure.model
+    model = structure.model_of(tensors)
+    view = structure.view(latents)
     for number, layer in enumerate(model.layers):
         ops = dict(layer.ops)
-        codes = network.tables(structure, latents, number).numpy()
+        codes = network.tables(structure, view, latents, number).numpy()
         for k, name in enumerate(ACTIVATIONS):
             if f"{name}.{number}" in tensors:
                 old = ops[name]
@@ -550,7 +682,8 @@ class Trainer:
                 self.check("loss", value := loss.item())
                 loss.backward()
                 total += value * len(index)
-            norm = torch.nn.utils.clip_grad_norm_(self.latents.values(), 1.0)
+            weights = [value for name, value in self.latents.items() if not _is_scale(name)]
+            norm = torch.nn.utils.clip_grad_norm_(weights, 1.0)
             self.check("gradient", float(norm))
             self.descent.step()
             self.settle()
@@ -614,7 +747,10 @@ class GenomeTrainer(Trainer):
             calibration, genome, knobs, narrow=recipe.narrow, cheapest=cheapest
         )
         self.knobs = knobs
-        self.structure = Structure(self.torch, model, scale, recipe.narrow)
+        learned = recipe.scales == "learned"
+        self.structure = Structure(self.torch, model, scale, recipe.narrow, learned)
+        for name, value in self.structure.latents.items():
+            self.latents[name] = self.torch.nn.Parameter(self.torch.from_numpy(value))
         self.structure.limit(self.latents)
         if recipe.tables:
             for key, value in self.structure.unit_values.items():
