@@ -109,9 +109,9 @@ class Plan:
     any_seeds: bool = False
     sequences: int | None = None
     initial: str = "sensitivity"
-    pop_size: int = 32
-    generations: int = 6
-    exploit: int = 6
+    pop_size: int = 24
+    generations: int = 5
+    exploit: int = 5
     rounds: int = 3
     trained: int = 6
     every_seed: bool = True
@@ -157,8 +157,8 @@ FULL: dict[str, dict[str, Any]] = {
     "kws4": _SPEECH,
     "kws10": _SPEECH,
     "kws12": _SPEECH,
-    "mnist-row": {"hidden": (48, 32), "epochs": 4, "any_epochs": 5, "pop_size": 24,
-                  "generations": 5, "exploit": 5, "trained": 6, "every_seed": False},
+    "mnist-row": {"hidden": (48, 32), "epochs": 4, "any_epochs": 5,
+                  "trained": 6, "every_seed": False},
     "mnist-pixel14": _PIXELS,
     "mnist-pixel": {**_PIXELS, "float_epochs": 2, "sequences": 2000, "epochs": 1, "any_epochs": 1},
 }  # fmt: skip

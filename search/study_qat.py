@@ -60,19 +60,28 @@ class Case:
 
 
 @dataclass(frozen=True)
+class AnyCase:
+    """A checkpoint whose weights are trained for all genomes.
+
+    genomes : how many are trained one by one besides
+    epochs, single_epochs : of training for all genomes, and for one of them
+    """
+
+    checkpoint: str = "digits-row"
+    genomes: int = 40
+    epochs: int = 50
+    single_epochs: int = 15
+
+
+@dataclass(frozen=True)
 class Size:
     """What is trained.
 
-    any_checkpoint, genomes : of the study of any precision, and how many are trained one by one
-    any_epochs, single_epochs : of training for all genomes, and for one of them
     seed : of everything random
     """
 
     cases: tuple[Case, ...]
-    any_checkpoint: str = "digits-row"
-    genomes: int = 40
-    any_epochs: int = 50
-    single_epochs: int = 15
+    any_cases: tuple[AnyCase, ...] = (AnyCase(),)
     seed: int = 0
 
 
@@ -82,8 +91,8 @@ FULL = Size((
       for name in ("digits-row", "digits-row-seed1", "digits-row-seed2")),
     # A minute and more each on one core.
     Case("mnist-row", 5, _MAIN),
-))  # fmt: skip
-QUICK = Size((Case("digits-row", 1, ("int8", "int3")),), genomes=3, any_epochs=1, single_epochs=1)
+), (AnyCase(), AnyCase("kws4", epochs=24)))  # fmt: skip
+QUICK = Size((Case("digits-row", 1, ("int8", "int3")),), (AnyCase("digits-row", 3, 1, 1),))
 #: What others reach on a task, measured once beside this project.
 RIVALS = {
     "mnist-row": "Beside it HGQ2 0.2.0, whose widths are learned by gradient for every element (64 "
@@ -154,7 +163,7 @@ def _trained(source: _Source, genome: Genome, recipe: Tuning) -> dict[str, Any]:
 def _homogeneous(size: Size, kept: _Kept, say: Say) -> Iterator[dict[str, Any]]:
     for case in size.cases:
         name, source = case.checkpoint, _Source(case.checkpoint)
-        about = [name, source.checkpoint.hash, source.task.split_hash, KNOBS.to_json()]
+        about = [name, source.checkpoint.hash, source.task.split_hash, KNOBS.identity]
         yield {"checkpoint": name, "scheme": "float", "float": source.float_scores(),
                "task": source.task.name}  # fmt: skip
         for scheme in case.schemes:
@@ -174,13 +183,13 @@ def _homogeneous(size: Size, kept: _Kept, say: Say) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def _any_precision(size: Size, kept: _Kept, say: Say) -> dict[str, Any]:
-    source = _Source(size.any_checkpoint)
-    recipe = AnyTuning(epochs=size.any_epochs, seed=size.seed)
-    about = [size.any_checkpoint, source.checkpoint.hash, source.task.split_hash, KNOBS.to_json()]
-    path = kept.folder / f"any-{source.checkpoint.hash}-{size.any_epochs}-{size.seed}.safetensors"
+def _any_precision(case: AnyCase, seed: int, kept: _Kept, say: Say) -> dict[str, Any]:
+    source = _Source(case.checkpoint)
+    recipe = AnyTuning(epochs=case.epochs, seed=seed)
+    about = [case.checkpoint, source.checkpoint.hash, source.task.split_hash, KNOBS.identity]
+    path = kept.folder / f"any-{source.checkpoint.hash}-{case.epochs}-{seed}.safetensors"
     if not path.exists():
-        say(f"{size.any_checkpoint}: training for all genomes")
+        say(f"{case.checkpoint}: training for all genomes")
         start = time.process_time()
         made = tune_any(source.task, source.checkpoint, KNOBS, recipe,
                         state=path.with_suffix(".partial"))  # fmt: skip
@@ -188,12 +197,12 @@ def _any_precision(size: Size, kept: _Kept, say: Say) -> dict[str, Any]:
         Checkpoint(made.tensors, {**made.info, "seconds": seconds}).save(path)
     anyone = _Source(str(path))
     about.append(anyone.checkpoint.hash)
-    draw = np.random.default_rng([size.seed, 2])
+    draw = np.random.default_rng([seed, 2])
     rows = []
-    for k in range(size.genomes):
+    for k in range(case.genomes):
         genome = random_genome(draw, source.checkpoint.layers)
-        say(f"genome {k + 1} of {size.genomes}")
-        single = Tuning(epochs=size.single_epochs, seed=size.seed)
+        say(f"{case.checkpoint}: genome {k + 1} of {case.genomes}")
+        single = Tuning(epochs=case.single_epochs, seed=seed)
         row: dict[str, Any] = {"genes": list(genome.genes)}
         genes = list(genome.genes)
         row["ptq"] = kept.of([*about, genes, "ptq"], partial(_quantised, source, genome))
@@ -202,7 +211,7 @@ def _any_precision(size: Size, kept: _Kept, say: Say) -> dict[str, Any]:
             [*about[:4], genes, asdict(single)], partial(_trained, source, genome, single)
         )
         rows.append(row)
-    return {"checkpoint": size.any_checkpoint, "recipe": asdict(recipe), "rows": rows,
+    return {"checkpoint": case.checkpoint, "recipe": asdict(recipe), "rows": rows,
             "float": source.float_scores(), "any_float": anyone.float_scores(),
             "seconds": anyone.checkpoint.info.get("seconds")}  # fmt: skip
 
@@ -213,7 +222,7 @@ def measure_qat(say: Say, size: Size = FULL, folder: Path = FOLDER) -> dict[str,
     return {
         "command": "genogate results --only qat", "size": asdict(size), "knobs": KNOBS.to_json(),
         "homogeneous": list(_homogeneous(size, kept, say)),
-        "any": _any_precision(size, kept, say),
+        "any": [_any_precision(case, size.seed, kept, say) for case in size.any_cases],
     }  # fmt: skip
 
 
@@ -273,9 +282,10 @@ def render_qat(data: dict[str, Any]) -> list[str]:
         )  # fmt: skip
         if task in RIVALS:
             lines += [RIVALS[task], ""]
-    found = data["any"]
-    rows = found["rows"]
-    if rows:
+    # What was stored before there were several.
+    several = data["any"] if isinstance(data["any"], list) else [data["any"]]
+    for found in several:
+        rows = found["rows"]
         body = []
         for which, name in (("val", "validation"), ("test", "test")):
             score = {kind: [row[kind][which] for row in rows] for kind in ("ptq", "any", "qat")}
