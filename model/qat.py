@@ -587,8 +587,10 @@ class Teacher:
 class Trainer:
     """Latent weights, their optimizer and the best of them so far.
 
-    checkpoint : where the weights start, and the teacher
+    checkpoint : where the weights start, and the teacher unless it is another
     """
+
+    taught_by: str | None = None
 
     def __init__(self, task: Task, checkpoint: Checkpoint, recipe: Tuning) -> None:
         self.torch = torch = import_torch()
@@ -611,6 +613,10 @@ class Trainer:
         values, steps = list(self.latents.values()), self.recipe.epochs * self.batches
         self.optimizer = torch.optim.Adam(values, lr=self.recipe.lr)
         self.descent = Descent(torch, self.optimizer, steps, self.latents, "latent")
+
+    def learn_from(self, teacher: Checkpoint) -> None:
+        """Have another teacher."""
+        self.teacher, self.taught_by = Teacher(self.torch, teacher), teacher.hash
 
     # What differs between one genome and many.
 
@@ -636,7 +642,7 @@ class Trainer:
     def about(self) -> list[Any]:
         """JSON-able: what a state must have been made for to be gone on with."""
         return [asdict(self.recipe), self.checkpoint.hash, self.task.split_hash,
-                str(self.torch.__version__)]  # fmt: skip
+                str(self.torch.__version__), *filter(None, [self.taught_by])]  # fmt: skip
 
     def tensors(self) -> dict[str, np.ndarray]:
         """The latent weights."""
@@ -821,7 +827,7 @@ def tune(
     task: Task, checkpoint: Checkpoint, genome: Genome, knobs: Knobs | None = None,
     recipe: Tuning | None = None, *, cheapest: Cheapest | None = None,
     calibration: Calibration | None = None, progress: Progress | None = None,
-    state: str | os.PathLike[str] | None = None,
+    state: str | os.PathLike[str] | None = None, teacher: Checkpoint | None = None,
 ) -> Tuned:  # fmt: skip
     """Train the weights of `checkpoint` on for `genome` and `knobs`.
 
@@ -830,12 +836,16 @@ def tune(
     result, also in pieces: after every epoch the training leaves all that it needs in the file
     `state`, and a call with the same arguments goes on from there.
 
+    teacher : the float network whose answers count, if not `checkpoint`
+
     Raises :class:`InputError` where torch or Numba is missing, the loss is no longer a number, or
     `state` is damaged. A state of another training is overwritten.
     """
     knobs, recipe = knobs or Knobs(), recipe or Tuning()
     checkpoint = without_record(checkpoint)
     trainer = GenomeTrainer(task, checkpoint, recipe, genome, knobs, cheapest, calibration)
+    if teacher is not None:
+        trainer.learn_from(teacher)
     trainer.run(progress, state)
     structure = trainer.structure
     model = export(trainer.network, structure, trainer.kept)
