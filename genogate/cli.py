@@ -612,6 +612,8 @@ def qat(
 @click.option("--objectives", help="Of the searches; accuracy,size,cells.")
 @click.option("--epochs", type=int, help="Of training a network for its genome.")
 @click.option("--any-epochs", type=int, help="Of training weights for all genomes.")
+@click.option("--scales", type=click.Choice(["fixed", "learned"]),
+              help="Of the networks that are trained for their genome.")  # fmt: skip
 @click.option("--sequences", type=int, help="Training sequences that an epoch sees; all.")
 @click.option("--pop", "pop_size", type=int, help="Genomes of a search's population.")
 @click.option("--generations", type=int, help="Of exploration; as many of local search follow.")

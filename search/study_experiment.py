@@ -86,6 +86,7 @@ class Plan:
     baselines, small : of :data:`BASELINES`, trained at the reference's size, and at the others
     sequences : of the training part that an epoch sees (evenly spread); None: all
     initial, pop_size, generations, exploit : of every search
+    scales : fixed or learned, of the networks trained for their genome
     any_seeds : whether further seeds get weights for all too; else they train from float weights
     knob_genes : of every search, besides the widths
     rounds, trained : rounds of training what was found, and networks of each
@@ -105,6 +106,7 @@ class Plan:
     seed: int = 0
     float_epochs: int | None = None
     epochs: int = 30
+    scales: str = "fixed"
     any_epochs: int = 50
     any_seeds: bool = False
     sequences: int | None = None
@@ -135,6 +137,8 @@ class Plan:
         for name in (*self.baselines, *self.small):
             if name not in BASELINES:
                 raise InputError(f"baseline {shown(name)}: {', '.join(BASELINES)} are known")
+        # What a search or a training would refuse, before anything is done.
+        Tuning(epochs=self.epochs, scales=self.scales)
         assert self.config
 
     @cached_property
@@ -349,7 +353,8 @@ def train_for_one(job: ForOne) -> dict[str, Any]:
 
     def make(state: Path) -> Checkpoint:
         return tune(_fewer(task, job.sequences), zoo.load(checkpoint), job.genome, job.knobs,
-                    job.recipe, cheapest=choose, state=state).checkpoint  # fmt: skip
+                    job.recipe, cheapest=choose, state=state,
+                    teacher=zoo.load(dict(job.starts)["float"])).checkpoint  # fmt: skip
 
     info = _kept(Path(job.path), make, task)
     model = _trained_model(job.path, job.knobs)
@@ -631,6 +636,7 @@ class Experiment:
             "data": {
                 "splits": {str(s.seed): load_task(plan.task, s.seed).split_hash
                            for s in self.seeds},
+                "recipes": [asdict(self.tuning()), asdict(self.for_all())],
                 "steps": task.steps, "features": task.features, "classes": task.classes,
                 "sequences": {part: len(getattr(task, f"y_{part}"))
                               for part in ("train", "val", "test")},
@@ -664,7 +670,7 @@ class Experiment:
         self._run("float training", "Float networks", [
             (s.label, Float(plan.task, s.seed, s.hidden, plan.float_epochs, s.checkpoint))
             for s in own], train_float)  # fmt: skip
-        recipe = AnyTuning(epochs=plan.any_epochs, seed=plan.seed)
+        recipe = self.for_all()
         self._run("training for all", "Training for all genomes", [
             ({"source": s.label, "recipe": changed(recipe), "sequences": plan.sequences},
              ForAll(s.checkpoint, plan.knobs, recipe, plan.sequences, path))
@@ -753,8 +759,12 @@ class Experiment:
             found += [run.decode(each) for each in down[np.sort(chosen)]]
         return found
 
+    def for_all(self) -> AnyTuning:
+        return AnyTuning(epochs=self.plan.any_epochs, seed=self.plan.seed)
+
     def tuning(self) -> Tuning:
-        return Tuning(epochs=self.plan.epochs, seed=self.plan.seed)
+        plan = self.plan
+        return Tuning(epochs=plan.epochs, seed=plan.seed, scales=plan.scales)
 
     def about(self, source: Source, candidate: Candidate) -> dict[str, Any]:
         """What identifies a trained network in the record."""
