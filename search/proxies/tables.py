@@ -51,6 +51,8 @@ KINDS = ("any", "around", "equal-sum", "equal-size")
 JUDGED = 2000
 #: Relative reach of the sizes of the subset of equal size.
 SAME_SIZE = 0.005
+#: Genomes that are judged by one calibration before the next one's turn.
+TOGETHER = 50
 #: Seconds between two writings of a table that is being made.
 KEEP_EVERY = 30.0
 #: Activation units are tables, so that no figure depends on the choice of piecewise-linear ones.
@@ -383,7 +385,7 @@ def draw_gru(name: str, draws: Draws) -> tuple[Array, list[str]]:
 
 def make_gru(
     name: str, path: Path | None = None, *, draws: Draws | None = None, repeats: int = 3,
-    repeated: int = 200, trained: int = 0, epochs: int = 15, workers: int = 1,
+    repeated: int = 200, trained: int = 0, epochs: int = 8, workers: int = 1,
     say: Say = lambda text: None,
 ) -> Table:  # fmt: skip
     """Make the table of a shipped GRU, or go on with one that was begun.
@@ -423,13 +425,16 @@ def make_gru(
             table.accuracy[missing[index]], table.sizes[missing[index]] = found
             say(f"{name}: {done} of {len(cases)} genomes")
             kept.now_and_then()
-        for row in range(repeats):
-            missing = np.flatnonzero(np.isnan(table.repeats[row]))
-            cases = [(name, row + 1, tuple(map(int, table.genomes[k]))) for k in missing]
-            for done, (index, found) in enumerate(pool.map(_judge, cases), 1):
-                table.repeats[row, missing[index]] = found[0]
-                say(f"{name}: calibration {row + 1}: {done} of {len(cases)} genomes")
-                kept.now_and_then()
+        # All calibrations of some genomes before the next, so that a part of it is of use.
+        places = [(row, k) for start in range(0, table.repeats.shape[1], TOGETHER)
+                  for row in range(repeats)
+                  for k in range(start, min(start + TOGETHER, table.repeats.shape[1]))
+                  if np.isnan(table.repeats[row, k])]  # fmt: skip
+        cases = [(name, row + 1, tuple(map(int, table.genomes[k]))) for row, k in places]
+        for done, (index, found) in enumerate(pool.map(_judge, cases), 1):
+            table.repeats[places[index]] = found[0]
+            say(f"{name}: other calibrations: {done} of {len(cases)}")
+            kept.now_and_then()
         missing = np.flatnonzero(np.isnan(table.trained[:trained]))
         jobs = [(name, tuple(map(int, table.genomes[k]))) for k in missing]
         for done, (index, share) in enumerate(pool.map(partial(_trained, epochs), jobs), 1):
