@@ -472,7 +472,7 @@ def proposals(
                 continue
             # A little less of the cost is not worth much more risk.
             best = min(able, key=lambda k: (getattr(pool[k], goal) / int8[goal]
-                                            + 0.05 * max(0.0, drops[k])))  # fmt: skip
+                                            + 0.05 * max(0.0, float(drops[k]))))  # fmt: skip
         chosen.append(pool[best])
         front.append((max(0.0, float(drops[best])), pool[best].weights))
     return chosen
@@ -517,8 +517,9 @@ class Record:
         mine = json.loads(json.dumps(self.head))
         for part in ("plan", "data"):
             if before.get(part) != mine[part]:
-                old = before.get(part) if isinstance(before.get(part), dict) else {}
-                names = [n for n in mine[part] if old.get(n) != mine[part][n]]
+                old = before.get(part)
+                names = [n for n in mine[part]
+                         if not isinstance(old, dict) or old.get(n) != mine[part][n]]  # fmt: skip
                 raise InputError(f"{where}: its experiment differs in {', '.join(names)}; use the "
                                  "same options, or another folder (--out)")  # fmt: skip
         for row in before["numbers"]:
@@ -687,7 +688,8 @@ class Experiment:
         config = replace(self.plan.config, checkpoints=tuple(paths[1:]))
         setting = Setting(paths[0], self.plan.knobs, self.silicon)
         run = Run(self.folder / "search" / kind, setting, config, resume=True)
-        head, start = f"Search on {kind} weights", time.process_time()
+        # Not CPU seconds: those of workers and of Yosys end elsewhere.
+        head, start = f"Search on {kind} weights", time.monotonic()
 
         def tell(progress: Any) -> None:
             self.say(f"{head}: {progress.generation} of {progress.generations}")
@@ -704,7 +706,7 @@ class Experiment:
                              **dict(sorted(point.result.items()))})  # fmt: skip
             self.record.put("search", about, {
                 "evaluations": len(run.points), "int8": dict(run.points[run.int8].result),
-                "front": rows, "seconds": round(time.process_time() - start, 1),
+                "front": rows, "wall_seconds": round(time.monotonic() - start, 1),
             })  # fmt: skip
         return run
 
@@ -909,8 +911,10 @@ class Experiment:
             for spare in SPARE:
                 for goal in goals:
                     able = [e for e, drop in known if drop <= limit - spare and getattr(e, goal)]
-                    able.sort(key=lambda e, goal=goal: getattr(e, goal))
-                    found.update((e.key, e) for e in able[:1])
+                    costs = [getattr(e, goal) for e in able]
+                    if able:
+                        best = able[int(np.argmin(costs))]
+                        found[best.key] = best
         return list(found.values())
 
     def hardware(self) -> None:

@@ -43,8 +43,8 @@ class Network:
 
     def mean(self, name: str) -> float | None:
         """Mean over the seeds that have it, None where one lacks it."""
-        values = [numbers.get(name) for numbers in self.seeds.values()]
-        return None if None in values or not values else float(np.mean(values))
+        values = [numbers[name] for numbers in self.seeds.values() if name in numbers]
+        return float(np.mean(values)) if values and len(values) == len(self.seeds) else None
 
 
 def _key(hidden: int, genes: Sequence[int], knobs: Mapping[str, Any]) -> str:
@@ -69,6 +69,8 @@ class Found:
             stage, about, found = row["stage"], row["about"], dict(row["found"])
             self.seconds[stage] = self.seconds.get(stage, 0) + found.get("seconds", 0)
             if stage == "search":
+                self.seconds["search (wall)"] = (self.seconds.get("search (wall)", 0)
+                                                 + found.get("wall_seconds", 0))  # fmt: skip
                 self.searches.append({**about, **found})
             if stage not in ("float", "trained", "quantised"):
                 continue
@@ -220,7 +222,7 @@ def _equal_size(found: Found) -> list[tuple[str, ...]]:
     seed = next(iter(found.int8.seeds))
     uniform = [n for n in found.trained.values() if n.homogeneous and seed in n.seeds]
     mixed = [n for n in found.trained.values() if not n.homogeneous and seed in n.seeds]
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for rival in sorted(uniform, key=lambda n: -n.seeds[seed]["size"]):
         able = [n for n in mixed if n.seeds[seed]["size"] <= rival.seeds[seed]["size"]]
         if not able or "test" not in rival.seeds[seed]:
@@ -236,7 +238,7 @@ def _equal_size(found: Found) -> list[tuple[str, ...]]:
 
 def _ways(found: Found) -> list[tuple[str, ...]]:
     """Mixed networks by quantisation, by weights for all, and trained: means, and ranks."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     networks = [n for n in found.trained.values() if not n.homogeneous]
     pairs: dict[str, list[tuple[float, float]]] = {"float": [], "any": []}
     both: list[tuple[float, float, float]] = []

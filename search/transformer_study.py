@@ -173,10 +173,9 @@ def digits_of_mnist() -> Images | None:
     """Every sixth MNIST image, or None where they are not there."""
     if not datasets.mnist_is_here():
         return None
-    parts = []
-    for images, labels in datasets.mnist().values():
-        parts += [(images[::SHARE] / 255).astype(np.float32), labels[::SHARE].astype(np.int64)]
-    return Images("MNIST", *parts, 7, 2)
+    parts = [((images[::SHARE] / 255).astype(np.float32), labels[::SHARE].astype(np.int64))
+             for images, labels in datasets.mnist().values()]  # fmt: skip
+    return Images("MNIST", *parts[0], *parts[1], 7, 2)
 
 
 def left_tied(table: LutTable) -> LutTable:

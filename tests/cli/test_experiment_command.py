@@ -22,7 +22,9 @@ SMALL = (
 
 def without_times(value):
     if isinstance(value, dict):
-        return {k: without_times(v) for k, v in value.items() if k != "seconds"}
+        return {
+            k: without_times(v) for k, v in value.items() if k not in ("seconds", "wall_seconds")
+        }
     return [without_times(v) for v in value] if isinstance(value, list) else value
 
 
