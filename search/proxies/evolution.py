@@ -24,7 +24,7 @@ import numpy as np
 
 from ...model.errors import InputError, shown
 from ...model.files import read_json, write_json
-from .fitness import Bench, Objective
+from .fitness import Bench, Objective, ranks
 from .formula import STRUCTURES, InvalidProxy, Node, Proxy
 from .primitives import BINARY, LEAVES, PRIMITIVES, UNARY, Array
 from .screening import CHECKS, Screen
@@ -57,6 +57,8 @@ class Config:
         screening stops is not scored
     crossover, mutation : chances of either for an offspring, and gene_rate : of each gene then
     diversity : whether a random newcomer competes with every offspring
+    crowding : members whose scores correlate beyond it take one place, that of the fitter; 1 for
+        none, as in EMQ, where a population soon holds one formula in twenty spellings
     prioritise : whether operations are drawn by priority
     screening : checks that are made, of :data:`~.screening.CHECKS`
     orient : take the better one of a formula and its negative
@@ -72,6 +74,7 @@ class Config:
     mutation: float = 0.8
     gene_rate: float = 0.25
     diversity: bool = True
+    crowding: float = 0.98
     prioritise: bool = True
     screening: tuple[str, ...] = CHECKS
     orient: bool = True
@@ -86,7 +89,7 @@ class Config:
             value = getattr(self, name)
             if type(value) is not int or not low <= value <= high:
                 raise InputError(f"{name}: {shown(value)} is not within {low} to {high}")
-        for name in ("pool", "crossover", "mutation", "gene_rate"):
+        for name in ("pool", "crossover", "mutation", "gene_rate", "crowding"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name}: {shown(getattr(self, name))} is not within 0 to 1")
         if not self.pool:
@@ -175,11 +178,15 @@ def _positions(structure: str) -> tuple[_Position, ...]:
 
 @dataclass(frozen=True)
 class Member:
-    """A candidate that was scored. Its fitness is :data:`FAILED` where it ranks nothing."""
+    """A candidate that was scored. Its fitness is :data:`FAILED` where it ranks nothing.
+
+    ranks : of the genomes of all tables, scaled so that a product of two is their correlation
+    """
 
     genotype: Genotype
     proxy: Proxy
     fitness: float
+    ranks: Array | None = field(default=None, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
         return {"structure": self.genotype.structure, "genes": list(self.genotype.genes),
@@ -283,10 +290,19 @@ class Evolution:
                 )
             if sign < 0:
                 proxy = _negated(proxy)
-        if not math.isfinite(fitness):
+        if not math.isfinite(fitness) or verdict.tables is None:
             return self._seen(Member(genotype, proxy, FAILED))
         self.valid += 1
-        return self._seen(Member(genotype, proxy, fitness))
+        ranked = sign * self._ranks(verdict.tables) if self.config.crowding < 1 else None
+        return self._seen(Member(genotype, proxy, fitness, ranked))
+
+    def _ranks(self, tables: Sequence[Array]) -> Array:
+        parts = []
+        for bench, table in zip(self.benches, tables, strict=True):
+            part = ranks(bench.scores(table))
+            part -= part.mean()
+            parts.append(part / (math.sqrt(float(part @ part)) or 1.0))
+        return np.concatenate(parts) / math.sqrt(len(parts))
 
     def _seen(self, member: Member) -> Member:
         if member.fitness > FAILED and all(member.proxy != other.proxy for other in self.best):
@@ -303,7 +319,16 @@ class Evolution:
         return None
 
     def _join(self, member: Member) -> None:
-        self.population = sorted([*self.population, member], key=lambda m: -m.fitness)
+        """Let a member in, and out the worst, or the worse of two that are the same."""
+        others = self.population
+        if member.ranks is not None:
+            like = [k for k, other in enumerate(others) if other.ranks is not None
+                    and float(member.ranks @ other.ranks) > self.config.crowding]  # fmt: skip
+            if like and others[like[0]].fitness >= member.fitness:
+                return
+            others = [other for k, other in enumerate(others) if k not in like]
+        joined = sorted([*others, member], key=lambda m: -m.fitness)
+        self.population = joined[: self.config.population]
 
     def step(self) -> None:
         """One candidate more: a member of the first population, or an offspring's competition."""
@@ -314,7 +339,6 @@ class Evolution:
                 self.exhausted = True
                 return
             self._join(member)
-            self.population = self.population[: self.config.population]
             return
         # An offspring must be something new; where none is found, a newcomer steps in.
         rivals = [self._one(self.offspring, 50)]
@@ -325,7 +349,6 @@ class Evolution:
             self.exhausted = True
             return
         self._join(max(found, key=lambda member: member.fitness))
-        self.population.pop()
 
     # State
 
@@ -344,10 +367,17 @@ class Evolution:
         self.evaluations, self.valid = int(state["evaluations"]), int(state["valid"])
         self.exhausted = bool(state["exhausted"])
         self.rng.bit_generator.state = state["rng"]
-        self.population = [Member.from_json(each) for each in state["population"]]
+        self.population = [self._ranked(Member.from_json(each)) for each in state["population"]]
         self.best = [Member.from_json(each) for each in state["best"]]
         self.history = [(int(a), float(b)) for a, b in state["history"]]
         self.screen.restore(state["screen"])
+
+    def _ranked(self, member: Member) -> Member:
+        """A member as it was: its ranks are not in the state, being a function of the rest."""
+        if self.config.crowding == 1 or member.fitness <= FAILED:
+            return member
+        tables = [member.proxy.table(bench.inputs) for bench in self.benches]
+        return replace(member, ranks=self._ranks(tables))
 
     def run(self, until: int | None = None, path: Path | None = None,
             tell: Callable[["Evolution"], None] = lambda evolution: None,

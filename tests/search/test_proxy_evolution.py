@@ -24,7 +24,7 @@ from genogate.search.proxies.evolution import (
     shorten,
     validity,
 )
-from genogate.search.proxies.fitness import Bench, Objective
+from genogate.search.proxies.fitness import Bench, Objective, spearman
 from genogate.search.proxies.formula import Proxy
 from genogate.search.proxies.primitives import LEAVES, UNARY
 from genogate.search.proxies.screening import CHECKS
@@ -90,6 +90,18 @@ def test_the_population_keeps_its_size_and_gets_no_worse(benches):
     assert len(evolution.population) == 8
     assert len({str(m.proxy) for m in evolution.population}) == 8
     assert worst[-1] > worst[0]
+
+
+def test_one_formula_in_many_spellings_takes_one_place(benches):
+    """Without crowding it may fill the population."""
+    pairs = {}
+    for crowding in (0.98, 1.0):
+        evolution = Evolution(benches[:1], Config(evaluations=150, crowding=crowding), 14)
+        evolution.run()
+        scores = [benches[0].scores(m.proxy.table(benches[0].inputs)) for m in evolution.population]
+        found = np.array([[spearman(a, b) for a in scores] for b in scores])
+        pairs[crowding] = int((found[np.triu_indices(len(found), 1)] > 0.98).sum())
+    assert pairs[0.98] == 0 < pairs[1.0]
 
 
 def test_a_newcomer_competes_only_with_diversity(benches):
