@@ -432,6 +432,11 @@ def unit(kind: str, out: str | None, **given: Any) -> None:
               help="Genomes to retrain at most, with --beacon.")  # fmt: skip
 @click.option("--beacon-distance", type=float, default=1.0, show_default=True, metavar="BITS",
               help="Genomes so near (mean over genes) try a beacon's weights.")  # fmt: skip
+@click.option(
+    "--estimate",
+    is_flag=True,
+    help="Search by estimated cells, without Yosys, and measure the front in the end.",
+)
 @click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes.")
 @click.option("--backend", type=click.Choice(["processes", "serial", "dask", "ray"]),
               help="Where evaluations run; processes of this machine when not given.")  # fmt: skip

@@ -397,7 +397,8 @@ def run_search(
     config = _search_config(options)
     source = _source(options["checkpoint"], options["task"])
     _task_of(zoo.load(source), options["task"])
-    setting = Setting(source, knobs, config.silicon)
+    setting = Setting(source, knobs, config.silicon,
+                      estimate=options["estimate"] and config.silicon)  # fmt: skip
     label = Path(source).stem
     folder = Path(out or Path("runs") / f"{label}-{config.method}-{config.seed}{knobs.suffix}")
     # By the further checkpoint that it begins with.

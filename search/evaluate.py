@@ -24,6 +24,7 @@ from ..model.knobs import Knobs
 from ..model.quantize import Draft, draft, without_synthesis
 from ..model.tasks import Task, load_task
 from ..sim.fast import accuracy
+from ..synth import estimate
 from ..synth.area import cheapest, script_hash, totals
 from ..synth.yosys import find
 from .backends import Pool
@@ -59,12 +60,14 @@ class Setting:
     shifts : whether a small validation part (:data:`SMALL`) is judged together with its copies that
         are shifted as training may shift (``Task.max_shift``). On digits-row, with 189 validation
         images, that ranks genomes more as the test part does, and in finer steps
+    estimate : whether hardware is not measured but estimated (:mod:`genogate.synth.estimate`)
     """
 
     checkpoint: str
     knobs: Knobs
     silicon: bool = True
     shifts: bool = True
+    estimate: bool = False
 
     @property
     def key(self) -> str:
@@ -78,7 +81,8 @@ def _key(setting: Setting, yosys: str) -> str:
     about = [
         material.checkpoint_hash, material.task.name, material.task.split_hash,
         setting.knobs.identity, setting.silicon, setting.shifts,
-        [yosys, script_hash()] if setting.silicon else None,
+        ["estimate", estimate.version()] if setting.silicon and setting.estimate
+        else [yosys, script_hash()] if setting.silicon else None,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:20]
 
@@ -162,8 +166,15 @@ def _judge(case: tuple[Setting, IntModel]) -> dict[str, Any]:
 
 def _begin(case: Case) -> tuple[Draft | None, dict[str, Any]]:
     """A network with activation units chosen without Yosys; nothing more of it where that one is
-    below the floor or no hardware is asked for."""
+    below the floor, or no hardware is asked for, or an estimate of it."""
     made = _draft(case.setting, case.genome)
+    if case.setting.silicon and case.setting.estimate:
+        model, knobs = made.choose(estimate.cheapest(made.groups)), case.setting.knobs
+        result = _judge((case.setting, model))
+        if result["accuracy"] >= case.floor:
+            area = estimate.total(model, knobs.lanes_x, knobs.lanes_h)
+            result |= {"cells": area.cells, "memory": area.memory_bits}
+        return None, result
     result = _judge((case.setting, made.choose(without_synthesis(made.groups))))
     wanted = case.setting.silicon and result["accuracy"] >= case.floor
     return made if wanted else None, result
@@ -234,7 +245,7 @@ def record(setting: Setting) -> dict[str, Any]:
         "task": material.task.name, "split_hash": material.task.split_hash,
         "knobs": asdict(setting.knobs), "key": setting.key,
         "judged_on": len(material.y_shifted) if setting.shifts else len(material.task.y_val),
-        "yosys": find().version if setting.silicon else None,
+        "yosys": find().version if setting.silicon else None, "estimate": setting.estimate,
     }  # fmt: skip
 
 

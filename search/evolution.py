@@ -68,6 +68,9 @@ LIMITS = ("size", "cells", "memory", "cycles", "weights")
 #: Stands for an objective that was not measured, in what NSGA-II sees; never compared, since such
 #: points violate a constraint.
 UNKNOWN = 10.0
+#: Of a search by estimates: by how much a point's may be too high, as a share, to be measured with
+#: the front in the end, and how many such points there may be for each of the front.
+ESTIMATE_SLACK, ESTIMATE_MORE = 0.02, 1.0
 #: Chance that mutation draws a category anew: steps along its values would mean nothing.
 CATEGORY_MUTATION = 0.1
 
@@ -220,7 +223,7 @@ class Progress:
     fresh : evaluations of this process that were not in the store
     seconds : of this process
     hypervolume : share of the useful region that the front dominates
-    phase : ``explore`` or ``exploit``
+    phase : ``explore`` or ``exploit``; ``measure`` where cells were estimated until then
     """
 
     generation: int
@@ -298,6 +301,8 @@ class Run:
         self.store = Store(store)
         self.int8 = Candidate(Genome.uniform(MAX_BITS, self.layers))
         self.points: dict[Candidate, Point] = {}
+        #: What was evaluated before the front was measured, where a search by estimates has ended.
+        self.estimated: dict[Candidate, Point] = {}
         self.fresh = 0
         self.beacons = Beacons(self.folder, retrain) if retrain else None
         self._floor = 0.0
@@ -347,7 +352,7 @@ class Run:
         # Of what an earlier version did not know, it did what is the default now.
         knobs = before["setting"].get("knobs")
         before = {"config": {"checkpoints": []} | before["config"],
-                  "setting": {"also": {}} | before["setting"]}  # fmt: skip
+                  "setting": {"also": {}, "estimate": False} | before["setting"]}  # fmt: skip
         if isinstance(knobs, dict):
             before["setting"]["knobs"] = Knobs().to_json() | knobs
         # A run may be made longer: what it does first stays the same.
@@ -639,14 +644,16 @@ class Run:
         started, config = time.perf_counter(), self.config
         where = backend or ("processes" if workers > 1 else "serial")
         method = {"nsga2": self._explore, "random": self._sample, "greedy": self._descend}
-        total = config.generations + config.exploit
+        total = config.generations + config.exploit + self.setting.estimate
         history: list[dict[str, Any]] = []
         with _alone(self.folder), Pool(where, workers, scheduler) as pool:
             ((int8),) = self.evaluate([self.int8], pool, say)
             if config.max_drop is not None:
                 self._floor = int8.result["accuracy"] - config.max_drop / 100
             phases = [("explore", method[config.method](pool, say), config.generations),
-                      ("exploit", self._exploit(pool, say), config.exploit)]  # fmt: skip
+                      ("exploit", self._exploit(pool, say), config.exploit),
+                      ("measure", self._measure(pool, say), int(self.setting.estimate)),
+                      ]  # fmt: skip
             for phase, steps, count in phases:
                 for _ in range(count):
                     next(steps, None)
@@ -654,15 +661,51 @@ class Run:
                     share = hypervolume(self.costs(front), self.reference)
                     history.append({
                         "generation": len(history) + 1, "phase": phase,
-                        "evaluations": len(self.points), "hypervolume": share,
+                        "evaluations": len(self.estimated or self.points), "hypervolume": share,
                         "front": len(front),
                     })  # fmt: skip
                     self.save(history, front)
                     tell(Progress(
-                        len(history), total, len(self.points), self.fresh,
+                        len(history), total, len(self.estimated or self.points), self.fresh,
                         time.perf_counter() - started, share, front, phase,
                     ))  # fmt: skip
         return self.front()
+
+    def _promising(self) -> list[Candidate]:
+        """The front, and what would be on it if its estimates were a little too high."""
+        front = self.front()
+        if not front:
+            return []
+        taken = {p.candidate for p in front}
+        others = [p for p in self.points.values()
+                  if p.candidate not in taken and (self.violations(p) <= 0).all()]  # fmt: skip
+        if not others:
+            return list(taken)
+        estimated = np.array([name in ("cells", "silicon") for name in self.config.objectives])
+        wall, costs = self.costs(front), self.costs(others)
+        margins = []
+        for row in costs:
+            # The least share by which all estimates must fall until no point of the front is as
+            # good in everything.
+            worse = (wall <= row).all(1)
+            need = 1 - wall[worse][:, estimated] / row[estimated]
+            margins.append(need.min(1).max() if worse.any() and estimated.any() else 0.0)
+        order = np.argsort(margins, kind="stable")[: int(ESTIMATE_MORE * len(front))]
+        near = [others[k].candidate for k in order if margins[k] <= ESTIMATE_SLACK]
+        return [p.candidate for p in front] + near
+
+    def _measure(self, pool: Pool, say: Say) -> Iterator[None]:
+        """Ends a search by estimates: what is promising is measured, and nothing else counts."""
+        chosen = self._promising()
+        self.estimated, self.points = self.points, {}
+        self.setting = replace(self.setting, estimate=False)
+        self._front, self._judged = [], set()
+        self.__dict__.pop("reference", None)
+        ((int8),) = self.evaluate([self.int8], pool, say)
+        if self.config.max_drop is not None:
+            self._floor = int8.result["accuracy"] - self.config.max_drop / 100
+        self.evaluate(chosen, pool, say)
+        yield
 
     def _write_genome(self, name: str, point: Point) -> None:
         setting = point.candidate.setting(self.setting)

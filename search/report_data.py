@@ -384,6 +384,7 @@ def _command(document: Document, folder: Path, **other: Any) -> str:
             parts.append(f"--{name.replace('_', '-')}")
         elif value is not None and value is not False and value != []:
             add(name, value)
+    parts += ["--estimate"] * bool(setting.get("estimate"))
     parts += [word for option in _options(setting["knobs"]) for word in option.split(" ", 1)]
     if lanes := _lanes(setting["knobs"]):
         parts += ["--lanes", lanes]
@@ -558,8 +559,8 @@ def collect(
     keys = [*drawn, *(key for key in labels if key not in on_front), *on_front]
 
     generation = _history(folder)[-1].get("generation") if curves[0]["x"] else None
-    total = sum(value for value in (config.get("generations"), config.get("exploit"))
-                if isinstance(value, int))  # fmt: skip
+    total = sum(value for value in (config.get("generations"), config.get("exploit"),
+                                    setting.get("estimate")) if isinstance(value, int))  # fmt: skip
     finished = (
         all("test_accuracy" in point.figures for point in front) if front else generation == total
     )
@@ -596,6 +597,9 @@ def collect(
         cases.append((key, checkpoint))
 
     notes = _notes(stored, front, odd, len(faint), len(drawn))
+    if setting.get("estimate"):
+        notes.append("Cells were estimated while the search ran: those of points off the front are "
+                     "estimates, those of the front were measured in the end.")  # fmt: skip
     if not finished:
         notes.append(
             f"The run is not finished: generation {generation or '?'} of {total or '?'}. Test "

@@ -535,6 +535,13 @@ def known_total(model: IntModel, lanes_x: int = 1, lanes_h: int = 1) -> ModuleAr
     return sum((_met[tool.version, identity] for identity in found), ModuleArea())
 
 
+def known_areas(identities: Iterable[tuple[object, ...]]) -> dict[tuple[object, ...], ModuleArea]:
+    """Of parts by their identity those that were measured before, and what they cost."""
+    tool, wanted = find(), set(identities)
+    wanted -= set(_recall(tool, wanted))
+    return {identity: _met[tool.version, identity] for identity in wanted}
+
+
 def prepare(
     cases: Iterable[tuple[IntModel, int, int]],
     progress: Progress | None = None,

@@ -1,0 +1,136 @@
+"""Cells by an estimate: what it promises, and searches that measure only what they end with."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from genogate.hdl.network import network_parts
+from genogate.model.genome import Genome
+from genogate.model.knobs import Knobs
+from genogate.model.quantize import quantize
+from genogate.search.evaluate import Setting, evaluate, load
+from genogate.search.evolution import Config, Run
+from genogate.search.report import collect
+from genogate.sim.random_model import random_model
+from genogate.synth import estimate
+from genogate.synth.area import ModuleArea, area_report, cheapest
+
+SEED = 17
+SETTING = Setting("digits-row", Knobs(activation="table"), shifts=False, estimate=True)
+CONFIG = Config(objectives=("accuracy", "size", "cells"), pop_size=8, generations=2, exploit=1,
+                seed=SEED, initial="homogeneous")  # fmt: skip
+
+
+def test_every_part_of_a_network_has_an_estimate():
+    rng = np.random.default_rng(SEED)
+    for layers, knobs in ((1, {"activation": "pwl"}), (2, {"channel": True, "terms": None}),
+                          (1, {"terms": 1, "input_bits": 1})):  # fmt: skip
+        genome = Genome.from_genes(rng.integers(2, 9, 17 * layers))
+        model = random_model(rng, genome, 5, 12, 3, **knobs)
+        for lanes in (1, 4):
+            parts = [p for row in network_parts(model, lanes, lanes) for p in row.values()]
+            for part in parts:
+                kind, cells = part.identity[0], estimate.cells(part.identity)
+                assert kind in {*estimate.FEATURES, "Fork", "Rom", "CodeBuffer"}
+                assert np.isfinite(cells)
+                assert cells >= (kind not in ("Rom", "CodeBuffer"))
+
+
+def test_estimates_are_near_what_yosys_measures():
+    """Memory bits exactly, cells within 6 %: networks of homogeneous and other genomes."""
+    setting = dataclasses.replace(SETTING, estimate=False)
+    for bits in (3, 8):
+        model = quantize(load(setting).calibration, Genome.uniform(bits), setting.knobs,
+                         cheapest=cheapest)  # fmt: skip
+        measured, guessed = area_report(model, flat=False).total, estimate.total(model)
+        assert guessed.memory_bits == measured.memory_bits
+        assert guessed.cells == pytest.approx(measured.cells, rel=0.06), bits
+
+
+def test_fit_finds_what_cells_are_made_of():
+    rng = np.random.default_rng(SEED)
+    known = {}
+    for _ in range(200):
+        bits, lanes = (int(v) for v in rng.integers(2, 9, 2))
+        known["StateMemory", bits, lanes, 64, 0] = 3 * bits + 2 * bits * lanes
+    found = estimate.fit(known)
+    assert set(found) == {"StateMemory"}
+    for identity, cells in known.items():
+        told = np.dot(estimate.FEATURES["StateMemory"](identity), found["StateMemory"])
+        assert told == pytest.approx(cells, rel=0.06), f"seed {SEED}"
+
+
+@pytest.fixture
+def yosys(monkeypatch):
+    """In place of Yosys: the estimate, up to some per cent off. Told: what was asked for."""
+    asked = []
+
+    def total(model):
+        off = 1 + 0.03 * np.sin(sum(k * g for k, g in enumerate(model.genome.genes)))
+        asked.append(model.genome)
+        known = estimate.total(model)
+        return ModuleArea(cells=round(known.cells * off), memory_bits=known.memory_bits)
+
+    def chosen(groups, say=None, workers=1):
+        return [0] * len(groups)
+
+    def totals(cases, say=None, workers=1):
+        return [total(model) for model, *_ in cases]
+
+    monkeypatch.setattr("genogate.search.evaluate.cheapest", chosen)
+    monkeypatch.setattr("genogate.search.evaluate.totals", totals)
+    return asked
+
+
+def test_a_search_by_estimates_measures_what_it_ends_with(tmp_path, yosys):
+    run = Run(tmp_path / "r", SETTING, CONFIG)
+    front = run.go()
+    assert 0 < len(yosys) == len(set(yosys)) < len(run.estimated)
+    assert {p.genome for p in front} <= set(yosys)
+    exact = dataclasses.replace(SETTING, estimate=False)
+    count = len(yosys)
+    for point in front:
+        ((_, alone),) = evaluate(exact, [point.genome])
+        assert point.result == alone | {"silicon": alone["cells"] + 0.75 * alone["memory"]}
+    del yosys[count:]
+    # Nothing that was measured is better than a point of the front in everything.
+    costs = run.costs(list(run.points.values()))
+    wall = run.costs(front)
+    assert all((wall <= row).all(1).any() for row in costs[(costs < run.reference).all(1)])
+    history = json.loads((tmp_path / "r" / "history.json").read_text())
+    assert [row["phase"] for row in history] == ["explore"] * 2 + ["exploit", "measure"]
+    assert history[-1]["evaluations"] == len(run.estimated)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "r").glob("*")
+              if path.name in ("front.json", "history.json", "knee")}  # fmt: skip
+    again = Run(tmp_path / "r", SETTING, CONFIG, resume=True)
+    again.go()
+    assert again.fresh == 0
+    assert len(yosys) == count
+    assert all((tmp_path / "r" / name).read_bytes() == text for name, text in before.items())
+    data = collect(tmp_path / "r", cells=False)
+    assert " --estimate " in data["command"]
+    assert any("were measured in the end" in note for note in data["notes"])
+
+
+def test_what_estimates_may_have_hidden_is_measured_too(tmp_path, yosys):
+    run = Run(tmp_path / "r", SETTING, CONFIG)
+    run.go()
+    front = {p.candidate for p in run.front()}
+    # Some of what was measured was not on the front by its estimate.
+    estimated = Run(tmp_path / "r", SETTING, CONFIG, resume=True)
+    estimated.points = dict(run.estimated)
+    by_estimate = {p.candidate for p in estimated.front()}
+    promising = estimated._promising()
+    assert by_estimate <= set(promising)
+    assert len(promising) <= 2 * len(by_estimate)
+    assert front <= {*promising, run.int8}
+
+
+def test_estimates_have_keys_of_their_own():
+    exact = dataclasses.replace(SETTING, estimate=False)
+    assert SETTING.key != exact.key
+    ((_, guessed),) = evaluate(SETTING, [Genome.uniform(5)])
+    model = quantize(load(exact).calibration, Genome.uniform(5), exact.knobs)
+    assert guessed["cells"] == estimate.total(model).cells
+    assert guessed["memory"] == estimate.total(model).memory_bits
