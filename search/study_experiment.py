@@ -85,6 +85,8 @@ class Plan:
         are by validation, and for all
     baselines, small : of :data:`BASELINES`, trained at the reference's size, and at the others
     sequences : of the training part that an epoch sees (evenly spread); None: all
+    estimate : whether searches estimate cells (:mod:`..synth.estimate`); Yosys measures their
+        fronts and all that is trained in any case
     initial, pop_size, generations, exploit : of every search
     scales : fixed or learned, of the networks trained for their genome
     any_seeds : whether further seeds get weights for all too; else they train from float weights
@@ -110,6 +112,7 @@ class Plan:
     any_epochs: int = 50
     any_seeds: bool = False
     sequences: int | None = None
+    estimate: bool = True
     initial: str = "sensitivity"
     pop_size: int = 24
     generations: int = 5
@@ -683,10 +686,12 @@ class Experiment:
         ], look_at)  # fmt: skip
 
     def searched(self, kind: str, sources: Sequence[Source]) -> Run:
-        """A search to its end: `kind` of weights, float or any, of one source or of several."""
+        """A search to its end: `kind` of weights, float or any, of one source or of several. What
+        is given back knows all points as the search saw them, and evaluates more in its way."""
         paths = [dict(self.kinds(source))[kind] for source in sources]
         config = replace(self.plan.config, checkpoints=tuple(paths[1:]))
-        setting = Setting(paths[0], self.plan.knobs, self.silicon)
+        setting = Setting(paths[0], self.plan.knobs, self.silicon,
+                          estimate=self.silicon and self.plan.estimate)  # fmt: skip
         run = Run(self.folder / "search" / kind, setting, config, resume=True)
         # Not CPU seconds: those of workers and of Yosys end elsewhere.
         head, start = f"Search on {kind} weights", time.monotonic()
@@ -705,10 +710,14 @@ class Experiment:
                              "knobs": dict(candidate.knobs),
                              **dict(sorted(point.result.items()))})  # fmt: skip
             self.record.put("search", about, {
-                "evaluations": len(run.points), "int8": dict(run.points[run.int8].result),
-                "front": rows, "wall_seconds": round(time.monotonic() - start, 1),
+                "evaluations": len(run.estimated or run.points), "front": rows,
+                "int8": dict(run.points[run.int8].result),
+                "wall_seconds": round(time.monotonic() - start, 1),
             })  # fmt: skip
-        return run
+        run.store.close()
+        looker = Run(run.folder, setting, config, resume=True)
+        looker.evaluate(list(run.estimated or run.points), self.pool)
+        return looker
 
     def plain(self, candidate: Candidate) -> tuple[int, Candidate]:
         """Units of a candidate of a search, and the candidate without its checkpoint."""
