@@ -312,9 +312,9 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "shifted copies, which all choices look at. All is relative to INT8 by quantisation of the "
         "same seed, whose cells are the fewer of those with tables and with piecewise-linear "
         "units. Mean and range over seeds; a seed of a keyword task also draws other validation "
-        f"speakers. The paper's search (arXiv 2402.12263) saves {PAPER} of size. Least: of the mixed networks that were trained "
-        "on every seed, the one with least of that cost whose mean validation accuracy is within "
-        "so many points of INT8.",
+        f"speakers. The search of arXiv 2402.12263 saves {PAPER} of size. Least: of the mixed "
+        "networks that were trained on every seed, the one with least of that cost whose mean "
+        "validation accuracy is within so many points of INT8.",
         "",
     ]
     for found in every:
