@@ -168,9 +168,12 @@ class Network(Protocol):
     weights : for each item its weight tensor, outputs first; None where its output is quantised
     """
 
-    names: tuple[str, ...]
-    widths: tuple[int, ...]
-    weights: Sequence[Any]
+    @property
+    def names(self) -> tuple[str, ...]: ...
+    @property
+    def widths(self) -> tuple[int, ...]: ...
+    @property
+    def weights(self) -> Sequence[Any]: ...
 
     def forward(
         self, x: Any, weights: Sequence[Any], added: Sequence[Any]

@@ -24,6 +24,8 @@ Array = np.ndarray
 Say = Callable[[str], None]
 #: Genomes of a table that the network passes are made for.
 PASSES = 300
+#: Genomes of a subset that must have been judged again for a ceiling.
+LEAST = 10
 CEILING, ANCHOR = "noise ceiling", "output-kl"
 #: EMQ's published row and HAWQ-V2 on MQ-Bench-101 (ResNet-18, ImageNet): another table.
 PUBLISHED = (
@@ -35,9 +37,12 @@ _FIGURES = ("kendall", "spearman@20", "spearman@50", "spearman@20 by accuracy",
 
 
 def ceiling(table: Table, subset: str) -> dict[str, float]:
-    """:func:`.fitness.report` of every repetition against the table's own accuracies, averaged."""
+    """:func:`.fitness.report` of every repetition against the table's own accuracies, averaged;
+    empty where there are hardly any."""
     rows = table.subset(subset)
     rows = rows[rows < table.repeated]
+    if len(rows) < LEAST:
+        return {}
     found = [report(again[rows], table.accuracy[rows], table.sizes[rows])
              for again in table.repeats]  # fmt: skip
     return {name: float(np.mean([one[name] for one in found])) for name in found[0]}

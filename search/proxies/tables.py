@@ -40,10 +40,9 @@ from ..evaluate import SMALL, accuracy, shifted
 Array = np.ndarray
 Say = Callable[[str], None]
 FORMAT, VERSION = "genogate-proxy-table", 1
-#: Networks with a table: shipped GRU checkpoints by name, and CNNs by architecture and data set.
+#: Networks of tables: shipped GRU checkpoints by name, and CNNs by architecture and data set.
 GRU_NAMES = ("digits-row", "kws10", "kws4", "mnist-row")
 CNN_NAMES = ("resnet-digits", "mobilenet-digits", "resnet-mnist", "mobilenet-mnist")
-NAMES = (*GRU_NAMES, *CNN_NAMES)
 SUBSETS = ("all", "equal-sum", "equal-size")
 #: How a genome was drawn, by the number that a table keeps.
 KINDS = ("any", "around", "equal-sum", "equal-size")
@@ -58,6 +57,8 @@ KEEP_EVERY = 30.0
 #: Activation units are tables, so that no figure depends on the choice of piecewise-linear ones.
 KNOBS = Knobs(activation="table")
 _FOLDER = Path(__file__).parent / "data"
+#: The shipped tables.
+NAMES = tuple(name for name in (*GRU_NAMES, *CNN_NAMES) if (_FOLDER / f"{name}.npz").exists())
 _ARRAYS = ("genomes", "kinds", "accuracy", "sizes", "trained", "repeats")
 
 
@@ -142,7 +143,7 @@ class Table:
             if about.pop("format") != FORMAT or about.pop("version") != VERSION:
                 raise ValueError("another format or version")
             name, items = str(about.pop("name")), tuple(map(str, about.pop("items")))
-            found = cls(name, items, *(arrays[array] for array in _ARRAYS), about)
+            found = cls(name, items, about=about, **{name: arrays[name] for name in _ARRAYS})
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split())[:120]
             raise InputError(f"{path}: not a table of configurations ({reason})") from None
