@@ -839,6 +839,28 @@ def proxy_eval(proxy: str, table: tuple[str, ...], subset: str, passes: bool,
     print_eval(document)
 
 
+@proxy.command("table")
+@click.argument("network")
+@click.option("--trained", type=int, default=0, show_default=True,
+              help="Genomes of a GRU that are trained for as well.")  # fmt: skip
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+@click.option("--out", metavar="FILE", help="runs/table-NETWORK.npz; goes on with one begun there.")
+def proxy_table(network: str, trained: int, workers: int, out: str | None) -> None:
+    """Make a table: some hundred genomes of NETWORK and their validation accuracy.
+
+    NETWORK is a GRU checkpoint, or one of the small CNNs (resnet-digits, mobilenet-mnist, ...).
+    Kill it at any time: the same command goes on.
+    """
+    from pathlib import Path
+
+    from .search.proxies import tables
+
+    path = Path(out or f"runs/table-{Path(network).stem}.npz")
+    with _progress() as say:
+        made = tables.make(network, path, trained=trained, workers=workers, say=say)
+    click.echo(f"{path}: {len(made.genomes)} genomes of {made.name}")
+
+
 @proxy.command()
 @click.argument("proxy", required=False)
 @click.option("--graph", metavar="FILE", help="Draw it: a .svg or .dot file.")

@@ -299,12 +299,24 @@ def kl(logits: Array, quantised: Array) -> float:
 def output_kl(name: str, genomes: Array, *, seed: int = 0) -> Array:
     """-KL(f(x) || f_q(x)) on one batch of training data, a network pass for each genome: the upper
     anchor, not zero-cost. `name` is that of a table; float64 [N]."""
+    from threadpoolctl import threadpool_limits
+
     from . import tables
 
-    if name in tables.CNN_NAMES:
-        from . import cnn
+    if name.endswith(".npz"):
+        name = str(tables.load(name).about.get("checkpoint"))
+    # Small products on many threads wait for one another more than they work.
+    with threadpool_limits(1):
+        if name in tables.CNN_NAMES:
+            from . import cnn
 
-        return cnn.output_kl(name, genomes, seed=seed)
+            return cnn.output_kl(name, genomes, seed=seed)
+        return _output_kl(name, genomes, seed)
+
+
+def _output_kl(name: str, genomes: Array, seed: int) -> Array:
+    from . import tables
+
     material = tables.material(name)
     task = material.task
     x = task.x_train[balanced(task.y_train, COMPARED, seed)]

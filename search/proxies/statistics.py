@@ -548,10 +548,12 @@ def of_gru(
 
 
 def of(name: str, *, seed: int = 0, say: Say = lambda text: None) -> Statistics:
-    """Statistics of the network that a table (:mod:`.tables`) is about, by the table's name; from
-    the cache where they are. Raises :class:`InputError` for an unknown one."""
+    """Statistics of the network that a table (:mod:`.tables`) is about, by the table's name or
+    file; from the cache where they are. Raises :class:`InputError` for an unknown one."""
     from . import tables
 
+    if name.endswith(".npz"):
+        name = str(tables.load(name).about.get("checkpoint"))
     if name in tables.CNN_NAMES:
         from . import cnn
 

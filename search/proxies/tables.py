@@ -445,6 +445,29 @@ def make_gru(
     return kept.table
 
 
+def make(
+    name: str, path: Path, *, trained: int = 0, workers: int = 1, say: Say = lambda text: None
+) -> Table:
+    """Make the table of a network, or go on with one that was begun in the file `path`.
+
+    name : a GRU checkpoint, or a CNN of :data:`CNN_NAMES`
+    trained : genomes of a GRU that are trained for as well
+
+    Raises :class:`InputError` for an unknown name, or a file with a table that was made otherwise.
+    """
+    if path.suffix != ".npz":
+        raise InputError(f"{path}: a table is a file NAME.npz")
+    if name in CNN_NAMES:
+        from . import cnn
+
+        if trained:
+            raise InputError("trained: only for the genomes of a GRU")
+        return cnn.make(name, path, workers=workers, say=say)
+    if trained < 0:
+        raise InputError(f"trained: {trained} is not 0 or more")
+    return make_gru(name, path, trained=trained, workers=workers, say=say)
+
+
 def fingerprint(table: Table) -> str:
     """A hash of genomes and accuracies, 16 hex digits: what a study was made with."""
     digest = hashlib.sha256(table.genomes.tobytes())
