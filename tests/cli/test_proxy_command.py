@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from genogate.search.proxies import tables
+from genogate.search.proxies import handcrafted, tables, use
+from genogate.search.proxies.primitives import LEAVES, PRIMITIVES
 
 ERROR = "negate(sqrt(dot(squared_gradient, square(error))))"
 
@@ -25,6 +26,16 @@ def test_show_lists_primitives_and_knows_handcrafted_names(genogate):
     assert everything.out.count("\n| `") == 56
     assert "HAWQ-V2" in genogate("proxy", "show", "hawq-v2").out
     assert genogate("proxy", "show", "bops").out.strip()
+
+
+def test_shipped_proxies_have_names_of_their_own(genogate):
+    shipped = use.found()
+    assert shipped
+    assert not set(shipped) & {*handcrafted.NAMES, *LEAVES, *PRIMITIVES}
+    for name, text in shipped.items():
+        assert str(use.resolve(name)) == text
+        assert text in genogate("proxy", "show", name).out
+    assert all(name in genogate("proxy", "show").out for name in shipped)
 
 
 @pytest.mark.parametrize(
