@@ -56,7 +56,9 @@ def run_experiment(
     folder = Path(out or Path("runs") / f"experiment-{label}")
     experiment = Experiment(folder, plan, workers=workers, say=say)
     document = experiment.go()
-    if plan.sim_sequences and not document.get("simulation"):
+    known = document.get("simulation")
+    # What was skipped may be possible by now.
+    if plan.sim_sequences and (known is None or "skipped" in known):
         document["simulation"] = simulated(experiment, document, say)
         experiment.record.more["simulation"] = document["simulation"]
         experiment.record.save(done=True)

@@ -525,6 +525,8 @@ class Record:
                          if not isinstance(old, dict) or old.get(n) != mine[part][n]]  # fmt: skip
                 raise InputError(f"{where}: its experiment differs in {', '.join(names)}; use the "
                                  "same options, or another folder (--out)")  # fmt: skip
+        # The only number that is not made here.
+        self.more = {name: before[name] for name in ("simulation",) if name in before}
         for row in before["numbers"]:
             try:
                 self.numbers[self.key(row["stage"], row["about"])] = row
