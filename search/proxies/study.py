@@ -169,10 +169,12 @@ def render(data: dict[str, Any]) -> list[str]:
         rows = []
         for proxy in ordered:
             found = [reports[proxy].get(name, {}).get(subset, {}) for name in names]
+            # What was not measured on a table is no part of a mean; what ranks nothing is.
+            known = [one for one in found if one]
             label = f"**{proxy}**" if kinds[proxy] == "evolved" else proxy
             rows.append([label, *(_cell(one.get("spearman")) for one in found),
-                         f"{_mean([one.get('spearman') for one in found]):.2f}",
-                         *(f"{_mean([one.get(figure) for one in found]):.2f}"
+                         f"{_mean([one.get('spearman') for one in known]):.2f}",
+                         *(f"{_mean([one.get(figure) for one in known]):.2f}"
                            for figure in _FIGURES)])  # fmt: skip
         lines += [
             f"Spearman, {title}; then means over the tables (@20, @50: Spearman among the best 20 "
