@@ -43,6 +43,13 @@ BIAS_BITS = 16
 #: Scales tried for a channel's weights, from the one that covers them downwards.
 SCALES = np.linspace(1.0, 0.25, 31)
 DRAWS = Draws(any=200, around=80, equal_sum=110, equal_size=110)
+#: How the shipped networks were trained, as :func:`train` takes it.
+RECIPES: dict[str, dict[str, Any]] = {
+    "resnet-digits": {"epochs": 30},
+    "mobilenet-digits": {"epochs": 120},
+    "resnet-mnist": {"epochs": 3, "images": 20_000},
+    "mobilenet-mnist": {"epochs": 3, "images": 16_000},
+}
 _FOLDER = Path(__file__).parent / "data"
 
 
@@ -537,7 +544,7 @@ def output_kl(name: str, genomes: Array, *, seed: int = 0) -> Array:
 
 
 def make_net(name: str, path: Path | None = None, **recipe: Any) -> Net:
-    """Train a network and write it; `recipe` as for :func:`train`."""
-    net = train(name, **recipe)
+    """Train a network and write it; `recipe` as for :func:`train`, else that of :data:`RECIPES`."""
+    net = train(name, **(recipe or RECIPES[name]))
     write_bytes(path or _FOLDER / f"net-{name}.npz", net.saved())
     return net
