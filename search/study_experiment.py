@@ -88,7 +88,7 @@ class Plan:
     estimate : whether searches estimate cells (:mod:`..synth.estimate`); Yosys measures their
         fronts and all that is trained in any case
     initial, pop_size, generations, exploit : of every search
-    scales : fixed or learned, of the networks trained for their genome
+    scales : fixed or learned, of the networks trained for their genome; None: as training has it
     any_seeds : whether further seeds get weights for all too; else they train from float weights
     knob_genes : of every search, besides the widths
     rounds, trained : rounds of training what was found, and networks of each
@@ -108,7 +108,7 @@ class Plan:
     seed: int = 0
     float_epochs: int | None = None
     epochs: int = 30
-    scales: str = "fixed"
+    scales: str | None = None
     any_epochs: int = 50
     any_seeds: bool = False
     sequences: int | None = None
@@ -141,8 +141,14 @@ class Plan:
             if name not in BASELINES:
                 raise InputError(f"baseline {shown(name)}: {', '.join(BASELINES)} are known")
         # What a search or a training would refuse, before anything is done.
-        Tuning(epochs=self.epochs, scales=self.scales)
         assert self.config
+        assert self.tuning
+
+    @cached_property
+    def tuning(self) -> Tuning:
+        """How a network is trained for its genome."""
+        own: dict[str, Any] = {"scales": self.scales} if self.scales else {}
+        return Tuning(epochs=self.epochs, seed=self.seed, **own)
 
     @cached_property
     def config(self) -> Config:
@@ -208,12 +214,15 @@ def scheme_genome(scheme: str, layers: int) -> Genome:
 
 
 def changed(recipe: Tuning) -> dict[str, Any]:
-    """The kind of a recipe, and what of it is not as its kind has it by default."""
+    """The kind of a recipe, and what of it is not as its kind has it by default; scales where they
+    are learned, whatever the default."""
     default = type(recipe)()
-    return {"kind": type(recipe).__name__, "epochs": recipe.epochs} | {
-        f.name: getattr(recipe, f.name) for f in fields(recipe)
-        if getattr(recipe, f.name) != getattr(default, f.name)
-    }  # fmt: skip
+    found = {f.name: getattr(recipe, f.name) for f in fields(recipe)
+             if getattr(recipe, f.name) != getattr(default, f.name)}  # fmt: skip
+    found.pop("scales", None)
+    if recipe.scales == "learned":
+        found["scales"] = recipe.scales
+    return {"kind": type(recipe).__name__, "epochs": recipe.epochs, **found}
 
 
 # Work that a process may do alone: each is a function of its argument, leaves a checkpoint, and
@@ -642,7 +651,7 @@ class Experiment:
             "data": {
                 "splits": {str(s.seed): load_task(plan.task, s.seed).split_hash
                            for s in self.seeds},
-                "recipes": [asdict(self.tuning()), asdict(self.for_all())],
+                "recipes": [asdict(self.plan.tuning), asdict(self.for_all())],
                 "steps": task.steps, "features": task.features, "classes": task.classes,
                 "sequences": {part: len(getattr(task, f"y_{part}"))
                               for part in ("train", "val", "test")},
@@ -775,15 +784,11 @@ class Experiment:
     def for_all(self) -> AnyTuning:
         return AnyTuning(epochs=self.plan.any_epochs, seed=self.plan.seed)
 
-    def tuning(self) -> Tuning:
-        plan = self.plan
-        return Tuning(epochs=plan.epochs, seed=plan.seed, scales=plan.scales)
-
     def about(self, source: Source, candidate: Candidate) -> dict[str, Any]:
         """What identifies a trained network in the record."""
         return {"hidden": source.hidden, "seed": source.seed,
                 "genes": list(candidate.genome.genes), "knobs": dict(candidate.knobs),
-                "recipe": changed(self.tuning()), "sequences": self.plan.sequences}  # fmt: skip
+                "recipe": changed(self.plan.tuning), "sequences": self.plan.sequences}  # fmt: skip
 
     def one_path(self, source: Source, candidate: Candidate) -> str:
         key = Record.key("one", self.about(source, candidate))
@@ -795,7 +800,7 @@ class Experiment:
         jobs = []
         for source, _, candidate in wanted:
             knobs = candidate.setting(Setting("", self.plan.knobs, False)).knobs
-            job = ForOne(tuple(self.kinds(source)), candidate.genome, knobs, self.tuning(),
+            job = ForOne(tuple(self.kinds(source)), candidate.genome, knobs, self.plan.tuning,
                          self.plan.sequences, self.one_path(source, candidate))  # fmt: skip
             jobs.append((self.about(source, candidate), job))
         rows = self._run("trained", what, jobs, train_for_one)
