@@ -562,13 +562,15 @@ def train(task: str, out: str | None, **recipe: Any) -> None:
               help="Whether the float network teaches it.")  # fmt: skip
 @click.option("--ternary", "narrow", is_flag=True, help="2-bit weights -1 to 1, not -2 to 1.")
 @click.option("--tables", is_flag=True, help="The entries of activation tables are trained too.")
+@click.option("--scales", type=click.Choice(["learned", "fixed"]),
+              help="Whether scales are trained too; learned, with --any fixed.")  # fmt: skip
 @click.option("--patience", type=int,
               help="Stop after so many epochs without a better validation accuracy.")  # fmt: skip
 @click.option("--out", metavar="FILE", help="The checkpoint; build/TASK/GENOME-qat.safetensors.")
 def qat(
     genome: str, for_all: bool, out: str | None, epochs: int | None, lr: float | None,
     batch: int | None, seed: int, distil: bool, narrow: bool, tables: bool,
-    patience: int | None,
+    scales: str | None, patience: int | None,
     **options: Any,
 ) -> None:  # fmt: skip
     """Train the weights on, quantised as the genome says (needs torch).
@@ -584,7 +586,8 @@ def qat(
     given = {**options, "genome": genome}
     found = given if for_all else _as_found(given)
     recipe = {"epochs": epochs, "lr": lr, "batch": batch, "seed": seed, "distil": distil,
-              "narrow": narrow, "tables": tables, "patience": patience}  # fmt: skip
+              "narrow": narrow, "tables": tables, "scales": scales,
+              "patience": patience}  # fmt: skip
     with _epochs("Reading") as update:
 
         def say(text: str) -> None:

@@ -39,6 +39,7 @@ class AnyTuning(Tuning):
 
     epochs: int = 50
     distil: float = 0.8
+    scales: str = "fixed"
     pool: int = 24
     refresh: int = 2
     together: int = 3
@@ -48,6 +49,8 @@ class AnyTuning(Tuning):
         for name, most in (("pool", 10_000), ("refresh", 100_000), ("together", 64)):
             if not 1 <= getattr(self, name) <= most:
                 raise InputError(f"{name}: {getattr(self, name)} is not within 1 to {most}")
+        if self.scales != "fixed":
+            raise InputError("scales: training for all genomes calibrates them for each genome")
         if self.patience:
             raise InputError("patience: training for all genomes does all its epochs")
 

@@ -164,8 +164,8 @@ def backward_step(
     to_x, to_h : float32 [3 H, batch], receive the gradients of ``acc_x`` and ``acc_h``
     to_state : float32 [H, batch], receives that of the old state, less what comes through `acc_h`
     to_units : float32 [3, H, batch], receives those of the outputs of the activation units
-    totals : None, or float32 [8, 4, batch], to which those of the first four columns of `ops` are
-        added
+    totals : None, or float32 [8, 3, batch], to which those of the first three columns of `ops` are
+        added; zero points of products, which are fixed, are left out
     """
     hidden, batch = grad.shape
     slope = np.empty((3, batch), np.float32)
@@ -195,19 +195,13 @@ def backward_step(
                 z, c = np.float32(codes[_AZ, i, b]), np.float32(codes[_CZ, i, b])
                 left, right = c - ops[5, 0], np.float32(codes[_AN, i, b]) - ops[5, 1]
                 q = _through(g * ops[7, 0], mask, 12)
-                totals[5, 0, b] -= q * right * ops[5, 2]
-                totals[5, 1, b] -= q * left * ops[5, 2]
                 totals[5, 2, b] += q * left * right
-                totals[5, 3, b] += q
                 g_c = _through(q * right * ops[5, 2], mask, 9)
                 totals[4, 0, b] += g_c * z
                 totals[4, 2, b] += g_c
                 left, right = z - ops[6, 0], state[i, b] - ops[6, 1]
                 u = _through(g * ops[7, 1], mask, 13)
-                totals[6, 0, b] -= u * right * ops[6, 2]
-                totals[6, 1, b] -= u * left * ops[6, 2]
                 totals[6, 2, b] += u * left * right
-                totals[6, 3, b] += u
         for b in range(batch):
             mask = passed[i, b]
             g = _through(of_n[b] * slope[2, b], mask, 8)
@@ -226,10 +220,7 @@ def backward_step(
                 left = np.float32(codes[_AR, i, b]) - ops[2, 0]
                 right = np.float32(codes[_HN, i, b]) - ops[2, 1]
                 p = _through(g * ops[3, 1], mask, 11)
-                totals[2, 0, b] -= p * right * ops[2, 2]
-                totals[2, 1, b] -= p * left * ops[2, 2]
                 totals[2, 2, b] += p * left * right
-                totals[2, 3, b] += p
             for b in range(batch):
                 mask = passed[i, b]
                 g = _through(of_r[b] * slope[0, b], mask, 6)

@@ -1,24 +1,24 @@
-"""Scales and zero points of a layer that training learns, within the hardware's rules.
+"""Scales of a layer that training learns, within the hardware's rules.
 
-Every operator's output has a latent scale (its logarithm to base 2) and a latent zero point, and
-every weight matrix a latent scale: 40 real numbers a layer. The forward pass brings them to what
-hardware can do: zero points are rounded, and scales become, one after the other in the order of
-:mod:`.quantize`, an allowed combined scale M times those that they are linked to. Tables are made
-again from the scales on both sides. Gradients are those of every integer constant of the network
-(multipliers, zero points, the constants of sums, table entries), carried straight through rounding
-and projection to the latent numbers: for every tensor alone that is the gradient of LSQ (arXiv
-1902.08153) and LSQ+ (2004.09576), with powers of two that of TQT (1903.08066).
+Every operator's output and every weight matrix has a latent scale (its logarithm to base 2), 23
+real numbers a layer. The forward pass brings them to what hardware can do: one after the other in
+the order of :mod:`.quantize`, scales become an allowed combined scale M times those that they are
+linked to. Tables are made again from the scales on both sides. Gradients are those of every
+constant of the integer network (multipliers, constants of sums, table entries), carried straight
+through rounding and projection to the latent numbers: for every tensor alone that is the gradient
+of LSQ (arXiv 1902.08153), with powers of two that of TQT (1903.08066). Zero points stay: no run in
+which they were learned too was better, and calibration prefers those that cost no adder.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-from .calibrate import FUNCTIONS
+from .calibrate import FUNCTIONS, Calibration
 from .genome import GENES
 from .integer import (
     Complement,
@@ -29,8 +29,9 @@ from .integer import (
     Sum,
     code_range,
 )
+from .knobs import Knobs
 from .piecewise import exact_table, unit_codes
-from .quantize import ACTIVATIONS, SUMS, _align
+from .quantize import ACTIVATIONS, SUMS, Cheapest, _activation_candidates, _align
 from .scales import allowed, as_fixed_point
 
 DENSE = GENES[:6]
@@ -38,8 +39,8 @@ DENSE = GENES[:6]
 SCALED = (*GENES, *(f"{name}.weight" for name in DENSE))
 PRODUCTS = (("p_rn", "a_r", "w_hn"), ("p_zn", "c_z", "a_n"), ("p_zh", "a_z", "s_h"))
 _AT = {name: k for k, name in enumerate(SCALED)}
-#: A latent zero point moves by one where the range moves by this share of its width.
-ZERO_SHARE = 0.25
+#: Widths at which calibration does not see what a gate needs (see :func:`keep_state`).
+KEPT_BITS = 2
 #: Octaves within which a scale that hangs on no other may be.
 REACH = 16.0
 
@@ -88,27 +89,12 @@ class LearnedLayer:
         self.torch, self.layer, self.terms = torch, layer, terms
         self.start = np.array([math.log2(scales[name]["scale"]) for name in SCALED])
         self.zero = np.array([int(scales[name]["zero_point"]) for name in GENES])
-        self.bits = np.array([layer.bits(name) for name in GENES])
         #: Activation units that stay as they are; None: tables, made again from the scales.
         self.units: dict[str, Operator] | None = None
 
-    def latents(self) -> dict[str, np.ndarray]:
-        """Where training starts, float64: scales [23] and zero points [17]."""
-        return {"scale": self.start.copy(), "zero": np.zeros(len(GENES))}
-
-    def zeros(self, latent: np.ndarray) -> dict[str, int]:
-        """Zero points of latent ones."""
-        real = self.zero + latent * (2.0**self.bits * ZERO_SHARE)
-        zeros = np.clip(np.floor(real + 0.5), -4096, 4096).astype(int)
-        found = dict(zip(GENES, zeros.tolist(), strict=True))
-        # The initial state is real zero, so the state must have a code for it.
-        low, high = code_range(self.layer.bits("s_h"))
-        found["s_h"] = min(max(found["s_h"], low), high)
-        return found
-
-    def project(self, scale: np.ndarray, zero: np.ndarray, in_scale: float) -> Projected:
-        """What hardware makes of latent numbers."""
-        terms, zeros = self.terms, self.zeros(zero)
+    def project(self, scale: np.ndarray, in_scale: float) -> Projected:
+        """What hardware makes of latent scales [23]."""
+        terms, zeros = self.terms, dict(zip(GENES, self.zero.tolist(), strict=True))
         latent = dict(zip(SCALED, scale.tolist(), strict=True))
         made: dict[str, float] = {}
         for name in ("s_r", "s_z", "s_n", "a_r", "s_h"):
@@ -179,20 +165,14 @@ class LearnedLayer:
         inputs = (np.arange(low, high + 1) - zeros[source]) * made[source]
         return FUNCTIONS[source](inputs) / made[name] + zeros[name]
 
-    def differentiable(
-        self, found: Projected, scale: Any, zero: Any, in_scale: Any
-    ) -> "Differentiable":
-        """The constants of `found`, through which gradients reach the latent `scale`, `zero` and
-        the operand's scale (a number or a tensor)."""
+    def differentiable(self, found: Projected, scale: Any, in_scale: Any) -> "Differentiable":
+        """The constants of `found`, through which gradients reach the latent `scale` and the
+        operand's scale (a number or a tensor)."""
         torch = self.torch
         exact = torch.tensor([found.scales[name]["scale"] for name in SCALED], dtype=torch.float64)
         real = exact * torch.exp2(scale - scale.detach())
-        fixed = torch.tensor([found.scales[name]["zero_point"] for name in GENES],
-                             dtype=torch.float64)  # fmt: skip
-        share = torch.from_numpy(2.0**self.bits * ZERO_SHARE)
-        zeros = fixed + (zero - zero.detach()) * share
         s = dict(zip(SCALED, real.unbind(), strict=True))
-        z = dict(zip(GENES, zeros.unbind(), strict=True))
+        z = {name: found.scales[name]["zero_point"] for name in GENES}
 
         def through(value: float, ratio: Any) -> Any:
             """`value`, with the relative gradient of `ratio`."""
@@ -210,21 +190,18 @@ class LearnedLayer:
             op: Any = found.others[name]
             fa = through(op.multiplier_a * 2.0**-op.shift, s[a] / s[name])
             fb = through(op.multiplier_b * 2.0**-op.shift, s[b] / s[name])
-            rows[name] = [fa, fb, -fa * z[a] - fb * z[b] + z[name], none]
+            rows[name] = [fa, fb, -fa * z[a] - fb * z[b]]
         for name, a, b in PRODUCTS:
             op = found.others[name]
-            rows[name] = [z[a], z[b], through(op.multiplier * 2.0**-op.shift,
-                                              s[a] * s[b] / s[name]), z[name]]  # fmt: skip
+            factor = through(op.multiplier * 2.0**-op.shift, s[a] * s[b] / s[name])
+            rows[name] = [none, none, factor]
         op = found.others["c_z"]
         factor = through(op.multiplier * 2.0**-op.shift, s["a_z"] / s["c_z"])
         one = through(op.one * 2.0**-op.shift, 1 / s["c_z"])
-        rows["c_z"] = [-factor, none, one + factor * z["a_z"] + z["c_z"], none]
+        rows["c_z"] = [-factor, none, one + factor * z["a_z"]]
         names = ("s_r", "s_z", "p_rn", "s_n", "c_z", "p_zn", "p_zh", "s_h")
-        ops = torch.stack([value for name in names for value in rows[name]]).view(8, 4)
-        dense_zeros = torch.stack([z[name] for name in DENSE])
-        return Differentiable(
-            torch.stack(factors), dense_zeros, ops, self._tables(found, s, z), s, z["s_h"]
-        )
+        ops = torch.stack([value for name in names for value in rows[name]]).view(8, 3)
+        return Differentiable(torch.stack(factors), ops, self._tables(found, s, z), s)
 
     def _tables(self, found: Projected, s: Mapping[str, Any], z: Mapping[str, Any]) -> Any:
         torch, tables = self.torch, []
@@ -242,18 +219,54 @@ class LearnedLayer:
         return torch.stack(tables).float()
 
 
+def keep_state(layers: Sequence[LearnedLayer]) -> bool:
+    """Give narrow gates z and 1 - z codes for 0 and 1; whether there are such.
+
+    Calibration weighs the error of one step, where it is cheap to leave out an end of the range;
+    but a gate that is never open or never closed wears the state away at every step: at 2 bits
+    mnist-row, 28 steps, was not trained at all, and with 0, 1/2, 1 (and 3/2) for both it is.
+    """
+    found = False
+    for layer in layers:
+        for name in ("a_z", "c_z"):
+            bits = layer.layer.bits(name)
+            if bits <= KEPT_BITS:
+                layer.start[_AT[name]] = 1 - bits
+                layer.zero[_AT[name]] = code_range(bits)[0]
+                found = True
+    return found
+
+
+def choose_units(
+    layers: Sequence[LearnedLayer], found: Sequence[Projected], calibration: Calibration,
+    knobs: Knobs, cheapest: Cheapest,
+) -> None:  # fmt: skip
+    """Give the layers the activation units that `knobs` ask for, for the scales in `found`."""
+    groups = [
+        _activation_candidates(
+            name, statistics.tensors[source := f"s_{name[-1]}"], a_bits=layer.layer.bits(source),
+            a_scale=one.scales[source]["scale"], a_zero=one.scales[source]["zero_point"],
+            out_bits=layer.layer.bits(name), scale=one.scales[name]["scale"],
+            zero=one.scales[name]["zero_point"], knobs=knobs,
+        )
+        for layer, one, statistics in zip(layers, found, calibration.layers, strict=True)
+        for name in ACTIVATIONS
+    ]  # fmt: skip
+    units = iter(group[k] for group, k in zip(groups, cheapest(groups), strict=True))
+    for layer in layers:
+        layer.units = {name: next(units) for name in ACTIVATIONS}
+
+
 @dataclass(frozen=True)
 class Differentiable:
     """Constants of a layer as tensors that lead back to the latent numbers.
 
-    factors, zeros [6] : M and zero points of the dense outputs
-    ops [8, 4] : rows as those of the kernels' constants, less the codes' limits
-    tables : float32 [3, 256]; scales : by :data:`SCALED`; state_zero : zero point of the state
+    factors [6] : M of the dense outputs
+    ops [8, 3] : rows as those of the kernels' constants, less the codes' limits
+    tables : float32 [3, 256]; scales : by :data:`SCALED`
     """
 
     factors: Any
-    zeros: Any
     ops: Any
     tables: Any
     scales: Mapping[str, Any]
-    state_zero: Any

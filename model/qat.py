@@ -1,11 +1,12 @@
 """Quantisation-aware training: the forward pass is the integer network itself.
 
-Weights and biases are trained as real numbers; everything else of the network (scales, zero points,
-combined scales M, activation units) is what quantisation chose for the genome, so the hardware's
-rules hold by construction. A batch is computed by the codes of every operator exactly as
-:mod:`genogate.sim.golden` computes them (:mod:`.code_kernels`), gradients pass straight through,
-and what comes out is the integer model that was trained, not one made after it. The float network
-that it starts from may teach it (distillation, arXiv 1503.02531).
+Weights and biases are trained as real numbers, and so are the scales of all tensors, from which the
+hardware's combined scales M follow (:mod:`.learned`); after a part of the epochs the scales stay as
+they are, and activation units are chosen for them. So the hardware's rules hold by construction. A
+batch is computed by the codes of every operator exactly as :mod:`genogate.sim.golden` computes them
+(:mod:`.code_kernels`), gradients pass straight through, and what comes out is the integer model
+that was trained, not one made after it. The float network that it starts from may teach it
+(distillation, arXiv 1503.02531).
 
 Needs torch and Numba (the ``train`` and ``search`` extras), imported when a training starts.
 """
@@ -35,7 +36,7 @@ from .integer import (
     with_op,
 )
 from .knobs import Knobs
-from .learned import Differentiable, LearnedLayer, Projected
+from .learned import Differentiable, LearnedLayer, Projected, choose_units, keep_state
 from .quantize import ACTIVATIONS, Cheapest, draft, without_synthesis
 from .scales import allowed, as_fixed_point
 from .tasks import Task
@@ -46,6 +47,12 @@ from .training import RECIPES, Descent, augmented, going_on_from, import_torch
 Progress = Callable[[int, int, float, float], None]
 
 STATE_KIND = "genogate-tuning-state"
+#: Halvings of weight width for which the learning rate doubles: at 2 bits it is 4 times as high.
+RATE_BITS = 3.0
+#: Learning rate of scales (octaves), against that of weights, and the share of the epochs that they
+#: learn for. Both were chosen by validation accuracy; faster, scales that jump by whole powers of
+#: two do more harm than good.
+SCALE_RATE, LEARNING_SHARE = 0.2, 0.6
 #: Sequences that are judged together.
 JUDGED = 512
 #: Channel shifts that are tried for ternary weights, as many as quantisation tries.
@@ -62,6 +69,9 @@ class Tuning:
     narrow : whether 2-bit weights are ternary (-1, 0, 1) rather than -2 to 1, which was better
     tables : whether the entries of activation tables are trained too
     patience : epochs without a better validation accuracy after which training stops; 0: never
+    scales : "learned": scales are trained too, for the first part of the epochs (:mod:`.learned`);
+        "fixed": they stay as calibration chose them
+    lr : of weights of 8 bits; those of fewer have further to the next code, and learn faster
     """
 
     epochs: int = 30
@@ -73,11 +83,15 @@ class Tuning:
     narrow: bool = False
     tables: bool = False
     patience: int = 0
-    scales: str = "fixed"
+    scales: str = "learned"
 
     def __post_init__(self) -> None:
         if self.scales not in ("learned", "fixed"):
             raise InputError(f"scales: {self.scales!r} is not learned or fixed")
+        if self.tables and self.scales == "learned":
+            raise InputError(
+                "tables: entries are trained only where scales are fixed: add --scales fixed"
+            )
         for name, most in (("epochs", 100_000), ("batch", 1 << 20)):
             value = getattr(self, name)
             if value is not None and not 1 <= value <= most:
@@ -125,12 +139,18 @@ def _ternary(
 
 def starting_model(
     calibration: Calibration, genome: Genome, knobs: Knobs, *, narrow: bool,
-    cheapest: Cheapest | None = None, info: Mapping[str, object] | None = None,
+    cheapest: Cheapest | None = None, info: Mapping[str, object] | None = None, keep: bool = False,
 ) -> tuple[IntModel, float]:  # fmt: skip
-    """The integers that stay as they are in training, with the weights of quantisation, and the
-    scale of the classifier's weights."""
+    """The integers that training starts from, with the weights of quantisation, and the scale of
+    the classifier's weights.
+
+    keep : whether narrow gates get codes that keep the state (:func:`.learned.keep_state`)
+    """
+    cheapest = cheapest or without_synthesis
     made = draft(calibration, genome, knobs, info)
-    model = made.choose((cheapest or without_synthesis)(made.groups))
+    model = made.choose(cheapest(made.groups))
+    if keep:
+        model = _keeping(model, calibration, knobs, cheapest)
     layers, records = [], []
     in_scale = model.input_scale
     for layer, statistics, scales in zip(
@@ -167,9 +187,33 @@ class View:
     learned: Sequence[Differentiable | None]
 
 
+def _keeping(
+    model: IntModel, calibration: Calibration, knobs: Knobs, cheapest: Cheapest
+) -> IntModel:
+    """`model` with gates that can keep the state."""
+    given = zip(model.layers, model.info["scales"], strict=True)
+    learned = [LearnedLayer(None, *one, knobs.multiplier_terms) for one in given]
+    if not keep_state(learned):
+        return model
+
+    def projected() -> list[Projected]:
+        found, in_scale = [], model.input_scale
+        for layer in learned:
+            found.append(layer.project(layer.start, in_scale))
+            in_scale = found[-1].scales["s_h"]["scale"]
+        return found
+
+    if knobs.activation != "table":
+        choose_units(learned, projected(), calibration, knobs, cheapest)
+    found = projected()
+    layers = tuple(Layer(one.ops(layer)) for layer, one in zip(model.layers, found, strict=True))
+    info = {**model.info, "scales": [one.scales for one in found]}
+    return replace(model, layers=layers, info=info)
+
+
 class Structure:
     """An integer model's constants in the form that training needs; weights come from outside, and
-    where `learned`, the latent numbers of scales and zero points do."""
+    where `learned`, the latent scales do."""
 
     def __init__(
         self, torch: Any, model: IntModel, classifier_scale: float, narrow: bool,
@@ -239,22 +283,21 @@ class Structure:
 
     @property
     def latents(self) -> dict[str, np.ndarray]:
-        """Where the latent scales and zero points start, by name."""
-        return {f"{kind}.{number}": value for number, layer in enumerate(self.layers)
-                for kind, value in layer.latents().items()}  # fmt: skip
+        """Where the latent scales start, by name."""
+        return {f"scale.{number}": layer.start.copy() for number, layer in enumerate(self.layers)}
 
     def projected(self, latents: Mapping[str, np.ndarray]) -> list[Projected]:
-        """What the latent scales and zero points of the layers stand for."""
+        """What the latent scales of the layers stand for."""
         return self._projected(latents)[0]
 
     def _projected(self, latents: Mapping[str, np.ndarray]) -> tuple[list[Projected], list[Any]]:
         """The same, and the layers' plans."""
-        values = [(latents[f"scale.{k}"], latents[f"zero.{k}"]) for k in range(len(self.layers))]
-        key = b"".join(value.tobytes() for pair in values for value in pair)
+        values = [latents[f"scale.{k}"] for k in range(len(self.layers))]
+        key = b"".join(value.tobytes() for value in values)
         if self._seen is None or self._seen[0] != key:
             found, plans, in_scale = [], [], self.model.input_scale
-            for layer, (scale, zero) in zip(self.layers, values, strict=True):
-                one = layer.project(scale, zero, in_scale)
+            for layer, scale in zip(self.layers, values, strict=True):
+                one = layer.project(scale, in_scale)
                 plans.append(self.kernels.LayerPlan(layer.layer, one.scales, one.dense, one.others))
                 found.append(one)
                 in_scale = one.scales["s_h"]["scale"]
@@ -266,34 +309,37 @@ class Structure:
         if not self.layers:
             return self._fixed
         numbers = {name: value.detach().numpy() for name, value in latents.items()
-                   if name.startswith(("scale.", "zero."))}  # fmt: skip
+                   if _is_scale(name)}  # fmt: skip
         found, plans = self._projected(numbers)
         in_scale: Any = self.model.input_scale
         parts, sides = [], []
         for number, (layer, one) in enumerate(zip(self.layers, found, strict=True)):
-            part = layer.differentiable(
-                one, latents[f"scale.{number}"], latents[f"zero.{number}"], in_scale
-            )
+            part = layer.differentiable(one, latents[f"scale.{number}"], in_scale)
             parts.append(part)
             in_scale = part.scales["s_h"]
             sides.append(({name: part.scales[f"{name}.weight"] for name in GENES[:6]}, in_scale,
-                          part.state_zero))  # fmt: skip
+                          one.scales["s_h"]["zero_point"]))  # fmt: skip
         return View(plans, self._sides(sides), parts)
 
     def model_of(self, tensors: Mapping[str, np.ndarray]) -> IntModel:
-        """The integer model with the latent scales and zero points in `tensors`, and the weights
-        of the start."""
+        """The integer model with the latent scales in `tensors`, and the weights of the start."""
         if not self.layers:
             return self.model
         found = self.projected(tensors)
         model = self.model
         layers = []
         for layer, one in zip(model.layers, found, strict=True):
-            ops, low = one.ops(layer), code_range(layer.bits("s_h"))[0]
-            assert low <= one.others["s_h"].zero_point
-            layers.append(Layer({name: ops[name] for name in layer.ops}))
+            layers.append(Layer(one.ops(layer)))
         info = {**model.info, "scales": [one.scales for one in found]}
         return replace(model, layers=tuple(layers), info=info)
+
+    def choose_units(
+        self, calibration: Calibration, knobs: Knobs, cheapest: Cheapest,
+        tensors: Mapping[str, np.ndarray],
+    ) -> None:  # fmt: skip
+        """Put the activation units that `knobs` ask for in place of tables, from here on."""
+        choose_units(self.layers, self.projected(tensors), calibration, knobs, cheapest)
+        self._seen = None
 
     def input_codes(self, x: np.ndarray) -> Any:
         """Codes float32 [steps, features, batch] of real inputs [batch, steps, features]."""
@@ -319,8 +365,8 @@ def _weight_names(latents: Mapping[str, Any]) -> list[str]:
 
 
 def _is_scale(name: str) -> bool:
-    """Whether a latent is of scales or zero points."""
-    return name.startswith(("scale.", "zero."))
+    """Whether a latent is of scales."""
+    return name.startswith("scale.")
 
 
 class Network:
@@ -361,7 +407,7 @@ class Network:
             @staticmethod
             def forward(
                 ctx: Any, x: Any, w_x: Any, w_h: Any, b_x: Any, b_h: Any, tables: Any,
-                factors: Any, zeros: Any, ops: Any, plan: Any,
+                factors: Any, ops: Any, plan: Any,
             ) -> Any:  # fmt: skip
                 states, *kept = network.layer(plan, x, w_x, w_h, b_x, b_h, tables)
                 if any(ctx.needs_input_grad):
@@ -438,8 +484,8 @@ class Network:
         to_h = torch.empty(steps, 3 * hidden, batch)
         to_state, to_units = torch.zeros(hidden, batch), np.empty((3, hidden, batch), np.float32)
         of_tables = np.zeros((3, 256)) if ctx.needs_input_grad[5] else None
-        learned = ctx.needs_input_grad[8]
-        totals = np.zeros((8, 4, batch), np.float32) if learned else None
+        learned = ctx.needs_input_grad[7]
+        totals = np.zeros((8, 3, batch), np.float32) if learned else None
         grad = grad.float().contiguous()
         for step in reversed(range(steps)):
             through = to_state + grad[step]
@@ -460,18 +506,14 @@ class Network:
         kind = w_x.dtype
         of_w = [wide_x @ given.T, wide_h @ old.T]
         of_b = [wide_x.sum(1), wide_h.sum(1)]
-        of_plan: tuple[Any, ...] = (None, None, None)
+        of_plan: tuple[Any, ...] = (None, None)
         if totals is not None:
             # The gradient of a gain is that of its accumulators times them, which are linear in
-            # weights and biases; that of an output's zero point is that of its bias over the gain.
+            # weights and biases.
             sums = torch.cat([(g * w).sum(1) + h * b for g, w, h, b in zip(
                 of_w, (w_x, w_h), of_b, (b_x, b_h), strict=True)]).double()  # fmt: skip
-            gains = torch.from_numpy(plan.constants(np.float64)[0])
-            ops_grad = torch.from_numpy(totals.sum(-1).astype(np.float64))
-            # The initial state is the state's zero point.
-            ops_grad[7, 2] += to_state.sum().double()
             factors = sums.view(6, hidden).sum(1) / torch.from_numpy(plan.factors)
-            of_plan = (factors, (torch.cat(of_b).double().view(6, hidden) / gains).sum(1), ops_grad)
+            of_plan = factors, torch.from_numpy(totals.sum(-1).astype(np.float64))
         return (of_x, *(g.to(kind) for g in (*of_w, *of_b)),
                 None if of_tables is None else torch.from_numpy(of_tables).float(),
                 *of_plan)  # fmt: skip
@@ -516,7 +558,7 @@ class Network:
             w_x, b_x = self.linear(latents, w_ih, b_ih, next(sides))
             w_h, b_h = self.linear(latents, w_hh, b_hh, next(sides))
             tables = self.tables(structure, view, latents, number)
-            moved = (None,) * 3 if part is None else (part.factors, part.zeros, part.ops)
+            moved = (None,) * 2 if part is None else (part.factors, part.ops)
             value = self.layer_codes(value, w_x, w_h, b_x, b_h, tables, *moved, plan)
         weight, bias = self.linear(latents, "classifier.weight", "classifier.bias", next(sides))
         return (weight @ value[-1].double() + bias[:, None]).T
@@ -610,8 +652,13 @@ class Trainer:
     def prepare(self) -> None:
         """The optimizer, when all that is trained is there."""
         torch = self.torch
-        values, steps = list(self.latents.values()), self.recipe.epochs * self.batches
-        self.optimizer = torch.optim.Adam(values, lr=self.recipe.lr)
+        groups: dict[float, list[Any]] = {}
+        for name, value in self.latents.items():
+            groups.setdefault(self.rate(name), []).append(value)
+        steps = self.recipe.epochs * self.batches
+        self.optimizer = torch.optim.Adam(
+            [{"params": values, "lr": self.recipe.lr * rate} for rate, values in groups.items()]
+        )
         self.descent = Descent(torch, self.optimizer, steps, self.latents, "latent")
 
     def learn_from(self, teacher: Checkpoint) -> None:
@@ -619,6 +666,16 @@ class Trainer:
         self.teacher, self.taught_by = Teacher(self.torch, teacher), teacher.hash
 
     # What differs between one genome and many.
+
+    #: The first epoch after which weights may be kept.
+    first = 1
+
+    def rate(self, name: str) -> float:
+        """Learning rate of a latent against the recipe's."""
+        return 1.0
+
+    def before_epoch(self) -> None:
+        """What an epoch begins with."""
 
     def structures(self, draw: np.random.Generator) -> Sequence[Structure]:
         """The networks that the next batch is computed by; the mean of their losses counts."""
@@ -703,15 +760,17 @@ class Trainer:
         if path is not None:
             self._resume(path)
         while self.epoch < self.recipe.epochs:
+            self.before_epoch()
             loss = self.one_epoch()
             score = self.judge()
-            if score > self.best:
+            if self.epoch >= self.first and score > self.best:
                 self.best, self.best_epoch, self.kept = score, self.epoch, self.tensors()
             if path is not None:
                 self._save(path)
             if progress is not None:
                 progress(self.epoch, self.recipe.epochs, loss, score[0])
-            if self.recipe.patience and self.epoch - self.best_epoch >= self.recipe.patience:
+            since = self.epoch - max(self.best_epoch, self.first - 1)
+            if self.recipe.patience and since >= self.recipe.patience:
                 break
 
     @property
@@ -750,18 +809,49 @@ class GenomeTrainer(Trainer):
         super().__init__(task, checkpoint, recipe)
         calibration = calibration or calibrate(checkpoint, task.x_calibration)
         model, scale = starting_model(
-            calibration, genome, knobs, narrow=recipe.narrow, cheapest=cheapest
+            calibration, genome, knobs, narrow=recipe.narrow, cheapest=cheapest, keep=True
         )
-        self.knobs = knobs
         learned = recipe.scales == "learned"
         self.structure = Structure(self.torch, model, scale, recipe.narrow, learned)
         for name, value in self.structure.latents.items():
             self.latents[name] = self.torch.nn.Parameter(self.torch.from_numpy(value))
         self.structure.limit(self.latents)
         if recipe.tables:
-            for key, value in self.structure.unit_values.items():
-                self.latents[key] = self.torch.nn.Parameter(value.clone())
+            for key, values in self.structure.unit_values.items():
+                self.latents[key] = self.torch.nn.Parameter(values.clone())
+        self.knobs, self.calibration = knobs, calibration
+        self.cheapest = cheapest or without_synthesis
+        #: The first epoch, from 0, in which scales are settled.
+        share = int(np.ceil(LEARNING_SHARE * recipe.epochs)) if learned else 0
+        self.settled_at = min(share, recipe.epochs - 1)
+        if learned and knobs.activation != "table":
+            # Until then the units are tables.
+            self.first = self.settled_at + 1
         self.kept = self.tensors()
+
+    def rate(self, name: str) -> float:
+        if _is_scale(name):
+            return SCALE_RATE
+        if not name.startswith(("weight", "bias")):
+            return 1.0
+        layer = self.structure.model.layers[int(name.rpartition("l")[2])]
+        names = GENES[:3] if "_ih_" in name else GENES[3:6]
+        bits = np.mean([layer.dense(gene).weight_bits for gene in names])
+        return float(2 ** ((8 - bits) / RATE_BITS))
+
+    def before_epoch(self) -> None:
+        """Settle the scales when their time is over: what they are they stay, and activation units
+        are chosen for them."""
+        if self.epoch < self.settled_at:
+            return
+        scales = [value for name, value in self.latents.items() if _is_scale(name)]
+        if not any(value.requires_grad for value in scales):
+            return
+        for value in scales:
+            value.requires_grad_(False)
+            value.grad = None
+        if self.knobs.activation != "table":
+            self.structure.choose_units(self.calibration, self.knobs, self.cheapest, self.tensors())
 
     def structures(self, draw: np.random.Generator) -> Sequence[Structure]:
         return (self.structure,)

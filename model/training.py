@@ -190,7 +190,7 @@ class Descent:
             for name, moment in self.optimizer.state.get(value, {}).items():
                 tensors[f"{name}.{key}"] = moment.numpy()
         return tensors, {
-            "steps": self.schedule.last_epoch, "lr": self.schedule.get_last_lr()[0],
+            "steps": self.schedule.last_epoch, "lr": self.schedule.get_last_lr(),
         }  # fmt: skip
 
     def take(self, tensors: Mapping[str, np.ndarray], document: Mapping[str, Any]) -> None:
@@ -204,8 +204,11 @@ class Descent:
                         for name in self.MOMENTS
                     }
         self.schedule.last_epoch = document["steps"]
-        self.schedule._last_lr = [document["lr"]]
-        self.optimizer.param_groups[0]["lr"] = document["lr"]
+        rates, groups = document["lr"], self.optimizer.param_groups
+        # One number, in states of before there could be several groups.
+        self.schedule._last_lr = rates = rates if isinstance(rates, list) else [rates]
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate
 
 
 @dataclass

@@ -12,6 +12,7 @@ from genogate.model.floating import Checkpoint
 from genogate.model.genome import GENES, Genome
 from genogate.model.knobs import Knobs
 from genogate.model.quantize import quantize
+from genogate.model.scales import signed_digits
 from genogate.model.tasks import load_task
 from genogate.model.trained import RECORD, Trained, without_record
 from genogate.sim import golden
@@ -123,10 +124,78 @@ def test_a_gradient_step_of_any_tensor_lowers_the_loss():
         assert 0.4 * expected < gain < 1.6 * expected, (key, gain, expected, SEED)
 
 
+@pytest.mark.parametrize("case", range(len(CASES)))
+def test_learned_scales_stay_within_the_hardware_and_golden(case):
+    """With scales moved far from calibration: every code of golden, every M of few terms."""
+    name, given = CASES[case]
+    task, checkpoint, calibration = material(name)
+    rng = np.random.default_rng([SEED, case, 1])
+    knobs, layers = Knobs(**given), checkpoint.layers
+    for genome in (Genome.from_genes(rng.integers(2, 9, 17 * layers)), Genome.uniform(2, layers)):
+        model, scale = qat.starting_model(calibration, genome, knobs, narrow=False)
+        structure, network = qat.Structure(torch, model, scale, False, True), Watched(torch)
+        where = f"seed {[SEED, case, 1]}, genome {genome}"
+        if knobs.activation == "table":
+            assert structure.model_of(structure.latents).hash == model.hash, where
+        values = dict(checkpoint.tensors) | {
+            key: value + rng.normal(0, 0.5, value.shape) for key, value in structure.latents.items()
+        }
+        if knobs.activation != "table":
+            structure.choose_units(calibration, knobs, qat.without_synthesis, values)
+        latents = {key: torch.from_numpy(value) for key, value in values.items()}
+        trained = qat.export(network, structure, values)
+        x = task.x_val[rng.choice(len(task.x_val), 30, replace=False)]
+        expected = golden.run(trained, trained.quantize_input(x), trace=True)
+        logits = network.logits(structure, latents, structure.input_codes(x))
+        for layer, codes in enumerate(network.seen):
+            for k, operator in enumerate(GENES):
+                np.testing.assert_array_equal(
+                    codes[:, k].transpose(2, 0, 1), expected.trace[layer, operator],
+                    err_msg=f"{where}, layer {layer}, {operator}",
+                )  # fmt: skip
+        np.testing.assert_array_equal(logits.numpy(), expected.logits, err_msg=where)
+        assert trained.hash != model.hash
+        for layer in trained.layers:
+            for op in layer.ops.values():
+                found = [value for key, value in op._integers().items()
+                         if key.startswith("multiplier")]  # fmt: skip
+                for value in found if knobs.multiplier_terms else []:
+                    assert signed_digits(value) <= knobs.multiplier_terms, where
+
+
+def test_a_step_along_the_gradient_of_scales_lowers_the_loss():
+    """Free multipliers and 8 bits, so that scales move smoothly, and are too small."""
+    task, checkpoint, calibration = material("digits-row")
+    knobs = Knobs(activation="table", multiplier_terms=None)
+    model, scale = qat.starting_model(calibration, Genome.uniform(8), knobs, narrow=False)
+    structure = qat.Structure(torch, model, scale, False, True)
+    network = qat.Network(torch)
+    x, y = structure.input_codes(task.x_train[:256]), torch.from_numpy(task.y_train[:256])
+    rng = np.random.default_rng(SEED)
+    start = structure.latents
+    start["scale.0"] -= rng.uniform(0.3, 1.0, start["scale.0"].shape)
+    latents = {name: torch.nn.Parameter(torch.from_numpy(value))
+               for name, value in {**checkpoint.tensors, **start}.items()}  # fmt: skip
+
+    def loss(moved):
+        logits = network.real_logits(structure, {**latents, "scale.0": moved}, x)
+        return torch.nn.functional.cross_entropy(logits, y)
+
+    before = loss(latents["scale.0"])
+    before.backward()
+    gradient = latents["scale.0"].grad
+    step = 0.2 * gradient / gradient.norm()
+    with torch.no_grad():
+        gain = float(before - loss(latents["scale.0"] - step))
+    expected = float((step * gradient).sum())
+    assert 0.4 * expected < gain < 1.6 * expected, (gain, expected, SEED)
+
+
 @cache
 def tuned():
     task, checkpoint, calibration = material("digits-row")
     genome = Genome.from_genes(np.random.default_rng(SEED).integers(2, 5, 17))
+    # Activation units are piecewise linear at some time: chosen when scales are settled.
     recipe = qat.Tuning(epochs=3, seed=1)
     return genome, qat.tune(task, checkpoint, genome, Knobs(), recipe, calibration=calibration)
 
@@ -227,6 +296,8 @@ def test_a_loss_that_is_no_number_is_one_clear_error(monkeypatch):
     ("given", "message"),
     [({"epochs": 0}, "^epochs: 0 is not within"), ({"lr": 0.0}, "^lr: 0.0 is not above 0"),
      ({"distil": 1.5}, "^distil: 1.5 is not within"), ({"batch": 0}, "^batch: 0 is not within"),
+     ({"scales": "free"}, "^scales: 'free' is not learned or fixed"),
+     ({"tables": True}, "^tables: entries are trained only where scales are fixed"),
      ({"temperature": 0.0}, "^temperature: 0.0"), ({"patience": -1}, "^patience: -1")],
 )  # fmt: skip
 def test_wrong_settings_are_refused(given, message):
