@@ -110,6 +110,7 @@ STUDIES = {
     "search_objectives": ("search.study_search", "measure_objectives", "render_objectives"),
     "search_kill": ("search.study_kill", "measure_kill", "render_kill"),
     "qat": ("search.study_qat", "measure_qat", "render_qat"),
+    "proxies": ("search.proxies.study", "measure", "render"),
     "experiments": ("search.study_experiment_page", "measure", "render"),
     "experiment_transfer": ("search.study_transfer", "measure", "render"),
 }

@@ -26,6 +26,8 @@ Say = Callable[[str], None]
 PASSES = 300
 #: Genomes of a subset that must have been judged again for a ceiling.
 LEAST = 10
+#: Genomes that must have been trained for before a ranking of them says anything.
+LEAST_TRAINED = 30
 CEILING, ANCHOR = "noise ceiling", "output-kl"
 #: EMQ's published row and HAWQ-V2 on MQ-Bench-101 (ResNet-18, ImageNet): another table.
 PUBLISHED = (
@@ -61,7 +63,7 @@ def _judged(table: Table, found: Array, known: int | None = None) -> dict[str, A
         rows = rows if known is None else rows[rows < known]
         reports[subset] = _clean(report(found[rows], table.accuracy[rows], table.sizes[rows]))
     trained = np.flatnonzero(np.isfinite(table.trained[: len(found)]))
-    if len(trained) >= 3:
+    if len(trained) >= LEAST_TRAINED:
         value = float(spearman(found[trained], table.trained[trained]))
         reports["trained"] = _clean({"spearman": value})
     return reports
@@ -77,7 +79,7 @@ def _about(table: Table) -> dict[str, Any]:
         "repeats": list(table.repeats.shape), "judged_on": table.about["judged_on"],
         "task": table.about["task"], "checkpoint_hash": table.about["checkpoint_hash"],
         "trained": len(trained),
-        "trained_against_untrained": None if len(trained) < 3 else round(float(
+        "trained_against_untrained": None if len(trained) < LEAST_TRAINED else round(float(
             spearman(table.trained[trained], table.accuracy[trained])), 4),
         "fingerprint": tables.fingerprint(table),
     }  # fmt: skip
@@ -184,7 +186,7 @@ def render(data: dict[str, Any]) -> list[str]:
         ]
         lines += lines_of(["proxy", *names, "mean", "Kendall", "@20", "@50", "@20 true",
                            "@50 true", "regret"], rows)  # fmt: skip
-    trained = [name for name in names if data["tables"][name]["trained"]]
+    trained = [name for name in names if data["tables"][name]["trained"] >= LEAST_TRAINED]
     for name in trained:
         about = data["tables"][name]
         best = sorted(((reports[p][name].get("trained", {}).get("spearman") or 0.0, p)

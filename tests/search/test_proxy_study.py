@@ -28,7 +28,7 @@ def toy():
     kinds = np.arange(len(genomes), dtype=np.uint8) % 4
     # What is lost is the squared error, so that one proxy is right and none is better.
     accuracy = 1 + 0.001 * handcrafted.scores("mse", network, genomes)
-    trained = np.where(np.arange(len(genomes)) < 20, accuracy, np.nan)
+    trained = np.where(np.arange(len(genomes)) < 40, accuracy, np.nan)
     table = Table("toy", network.names, genomes, kinds, accuracy, genomes.sum(1) * 12, trained,
                   np.stack([accuracy[:80], accuracy[:80][::-1]]),
                   {"judged_on": 7, "task": "toy", "checkpoint_hash": "0"})  # fmt: skip
@@ -74,5 +74,5 @@ def test_the_section_has_the_best_first_and_anchors_last(measured):
     names = [line.split("|")[1].strip() for line in lines[heads[0] + 2 : heads[0] + 29]]
     assert {names[0], names[1]} == {"mse", "**mine**"}
     assert set(names[len(handcrafted.NAMES) :]) == {"output-kl", "noise ceiling"}
-    assert any("20 genomes were trained for as well" in line for line in lines)
+    assert any("40 genomes were trained for as well" in line for line in lines)
     assert any("0.79 at 100 %" in line for line in lines)
