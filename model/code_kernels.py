@@ -336,7 +336,8 @@ class LayerPlan:
             self.offsets[k] = 1 << (op.a_bits - 1)
             self.tables[k, : 1 << op.a_bits] = table_codes(op)
             self.slopes[k, : 1 << op.a_bits] = _mean_slopes(name, op, scales)
-        self.state_zero_point = int(others["s_h"].zero_point)
+        state: Any = others["s_h"]
+        self.state_zero_point = int(state.zero_point)
         self._known: dict[Any, tuple[np.ndarray, ...]] = {}
 
     def kind(self, sums: np.ndarray) -> Any:

@@ -27,6 +27,7 @@ from .integer import (
     PiecewiseLinear,
     Product,
     Sum,
+    Table,
     code_range,
 )
 from .knobs import Knobs
@@ -73,7 +74,10 @@ class Projected:
 
     def ops(self, layer: Layer) -> dict[str, Operator]:
         """All operators, with the weights of `layer`."""
-        made = {name: replace(layer.dense(name), **found) for name, found in self.dense.items()}
+        made = {}
+        for name, found in self.dense.items():
+            given: dict[str, Any] = {**found}
+            made[name] = replace(layer.dense(name), **given)
         return {name: made.get(name) or self.others[name] for name in layer.ops}
 
 
@@ -206,7 +210,9 @@ class LearnedLayer:
     def _tables(self, found: Projected, s: Mapping[str, Any], z: Mapping[str, Any]) -> Any:
         torch, tables = self.torch, []
         for name in ACTIVATIONS:
-            op, source = found.others[name], f"s_{name[-1]}"
+            source = f"s_{name[-1]}"
+            op = found.others[name]
+            assert isinstance(op, Table | PiecewiseLinear)
             codes = unit_codes(op) if isinstance(op, PiecewiseLinear) else op.table
             low, high = code_range(self.layer.bits(source))
             inputs = (torch.arange(low, high + 1, dtype=torch.float64) - z[source]) * s[source]
