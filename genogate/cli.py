@@ -646,7 +646,6 @@ def experiment(
     training, several seeds, cells by Yosys, and one mixed network simulated as Verilog. Every
     number is kept in experiment.json as soon as it is known: the same command goes on after a stop.
     """
-    _single_thread()
     from .experiment import record_in_docs, run_experiment
     from .flow import parse_lanes
     from .printing import print_experiment, saying
@@ -708,12 +707,6 @@ def golden(model: str, inputs: str, outputs: str) -> None:
         click.echo(f"{name} {list(shape)}")
 
 
-def _single_thread() -> None:
-    """One thread for every library; only before NumPy is imported does it help."""
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[variable] = "1"
-
-
 @app.command()
 @click.option("--out", metavar="FILE", default="build/bench.json", show_default=True,
               help="The figures, as JSON.")  # fmt: skip
@@ -723,7 +716,6 @@ def bench(out: str) -> None:
     Golden model and compiled twin against float torch.nn.GRU on the same batch, one thread each;
     emit time; area time cold and cached; cells with constant against run-time multipliers.
     """
-    _single_thread()
     from .bench import bench as run
     from .model.files import write_json
     from .printing import print_bench
@@ -748,7 +740,6 @@ def results(only: tuple[str, ...], docs: str, quick: bool) -> None:
     The figures go to docs/data, and the page is made from them. All sections take about three hours
     on two cores; those of silicon need a Liberty file and OpenSTA.
     """
-    _single_thread()
     from .results import results as run
 
     with _progress() as say:
@@ -924,8 +915,19 @@ def _run() -> int:
         return _fail("not enough memory", 2)
 
 
+def _single_thread() -> None:
+    """One thread for every library; only before NumPy is imported does it help.
+
+    Matrices are small here: on cores that are shared, threads of BLAS wait for each other most of
+    the time, and what is independent runs in processes anyway.
+    """
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+
+
 def main() -> None:
     """Entry point: exit code 0, 1 (a check failed), 2 (bad input or environment), 130 (Ctrl-C)."""
+    _single_thread()
     # A plain kill must clean up like Ctrl-C does.
     signal.signal(signal.SIGTERM, _terminate)
     code = _run()
