@@ -6,8 +6,9 @@ the order of :mod:`.quantize`, scales become an allowed combined scale M times t
 linked to. Tables are made again from the scales on both sides. Gradients are those of every
 constant of the integer network (multipliers, constants of sums, table entries), carried straight
 through rounding and projection to the latent numbers: for every tensor alone that is the gradient
-of LSQ (arXiv 1902.08153), with powers of two that of TQT (1903.08066). Zero points stay: no run in
-which they were learned too was better, and calibration prefers those that cost no adder.
+of LSQ (arXiv 1902.08153), with powers of two that of TQT (1903.08066). Zero points stay: the
+few runs in which they were learned too were no better, and calibration prefers those that cost no
+adder.
 """
 
 import math

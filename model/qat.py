@@ -1,9 +1,9 @@
 """Quantisation-aware training: the forward pass is the integer network itself.
 
-Weights and biases are trained as real numbers, and so are the scales of all tensors, from which the
-hardware's combined scales M follow (:mod:`.learned`); after a part of the epochs the scales stay as
-they are, and activation units are chosen for them. So the hardware's rules hold by construction. A
-batch is computed by the codes of every operator exactly as :mod:`genogate.sim.golden` computes them
+Weights and biases are trained as real numbers; scales stay as calibration chose them, or are
+trained too for a part of the epochs (:mod:`.learned`), after which activation units are chosen for
+them. The hardware's combined scales M follow from them, so its rules hold by construction. A batch
+is computed by the codes of every operator exactly as :mod:`genogate.sim.golden` computes them
 (:mod:`.code_kernels`), gradients pass straight through, and what comes out is the integer model
 that was trained, not one made after it. The float network that it starts from may teach it
 (distillation, arXiv 1503.02531).
@@ -69,8 +69,9 @@ class Tuning:
     narrow : whether 2-bit weights are ternary (-1, 0, 1) rather than -2 to 1, which was better
     tables : whether the entries of activation tables are trained too
     patience : epochs without a better validation accuracy after which training stops; 0: never
-    scales : "learned": scales are trained too, for the first part of the epochs (:mod:`.learned`);
-        "fixed": they stay as calibration chose them
+    scales : "fixed": they stay as calibration chose them; "learned": they are trained too, for the
+        first part of the epochs (:mod:`.learned`), which takes half as long again and was no better
+        (docs/results.md)
     lr : of weights of 8 bits; those of fewer have further to the next code, and learn faster
     """
 
@@ -83,7 +84,7 @@ class Tuning:
     narrow: bool = False
     tables: bool = False
     patience: int = 0
-    scales: str = "learned"
+    scales: str = "fixed"
 
     def __post_init__(self) -> None:
         if self.scales not in ("learned", "fixed"):

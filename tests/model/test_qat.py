@@ -196,7 +196,7 @@ def tuned():
     task, checkpoint, calibration = material("digits-row")
     genome = Genome.from_genes(np.random.default_rng(SEED).integers(2, 5, 17))
     # Activation units are piecewise linear at some time: chosen when scales are settled.
-    recipe = qat.Tuning(epochs=3, seed=1)
+    recipe = qat.Tuning(epochs=3, seed=1, scales="learned")
     return genome, qat.tune(task, checkpoint, genome, Knobs(), recipe, calibration=calibration)
 
 
@@ -264,7 +264,7 @@ def test_training_in_pieces_gives_the_same_bytes(tmp_path):
         if done == 2:
             raise Stop
 
-    given = (task, checkpoint, genome, Knobs(), qat.Tuning(epochs=3, seed=1))
+    given = (task, checkpoint, genome, Knobs(), qat.Tuning(epochs=3, seed=1, scales="learned"))
     state = tmp_path / "state"
     with pytest.raises(Stop):
         qat.tune(*given, calibration=calibration, progress=stop, state=state)
@@ -297,7 +297,7 @@ def test_a_loss_that_is_no_number_is_one_clear_error(monkeypatch):
     [({"epochs": 0}, "^epochs: 0 is not within"), ({"lr": 0.0}, "^lr: 0.0 is not above 0"),
      ({"distil": 1.5}, "^distil: 1.5 is not within"), ({"batch": 0}, "^batch: 0 is not within"),
      ({"scales": "free"}, "^scales: 'free' is not learned or fixed"),
-     ({"tables": True}, "^tables: entries are trained only where scales are fixed"),
+     ({"tables": True, "scales": "learned"}, "^tables: entries are trained only where scales are fixed"),
      ({"temperature": 0.0}, "^temperature: 0.0"), ({"patience": -1}, "^patience: -1")],
 )  # fmt: skip
 def test_wrong_settings_are_refused(given, message):
