@@ -432,6 +432,14 @@ def unit(kind: str, out: str | None, **given: Any) -> None:
               help="Genomes to retrain at most, with --beacon.")  # fmt: skip
 @click.option("--beacon-distance", type=float, default=1.0, show_default=True, metavar="BITS",
               help="Genomes so near (mean over genes) try a beacon's weights.")  # fmt: skip
+@click.option("--prescreen", metavar="PROXY",
+              help="Evaluate only those offspring that this training-free proxy (name or formula, "
+              "`genogate proxy show`) and their size and cells speak for.")  # fmt: skip
+@click.option("--prescreen-factor", type=int, default=5, show_default=True, metavar="N",
+              help="Offspring made for each that is evaluated, with --prescreen.")  # fmt: skip
+@click.option("--proxy-only", is_flag=True,
+              help="The proxy of --prescreen is the accuracy objective; only the front is "
+              "evaluated, in the end.")  # fmt: skip
 @click.option(
     "--estimate",
     is_flag=True,

@@ -369,7 +369,7 @@ def _search_config(options: dict[str, Any]) -> Config:
     if exploit is None:
         exploit = 15 if options["method"] == "nsga2" else 0
     names = ("method", "pop_size", "generations", "seed", "initial", "bit_weight",
-             "beacon_distance")  # fmt: skip
+             "beacon_distance", "prescreen", "prescreen_factor", "proxy_only")  # fmt: skip
     return Config(
         objectives=parts(options["objectives"]), exploit=exploit, max_drop=max_drop,
         knob_genes=parts(options["knob_genes"].replace("-", "_")), limits=_limits(options),

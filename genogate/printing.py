@@ -284,9 +284,10 @@ def search_progress() -> Iterator[tuple[Callable[[str], None], Callable[[Any], N
         speed = progress.fresh / progress.seconds if progress.seconds else 0.0
         left = progress.seconds / progress.generation * (progress.generations - progress.generation)
         best = max((p.result["accuracy"] for p in progress.front), default=0.0)
+        judged = "by proxy" if progress.by_proxy else f"best accuracy {best:.4f}"
         return (f"{progress.phase} {progress.generation}/{progress.generations}  "
                 f"{progress.evaluations} genomes  hypervolume {progress.hypervolume:.4f}  "
-                f"front {len(progress.front)}  best accuracy {best:.4f}  "
+                f"front {len(progress.front)}  {judged}  "
                 f"{speed:.2f} evaluations/s  {left:.0f} s left")  # fmt: skip
 
     if not console.is_terminal:

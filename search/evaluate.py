@@ -180,6 +180,23 @@ def _begin(case: Case) -> tuple[Draft | None, dict[str, Any]]:
     return made if wanted else None, result
 
 
+def costs_of(case: tuple[Setting, Genome]) -> dict[str, Any]:
+    """What is known of a genome without running it: ``size``, ``weights``, ``cycles``, and where
+    hardware is asked for ``memory`` and, by estimate, ``cells``."""
+    setting, genome = case
+    made, knobs = _draft(setting, genome), setting.knobs
+    units = estimate.cheapest if setting.silicon else without_synthesis
+    model = made.choose(units(made.groups))
+    found: dict[str, Any] = {
+        "size": model.size_bits, "weights": model.weight_bits,
+        "cycles": cycles_per_step(model, knobs.lanes_x, knobs.lanes_h),
+    }  # fmt: skip
+    if setting.silicon:
+        area = estimate.total(model, knobs.lanes_x, knobs.lanes_h)
+        found |= {"cells": area.cells, "memory": area.memory_bits}
+    return found
+
+
 def evaluate_cases(
     cases: Sequence[Case], pool: Pool, say: Say = lambda text: None
 ) -> Iterator[tuple[int, dict[str, Any]]]:

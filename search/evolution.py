@@ -2,8 +2,9 @@
 
 Integer genes in [2, 8], simulated binary crossover, polynomial mutation, rank and crowding (pymoo).
 Beyond the paper: constraints, knobs as genes, first populations that know how much each operator
-minds few bits, local search around the front at the end (:mod:`.local`), and beacons
-(:mod:`.beacons`).
+minds few bits, local search around the front at the end (:mod:`.local`), beacons
+(:mod:`.beacons`), and a training-free proxy that discards offspring, or takes the place of accuracy
+(:mod:`.prescreen`).
 
 A run is a function of its configuration and seed: what was evaluated before is read from the store,
 so a run that was stopped, however, is the same run started again, and arrives at the same front.
@@ -36,12 +37,14 @@ from .evaluate import (
     Case,
     Say,
     Setting,
+    costs_of,
     evaluate_cases,
     load,
     record,
 )
-from .local import Space, propose
-from .pareto import Array, hypervolume, knee, non_dominated
+from .local import Space, additive, propose
+from .pareto import Array, crowded, hypervolume, knee, non_dominated
+from .prescreen import ENOUGH, Prescreen, canonical, isotonic, plain, select
 from .store import Store
 
 METHODS = ("nsga2", "random", "greedy")
@@ -62,7 +65,7 @@ KNOB_GENES: dict[str, tuple[Any, ...]] = {
 #: What a candidate's knobs call one of the run's further checkpoints.
 CHECKPOINT = "checkpoint"
 #: Versions of config.json that can be gone on with; the last is what is written.
-VERSIONS = (2, 3)
+VERSIONS = (2, 3, 4)
 #: Costs that may be limited, in their own units.
 LIMITS = ("size", "cells", "memory", "cycles", "weights")
 #: Stands for an objective that was not measured, in what NSGA-II sees; never compared, since such
@@ -71,6 +74,10 @@ UNKNOWN = 10.0
 #: Of a search by estimates: by how much a point's may be too high, as a share, to be measured with
 #: the front in the end, and how many such points there may be for each of the front.
 ESTIMATE_SLACK, ESTIMATE_MORE = 0.02, 1.0
+#: Points with known cells from which on a model of them tells those of others, not the estimate.
+ENOUGH_CELLS = 60
+#: In local search at most so many candidates are proposed for each that prescreening keeps.
+EXPLOIT_FACTOR = 2
 #: Chance that mutation draws a category anew: steps along its values would mean nothing.
 CATEGORY_MUTATION = 0.1
 
@@ -96,6 +103,11 @@ class Config:
         not measured; None for no such limit
     limits : cost and greatest value, of :data:`LIMITS`
     bit_weight : cells that a memory bit counts as in ``silicon``
+    prescreen : a proxy (name or text, :mod:`.proxies`), by which of `prescreen_factor` times as
+        many offspring only `pop_size` are evaluated, the best ones by its score and by costs that
+        are known without running anything; the first population and sensitivities likewise
+    proxy_only : the proxy is the accuracy objective, and no genome is run before the end; then at
+        most `pop_size` of the front are evaluated, and nothing else counts
     beacons, beacon_distance : genomes to retrain at most, and the mean bits by which a genome may
         differ from one to be evaluated with its weights
     """
@@ -114,6 +126,9 @@ class Config:
     beacons: int = 0
     beacon_distance: float = 1.0
     checkpoints: tuple[str, ...] = ()
+    prescreen: str | None = None
+    prescreen_factor: int = 5
+    proxy_only: bool = False
 
     def __post_init__(self) -> None:
         if self.initial is None:
@@ -134,7 +149,7 @@ class Config:
                 raise InputError(f"{what} {shown(chosen)}: {', '.join(known)} are known")
         for name, low, high in (("pop_size", 4, 10_000), ("generations", 1, 100_000),
                                 ("exploit", 0, 100_000), ("seed", 0, 2**31 - 1),
-                                ("beacons", 0, 1000)):  # fmt: skip
+                                ("beacons", 0, 1000), ("prescreen_factor", 2, 100)):  # fmt: skip
             value = getattr(self, name)
             if type(value) is not int or not low <= value <= high:
                 raise InputError(f"{name}: {shown(value)} is not within {low} to {high}")
@@ -151,6 +166,7 @@ class Config:
             raise InputError("method greedy: it has no knobs as genes")
         if self.checkpoints and self.method == "greedy":
             raise InputError("method greedy: it has no further checkpoints")
+        self._check_proxy()
         for what, number in (("max_drop", self.max_drop), ("bit_weight", self.bit_weight),
                              ("beacon_distance", self.beacon_distance)):  # fmt: skip
             if number is not None and not 0 <= number < 1e6:
@@ -160,6 +176,21 @@ class Config:
                 raise InputError(f"limit {shown(name)}: {', '.join(LIMITS)} are known")
             if not greatest > 0:
                 raise InputError(f"limit of {name}: {shown(greatest)} is not above 0")
+
+    def _check_proxy(self) -> None:
+        if self.prescreen is None:
+            if self.proxy_only:
+                raise InputError("proxy-only: --prescreen PROXY says by which proxy")
+            return
+        if self.method != "nsga2":
+            raise InputError(f"prescreen: for method nsga2, not for {self.method}")
+        # What a proxy cannot tell apart would be free for it.
+        if self.knob_genes or self.checkpoints:
+            raise InputError("prescreen: a proxy knows the widths of one network alone; without "
+                             "knobs as genes and further checkpoints")  # fmt: skip
+        if self.proxy_only and self.beacons:
+            raise InputError("proxy-only: nothing is evaluated that a beacon could help")
+        object.__setattr__(self, "prescreen", canonical(self.prescreen))
 
     @property
     def silicon(self) -> bool:
@@ -223,7 +254,10 @@ class Progress:
     fresh : evaluations of this process that were not in the store
     seconds : of this process
     hypervolume : share of the useful region that the front dominates
-    phase : ``explore`` or ``exploit``; ``measure`` where cells were estimated until then
+    phase : ``explore`` or ``exploit``; ``measure`` where cells were estimated, or accuracies
+        replaced by a proxy, until then
+    by_proxy : whether accuracies of the front, and so hypervolume, are a proxy's ranks and no
+        accuracies
     """
 
     generation: int
@@ -234,6 +268,7 @@ class Progress:
     hypervolume: float
     front: list[Point] = field(default_factory=list)
     phase: str = "explore"
+    by_proxy: bool = False
 
 
 def cost(objectives: Sequence[str], result: Mapping[str, Any], int8: Mapping[str, Any]) -> Array:
@@ -305,6 +340,10 @@ class Run:
         self.estimated: dict[Candidate, Point] = {}
         self.fresh = 0
         self.beacons = Beacons(self.folder, retrain) if retrain else None
+        self.screen: Prescreen | None = None
+        #: Whether accuracies of points are, until the front is measured, ranks by the proxy.
+        self.blind = config.proxy_only
+        self._told: dict[tuple[Setting, Candidate], dict[str, Any]] = {}
         self._floor = 0.0
         self._front: list[Point] = []
         self._judged: set[Candidate] = set()
@@ -351,7 +390,8 @@ class Run:
             )
         # Of what an earlier version did not know, it did what is the default now.
         knobs = before["setting"].get("knobs")
-        before = {"config": {"checkpoints": []} | before["config"],
+        before = {"config": {"checkpoints": [], "prescreen": None, "prescreen_factor": 5,
+                             "proxy_only": False} | before["config"],
                   "setting": {"also": {}, "estimate": False} | before["setting"]}  # fmt: skip
         if isinstance(knobs, dict):
             before["setting"]["knobs"] = Knobs().to_json() | knobs
@@ -392,6 +432,8 @@ class Run:
         self, candidates: Sequence[Candidate], pool: Pool, say: Say = lambda text: None
     ) -> list[Point]:
         """Points of `candidates`, from the store where they are known, else evaluated and kept."""
+        if self.blind:
+            return self._guess(candidates, pool, say)
         wanted = [c for c in dict.fromkeys(candidates) if c not in self.points]
         cases = {c: self._cases(c) for c in wanted}
         known = self.store.load(key for rows in cases.values() for key, _, _ in rows)
@@ -411,6 +453,87 @@ class Run:
                 result["silicon"] = result["cells"] + self.config.bit_weight * result["memory"]
             self.points[candidate] = Point(candidate, result, beacon)
         return [self.points[candidate] for candidate in candidates]
+
+    def _guess(self, candidates: Sequence[Candidate], pool: Pool, say: Say) -> list[Point]:
+        """Points whose accuracy is 1 less the proxy's loss, with costs as they are without running
+        anything."""
+        wanted = [c for c in dict.fromkeys(candidates) if c not in self.points]
+        found = self._costs_told(wanted, replace(self.setting, estimate=True), pool, say)
+        losses = self._proxy.loss([c.genome for c in wanted])
+        for candidate, costs, loss in zip(wanted, found, losses, strict=True):
+            self.points[candidate] = Point(candidate, costs | {"accuracy": 1 - float(loss)})
+        return [self.points[candidate] for candidate in candidates]
+
+    @property
+    def _proxy(self) -> Prescreen:
+        """The run's proxy. It must have one."""
+        if self.screen is None:
+            assert self.config.prescreen is not None
+            self.screen = Prescreen.of(self.config.prescreen, self.setting)
+        return self.screen
+
+    def _costs_told(
+        self, candidates: Sequence[Candidate], setting: Setting, pool: Pool, say: Say
+    ) -> list[dict[str, Any]]:
+        """Costs without running anything, ``silicon`` included where there are cells."""
+        new = [c for c in dict.fromkeys(candidates) if (setting, c) not in self._told]
+        cases = [(setting, c.genome) for c in new]
+        for done, (index, found) in enumerate(pool.map(costs_of, cases), 1):
+            say(f"Costs: {done} of {len(cases)} genomes")
+            if "cells" in found:
+                found["silicon"] = found["cells"] + self.config.bit_weight * found["memory"]
+            self._told[setting, new[index]] = found
+        return [self._told[setting, c] for c in candidates]
+
+    def _expected(self, candidates: Sequence[Candidate], pool: Pool, say: Say) -> Array:
+        """Costs [n, objectives but accuracy], relative to INT8, without running anything: cells by
+        a model of the points that have them, or where these are few, by estimate."""
+        names = [name for name in self.config.objectives if name != "accuracy"]
+        known = [p for p in self.points.values() if "cells" in p.result]
+        enough = len(known) >= ENOUGH_CELLS
+        measured = bool(set(MEASURED) & set(names))
+        setting = plain(self.setting, measured and not enough)
+        rows = self._costs_told([*candidates, self.int8], setting, pool, say)
+        int8 = self.points[self.int8].result
+        columns = []
+        for name in names:
+            if name in MEASURED and enough:
+                x = np.array([self.encode(p.candidate) for p in known])
+                y = np.array([p.result[name] / int8[name] for p in known])
+                wanted = self.space.features(np.array([self.encode(c) for c in candidates]))
+                change = wanted - self.space.features(x).mean(0)
+                columns.append(y.mean() + change @ additive(self.space, x, y))
+            else:
+                columns.append(np.array([row[name] / rows[-1][name] for row in rows[:-1]]))
+        return np.array(columns).T.reshape(len(candidates), len(names))
+
+    def _screened(
+        self, rng: np.random.Generator, rows: Array, count: int, pool: Pool, say: Say
+    ) -> list[int]:
+        """Indices of the at most `count` of `rows` that are worth an evaluation, by the proxy."""
+        found: dict[Candidate, int] = {}
+        for k, row in enumerate(rows):
+            candidate = self.decode(row)
+            if candidate not in self.points:
+                found.setdefault(candidate, k)
+        candidates = list(found)
+        if len(candidates) <= count:
+            return sorted(found.values())
+        say(f"Prescreening {len(candidates)} genomes")
+        genomes = [c.genome for c in candidates]
+        scores = self._proxy.scores(genomes)
+        useful = np.ones(len(candidates), bool)
+        known = [p for p in self.points.values() if not p.beacon]
+        if len(known) >= ENOUGH:
+            x = self._proxy.scores([p.genome for p in known])
+            steps = isotonic(x, np.array([p.result["accuracy"] for p in known]))
+            useful = np.interp(scores, *steps) > 1 - self.reference[0]
+        told = self._costs_told(candidates, plain(self.setting, False), pool, say)
+        for name, limit in self.config.limits:
+            useful &= [costs.get(name, 0) <= limit for costs in told]
+        kept = select(rng, -scores, self._expected(candidates, pool, say), count, useful=useful)
+        places = list(found.values())
+        return sorted(places[k] for k in kept)
 
     def violations(self, point: Point) -> Array:
         """How far a point is beyond each constraint, float64, 0 or less where it is not."""
@@ -438,7 +561,9 @@ class Run:
 
     @cached_property
     def reference(self) -> Array:
-        """:func:`useful_region` of this run."""
+        """:func:`useful_region` of this run; of a proxy's ranks everything."""
+        if self.blind:
+            return np.ones(len(self.config.objectives))
         return useful_region(self.config.objectives, self.points[self.int8].result)
 
     @cached_property
@@ -483,20 +608,23 @@ class Run:
         """The first population [pop_size, variables]; evaluates what it needs to know."""
         config, space = self.config, self.space
         rng = np.random.default_rng([config.seed, 1])
-        rows = rng.integers(space.low, space.high + 1, (config.pop_size, len(space.low)))
+        screening = config.prescreen is not None and not self.blind
+        size = config.pop_size * (config.prescreen_factor if screening else 1)
+        rows = rng.integers(space.low, space.high + 1, (size, len(space.low)))
         known: list[Genome] = []
         if config.initial != "random":
             known = [Genome.uniform(b, self.layers) for b in range(MIN_BITS, MAX_BITS + 1)]
             self.evaluate([Candidate(genome) for genome in known], pool, say)
         if config.initial == "sensitivity":
-            found = sensitivity.profile(self._judge(pool, say), self.layers)
+            judge = self._judge if config.prescreen is None else self._judge_by_proxy
+            found = sensitivity.profile(judge(pool, say), self.layers)
             costs = [n for n in config.objectives if n in found.costs] or ["size"]
             room = config.pop_size // 2 - len(known)
             chain = sensitivity.ordered(found, costs, count=config.pop_size)
             known += sensitivity.spread([g for g in chain if g not in known], max(1, room))
             # The others are the chain's genomes with a third of the genes a bit off: as spread as
             # random ones, but near to where good ones are.
-            for k in range(min(len(known), config.pop_size), config.pop_size):
+            for k in range(min(len(known), config.pop_size), size):
                 near = chain[int(rng.integers(len(chain)))].genes
                 off = rng.choice([-1, 0, 1], len(near), p=(0.2, 0.6, 0.2))
                 rows[k, : len(near)] = np.clip(np.add(near, off), MIN_BITS, MAX_BITS)
@@ -505,11 +633,28 @@ class Run:
             for variable in space.categories:
                 # What is a good genome with one checkpoint may be one with each of them.
                 rows[k, variable] = k % (space.high[variable] + 1)
+        if screening:
+            first = min(len(known), config.pop_size)
+            kept = self._screened(np.random.default_rng([config.seed, 4]), rows[first:],
+                                  config.pop_size - first, pool, say)  # fmt: skip
+            rows = rows[[*range(first), *(first + k for k in kept)]]
         return rows
 
     def _judge(self, pool: Pool, say: Say) -> sensitivity.Judge:
         def judge(genomes: list[Genome]) -> list[Mapping[str, Any]]:
             return [p.result for p in self.evaluate([Candidate(g) for g in genomes], pool, say)]
+
+        return judge
+
+    def _judge_by_proxy(self, pool: Pool, say: Say) -> sensitivity.Judge:
+        """What a genome is worth by the proxy, which takes no evaluations."""
+        silicon = bool(set(MEASURED) & set(self.config.objectives))
+
+        def judge(genomes: list[Genome]) -> list[Mapping[str, Any]]:
+            told = self._costs_told([Candidate(g) for g in genomes], plain(self.setting, silicon),
+                                    pool, say)  # fmt: skip
+            damage = self._proxy.damage(genomes)
+            return [c | {"accuracy": 1 - float(d)} for c, d in zip(told, damage, strict=True)]
 
         return judge
 
@@ -537,8 +682,10 @@ class Run:
         problem = Problem(n_var=len(space.low), n_obj=len(config.objectives),
                           n_ieq_constr=1 + len(config.limits), xl=space.low, xu=space.high,
                           vtype=int)  # fmt: skip
+        screening = config.prescreen is not None and not config.proxy_only
         algorithm = NSGA2(
             pop_size=config.pop_size, sampling=first,
+            n_offsprings=config.pop_size * (config.prescreen_factor if screening else 1),
             crossover=SBX(prob=0.9, eta=15, vtype=float, repair=RoundingRepair()),
             mutation=Mutation(eta=20, vtype=float, repair=RoundingRepair()),
             eliminate_duplicates=True,
@@ -556,12 +703,19 @@ class Run:
         from pymoo.problems.static import StaticProblem
 
         algorithm, problem = self._algorithm(self._first(pool, say))
+        rng = np.random.default_rng([self.config.seed, 5])
         while True:
             asked = algorithm.ask()
             if asked is None or not len(asked):
                 # Nothing new can be made of this population.
                 yield
                 continue
+            if len(asked) > self.config.pop_size:
+                kept = self._screened(rng, asked.get("X"), self.config.pop_size, pool, say)
+                if not kept:
+                    yield
+                    continue
+                asked = asked[kept]
             points = self.evaluate([self.decode(row) for row in asked.get("X")], pool, say)
             costs, excess = self._seen(points)
             algorithm.evaluator.eval(StaticProblem(problem, F=costs, G=excess), asked)
@@ -597,6 +751,9 @@ class Run:
     def _exploit(self, pool: Pool, say: Say) -> Iterator[None]:
         """A round of local search between any two yields."""
         rng = np.random.default_rng([self.config.seed, 3])
+        sieve = np.random.default_rng([self.config.seed, 6])
+        screening = self.config.prescreen is not None and not self.blind
+        factor = min(self.config.prescreen_factor, EXPLOIT_FACTOR) if screening else 1
         while True:
             front = [p.candidate for p in self.front()]
             everything = list(self.points)
@@ -609,7 +766,9 @@ class Run:
             starts = [place[c] for c in front]
             useful = [k for k in starts if (costs[k] < self.reference).all()]
             found = propose(rng, self.space, rows, costs[:, order], useful or starts,
-                            self.reference[order], self.config.pop_size)  # fmt: skip
+                            self.reference[order], factor * self.config.pop_size)  # fmt: skip
+            if screening:
+                found = found[self._screened(sieve, found, self.config.pop_size, pool, say)]
             self.evaluate([self.decode(row) for row in found], pool, say)
             self._light(pool, say)
             yield
@@ -644,30 +803,35 @@ class Run:
         started, config = time.perf_counter(), self.config
         where = backend or ("processes" if workers > 1 else "serial")
         method = {"nsga2": self._explore, "random": self._sample, "greedy": self._descend}
-        total = config.generations + config.exploit + self.setting.estimate
+        last = int(self.setting.estimate or config.proxy_only)
+        total = config.generations + config.exploit + last
         history: list[dict[str, Any]] = []
         with _alone(self.folder), Pool(where, workers, scheduler) as pool:
+            if config.prescreen is not None:
+                self.screen = Prescreen.of(config.prescreen, self.setting, say)
             ((int8),) = self.evaluate([self.int8], pool, say)
-            if config.max_drop is not None:
+            if config.max_drop is not None and not self.blind:
                 self._floor = int8.result["accuracy"] - config.max_drop / 100
             phases = [("explore", method[config.method](pool, say), config.generations),
                       ("exploit", self._exploit(pool, say), config.exploit),
-                      ("measure", self._measure(pool, say), int(self.setting.estimate)),
+                      ("measure", self._measure(pool, say), last),
                       ]  # fmt: skip
             for phase, steps, count in phases:
                 for _ in range(count):
                     next(steps, None)
                     front = self.front()
                     share = hypervolume(self.costs(front), self.reference)
+                    count = len(self.estimated or self.points)
+                    # By a proxy nothing is evaluated, and no volume known.
+                    run = 0 if self.blind else len(self.points) if config.proxy_only else count
                     history.append({
-                        "generation": len(history) + 1, "phase": phase,
-                        "evaluations": len(self.estimated or self.points), "hypervolume": share,
-                        "front": len(front),
+                        "generation": len(history) + 1, "phase": phase, "evaluations": run,
+                        "hypervolume": 0.0 if self.blind else share, "front": len(front),
                     })  # fmt: skip
                     self.save(history, front)
                     tell(Progress(
-                        len(history), total, len(self.estimated or self.points), self.fresh,
-                        time.perf_counter() - started, share, front, phase,
+                        len(history), total, count, self.fresh, time.perf_counter() - started,
+                        share, front, phase, self.blind,
                     ))  # fmt: skip
         return self.front()
 
@@ -676,6 +840,9 @@ class Run:
         front = self.front()
         if not front:
             return []
+        if self.blind:
+            kept = crowded(self.costs(front), self.config.pop_size)
+            return [front[k].candidate for k in kept]
         taken = {p.candidate for p in front}
         others = [p for p in self.points.values()
                   if p.candidate not in taken and (self.violations(p) <= 0).all()]  # fmt: skip
@@ -695,8 +862,10 @@ class Run:
         return [p.candidate for p in front] + near
 
     def _measure(self, pool: Pool, say: Say) -> Iterator[None]:
-        """Ends a search by estimates: what is promising is measured, and nothing else counts."""
+        """Ends a search by estimates, or by a proxy: what is promising is measured, and nothing
+        else counts."""
         chosen = self._promising()
+        self.blind = False
         self.estimated, self.points = self.points, {}
         self.setting = replace(self.setting, estimate=False)
         self._front, self._judged = [], set()
@@ -718,7 +887,10 @@ class Run:
         point.genome.save(self.folder / name, checkpoint=checkpoint, knobs=setting.knobs.changes)
 
     def save(self, history: Sequence[Mapping[str, Any]], front: Sequence[Point]) -> None:
-        """Write history, front and the genomes worth a name."""
+        """Write history, front and the genomes worth a name; by a proxy there is no front yet."""
+        if self.blind:
+            write_json(self.folder / "history.json", list(history))
+            return
         costs, named = self.costs(front), {}
         if len(front):
             # What is of no use shall not pull the knee its way.

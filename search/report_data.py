@@ -29,7 +29,7 @@ from .sensitivity import spread
 from .store import SCHEMA
 
 #: Of config.json; the first is that of files which name none.
-VERSIONS = (1, 2, 3)
+VERSIONS = (1, 2, 3, 4)
 #: Evaluated points that the page draws at most; of more, every n-th beside the front.
 MAX_POINTS = 8000
 #: Points of the front whose cells are measured operator by operator, beside the named ones.

@@ -1,0 +1,141 @@
+"""A training-free proxy in the search: it ranks genomes before, or instead of, the golden model.
+
+The proxy (:mod:`.proxies`) looks at statistics of the float network, made once and cached; a genome
+then costs a look-up. It knows the widths alone: knobs and other checkpoints it cannot tell apart.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from ..model.genome import MAX_BITS, MIN_BITS, Genome
+from .evaluate import Say, Setting, load
+from .pareto import Array, crowded, non_dominated
+from .proxies import statistics
+from .proxies.formula import Proxy
+from .proxies.use import Ranker, resolve
+
+#: Genomes that scores are told apart by.
+SAMPLE = 500
+#: Share of those kept that is drawn blindly, so that what a proxy thinks little of is met too.
+BLIND = 0.1
+#: Points with known accuracy from which on scores are translated into accuracies.
+ENOUGH = 20
+
+
+def canonical(proxy: str | Proxy) -> str:
+    """The text that a run keeps: a shipped name may mean another formula one day. Raises
+    :class:`~..model.errors.InputError` for what is no proxy, or needs the network."""
+    chosen = resolve(proxy)
+    Ranker(chosen, None)  # refuses what runs the network
+    return str(chosen)
+
+
+@dataclass(frozen=True, eq=False)
+class Prescreen:
+    """A proxy on the network of a search.
+
+    ranker : scores of genomes, larger meaning better
+    layers : of the network
+    """
+
+    ranker: Ranker
+    layers: int
+
+    @classmethod
+    def of(cls, proxy: str, setting: Setting, say: Say = lambda text: None) -> "Prescreen":
+        """Statistics are taken from the cache; else torch makes them, and its absence is an
+        :class:`~..model.errors.InputError`, as is a proxy without a finite value here."""
+        from ..model import zoo
+
+        material = load(setting)
+        made = statistics.of_gru(zoo.load(setting.checkpoint), material.task, say=say)
+        found = cls(Ranker(proxy, made), material.layers)
+        found.ends  # noqa: B018 - to complain now
+        return found
+
+    def scores(self, genomes: Sequence[Genome]) -> Array:
+        """Float64 [n]."""
+        if not genomes:
+            return np.zeros(0)
+        return self.ranker(np.array([genome.genes for genome in genomes], np.uint8))
+
+    @cached_property
+    def ends(self) -> tuple[float, float]:
+        """Scores of INT2 and INT8."""
+        low, high = self.scores([Genome.uniform(b, self.layers) for b in (MIN_BITS, MAX_BITS)])
+        return float(low), float(high)
+
+    @cached_property
+    def _sample(self) -> Array:
+        """Ascending scores of genomes of all widths, every one near to some width."""
+        rng = np.random.default_rng(2307)
+        genes = self.layers * 17
+        centres = rng.integers(MIN_BITS, MAX_BITS + 1, (SAMPLE, 1))
+        rows = np.clip(centres + rng.integers(-2, 3, (SAMPLE, genes)), MIN_BITS, MAX_BITS)
+        found = self.scores([Genome.from_genes(row) for row in rows])
+        return np.unique(np.concatenate([found, self.ends]))
+
+    def loss(self, genomes: Sequence[Genome]) -> Array:
+        """Float64 [n], 0 to 1: the share of a fixed sample with a better score. A ranking without a
+        scale becomes an objective that crowding can work with."""
+        sample = self._sample
+        return 1 - np.interp(self.scores(genomes), sample, np.linspace(0, 1, len(sample)))
+
+    def damage(self, genomes: Sequence[Genome]) -> Array:
+        """Float64 [n]: what the score loses against INT8, in units of what INT2 loses."""
+        low, high = self.ends
+        return (high - self.scores(genomes)) / ((high - low) or 1.0)
+
+
+def isotonic(x: Array, y: Array) -> tuple[Array, Array]:
+    """The non-decreasing step function of least squares through points (`x`, `y`): abscissae and
+    values, for interpolation."""
+    order = np.argsort(x, kind="stable")
+    means: list[float] = []
+    counts: list[int] = []
+    for value in np.asarray(y, float)[order]:
+        means.append(float(value))
+        counts.append(1)
+        while len(means) > 1 and means[-2] >= means[-1]:
+            count = counts[-2] + counts[-1]
+            means[-2:] = [(means[-2] * counts[-2] + means[-1] * counts[-1]) / count]
+            counts[-2:] = [count]
+    return np.asarray(x, float)[order], np.repeat(means, counts)
+
+
+def select(
+    rng: np.random.Generator, losses: Array, costs: Array, count: int, *, useful: Array
+) -> list[int]:
+    """Indices of at most `count` candidates to evaluate, ascending.
+
+    The layers of those that no other is better than in loss and all costs, of the `useful` ones
+    first, the last layer spread evenly; :data:`BLIND` of them are drawn from all.
+
+    Parameters
+    ----------
+    losses : float64 [n], to be minimised
+    costs : float64 [n, costs], to be minimised
+    useful : bool [n]
+    """
+    if len(losses) <= count:
+        return list(range(len(losses)))
+    taken = [int(k) for k in rng.permutation(len(losses))[: int(BLIND * count)]]
+    values = np.column_stack([losses, costs])
+    for group in (useful, ~useful):
+        left = np.array([k for k in np.flatnonzero(group) if k not in taken], int)
+        while len(left) and len(taken) < count:
+            layer = non_dominated(values[left])
+            picked = crowded(values[left[layer]], count - len(taken))
+            taken += [int(left[layer[k]]) for k in picked]
+            left = np.delete(left, layer)
+    return sorted(taken)
+
+
+def plain(setting: Setting, silicon: bool) -> Setting:
+    """The setting by which costs are told without running anything: activation units as tables,
+    whose choice takes no time; sizes are the same with any, cells are an estimate."""
+    return replace(setting, knobs=replace(setting.knobs, activation="table"), silicon=silicon,
+                   estimate=True)  # fmt: skip

@@ -1,0 +1,171 @@
+"""Searches with a training-free proxy: what is evaluated, what is told, and that they go on."""
+
+import json
+import sqlite3
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from genogate.model.errors import InputError
+from genogate.model.genome import Genome
+from genogate.model.knobs import Knobs
+from genogate.search.evaluate import Setting, evaluate
+from genogate.search.evolution import Config, Run
+from genogate.search.prescreen import Prescreen, isotonic, select
+
+SETTING = Setting("digits-row", Knobs(activation="table"), silicon=False, shifts=False)
+CONFIG = Config(objectives=("accuracy", "size"), pop_size=8, generations=2, exploit=1, seed=3,
+                prescreen="evolved", prescreen_factor=4)  # fmt: skip
+FILES = ("front.json", "history.json", "knee")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def statistics(tmp_path_factory):
+    """Made once for all tests here, by torch."""
+    pytest.importorskip("torch")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENOGATE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def test_isotonic_is_the_best_non_decreasing_fit():
+    x, y = isotonic(np.array([3.0, 1, 2, 4]), np.array([1.0, 0, 2, 5]))
+    assert x.tolist() == [1, 2, 3, 4]
+    assert y.tolist() == [0, 1.5, 1.5, 5]
+
+
+def test_what_nothing_is_better_than_is_selected_first():
+    rng = np.random.default_rng(0)
+    losses = np.array([0.0, 1, 2, 3, 0.5, 1.5, 2.5, 3.5, 0.1])
+    costs = np.array([[3.0], [2], [1], [0], [3.5], [2.5], [1.5], [0.5], [9]])
+    useful = np.ones(9, bool)
+    assert select(rng, losses, costs, 4, useful=useful) == [0, 1, 2, 3]
+    useful[0] = False
+    assert 0 not in select(rng, losses, costs, 3, useful=useful)
+    assert select(rng, losses, costs, 20, useful=useful) == list(range(9))
+
+
+def test_a_better_score_is_a_smaller_loss():
+    screen = Prescreen.of("evolved", SETTING)
+    genomes = [Genome.uniform(bits) for bits in range(2, 9)]
+    loss, damage = screen.loss(genomes), screen.damage(genomes)
+    assert (np.diff(loss) <= 0).all()
+    assert loss[0] == 1
+    assert (damage[0], damage[-1]) == (1, 0)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("screened") / "whole"
+    Run(folder, SETTING, CONFIG).go()
+    return folder
+
+
+def test_only_what_is_kept_is_evaluated(whole):
+    history = json.loads((whole / "history.json").read_text())
+    db = sqlite3.connect(whole / "evaluations.sqlite")
+    (count,) = db.execute("SELECT count(*) FROM evaluations").fetchone()
+    # The first population, INT8 in it, and two generations: no more, however many were made.
+    assert [row["evaluations"] for row in history] == [8, 16, 24]
+    assert count == 24
+    config = json.loads((whole / "config.json").read_text())["config"]
+    assert config["prescreen"].startswith("x1 = l1_norm(error)")
+    assert config["prescreen_factor"] == 4
+
+
+def test_a_stopped_run_arrives_at_the_same_front(whole, tmp_path):
+    def stop(progress):
+        if progress.generation == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Run(tmp_path / "run", SETTING, CONFIG).go(tell=stop)
+    Run(tmp_path / "run", SETTING, CONFIG, resume=True).go()
+    for name in FILES:
+        assert (tmp_path / "run" / name).read_bytes() == (whole / name).read_bytes(), name
+    for change in ({"prescreen": None}, {"prescreen": "mse"}, {"prescreen_factor": 3}):
+        with pytest.raises(InputError, match=r"its run differs in prescreen"):
+            Run(tmp_path / "run", SETTING, replace(CONFIG, **change), resume=True)
+
+
+def test_a_search_by_a_proxy_alone_has_true_accuracies_in_the_end(tmp_path):
+    config = replace(CONFIG, proxy_only=True, generations=4, prescreen="hawq-v2")
+    seen = []
+    run = Run(tmp_path / "run", SETTING, config)
+    front = run.go(tell=lambda p: seen.append((p.phase, p.fresh, p.by_proxy)))
+    assert seen[:-1] == [("explore", 0, True)] * 4 + [("exploit", 0, True)]
+    phase, fresh, by_proxy = seen[-1]
+    assert (phase, by_proxy) == ("measure", False)
+    assert 1 < fresh <= config.pop_size + 1
+    true = dict(evaluate(SETTING, [p.genome for p in front]))
+    for point in front:
+        assert point.result == true[point.genome]
+    written = json.loads((tmp_path / "run" / "front.json").read_text())["points"]
+    assert [p["accuracy"] for p in written] == [p.result["accuracy"] for p in front]
+    before = {name: (tmp_path / "run" / name).read_bytes() for name in FILES}
+    Run(tmp_path / "run", SETTING, config, resume=True).go()
+    assert before == {name: (tmp_path / "run" / name).read_bytes() for name in FILES}
+
+
+def test_cells_are_told_by_estimate_until_the_front_is_measured(tmp_path):
+    setting = replace(SETTING, silicon=True, estimate=True)
+    config = replace(CONFIG, objectives=("accuracy", "cells"), proxy_only=True, generations=1,
+                     exploit=0, pop_size=4)  # fmt: skip
+    run = Run(tmp_path / "run", setting, config)
+
+    def measure(pool, say):
+        yield  # not here, where Yosys would be needed
+
+    run._measure = measure
+    run.go()
+    points = [run.points[candidate] for candidate in run._promising()]
+    assert 1 < len(points) <= 4
+    assert all(p.result["silicon"] > p.result["cells"] > 100 for p in points)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"prescreen": "negate(mean(eror))"}, r"eror"),
+        ({"prescreen": "nonsense"}, r"no formula, and the names are"),
+        ({"prescreen": "output-kl"}, r"output-kl: it runs the network"),
+        ({"prescreen": None, "proxy_only": True}, r"--prescreen PROXY says by which"),
+        ({"prescreen_factor": 1}, r"prescreen_factor: 1 is not within 2 to 100"),
+        ({"method": "random", "initial": "random"}, r"prescreen: for method nsga2, not for random"),
+        ({"knob_genes": ("lanes",)}, r"without knobs as genes"),
+        ({"checkpoints": ("kws4",)}, r"further checkpoints"),
+        ({"proxy_only": True, "beacons": 2}, r"proxy-only: nothing is evaluated"),
+    ],
+)
+def test_bad_configurations_are_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        replace(CONFIG, **change)
+
+
+def test_the_command_takes_a_proxy(tmp_path, monkeypatch, capsys):
+    from genogate import cli
+
+    def command(*words):
+        monkeypatch.setattr("sys.argv", ["genogate", *words])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        return stop.value.code, capsys.readouterr()
+
+    code, out = command("search", "--prescreen", "negate(mean(", "--out", str(tmp_path / "a"))
+    assert code == 2
+    assert len(out.err.strip().splitlines()) == 1
+    assert not (tmp_path / "a").exists()
+    code, out = command("search", "--prescreen", "mse", "--proxy-only", "--objectives",
+                        "accuracy,size", "--pop", "4", "--generations", "1", "--exploit", "0",
+                        "--workers", "1", "--activation", "table",
+                        "--out", str(tmp_path / "b"))  # fmt: skip
+    assert code == 0, out.err
+    points = json.loads((tmp_path / "b" / "front.json").read_text())["points"]
+    assert all(0 < p["test_accuracy"] <= 1 and 0 < p["accuracy"] <= 1 for p in points)
+
+
+def test_without_torch_there_is_one_clear_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("GENOGATE_CACHE", str(tmp_path / "empty"))
+    monkeypatch.setitem(__import__("sys").modules, "torch", None)
+    with pytest.raises(InputError, match=r"torch"):
+        Run(tmp_path / "run", SETTING, CONFIG).go()
