@@ -186,8 +186,10 @@ def test_runs_of_before_go_on(tmp_path):
     whole = Run(tmp_path / "a", SETTING, config)
     whole.go()
     document = json.loads((tmp_path / "a" / "config.json").read_text())
-    assert document.pop("version") == 3
-    del document["config"]["checkpoints"], document["setting"]["also"]
+    assert document.pop("version") == 4
+    for name in ("checkpoints", "prescreen", "prescreen_factor", "proxy_only"):
+        del document["config"][name]
+    del document["setting"]["also"]
     del document["setting"]["knobs"]["input_bits"]
     (tmp_path / "a" / "config.json").write_text(json.dumps({"version": 2, **document}))
     db = whole.store.db
