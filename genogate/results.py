@@ -111,6 +111,8 @@ STUDIES = {
     "search_kill": ("search.study_kill", "measure_kill", "render_kill"),
     "qat": ("search.study_qat", "measure_qat", "render_qat"),
     "proxies": ("search.proxies.study", "measure", "render"),
+    "proxy_evolution": ("search.proxies.study_evolution", "measure", "render"),
+    "proxy_prescreen": ("search.proxies.study_prescreen", "measure", "render"),
     "experiments": ("search.study_experiment_page", "measure", "render"),
     "experiment_transfer": ("search.study_transfer", "measure", "render"),
 }

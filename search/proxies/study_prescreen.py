@@ -1,0 +1,170 @@
+"""The study of the search that a proxy prescreens, against the plain one.
+
+Every run is kept when it has ended: a study that was stopped goes on where it was.
+"""
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from shutil import rmtree
+from statistics import mean
+from typing import Any
+
+from ...model import zoo
+from ...model.files import read_json, write_json
+from ...model.genome import Genome
+from ...model.knobs import Knobs
+from ..evaluate import Setting, evaluate, load
+from ..evolution import Config, Run
+from ..study_search import spread
+from ..study_search import table as lines_of
+from . import statistics, tables, use
+
+Say = Callable[[str], None]
+FOLDER = Path("build/studies")
+#: Objectives without Yosys, whose caches would decide about seconds.
+OBJECTIVES = ("accuracy", "size")
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much the study does.
+
+    plain : generations, and of local search, of the search without a proxy
+    proxy : of --prescreen
+    """
+
+    seeds: int = 5
+    checkpoints: tuple[str, ...] = ("digits-row", "kws4")
+    pop_size: int = 16
+    plain: tuple[int, int] = (6, 6)
+    proxies: tuple[str, ...] = ("evolved", "mse")
+    factor: int = 5
+    blind: int = 30
+    knobs: Knobs = field(default_factory=lambda: Knobs(activation="table"))
+
+
+FULL = Size()
+QUICK = Size(seeds=1, checkpoints=("digits-row",), pop_size=6, plain=(1, 1),
+                           proxies=("mse",), blind=2)  # fmt: skip
+
+
+def _plan(size: Size) -> dict[str, dict[str, Any]]:
+    generations, exploit = size.plain
+    both = {"generations": generations, "exploit": exploit}
+    plan: dict[str, dict[str, Any]] = {"plain": both}
+    for proxy in size.proxies:
+        plan[f"prescreen {proxy}"] = {**both, "prescreen": proxy, "prescreen_factor": size.factor}
+    for proxy in size.proxies:
+        plan[f"proxy only, {proxy}"] = {"generations": size.blind, "exploit": 0,
+                                        "prescreen": proxy, "proxy_only": True}  # fmt: skip
+    return plan
+
+
+def measure(say: Say, size: Size = FULL, folder: Path = FOLDER) -> dict[str, Any]:
+    """Hypervolume over evaluations and CPU seconds of every method, network and seed; each run in
+    one process and with a store of its own, so that its seconds are its own."""
+    folder = Path(folder) / "prescreen"
+    plan = [(checkpoint, name, seed) for checkpoint in size.checkpoints for name in _plan(size)
+            for seed in range(size.seeds)]  # fmt: skip
+    runs, warm = [], set()
+    for done, (checkpoint, name, seed) in enumerate(plan, 1):
+        setting = Setting(checkpoint, size.knobs, silicon=False)
+        config = Config(objectives=OBJECTIVES, pop_size=size.pop_size, seed=seed,
+                              **_plan(size)[name])  # fmt: skip
+        about = json.dumps([asdict(config), setting.key], sort_keys=True)
+        label = (
+            f"{re.sub(r'\W+', '-', name)}-{seed}-{hashlib.sha256(about.encode()).hexdigest()[:8]}"
+        )
+        path = folder / checkpoint / f"{label}.json"
+        if not path.exists():
+            if checkpoint not in warm:
+                _warm(setting, say)
+                warm.add(checkpoint)
+            say(f"{done} of {len(plan)}: {checkpoint}, {name}, seed {seed}")
+            # What was begun and not ended has no seconds.
+            rmtree(path.with_suffix(""), ignore_errors=True)
+            write_json(path, _timed(path.with_suffix(""), setting, config))
+            rmtree(path.with_suffix(""), ignore_errors=True)
+        runs.append({"checkpoint": checkpoint, "method": name, "seed": seed, **read_json(path)})
+    return {"size": json.loads(json.dumps(asdict(size))), "runs": runs,
+            "proxies": {name: use.found().get(name, name) for name in size.proxies},
+            "versions": tables.versions()}  # fmt: skip
+
+
+def _warm(setting: Setting, say: Say) -> None:
+    """Calibration, its curves and the statistics, which all runs share."""
+    material = load(setting)
+    statistics.of_gru(zoo.load(setting.checkpoint), material.task, say=say)
+    say(f"{setting.checkpoint}: calibration")
+    list(evaluate(setting, [Genome.uniform(bits, material.layers) for bits in range(2, 9)]))
+
+
+def _timed(folder: Path, setting: Setting, config: Config) -> dict[str, Any]:
+    rows: list[list[float]] = []
+    begin = time.process_time()
+    run = Run(folder, setting, config)
+    run.go(tell=lambda p: rows.append([p.fresh, round(time.process_time() - begin, 3),
+                                       0.0 if p.by_proxy else p.hypervolume]))  # fmt: skip
+    run.store.close()
+    return {"evaluations": [int(row[0]) for row in rows], "seconds": [row[1] for row in rows],
+            "hypervolume": [row[2] for row in rows]}  # fmt: skip
+
+
+def reached(run: Mapping[str, Any], volume: float) -> int | None:
+    """The first generation of a run with at least that hypervolume."""
+    return next((k for k, v in enumerate(run["hypervolume"]) if v >= volume - 1e-12), None)
+
+
+def render(data: dict[str, Any]) -> list[str]:
+    """The section of docs/results.md."""
+    size = data["size"]
+    lines = [
+        "## NSGA-II with a proxy in front",
+        "",
+        f"Objectives {' and '.join(OBJECTIVES)}, populations of {size['pop_size']}, "
+        f"{size['plain'][0]} generations and {size['plain'][1]} of local search, seeds 0 to "
+        f"{size['seeds'] - 1}, one process. Plain profiles every operator first (102 genomes); "
+        f"with --prescreen the proxy tells that, and keeps one of {size['factor']} offspring. "
+        f"--proxy-only: {size['blind']} generations by the proxy alone, then a front of at most "
+        f"{size['pop_size']} evaluated. Needed: evaluations and CPU seconds until the final "
+        "hypervolume of the plain search with that seed is reached, mean over the seeds that reach "
+        "it. Calibration and the statistics of the network (seconds, once) are not counted.",
+        "",
+    ]
+    for checkpoint in size["checkpoints"]:
+        rows = []
+        of = [run for run in data["runs"] if run["checkpoint"] == checkpoint]
+        plain = {run["seed"]: run for run in of if run["method"] == "plain"}
+        for name in dict.fromkeys(run["method"] for run in of):
+            several = [run for run in of if run["method"] == name]
+            pairs = [(run, reached(run, plain[run["seed"]]["hypervolume"][-1])) for run in several]
+            hits = [(run["evaluations"][k] / plain[run["seed"]]["evaluations"][-1],
+                     run["evaluations"][k], run["seconds"][k])
+                    for run, k in pairs if k is not None]  # fmt: skip
+            at_fifth = [_at(run, plain[run["seed"]]["evaluations"][-1] / 5) for run in several]
+            rows.append((
+                name, spread([run["hypervolume"][-1] for run in several]),
+                f"{mean(run['evaluations'][-1] for run in several):.0f}",
+                f"{mean(run['seconds'][-1] for run in several):.1f}", spread(at_fifth),
+                f"{len(hits)} of {len(several)}",
+                *((f"{mean(h[1] for h in hits):.0f} ({100 * mean(h[0] for h in hits):.0f} %)",
+                   f"{mean(h[2] for h in hits):.1f}") if hits else ("-", "-")),
+            ))  # fmt: skip
+        lines += [f"{checkpoint}:", ""]
+        lines += lines_of(["method", "final hypervolume", "evaluations", "CPU s",
+                           "at a fifth of plain's evaluations", "seeds that reach plain's",
+                           "evaluations needed", "CPU s needed"], rows)  # fmt: skip
+    named = "; ".join(f"{name} is {text}" for name, text in data["proxies"].items() if name != text)
+    return [*lines, f"{named[:1].upper()}{named[1:]}." if named else "", ""]
+
+
+def _at(run: Mapping[str, Any], evaluations: float) -> float:
+    """Hypervolume that a run has after so many evaluations."""
+    known = [v for n, v in zip(run["evaluations"], run["hypervolume"], strict=True)
+             if n <= evaluations]  # fmt: skip
+    return known[-1] if known else 0.0
