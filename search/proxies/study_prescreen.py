@@ -77,9 +77,8 @@ def measure(say: Say, size: Size = FULL, folder: Path = FOLDER) -> dict[str, Any
         config = Config(objectives=OBJECTIVES, pop_size=size.pop_size, seed=seed,
                               **_plan(size)[name])  # fmt: skip
         about = json.dumps([asdict(config), setting.key], sort_keys=True)
-        label = (
-            f"{re.sub(r'\W+', '-', name)}-{seed}-{hashlib.sha256(about.encode()).hexdigest()[:8]}"
-        )
+        digest = hashlib.sha256(about.encode()).hexdigest()[:8]
+        label = f"{re.sub('[^a-z0-9]+', '-', name)}-{seed}-{digest}"
         path = folder / checkpoint / f"{label}.json"
         if not path.exists():
             if checkpoint not in warm:
