@@ -520,20 +520,40 @@ class Run:
         if len(candidates) <= count:
             return sorted(found.values())
         say(f"Prescreening {len(candidates)} genomes")
-        genomes = [c.genome for c in candidates]
-        scores = self._proxy.scores(genomes)
+        expected = self._expected(candidates, pool, say)
         useful = np.ones(len(candidates), bool)
-        known = [p for p in self.points.values() if not p.beacon]
-        if len(known) >= ENOUGH:
-            x = self._proxy.scores([p.genome for p in known])
-            steps = isotonic(x, np.array([p.result["accuracy"] for p in known]))
-            useful = np.interp(scores, *steps) > 1 - self.reference[0]
+        if len(self.points) < ENOUGH:
+            losses = -self._proxy.scores([c.genome for c in candidates])
+            front = None
+        else:
+            losses = 1 - self._translated(np.array([self.encode(c) for c in candidates]))
+            useful = losses < self.reference[0]
+            front = self.costs(self.front())
         told = self._costs_told(candidates, plain(self.setting, False), pool, say)
         for name, limit in self.config.limits:
             useful &= [costs.get(name, 0) <= limit for costs in told]
-        kept = select(rng, -scores, self._expected(candidates, pool, say), count, useful=useful)
+        kept = select(rng, losses, expected, count, useful=useful, front=front,
+                      reference=self.reference)  # fmt: skip
         places = list(found.values())
         return sorted(places[k] for k in kept)
+
+    def _translated(self, rows: Array) -> Array:
+        """Accuracies that the proxy's scores of `rows` stand for: the non-decreasing function of
+        the score that fits all points best, and what of the rest is additive in the genes."""
+        known = np.array([self.encode(c) for c in self.points])
+        accuracy = np.array([p.result["accuracy"] for p in self.points.values()])
+        genes = len(GENES) * self.layers
+        by_score = isotonic(self._proxy.rank(known[:, :genes]), accuracy)
+        told, rest = (np.interp(self._proxy.rank(each[:, :genes]), *by_score)
+                      for each in (rows, known))  # fmt: skip
+        rest = accuracy - rest
+        # What lies far outside of the useful region says little about its inside.
+        near = accuracy > 1 - (2 * self.reference[0] + 0.1)
+        if near.sum() >= ENOUGH:
+            x = self.space.features(known[near])
+            change = self.space.features(rows) - x.mean(0)
+            told = told + rest[near].mean() + change @ additive(self.space, known[near], rest[near])
+        return told
 
     def violations(self, point: Point) -> Array:
         """How far a point is beyond each constraint, float64, 0 or less where it is not."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..model.genome import MAX_BITS, MIN_BITS, Genome
 from .evaluate import Say, Setting, load
-from .pareto import Array, crowded, non_dominated
+from .pareto import Array, crowded, gains, non_dominated
 from .proxies import statistics
 from .proxies.formula import Proxy
 from .proxies.use import Ranker, resolve
@@ -21,6 +21,8 @@ from .proxies.use import Ranker, resolve
 SAMPLE = 500
 #: Share of those kept that is drawn blindly, so that what a proxy thinks little of is met too.
 BLIND = 0.1
+#: Candidates whose gain of hypervolume is computed, for each that is wanted.
+SHORTLIST = 3
 #: Points with known accuracy from which on scores are translated into accuracies.
 ENOUGH = 20
 
@@ -60,7 +62,11 @@ class Prescreen:
         """Float64 [n]."""
         if not genomes:
             return np.zeros(0)
-        return self.ranker(np.array([genome.genes for genome in genomes], np.uint8))
+        return self.rank(np.array([genome.genes for genome in genomes]))
+
+    def rank(self, rows: Array) -> Array:
+        """Scores float64 [n] of genes [n, 17 layers]."""
+        return self.ranker(np.asarray(rows, np.uint8))
 
     @cached_property
     def ends(self) -> tuple[float, float]:
@@ -107,31 +113,54 @@ def isotonic(x: Array, y: Array) -> tuple[Array, Array]:
 
 
 def select(
-    rng: np.random.Generator, losses: Array, costs: Array, count: int, *, useful: Array
-) -> list[int]:
+    rng: np.random.Generator, losses: Array, costs: Array, count: int, *, useful: Array,
+    front: Array | None = None, reference: Array | None = None,
+) -> list[int]:  # fmt: skip
     """Indices of at most `count` candidates to evaluate, ascending.
 
-    The layers of those that no other is better than in loss and all costs, of the `useful` ones
-    first, the last layer spread evenly; :data:`BLIND` of them are drawn from all.
+    One after the other that of the `useful` ones which adds most to the hypervolume of `front` and
+    of those taken, where that is known. Then the layers of those that no other is better than in
+    loss and all costs, the useful ones first, the last layer spread evenly. :data:`BLIND` of them
+    are drawn from all.
 
     Parameters
     ----------
     losses : float64 [n], to be minimised
     costs : float64 [n, costs], to be minimised
     useful : bool [n]
+    front, reference : float64 [points, 1 + costs] in the units of `losses` and `costs`, and the far
+        corner where hypervolume counts
     """
     if len(losses) <= count:
         return list(range(len(losses)))
     taken = [int(k) for k in rng.permutation(len(losses))[: int(BLIND * count)]]
     values = np.column_stack([losses, costs])
+    if front is not None and reference is not None:
+        left = [k for k in _shortlist(values, front, reference, SHORTLIST * count)
+                if useful[k] and k not in taken]  # fmt: skip
+        while left and len(taken) < count:
+            gain = gains(front, np.maximum(values[left], 0.0), reference)
+            best = int(gain.argmax())
+            if not gain[best] > 0:
+                break
+            taken.append(left[best])
+            front = np.vstack([front, values[left[best]]])
+            left = [k for k, more in zip(left, gain, strict=True) if more > 0 and k != left[best]]
     for group in (useful, ~useful):
-        left = np.array([k for k in np.flatnonzero(group) if k not in taken], int)
-        while len(left) and len(taken) < count:
-            layer = non_dominated(values[left])
-            picked = crowded(values[left[layer]], count - len(taken))
-            taken += [int(left[layer[k]]) for k in picked]
-            left = np.delete(left, layer)
+        rest = np.array([k for k in np.flatnonzero(group) if k not in taken], int)
+        while len(rest) and len(taken) < count:
+            layer = non_dominated(values[rest])
+            picked = crowded(values[rest[layer]], count - len(taken))
+            taken += [int(rest[layer[k]]) for k in picked]
+            rest = np.delete(rest, layer)
     return sorted(taken)
+
+
+def _shortlist(values: Array, front: Array, reference: Array, count: int) -> list[int]:
+    """Indices of the `count` rows that could get worst until a point of `front` dominates them."""
+    margin = ((front[None] - values[:, None]) / reference).max(2).min(1)
+    order = np.argsort(-margin, kind="stable")
+    return [int(k) for k in order[:count] if margin[k] > 0]
 
 
 def plain(setting: Setting, silicon: bool) -> Setting:

@@ -14,18 +14,22 @@ from shutil import rmtree
 from statistics import mean
 from typing import Any
 
+import numpy as np
+
 from ...model import zoo
 from ...model.files import read_json, write_json
 from ...model.genome import Genome
 from ...model.knobs import Knobs
 from ..evaluate import Setting, evaluate, load
 from ..evolution import Config, Run
-from ..study_search import spread
+from ..study_search import spread, volume
 from ..study_search import table as lines_of
 from . import statistics, tables, use
 
 Say = Callable[[str], None]
 FOLDER = Path("build/studies")
+#: Evaluations between two hypervolumes.
+EVERY = 4
 #: Objectives without Yosys, whose caches would decide about seconds.
 OBJECTIVES = ("accuracy", "size")
 
@@ -104,18 +108,26 @@ def _warm(setting: Setting, say: Say) -> None:
 
 
 def _timed(folder: Path, setting: Setting, config: Config) -> dict[str, Any]:
-    rows: list[list[float]] = []
+    """Hypervolume after every :data:`EVERY` evaluations, and the CPU seconds until then; these are
+    known after every generation, and taken to pass evenly between two."""
+    rows: list[tuple[int, float]] = [(0, 0.0)]
     begin = time.process_time()
     run = Run(folder, setting, config)
-    run.go(tell=lambda p: rows.append([p.fresh, round(time.process_time() - begin, 3),
-                                       0.0 if p.by_proxy else p.hypervolume]))  # fmt: skip
+    run.go(tell=lambda p: rows.append((p.fresh, time.process_time() - begin)))
+    points = list(run.points.values())
     run.store.close()
-    return {"evaluations": [int(row[0]) for row in rows], "seconds": [row[1] for row in rows],
-            "hypervolume": [row[2] for row in rows]}  # fmt: skip
+    counts = [*range(EVERY, len(points), EVERY), len(points)]
+    int8 = run.points[run.int8].result
+    at, seconds = zip(*rows, strict=True)
+    return {
+        "evaluations": counts,
+        "seconds": [round(float(v), 3) for v in np.interp(counts, at, seconds)],
+        "hypervolume": [round(volume(points[:n], OBJECTIVES, int8), 5) for n in counts],
+    }  # fmt: skip
 
 
 def reached(run: Mapping[str, Any], volume: float) -> int | None:
-    """The first generation of a run with at least that hypervolume."""
+    """The first place in a run with at least that hypervolume."""
     return next((k for k, v in enumerate(run["hypervolume"]) if v >= volume - 1e-12), None)
 
 
