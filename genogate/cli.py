@@ -571,7 +571,7 @@ def train(task: str, out: str | None, **recipe: Any) -> None:
 @click.option("--ternary", "narrow", is_flag=True, help="2-bit weights -1 to 1, not -2 to 1.")
 @click.option("--tables", is_flag=True, help="The entries of activation tables are trained too.")
 @click.option("--scales", type=click.Choice(["learned", "fixed"]),
-              help="Whether scales are trained too; learned, with --any fixed.")  # fmt: skip
+              help="Whether scales are trained too; fixed.")  # fmt: skip
 @click.option("--patience", type=int,
               help="Stop after so many epochs without a better validation accuracy.")  # fmt: skip
 @click.option("--out", metavar="FILE", help="The checkpoint; build/TASK/GENOME-qat.safetensors.")
