@@ -17,7 +17,7 @@ NETWORK := $${GENOME:+--genome "$$GENOME"} $${TASK:+--task "$$TASK"} \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help gru lut front unit sim area golden train import qat campaign search report experiment bench results test lint typecheck fmt clean icarus
+.PHONY: help gru lut front unit sim area golden train import qat campaign search proxy report experiment bench results test lint typecheck fmt clean icarus
 
 help: ## This list
 	@echo 'Genogate: from a genome (bit widths of a GRU) to verified Verilog.'
@@ -76,6 +76,9 @@ results: .venv/dev.stamp ## Make docs/results.md again
 search: .venv/search.stamp ## Search genomes by NSGA-II: accuracy, size, cells; TASK, SEED, OUT=folder
 	@$(BIN)/genogate search $${TASK:+--task "$$TASK"} $${CHECKPOINT:+--checkpoint "$$CHECKPOINT"} \
 		$${LANES:+--lanes "$$LANES"} $${SEED:+--seed "$$SEED"} $${OUT:+--out "$$OUT"} $$KNOBS
+
+proxy: .venv/dev.stamp ## Rank genomes without running them: KNOBS="score evolved int4 int3" (or search, eval, show, table)
+	@$(BIN)/genogate proxy $${KNOBS:---help}
 
 report: .venv/search.stamp ## One page about a search, and pictures: RUN=runs/NAME
 	@$(BIN)/genogate report "$${RUN:?give RUN=, the folder of a search}" $${OUT:+--out "$$OUT"} $$KNOBS
