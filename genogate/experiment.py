@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .flow import Say
+from .flow import Say, parts
 from .model.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,11 +26,6 @@ def numbers_of(text: str | None, name: str) -> tuple[int, ...] | None:
         raise InputError(f"{name}: {text[:40]!r} is not a list of integers") from None
 
 
-def names_of(text: str | None) -> tuple[str, ...] | None:
-    """Parts of a list with commas."""
-    return None if text is None else tuple(p.strip() for p in text.split(",") if p.strip())
-
-
 def run_experiment(
     task: str, budget: str, options: dict[str, Any], knobs: Knobs | None, out: str | None,
     workers: int, say: Say,
@@ -47,8 +42,10 @@ def run_experiment(
     given = {
         **options,
         "hidden": numbers_of(options["hidden"], "hidden"),
-        "checkpoints": names_of(options["checkpoints"]),
-        "objectives": names_of(options["objectives"]),
+        **{
+            name: None if options[name] is None else parts(options[name])
+            for name in ("checkpoints", "objectives")
+        },
         "knobs": knobs,
     }
     plan = plan_for(task, budget, given)

@@ -354,11 +354,13 @@ def _limits(options: dict[str, Any]) -> tuple[tuple[str, float], ...]:
     return tuple((name, value) for name, value in named if value is not None)
 
 
+def parts(text: str) -> tuple[str, ...]:
+    """Parts of a list with commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 def _search_config(options: dict[str, Any]) -> Config:
     from .search.evolution import Config
-
-    def parts(text: str) -> tuple[str, ...]:
-        return tuple(part.strip() for part in text.split(",") if part.strip())
 
     drop = options["max_drop"]
     try:

@@ -156,11 +156,15 @@ def _judge(case: tuple[Setting, IntModel]) -> dict[str, Any]:
     material = load(setting)
     task = material.task
     part = (material.x_shifted, material.y_shifted) if setting.shifts else (task.x_val, task.y_val)
+    return {"accuracy": accuracy(model, *part), **_counted(model, setting.knobs)}
+
+
+def _counted(model: IntModel, knobs: Knobs) -> dict[str, Any]:
+    """What follows from the integers alone."""
     return {
-        "accuracy": accuracy(model, *part),
         "size": model.size_bits,
         "weights": model.weight_bits,
-        "cycles": cycles_per_step(model, setting.knobs.lanes_x, setting.knobs.lanes_h),
+        "cycles": cycles_per_step(model, knobs.lanes_x, knobs.lanes_h),
     }
 
 
@@ -172,12 +176,17 @@ def _begin(case: Case) -> tuple[Draft | None, dict[str, Any]]:
         model, knobs = made.choose(estimate.cheapest(made.groups)), case.setting.knobs
         result = _judge((case.setting, model))
         if result["accuracy"] >= case.floor:
-            area = estimate.total(model, knobs.lanes_x, knobs.lanes_h)
-            result |= {"cells": area.cells, "memory": area.memory_bits}
+            result |= _estimated(model, knobs)
         return None, result
     result = _judge((case.setting, made.choose(without_synthesis(made.groups))))
     wanted = case.setting.silicon and result["accuracy"] >= case.floor
     return made if wanted else None, result
+
+
+def _estimated(model: IntModel, knobs: Knobs) -> dict[str, Any]:
+    """Hardware by estimate."""
+    area = estimate.total(model, knobs.lanes_x, knobs.lanes_h)
+    return {"cells": area.cells, "memory": area.memory_bits}
 
 
 def costs_of(case: tuple[Setting, Genome]) -> dict[str, Any]:
@@ -187,14 +196,8 @@ def costs_of(case: tuple[Setting, Genome]) -> dict[str, Any]:
     made, knobs = _draft(setting, genome), setting.knobs
     units = estimate.cheapest if setting.silicon else without_synthesis
     model = made.choose(units(made.groups))
-    found: dict[str, Any] = {
-        "size": model.size_bits, "weights": model.weight_bits,
-        "cycles": cycles_per_step(model, knobs.lanes_x, knobs.lanes_h),
-    }  # fmt: skip
-    if setting.silicon:
-        area = estimate.total(model, knobs.lanes_x, knobs.lanes_h)
-        found |= {"cells": area.cells, "memory": area.memory_bits}
-    return found
+    found = _counted(model, knobs)
+    return found | _estimated(model, knobs) if setting.silicon else found
 
 
 def evaluate_cases(

@@ -99,17 +99,10 @@ class Prescreen:
 def isotonic(x: Array, y: Array) -> tuple[Array, Array]:
     """The non-decreasing step function of least squares through points (`x`, `y`): abscissae and
     values, for interpolation."""
+    from scipy.optimize import isotonic_regression
+
     order = np.argsort(x, kind="stable")
-    means: list[float] = []
-    counts: list[int] = []
-    for value in np.asarray(y, float)[order]:
-        means.append(float(value))
-        counts.append(1)
-        while len(means) > 1 and means[-2] >= means[-1]:
-            count = counts[-2] + counts[-1]
-            means[-2:] = [(means[-2] * counts[-2] + means[-1] * counts[-1]) / count]
-            counts[-2:] = [count]
-    return np.asarray(x, float)[order], np.repeat(means, counts)
+    return np.asarray(x, float)[order], isotonic_regression(np.asarray(y, float)[order]).x
 
 
 def select(

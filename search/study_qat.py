@@ -31,7 +31,7 @@ from ..model.qat import Tuning, tune
 from ..model.quantize import quantize
 from ..model.tasks import Task, load_task
 from .evaluate import accuracy
-from .study_search import table
+from .study_search import rank_correlation, table
 
 Say = Callable[[str], None]
 #: Tables, so that no figure depends on the choice of activation units.
@@ -224,15 +224,6 @@ def measure_qat(say: Say, size: Size = FULL, folder: Path = FOLDER) -> dict[str,
         "homogeneous": list(_homogeneous(size, kept, say)),
         "any": [_any_precision(case, size.seed, kept, say) for case in size.any_cases],
     }  # fmt: skip
-
-
-def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
-    """Spearman's, 0 where one of them does not vary."""
-    from scipy.stats import spearmanr
-
-    if len(set(a)) < 2 or len(set(b)) < 2:
-        return 0.0
-    return float(spearmanr(a, b).statistic)
 
 
 def _percent(values: Sequence[float]) -> str:

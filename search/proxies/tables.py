@@ -303,17 +303,6 @@ def material(name: str, number: int = 0) -> Material:
     return Material(task, checkpoint, calibration, x[chosen], y[chosen])
 
 
-def _one_thread(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Small products on many threads wait for one another more than they work."""
-    from threadpoolctl import threadpool_limits
-
-    def limited(item: Any) -> Any:
-        with threadpool_limits(1):
-            return function(item)
-
-    return limited
-
-
 def judge(name: str, number: int, genes: Sequence[int]) -> tuple[float, int]:
     """Validation accuracy and size in bits of a genome of the shipped GRU `name`, with calibration
     data `number` (:func:`calibration_draw`)."""
@@ -324,7 +313,11 @@ def judge(name: str, number: int, genes: Sequence[int]) -> tuple[float, int]:
 
 
 def _judge(case: tuple[str, int, tuple[int, ...]]) -> tuple[float, int]:
-    return _one_thread(lambda item: judge(*item))(case)
+    from threadpoolctl import threadpool_limits
+
+    # Small products on many threads wait for one another more than they work.
+    with threadpool_limits(1):
+        return judge(*case)
 
 
 def _trained(epochs: int, case: tuple[str, tuple[int, ...]]) -> float:
