@@ -535,6 +535,11 @@ def campaign(count: int, seed: int, workers: int, out: str) -> None:
 @click.option("--patience", type=int, default=0, show_default=True,
               help="Stop after so many epochs without a better validation accuracy and keep the "
               "best; 0: keep the last.")  # fmt: skip
+@click.option("--start", default="", metavar="NAME|FILE",
+              help="Checkpoint of the same sizes, of any task, to start from.")  # fmt: skip
+@click.option("--slower", type=float, default=1.0, show_default=True,
+              help="With --start: how many times as fine the steps are as those it was trained "
+              "on.")  # fmt: skip
 @click.option("--out", metavar="FILE", help="The checkpoint; build/TASK/seedN.safetensors.")
 def train(task: str, out: str | None, **recipe: Any) -> None:
     """Train a float network (needs torch).

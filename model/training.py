@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from . import zoo
 from .errors import InputError
 from .files import read_tensors, write_tensors
 from .floating import Checkpoint, accuracy, layer_names
@@ -36,6 +37,11 @@ class Recipe:
 
     patience : epochs without a better validation accuracy after which training stops, and the best
         epoch is kept; 0: all epochs are done and the last is kept
+    start : name of a shipped checkpoint or a file, of the same sizes and of any task, whose weights
+        training starts from; empty: weights drawn with the seed
+    slower : how many times more slowly the state of `start` shall move: the bias of z grows by the
+        natural logarithm of it, since 1 - sigmoid(a) is nearly exp(-a). For sequences whose steps
+        are that many times as fine as those that `start` was trained on
     """
 
     hidden: int = 32
@@ -47,6 +53,8 @@ class Recipe:
     weight_decay: float = 1e-2
     label_smoothing: float = 0.0
     patience: int = 0
+    start: str = ""
+    slower: float = 1.0
 
     def __post_init__(self) -> None:
         limits = {"hidden": MAX_SIZE, "layers": 16, "epochs": 100_000, "batch": 1 << 20}
@@ -61,6 +69,10 @@ class Recipe:
             raise InputError(f"label_smoothing: {self.label_smoothing} is not from 0 to below 1")
         if not 0 <= self.patience <= 100_000:
             raise InputError(f"patience: {self.patience} is not within 0 to 100000")
+        if not 1 <= self.slower <= 1000:
+            raise InputError(f"slower: {self.slower} is not within 1 to 1000")
+        if self.slower != 1 and not self.start:
+            raise InputError("slower: there is no checkpoint to start from: give --start too")
 
     def command(self, task: str) -> str:
         """The command line that trains the same network again."""
@@ -71,6 +83,10 @@ class Recipe:
         )
         if self.label_smoothing:
             text += f" --label-smoothing {self.label_smoothing:g}"
+        if self.start:
+            text += f" --start {self.start}"
+        if self.slower != 1:
+            text += f" --slower {self.slower:g}"
         return text + (f" --patience {self.patience}" if self.patience else "")
 
 
@@ -231,6 +247,9 @@ class _Training:
         self.draw = np.random.default_rng(recipe.seed)
         self.gru = torch.nn.GRU(task.features, recipe.hidden, recipe.layers, batch_first=True)
         self.classifier = torch.nn.Linear(recipe.hidden, task.classes)
+        self.start = zoo.load(recipe.start) if recipe.start else None
+        if self.start is not None:
+            self._begin_from(self.start)
         self.parameters = [*self.gru.parameters(), *self.classifier.parameters()]
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=recipe.lr, weight_decay=recipe.weight_decay
@@ -244,10 +263,32 @@ class _Training:
         self.start_of_epoch = self.draw.bit_generator.state
         self.saved = time.monotonic()
 
+    def _begin_from(self, start: Checkpoint) -> None:
+        """Take the weights of `start`. Raises :class:`InputError` where they do not fit."""
+        tensors, recipe = self.tensors(), self.recipe
+        for name in sorted(tensors | dict(start.tensors)):
+            here, there = (np.shape(part.get(name)) for part in (tensors, start.tensors))
+            if here != there:
+                raise InputError(
+                    f"start: {recipe.start} has {name} {list(there)}, this training {list(here)}: "
+                    f"the sizes, layers and classes of both must be equal"
+                )
+        own = {name: getattr(self.gru, name) for name in tensors if "classifier" not in name}
+        own["classifier.weight"] = self.classifier.weight
+        own["classifier.bias"] = self.classifier.bias
+        with self.torch.no_grad():
+            for name, value in own.items():
+                value.copy_(self.torch.from_numpy(start.tensors[name].copy()))
+            for k in range(recipe.layers):
+                bias = getattr(self.gru, f"bias_ih_l{k}")
+                bias[recipe.hidden : 2 * recipe.hidden] += float(np.log(recipe.slower))
+
     @property
     def key(self) -> str:
-        """What a state belongs to: recipe, data, torch."""
+        """What a state belongs to: recipe, weights at the start, data, torch."""
         about = [asdict(self.recipe), self.task.split_hash, str(self.torch.__version__)]
+        if self.start is not None:
+            about.append(self.start.hash)
         return hashlib.sha256(json.dumps(about).encode()).hexdigest()
 
     def tensors(self) -> dict[str, np.ndarray]:
@@ -351,8 +392,9 @@ def train(
     also in pieces: about every `every` seconds the training leaves all that it needs in the file
     `state`, and a call with the same arguments goes on from there.
 
-    Raises :class:`InputError` where torch is missing, the loss is no longer a number, or `state`
-    is damaged. A state of another training is overwritten.
+    Raises :class:`InputError` where torch is missing, the loss is no longer a number, `state` is
+    damaged, or the checkpoint to start from is missing or of other sizes. A state of another
+    training is overwritten.
     """
     torch = import_torch()
     path = None if state is None else Path(state)
@@ -373,7 +415,7 @@ def train(
         part: round(accuracy(checkpoint, getattr(task, f"x_{part}"), getattr(task, f"y_{part}")), 6)
         for part in ("train", "val", "test")
     }
-    info = {
+    info: dict[str, Any] = {
         "task": task.name,
         "split_seed": task.split_seed,
         "split_hash": task.split_hash,
@@ -382,6 +424,8 @@ def train(
         "accuracy": scores,
         "torch": str(torch.__version__),
     }
+    if training.start is not None:
+        info["started_from"] = {"checkpoint": recipe.start, "hash": training.start.hash}
     if recipe.patience:
         info["epochs_done"], info["best_epoch"] = training.place.epoch, training.place.best_epoch
     if task.notes:

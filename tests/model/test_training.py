@@ -135,3 +135,31 @@ def test_a_task_has_a_recipe_of_its_own_that_options_change():
         hidden=64, epochs=15, batch=128, lr=0.001
     )
     assert "--label-smoothing 0.1" in recipe_for("kws10", {}).command("kws10")
+
+
+def test_a_training_may_start_from_another_network_made_slower(tmp_path):
+    start = train(small(), Recipe(epochs=2, hidden=6, seed=3))
+    start.save(tmp_path / "start.safetensors")
+    # So small a rate leaves the weights as they were.
+    file = str(tmp_path / "start.safetensors")
+    still = Recipe(epochs=1, hidden=6, lr=1e-9, weight_decay=0, start=file)
+    for slower in (1.0, 4.0):
+        recipe = replace(still, slower=slower)
+        after = train(small(), recipe)
+        assert after.info["started_from"] == {"checkpoint": recipe.start, "hash": start.hash}
+        assert f"--start {recipe.start}" in after.info["command"]
+        for name, value in start.tensors.items():
+            value = value.copy()
+            if name == "bias_ih_l0":
+                value[6:12] += np.log(slower)  # of z, between those of r and n
+            np.testing.assert_allclose(after.tensors[name], value, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [({"start": "nowhere"}, "no such file"), ({"start": "kws4"}, "the sizes, layers and classes"),
+     ({"slower": 2.0}, "give --start too"), ({"start": "digits-row", "slower": 0.5}, "1 to 1000")],
+)  # fmt: skip
+def test_a_start_that_does_not_fit_is_refused(given, fault):
+    with pytest.raises(InputError, match=fault):
+        train(small(), Recipe(epochs=1, **given))
