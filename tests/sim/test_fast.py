@@ -21,6 +21,9 @@ def test_twin_equals_golden(seed):
     expected, got = golden.run(model, codes), fast.run(model, codes)
     for name in ("hidden", "logits", "classes"):
         np.testing.assert_array_equal(getattr(got, name), getattr(expected, name), f"seed {seed}")
+    last = fast.run(model, codes, every=False)
+    np.testing.assert_array_equal(last.hidden, expected.hidden[:, -1:], f"seed {seed}")
+    np.testing.assert_array_equal(last.logits, expected.logits, f"seed {seed}")
 
 
 def test_a_model_beyond_the_compiled_types_is_still_exact():
@@ -31,3 +34,5 @@ def test_a_model_beyond_the_compiled_types_is_still_exact():
     expected, got = golden.run(model, codes), fast.run(model, codes)
     np.testing.assert_array_equal(got.hidden, expected.hidden)
     np.testing.assert_array_equal(got.logits, expected.logits)
+    last = fast.run(model, codes, every=False)
+    np.testing.assert_array_equal(last.hidden, expected.hidden[:, -1:])
