@@ -433,10 +433,11 @@ def unit(kind: str, out: str | None, **given: Any) -> None:
 @click.option("--beacon-distance", type=float, default=1.0, show_default=True, metavar="BITS",
               help="Genomes so near (mean over genes) try a beacon's weights.")  # fmt: skip
 @click.option("--prescreen", metavar="PROXY",
-              help="Evaluate only those offspring that this training-free proxy (name or formula, "
-              "`genogate proxy show`) and their size and cells speak for.")  # fmt: skip
-@click.option("--prescreen-factor", type=int, default=5, show_default=True, metavar="N",
-              help="Offspring made for each that is evaluated, with --prescreen.")  # fmt: skip
+              help="Search by this training-free proxy (name or formula, `genogate proxy show`), "
+              "corrected by every evaluation, between two generations that are "
+              "evaluated.")  # fmt: skip
+@click.option("--prescreen-factor", type=int, default=50, show_default=True, metavar="N",
+              help="Genomes looked at for each that is evaluated, with --prescreen.")  # fmt: skip
 @click.option("--proxy-only", is_flag=True,
               help="The proxy of --prescreen is the accuracy objective; only the front is "
               "evaluated, in the end.")  # fmt: skip

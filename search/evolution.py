@@ -42,9 +42,9 @@ from .evaluate import (
     load,
     record,
 )
-from .local import Space, additive, propose
+from .local import Linear, Space, propose
 from .pareto import Array, crowded, hypervolume, knee, non_dominated
-from .prescreen import ENOUGH, Prescreen, canonical, isotonic, plain, select
+from .prescreen import ENOUGH, Forecast, Prescreen, canonical, plain, select, shortlist
 from .store import Store
 
 METHODS = ("nsga2", "random", "greedy")
@@ -78,6 +78,10 @@ ESTIMATE_SLACK, ESTIMATE_MORE = 0.02, 1.0
 ENOUGH_CELLS = 60
 #: In local search at most so many candidates are proposed for each that prescreening keeps.
 EXPLOIT_FACTOR = 2
+#: Populations of the search by a proxy's word within a generation, in those of the run.
+GROWN = 4
+#: Candidates whose costs are looked at closely, for each that is evaluated.
+SHORTLIST = 4
 #: Chance that mutation draws a category anew: steps along its values would mean nothing.
 CATEGORY_MUTATION = 0.1
 
@@ -103,9 +107,10 @@ class Config:
         not measured; None for no such limit
     limits : cost and greatest value, of :data:`LIMITS`
     bit_weight : cells that a memory bit counts as in ``silicon``
-    prescreen : a proxy (name or text, :mod:`.proxies`), by which of `prescreen_factor` times as
-        many offspring only `pop_size` are evaluated, the best ones by its score and by costs that
-        are known without running anything; the first population and sensitivities likewise
+    prescreen : a proxy (name or text, :mod:`.proxies`): between two evaluations of `pop_size`
+        genomes NSGA-II looks at `prescreen_factor` times as many by its word, put right by what is
+        known (:class:`~.prescreen.Forecast`), and by costs that are told without running anything;
+        the first population and sensitivities likewise
     proxy_only : the proxy is the accuracy objective, and no genome is run before the end; then at
         most `pop_size` of the front are evaluated, and nothing else counts
     beacons, beacon_distance : genomes to retrain at most, and the mean bits by which a genome may
@@ -127,7 +132,7 @@ class Config:
     beacon_distance: float = 1.0
     checkpoints: tuple[str, ...] = ()
     prescreen: str | None = None
-    prescreen_factor: int = 5
+    prescreen_factor: int = 50
     proxy_only: bool = False
 
     def __post_init__(self) -> None:
@@ -149,7 +154,7 @@ class Config:
                 raise InputError(f"{what} {shown(chosen)}: {', '.join(known)} are known")
         for name, low, high in (("pop_size", 4, 10_000), ("generations", 1, 100_000),
                                 ("exploit", 0, 100_000), ("seed", 0, 2**31 - 1),
-                                ("beacons", 0, 1000), ("prescreen_factor", 2, 100)):  # fmt: skip
+                                ("beacons", 0, 1000), ("prescreen_factor", 2, 10_000)):  # fmt: skip
             value = getattr(self, name)
             if type(value) is not int or not low <= value <= high:
                 raise InputError(f"{name}: {shown(value)} is not within {low} to {high}")
@@ -344,6 +349,7 @@ class Run:
         #: Whether accuracies of points are, until the front is measured, ranks by the proxy.
         self.blind = config.proxy_only
         self._told: dict[tuple[Setting, Candidate], dict[str, Any]] = {}
+        self._by_gene: dict[str, Linear] = {}
         self._floor = 0.0
         self._front: list[Point] = []
         self._judged: set[Candidate] = set()
@@ -390,11 +396,14 @@ class Run:
             )
         # Of what an earlier version did not know, it did what is the default now.
         knobs = before["setting"].get("knobs")
-        before = {"config": {"checkpoints": [], "prescreen": None, "prescreen_factor": 5,
-                             "proxy_only": False} | before["config"],
+        before = {"config": {"checkpoints": [], "prescreen": None, "proxy_only": False,
+                             } | before["config"],
                   "setting": {"also": {}, "estimate": False} | before["setting"]}  # fmt: skip
         if isinstance(knobs, dict):
             before["setting"]["knobs"] = Knobs().to_json() | knobs
+        if before["config"]["prescreen"] is None:
+            # It had no meaning there.
+            before["config"]["prescreen_factor"] = document["config"]["prescreen_factor"]
         # A run may be made longer: what it does first stays the same.
         differing = [
             name for part in ("config", "setting") for name in document[part]
@@ -489,71 +498,119 @@ class Run:
         """Costs [n, objectives but accuracy], relative to INT8, without running anything: cells by
         a model of the points that have them, or where these are few, by estimate."""
         names = [name for name in self.config.objectives if name != "accuracy"]
-        known = [p for p in self.points.values() if "cells" in p.result]
-        enough = len(known) >= ENOUGH_CELLS
-        measured = bool(set(MEASURED) & set(names))
-        setting = plain(self.setting, measured and not enough)
+        fitted = {name: self._fitted(name) for name in names}
+        setting = plain(self.setting, any(m is None for n, m in fitted.items() if n in MEASURED))
         rows = self._costs_told([*candidates, self.int8], setting, pool, say)
-        int8 = self.points[self.int8].result
-        columns = []
-        for name in names:
-            if name in MEASURED and enough:
-                x = np.array([self.encode(p.candidate) for p in known])
-                y = np.array([p.result[name] / int8[name] for p in known])
-                wanted = self.space.features(np.array([self.encode(c) for c in candidates]))
-                change = wanted - self.space.features(x).mean(0)
-                columns.append(y.mean() + change @ additive(self.space, x, y))
-            else:
-                columns.append(np.array([row[name] / rows[-1][name] for row in rows[:-1]]))
+        wanted = np.array([self.encode(c) for c in candidates])
+        columns = [
+            np.array([row[name] / rows[-1][name] for row in rows[:-1]]) if model is None
+            else model(wanted) for name, model in fitted.items()
+        ]  # fmt: skip
         return np.array(columns).T.reshape(len(candidates), len(names))
+
+    def _fitted(self, name: str) -> Linear | None:
+        """A cost relative to INT8 by a model of the points that have it; None where it is told
+        without one, or too few points have it."""
+        known = [p for p in self.points.values() if name in p.result]
+        if name not in MEASURED or len(known) < ENOUGH_CELLS:
+            return None
+        x = np.array([self.encode(p.candidate) for p in known])
+        return Linear.fit(self.space, x, np.array([
+            p.result[name] / self.points[self.int8].result[name] for p in known
+        ]))  # fmt: skip
+
+    def _steps(self, name: str, pool: Pool, say: Say) -> Linear:
+        """A cost relative to INT8 as the sum of what each width of each gene alone costs."""
+        if name not in self._by_gene:
+            genes = self.int8.genome.genes
+            alone = [
+                Genome.from_genes((*genes[:k], bits, *genes[k + 1 :]))
+                for k in range(len(genes))
+                for bits in range(MIN_BITS, MAX_BITS + 1)
+            ]
+            told = self._costs_told([Candidate(genome) for genome in alone],
+                                    plain(self.setting, name in MEASURED), pool, say)  # fmt: skip
+            costs = np.array([row[name] for row in told], float).reshape(len(genes), -1)
+            costs /= costs[0, -1]
+            self._by_gene[name] = Linear(self.space, float(1 + (costs[:, 0] - 1).sum()),
+                                         np.diff(costs).ravel())  # fmt: skip
+        return self._by_gene[name]
 
     def _screened(
         self, rng: np.random.Generator, rows: Array, count: int, pool: Pool, say: Say
-    ) -> list[int]:
-        """Indices of the at most `count` of `rows` that are worth an evaluation, by the proxy."""
-        found: dict[Candidate, int] = {}
-        for k, row in enumerate(rows):
-            candidate = self.decode(row)
-            if candidate not in self.points:
-                found.setdefault(candidate, k)
-        candidates = list(found)
-        if len(candidates) <= count:
-            return sorted(found.values())
-        say(f"Prescreening {len(candidates)} genomes")
-        expected = self._expected(candidates, pool, say)
-        useful = np.ones(len(candidates), bool)
-        if len(self.points) < ENOUGH:
-            losses = -self._proxy.scores([c.genome for c in candidates])
-            front = None
-        else:
-            losses = 1 - self._translated(np.array([self.encode(c) for c in candidates]))
-            useful = losses < self.reference[0]
-            front = self.costs(self.front())
+    ) -> Array:
+        """At most `count` of `rows`, or of what NSGA-II makes of them by the proxy's word, that are
+        worth an evaluation."""
+        say("Prescreening")
+        early = len(self.points) < ENOUGH
+        accuracy = self._by_rank if early else self._translation()
+        front = None if early else self.costs(self.front())
+        column = self.config.objectives.index("accuracy")
+        costs = [self._fitted(name) or self._steps(name, pool, say)
+                 for name in self.config.objectives if name != "accuracy"]  # fmt: skip
+
+        def values(rows: Array) -> Array:
+            """Losses and costs [n, objectives], accuracy first."""
+            return np.column_stack([1 - accuracy(rows), *(of(rows) for of in costs)])
+
+        order = [column, *(k for k in range(len(self.config.objectives)) if k != column)]
+        reference = self.reference[order]
+        if front is not None:
+            front = front[:, order]
+        rows = self._grown(rng, rows, values, reference)
+        rows = rows[[self.decode(row) not in self.points for row in rows]]
+        if len(rows) > SHORTLIST * count:
+            rows = rows[shortlist(rng, values(rows), front, reference, SHORTLIST * count)]
+        if len(rows) <= count:
+            return rows
+        candidates = [self.decode(row) for row in rows]
+        losses = 1 - accuracy(rows)
+        useful = losses < reference[0] if not early else np.ones(len(rows), bool)
         told = self._costs_told(candidates, plain(self.setting, False), pool, say)
         for name, limit in self.config.limits:
             useful &= [costs.get(name, 0) <= limit for costs in told]
-        kept = select(rng, losses, expected, count, useful=useful, front=front,
-                      reference=self.reference)  # fmt: skip
-        places = list(found.values())
-        return sorted(places[k] for k in kept)
+        return rows[select(rng, losses, self._expected(candidates, pool, say), count,
+                           useful=useful, front=front, reference=reference)]  # fmt: skip
 
-    def _translated(self, rows: Array) -> Array:
-        """Accuracies that the proxy's scores of `rows` stand for: the non-decreasing function of
-        the score that fits all points best, and what of the rest is additive in the genes."""
-        known = np.array([self.encode(c) for c in self.points])
-        accuracy = np.array([p.result["accuracy"] for p in self.points.values()])
+    def _grown(
+        self, rng: np.random.Generator, rows: Array, values: Callable[[Array], Array],
+        reference: Array,
+    ) -> Array:  # fmt: skip
+        """All rows that NSGA-II meets from `rows` and the front on, as many as the run looks at
+        for a generation, when objectives are `values`."""
+        from pymoo.problems.static import StaticProblem
+
+        size = max(len(rows), GROWN * self.config.pop_size)
+        front = [self.encode(point.candidate) for point in self.front()]
+        first = np.unique(np.vstack([*front, rows]), axis=0)
+        seed = int(rng.integers(1 << 31))
+        algorithm, problem = self._algorithm(first, size, size, seed)
+        met = [first]
+        for _ in range(-(-self.config.pop_size * self.config.prescreen_factor // size)):
+            asked = algorithm.ask()
+            if asked is None or not len(asked):
+                break
+            found = asked.get("X")
+            met.append(found)
+            told = values(found)
+            beyond = np.zeros((len(found), problem.n_ieq_constr))
+            beyond[:, 0] = (told / reference).max(1) - 1
+            algorithm.evaluator.eval(StaticProblem(problem, F=told, G=beyond), asked)
+            algorithm.tell(infills=asked)
+        return np.unique(np.vstack(met), axis=0)
+
+    def _by_rank(self, rows: Array) -> Array:
+        """Stands for accuracies until enough are known."""
         genes = len(GENES) * self.layers
-        by_score = isotonic(self._proxy.rank(known[:, :genes]), accuracy)
-        told, rest = (np.interp(self._proxy.rank(each[:, :genes]), *by_score)
-                      for each in (rows, known))  # fmt: skip
-        rest = accuracy - rest
-        # What lies far outside of the useful region says little about its inside.
-        near = accuracy > 1 - (2 * self.reference[0] + 0.1)
-        if near.sum() >= ENOUGH:
-            x = self.space.features(known[near])
-            change = self.space.features(rows) - x.mean(0)
-            told = told + rest[near].mean() + change @ additive(self.space, known[near], rest[near])
-        return told
+        return 1 - self._proxy.loss(rows[:, :genes])
+
+    def _translation(self) -> Callable[[Array], Array]:
+        """Accuracies that the proxy's scores of rows stand for, by all points."""
+        points = self.points.values()
+        told = Forecast(self._proxy, np.array([p.genome.genes for p in points]),
+                        np.array([p.result["accuracy"] for p in points]))  # fmt: skip
+        genes = len(GENES) * self.layers
+        return lambda rows: told(rows[:, :genes])
 
     def violations(self, point: Point) -> Array:
         """How far a point is beyond each constraint, float64, 0 or less where it is not."""
@@ -629,7 +686,7 @@ class Run:
         config, space = self.config, self.space
         rng = np.random.default_rng([config.seed, 1])
         screening = config.prescreen is not None and not self.blind
-        size = config.pop_size * (config.prescreen_factor if screening else 1)
+        size = config.pop_size * (GROWN if screening else 1)
         rows = rng.integers(space.low, space.high + 1, (size, len(space.low)))
         known: list[Genome] = []
         if config.initial != "random":
@@ -655,9 +712,9 @@ class Run:
                 rows[k, variable] = k % (space.high[variable] + 1)
         if screening:
             first = min(len(known), config.pop_size)
-            kept = self._screened(np.random.default_rng([config.seed, 4]), rows[first:],
-                                  config.pop_size - first, pool, say)  # fmt: skip
-            rows = rows[[*range(first), *(first + k for k in kept)]]
+            rng = np.random.default_rng([config.seed, 4])
+            rest = self._screened(rng, rows[first:], config.pop_size - first, pool, say)
+            rows = np.vstack([rows[:first], rest])
         return rows
 
     def _judge(self, pool: Pool, say: Say) -> sensitivity.Judge:
@@ -678,7 +735,8 @@ class Run:
 
         return judge
 
-    def _algorithm(self, first: Array) -> tuple[Any, Any]:
+    def _algorithm(self, first: Array, size: int, offspring: int, seed: int) -> tuple[Any, Any]:
+        """NSGA-II with a first population, and its problem."""
         from pymoo.algorithms.moo.nsga2 import NSGA2
         from pymoo.core.problem import Problem
         from pymoo.operators.crossover.sbx import SBX
@@ -702,15 +760,13 @@ class Run:
         problem = Problem(n_var=len(space.low), n_obj=len(config.objectives),
                           n_ieq_constr=1 + len(config.limits), xl=space.low, xu=space.high,
                           vtype=int)  # fmt: skip
-        screening = config.prescreen is not None and not config.proxy_only
         algorithm = NSGA2(
-            pop_size=config.pop_size, sampling=first,
-            n_offsprings=config.pop_size * (config.prescreen_factor if screening else 1),
+            pop_size=size, sampling=first, n_offsprings=offspring,
             crossover=SBX(prob=0.9, eta=15, vtype=float, repair=RoundingRepair()),
             mutation=Mutation(eta=20, vtype=float, repair=RoundingRepair()),
             eliminate_duplicates=True,
         )  # fmt: skip
-        algorithm.setup(problem, termination=("n_gen", 10**9), seed=config.seed, verbose=False)
+        algorithm.setup(problem, termination=("n_gen", 10**9), seed=seed, verbose=False)
         return algorithm, problem
 
     def _seen(self, points: Sequence[Point]) -> tuple[Array, Array]:
@@ -720,22 +776,26 @@ class Run:
 
     def _explore(self, pool: Pool, say: Say) -> Iterator[None]:
         """A generation of NSGA-II between any two yields."""
+        from pymoo.core.population import Population
         from pymoo.problems.static import StaticProblem
 
-        algorithm, problem = self._algorithm(self._first(pool, say))
-        rng = np.random.default_rng([self.config.seed, 5])
+        size, seed = self.config.pop_size, self.config.seed
+        screening = self.config.prescreen is not None and not self.blind
+        algorithm, problem = self._algorithm(
+            self._first(pool, say), size, size * (GROWN if screening else 1), seed
+        )
+        rng = np.random.default_rng([seed, 5])
         while True:
             asked = algorithm.ask()
             if asked is None or not len(asked):
                 # Nothing new can be made of this population.
                 yield
                 continue
-            if len(asked) > self.config.pop_size:
-                kept = self._screened(rng, asked.get("X"), self.config.pop_size, pool, say)
-                if not kept:
+            if len(asked) > size:
+                asked = Population.new("X", self._screened(rng, asked.get("X"), size, pool, say))
+                if not len(asked):
                     yield
                     continue
-                asked = asked[kept]
             points = self.evaluate([self.decode(row) for row in asked.get("X")], pool, say)
             costs, excess = self._seen(points)
             algorithm.evaluator.eval(StaticProblem(problem, F=costs, G=excess), asked)
@@ -773,7 +833,7 @@ class Run:
         rng = np.random.default_rng([self.config.seed, 3])
         sieve = np.random.default_rng([self.config.seed, 6])
         screening = self.config.prescreen is not None and not self.blind
-        factor = min(self.config.prescreen_factor, EXPLOIT_FACTOR) if screening else 1
+        factor = EXPLOIT_FACTOR if screening else 1
         while True:
             front = [p.candidate for p in self.front()]
             everything = list(self.points)
@@ -788,7 +848,7 @@ class Run:
             found = propose(rng, self.space, rows, costs[:, order], useful or starts,
                             self.reference[order], factor * self.config.pop_size)  # fmt: skip
             if screening:
-                found = found[self._screened(sieve, found, self.config.pop_size, pool, say)]
+                found = self._screened(sieve, found, self.config.pop_size, pool, say)
             self.evaluate([self.decode(row) for row in found], pool, say)
             self._light(pool, say)
             yield

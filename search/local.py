@@ -56,6 +56,25 @@ def additive(space: Space, rows: Array, values: Array) -> Array:
     return np.linalg.solve(x.T @ x + 0.5 * np.eye(x.shape[1]), x.T @ (values - y0))
 
 
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """What the least row is worth, and what every step above it adds."""
+
+    space: Space
+    least: float
+    step: Array
+
+    @classmethod
+    def fit(cls, space: Space, rows: Array, values: Array) -> "Linear":
+        """By :func:`additive`."""
+        step = additive(space, rows, values)
+        return cls(space, float(values.mean() - space.features(rows).mean(0) @ step), step)
+
+    def __call__(self, rows: Array) -> Array:
+        """Float64 [n] of rows [n, variables]."""
+        return self.least + self.space.features(rows) @ self.step
+
+
 def steps(rng: np.random.Generator, space: Space, row: Array) -> Array:
     """Neighbours of a row: every variable one up or down, and random pairs of such steps; a step of
     a category is any other value."""

@@ -4,6 +4,7 @@ The proxy (:mod:`.proxies`) looks at statistics of the float network, made once 
 then costs a look-up. It knows the widths alone: knobs and other checkpoints it cannot tell apart.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,6 +26,8 @@ BLIND = 0.1
 SHORTLIST = 3
 #: Points with known accuracy from which on scores are translated into accuracies.
 ENOUGH = 20
+#: How far above the best known accuracy lies what cannot be lost.
+HEADROOM = 0.02
 
 
 def canonical(proxy: str | Proxy) -> str:
@@ -58,15 +61,13 @@ class Prescreen:
         found.ends  # noqa: B018 - to complain now
         return found
 
-    def scores(self, genomes: Sequence[Genome]) -> Array:
-        """Float64 [n]."""
-        if not genomes:
+    def scores(self, genomes: Sequence[Genome] | Array) -> Array:
+        """Float64 [n] of genomes, or of genes [n, 17 layers]."""
+        if not len(genomes):
             return np.zeros(0)
-        return self.rank(np.array([genome.genes for genome in genomes]))
-
-    def rank(self, rows: Array) -> Array:
-        """Scores float64 [n] of genes [n, 17 layers]."""
-        return self.ranker(np.asarray(rows, np.uint8))
+        rows = (genomes if isinstance(genomes, np.ndarray)
+                else np.array([genome.genes for genome in genomes]))  # fmt: skip
+        return self.ranker(rows.astype(np.uint8))
 
     @cached_property
     def ends(self) -> tuple[float, float]:
@@ -84,7 +85,7 @@ class Prescreen:
         found = self.scores([Genome.from_genes(row) for row in rows])
         return np.unique(np.concatenate([found, self.ends]))
 
-    def loss(self, genomes: Sequence[Genome]) -> Array:
+    def loss(self, genomes: Sequence[Genome] | Array) -> Array:
         """Float64 [n], 0 to 1: the share of a fixed sample with a better score. A ranking without a
         scale becomes an objective that crowding can work with."""
         sample = self._sample
@@ -96,13 +97,54 @@ class Prescreen:
         return (high - self.scores(genomes)) / ((high - low) or 1.0)
 
 
-def isotonic(x: Array, y: Array) -> tuple[Array, Array]:
-    """The non-decreasing step function of least squares through points (`x`, `y`): abscissae and
-    values, for interpolation."""
-    from scipy.optimize import isotonic_regression
+class Forecast:
+    """Accuracies of genomes, by those of some: what a score stands for on this network, and where
+    the proxy is wrong.
 
-    order = np.argsort(x, kind="stable")
-    return np.asarray(x, float)[order], isotonic_regression(np.asarray(y, float)[order]).x
+    A Gaussian process over the proxy's score and the steps that widths quantise by, 2^-bits: near
+    genomes are alike, and a bit less matters the more, the fewer there are. It tells the logarithm
+    of what is lost, which the operators' shares come nearer to adding up in. Amplitude, length and
+    noise are those of greatest likelihood.
+
+    Parameters
+    ----------
+    genes : int64 [n, 17 layers]
+    accuracy : float64 [n], 0 to 1
+    """
+
+    def __init__(self, screen: Prescreen, genes: Array, accuracy: Array) -> None:
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.gaussian_process import GaussianProcessRegressor
+        from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+
+        self.screen, self.top = screen, float(accuracy.max()) + HEADROOM
+        # What lost half of it all says little about what is of use.
+        near = accuracy >= self.top - np.maximum(0.5, np.sort(self.top - accuracy)[ENOUGH - 1])
+        genes, accuracy = genes[near], accuracy[near]
+        scores = screen.scores(genes)
+        self.centre, self.spread = float(scores.mean()), float(scores.std()) or 1.0
+        wanted = self._logarithm(accuracy)
+        self.mean, self.scale = float(wanted.mean()), float(wanted.std()) or 1.0
+        kernel = (ConstantKernel(1.0) * RBF(5.0, (0.3, 100.0))
+                  + WhiteKernel(0.1, (1e-3, 10.0)))  # fmt: skip
+        self.process = GaussianProcessRegressor(kernel)
+        with warnings.catch_warnings():
+            # A parameter at its bound is as good as it gets.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            self.process.fit(self._features(genes), (wanted - self.mean) / self.scale)
+
+    def _logarithm(self, accuracy: Array) -> Array:
+        return np.log(self.top - accuracy)
+
+    def _features(self, genes: Array) -> Array:
+        steps = 4 * np.exp2(MIN_BITS - np.asarray(genes, float))
+        score = 3 * (self.screen.scores(genes) - self.centre) / self.spread
+        return np.column_stack([steps, score])
+
+    def __call__(self, genes: Array) -> Array:
+        """Float64 [n] of genes [n, 17 layers]."""
+        found = self.process.predict(self._features(genes))
+        return self.top - np.exp(self.mean + self.scale * found)
 
 
 def select(
@@ -129,8 +171,9 @@ def select(
     taken = [int(k) for k in rng.permutation(len(losses))[: int(BLIND * count)]]
     values = np.column_stack([losses, costs])
     if front is not None and reference is not None:
-        left = [k for k in _shortlist(values, front, reference, SHORTLIST * count)
-                if useful[k] and k not in taken]  # fmt: skip
+        margin = margins(values, front, reference)
+        order = np.argsort(-margin, kind="stable")[: SHORTLIST * count]
+        left = [int(k) for k in order if margin[k] > 0 and useful[k] and k not in taken]
         while left and len(taken) < count:
             gain = gains(front, np.maximum(values[left], 0.0), reference)
             best = int(gain.argmax())
@@ -149,11 +192,27 @@ def select(
     return sorted(taken)
 
 
-def _shortlist(values: Array, front: Array, reference: Array, count: int) -> list[int]:
-    """Indices of the `count` rows that could get worst until a point of `front` dominates them."""
-    margin = ((front[None] - values[:, None]) / reference).max(2).min(1)
-    order = np.argsort(-margin, kind="stable")
-    return [int(k) for k in order[:count] if margin[k] > 0]
+def margins(values: Array, front: Array, reference: Array) -> Array:
+    """Float64 [n]: by how much each row could get worse until a point of `front` dominates it."""
+    return ((front[None] - values[:, None]) / reference).max(2).min(1)
+
+
+def shortlist(
+    rng: np.random.Generator, values: Array, front: Array | None, reference: Array, count: int
+) -> list[int]:
+    """Indices of `count` rows of `values` [n, objectives] to be looked at closely: those with the
+    greatest margin to `front`, or where none is known, whole layers; :data:`BLIND` of them drawn
+    from all."""
+    blind = rng.permutation(len(values))[: int(BLIND * count)]
+    if front is None:
+        rest, order = np.arange(len(values)), []
+        while len(rest) and len(order) < count:
+            layer = non_dominated(values[rest])
+            order += [int(k) for k in rest[layer]]
+            rest = np.delete(rest, layer)
+    else:
+        order = [int(k) for k in np.argsort(-margins(values, front, reference), kind="stable")]
+    return list(dict.fromkeys([*(int(k) for k in blind), *order]))[:count]
 
 
 def plain(setting: Setting, silicon: bool) -> Setting:

@@ -46,8 +46,8 @@ class Size:
     checkpoints: tuple[str, ...] = ("digits-row", "kws4")
     pop_size: int = 16
     plain: tuple[int, int] = (6, 6)
-    proxies: tuple[str, ...] = ("evolved", "mse")
-    factor: int = 5
+    proxies: tuple[str, ...] = ("evolved", "bit-sum")
+    factor: int = 50
     blind: int = 30
     knobs: Knobs = field(default_factory=lambda: Knobs(activation="table"))
 
@@ -140,7 +140,9 @@ def render(data: dict[str, Any]) -> list[str]:
         f"Objectives {' and '.join(OBJECTIVES)}, populations of {size['pop_size']}, "
         f"{size['plain'][0]} generations and {size['plain'][1]} of local search, seeds 0 to "
         f"{size['seeds'] - 1}, one process. Plain profiles every operator first (102 genomes); "
-        f"with --prescreen the proxy tells that, and keeps one of {size['factor']} offspring. "
+        "with --prescreen the proxy tells that, and one of "
+        f"{size['factor']} genomes that are looked at is evaluated; a Gaussian process over score "
+        "and widths learns from these. With bit-sum, the sum of all bits, it is left to itself. "
         f"--proxy-only: {size['blind']} generations by the proxy alone, then a front of at most "
         f"{size['pop_size']} evaluated. Needed: evaluations and CPU seconds until the final "
         "hypervolume of the plain search with that seed is reached, mean over the seeds that reach "

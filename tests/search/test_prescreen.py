@@ -11,7 +11,8 @@ from genogate.model.genome import Genome
 from genogate.model.knobs import Knobs
 from genogate.search.evaluate import Setting, evaluate
 from genogate.search.evolution import Config, Run
-from genogate.search.prescreen import Prescreen, isotonic, select
+from genogate.search.prescreen import Forecast, Prescreen, select, shortlist
+from scipy.stats import spearmanr
 
 SETTING = Setting("digits-row", Knobs(activation="table"), silicon=False, shifts=False)
 CONFIG = Config(objectives=("accuracy", "size"), pop_size=8, generations=2, exploit=1, seed=3,
@@ -28,10 +29,30 @@ def statistics(tmp_path_factory):
         yield
 
 
-def test_isotonic_is_the_best_non_decreasing_fit():
-    x, y = isotonic(np.array([3.0, 1, 2, 4]), np.array([1.0, 0, 2, 5]))
-    assert x.tolist() == [1, 2, 3, 4]
-    assert y.tolist() == [0, 1.5, 1.5, 5]
+class SumOfBits:
+    """A proxy that takes all operators for equal."""
+
+    def scores(self, genes):
+        return genes.sum(1).astype(float)
+
+
+def test_a_forecast_learns_where_the_proxy_is_wrong():
+    """Three operators matter here, one of them most, and none of the others."""
+    rng = np.random.default_rng(11)
+    genes = rng.integers(2, 9, (260, 17))
+    accuracy = 0.97 - 4.0 ** (1 - genes[:, [2, 5, 10]]) @ [0.4, 0.8, 2.4]
+    known, new = slice(0, 60), slice(60, None)
+    told = Forecast(SumOfBits(), genes[known], accuracy[known])(genes[new])
+    by_proxy = spearmanr(SumOfBits().scores(genes[new]), accuracy[new])[0]
+    assert spearmanr(told, accuracy[new])[0] > max(0.7, by_proxy + 0.3)
+
+
+def test_a_forecast_of_a_right_proxy_needs_few_points():
+    rng = np.random.default_rng(12)
+    genes = rng.integers(2, 9, (220, 17))
+    accuracy = 1 / (1 + np.exp(-(genes.sum(1) - 60) / 6))
+    told = Forecast(SumOfBits(), genes[:20], accuracy[:20])(genes[20:])
+    assert spearmanr(told, accuracy[20:])[0] > 0.8
 
 
 def test_what_nothing_is_better_than_is_selected_first():
@@ -43,6 +64,15 @@ def test_what_nothing_is_better_than_is_selected_first():
     useful[0] = False
     assert 0 not in select(rng, losses, costs, 3, useful=useful)
     assert select(rng, losses, costs, 20, useful=useful) == list(range(9))
+
+
+def test_what_is_far_below_the_front_is_looked_at_closely():
+    rng = np.random.default_rng(0)
+    values = np.array([[0.5, 0.5], [0.1, 0.1], [0.9, 0.9], [0.2, 0.2], [0.3, 0.3]])
+    front = np.array([[0.4, 0.4]])
+    assert sorted(shortlist(rng, values, front, np.ones(2), 3)) == [1, 3, 4]
+    # Without a front, by layers.
+    assert sorted(shortlist(rng, values, None, np.ones(2), 2)) == [1, 3]
 
 
 def test_a_better_score_is_a_smaller_loss():
@@ -130,7 +160,7 @@ def test_cells_are_told_by_estimate_until_the_front_is_measured(tmp_path):
         ({"prescreen": "nonsense"}, r"no formula, and the names are"),
         ({"prescreen": "output-kl"}, r"output-kl: it runs the network"),
         ({"prescreen": None, "proxy_only": True}, r"--prescreen PROXY says by which"),
-        ({"prescreen_factor": 1}, r"prescreen_factor: 1 is not within 2 to 100"),
+        ({"prescreen_factor": 1}, r"prescreen_factor: 1 is not within 2 to 10000"),
         ({"method": "random", "initial": "random"}, r"prescreen: for method nsga2, not for random"),
         ({"knob_genes": ("lanes",)}, r"without knobs as genes"),
         ({"checkpoints": ("kws4",)}, r"further checkpoints"),
