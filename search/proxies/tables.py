@@ -52,6 +52,8 @@ JUDGED = 2000
 SAME_SIZE = 0.005
 #: Genomes that are judged by one calibration before the next one's turn.
 TOGETHER = 50
+#: Of training for a genome.
+EPOCHS = 8
 #: Seconds between two writings of a table that is being made.
 KEEP_EVERY = 30.0
 #: Activation units are tables, so that no figure depends on the choice of piecewise-linear ones.
@@ -379,13 +381,14 @@ def draw_gru(name: str, draws: Draws) -> tuple[Array, list[str]]:
 
 def make_gru(
     name: str, path: Path | None = None, *, draws: Draws | None = None, repeats: int = 3,
-    repeated: int = 200, trained: int = 0, epochs: int = 8, workers: int = 1,
+    repeated: int = 200, trained: int = 0, epochs: int | None = None, workers: int = 1,
     say: Say = lambda text: None,
 ) -> Table:  # fmt: skip
     """Make the table of a shipped GRU, or go on with one that was begun.
 
     repeats, repeated : other calibrations, and how many genomes are judged by each
-    trained, epochs : how many genomes are also trained for, and for how long
+    trained, epochs : how many genomes are also trained for, and for how long: what `path` has, or
+        :data:`EPOCHS`
 
     Raises :class:`InputError` where `path` holds a table that was made otherwise.
     """
@@ -400,12 +403,14 @@ def make_gru(
         "task": of.task.name, "split_hash": of.task.split_hash,
         "draws": draws.counts, "seed": draws.seed, "knobs": KNOBS.to_json(),
         "judged_on": len(of.y), "versions": versions(),
-        "epochs": epochs,
+        "epochs": EPOCHS if epochs is None else epochs,
         "calibrations": "0: the task's; 1 ...: drawn from the training part with that seed",
     }  # fmt: skip
     if path.exists():
-        genomes = Table.read(path, whole=False).genomes
-        kinds = interleaved(draws.counts)
+        known = Table.read(path, whole=False)
+        genomes, kinds = known.genomes, interleaved(draws.counts)
+        if epochs is None:
+            about["epochs"] = known.about.get("epochs", EPOCHS)
     else:
         say(f"{name}: drawing genomes")
         genomes, kinds = draw_gru(name, draws)
@@ -431,7 +436,7 @@ def make_gru(
             kept.now_and_then()
         missing = np.flatnonzero(np.isnan(table.trained[:trained]))
         jobs = [(name, tuple(map(int, table.genomes[k]))) for k in missing]
-        for done, (index, share) in enumerate(pool.map(partial(_trained, epochs), jobs), 1):
+        for done, (index, share) in enumerate(pool.map(partial(_trained, about["epochs"]), jobs), 1):
             table.trained[missing[index]] = share
             say(f"{name}: {done} of {len(jobs)} genomes trained for")
             kept.now_and_then()
