@@ -436,7 +436,8 @@ def make_gru(
             kept.now_and_then()
         missing = np.flatnonzero(np.isnan(table.trained[:trained]))
         jobs = [(name, tuple(map(int, table.genomes[k]))) for k in missing]
-        for done, (index, share) in enumerate(pool.map(partial(_trained, about["epochs"]), jobs), 1):
+        train = partial(_trained, about["epochs"])
+        for done, (index, share) in enumerate(pool.map(train, jobs), 1):
             table.trained[missing[index]] = share
             say(f"{name}: {done} of {len(jobs)} genomes trained for")
             kept.now_and_then()
