@@ -53,13 +53,22 @@ def run_experiment(
     folder = Path(out or Path("runs") / f"experiment-{label}")
     experiment = Experiment(folder, plan, workers=workers, say=say)
     document = experiment.go()
-    known = document.get("simulation")
-    # What was skipped may be possible by now.
-    if plan.sim_sequences and (known is None or "skipped" in known):
+    known, group = document.get("simulation"), _least(document)
+    # What was skipped may be possible by now; and more rounds may have found another network.
+    if plan.sim_sequences and (known is None or "skipped" in known or (group and any(
+        known[name] != group[name] for name in ("hidden", "genes", "knobs")
+    ))):  # fmt: skip
         document["simulation"] = simulated(experiment, document, say)
         experiment.record.more["simulation"] = document["simulation"]
         experiment.record.save(done=True)
     return document, folder
+
+
+def _least(document: dict[str, Any]) -> dict[str, Any] | None:
+    """The smallest mixed network within the first limit, or else of the front."""
+    groups = [group for group in document["choices"]["least"].values() if group]
+    groups += [g for g in document["choices"]["front"] if len(set(g["genes"])) > 1]
+    return groups[0] if groups else None
 
 
 def simulated(experiment: Any, document: dict[str, Any], say: Say) -> dict[str, Any]:
@@ -74,11 +83,9 @@ def simulated(experiment: Any, document: dict[str, Any], say: Say) -> dict[str, 
     from .sim.regression import require_simulator, simulate
 
     plan, first = experiment.plan, experiment.first
-    least = [group for group in document["choices"]["least"].values() if group]
-    least += [g for g in document["choices"]["front"] if len(set(g["genes"])) > 1]
-    if not least:
+    group = _least(document)
+    if group is None:
         return {"skipped": "no mixed network was trained"}
-    group = least[0]
     try:
         require_simulator()
     except InputError as error:

@@ -528,10 +528,12 @@ class Record:
                              f"this program makes {VERSION}; use another folder")  # fmt: skip
         mine = json.loads(json.dumps(self.head))
         for part in ("plan", "data"):
-            if before.get(part) != mine[part]:
-                old = before.get(part)
-                names = [n for n in mine[part]
-                         if not isinstance(old, dict) or old.get(n) != mine[part][n]]  # fmt: skip
+            old = before.get(part)
+            # More rounds make it longer; those that it had stay what they were.
+            names = [n for n in mine[part] if not isinstance(old, dict) or (
+                         old.get(n, 0) > mine[part][n] if n == "rounds"
+                         else old.get(n) != mine[part][n])]  # fmt: skip
+            if names:
                 raise InputError(f"{where}: its experiment differs in {', '.join(names)}; use the "
                                  "same options, or another folder (--out)")  # fmt: skip
         # The only number that is not made here.

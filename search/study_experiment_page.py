@@ -99,6 +99,13 @@ class Found:
         return [100 * (self.int8.seeds[seed][part] - numbers[part])
                 for seed, numbers in network.seeds.items() if part in numbers]  # fmt: skip
 
+    def both(self, network: Network) -> list[float]:
+        """Points below INT8 on the sequences of the validation and the test part together."""
+        counts = self.document["data"]["sequences"]
+        share = counts["test"] / (counts["test"] + counts["val"])
+        return [share * test + (1 - share) * val for test, val in zip(
+            self.drop(network, "test"), self.drop(network, "val"), strict=False)]  # fmt: skip
+
     def saved(self, network: Network, name: str) -> list[float]:
         """Percent less than INT8, by seed."""
         return [100 * (1 - numbers[name] / self.int8.seeds[seed][name])
@@ -133,7 +140,7 @@ def _digits(network: Network) -> str:
 
 HEAD = (
     "network", "units", "seeds", "test, %", "validation, %", "points below INT8: test",
-    "validation", "judged by",
+    "validation", "both", "judged by",
     "size saved, %", "weights, kbit", "cells saved, %", "memory bits", "cycles/step",
 )  # fmt: skip
 
@@ -147,7 +154,7 @@ def _row(found: Found, name: str, network: Network | None) -> tuple[str, ...]:
         name, str(network.hidden), str(len(network.seeds)), spread(tests),
         spread([100 * n["val"] for n in network.seeds.values()]),
         spread(found.drop(network, "test")), spread(found.drop(network, "val")),
-        spread(found.drop(network, "judged")),
+        spread(found.both(network)), spread(found.drop(network, "judged")),
         spread(found.saved(network, "size"), 1), f"{(network.mean('weights') or 0) / 1000:.1f}",
         spread(found.saved(network, "cells"), 1),
         "-" if memory is None else f"{memory:,.0f}", "-" if cycles is None else f"{cycles:,.0f}",
@@ -309,9 +316,10 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "`make experiment TASK=...`: searches on the float weights and on weights trained for all "
         "genomes, training of what they find, every choice by validation accuracy, then one pass "
         "over the test part. Judged by: the validation part, where it is small together with its "
-        "shifted copies, which all choices look at. All is relative to INT8 by quantisation of the "
-        "same seed, whose cells are the fewer of those with tables and with piecewise-linear "
-        "units. Mean and range over seeds; a seed of a keyword task also draws other validation "
+        "shifted copies, which all choices look at. Both: points on the sequences of both parts "
+        "together. All is relative to INT8 by quantisation of the same seed, whose "
+        "cells are the fewer of those with tables and with piecewise-linear units. Mean and range "
+        "over seeds; a seed of a keyword task also draws other validation "
         f"speakers. The search of arXiv 2402.12263 saves {PAPER} of size. Least: of the mixed "
         "networks that were trained on every seed, the one with least of that cost whose mean "
         "validation accuracy is within so many points of INT8.",

@@ -1,6 +1,7 @@
 """``genogate experiment``: one command to the end, killed and gone on with, and what it refuses."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -107,6 +108,19 @@ def test_a_trained_network_is_what_the_other_commands_make_of_its_file(whole):
         )  # fmt: skip
         hashes.add(network.model.hash)
     assert row["found"]["model_hash"] in hashes
+
+
+def test_more_rounds_make_it_longer_and_fewer_are_refused(whole, genogate, tmp_path):
+    folder = tmp_path / "longer"
+    shutil.copytree(whole[0], folder)
+    before = read(folder)
+    outcome = genogate(*SMALL, "--rounds", before["plan"]["rounds"] + 1, "--out", folder)
+    assert outcome.code == 0, outcome
+    after = read(folder)
+    rounds = [[r for r in each["numbers"] if r["stage"] == "round"] for each in (before, after)]
+    assert len(rounds[1]) == len(rounds[0]) + 1
+    assert rounds[1][: len(rounds[0])] == rounds[0]
+    genogate(*SMALL, "--out", folder).refused("rounds", "another folder")
 
 
 def test_other_options_in_its_folder_are_refused(whole, genogate):
