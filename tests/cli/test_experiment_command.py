@@ -1,7 +1,6 @@
 """``genogate experiment``: one command to the end, killed and gone on with, and what it refuses."""
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -110,19 +109,6 @@ def test_a_trained_network_is_what_the_other_commands_make_of_its_file(whole):
     assert row["found"]["model_hash"] in hashes
 
 
-def test_more_rounds_make_it_longer_and_fewer_are_refused(whole, genogate, tmp_path):
-    folder = tmp_path / "longer"
-    shutil.copytree(whole[0], folder)
-    before = read(folder)
-    outcome = genogate(*SMALL, "--rounds", before["plan"]["rounds"] + 1, "--out", folder)
-    assert outcome.code == 0, outcome
-    after = read(folder)
-    rounds = [[r for r in each["numbers"] if r["stage"] == "round"] for each in (before, after)]
-    assert len(rounds[1]) == len(rounds[0]) + 1
-    assert rounds[1][: len(rounds[0])] == rounds[0]
-    genogate(*SMALL, "--out", folder).refused("rounds", "another folder")
-
-
 def test_other_options_in_its_folder_are_refused(whole, genogate):
     folder, _, _ = whole
     genogate(*SMALL, "--epochs", "2", "--out", folder).refused("epochs", "another folder")
@@ -151,3 +137,16 @@ def test_a_folder_of_something_else_is_refused(genogate, tmp_path):
 )
 def test_bad_input_is_one_line(genogate, arguments, words):
     genogate("experiment", "--workers", "1", *arguments).refused(*words)
+
+
+def test_more_rounds_make_it_longer_and_fewer_are_refused(whole, genogate):
+    """The last here, since it changes the folder that the others read."""
+    folder, _, _ = whole
+    before = read(folder)
+    outcome = genogate(*SMALL, "--rounds", before["plan"]["rounds"] + 1, "--out", folder)
+    assert outcome.code == 0, outcome
+    after = read(folder)
+    rounds = [[r for r in each["numbers"] if r["stage"] == "round"] for each in (before, after)]
+    assert len(rounds[1]) == len(rounds[0]) + 1
+    assert rounds[1][: len(rounds[0])] == rounds[0]
+    genogate(*SMALL, "--out", folder).refused("rounds", "another folder")
