@@ -89,9 +89,11 @@ _MAIN = ("int8", "int4", "int3", "int2", "weights 2, rest 8", "weights 2, of n 3
 FULL = Size((
     *(Case(name, 30, (*_MAIN, "weights 3, rest 8"), ("int3", "weights 2, rest 8"))
       for name in ("digits-row", "digits-row-seed1", "digits-row-seed2")),
+    *(Case(name, 20, ("int8", "int4", "int3", "weights 2, rest 8"), ("int3", "weights 2, rest 8"))
+      for name in ("kws4", "kws4-seed1", "kws4-seed2")),
     # A minute and more each on one core.
-    Case("mnist-row", 5, _MAIN),
-), (AnyCase(), AnyCase("kws4", epochs=24)))  # fmt: skip
+    Case("mnist-row", 5, _MAIN, ("weights 2, rest 8",)),
+), (AnyCase(), AnyCase("kws4", epochs=24, single_epochs=10)))  # fmt: skip
 QUICK = Size((Case("digits-row", 1, ("int8", "int3")),), (AnyCase("digits-row", 3, 1, 1),))
 #: What others reach on a task, measured once beside this project.
 RIVALS = {
