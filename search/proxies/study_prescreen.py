@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from shutil import rmtree
@@ -172,8 +172,23 @@ def render(data: dict[str, Any]) -> list[str]:
         lines += lines_of(["method", "final hypervolume", "evaluations", "CPU s",
                            "at a fifth of plain's evaluations", "seeds that reach plain's",
                            "evaluations needed", "CPU s needed"], rows)  # fmt: skip
+        lines += [_verdict(of, plain), ""]
     named = "; ".join(f"{name} is {text}" for name, text in data["proxies"].items() if name != text)
     return [*lines, f"{named[:1].upper()}{named[1:]}." if named else "", ""]
+
+
+def _verdict(runs: Sequence[Mapping[str, Any]], plain: Mapping[int, Mapping[str, Any]]) -> str:
+    """Whether the aim was reached: plain's final hypervolume after a fifth of its evaluations."""
+    told = []
+    for name in dict.fromkeys(run["method"] for run in runs if "prescreen" in run["method"]):
+        several = [run for run in runs if run["method"] == name]
+        final = [plain[run["seed"]] for run in several]
+        shares = [_at(run, p["evaluations"][-1] / 5) / p["hypervolume"][-1]
+                  for run, p in zip(several, final, strict=True)]  # fmt: skip
+        told.append(f"{name} has {100 * mean(shares):.1f} % of it on average, and all of it with "
+                    f"{sum(share >= 1 for share in shares)} of {len(shares)} seeds")  # fmt: skip
+    return ("The aim is plain's final hypervolume after a fifth of its evaluations. There "
+            f"{'; '.join(told)}.")  # fmt: skip
 
 
 def _at(run: Mapping[str, Any], evaluations: float) -> float:
