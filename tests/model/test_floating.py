@@ -156,6 +156,7 @@ LEAST = {
     "digits-row": 0.965,
     "mnist-row": 0.985,
     "mnist-pixel14": 0.95,
+    "mnist-pixel": 0.98,
     "kws4": 0.93,
     "kws10": 0.92,
     "kws12": 0.89,
@@ -174,10 +175,13 @@ def test_a_shipped_checkpoint_has_the_accuracy_that_it_states(name, monkeypatch)
             raise
         pytest.skip(f"no data of {kind} in $GENOGATE_DATA or the cache")
     assert task.split_hash == checkpoint.info["split_hash"]
+    # Ten thousand sequences of 784 steps would take a minute.
+    part = "val" if task.steps > 500 else "test"
+    x, y = getattr(task, f"x_{part}"), getattr(task, f"y_{part}")
     # Another processor's rounding may move a sequence.
-    stated, one = checkpoint.info["accuracy"]["test"], 1.1 / len(task.x_test)
-    assert accuracy(checkpoint, task.x_test, task.y_test) == pytest.approx(stated, abs=one)
-    assert stated >= LEAST[kind]
+    stated = checkpoint.info["accuracy"]
+    assert accuracy(checkpoint, x, y) == pytest.approx(stated[part], abs=1.1 / len(x))
+    assert stated["test"] >= LEAST[kind]
     assert checkpoint.info["command"].startswith(f"genogate train --task {kind} --seed ")
     json.dumps(checkpoint.info)
 
