@@ -11,7 +11,7 @@ import numpy as np
 from amaranth import *
 from amaranth.lib import data
 
-from ..model.errors import InputError
+from ..model.errors import InputError, integer_within
 from .lut_stages import Field, Loaded, Staged, Values, at_least, choose_one, one_hot, wire
 
 FRACTION, EXPONENT, BIAS = 23, 8, 127
@@ -172,9 +172,7 @@ class FloatUnit(Loaded):
     """
 
     def __init__(self, entries: int = 8, stages: int = 2) -> None:
-        if isinstance(entries, bool) or int(entries) != entries or not 2 <= entries <= 256:
-            raise InputError(f"entries: {entries} is not within 2 to 256")
-        self.entries = int(entries)
+        self.entries = integer_within("entries", entries, 2, 256)
         fields = [
             *(Field(f"intercept{k}", 32) for k in range(self.entries)),
             *(Field(f"slope{k}", 32) for k in range(self.entries)),

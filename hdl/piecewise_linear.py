@@ -7,7 +7,7 @@ import numpy as np
 from amaranth import *
 
 from ..model import integer
-from ..model.errors import InputError
+from ..model.errors import integer_within
 from ..model.integer import code_range, half, signed_width
 from .arithmetic import multiply_add, narrow, saturate
 from .diagram import Diagram, diagram_identity
@@ -140,8 +140,7 @@ class PiecewiseLinear(Elementwise):
     def __init__(
         self, op: integer.PiecewiseLinear, digit: int = 0, output: Output = "wire"
     ) -> None:
-        if not 0 <= digit <= 32:
-            raise InputError(f"digit: {digit} is not within 0 to 32")
+        integer_within("digit", digit, 0, 32)
         self.op, self.digit, self.plan = op, digit, PiecewisePlan.of(op)
         super().__init__({"i": op.a_bits}, op.out_bits, output)
         # All inputs are few: bounds are those of the codes themselves.

@@ -1,5 +1,6 @@
 """The one exception that a user's bad input or a missing tool raises."""
 
+import operator
 import reprlib
 from typing import Any
 
@@ -20,3 +21,28 @@ def shown(value: Any) -> str:
     except (ValueError, RecursionError):
         text = f"a {type(value).__name__}"
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def integer_within(name: str, value: Any, low: int, high: int) -> int:
+    """`value` as int. Raises :class:`InputError` unless it is an integer, Python's or NumPy's,
+    within `low` to `high`."""
+    try:
+        # bool is an int to Python, and True where a number belongs is a mistake.
+        number = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None:
+        raise InputError(f"{name}: {shown(value)} is not an integer")
+    if not low <= number <= high:
+        raise InputError(f"{name}: {shown(number)} is not within {low} to {high}")
+    return number
+
+
+def number_within(name: str, value: Any, low: float, high: float) -> None:
+    """Raises :class:`InputError` unless `value` is a number within `low` to `high`."""
+    try:
+        inside = low <= value <= high
+    except TypeError:
+        inside = False
+    if not inside:
+        raise InputError(f"{name}: {shown(value)} is not within {low} to {high}")

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .errors import InputError, shown
+from .errors import InputError, integer_within, shown
 from .files import read_json, write_json
 from .functions import Function, parse_function
 from .integer import PiecewiseLinear, code_range, common_power
@@ -126,10 +126,8 @@ class Format:
             raise InputError(f"format {shown(self.kind)}: fixed and dynamic are known")
         top = 24 if self.kind == "fixed" else 12
         for name in ("slope_bits", "intercept_bits"):
-            if type(bits := getattr(self, name)) is not int or not 2 <= bits <= top:
-                raise InputError(f"{name}: {shown(bits)} is not within 2 to {top}")
-        if type(self.fraction_bits) is not int or not 0 <= self.fraction_bits <= 24:
-            raise InputError(f"fraction_bits: {shown(self.fraction_bits)} is not within 0 to 24")
+            integer_within(name, getattr(self, name), 2, top)
+        integer_within("fraction_bits", self.fraction_bits, 0, 24)
 
     @classmethod
     def of(cls, function: Function) -> "Format":
@@ -311,11 +309,7 @@ def check_scales(scales: Sequence[int]) -> tuple[int, ...]:
 
 def check_in_bits(in_bits: int) -> int:
     """`in_bits`, within what a table can be searched for."""
-    if not MIN_IN_BITS <= in_bits <= MAX_IN_BITS:
-        raise InputError(
-            f"input bits: {shown(in_bits)} is not within {MIN_IN_BITS} to {MAX_IN_BITS}"
-        )
-    return in_bits
+    return integer_within("input bits", in_bits, MIN_IN_BITS, MAX_IN_BITS)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import datasets
-from .errors import InputError
+from .errors import InputError, integer_within
 from .integer import MAX_SIZE
 
 #: Shares of the data: 30 % test; 15 % of the rest validation.
@@ -280,10 +280,7 @@ def load_task(name: str = DEFAULT_TASK, split_seed: int = 0) -> Task:
     is missing, damaged, or not of that form.
     """
     check_name(name)
-    if isinstance(split_seed, bool) or not isinstance(split_seed, int):
-        raise InputError(f"seed: {split_seed!r:.60} is not an integer")
-    if not 0 <= split_seed <= MAX_SEED:
-        raise InputError(f"seed: {split_seed} is not within 0 to {MAX_SEED}")
+    integer_within("seed", split_seed, 0, MAX_SEED)
     return _LOADERS.get(name, _own)(name, split_seed)
 
 

@@ -25,7 +25,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .. import __version__
-from ..model.errors import InputError, shown
+from ..model.errors import InputError, integer_within, shown
 
 BACKENDS = ("serial", "processes", "dask", "ray")
 #: How often one map may lose workers before it gives up.
@@ -151,8 +151,7 @@ class Pool:
     ) -> None:
         if backend not in BACKENDS:
             raise InputError(f"backend {shown(backend)}: {', '.join(BACKENDS)} are known")
-        if type(workers) is not int or not 1 <= workers <= 1024:
-            raise InputError(f"workers: {shown(workers)} is not within 1 to 1024")
+        integer_within("workers", workers, 1, 1024)
         if not isinstance(timeout, (int, float)) or not timeout > 0:
             raise InputError(f"timeout: {shown(timeout)} is not a number of seconds above 0")
         if scheduler is not None and backend not in ("dask", "ray"):

@@ -33,7 +33,7 @@ from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
 
 from ..hdl import shift_add_unit
 from ..hdl.shift_add_unit import digits_of
-from ..model.errors import InputError, shown
+from ..model.errors import InputError, integer_within, shown
 from ..model.functions import Function
 from ..model.integer import PiecewiseLinear, code_range, half
 from ..model.lut import check_in_bits, codes, output_scale
@@ -95,8 +95,7 @@ class Target:
         Raises :class:`InputError` for widths or a scale that cannot be.
         """
         check_in_bits(in_bits)
-        if type(out_bits) is not int or not 2 <= out_bits <= 8:
-            raise InputError(f"output bits: {shown(out_bits)} is not within 2 to 8")
+        integer_within("output bits", out_bits, 2, 8)
         if not guard > 0:
             raise InputError(f"guard: {shown(guard)} is not greater than 0")
         out_scale, zero = output_scale(function, in_bits, scale, out_bits)

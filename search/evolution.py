@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from ..model.errors import InputError, shown
+from ..model.errors import InputError, integer_within, shown
 from ..model.files import read_json, write_json
 from ..model.genome import GENES, MAX_BITS, MIN_BITS, Genome
 from ..model.knobs import MAX_INPUT_BITS, Knobs
@@ -155,9 +155,7 @@ class Config:
         for name, low, high in (("pop_size", 4, 10_000), ("generations", 1, 100_000),
                                 ("exploit", 0, 100_000), ("seed", 0, 2**31 - 1),
                                 ("beacons", 0, 1000), ("prescreen_factor", 2, 10_000)):  # fmt: skip
-            value = getattr(self, name)
-            if type(value) is not int or not low <= value <= high:
-                raise InputError(f"{name}: {shown(value)} is not within {low} to {high}")
+            integer_within(name, getattr(self, name), low, high)
         for name in self.knob_genes:
             if name not in KNOB_GENES:
                 raise InputError(f"knob {shown(name)}: {', '.join(KNOB_GENES)} may be genes")

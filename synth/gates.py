@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..model.errors import InputError
+from ..model.errors import InputError, number_within
 from .liberty import Library
 
 #: Cases side by side, cycles that fill pipelines, and cycles that are counted.
@@ -38,8 +38,7 @@ class Stimulus:
     activity: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.activity <= 1:
-            raise InputError(f"activity: {self.activity} is not within 0 to 1")
+        number_within("activity", self.activity, 0, 1)
 
     def to_json(self) -> str:
         """Equal texts for equal stimuli."""

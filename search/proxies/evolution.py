@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from ...model.errors import InputError, shown
+from ...model.errors import InputError, integer_within, number_within, shown
 from ...model.files import read_json, write_json
 from .fitness import Bench, Objective, ranks
 from .formula import STRUCTURES, InvalidProxy, Node, Proxy
@@ -86,12 +86,9 @@ class Config:
             if value not in known:
                 raise InputError(f"{name} {shown(value)}: {', '.join(known)} are known")
         for name, low, high in (("population", 2, 10_000), ("evaluations", 1, 10**9)):
-            value = getattr(self, name)
-            if type(value) is not int or not low <= value <= high:
-                raise InputError(f"{name}: {shown(value)} is not within {low} to {high}")
+            integer_within(name, getattr(self, name), low, high)
         for name in ("pool", "crossover", "mutation", "gene_rate", "crowding"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name}: {shown(getattr(self, name))} is not within 0 to 1")
+            number_within(name, getattr(self, name), 0, 1)
         if not self.pool:
             raise InputError("pool: 0 leaves no parents")
         for check in self.screening:
