@@ -303,3 +303,26 @@ def test_a_loss_that_is_no_number_is_one_clear_error(monkeypatch):
 def test_wrong_settings_are_refused(given, message):
     with pytest.raises(InputError, match=message):
         qat.Tuning(**given)
+
+
+@pytest.mark.parametrize("bits", [8, 3])
+def test_gradients_through_long_sequences_are_limited(bits):
+    """Images read again and again by a network whose state feeds back twice as strongly: what 64
+    steps send back as it is stays bounded over 192."""
+    task, checkpoint, _ = material("digits-row")
+    tensors = dict(checkpoint.tensors)
+    tensors["weight_hh_l0"] = 2 * tensors["weight_hh_l0"]
+    norms = {}
+    for times in (8, 24):
+        x = np.tile(task.x_train[:64], (1, times, 1))
+        calibration = calibrate(Checkpoint(tensors), x)
+        model, scale = qat.starting_model(
+            calibration, Genome.uniform(bits), Knobs(activation="table"), narrow=False
+        )
+        structure, network = qat.Structure(torch, model, scale, False), qat.Network(torch)
+        latents = {k: torch.from_numpy(v.copy()).requires_grad_() for k, v in tensors.items()}
+        logits = network.real_logits(structure, latents, structure.input_codes(x))
+        torch.nn.functional.cross_entropy(logits, torch.from_numpy(task.y_train[:64])).backward()
+        norms[times] = float(latents["weight_hh_l0"].grad.norm())
+    assert norms[8] > 10_000, "the network should be one whose gradients grow"
+    assert 1 < norms[24] < 1000, norms
