@@ -161,19 +161,20 @@ class Plan:
 #: What differs from the defaults of :class:`Plan`, by task: what two cores do in a quarter of an
 #: hour (digits-row, keywords) or less than an hour.
 _SPEECH = {"hidden": (48, 32), "epochs": 20, "any_epochs": 24, "trained": 4}
-_PIXELS = {"hidden": (), "float_epochs": 4, "epochs": 2, "any_epochs": 2, "sequences": 8000,
+_PIXELS = {"hidden": (), "float_epochs": 4, "epochs": 3, "any_epochs": 6, "sequences": 8000,
            "pop_size": 16, "generations": 3, "exploit": 3, "rounds": 2, "trained": 3,
            "every_seed": False, "baselines": ("int8", "int4", "int3", "weights 2, rest 8"),
            "sim_steps": 16}  # fmt: skip
 FULL: dict[str, dict[str, Any]] = {
-    "digits-row": {"hidden": (24, 20), "epochs": 20, "any_epochs": 30, "trained": 4},
+    "digits-row": {"hidden": (24, 20), "epochs": 20, "any_epochs": 30, "rounds": 6, "trained": 4},
     "kws4": _SPEECH,
     "kws10": _SPEECH,
     "kws12": _SPEECH,
     "mnist-row": {"hidden": (48, 32), "epochs": 4, "any_epochs": 5,
-                  "trained": 6, "every_seed": False},
+                  "rounds": 2, "trained": 5, "every_seed": False},
     "mnist-pixel14": _PIXELS,
-    "mnist-pixel": {**_PIXELS, "float_epochs": 2, "sequences": 2000, "epochs": 1, "any_epochs": 1},
+    "mnist-pixel": {**_PIXELS, "float_epochs": 2, "sequences": 2500, "epochs": 2, "any_epochs": 3,
+                    "rounds": 1, "trained": 4},
 }  # fmt: skip
 #: A look, for a task whose trainings take seconds.
 QUICK: dict[str, Any] = {

@@ -1,6 +1,8 @@
 """How the experiment chooses what to train, and the page that it makes."""
 
 import json
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -104,3 +106,14 @@ def test_the_results_page_reads_what_experiments_recorded(tmp_path):
     record_in_docs(document(), tmp_path)
     assert results(("none",), tmp_path, lambda _: None) == ["experiments"]
     assert "**mnist-row**" in (tmp_path / "results.md").read_text()
+
+
+def test_the_command_makes_what_is_recorded():
+    """The plan of a task is that of its record in docs/data, so that one command makes it again."""
+    data = Path(__file__).parents[2] / "docs" / "data"
+    found = sorted(data.glob("experiment-*.json"))
+    assert found
+    for path in found:
+        plan = json.loads(path.read_text())["plan"]
+        own = study_experiment.plan_for(plan["task"], "full", {})
+        assert json.loads(json.dumps(asdict(own))) == plan, path.name
