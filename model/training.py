@@ -262,11 +262,12 @@ class _Training:
     def _begin_from(self, start: Checkpoint) -> None:
         """Take the weights of `start`. Raises :class:`InputError` where they do not fit."""
         tensors, recipe = self.tensors(), self.recipe
-        for name in sorted(tensors | dict(start.tensors)):
-            here, there = (np.shape(part.get(name)) for part in (tensors, start.tensors))
+        for name in sorted({*tensors, *start.tensors}):
+            here, there = (list(part[name].shape) if name in part else []
+                           for part in (tensors, start.tensors))  # fmt: skip
             if here != there:
                 raise InputError(
-                    f"start: {recipe.start} has {name} {list(there)}, this training {list(here)}: "
+                    f"start: {recipe.start} has {name} {there}, this training {here}: "
                     f"the sizes, layers and classes of both must be equal"
                 )
         own = {name: getattr(self.gru, name) for name in tensors if "classifier" not in name}

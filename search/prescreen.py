@@ -205,7 +205,8 @@ def shortlist(
     from all."""
     blind = rng.permutation(len(values))[: int(BLIND * count)]
     if front is None:
-        rest, order = np.arange(len(values)), []
+        order: list[int] = []
+        rest = np.arange(len(values))
         while len(rest) and len(order) < count:
             layer = non_dominated(values[rest])
             order += [int(k) for k in rest[layer]]

@@ -398,7 +398,7 @@ def make_gru(
     layers = of.checkpoint.layers
     items = [gene if layers == 1 else f"{layer}.{gene}"
              for layer in range(layers) for gene in GENES]  # fmt: skip
-    about = {
+    about: dict[str, Any] = {
         "network": "gru", "checkpoint": name, "checkpoint_hash": of.checkpoint.hash,
         "task": of.task.name, "split_hash": of.task.split_hash,
         "draws": draws.counts, "seed": draws.seed, "knobs": KNOBS.to_json(),
