@@ -10,7 +10,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..model import integer
-from ..model.errors import InputError, integer_within
+from ..model.errors import InputError, index_within
 from ..model.integer import half, signed_width
 from .arithmetic import beyond, clip, multiply_add, resized, times, trailing_zeros
 from .operator import Part
@@ -206,7 +206,7 @@ class DensePlan:
     def of(cls, op: integer.Dense, folded: Folded, lanes: int, chunks: int,
            output: str) -> "DensePlan":  # fmt: skip
         """Widths are the least that the operator's own weights and biases can need."""
-        integer_within("lanes", lanes, 1, 64)
+        index_within("lanes", lanes, 1, 64)
         need = Accumulation.of(op.weight, folded.biases, op.in_bits, op.weight_bits, chunks)
         # A shift by powers of two only looks at what lies above it; a multiplier needs all bits.
         unused = folded.shift if folded.factor == 1 else 0

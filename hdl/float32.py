@@ -11,7 +11,7 @@ import numpy as np
 from amaranth import *
 from amaranth.lib import data
 
-from ..model.errors import InputError, integer_within
+from ..model.errors import InputError, index_within
 from .lut_stages import Field, Loaded, Staged, Values, at_least, choose_one, one_hot, wire
 
 FRACTION, EXPONENT, BIAS = 23, 8, 127
@@ -172,7 +172,7 @@ class FloatUnit(Loaded):
     """
 
     def __init__(self, entries: int = 8, stages: int = 2) -> None:
-        self.entries = integer_within("entries", entries, 2, 256)
+        self.entries = index_within("entries", entries, 2, 256)
         fields = [
             *(Field(f"intercept{k}", 32) for k in range(self.entries)),
             *(Field(f"slope{k}", 32) for k in range(self.entries)),

@@ -7,7 +7,7 @@ from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..model.errors import integer_within
+from ..model.errors import index_within
 
 #: A step makes named values of named values.
 Values = dict[str, Value]
@@ -16,7 +16,7 @@ Step = Callable[[Module, Values], Values]
 
 def check_stages(stages: int, most: int) -> int:
     """`stages` as an int within 0 to `most`."""
-    return integer_within("stages", stages, 0, most)
+    return index_within("stages", stages, 0, most)
 
 
 def wire(m: Module, name: str, value: Value) -> Signal:

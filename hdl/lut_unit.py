@@ -15,7 +15,7 @@ from amaranth import *
 from amaranth.lib import data
 
 from ..model import integer
-from ..model.errors import InputError, integer_within
+from ..model.errors import InputError, index_within
 from ..model.integer import code_range, half, signed_width
 from ..sim.golden_lut import Contents
 from .arithmetic import multiply_add, narrow, saturate, trailing_zeros
@@ -103,7 +103,7 @@ class LoadableUnit(Loaded):
             ("align", _bounds(align)[0], 0, 64 if isinstance(align, int) else 0),
             ("align", _bounds(align)[1], _bounds(align)[0] + (not isinstance(align, int)), 64),
         ):  # fmt: skip
-            integer_within(name, value, low, high)
+            index_within(name, value, low, high)
         self.in_bits, self.out_bits, self.entries = int(in_bits), int(out_bits), int(entries)
         self.slope_bits, self.intercept_bits = int(slope_bits), int(intercept_bits)
         self.shift, self.align, self.zero_point = shift, align, bool(zero_point)
@@ -427,7 +427,7 @@ class SelectUnit(_Fixed):
     """
 
     def __init__(self, units: Sequence[integer.PiecewiseLinear], stages: int = 1) -> None:
-        integer_within("units", len(units), 1, 64)
+        index_within("units", len(units), 1, 64)
         for k, op in enumerate(units):
             widths = (op.a_bits, op.out_bits)
             if widths != (units[0].a_bits, units[0].out_bits):

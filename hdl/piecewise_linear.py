@@ -7,7 +7,7 @@ import numpy as np
 from amaranth import *
 
 from ..model import integer
-from ..model.errors import integer_within
+from ..model.errors import index_within
 from ..model.integer import code_range, half, signed_width
 from .arithmetic import multiply_add, narrow, saturate
 from .diagram import Diagram, diagram_identity
@@ -140,7 +140,7 @@ class PiecewiseLinear(Elementwise):
     def __init__(
         self, op: integer.PiecewiseLinear, digit: int = 0, output: Output = "wire"
     ) -> None:
-        integer_within("digit", digit, 0, 32)
+        index_within("digit", digit, 0, 32)
         self.op, self.digit, self.plan = op, digit, PiecewisePlan.of(op)
         super().__init__({"i": op.a_bits}, op.out_bits, output)
         # All inputs are few: bounds are those of the codes themselves.

@@ -6,7 +6,7 @@ from functools import partial
 from amaranth import *
 
 from ..model import integer
-from ..model.errors import integer_within
+from ..model.errors import index_within
 from ..model.integer import code_range, half, signed_width
 from .arithmetic import (
     interval,
@@ -104,7 +104,7 @@ class Product(Elementwise):
     """
 
     def __init__(self, op: integer.Product, digit: int = 0, output: Output = "wire") -> None:
-        integer_within("digit", digit, 0, 32)
+        index_within("digit", digit, 0, 32)
         self.op, self.digit = op, digit
         super().__init__({"a": op.a_bits, "b": op.b_bits}, op.out_bits, output)
         self.plan = ProductPlan.of(op)

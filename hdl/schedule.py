@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product as combinations
 
-from ..model.errors import integer_within
+from ..model.errors import index_within
 from ..model.genome import GENES
 from ..model.integer import IntModel, Layer, PiecewiseLinear, Product
 from .piecewise_linear import PiecewisePlan
@@ -26,7 +26,7 @@ SERIAL = ("p_rn", "p_zn", "p_zh", "a_r", "a_z", "a_n")
 
 def check_lanes(lanes: int, name: str = "lanes") -> int:
     """`lanes` as an int. Raises :class:`InputError` unless it is 1 to 64."""
-    return integer_within(name, lanes, 1, MAX_LANES)
+    return index_within(name, lanes, 1, MAX_LANES)
 
 
 def divisor_within(bits: int, limit: int) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .calibrate import calibrate
-from .errors import InputError, integer_within
+from .errors import InputError, index_within
 from .floating import Checkpoint, accuracy
 from .genome import GENES, MAX_BITS, MIN_BITS, Genome
 from .knobs import Knobs
@@ -47,7 +47,7 @@ class AnyTuning(Tuning):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, most in (("pool", 10_000), ("refresh", 100_000), ("together", 64)):
-            integer_within(name, getattr(self, name), 1, most)
+            index_within(name, getattr(self, name), 1, most)
         if self.scales != "fixed":
             raise InputError("scales: training for all genomes calibrates them for each genome")
         if self.patience:

@@ -13,7 +13,7 @@ from functools import cache
 
 import numpy as np
 
-from .errors import InputError, integer_within, shown
+from .errors import InputError, index_within, shown
 from .functions import Function
 from .integer import MAX_ZERO, code_range
 from .lut import MAX_SCALE, MIN_SCALE
@@ -128,11 +128,11 @@ def softmax_params(
     By default the output's codes are all used: ``p = (o + 2**(out_bits-1)) 2**-out_bits``, so that
     p = 1 saturates one code below. Largest error of 8 bits: see ``docs/data/composites.json``.
     """
-    scale = integer_within("scale", scale, MIN_SCALE, MAX_SCALE)
-    in_bits = integer_within("in_bits", in_bits, 2, 8)
-    max_length = integer_within("max_length", max_length, 1, MAX_LENGTH)
-    out_bits = integer_within("out_bits", out_bits, 2, 8)
-    entries = integer_within("entries", entries, 1, 64)
+    scale = index_within("scale", scale, MIN_SCALE, MAX_SCALE)
+    in_bits = index_within("in_bits", in_bits, 2, 8)
+    max_length = index_within("max_length", max_length, 1, MAX_LENGTH)
+    out_bits = index_within("out_bits", out_bits, 2, 8)
+    entries = index_within("entries", entries, 1, 64)
     exp = exp_pieces(entries).rounded(EXP_RESULT)
     multiplier = round(math.log2(math.e) * 2**LOG2E_FRACTION)
     shift = LOG2E_FRACTION + scale - EXP_FRACTION
@@ -296,18 +296,18 @@ def layernorm_params(
         common scale that holds them; one alone takes 1 or 0 for the other
     rms : divide by the root mean square of the codes, without taking the mean away
     """
-    length = integer_within("length", length, 2, MAX_LENGTH)
-    scale = integer_within("scale", scale, MIN_SCALE, MAX_SCALE)
-    in_bits = integer_within("in_bits", in_bits, 2, 8)
-    out_scale = integer_within("out_scale", out_scale, 0, 16)
-    entries = integer_within("entries", entries, 1, 64)
-    gamma_bits = integer_within("gamma_bits", gamma_bits, 2, 16)
+    length = index_within("length", length, 2, MAX_LENGTH)
+    scale = index_within("scale", scale, MIN_SCALE, MAX_SCALE)
+    in_bits = index_within("in_bits", in_bits, 2, 8)
+    out_scale = index_within("out_scale", out_scale, 0, 16)
+    entries = index_within("entries", entries, 1, 64)
+    gamma_bits = index_within("gamma_bits", gamma_bits, 2, 16)
     if not (math.isfinite(eps) and eps >= 0):
         raise InputError(f"eps: {shown(eps)} is not a finite number that is not negative")
     # So that half a unit of epsilon is no more than 2**-8 of the least variance but zero.
     variance_shift = max(0, 9 - (length - 1).bit_length()) & ~1
     epsilon = math.floor(length**2 * eps * 4.0**scale * 2**variance_shift + 0.5)
-    zero = 0 if not rms else integer_within("in_zero_point", in_zero_point, *code_range(in_bits))
+    zero = 0 if not rms else index_within("in_zero_point", in_zero_point, *code_range(in_bits))
     shift, affine = 0, gamma is not None or beta is not None
     norm_fraction = out_scale + AFFINE_GUARD * affine
     if affine:

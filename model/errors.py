@@ -1,5 +1,6 @@
 """The one exception that a user's bad input or a missing tool raises."""
 
+import contextlib
 import operator
 import reprlib
 from typing import Any
@@ -23,19 +24,25 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def integer_within(name: str, value: Any, low: int, high: int) -> int:
-    """`value` as int. Raises :class:`InputError` unless it is an integer, Python's or NumPy's,
-    within `low` to `high`."""
-    try:
-        # bool is an int to Python, and True where a number belongs is a mistake.
-        number = None if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = None
-    if number is None:
+def integer_within(name: str, value: Any, low: int, high: int) -> None:
+    """Raises :class:`InputError` unless `value` is an integer within `low` to `high`; Python's own,
+    since it may be kept as it is, and JSON knows no other."""
+    # bool is an int to Python, and True where a number belongs is a mistake.
+    if isinstance(value, bool) or not isinstance(value, int):
         raise InputError(f"{name}: {shown(value)} is not an integer")
-    if not low <= number <= high:
-        raise InputError(f"{name}: {shown(number)} is not within {low} to {high}")
-    return number
+    if not low <= value <= high:
+        raise InputError(f"{name}: {shown(value)} is not within {low} to {high}")
+
+
+def index_within(name: str, value: Any, low: int, high: int) -> int:
+    """`value`, an integer of any kind such as NumPy's, as Python's. Raises as
+    :func:`integer_within`."""
+    number = value
+    if not isinstance(value, bool):
+        with contextlib.suppress(TypeError):
+            number = operator.index(value)
+    integer_within(name, number, low, high)
+    return int(number)
 
 
 def number_within(name: str, value: Any, low: float, high: float) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError, shown
+from .errors import InputError, integer_within, shown
 from .files import read_json, write_json
 
 #: Names and order of the genes of one layer. Public: never changes.
@@ -47,13 +47,7 @@ class Genome:
                 )
             for position, (name, bits) in enumerate(zip(GENES, genes, strict=True)):
                 where = f"gene {index * len(GENES) + position} ({name})"
-                # bool is an int to Python, and True in a genome file is a mistake.
-                if isinstance(bits, bool) or not isinstance(bits, int):
-                    raise InputError(f"{where}: {shown(bits)} is not an integer")
-                if not MIN_BITS <= bits <= MAX_BITS:
-                    raise InputError(
-                        f"{where}: {shown(bits)} is not within {MIN_BITS} to {MAX_BITS}"
-                    )
+                integer_within(where, bits, MIN_BITS, MAX_BITS)
 
     @classmethod
     def uniform(cls, bits: int, layers: int = 1) -> "Genome":

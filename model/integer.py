@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .errors import InputError, shown
+from .errors import InputError, integer_within, shown
 from .files import read_tensors, write_tensors
 from .genome import GENES, MAX_BITS, MIN_BITS, Genome
 
@@ -45,13 +45,6 @@ def common_power(limit: int, *arrays: np.ndarray) -> int:
 def half(shift: int) -> int:
     """The rounding constant ``2**(shift-1)`` of a right shift; 0 where nothing is dropped."""
     return (1 << shift) >> 1
-
-
-def _check(name: str, value: Any, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InputError(f"{name}: {shown(value)} is not an integer")
-    if not low <= value <= high:
-        raise InputError(f"{name}: {shown(value)} is not within {low} to {high}")
 
 
 def _check_array(name: str, array: Any, ndim: int, low: int, high: int) -> None:
@@ -86,19 +79,19 @@ class _Op:
             where = f"{self.kind}.{name}"
             if name == "in_bits":
                 # Input codes may be single bits; what has a gene may not.
-                _check(where, value, 1, MAX_BITS)
+                integer_within(where, value, 1, MAX_BITS)
             elif name.endswith("bits") and name != "fraction_bits":
-                _check(where, value, MIN_BITS, MAX_BITS)
+                integer_within(where, value, MIN_BITS, MAX_BITS)
             elif name in ("shift", "fraction_bits"):
-                _check(where, value, 0, MAX_SHIFT)
+                integer_within(where, value, 0, MAX_SHIFT)
             elif name.startswith("multiplier"):
-                _check(where, value, 1, MAX_MULTIPLIER)
+                integer_within(where, value, 1, MAX_MULTIPLIER)
             elif name.endswith("zero_point"):
-                _check(where, value, -MAX_ZERO, MAX_ZERO)
+                integer_within(where, value, -MAX_ZERO, MAX_ZERO)
             elif name == "one":
-                _check(where, value, -(1 << 48), 1 << 48)
+                integer_within(where, value, -(1 << 48), 1 << 48)
             else:
-                _check(where, value, -(1 << 62), 1 << 62)
+                integer_within(where, value, -(1 << 62), 1 << 62)
 
 
 def acc_bounds(weight: np.ndarray, bias: np.ndarray, in_bits: int) -> tuple[int, int]:
@@ -424,7 +417,7 @@ class IntModel:
         scale = self.input_scale
         if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale < 1e30:
             raise InputError(f"model: input_scale {shown(scale)} is not a positive number")
-        _check("model.input_zero_point", self.input_zero_point, -MAX_ZERO, MAX_ZERO)
+        integer_within("model.input_zero_point", self.input_zero_point, -MAX_ZERO, MAX_ZERO)
         for number, (layer, genes) in enumerate(zip(self.layers, self.genome.layers, strict=True)):
             if number:
                 below = self.layers[number - 1]

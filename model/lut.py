@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .errors import InputError, integer_within, shown
+from .errors import InputError, index_within, integer_within, shown
 from .files import read_json, write_json
 from .functions import Function, parse_function
 from .integer import PiecewiseLinear, code_range, common_power
@@ -309,7 +309,7 @@ def check_scales(scales: Sequence[int]) -> tuple[int, ...]:
 
 def check_in_bits(in_bits: int) -> int:
     """`in_bits`, within what a table can be searched for."""
-    return integer_within("input bits", in_bits, MIN_IN_BITS, MAX_IN_BITS)
+    return index_within("input bits", in_bits, MIN_IN_BITS, MAX_IN_BITS)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from .composites import Normalise, Softmax, layernorm_params, softmax_params
-from .errors import InputError, integer_within, shown
+from .errors import InputError, index_within, shown
 from .functions import FUNCTIONS, Function
 from .integer import MAX_BITS, MIN_BITS, PiecewiseLinear, code_range, half
 from .lut import MAX_SCALE, MIN_SCALE, SCALES, Format, LutTable, Points, check_scales
@@ -131,7 +131,7 @@ class Calibrated(nn.Module):
         self.fixed = list(fixed)
         self.in_bits, self.out_bits = self.fixed[:2]
         for what, bits in (("input", self.in_bits), ("output", self.out_bits)):
-            integer_within(f"{what} bits", bits, MIN_BITS, MAX_BITS)
+            index_within(f"{what} bits", bits, MIN_BITS, MAX_BITS)
         self.register_buffer("constants", torch.tensor([*self.fixed, *settings]))
         #: None, or the inputs seen so far while calibration watches.
         self.seen: list[np.ndarray] | None = None

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from .calibrate import FUNCTIONS, Calibration, LayerCalibration, calibrate
-from .errors import InputError, integer_within, number_within
+from .errors import InputError, index_within, number_within
 from .files import read_tensors, write_tensors
 from .floating import Checkpoint, accuracy, layer_names
 from .genome import GENES, Genome
@@ -100,12 +100,12 @@ class Tuning:
         for name, most in (("epochs", 100_000), ("batch", 1 << 20)):
             value = getattr(self, name)
             if value is not None:
-                integer_within(name, value, 1, most)
+                index_within(name, value, 1, most)
         if not 0 < self.lr <= 1:
             raise InputError(f"lr: {self.lr} is not above 0 and at most 1")
         number_within("distil", self.distil, 0, 1)
         number_within("temperature", self.temperature, 0.1, 100)
-        integer_within("patience", self.patience, 0, 100_000)
+        index_within("patience", self.patience, 0, 100_000)
 
 
 def import_kernels() -> Any:

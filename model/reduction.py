@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .errors import InputError, integer_within, shown
+from .errors import InputError, index_within, shown
 from .functions import FUNCTIONS, Function
 from .integer import MAX_ZERO, code_range, common_power, half
 from .lut import FixedGrid, Inputs
@@ -31,7 +31,7 @@ MAX_ENTRIES = 64
 def check_fields(record: Any, kind: str, bounds: dict[str, tuple[int, int]]) -> None:
     """Hold the integer fields of a frozen dataclass to `bounds`, and make them plain ints."""
     for name, (low, high) in bounds.items():
-        value = integer_within(f"{kind}.{name}", getattr(record, name), low, high)
+        value = index_within(f"{kind}.{name}", getattr(record, name), low, high)
         object.__setattr__(record, name, value)
 
 
@@ -106,7 +106,7 @@ class Pieces:
 
     def rounded(self, fraction_bits: int) -> "Pieces":
         """The same lines with results of fewer fraction bits."""
-        drop = integer_within("result bits", fraction_bits, 0, self.fraction_bits + self.shift)
+        drop = index_within("result bits", fraction_bits, 0, self.fraction_bits + self.shift)
         return Pieces(self.low, self.high, drop, self.fraction_bits + self.shift - drop,
                       self.breakpoints, self.slopes, self.intercepts)  # fmt: skip
 
@@ -148,7 +148,7 @@ def fit_pieces(
         raise InputError(f"weights: {len(q)} finite numbers that are not negative are needed")
     if not weight.sum() > 0:
         raise InputError("weights: all are zero")
-    entries = integer_within("entries", entries, 1, MAX_ENTRIES)
+    entries = index_within("entries", entries, 1, MAX_ENTRIES)
     x = np.ldexp(q.astype(np.float64), -fraction)
     inputs = Inputs(x, function(x), weight / weight.sum())
     slopes = _Falling(1 + widths.slope_whole + widths.slope_fraction, widths.slope_fraction)
@@ -230,7 +230,7 @@ def mantissa_pieces(
     By default for least squared relative error, every mantissa alike on a logarithmic scale; or
     `weight`, one number for each mantissa of the fit, lowest first.
     """
-    fraction = integer_within("fraction", fraction, 1, MAX_FRACTION)
+    fraction = index_within("fraction", fraction, 1, MAX_FRACTION)
     step = 1 << max(0, fraction - FIT_FRACTION)
     low, high = 1 << fraction, 1 << (fraction + (1 if name == "reciprocal" else 2))
     m = np.ldexp(np.arange(low, high + 1, step, dtype=np.float64), -fraction)
@@ -297,9 +297,9 @@ def positive_unit(
     """
     if name not in WIDTHS:
         raise InputError(f"positive unit: {shown(name)}; reciprocal and rsqrt are known")
-    in_bits = integer_within("in_bits", in_bits, 2, 32)
-    out_bits = integer_within("out_bits", out_bits, 2, 32)
-    scale = integer_within("scale", scale, -40, 40)
+    in_bits = index_within("in_bits", in_bits, 2, 32)
+    out_bits = index_within("out_bits", out_bits, 2, 32)
+    scale = index_within("scale", scale, -40, 40)
     doubled = scale % 2 if name == "rsqrt" else 0
     power = scale if name == "reciprocal" else (scale + doubled) // 2
     bits = in_bits - 1 + doubled
@@ -312,6 +312,6 @@ def positive_unit(
         if top <= 0:
             raise InputError(f"zero_point: {zero_point} leaves no code for positive values")
         out_scale = int(np.floor(np.log2(top / greatest)))
-    out_scale = integer_within("out_scale", out_scale, -60, 60)
+    out_scale = index_within("out_scale", out_scale, -60, 60)
     return PositiveUnit(Reduction(name, bits, fraction, 0, pieces), in_bits, doubled,
                         pieces.fraction_bits - power - out_scale, out_bits, zero_point)  # fmt: skip

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from . import zoo
-from .errors import InputError, integer_within, number_within
+from .errors import InputError, index_within, number_within
 from .files import read_tensors, write_tensors
 from .floating import Checkpoint, accuracy, layer_names
 from .integer import MAX_SIZE
@@ -59,13 +59,13 @@ class Recipe:
     def __post_init__(self) -> None:
         limits = {"hidden": MAX_SIZE, "layers": 16, "epochs": 100_000, "batch": 1 << 20}
         for name, most in limits.items():
-            integer_within(name, getattr(self, name), 1, most)
+            index_within(name, getattr(self, name), 1, most)
         if not 0 < self.lr <= 1:
             raise InputError(f"lr: {self.lr} is not above 0 and at most 1")
         number_within("weight_decay", self.weight_decay, 0, 10)
         if not 0 <= self.label_smoothing < 1:
             raise InputError(f"label_smoothing: {self.label_smoothing} is not from 0 to below 1")
-        integer_within("patience", self.patience, 0, 100_000)
+        index_within("patience", self.patience, 0, 100_000)
         number_within("slower", self.slower, 1, 1000)
         if self.slower != 1 and not self.start:
             raise InputError("slower: there is no checkpoint to start from: give --start too")

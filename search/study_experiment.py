@@ -27,7 +27,7 @@ import numpy as np
 from ..hdl.schedule import cycles_per_step
 from ..model import zoo
 from ..model.anyprecision import AnyTuning, tune_any
-from ..model.errors import InputError, integer_within, shown
+from ..model.errors import InputError, index_within, shown
 from ..model.files import read_json, write_json
 from ..model.floating import Checkpoint
 from ..model.floating import accuracy as float_accuracy
@@ -132,7 +132,7 @@ class Plan:
         ):  # fmt: skip
             value = getattr(self, name)
             if value is not None:
-                integer_within(name, value, low, most)
+                index_within(name, value, low, most)
         if len(set(self.hidden)) != len(self.hidden) or any(h < 1 for h in self.hidden):
             raise InputError(f"hidden: {shown(self.hidden)}: different sizes from 1 up are needed")
         if len(set(self.checkpoints)) != len(self.checkpoints):
