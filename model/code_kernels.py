@@ -146,6 +146,25 @@ def forward_step(acc_x, acc_h, bias, gain, dense, ops, offsets, tables, state, c
             c_cz[b], c_pzn[b], c_pzh[b], c_sh[b] = np.int8(c), np.int8(q), np.int8(u), np.int8(s)
 
 
+@njit(cache=True, boundscheck=False, error_model="numpy")
+def limited(own, later, limit, total):
+    """Gradients of a state: float32 [H, batch] `total` receives `own` + `later`, of each sequence
+    scaled down to a norm of at most `limit` [batch]."""
+    hidden, batch = total.shape
+    squares = np.zeros(batch, np.float32)
+    for i in range(hidden):
+        for b in range(batch):
+            value = own[i, b] + later[i, b]
+            total[i, b] = value
+            squares[b] += value * value
+    for b in range(batch):
+        norm = np.sqrt(squares[b])
+        squares[b] = limit[b] / norm if norm > limit[b] else np.float32(1)
+    for i in range(hidden):
+        for b in range(batch):
+            total[i, b] *= squares[b]
+
+
 @njit(inline="always")
 def _through(value, mask, bit):
     """`value` where bit `bit` of `mask` is set, else 0."""

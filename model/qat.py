@@ -482,36 +482,40 @@ class Network:
         steps, hidden, batch = grad.shape
         gain, _, ops = plan.constants(np.float32)
         w_h = w_h.float()
-        to_x = torch.empty(steps, 3 * hidden, batch)
-        to_h = torch.empty(steps, 3 * hidden, batch)
-        to_state, to_units = torch.zeros(hidden, batch), np.empty((3, hidden, batch), np.float32)
+        # Weights and biases take their share step by step, while it is in the cache; those of all
+        # steps kept for one product cost more than what is computed with them.
+        to_x, to_h = torch.empty(3 * hidden, batch), torch.empty(3 * hidden, batch)
+        of_w = [torch.zeros(w.shape) for w in (w_x, w_h)]
+        of_b = [torch.zeros(3 * hidden) for _ in range(2)]
+        x, ones = x.float(), torch.ones(batch)
+        of_x, narrow = (None, None)
+        if ctx.needs_input_grad[0]:
+            of_x, narrow = torch.empty(x.shape), w_x.float().T
+        through, to_state = torch.empty(hidden, batch), torch.zeros(hidden, batch)
+        to_units = np.empty((3, hidden, batch), np.float32)
         of_tables = np.zeros((3, 256)) if ctx.needs_input_grad[5] else None
         learned = ctx.needs_input_grad[7]
         totals = np.zeros((8, 3, batch), np.float32) if learned else None
         grad = grad.float().contiguous()
-        limit = MOST_GROWTH * grad.square().sum((0, 1)).sqrt() if steps > LONG else None
+        limit = np.full(batch, np.inf, np.float32)
+        if steps > LONG:
+            limit = (MOST_GROWTH * grad.square().sum((0, 1)).sqrt()).numpy()
         for step in reversed(range(steps)):
-            through = to_state + grad[step]
-            if limit is not None:
-                norm = torch.linalg.vector_norm(through, dim=0)
-                through *= (limit / norm.clamp_min(torch.finfo(norm.dtype).tiny)).clamp_max(1)
+            self.kernels.limited(grad[step].numpy(), to_state.numpy(), limit, through.numpy())
             self.kernels.backward_step(
                 through.numpy(), states[step].numpy(), codes[step], passed[step], gain, ops,
-                plan.offsets, plan.slopes, to_x[step].numpy(), to_h[step].numpy(),
+                plan.offsets, plan.slopes, to_x.numpy(), to_h.numpy(),
                 to_state.numpy(), to_units, totals,
             )  # fmt: skip
             if of_tables is not None:
                 self.kernels.add_by_code(codes[step], to_units, plan.offsets, of_tables)
-            to_state.addmm_(w_h.T, to_h[step])
-        wide_x, wide_h = (g.permute(1, 0, 2).reshape(3 * hidden, -1) for g in (to_x, to_h))
-        old = states[:-1].permute(1, 0, 2).reshape(hidden, -1)
-        given = x.permute(1, 0, 2).reshape(x.shape[1], -1)
-        of_x = None
-        if ctx.needs_input_grad[0]:
-            of_x = (w_x.float().T @ wide_x).view(-1, steps, batch).permute(1, 0, 2)
+            to_state.addmm_(w_h.T, to_h)
+            for w, b, to, given in zip(of_w, of_b, (to_x, to_h), (x, states), strict=True):
+                w.addmm_(to, given[step].T)
+                b.addmv_(to, ones)
+            if narrow is not None:
+                torch.mm(narrow, to_x, out=of_x[step])
         kind = w_x.dtype
-        of_w = [wide_x @ given.T, wide_h @ old.T]
-        of_b = [wide_x.sum(1), wide_h.sum(1)]
         of_plan: tuple[Any, ...] = (None, None)
         if totals is not None:
             # The gradient of a gain is that of its accumulators times them, which are linear in
