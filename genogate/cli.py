@@ -628,8 +628,8 @@ def qat(
 @click.option("--budget", type=click.Choice(["full", "quick"]), default="full", show_default=True,
               help="quick says nothing; it is for a look.")  # fmt: skip
 @click.option("--checkpoints", metavar="NAME|FILE,...",
-              help="Float networks of one size, the reference first, the others further seeds; "
-              "seedN: trained here. All that are shipped.")  # fmt: skip
+              help="Float networks: the reference, further seeds of its size, and any of the "
+              "sizes of --hidden; seedN: trained here. All that are shipped.")  # fmt: skip
 @click.option("--hidden", metavar="N,...|none", help="Further hidden sizes, trained here.")
 @click.option("--objectives", help="Of the searches; accuracy,size,cells.")
 @click.option("--epochs", type=int, help="Of training a network for its genome.")
@@ -637,6 +637,7 @@ def qat(
 @click.option("--scales", type=click.Choice(["fixed", "learned"]),
               help="Of the networks that are trained for their genome.")  # fmt: skip
 @click.option("--sequences", type=int, help="Training sequences that an epoch sees; all.")
+@click.option("--any-sequences", type=int, help="The same, of training weights for all genomes.")
 @click.option("--pop", "pop_size", type=int, help="Genomes of a search's population.")
 @click.option("--generations", type=int, help="Of exploration; as many of local search follow.")
 @click.option("--rounds", type=int, help="Rounds of training what was found.")

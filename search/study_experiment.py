@@ -79,12 +79,14 @@ PRIOR = 0.4
 class Plan:
     """All that an experiment is a function of, besides the data.
 
-    checkpoints : names or files; the first is the reference, others of its size are further seeds
+    checkpoints : names or files; the first is the reference, others of its size are further seeds,
+        and those of other sizes stand for networks of `hidden` that need no training then
     hidden : further hidden sizes, trained by the task's recipe
     epochs, any_epochs : of training for one genome, from the better of the weights that there
         are by validation, and for all
     baselines, small : of :data:`BASELINES`, trained at the reference's size, and at the others
     sequences : of the training part that an epoch sees (evenly spread); None: all
+    any_sequences : likewise, of training for all; None: as `sequences`
     estimate : whether searches estimate cells (:mod:`..synth.estimate`); Yosys measures their
         fronts and all that is trained in any case
     initial, pop_size, generations, exploit : of every search
@@ -112,6 +114,7 @@ class Plan:
     any_epochs: int = 50
     any_seeds: bool = False
     sequences: int | None = None
+    any_sequences: int | None = None
     estimate: bool = True
     initial: str = "sensitivity"
     pop_size: int = 24
@@ -127,7 +130,8 @@ class Plan:
         for name, low, most in (
             ("epochs", 1, 100_000), ("any_epochs", 1, 100_000), ("rounds", 0, 100),
             ("trained", 1, 1000), ("sim_sequences", 0, 100_000),
-            ("seed", 0, 2**31 - 1), ("sequences", 1, 1 << 30), ("sim_steps", 1, 1 << 30),
+            ("seed", 0, 2**31 - 1), ("sequences", 1, 1 << 30),
+            ("any_sequences", 1, 1 << 30), ("sim_steps", 1, 1 << 30),
             ("float_epochs", 1, 100_000),
         ):  # fmt: skip
             value = getattr(self, name)
@@ -197,15 +201,20 @@ def plan_for(task: str, budget: str, given: Mapping[str, Any]) -> Plan:
         shipped = shipped_of(task)
         if budget == "quick":
             shipped = shipped[:2]
+        shipped += shipped_of(task, plan.hidden)
         plan = replace(plan, checkpoints=shipped or ("seed0",))
     return plan
 
 
-def shipped_of(task: str) -> tuple[str, ...]:
-    """Names of the shipped checkpoints of a task: the default one, and its further seeds."""
-    if task not in zoo.names():
+def shipped_of(task: str, hidden: Sequence[int] | None = None) -> tuple[str, ...]:
+    """Names of the shipped checkpoints of a task: the default one, and its further seeds; or those
+    of other sizes."""
+    names = zoo.names()
+    if hidden is not None:
+        return tuple(name for name in names if name in {f"{task}-h{h}" for h in hidden})
+    if task not in names:
         return ()
-    return (task, *(name for name in zoo.names() if re.fullmatch(rf"{task}-seed\d+", name)))
+    return (task, *(name for name in names if re.fullmatch(rf"{task}-seed\d+", name)))
 
 
 def scheme_genome(scheme: str, layers: int) -> Genome:
@@ -528,6 +537,9 @@ class Record:
             raise InputError(f"{where}: an experiment of version {shown(before.get('version'))}, "
                              f"this program makes {VERSION}; use another folder")  # fmt: skip
         mine = json.loads(json.dumps(self.head))
+        if isinstance(before.get("plan"), dict):
+            # What a plan did not know when that was made, it had as it is by default.
+            before["plan"] = {"any_sequences": Plan.any_sequences, **before["plan"]}
         for part in ("plan", "data"):
             old = before.get(part)
             # More rounds make it longer; those that it had stay what they were.
@@ -623,6 +635,7 @@ class Experiment:
         """The seeds, and what the record must have been made for."""
         plan = self.plan
         self.seeds: list[Source] = []
+        self.given: list[Source] = []
         for name in plan.checkpoints:
             made = re.fullmatch(r"seed(\d+)", name)
             if made:
@@ -638,15 +651,19 @@ class Experiment:
             if checkpoint.layers != 1:
                 raise InputError(f"checkpoint {name}: {checkpoint.layers} layers; experiments are "
                                  "for one layer")  # fmt: skip
-            self.seeds.append(Source(checkpoint.hidden_size(0),
-                                     checkpoint.info.get("split_seed", 0), name))  # fmt: skip
+            source = Source(checkpoint.hidden_size(0), checkpoint.info.get("split_seed", 0), name)
+            if not self.seeds or source.hidden == self.seeds[0].hidden:
+                self.seeds.append(source)
+                continue
+            if source.hidden not in plan.hidden:
+                raise InputError(f"checkpoint {name}: {source.hidden} units, the first has "
+                                 f"{self.seeds[0].hidden}; other sizes are those of --hidden, "
+                                 f"{', '.join(map(str, plan.hidden)) or 'none'}")  # fmt: skip
+            self.given.append(source)
         first = self.seeds[0]
-        for source in self.seeds:
-            if source.hidden != first.hidden:
-                raise InputError(f"checkpoint {source.checkpoint}: {source.hidden} units, the "
-                                 f"first has {first.hidden}; sizes are for --hidden")  # fmt: skip
-        if len({source.seed for source in self.seeds}) < len(self.seeds):
-            raise InputError("checkpoints: two of the same split")
+        everything = [(source.hidden, source.seed) for source in (*self.seeds, *self.given)]
+        if len(set(everything)) < len(everything):
+            raise InputError("checkpoints: two of the same size and split")
         self.task = task = load_task(plan.task, first.seed)
         tool = find().version if self.silicon else None
         self.record = Record(self.folder / "experiment.json", {
@@ -665,7 +682,7 @@ class Experiment:
 
     def sized(self, hidden: int, seed: int) -> Source:
         """The source of a size and seed: one of the seeds, or one that is trained here."""
-        for source in self.seeds:
+        for source in (*self.seeds, *self.given):
             if (source.hidden, source.seed) == (hidden, seed):
                 return source
         path = self.folder / "float" / f"h{hidden}-seed{seed}.safetensors"
@@ -688,10 +705,10 @@ class Experiment:
         self._run("float training", "Float networks", [
             (s.label, Float(plan.task, s.seed, s.hidden, plan.float_epochs, s.checkpoint))
             for s in own], train_float)  # fmt: skip
-        recipe = self.for_all()
+        recipe, count = self.for_all(), plan.any_sequences or plan.sequences
         self._run("training for all", "Training for all genomes", [
-            ({"source": s.label, "recipe": changed(recipe), "sequences": plan.sequences},
-             ForAll(s.checkpoint, plan.knobs, recipe, plan.sequences, path))
+            ({"source": s.label, "recipe": changed(recipe), "sequences": count},
+             ForAll(s.checkpoint, plan.knobs, recipe, count, path))
             for s in sources for kind, path in self.kinds(s) if kind == "any"
         ], train_for_all)  # fmt: skip
         self._run("float", "Float accuracy", [

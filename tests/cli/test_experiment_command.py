@@ -150,3 +150,20 @@ def test_more_rounds_make_it_longer_and_fewer_are_refused(whole, genogate):
     assert len(rounds[1]) == len(rounds[0]) + 1
     assert rounds[1][: len(rounds[0])] == rounds[0]
     genogate(*SMALL, "--out", folder).refused("rounds", "another folder")
+
+
+def test_a_checkpoint_of_another_size_stands_for_one_that_would_be_trained(genogate, tmp_path):
+    small = tmp_path / "small.safetensors"
+    assert genogate("train", "--hidden", "12", "--epochs", "3", "--out", small).code == 0
+    given = [*SMALL, "--checkpoints", f"digits-row,{small}"]
+    genogate(*given, "--hidden", "20", "--out", "other").refused("small.safetensors", "12", "20")
+    genogate(*SMALL, "--checkpoints", "digits-row,none.safetensors").refused("none.safetensors")
+    twice = tmp_path / "twice.safetensors"
+    twice.write_bytes(small.read_bytes())
+    genogate(*SMALL, "--checkpoints", f"digits-row,{small},{twice}").refused("same size and split")
+    outcome = genogate(*given, "--out", tmp_path / "run")
+    assert outcome.code == 0, outcome
+    stages = [row["stage"] for row in read(tmp_path / "run")["numbers"]]
+    assert "float training" not in stages
+    assert {row["about"]["hidden"] for row in read(tmp_path / "run")["numbers"]
+            if row["stage"] == "trained"} == {12, 32}  # fmt: skip

@@ -88,3 +88,23 @@ def test_training_in_pieces_gives_the_same_bytes(tmp_path):
 def test_wrong_settings_are_refused(given, message):
     with pytest.raises(InputError, match=message):
         AnyTuning(**given)
+
+
+def test_over_many_steps_genomes_at_chance_are_drawn_again(monkeypatch):
+    """What is trained has a share of INT8's accuracy before; in short sequences anything is."""
+    from genogate.model import anyprecision
+
+    task, checkpoint = material()
+    x, y = task.x_train[: anyprecision.JUDGED_BY], task.y_train[: anyprecision.JUDGED_BY]
+
+    def worst():
+        trainer = anyprecision.AnyTrainer(task, checkpoint, AnyTuning(pool=16, seed=SEED), KNOBS)
+        trainer.draw_pool(trainer.tensors(), 0)
+        assert len(trainer.pool) == 16
+        return min((trainer.network.classes(structure, trainer.latents, x) == y).mean()
+                   for structure in trainer.pool)  # fmt: skip
+
+    least = 0.98 * anyprecision.HOPE
+    assert worst() < least, "the test needs a genome that is to be drawn again"
+    monkeypatch.setattr(anyprecision, "LONG", 4)
+    assert worst() >= least
