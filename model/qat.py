@@ -61,6 +61,9 @@ CHANNEL_SHIFTS = 4
 #: :data:`MOST_GROWTH` times what came in: over the 784 steps of mnist-pixel it grew to 1e9 times
 #: that with 4 bits, over the 49 of keywords to less than ten times with any.
 LONG, MOST_GROWTH = 64, 10.0
+#: Learning rates of longer sequences against those of shorter ones: with 2-bit weights and 3 epochs
+#: of 8,000 sequences, mnist-pixel14 reaches 58 % on validation at the same rate, 97 % at this share.
+LONG_RATE = 0.2
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,8 @@ class Tuning:
     scales : "fixed": they stay as calibration chose them; "learned": they are trained too, for the
         first part of the epochs (:mod:`.learned`), which takes half as long again and was no better
         on validation of three networks of digits-row at INT4, INT3 and INT2
-    lr : of weights of 8 bits; those of fewer have further to the next code, and learn faster
+    lr : of weights of 8 bits, in sequences of up to :data:`LONG` steps; those of fewer bits have
+        further to the next code, and learn faster; longer sequences have :data:`LONG_RATE` of it
     """
 
     epochs: int = 30
@@ -666,8 +670,9 @@ class Trainer:
         for name, value in self.latents.items():
             groups.setdefault(self.rate(name), []).append(value)
         steps = self.recipe.epochs * self.batches
+        lr = self.recipe.lr * (LONG_RATE if self.task.steps > LONG else 1)
         self.optimizer = torch.optim.Adam(
-            [{"params": values, "lr": self.recipe.lr * rate} for rate, values in groups.items()]
+            [{"params": values, "lr": lr * rate} for rate, values in groups.items()]
         )
         self.descent = Descent(torch, self.optimizer, steps, self.latents, "latent")
 

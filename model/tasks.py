@@ -25,8 +25,8 @@ MAX_SEED = 2**32 - 1
 CALIBRATION_STEPS, CALIBRATION_SEQUENCES = 28_000, 64
 #: MNIST: training images kept from training, per class.
 MNIST_HELD_OUT = 500
-#: Of those, sequences in the validation part, so that judging a genome takes half a second or less.
-MNIST_VALIDATION = {"mnist-row": 5000, "mnist-pixel14": 1000, "mnist-pixel": 250}
+#: Of those, sequences in the validation part, so that judging a genome takes a second or two.
+MNIST_VALIDATION = {"mnist-row": 5000, "mnist-pixel14": 2000, "mnist-pixel": 1000}
 #: Cepstral coefficients of a frame.
 COEFFICIENTS = 10
 #: Words of the keyword tasks.
