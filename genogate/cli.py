@@ -636,6 +636,9 @@ def qat(
 @click.option("--any-epochs", type=int, help="Of training weights for all genomes.")
 @click.option("--scales", type=click.Choice(["fixed", "learned"]),
               help="Of the networks that are trained for their genome.")  # fmt: skip
+@click.option("--teacher", type=click.Choice(["own", "reference"]),
+              help="Whose answers teach other sizes: their own float network's, or those of the "
+              "reference's size.")  # fmt: skip
 @click.option("--sequences", type=int, help="Training sequences that an epoch sees; all.")
 @click.option("--any-sequences", type=int, help="The same, of training weights for all genomes.")
 @click.option("--pop", "pop_size", type=int, help="Genomes of a search's population.")

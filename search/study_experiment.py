@@ -71,6 +71,7 @@ PARENTS = 8
 MARGIN = 0.2
 #: Points that a network has to spare on the first seed to be tried on the others.
 SPARE = (0.0, 0.3)
+TEACHERS = ("own", "reference")
 #: Share of the points lost without training that training leaves, until trainings say otherwise.
 PRIOR = 0.4
 
@@ -91,6 +92,8 @@ class Plan:
         fronts and all that is trained in any case
     initial, pop_size, generations, exploit : of every search
     scales : fixed or learned, of the networks trained for their genome; None: as training has it
+    teacher : whose answers teach a network that is trained for its genome, "own", the float network
+        of its size, or "reference", that of the reference's size and its seed
     any_seeds : whether further seeds get weights for all too; else they train from float weights
     knob_genes : of every search, besides the widths
     rounds, trained : rounds of training what was found, and networks of each
@@ -111,6 +114,7 @@ class Plan:
     float_epochs: int | None = None
     epochs: int = 30
     scales: str | None = None
+    teacher: str = "own"
     any_epochs: int = 50
     any_seeds: bool = False
     sequences: int | None = None
@@ -141,6 +145,8 @@ class Plan:
             raise InputError(f"hidden: {shown(self.hidden)}: different sizes from 1 up are needed")
         if len(set(self.checkpoints)) != len(self.checkpoints):
             raise InputError("checkpoints: each once")
+        if self.teacher not in TEACHERS:
+            raise InputError(f"teacher {shown(self.teacher)}: {', '.join(TEACHERS)} are known")
         for name in (*self.baselines, *self.small):
             if name not in BASELINES:
                 raise InputError(f"baseline {shown(name)}: {', '.join(BASELINES)} are known")
@@ -265,10 +271,11 @@ class ForAll:
 class ForOne:
     """A network to be trained for its genome, from the better of some weights.
 
-    starts : kind of weights and checkpoint
+    starts : kind of weights and checkpoint; teacher : checkpoint
     """
 
     starts: tuple[tuple[str, str], ...]
+    teacher: str
     genome: Genome
     knobs: Knobs
     recipe: Tuning
@@ -376,7 +383,7 @@ def train_for_one(job: ForOne) -> dict[str, Any]:
     def make(state: Path) -> Checkpoint:
         return tune(_fewer(task, job.sequences), zoo.load(checkpoint), job.genome, job.knobs,
                     job.recipe, cheapest=choose, state=state,
-                    teacher=zoo.load(dict(job.starts)["float"])).checkpoint  # fmt: skip
+                    teacher=zoo.load(job.teacher)).checkpoint  # fmt: skip
 
     info = _kept(Path(job.path), make, task)
     model = _trained_model(job.path, job.knobs)
@@ -539,7 +546,8 @@ class Record:
         mine = json.loads(json.dumps(self.head))
         if isinstance(before.get("plan"), dict):
             # What a plan did not know when that was made, it had as it is by default.
-            before["plan"] = {"any_sequences": Plan.any_sequences, **before["plan"]}
+            before["plan"] = {"any_sequences": Plan.any_sequences, "teacher": Plan.teacher,
+                              **before["plan"]}  # fmt: skip
         for part in ("plan", "data"):
             old = before.get(part)
             # More rounds make it longer; those that it had stay what they were.
@@ -804,11 +812,24 @@ class Experiment:
     def for_all(self) -> AnyTuning:
         return AnyTuning(epochs=self.plan.any_epochs, seed=self.plan.seed)
 
+    def teacher(self, source: Source) -> Source:
+        """Whose answers teach the networks of a source."""
+        if self.plan.teacher == "own":
+            return source
+        return self.sized(self.first.hidden, source.seed)
+
     def about(self, source: Source, candidate: Candidate) -> dict[str, Any]:
         """What identifies a trained network in the record."""
+        taught = {} if self.teacher(source) == source else {"teacher": self.plan.teacher}
         return {"hidden": source.hidden, "seed": source.seed,
                 "genes": list(candidate.genome.genes), "knobs": dict(candidate.knobs),
-                "recipe": changed(self.plan.tuning), "sequences": self.plan.sequences}  # fmt: skip
+                "recipe": changed(self.plan.tuning), "sequences": self.plan.sequences,
+                **taught}  # fmt: skip
+
+    def untrained(self, source: Source, candidate: Candidate) -> dict[str, Any]:
+        """The same of a network that quantisation alone makes."""
+        whole = self.about(source, candidate)
+        return {name: whole[name] for name in ("hidden", "seed", "genes", "knobs")}
 
     def one_path(self, source: Source, candidate: Candidate) -> str:
         key = Record.key("one", self.about(source, candidate))
@@ -820,8 +841,9 @@ class Experiment:
         jobs = []
         for source, _, candidate in wanted:
             knobs = candidate.setting(Setting("", self.plan.knobs, False)).knobs
-            job = ForOne(tuple(self.kinds(source)), candidate.genome, knobs, self.plan.tuning,
-                         self.plan.sequences, self.one_path(source, candidate))  # fmt: skip
+            job = ForOne(tuple(self.kinds(source)), self.teacher(source).checkpoint,
+                         candidate.genome, knobs, self.plan.tuning, self.plan.sequences,
+                         self.one_path(source, candidate))  # fmt: skip
             jobs.append((self.about(source, candidate), job))
         rows = self._run("trained", what, jobs, train_for_one)
         for source, name, candidate in wanted:
@@ -835,8 +857,7 @@ class Experiment:
         for source, _, candidate in wanted:
             knobs = candidate.setting(Setting("", self.plan.knobs, False)).knobs
             for kind, path in self.kinds(source):
-                about = {**self.about(source, candidate), "weights": kind}
-                del about["recipe"], about["sequences"]
+                about = {**self.untrained(source, candidate), "weights": kind}
                 jobs.append((about, Look(path, candidate.genome, knobs)))
         return self._run("quantised", "Quantising", jobs, look_at)
 
@@ -846,8 +867,7 @@ class Experiment:
 
     def int8_judged(self, source: Source) -> float:
         """Accuracy of INT8 by quantisation alone, at the reference's size."""
-        about = {**self.about(source, Candidate(Genome.uniform(8))), "weights": "float"}
-        del about["recipe"], about["sequences"]
+        about = {**self.untrained(source, Candidate(Genome.uniform(8))), "weights": "float"}
         found = self.record.get("quantised", about)
         assert found is not None
         return float(found["judged"])

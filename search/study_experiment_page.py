@@ -283,11 +283,15 @@ def _about(found: Found) -> str:
     plan, data = found.plan, found.document["data"]
     seconds = ", ".join(f"{stage} {value:,.0f}" for stage, value in found.seconds.items()
                         if value >= 0.5)  # fmt: skip
+    count, for_all = plan["sequences"], plan.get("any_sequences") or plan["sequences"]
     return (
-        f"{len(plan['checkpoints'])} seed(s) of {found.hidden} units, also "
+        f"{len(found.int8.seeds)} seed(s) of {found.hidden} units, also "
         f"{', '.join(map(str, plan['hidden'])) or 'no other'} units; {plan['epochs']} epochs for a "
-        f"genome, {plan['any_epochs']} for all"
-        + (f", {plan['sequences']:,} sequences each" if plan["sequences"] else "")
+        "genome"
+        + (f" of {count:,} sequences" if count else "")
+        + f", {plan['any_epochs']} for all"
+        + (f" of {for_all:,}" if for_all else "")
+        + ("; the reference teaches the other sizes" if plan.get("teacher") == "reference" else "")
         + f"; {data['sequences']['val']:,} validation and {data['sequences']['test']:,} test "
         f"sequences. CPU seconds: {seconds}."
     )
