@@ -326,3 +326,21 @@ def test_gradients_through_long_sequences_are_limited(bits):
         norms[times] = float(latents["weight_hh_l0"].grad.norm())
     assert norms[8] > 10_000, "the network should be one whose gradients grow"
     assert 1 < norms[24] < 1000, norms
+
+
+def test_long_sequences_learn_more_slowly(monkeypatch):
+    """How far weights move in an epoch, as a share of what they move where sequences are short."""
+    task, checkpoint, calibration = material("digits-row")
+    moved = []
+    for long in (64, 4):
+        monkeypatch.setattr(qat, "LONG", long)
+        trainer = qat.GenomeTrainer(
+            task, checkpoint, qat.Tuning(epochs=1, distil=0.0), Genome.uniform(8),
+            Knobs(activation="table"),
+            calibration=calibration,
+        )  # fmt: skip
+        before = trainer.tensors()
+        trainer.run(None, None)
+        after = trainer.tensors()
+        moved.append(sum(float(np.abs(after[name] - before[name]).sum()) for name in before))
+    assert 0.1 < moved[1] / moved[0] < 0.5, moved
