@@ -176,7 +176,7 @@ _PIXELS = {"hidden": (), "float_epochs": 4, "epochs": 3, "any_epochs": 6, "seque
            "every_seed": False, "baselines": ("int8", "int4", "int3", "weights 2, rest 8"),
            "sim_steps": 16}  # fmt: skip
 FULL: dict[str, dict[str, Any]] = {
-    "digits-row": {"hidden": (24, 20), "epochs": 20, "any_epochs": 30, "rounds": 6, "trained": 4},
+    "digits-row": {"hidden": (24, 20), "epochs": 20, "any_epochs": 30, "rounds": 9, "trained": 4},
     "kws4": _SPEECH,
     "kws10": _SPEECH,
     "kws12": _SPEECH,
