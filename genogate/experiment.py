@@ -34,7 +34,8 @@ def run_experiment(
     from .model.qat import import_kernels
     from .model.tasks import check_name
     from .model.training import import_torch
-    from .search.study_experiment import Experiment, plan_for
+    from .search.experiment import Experiment
+    from .search.experiment_plan import plan_for
 
     check_name(task)
     import_torch()
@@ -79,7 +80,7 @@ def simulated(experiment: Any, document: dict[str, Any], say: Say) -> dict[str, 
     from .hdl.emit import emit
     from .model.genome import Genome
     from .search.evolution import Candidate
-    from .search.study_experiment import Look, model_of
+    from .search.experiment_jobs import Look, model_of
     from .sim.regression import require_simulator, simulate
 
     plan, first = experiment.plan, experiment.first

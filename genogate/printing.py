@@ -314,7 +314,7 @@ def saying() -> Iterator[Callable[[str], None]]:
 
 def print_experiment(document: dict[str, Any], folder: str | Path) -> None:
     """The table of ``genogate experiment``."""
-    from .search.study_experiment_page import lines_of
+    from .search.experiment_page import lines_of
 
     console = _console()
     for line in lines_of(document):

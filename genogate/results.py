@@ -113,7 +113,7 @@ STUDIES = {
     "proxies": ("search.proxies.study", "measure", "render"),
     "proxy_evolution": ("search.proxies.study_evolution", "measure", "render"),
     "proxy_prescreen": ("search.proxies.study_prescreen", "measure", "render"),
-    "experiments": ("search.study_experiment_page", "measure", "render"),
+    "experiments": ("search.experiment_page", "measure", "render"),
     "experiment_transfer": ("search.study_transfer", "measure", "render"),
 }
 #: Sections about runs that are made by a command of their own: measured only when asked for.

@@ -492,7 +492,8 @@ class Network:
         of_w = [torch.zeros(w.shape) for w in (w_x, w_h)]
         of_b = [torch.zeros(3 * hidden) for _ in range(2)]
         x, ones = x.float(), torch.ones(batch)
-        of_x, narrow = (None, None)
+        of_x: Any = None
+        narrow: Any = None
         if ctx.needs_input_grad[0]:
             of_x, narrow = torch.empty(x.shape), w_x.float().T
         through, to_state = torch.empty(hidden, batch), torch.zeros(hidden, batch)

@@ -15,8 +15,8 @@ from ..model.errors import InputError
 from ..model.files import read_json
 from ..model.genome import Genome
 from ..model.knobs import Knobs
+from .experiment_jobs import Look, look_at
 from .pareto import crowded, hypervolume, non_dominated
-from .study_experiment import Look, look_at
 from .study_search import rank_correlation, table
 
 Say = Callable[[str], None]

@@ -17,216 +17,56 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..hdl.schedule import cycles_per_step
 from ..model import zoo
-from ..model.anyprecision import AnyTuning, tune_any
-from ..model.errors import InputError, index_within, shown
+from ..model.anyprecision import AnyTuning
+from ..model.errors import InputError, shown
 from ..model.files import read_json, write_json
-from ..model.floating import Checkpoint
-from ..model.floating import accuracy as float_accuracy
-from ..model.genome import GENES, MAX_BITS, MIN_BITS, Genome
-from ..model.integer import IntModel
-from ..model.knobs import Knobs
-from ..model.qat import Tuning, tune
-from ..model.quantize import draft, without_synthesis
-from ..model.tasks import Task, load_task
-from ..model.trained import Trained
-from ..model.training import recipe_for, train
-from ..synth.area import cheapest, script_hash, totals
+from ..model.genome import Genome
+from ..model.qat import Tuning
+from ..model.tasks import load_task
+from ..model.training import recipe_for
+from ..synth.area import script_hash, totals
 from ..synth.yosys import find
 from .backends import Pool
-from .evaluate import Setting, accuracy, load
-from .evolution import CHECKPOINT, Candidate, Config, Point, Run, _alone
+from .evaluate import Setting
+from .evolution import CHECKPOINT, Candidate, Point, Run, _alone
+from .experiment_choice import ALLOWED, GOALS, Entry, predicted, proposals
+from .experiment_jobs import (
+    Float,
+    ForAll,
+    ForOne,
+    Look,
+    look_at,
+    model_of,
+    train_float,
+    train_for_all,
+    train_for_one,
+)
+from .experiment_plan import BASELINES, Plan, scheme_genome
 from .local import steps
-from .pareto import hypervolume, non_dominated
+from .pareto import non_dominated
 
 Array = np.ndarray
 Say = Callable[[str], None]
 VERSION = 1
 #: A training is no evaluation: it may take a day.
 LONGEST = 24 * 3600.0
-#: Homogeneous networks, and those whose weights alone are narrow: the rivals of what is found.
-BASELINES: dict[str, tuple[int, int]] = {
-    "int8": (8, 8), "int4": (4, 4), "int3": (3, 3), "int2": (2, 2),
-    "weights 3, rest 8": (3, 8), "weights 2, rest 8": (2, 8),
-}  # fmt: skip
 #: Weights (r, z, n of both sides) and the rest, that searches start from besides their own.
 WEIGHT_PATTERNS = ((2, 2, 2), (2, 2, 3), (3, 3, 3), (2, 2, 4), (3, 3, 4))
 REST_WIDTHS = (8, 7, 6, 5, 4)
-#: Points below INT8 at which the smallest network is asked for, and of which costs.
-ALLOWED = (0.5, 1.0)
-GOALS = ("size", "cells")
 #: Steps from each network that is worth it that are looked at in a round.
 NEIGHBOURS = 24
 #: Networks whose neighbours are looked at in a round.
 PARENTS = 8
-#: How far from the predicted drop a network may be that is tried for a limit, in points.
-MARGIN = 0.2
 #: Points that a network has to spare on the first seed to be tried on the others.
 SPARE = (0.0, 0.3)
-TEACHERS = ("own", "reference")
-#: Share of the points lost without training that training leaves, until trainings say otherwise.
-PRIOR = 0.4
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All that an experiment is a function of, besides the data.
-
-    checkpoints : names or files; the first is the reference, others of its size are further seeds,
-        and those of other sizes stand for networks of `hidden` that need no training then
-    hidden : further hidden sizes, trained by the task's recipe
-    epochs, any_epochs : of training for one genome, from the better of the weights that there
-        are by validation, and for all
-    baselines, small : of :data:`BASELINES`, trained at the reference's size, and at the others
-    sequences : of the training part that an epoch sees (evenly spread); None: all
-    any_sequences : likewise, of training for all; None: as `sequences`
-    estimate : whether searches estimate cells (:mod:`..synth.estimate`); Yosys measures their
-        fronts and all that is trained in any case
-    initial, pop_size, generations, exploit : of every search
-    scales : fixed or learned, of the networks trained for their genome; None: as training has it
-    teacher : whose answers teach a network that is trained for its genome, "own", the float network
-        of its size, or "reference", that of the reference's size and its seed
-    any_seeds : whether further seeds get weights for all too; else they train from float weights
-    knob_genes : of every search, besides the widths
-    rounds, trained : rounds of training what was found, and networks of each
-    every_seed : whether rounds train on every seed (what validation parts are too small to tell
-        from one), or on the first, and the best of each cost and limit on the others afterwards
-    sim_sequences, sim_steps : of the test part, simulated as Verilog; None: all steps
-    """
-
-    task: str
-    checkpoints: tuple[str, ...] = ()
-    hidden: tuple[int, ...] = ()
-    knobs: Knobs = field(default_factory=lambda: Knobs(activation="table"))
-    objectives: tuple[str, ...] = ("accuracy", "size", "cells")
-    baselines: tuple[str, ...] = tuple(BASELINES)
-    small: tuple[str, ...] = ("int4", "weights 2, rest 8")
-    knob_genes: tuple[str, ...] = ("input_bits",)
-    seed: int = 0
-    float_epochs: int | None = None
-    epochs: int = 30
-    scales: str | None = None
-    teacher: str = "own"
-    any_epochs: int = 50
-    any_seeds: bool = False
-    sequences: int | None = None
-    any_sequences: int | None = None
-    estimate: bool = True
-    initial: str = "sensitivity"
-    pop_size: int = 24
-    generations: int = 5
-    exploit: int = 5
-    rounds: int = 3
-    trained: int = 6
-    every_seed: bool = True
-    sim_sequences: int = 20
-    sim_steps: int | None = None
-
-    def __post_init__(self) -> None:
-        for name, low, most in (
-            ("epochs", 1, 100_000), ("any_epochs", 1, 100_000), ("rounds", 0, 100),
-            ("trained", 1, 1000), ("sim_sequences", 0, 100_000),
-            ("seed", 0, 2**31 - 1), ("sequences", 1, 1 << 30),
-            ("any_sequences", 1, 1 << 30), ("sim_steps", 1, 1 << 30),
-            ("float_epochs", 1, 100_000),
-        ):  # fmt: skip
-            value = getattr(self, name)
-            if value is not None:
-                index_within(name, value, low, most)
-        if len(set(self.hidden)) != len(self.hidden) or any(h < 1 for h in self.hidden):
-            raise InputError(f"hidden: {shown(self.hidden)}: different sizes from 1 up are needed")
-        if len(set(self.checkpoints)) != len(self.checkpoints):
-            raise InputError("checkpoints: each once")
-        if self.teacher not in TEACHERS:
-            raise InputError(f"teacher {shown(self.teacher)}: {', '.join(TEACHERS)} are known")
-        for name in (*self.baselines, *self.small):
-            if name not in BASELINES:
-                raise InputError(f"baseline {shown(name)}: {', '.join(BASELINES)} are known")
-        # What a search or a training would refuse, before anything is done.
-        assert self.config
-        assert self.tuning
-
-    @cached_property
-    def tuning(self) -> Tuning:
-        """How a network is trained for its genome."""
-        own: dict[str, Any] = {"scales": self.scales} if self.scales else {}
-        return Tuning(epochs=self.epochs, seed=self.seed, **own)
-
-    @cached_property
-    def config(self) -> Config:
-        """The configuration of every search."""
-        return Config(objectives=self.objectives, pop_size=self.pop_size, seed=self.seed,
-                      generations=self.generations, exploit=self.exploit,
-                      knob_genes=self.knob_genes, initial=self.initial)  # fmt: skip
-
-
-#: What differs from the defaults of :class:`Plan`, by task: what two cores do in a quarter of an
-#: hour (digits-row, keywords) or less than an hour.
-_SPEECH = {"hidden": (48, 32), "epochs": 20, "any_epochs": 24, "trained": 4}
-_PIXELS = {"hidden": (), "float_epochs": 4, "epochs": 3, "any_epochs": 6, "sequences": 8000,
-           "pop_size": 16, "generations": 3, "exploit": 3, "rounds": 2, "trained": 3,
-           "every_seed": False, "baselines": ("int8", "int4", "int3", "weights 2, rest 8"),
-           "sim_steps": 16}  # fmt: skip
-FULL: dict[str, dict[str, Any]] = {
-    "digits-row": {"hidden": (24, 20), "epochs": 20, "any_epochs": 30, "rounds": 9, "trained": 4},
-    "kws4": _SPEECH,
-    "kws10": _SPEECH,
-    "kws12": _SPEECH,
-    "mnist-row": {"hidden": (48, 32), "epochs": 4, "any_epochs": 5,
-                  "rounds": 2, "trained": 5, "every_seed": False},
-    "mnist-pixel14": _PIXELS,
-    "mnist-pixel": {**_PIXELS, "float_epochs": 2, "sequences": 2500, "epochs": 2, "any_epochs": 3,
-                    "rounds": 1, "trained": 4},
-}  # fmt: skip
-#: A look, for a task whose trainings take seconds.
-QUICK: dict[str, Any] = {
-    "hidden": (24,), "float_epochs": 2, "initial": "homogeneous", "epochs": 1, "any_epochs": 1,
-    "pop_size": 8, "generations": 1, "exploit": 1, "rounds": 2, "trained": 2,
-    "baselines": ("int8", "int3"), "small": ("int4",), "sequences": 400, "sim_sequences": 2,
-    "sim_steps": 4, "objectives": ("accuracy", "size"),
-}  # fmt: skip
-BUDGETS = ("full", "quick")
-
-
-def plan_for(task: str, budget: str, given: Mapping[str, Any]) -> Plan:
-    """The plan of `task`, with what `given` sets (None: not set). Raises :class:`InputError`."""
-    if budget not in BUDGETS:
-        raise InputError(f"budget {shown(budget)}: {', '.join(BUDGETS)} are known")
-    chosen = {name: value for name, value in given.items() if value is not None}
-    own = FULL.get(task, {}) if budget == "full" else QUICK
-    plan = Plan(task, **{**own, **chosen})
-    if not plan.checkpoints:
-        shipped = shipped_of(task)
-        if budget == "quick":
-            shipped = shipped[:2]
-        shipped += shipped_of(task, plan.hidden)
-        plan = replace(plan, checkpoints=shipped or ("seed0",))
-    return plan
-
-
-def shipped_of(task: str, hidden: Sequence[int] | None = None) -> tuple[str, ...]:
-    """Names of the shipped checkpoints of a task: the default one, and its further seeds; or those
-    of other sizes."""
-    names = zoo.names()
-    if hidden is not None:
-        return tuple(name for name in names if name in {f"{task}-h{h}" for h in hidden})
-    if task not in names:
-        return ()
-    return (task, *(name for name in names if re.fullmatch(rf"{task}-seed\d+", name)))
-
-
-def scheme_genome(scheme: str, layers: int) -> Genome:
-    """The genome of one of :data:`BASELINES`."""
-    weights, rest = BASELINES[scheme]
-    return Genome(((weights,) * 6 + (rest,) * 11,) * layers)
 
 
 def changed(recipe: Tuning) -> dict[str, Any]:
@@ -239,282 +79,6 @@ def changed(recipe: Tuning) -> dict[str, Any]:
     if recipe.scales == "learned":
         found["scales"] = recipe.scales
     return {"kind": type(recipe).__name__, "epochs": recipe.epochs, **found}
-
-
-# Work that a process may do alone: each is a function of its argument, leaves a checkpoint, and
-# goes on where it was stopped.
-
-
-@dataclass(frozen=True)
-class Float:
-    """A float network to be trained."""
-
-    task: str
-    seed: int
-    hidden: int
-    epochs: int | None
-    path: str
-
-
-@dataclass(frozen=True)
-class ForAll:
-    """Weights to be trained for all genomes, from a float network's."""
-
-    checkpoint: str
-    knobs: Knobs
-    recipe: AnyTuning
-    sequences: int | None
-    path: str
-
-
-@dataclass(frozen=True)
-class ForOne:
-    """A network to be trained for its genome, from the better of some weights.
-
-    starts : kind of weights and checkpoint; teacher : checkpoint
-    """
-
-    starts: tuple[tuple[str, str], ...]
-    teacher: str
-    genome: Genome
-    knobs: Knobs
-    recipe: Tuning
-    sequences: int | None
-    path: str
-
-
-@dataclass(frozen=True)
-class Look:
-    """A network to be quantised and judged, without training.
-
-    part : ``judged`` (:class:`~.evaluate.Setting`), ``val`` or ``test``
-    """
-
-    checkpoint: str
-    genome: Genome | None
-    knobs: Knobs
-    parts: tuple[str, ...] = ("judged", "val")
-
-
-def _fewer(task: Task, count: int | None) -> Task:
-    """`task` with so many of its training sequences, evenly spread."""
-    if count is None or count >= len(task.x_train):
-        return task
-    at = np.linspace(0, len(task.x_train) - 1, count).astype(np.int64)
-    return replace(task, x_train=task.x_train[at], y_train=task.y_train[at])
-
-
-def _kept(path: Path, make: Callable[[Path], Checkpoint], task: Task) -> dict[str, Any]:
-    """Info of the checkpoint at `path`; where there is none, of what `make` gives, saved."""
-    if not path.exists():
-        start = time.process_time()
-        state = path.with_name(f"{path.name}.partial")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        made = make(state)
-        info = {**made.info, "task": task.name, "split_seed": task.split_seed,
-                "split_hash": task.split_hash,
-                "seconds": round(time.process_time() - start, 1)}  # fmt: skip
-        Checkpoint(made.tensors, info).save(path)
-        state.unlink(missing_ok=True)
-    return dict(zoo.load(path).info)
-
-
-def part_of(checkpoint: str, part: str) -> tuple[Array, Array]:
-    """Sequences and classes of a part of a checkpoint's task."""
-    material = load(Setting(checkpoint, Knobs(), False))
-    if part == "judged":
-        return material.x_shifted, material.y_shifted
-    task = material.task
-    return getattr(task, f"x_{part}"), getattr(task, f"y_{part}")
-
-
-def _quantised(checkpoint: str, genome: Genome, knobs: Knobs) -> IntModel:
-    made = draft(load(Setting(checkpoint, knobs, False)).calibration, genome, knobs)
-    auto = knobs.activation == "auto"
-    return made.choose((cheapest if auto else without_synthesis)(made.groups))
-
-
-def _trained_model(path: str, knobs: Knobs) -> IntModel:
-    trained = Trained.of(zoo.load(path))
-    if trained is None:
-        raise InputError(f"{path}: not a network that was trained for its genome")
-    return trained.model(knobs=knobs)
-
-
-def model_of(look: Look) -> IntModel:
-    """The integer model that is looked at: the trained one where the checkpoint has it."""
-    if look.genome is None:
-        return _trained_model(look.checkpoint, look.knobs)
-    return _quantised(look.checkpoint, look.genome, look.knobs)
-
-
-def _about_model(model: IntModel, knobs: Knobs) -> dict[str, Any]:
-    return {"size": model.size_bits, "weights": model.weight_bits,
-            "cycles": cycles_per_step(model, knobs.lanes_x, knobs.lanes_h),
-            "model_hash": model.hash}  # fmt: skip
-
-
-def train_float(job: Float) -> dict[str, Any]:
-    """Train, or read what was trained."""
-    task = load_task(job.task, job.seed)
-    recipe = recipe_for(job.task, {"seed": job.seed, "hidden": job.hidden, "epochs": job.epochs})
-    info = _kept(Path(job.path), lambda state: train(task, recipe, state=state), task)
-    return {"recipe": asdict(recipe), "seconds": info["seconds"]}
-
-
-def train_for_all(job: ForAll) -> dict[str, Any]:
-    """Train for all genomes, or read what was trained."""
-    task = load(Setting(job.checkpoint, job.knobs, False)).task
-    info = _kept(Path(job.path), lambda state: tune_any(
-        _fewer(task, job.sequences), zoo.load(job.checkpoint), job.knobs, job.recipe, state=state
-    ), task)  # fmt: skip
-    return {"seconds": info["seconds"]}
-
-
-def train_for_one(job: ForOne) -> dict[str, Any]:
-    """Train for a genome from the weights that are better for it before, judged by validation."""
-    task = load(Setting(job.starts[0][1], job.knobs, False)).task
-    before = {kind: accuracy(_quantised(checkpoint, job.genome, job.knobs),
-                             *part_of(checkpoint, "judged"))
-              for kind, checkpoint in job.starts}  # fmt: skip
-    start, checkpoint = max(job.starts, key=lambda each: before[each[0]])
-    choose = cheapest if job.knobs.activation == "auto" else None
-
-    def make(state: Path) -> Checkpoint:
-        return tune(_fewer(task, job.sequences), zoo.load(checkpoint), job.genome, job.knobs,
-                    job.recipe, cheapest=choose, state=state,
-                    teacher=zoo.load(job.teacher)).checkpoint  # fmt: skip
-
-    info = _kept(Path(job.path), make, task)
-    model = _trained_model(job.path, job.knobs)
-    found = {part: accuracy(model, *part_of(checkpoint, part)) for part in ("judged", "val")}
-    return {**found, **_about_model(model, job.knobs), "start": start, "before": before,
-            "best_epoch": info["best_epoch"], "seconds": info["seconds"]}  # fmt: skip
-
-
-def look_at(look: Look) -> dict[str, Any]:
-    """Accuracy of an integer model, or of the float network where no genome and no record is."""
-    start = time.process_time()
-    checkpoint = zoo.load(look.checkpoint)
-    if look.genome is None and Trained.of(checkpoint) is None:
-        found = {part: float_accuracy(checkpoint, *part_of(look.checkpoint, part))
-                 for part in look.parts}  # fmt: skip
-    else:
-        model = model_of(look)
-        found = {part: accuracy(model, *part_of(look.checkpoint, part)) for part in look.parts}
-        found |= _about_model(model, look.knobs)
-    return {**found, "seconds": round(time.process_time() - start, 1)}
-
-
-# What is chosen to be trained
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A network that may be trained, as the weights for all have it.
-
-    hidden : units; size, cells (0: not measured), weights : bits, Yosys cells, bits
-    """
-
-    hidden: int
-    candidate: Candidate
-    accuracy: float
-    size: float
-    cells: float
-    weights: float
-
-    @property
-    def key(self) -> str:
-        return f"h{self.hidden} {self.candidate}"
-
-    def features(self, drop: float, most: int) -> list[float]:
-        """What the points that training leaves may depend on; drop in points."""
-        genes = np.array(self.candidate.genome.genes).reshape(-1, len(GENES))
-        few = (MAX_BITS - genes) / (MAX_BITS - MIN_BITS)
-        return [1.0, drop / 10, *few[:, :6].mean(0)[[0, 2, 3, 5]], float(few[:, 6:].mean()),
-                float(few[:, [8, 10, 12, 13]].mean()), 1 - self.hidden / most]  # fmt: skip
-
-
-def predicted(entries: Sequence[Entry], known: Sequence[tuple[Entry, float]], int8: float) -> Array:
-    """Points below INT8 that training is thought to leave of each entry.
-
-    known : entries that were trained, and what training left of them
-
-    A share of what is lost without training, corrected by ridge regression on what is known.
-    """
-    most = max((e.hidden for e in [*entries, *(e for e, _ in known)]), default=1)
-
-    def drops(some: Sequence[Entry]) -> Array:
-        return 100 * (int8 - np.array([e.accuracy for e in some]))
-
-    def rows(some: Sequence[Entry]) -> Array:
-        return np.array([e.features(d, most) for e, d in zip(some, drops(some), strict=True)])
-
-    base = PRIOR * drops(entries)
-    if not known or not len(entries):
-        return base
-    trained = [e for e, _ in known]
-    left = np.array([drop for _, drop in known]) - PRIOR * drops(trained)
-    # What is far off tells little about what is near.
-    trust = 1 / (1 + np.maximum(0.0, np.array([drop for _, drop in known])))
-    x = rows(trained) * trust[:, None]
-    weights = np.linalg.solve(x.T @ x + 0.1 * np.eye(x.shape[1]), x.T @ (left * trust))
-    return base + rows(entries) @ weights
-
-
-def proposals(
-    entries: Sequence[Entry], known: Sequence[tuple[Entry, float]], int8: Mapping[str, float],
-    count: int, goals: Sequence[str] = GOALS,
-) -> list[Entry]:  # fmt: skip
-    """`count` entries to train next: in turn the least of every cost that may stay within each
-    limit, and what adds most to the front of points lost and weight bits.
-
-    int8 : accuracy, size, cells, weights
-    """
-    taken = {e.key for e, _ in known}
-    pool = [e for e in entries if e.key not in taken]
-    drops = predicted(pool, known, int8["accuracy"])
-    aims: list[tuple[str, float] | None] = [(g, limit) for limit in ALLOWED for g in goals]
-    # A wider look besides the limits, every third.
-    aims = [aim for k, one in enumerate(aims) for aim in ((one, None) if k % 2 else (one,))]
-    chosen: list[Entry] = []
-    corner = np.array([8.0, int8["weights"]])
-    front = [(max(0.0, drop), e.weights) for e, drop in known]
-    for turn in range(4 * count):
-        left = [k for k, e in enumerate(pool) if all(_differ(e, c) for c in chosen)]
-        if len(chosen) >= count or not left:
-            break
-        aim = aims[turn % len(aims)]
-        if aim is None:
-            costs = np.array([(max(0.0, drops[k]), pool[k].weights) for k in left])
-            base = np.array(front).reshape(-1, 2)
-            before = hypervolume(base, corner) if len(base) else 0.0
-            gain = [hypervolume(np.vstack([base, row]), corner) - before for row in costs]
-            best = left[int(np.argmax(gain))]
-        else:
-            goal, limit = aim
-            able = [k for k in left if getattr(pool[k], goal) > 0
-                    and drops[k] <= limit + MARGIN]  # fmt: skip
-            held = [getattr(e, goal) for e, drop in known if drop <= limit and getattr(e, goal)]
-            able = [k for k in able if getattr(pool[k], goal) < min(held, default=np.inf)]
-            if not able:
-                continue
-            # A little less of the cost is not worth much more risk.
-            best = min(able, key=lambda k: (getattr(pool[k], goal) / int8[goal]
-                                            + 0.05 * max(0.0, float(drops[k]))))  # fmt: skip
-        chosen.append(pool[best])
-        front.append((max(0.0, float(drops[best])), pool[best].weights))
-    return chosen
-
-
-def _differ(a: Entry, b: Entry) -> bool:
-    """Whether two entries are worth a training each."""
-    if a.hidden != b.hidden or a.candidate.knobs != b.candidate.knobs:
-        return True
-    return int(np.abs(np.subtract(a.candidate.genome.genes, b.candidate.genome.genes)).sum()) > 1
-
-
-# The experiment
 
 
 class Record:
@@ -1072,6 +636,3 @@ class Experiment:
             jobs.append(({"trained": about}, Look(self.one_path(source, candidate), None, knobs,
                                                   ("test",))))  # fmt: skip
         self._run("test", "Test part", jobs, look_at)
-
-
-assert {f.name for f in fields(Plan)} >= set(QUICK)

@@ -12,9 +12,9 @@ pytest.importorskip("numba")
 pytest.importorskip("pymoo")
 
 from genogate.model.genome import Genome
-from genogate.search import study_experiment, study_experiment_page
+from genogate.search import experiment_choice, experiment_page, experiment_plan
 from genogate.search.evolution import Candidate
-from genogate.search.study_experiment import Entry, predicted, proposals
+from genogate.search.experiment_choice import Entry, predicted, proposals
 
 INT8 = {"accuracy": 0.97, "size": 100.0, "cells": 50.0, "weights": 80.0}
 
@@ -28,7 +28,7 @@ def entry(weights, rest, accuracy, hidden=32):
 def test_without_trainings_a_share_of_the_loss_is_predicted():
     entries = [entry(4, 4, 0.97), entry(3, 3, 0.87)]
     drops = predicted(entries, [], 0.97)
-    np.testing.assert_allclose(drops, [0, 10 * study_experiment.PRIOR], atol=1e-9)
+    np.testing.assert_allclose(drops, [0, 10 * experiment_choice.PRIOR], atol=1e-9)
 
 
 def test_trainings_teach_that_narrow_weights_are_won_back_and_narrow_rests_are_not():
@@ -47,7 +47,7 @@ def test_what_is_proposed_is_new_differs_and_is_least_within_the_limit():
     assert known[0][0].key not in {e.key for e in chosen}
     drops = predicted(entries, known, INT8["accuracy"])
     within = [e.cells for e, d in zip(entries, drops, strict=True)
-              if d <= 0.5 + study_experiment.MARGIN]  # fmt: skip
+              if d <= 0.5 + experiment_choice.MARGIN]  # fmt: skip
     assert min(e.cells for e in chosen) <= min(within) + 1
 
 
@@ -87,7 +87,7 @@ def document():
 
 
 def test_the_page_has_savings_and_says_what_is_missing():
-    page = "\n".join(study_experiment_page.render({"tasks": [document()]}))
+    page = "\n".join(experiment_page.render({"tasks": [document()]}))
     (row,) = [line for line in page.splitlines() if line.startswith("| least size within 0.5")]
     assert "70.0 (70.0..70.0)" in row, row
     assert "0.20" in row, row
@@ -115,5 +115,5 @@ def test_the_command_makes_what_is_recorded():
     assert found
     for path in found:
         plan = json.loads(path.read_text())["plan"]
-        own = study_experiment.plan_for(plan["task"], "full", {})
+        own = experiment_plan.plan_for(plan["task"], "full", {})
         assert json.loads(json.dumps(asdict(own))) == plan, path.name

@@ -163,7 +163,7 @@ def _row(found: Found, name: str, network: Network | None) -> tuple[str, ...]:
 
 def rows_of(found: Found) -> list[tuple[str, ...]]:
     """The main table of an experiment."""
-    from .study_experiment import BASELINES
+    from .experiment_plan import BASELINES
 
     plan = found.plan
     seeds = list(found.int8.seeds)
