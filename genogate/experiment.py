@@ -31,7 +31,7 @@ def run_experiment(
     workers: int, say: Say,
 ) -> tuple[dict[str, Any], Path]:  # fmt: skip
     """Run, or go on with, the experiment on `task`; its document, and its folder."""
-    from .model.qat import import_kernels
+    from .model.code_network import import_kernels
     from .model.tasks import check_name
     from .model.training import import_torch
     from .search.experiment import Experiment

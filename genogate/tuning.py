@@ -63,9 +63,10 @@ def run_tuning(
     """Train for one genome and save the checkpoint; accuracies beside those of quantisation alone,
     and where it is. A training that was stopped goes on from ``FILE.partial`` beside it."""
     from .model.calibrate import calibrate
+    from .model.code_network import import_kernels
     from .model.floating import Checkpoint
     from .model.genome import Genome, parse_genome
-    from .model.qat import Tuning, import_kernels, tune
+    from .model.qat import Tuning, tune
     from .model.quantize import quantize
     from .model.trained import without_record
     from .model.training import import_torch
@@ -116,8 +117,8 @@ def run_any(
     quantisation, before and after."""
     from .model.anyprecision import AnyTuning, tune_any
     from .model.calibrate import calibrate
+    from .model.code_network import import_kernels
     from .model.genome import Genome
-    from .model.qat import import_kernels
     from .model.quantize import quantize
     from .model.training import import_torch
 

@@ -16,18 +16,19 @@ from typing import Any
 import numpy as np
 
 from .calibrate import calibrate
+from .code_network import LONG, Structure, starting_model
 from .errors import InputError, index_within
 from .floating import Checkpoint, accuracy
 from .genome import GENES, MAX_BITS, MIN_BITS, Genome
 from .knobs import Knobs
-from .qat import LONG, Progress, Structure, Trainer, Tuning, starting_model
+from .qat import Progress, Trainer, Tuning
 from .tasks import Task
 from .trained import without_record
 
-#: Over more than :data:`.qat.LONG` steps many genomes are at chance, where gradients say nothing;
-#: a batch of three of them spoils what others have learned (mnist-pixel14: INT8 fell from 98.6 to
-#: 53 %). There a genome is drawn anew unless it has this share of INT8's accuracy on so many
-#: training sequences, until so many times the pool were drawn.
+#: Over more than :data:`.code_network.LONG` steps many genomes are at chance, where gradients say
+#: nothing; a batch of three of them spoils what others have learned (mnist-pixel14: INT8 fell from
+#: 98.6 to 53 %). There a genome is drawn anew unless it has this share of INT8's accuracy on so
+#: many training sequences, until so many times the pool were drawn.
 HOPE, JUDGED_BY, MOST_DRAWN = 0.4, 150, 6
 #: Key of the mark in a checkpoint's ``info``.
 MARK = "any_precision"

@@ -21,6 +21,12 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("numba")
 
 from genogate.model import qat  # noqa: E402
+from genogate.model.code_network import (  # noqa: E402
+    Network,
+    Structure,
+    export,
+    starting_model,
+)
 
 SEED = 20261
 
@@ -42,7 +48,7 @@ CASES = [
 ]
 
 
-class Watched(qat.Network):
+class Watched(Network):
     """Keeps what the layers compute."""
 
     def __init__(self, torch):
@@ -65,8 +71,8 @@ def test_training_computes_every_code_that_golden_computes(case):
     knobs, layers = Knobs(**given), checkpoint.layers
     genomes = [Genome.from_genes(rng.integers(2, 9, 17 * layers)), Genome.uniform(2, layers)]
     for genome in genomes:
-        model, scale = qat.starting_model(calibration, genome, knobs, narrow=case % 2 == 0)
-        structure = qat.Structure(torch, model, scale, case % 2 == 0)
+        model, scale = starting_model(calibration, genome, knobs, narrow=case % 2 == 0)
+        structure = Structure(torch, model, scale, case % 2 == 0)
         latents = {
             key: torch.from_numpy(value + rng.normal(0, 0.05, value.shape).astype(np.float32))
             for key, value in checkpoint.tensors.items()
@@ -76,7 +82,7 @@ def test_training_computes_every_code_that_golden_computes(case):
             latents[key] = torch.from_numpy(moved)
         network = Watched(torch)
         values = {key: value.numpy() for key, value in latents.items()}
-        trained = qat.export(network, structure, values)
+        trained = export(network, structure, values)
         x = task.x_val[rng.choice(len(task.x_val), 40, replace=False)]
         expected = golden.run(trained, trained.quantize_input(x), trace=True)
         where = f"seed {[SEED, case]}, genome {genome}"
@@ -95,8 +101,11 @@ def test_a_gradient_step_of_any_tensor_lowers_the_loss():
     """The straight-through gradient of each tensor points downhill, for the real network."""
     task, checkpoint, calibration = material("digits-row")
     knobs = Knobs(activation="table")
-    model, scale = qat.starting_model(calibration, Genome.uniform(8), knobs, narrow=True)
-    structure, network = qat.Structure(torch, model, scale, True), qat.Network(torch)
+    model, scale = starting_model(calibration, Genome.uniform(8), knobs, narrow=True)
+    structure, network = (
+        Structure(torch, model, scale, True),
+        Network(torch),
+    )
     x, y = structure.input_codes(task.x_train[:256]), torch.from_numpy(task.y_train[:256])
     rng = np.random.default_rng(SEED)
     start = {
@@ -132,8 +141,11 @@ def test_learned_scales_stay_within_the_hardware_and_golden(case):
     rng = np.random.default_rng([SEED, case, 1])
     knobs, layers = Knobs(**given), checkpoint.layers
     for genome in (Genome.from_genes(rng.integers(2, 9, 17 * layers)), Genome.uniform(2, layers)):
-        model, scale = qat.starting_model(calibration, genome, knobs, narrow=False)
-        structure, network = qat.Structure(torch, model, scale, False, True), Watched(torch)
+        model, scale = starting_model(calibration, genome, knobs, narrow=False)
+        structure, network = (
+            Structure(torch, model, scale, False, True),
+            Watched(torch),
+        )
         where = f"seed {[SEED, case, 1]}, genome {genome}"
         if knobs.activation == "table":
             assert structure.model_of(structure.latents).hash == model.hash, where
@@ -143,7 +155,7 @@ def test_learned_scales_stay_within_the_hardware_and_golden(case):
         if knobs.activation != "table":
             structure.choose_units(calibration, knobs, qat.without_synthesis, values)
         latents = {key: torch.from_numpy(value) for key, value in values.items()}
-        trained = qat.export(network, structure, values)
+        trained = export(network, structure, values)
         x = task.x_val[rng.choice(len(task.x_val), 30, replace=False)]
         expected = golden.run(trained, trained.quantize_input(x), trace=True)
         logits = network.logits(structure, latents, structure.input_codes(x))
@@ -167,9 +179,9 @@ def test_a_step_along_the_gradient_of_scales_lowers_the_loss():
     """Free multipliers and 8 bits, so that scales move smoothly, and are too small."""
     task, checkpoint, calibration = material("digits-row")
     knobs = Knobs(activation="table", multiplier_terms=None)
-    model, scale = qat.starting_model(calibration, Genome.uniform(8), knobs, narrow=False)
-    structure = qat.Structure(torch, model, scale, False, True)
-    network = qat.Network(torch)
+    model, scale = starting_model(calibration, Genome.uniform(8), knobs, narrow=False)
+    structure = Structure(torch, model, scale, False, True)
+    network = Network(torch)
     x, y = structure.input_codes(task.x_train[:256]), torch.from_numpy(task.y_train[:256])
     rng = np.random.default_rng(SEED)
     start = structure.latents
@@ -316,10 +328,13 @@ def test_gradients_through_long_sequences_are_limited(bits):
     for times in (8, 24):
         x = np.tile(task.x_train[:64], (1, times, 1))
         calibration = calibrate(Checkpoint(tensors), x)
-        model, scale = qat.starting_model(
+        model, scale = starting_model(
             calibration, Genome.uniform(bits), Knobs(activation="table"), narrow=False
         )
-        structure, network = qat.Structure(torch, model, scale, False), qat.Network(torch)
+        structure, network = (
+            Structure(torch, model, scale, False),
+            Network(torch),
+        )
         latents = {k: torch.from_numpy(v.copy()).requires_grad_() for k, v in tensors.items()}
         logits = network.real_logits(structure, latents, structure.input_codes(x))
         torch.nn.functional.cross_entropy(logits, torch.from_numpy(task.y_train[:64])).backward()
