@@ -115,12 +115,13 @@ class Plan:
 
 
 #: What differs from the defaults of :class:`Plan`, by task: what two cores do in a quarter of an
-#: hour (digits-row, keywords) or less than an hour.
+#: hour (digits-row, keywords), or in an hour (pixels).
 _SPEECH = {"hidden": (48, 32), "epochs": 20, "any_epochs": 24, "trained": 4}
-_PIXELS = {"hidden": (), "float_epochs": 4, "epochs": 3, "any_epochs": 6, "sequences": 8000,
-           "pop_size": 16, "generations": 3, "exploit": 3, "rounds": 2, "trained": 3,
-           "every_seed": False, "baselines": ("int8", "int4", "int3", "weights 2, rest 8"),
-           "sim_steps": 16}  # fmt: skip
+_PIXELS = {"hidden": (48,), "epochs": 5, "sequences": 16_000, "teacher": "reference",
+           "any_epochs": 12, "any_sequences": 8000, "pop_size": 16, "generations": 3, "exploit": 3,
+           "rounds": 3, "trained": 4, "every_seed": False, "sim_steps": 16,
+           "baselines": ("int8", "int4", "int3", "weights 3, rest 8", "weights 2, rest 8"),
+           }  # fmt: skip
 FULL: dict[str, dict[str, Any]] = {
     "digits-row": {"hidden": (24, 20), "epochs": 20, "any_epochs": 30, "rounds": 9, "trained": 4},
     "kws4": _SPEECH,
@@ -129,8 +130,11 @@ FULL: dict[str, dict[str, Any]] = {
     "mnist-row": {"hidden": (48, 32), "epochs": 4, "any_epochs": 5,
                   "rounds": 2, "trained": 5, "every_seed": False},
     "mnist-pixel14": _PIXELS,
-    "mnist-pixel": {**_PIXELS, "float_epochs": 2, "sequences": 2500, "epochs": 2, "any_epochs": 3,
-                    "rounds": 1, "trained": 4},
+    "mnist-pixel": {
+        "float_epochs": 2, "sequences": 2500, "epochs": 2, "any_epochs": 3, "pop_size": 16,
+        "generations": 3, "exploit": 3, "rounds": 1, "trained": 4, "every_seed": False,
+        "sim_steps": 16, "baselines": ("int8", "int4", "int3", "weights 2, rest 8"),
+    },
 }  # fmt: skip
 #: A look, for a task whose trainings take seconds.
 QUICK: dict[str, Any] = {

@@ -96,9 +96,6 @@ FULL = Size((
       for name in ("kws10", "kws10-seed1", "kws10-seed2")),
     # A minute and more each on one core.
     Case("mnist-row", 5, _MAIN, ("weights 2, rest 8",)),
-    # Six and thirteen minutes.
-    Case("mnist-pixel14", 5, ("int8", "weights 2, rest 8")),
-    Case("mnist-pixel", 2, ("int8", "weights 2, rest 8")),
 ), (AnyCase(), AnyCase("kws4", epochs=24, single_epochs=10)))  # fmt: skip
 QUICK = Size((Case("digits-row", 1, ("int8", "int3")),), (AnyCase("digits-row", 3, 1, 1),))
 #: What others reach on a task, measured once beside this project.
