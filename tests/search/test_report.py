@@ -385,6 +385,9 @@ def test_browser_draws_all_points_and_shows_the_one_asked_for(make, browser):
 
 
 DRIVE = """<script>
+// The page is given up after a time that timers count in and frames do not: a busy machine may draw
+// none of them by then.
+window.requestAnimationFrame = (draw) => setTimeout(draw, 16);
 const press = (id, key) => document.querySelector(id + " svg").dispatchEvent(
   new KeyboardEvent("keydown", {key, bubbles: true}));
 const choose = (id, text) => { const s = document.getElementById(id);
