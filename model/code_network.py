@@ -286,14 +286,14 @@ class Structure:
         """Bring latent weights that no step could bring back at once into the codes' reach."""
         with self.torch.no_grad():
             for name, (rows, low, high, _, _) in zip(
-                weight_names(latents), self.view(latents).sides, strict=True
+                _weight_names(latents), self.view(latents).sides, strict=True
             ):
                 value = latents[name]
                 lowest, highest = ((low - 0.5) * rows).float(), ((high + 0.5) * rows).float()
                 value.copy_(self.torch.minimum(self.torch.maximum(value, lowest), highest))
 
 
-def weight_names(latents: Mapping[str, Any]) -> list[str]:
+def _weight_names(latents: Mapping[str, Any]) -> list[str]:
     """Names of the weight matrices in the order of :attr:`Structure.sides`."""
     layers = sum(name.startswith("weight_ih") for name in latents)
     names = [name for k in range(layers) for name in layer_names(k)[:2]]

@@ -382,18 +382,16 @@ class Experiment:
             return source
         return self.sized(self.first.hidden, source.seed)
 
-    def about(self, source: Source, candidate: Candidate) -> dict[str, Any]:
-        """What identifies a trained network in the record."""
-        taught = {} if self.teacher(source) == source else {"teacher": self.plan.teacher}
-        return {"hidden": source.hidden, "seed": source.seed,
-                "genes": list(candidate.genome.genes), "knobs": dict(candidate.knobs),
-                "recipe": changed(self.plan.tuning), "sequences": self.plan.sequences,
-                **taught}  # fmt: skip
-
     def untrained(self, source: Source, candidate: Candidate) -> dict[str, Any]:
-        """The same of a network that quantisation alone makes."""
-        whole = self.about(source, candidate)
-        return {name: whole[name] for name in ("hidden", "seed", "genes", "knobs")}
+        """What identifies a network that quantisation alone makes in the record."""
+        return {"hidden": source.hidden, "seed": source.seed,
+                "genes": list(candidate.genome.genes), "knobs": dict(candidate.knobs)}  # fmt: skip
+
+    def about(self, source: Source, candidate: Candidate) -> dict[str, Any]:
+        """The same of a trained one."""
+        taught = {} if self.teacher(source) == source else {"teacher": self.plan.teacher}
+        return {**self.untrained(source, candidate), "recipe": changed(self.plan.tuning),
+                "sequences": self.plan.sequences, **taught}  # fmt: skip
 
     def one_path(self, source: Source, candidate: Candidate) -> str:
         key = Record.key("one", self.about(source, candidate))

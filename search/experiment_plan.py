@@ -1,7 +1,7 @@
 """What an experiment is a function of: its plan, and the plan of every task."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
@@ -155,17 +155,15 @@ def plan_for(task: str, budget: str, given: Mapping[str, Any]) -> Plan:
         shipped = shipped_of(task)
         if budget == "quick":
             shipped = shipped[:2]
-        shipped += shipped_of(task, plan.hidden)
+        sizes = {f"{task}-h{hidden}" for hidden in plan.hidden}
+        shipped += tuple(name for name in zoo.names() if name in sizes)
         plan = replace(plan, checkpoints=shipped or ("seed0",))
     return plan
 
 
-def shipped_of(task: str, hidden: Sequence[int] | None = None) -> tuple[str, ...]:
-    """Names of the shipped checkpoints of a task: the default one, and its further seeds; or those
-    of other sizes."""
+def shipped_of(task: str) -> tuple[str, ...]:
+    """Names of the shipped checkpoints of a task: the default one, and its further seeds."""
     names = zoo.names()
-    if hidden is not None:
-        return tuple(name for name in names if name in {f"{task}-h{h}" for h in hidden})
     if task not in names:
         return ()
     return (task, *(name for name in names if re.fullmatch(rf"{task}-seed\d+", name)))
