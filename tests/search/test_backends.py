@@ -228,10 +228,10 @@ def read_address(path: Path) -> str:
 
 
 INTERRUPTED = """
-import os, sys, time
+import os, time
 from genogate.search.backends import Pool
 def slow(x):
-    print(os.getpid(), flush=True)
+    os.write(1, b"%d\\n" % os.getpid())  # at once: print() writes number and end apart
     time.sleep(1000)
 if __name__ == "__main__":
     with Pool("processes", 2) as pool:
