@@ -67,7 +67,7 @@ def check(model, sequences, lanes_x, lanes_h, *, pause, seed):
     assert plain(got) == wanted, f"lanes {lanes_x} {lanes_h}, seed {seed}"
 
 
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", range(16))
 def test_random_networks_equal_golden(seed):
     rng, model, sequences = draw(seed, layers=1 + seed % 2)
     lanes = rng.integers(1, 9, 2).tolist()
@@ -81,15 +81,21 @@ def test_uniform_genomes_equal_golden(bits, activation):
     check(model, sequences, 1, 1, pause=0.2, seed=bits)
 
 
-@pytest.mark.parametrize("sizes", [(1, 1, 1), (1, 2, 2), (9, 1, 2), (1, 3, 3), (2, 4, 2)])
-@pytest.mark.parametrize("lanes", [(1, 1), (64, 64), (3, 2)])
+SMALLEST = [(1, 1, 1), (1, 2, 2), (9, 1, 2), (1, 3, 3), (2, 4, 2)]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "lanes"),
+    [*((sizes, lanes) for sizes in SMALLEST for lanes in [(1, 1), (3, 2)]),
+     # Most of their time goes into lanes that have nothing to do.
+     ((1, 1, 1), (64, 64)), ((9, 1, 2), (64, 64))],
+)  # fmt: skip
 def test_smallest_sizes_equal_golden(sizes, lanes):
-    for seed in range(50):  # draw() picks sizes up to the given: look for exactly these
-        rng, model, sequences = draw(200 + seed, sizes=sizes)
-        layer = model.layers[0]
-        if (layer.input_size, layer.hidden_size, model.classes) == sizes:
-            break
-    check(model, sequences, *lanes, pause=0.3 * int(rng.integers(0, 2)), seed=1)
+    rng = np.random.default_rng((*sizes, *lanes))
+    genome = Genome((tuple(rng.integers(2, 9, len(GENES)).tolist()),))
+    model = random_model(rng, genome, *sizes, channel=bool(sizes[1] & 1), terms=2)
+    sequences = [rng.integers(-128, 128, (int(t), sizes[0])) for t in rng.integers(1, 5, 4)]
+    check(model, sequences, *lanes, pause=0.3 * (sizes[0] & 1), seed=1)
 
 
 @pytest.mark.parametrize("shape", [(8, 16, 1, 1), (3, 17, 1, 2), (24, 16, 1, 1)])

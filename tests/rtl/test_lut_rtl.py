@@ -22,7 +22,7 @@ from genogate.sim.lut_bench import (
     wide_case,
 )
 
-TRIPLES = 50_000
+TRIPLES = 20_000
 
 
 def random_units(seed, entries=8, count=7):
@@ -74,7 +74,7 @@ def test_wide_and_odd_widths():
 
 
 def test_singles():
-    cases = [float_unit_case("fp32", FloatUnit(8, 2), 2000, 5, 1),
+    cases = [float_unit_case("fp32", FloatUnit(8, 2), 1000, 5, 1),
              multiply_add_case("multiply_add", TRIPLES, 2, 1, stall=0.05)]  # fmt: skip
     outcomes = simulate_units(cases)
     assert [line for outcome in outcomes.values() for line in outcome.mismatches] == []

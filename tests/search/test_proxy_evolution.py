@@ -230,7 +230,7 @@ def test_a_kill_loses_nothing_that_matters(benches, tmp_path):
     path = tmp_path / "seed-12.json"
     code = KILLED.format(tests=str(Path(__file__).parent), path=str(path))
     process = subprocess.Popen([sys.executable, "-c", code])
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while time.monotonic() < deadline and process.poll() is None:
         if path.exists() and json.loads(path.read_text())["evaluations"] >= 20:
             break

@@ -29,7 +29,7 @@ def test_a_killed_worker_changes_nothing(tmp_path):
 
     def kill():
         # Once some evaluations are there, in the midst of the next.
-        limit = time.monotonic() + 120
+        limit = time.monotonic() + 600
         while run.fresh < 10 and time.monotonic() < limit:
             time.sleep(0.02)
         victim = next(iter(cluster.workers.values())).pid
@@ -53,7 +53,7 @@ def test_a_cluster_measures_hardware_too(tmp_path, monkeypatch):
     from genogate.model.genome import Genome
 
     setting = Setting("digits-row", Knobs(activation="table"), shifts=False)
-    cases = [Case(setting, Genome.uniform(bits)) for bits in (2, 3)]
+    cases = [Case(setting, Genome.uniform(2))]
     found = {}
     for name in ("here", "there"):
         monkeypatch.setenv("GENOGATE_CACHE", str(tmp_path / name))
