@@ -645,6 +645,9 @@ def qat(
 @click.option("--generations", type=int, help="Of exploration; as many of local search follow.")
 @click.option("--rounds", type=int, help="Rounds of training what was found.")
 @click.option("--trained", type=int, help="Networks that a round trains.")
+@click.option("--every-seed/--first-seed", default=None,
+              help="Whether rounds train on every seed; on the first, further ones may be added "
+              "later.")  # fmt: skip
 @click.option("--seed", type=int, help="Of searches and trainings; 0.")
 @click.option("--sim-sequences", type=int, help="Test sequences to simulate as Verilog.")
 @click.option("--lanes", default="1", show_default=True, metavar="N|X,H",

@@ -67,6 +67,8 @@ NEIGHBOURS = 24
 PARENTS = 8
 #: Points that a network has to spare on the first seed to be tried on the others.
 SPARE = (0.0, 0.3)
+#: Seeds from which on their spread is an estimate of a mean's error.
+TELLING = 3
 
 
 def changed(recipe: Tuning) -> dict[str, Any]:
@@ -81,11 +83,34 @@ def changed(recipe: Tuning) -> dict[str, Any]:
     return {"kind": type(recipe).__name__, "epochs": recipe.epochs, **found}
 
 
-class Record:
-    """Numbers by what they are of: a file that is whole at any time."""
+def continues(name: str, old: Mapping[str, Any], new: Mapping[str, Any],
+              seeds: Mapping[str, int]) -> bool:  # fmt: skip
+    """Whether an experiment may go on with `name` of its plan or data as it is now: what it had
+    done stays what it was, and more follows.
 
-    def __init__(self, path: Path, head: dict[str, Any]) -> None:
-        self.path, self.head = path, head
+    seeds : of the checkpoints of the new plan
+    """
+    if name == "rounds":
+        return bool(old.get(name, 0) <= new[name])
+    if name == "splits":
+        return bool(old.get(name, {}).items() <= new[name].items())
+    if name == "checkpoints" and not new["every_seed"]:
+        # Rounds look at the first seed only, so further ones change nothing of what was chosen.
+        before = old.get(name, [])
+        added = {seeds[one] for one in new[name] if one not in before}
+        return (before[:1] == new[name][:1] and set(before) <= set(new[name])
+                and not added & {seeds[one] for one in before})  # fmt: skip
+    return bool(name in old and old[name] == new[name])
+
+
+class Record:
+    """Numbers by what they are of: a file that is whole at any time.
+
+    seeds : of the checkpoints of the plan
+    """
+
+    def __init__(self, path: Path, head: dict[str, Any], seeds: Mapping[str, int]) -> None:
+        self.path, self.head, self.seeds = path, head, seeds
         self.numbers: dict[str, dict[str, Any]] = {}
         self.order: list[str] = []
         self.more: dict[str, Any] = {}
@@ -114,10 +139,8 @@ class Record:
                               **before["plan"]}  # fmt: skip
         for part in ("plan", "data"):
             old = before.get(part)
-            # More rounds make it longer; those that it had stay what they were.
-            names = [n for n in mine[part] if not isinstance(old, dict) or (
-                         old.get(n, 0) > mine[part][n] if n == "rounds"
-                         else old.get(n) != mine[part][n])]  # fmt: skip
+            names = [n for n in mine[part] if not isinstance(old, dict)
+                     or not continues(n, old, mine[part], self.seeds)]  # fmt: skip
             if names:
                 raise InputError(f"{where}: its experiment differs in {', '.join(names)}; use the "
                                  "same options, or another folder (--out)")  # fmt: skip
@@ -208,12 +231,14 @@ class Experiment:
         plan = self.plan
         self.seeds: list[Source] = []
         self.given: list[Source] = []
+        seeds: dict[str, int] = {}
         for name in plan.checkpoints:
             made = re.fullmatch(r"seed(\d+)", name)
             if made:
                 recipe = recipe_for(plan.task, {})
                 path = self.folder / "float" / f"h{recipe.hidden}-seed{made[1]}.safetensors"
-                self.seeds.append(Source(recipe.hidden, int(made[1]), str(path)))
+                seeds[name] = int(made[1])
+                self.seeds.append(Source(recipe.hidden, seeds[name], str(path)))
                 continue
             checkpoint = zoo.load(name)
             about = checkpoint.info.get("task")
@@ -223,7 +248,8 @@ class Experiment:
             if checkpoint.layers != 1:
                 raise InputError(f"checkpoint {name}: {checkpoint.layers} layers; experiments are "
                                  "for one layer")  # fmt: skip
-            source = Source(checkpoint.hidden_size(0), checkpoint.info.get("split_seed", 0), name)
+            seeds[name] = checkpoint.info.get("split_seed", 0)
+            source = Source(checkpoint.hidden_size(0), seeds[name], name)
             if not self.seeds or source.hidden == self.seeds[0].hidden:
                 self.seeds.append(source)
                 continue
@@ -249,7 +275,7 @@ class Experiment:
                               for part in ("train", "val", "test")},
                 "yosys": tool, "script": script_hash(),
             },
-        })  # fmt: skip
+        }, seeds)  # fmt: skip
         self.record.load()
 
     def sized(self, hidden: int, seed: int) -> Source:
@@ -589,8 +615,9 @@ class Experiment:
         return list(found.values())
 
     def choices(self) -> dict[str, Any]:
-        """By validation accuracy: the least of every cost within every limit, over all seeds; and
-        the front of the first seed in accuracy and weight bits."""
+        """By validation accuracy: the least of every cost within every limit, over all seeds; the
+        same with a standard error of the mean over seeds to spare, since what is least is often so
+        by luck; and the front of the first seed in accuracy and weight bits."""
         groups, first = self.groups(), str(self.first.seed)
 
         def name(group: Mapping[str, Any]) -> dict[str, Any]:
@@ -598,17 +625,28 @@ class Experiment:
 
         whole = [g for g in groups if len(g["seeds"]) == len(self.seeds)]
         mixed = [g for g in whole if len(set(g["genes"])) > 1]
-        least = {}
-        for limit in ALLOWED:
-            for goal in GOALS if self.silicon else GOALS[:1]:
-                able = [g for g in mixed if np.mean([s["drop"] for s in g["seeds"].values()])
-                        <= limit + 1e-9]  # fmt: skip
-                able.sort(key=lambda g: np.mean([s[goal] for s in g["seeds"].values()]))
-                least[f"{goal} {limit:g}"] = name(able[0]) if able else None
+        aims = [(goal, limit) for limit in ALLOWED for goal in GOALS if self.silicon or
+                goal == GOALS[0]]  # fmt: skip
+
+        def least(errors: int) -> dict[str, Any]:
+            found: dict[str, Any] = {}
+            for goal, limit in aims:
+                able = []
+                for group in mixed:
+                    drops = [s["drop"] for s in group["seeds"].values()]
+                    error = np.std(drops, ddof=1) / np.sqrt(len(drops)) if errors else 0.0
+                    if np.mean(drops) + errors * error <= limit + 1e-9:
+                        able.append((np.mean([s[goal] for s in group["seeds"].values()]), group))
+                best = min(able, key=lambda pair: pair[0], default=None)
+                found[f"{goal} {limit:g}"] = None if best is None else name(best[1])
+            return found
+
         on_first = [g for g in groups if first in g["seeds"]]
         costs = np.array([(g["seeds"][first]["drop"], g["seeds"][first]["weights"])
                           for g in on_first])  # fmt: skip
-        return {"least": least, "front": [name(on_first[k]) for k in non_dominated(costs)]}
+        spare = {"least with an error to spare": least(1)} if len(self.seeds) >= TELLING else {}
+        return {"least": least(0), **spare,
+                "front": [name(on_first[k]) for k in non_dominated(costs)]}  # fmt: skip
 
     def test(self) -> None:
         """The test part, for everything that is reported: nothing is chosen after it."""

@@ -11,13 +11,16 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("numba")
 pytest.importorskip("pymoo")
+# One process makes what the tests here share.
+pytestmark = pytest.mark.xdist_group("experiment")
 
 #: As little as has every stage.
 SMALL = (
     "experiment", "--budget", "quick", "--checkpoints", "digits-row", "--hidden", "12", "--pop",
     "6", "--generations", "1", "--rounds", "1", "--trained", "1", "--sequences", "100",
-    "--sim-sequences", "1", "--workers", "1",
+    "--sim-sequences", "1", "--workers", "1", "--first-seed",
 )  # fmt: skip
+SEEDS = (*SMALL, "--checkpoints", "digits-row,digits-row-seed1")
 
 
 def without_times(value):
@@ -34,7 +37,7 @@ def read(folder):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """An experiment that was killed while it trained, and gone on with."""
+    """An experiment that was killed while it trained, and gone on with, with one seed more."""
     folder = tmp_path_factory.mktemp("killed") / "run"
     run = "import sys; from genogate.cli import main; sys.argv[0] = 'genogate'; main()"
     command = [sys.executable, "-c", run, *SMALL, "--out", str(folder)]
@@ -46,6 +49,7 @@ def whole(tmp_path_factory):
     process.send_signal(signal.SIGKILL)
     process.wait()
     before = read(folder)
+    command = [*command[:3], *SEEDS, "--out", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return folder, before, done
@@ -67,8 +71,10 @@ def test_killed_and_gone_on_with_it_keeps_what_was_known(whole):
 
 def test_the_record_is_that_of_a_run_that_was_never_stopped(whole, genogate, tmp_path):
     folder, _, _ = whole
-    outcome = genogate(*SMALL, "--out", tmp_path / "straight")
+    outcome = genogate(*SEEDS, "--out", tmp_path / "straight")
     assert outcome.code == 0, outcome
+    trained = [row["about"] for row in read(folder)["numbers"] if row["stage"] == "trained"]
+    assert {about["seed"] for about in trained} == {0, 1}
     assert without_times(read(tmp_path / "straight")) == without_times(read(folder))
 
 
@@ -111,7 +117,13 @@ def test_a_trained_network_is_what_the_other_commands_make_of_its_file(whole):
 
 def test_other_options_in_its_folder_are_refused(whole, genogate):
     folder, _, _ = whole
-    genogate(*SMALL, "--epochs", "2", "--out", folder).refused("epochs", "another folder")
+    genogate(*SEEDS, "--epochs", "2", "--out", folder).refused("epochs", "another folder")
+    # Fewer seeds, another first one, and rounds that would have looked at the further ones.
+    genogate(*SMALL, "--out", folder).refused("differs in checkpoints", "another folder")
+    genogate(*SMALL, "--checkpoints", "digits-row-seed1,digits-row", "--out", folder).refused(
+        "differs in checkpoints", "another folder"
+    )
+    genogate(*SEEDS, "--every-seed", "--out", folder).refused("every_seed", "another folder")
 
 
 def test_a_folder_of_something_else_is_refused(genogate, tmp_path):
@@ -143,19 +155,20 @@ def test_more_rounds_make_it_longer_and_fewer_are_refused(whole, genogate):
     """The last here, since it changes the folder that the others read."""
     folder, _, _ = whole
     before = read(folder)
-    outcome = genogate(*SMALL, "--rounds", before["plan"]["rounds"] + 1, "--out", folder)
+    outcome = genogate(*SEEDS, "--rounds", before["plan"]["rounds"] + 1, "--out", folder)
     assert outcome.code == 0, outcome
     after = read(folder)
     rounds = [[r for r in each["numbers"] if r["stage"] == "round"] for each in (before, after)]
     assert len(rounds[1]) == len(rounds[0]) + 1
     assert rounds[1][: len(rounds[0])] == rounds[0]
-    genogate(*SMALL, "--out", folder).refused("rounds", "another folder")
+    genogate(*SEEDS, "--out", folder).refused("rounds", "another folder")
 
 
 def test_a_checkpoint_of_another_size_stands_for_one_that_would_be_trained(genogate, tmp_path):
     small = tmp_path / "small.safetensors"
     assert genogate("train", "--hidden", "12", "--epochs", "3", "--out", small).code == 0
-    given = [*SMALL, "--checkpoints", f"digits-row,{small}"]
+    given = [*SMALL, "--rounds", "0", "--sim-sequences", "0", "--checkpoints",
+             f"digits-row,{small}"]  # fmt: skip
     genogate(*given, "--hidden", "20", "--out", "other").refused("small.safetensors", "12", "20")
     genogate(*SMALL, "--checkpoints", "digits-row,none.safetensors").refused("none.safetensors")
     twice = tmp_path / "twice.safetensors"

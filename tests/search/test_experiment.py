@@ -14,7 +14,9 @@ pytest.importorskip("pymoo")
 from genogate.model.genome import Genome
 from genogate.search import experiment_choice, experiment_page, experiment_plan
 from genogate.search.evolution import Candidate
+from genogate.search.experiment import Experiment, Source, continues
 from genogate.search.experiment_choice import Entry, predicted, proposals
+from genogate.search.experiment_plan import Plan
 
 INT8 = {"accuracy": 0.97, "size": 100.0, "cells": 50.0, "weights": 80.0}
 
@@ -96,6 +98,49 @@ def test_the_page_has_savings_and_says_what_is_missing():
     assert "INT3, trained | - |" in page
     assert "not simulated (iverilog: not here)" in page
     assert "HGQ2 98.79 % with 46.5 kbit: dominated by 98.80 % with 6.0 kbit" in page
+
+
+def test_an_error_to_spare_is_one_over_the_seeds(monkeypatch):
+    """Of two networks the smaller is within the limit in the mean, but not by its error."""
+    made = object.__new__(Experiment)
+    made.plan = Plan("digits-row")
+    made.seeds = [Source(32, seed, f"seed{seed}") for seed in range(3)]
+    made.silicon = False
+
+    def group(hidden, size, drops):
+        return {"hidden": hidden, "genes": [2] * 6 + [8] * 11, "knobs": {}, "name": "found",
+                "seeds": {str(k): {"drop": drop, "size": size, "weights": size}
+                          for k, drop in enumerate(drops)}}  # fmt: skip
+
+    groups = [group(32, 300, [0.2, 0.3, 0.25]), group(24, 200, [-0.6, 0.3, 1.2])]
+    monkeypatch.setattr(made, "groups", lambda: groups)
+    found = made.choices()
+    assert found["least"]["size 0.5"]["hidden"] == 24
+    # Mean 0.3, standard deviation 0.9, error 0.52.
+    assert found["least with an error to spare"]["size 0.5"]["hidden"] == 32
+    assert found["least with an error to spare"]["size 1"]["hidden"] == 24
+    made.seeds = made.seeds[:2]
+    assert set(made.choices()) == {"least", "front"}
+
+
+@pytest.mark.parametrize(
+    ("checkpoints", "every_seed", "goes_on"),
+    [
+        (("a", "b", "a-small"), False, True),
+        (("a", "a-small", "b", "b-small"), False, True),
+        (("a", "a-small"), True, True),
+        (("a", "b", "a-small"), True, False),
+        (("b", "a", "a-small"), False, False),
+        (("a", "b"), False, False),
+        # Another size of a seed that was there: it would have been trained for that.
+        (("a", "a-small", "a-tiny"), False, False),
+    ],
+)
+def test_further_seeds_go_on_where_rounds_did_not_look_at_them(checkpoints, every_seed, goes_on):
+    seeds = {"a": 0, "a-small": 0, "a-tiny": 0, "b": 1, "b-small": 1}
+    old = {"checkpoints": ["a", "a-small"], "every_seed": every_seed}
+    new = {"checkpoints": list(checkpoints), "every_seed": every_seed}
+    assert continues("checkpoints", old, new, seeds) == goes_on
 
 
 def test_the_results_page_reads_what_experiments_recorded(tmp_path):
