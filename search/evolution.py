@@ -433,7 +433,11 @@ class Run:
         been. Results of before there were ``weights`` lack them."""
         if not set(self.config.objectives) - set(MEASURED) <= result.keys():
             return False
-        return not self.setting.silicon or "cells" in result or result["accuracy"] < self._floor
+        if not self.setting.silicon or result["accuracy"] >= self._floor:
+            return not self.setting.silicon or "cells" in result
+        # Yosys, if it was asked by a run without a floor, may have chosen other units.
+        return ("cells" not in result or self.setting.estimate
+                or self.setting.knobs.activation != "auto")  # fmt: skip
 
     def evaluate(
         self, candidates: Sequence[Candidate], pool: Pool, say: Say = lambda text: None
@@ -456,6 +460,10 @@ class Run:
             # The first of equals: without a beacon where that is as good.
             key, beacon, _ = max(cases[candidate], key=lambda row: known[row[0]]["accuracy"])
             result = dict(known[key])
+            if result["accuracy"] < self._floor:
+                # As if it had not been measured, whoever asked for it since: a run that goes on
+                # must see what it saw.
+                result = {n: value for n, value in result.items() if n not in ("cells", "memory")}
             if "cells" in result:
                 result["silicon"] = result["cells"] + self.config.bit_weight * result["memory"]
             self.points[candidate] = Point(candidate, result, beacon)

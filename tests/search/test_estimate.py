@@ -9,6 +9,7 @@ from genogate.hdl.network import network_parts
 from genogate.model.genome import Genome
 from genogate.model.knobs import Knobs
 from genogate.model.quantize import quantize
+from genogate.search.backends import Pool
 from genogate.search.evaluate import Setting, evaluate, load
 from genogate.search.evolution import Config, Run
 from genogate.search.report import collect
@@ -111,6 +112,26 @@ def test_a_search_by_estimates_measures_what_it_ends_with(tmp_path, yosys):
     data = collect(tmp_path / "r", cells=False)
     assert " --estimate " in data["command"]
     assert any("were measured in the end" in note for note in data["notes"])
+
+
+def test_hardware_of_hopeless_genomes_changes_nothing_for_a_run_that_goes_on(tmp_path, yosys):
+    """What is below the floor has no hardware for a run, though another one measured it since."""
+    config = dataclasses.replace(CONFIG, initial="sensitivity", max_drop=1.0)
+    run = Run(tmp_path / "r", SETTING, config)
+    run.go()
+    before = {name: (tmp_path / "r" / name).read_bytes() for name in ("front.json", "history.json")}
+    low = [c for c, point in run.estimated.items() if "cells" not in point.result]
+    assert len(low) > 5
+    with Pool("serial") as pool:
+        looker = Run(tmp_path / "r", SETTING, config, resume=True)
+        assert all("cells" in point.result for point in looker.evaluate(low, pool))
+    again = Run(tmp_path / "r", SETTING, config, resume=True)
+    again.go()
+    assert again.fresh == 0
+    assert {c: p.result for c, p in again.estimated.items()} == {
+        c: p.result for c, p in run.estimated.items()
+    }
+    assert before == {name: (tmp_path / "r" / name).read_bytes() for name in before}
 
 
 def test_what_estimates_may_have_hidden_is_measured_too(tmp_path, yosys):
