@@ -148,8 +148,11 @@ class Record:
         self.more = {name: before[name] for name in ("simulation",) if name in before}
         for row in before["numbers"]:
             try:
+                if row["stage"] == "search":
+                    # Its configuration, which follows from the plan, has got new fields since.
+                    row["about"].pop("config", None)
                 self.numbers[self.key(row["stage"], row["about"])] = row
-            except (KeyError, TypeError):
+            except (KeyError, TypeError, AttributeError):
                 raise InputError(f"{self.path}: damaged; use another folder") from None
 
     def get(self, stage: str, about: Any) -> dict[str, Any] | None:
@@ -329,8 +332,7 @@ class Experiment:
             self.say(f"{head}: {progress.generation} of {progress.generations}")
 
         run.go(workers=self.workers, tell=tell, say=lambda text: self.say(f"{head}: {text}"))
-        about = {"weights": kind, "sources": [source.label for source in sources],
-                 "config": asdict(self.plan.config)}  # fmt: skip
+        about = {"weights": kind, "sources": [source.label for source in sources]}
         if self.record.get("search", about) is None:
             rows = []
             for point in run.front():

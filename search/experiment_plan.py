@@ -155,7 +155,7 @@ def plan_for(task: str, budget: str, given: Mapping[str, Any]) -> Plan:
         shipped = shipped_of(task)
         if budget == "quick":
             shipped = shipped[:2]
-        sizes = {f"{task}-h{hidden}" for hidden in plan.hidden}
+        sizes = {f"{name}-h{hidden}" for name in shipped for hidden in plan.hidden}
         shipped += tuple(name for name in zoo.names() if name in sizes)
         plan = replace(plan, checkpoints=shipped or ("seed0",))
     return plan
