@@ -139,8 +139,11 @@ class Record:
                               **before["plan"]}  # fmt: skip
         for part in ("plan", "data"):
             old = before.get(part)
-            names = [n for n in mine[part] if not isinstance(old, dict)
-                     or not continues(n, old, mine[part], self.seeds)]  # fmt: skip
+            try:
+                names = [n for n in mine[part] if not isinstance(old, dict)
+                         or not continues(n, old, mine[part], self.seeds)]  # fmt: skip
+            except (TypeError, AttributeError):
+                raise InputError(f"{self.path}: damaged; use another folder") from None
             if names:
                 raise InputError(f"{where}: its experiment differs in {', '.join(names)}; use the "
                                  "same options, or another folder (--out)")  # fmt: skip

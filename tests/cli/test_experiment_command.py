@@ -130,6 +130,9 @@ def test_a_folder_of_something_else_is_refused(genogate, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "experiment.json").write_text("[]")
     genogate(*SMALL, "--out", "run").refused("experiment.json", "another folder")
+    damaged = {"version": 1, "plan": {"rounds": "x"}, "data": {}, "numbers": []}
+    (tmp_path / "run" / "experiment.json").write_text(json.dumps(damaged))
+    genogate(*SMALL, "--out", "run").refused("experiment.json: damaged", "another folder")
 
 
 @pytest.mark.parametrize(
