@@ -124,7 +124,8 @@ _PIXELS = {"hidden": (48,), "epochs": 5, "sequences": 16_000, "teacher": "refere
            "baselines": ("int8", "int4", "int3", "weights 3, rest 8", "weights 2, rest 8"),
            }  # fmt: skip
 FULL: dict[str, dict[str, Any]] = {
-    "digits-row": {"hidden": (24, 20), "epochs": 20, "any_epochs": 30, "rounds": 9, "trained": 4},
+    "digits-row": {"hidden": (24, 20), "epochs": 60, "any_epochs": 30, "rounds": 9, "trained": 4,
+                   "teacher": "reference"},
     "kws4": _SPEECH,
     "kws10": _LONG_SPEECH,
     "kws12": _LONG_SPEECH,
