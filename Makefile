@@ -88,7 +88,7 @@ experiment: .venv/dev.stamp icarus ## Everything for a task, on its own: TASK, O
 		$${OUT:+--out "$$OUT"} $$KNOBS
 
 test: lint typecheck icarus ## Everything: lint, types, unit tests, cocotb
-	@$(BIN)/pytest -n 2 --dist loadgroup
+	@$(BIN)/pytest -n 2 --dist loadfile
 
 lint: .venv/dev.stamp
 	@$(BIN)/ruff check

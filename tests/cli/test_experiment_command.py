@@ -11,8 +11,6 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("numba")
 pytest.importorskip("pymoo")
-# One process makes what the tests here share.
-pytestmark = pytest.mark.xdist_group("experiment")
 
 #: As little as has every stage.
 SMALL = (

@@ -37,8 +37,6 @@ from genogate.synth.area import (
 )
 from genogate.synth.rtlil import Design
 
-# One process synthesises what the tests here share.
-pytestmark = pytest.mark.xdist_group("area")
 SEED = 2026
 GENES_OF_TWO = tuple(int(g) for g in np.random.default_rng(SEED).integers(2, 9, 34))
 
