@@ -71,7 +71,7 @@ bench: .venv/dev.stamp ## Speed of every part, against torch where there is a co
 	@$(BIN)/genogate bench $${OUT:+--out "$$OUT"} $$KNOBS
 
 results: .venv/dev.stamp ## Make docs/results.md again
-	@$(BIN)/genogate results $$KNOBS
+	@$(BIN)/python -m studies $$KNOBS
 
 search: .venv/search.stamp ## Search genomes by NSGA-II: accuracy, size, cells; TASK, SEED, OUT=folder
 	@$(BIN)/genogate search $${TASK:+--task "$$TASK"} $${CHECKPOINT:+--checkpoint "$$CHECKPOINT"} \

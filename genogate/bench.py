@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from .hdl.emit import emit
-from .model.calibrate import calibrate
+from .model.data.tasks import load_task
 from .model.genome import Genome
 from .model.knobs import Knobs
-from .model.quantize import quantize
-from .model.tasks import load_task
+from .model.quantize.calibrate import calibrate
+from .model.quantize.quantize import quantize
 from .model.zoo import load
 from .sim import fast, golden
 from .synth.area import area_report, cheapest, forget, runtime_multiplier_cells
+from .synth.verilog import emit
 
 ROUNDS = 15
 
@@ -59,8 +59,9 @@ def bench(report: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
     knobs = Knobs()
     model = quantize(calibration, Genome.uniform(8), knobs, cheapest=cheapest)
     codes = model.quantize_input(x)
-    gru = torch.nn.GRU(checkpoint.input_size, checkpoint.hidden_size(), checkpoint.layers,
-                       batch_first=True)  # fmt: skip
+    gru = torch.nn.GRU(
+        checkpoint.input_size, checkpoint.hidden_size(), checkpoint.layers, batch_first=True
+    )
     head = torch.nn.Linear(checkpoint.hidden_size(), checkpoint.classes)
     with torch.no_grad():
         for name, array in checkpoint.tensors.items():
@@ -78,17 +79,19 @@ def bench(report: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
         return quantize(calibration, Genome.uniform(8), knobs)
 
     report(f"golden, its compiled twin and torch on {len(x)} sequences, one thread each")
-    seconds = _interleaved({
-        "golden": lambda: golden.run(model, codes),
-        "twin": lambda: fast.run(model, codes),
-        "torch": float_network,
-        "quantize": lambda: quantize(calibration, Genome.uniform(8), Knobs(activation="table")),
-        "known": lambda: quantize(calibration, Genome.uniform(8), knobs, cheapest=cheapest),
-        "new": new_units,
-    })  # fmt: skip
+    seconds = _interleaved(
+        {
+            "golden": lambda: golden.run(model, codes),
+            "twin": lambda: fast.run(model, codes),
+            "torch": float_network,
+            "quantize": lambda: quantize(calibration, Genome.uniform(8), Knobs(activation="table")),
+            "known": lambda: quantize(calibration, Genome.uniform(8), knobs, cheapest=cheapest),
+            "new": new_units,
+        }
+    )
     result: dict[str, Any] = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python "
-                   f"{platform.python_version()}, torch {torch.__version__}",
+        f"{platform.python_version()}, torch {torch.__version__}",
         "sequences": len(x),
         "sequences_per_second": {k: len(x) / seconds[k] for k in ("golden", "twin", "torch")},
         "golden_over_torch": seconds["torch"] / seconds["golden"],
@@ -96,7 +99,7 @@ def bench(report: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
         "quantize_seconds": seconds["quantize"],
         "quantize_known_units_seconds": seconds["known"],
         "quantize_new_units_seconds": seconds["new"],
-    }  # fmt: skip
+    }
     report("emitting Verilog")
     result["emit_seconds"] = statistics.median(
         _timed(lambda: emit(model, knobs.lanes_x, knobs.lanes_h))[0] for _ in range(3)
@@ -108,10 +111,14 @@ def bench(report: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
         forget()
         try:
             cold, area = _timed(lambda: area_report(model, knobs.lanes_x, knobs.lanes_h))
-            cached = [_timed(lambda: area_report(model, knobs.lanes_x, knobs.lanes_h))[0]
-                      for _ in range(5)]  # fmt: skip
-            rows = [_timed(lambda: area_report(model, knobs.lanes_x, knobs.lanes_h, flat=False))[0]
-                    for _ in range(5)]  # fmt: skip
+            cached = [
+                _timed(lambda: area_report(model, knobs.lanes_x, knobs.lanes_h))[0]
+                for _ in range(5)
+            ]
+            rows = [
+                _timed(lambda: area_report(model, knobs.lanes_x, knobs.lanes_h, flat=False))[0]
+                for _ in range(5)
+            ]
         finally:
             if kept is None:
                 del os.environ["GENOGATE_CACHE"]

@@ -134,9 +134,7 @@ def _progress() -> Iterator[Say]:
 
 
 @contextmanager
-def _epochs(
-    text: str, total: int | None = None, now: str = ""
-) -> Iterator[Callable[..., None]]:  # fmt: skip
+def _epochs(text: str, total: int | None = None, now: str = "") -> Iterator[Callable[..., None]]:
     """A bar of epochs where stderr is a terminal; takes what changes: ``description``, ``total``,
     ``completed``, ``now``."""
     from functools import partial
@@ -147,10 +145,15 @@ def _epochs(
 
     console = Console(stderr=True)
     with Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining(),
-        TextColumn("{task.fields[now]}"), console=console, transient=True,
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Remaining(),
+        TextColumn("{task.fields[now]}"),
+        console=console,
+        transient=True,
         disable=not console.is_terminal,
-    ) as bar:  # fmt: skip
+    ) as bar:
         yield partial(bar.update, bar.add_task(text, total=total, now=now))
 
 
@@ -252,8 +255,13 @@ def area(**options: Any) -> None:
 @app.command()
 @_network_options
 @click.option("--sequences", type=int, default=8, show_default=True, help="Test sequences to run.")
-@click.option("--seed", type=click.IntRange(0), default=2026, show_default=True,
-              help="Of the choice of sequences, stalls and resets.")  # fmt: skip
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=2026,
+    show_default=True,
+    help="Of the choice of sequences, stalls and resets.",
+)
 def sim(sequences: int, seed: int, **options: Any) -> None:
     """Hold the emitted Verilog to the golden model, bit by bit.
 
@@ -276,44 +284,98 @@ def sim(sequences: int, seed: int, **options: Any) -> None:
 
 @app.command()
 @click.argument("function", required=False)
-@click.option("--table", metavar="FILE",
-              help="A table.json to build the unit of, instead of a search.")  # fmt: skip
-@click.option("--range", "bounds", type=float, nargs=2, metavar="LOW HIGH",
-              help="The function's range; needed for an expression.")  # fmt: skip
+@click.option(
+    "--table", metavar="FILE", help="A table.json to build the unit of, instead of a search."
+)
+@click.option(
+    "--range",
+    "bounds",
+    type=float,
+    nargs=2,
+    metavar="LOW HIGH",
+    help="The function's range; needed for an expression.",
+)
 @click.option("--entries", type=int, default=8, show_default=True, help="Segments, 4 to 64.")
-@click.option("--scales", default="0:6", show_default=True, metavar="K|A:B|K,K...",
-              help="Scales 2^-k of the input codes that the table is for.")  # fmt: skip
+@click.option(
+    "--scales",
+    default="0:6",
+    show_default=True,
+    metavar="K|A:B|K,K...",
+    help="Scales 2^-k of the input codes that the table is for.",
+)
 @click.option("--separate", is_flag=True, help="Slopes and intercepts of its own for every scale.")
-@click.option("--method", default="exact", show_default=True,
-              help="exact, gqa, gade, nn-lut or least-squares.")  # fmt: skip
-@click.option("--objective", type=click.Choice(["mse", "max"]), default="mse", show_default=True,
-              help="Mean squared or greatest absolute error.")  # fmt: skip
-@click.option("--weights", metavar="FILE",
-              help="A .npy array, a number for each code: a histogram of activations.")  # fmt: skip
-@click.option("--guard", default="0.0625", show_default=True, metavar="E|none",
-              help="Greatest error allowed for codes outside of the range.")  # fmt: skip
+@click.option(
+    "--method",
+    default="exact",
+    show_default=True,
+    help="exact, gqa, gade, nn-lut or least-squares.",
+)
+@click.option(
+    "--objective",
+    type=click.Choice(["mse", "max"]),
+    default="mse",
+    show_default=True,
+    help="Mean squared or greatest absolute error.",
+)
+@click.option(
+    "--weights",
+    metavar="FILE",
+    help="A .npy array, a number for each code: a histogram of activations.",
+)
+@click.option(
+    "--guard",
+    default="0.0625",
+    show_default=True,
+    metavar="E|none",
+    help="Greatest error allowed for codes outside of the range.",
+)
 @click.option("--in-bits", type=int, default=8, show_default=True, help="Input codes, 4 to 8 bits.")
-@click.option("--out-bits", type=int, default=8, show_default=True,
-              help="Output codes, 4 to 8 bits.")  # fmt: skip
-@click.option("--out-scale", type=int, metavar="K",
-              help="Output scale 2^-K; by least error when not given.")  # fmt: skip
-@click.option("--format", "form", type=click.Choice(["fixed", "dynamic"]), default="fixed",
-              show_default=True, help="Of slopes and intercepts.")  # fmt: skip
+@click.option(
+    "--out-bits", type=int, default=8, show_default=True, help="Output codes, 4 to 8 bits."
+)
+@click.option(
+    "--out-scale", type=int, metavar="K", help="Output scale 2^-K; by least error when not given."
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["fixed", "dynamic"]),
+    default="fixed",
+    show_default=True,
+    help="Of slopes and intercepts.",
+)
 @click.option("--slope-bits", type=int, help="Width of a slope; 8, or 10 for steep functions.")
 @click.option("--intercept-bits", type=int, help="Width of an intercept; as slopes.")
 @click.option("--fraction-bits", type=int, help="Bits behind the point of both; 6.")
-@click.option("--style", type=click.Choice(["fixed", "loadable", "select"]), default="fixed",
-              show_default=True, help="Constants folded into a unit for each scale, one with a "
-              "loadable table, or one of all scales with a select.")  # fmt: skip
-@click.option("--stages", type=click.IntRange(0, 3), default=0, show_default=True,
-              help="Registers on the way; 0 is combinational.")  # fmt: skip
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True,
-              help="Of the searches that need one.")  # fmt: skip
+@click.option(
+    "--style",
+    type=click.Choice(["fixed", "loadable", "select"]),
+    default="fixed",
+    show_default=True,
+    help="Constants folded into a unit for each scale, one with a "
+    "loadable table, or one of all scales with a select.",
+)
+@click.option(
+    "--stages",
+    type=click.IntRange(0, 3),
+    default=0,
+    show_default=True,
+    help="Registers on the way; 0 is combinational.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Of the searches that need one.",
+)
 @click.option("--picture/--no-picture", default=True, help="Draw table.svg (needs matplotlib).")
-@click.option("--verify/--no-verify", default=True,
-              help="Run the Verilog in Icarus on every input code.")  # fmt: skip
-@click.option("--silicon", is_flag=True,
-              help="Area and delay in standard cells too ($GENOGATE_LIBERTY).")  # fmt: skip
+@click.option(
+    "--verify/--no-verify", default=True, help="Run the Verilog in Icarus on every input code."
+)
+@click.option(
+    "--silicon", is_flag=True, help="Area and delay in standard cells too ($GENOGATE_LIBERTY)."
+)
 @click.option("--out", metavar="FOLDER", help="Where to write; build/lut/FUNCTION-ENTRIES/.")
 def lut(out: str | None, **options: Any) -> None:
     """Piecewise-linear table and unit of a function.
@@ -336,15 +398,34 @@ def lut(out: str | None, **options: Any) -> None:
 
 @app.command()
 @click.argument("function")
-@click.option("--range", "bounds", type=float, nargs=2, metavar="LOW HIGH",
-              help="The function's range; needed for an expression.")  # fmt: skip
-@click.option("--scale", type=int, default=5, show_default=True, metavar="K",
-              help="Scale 2^-K of the input codes.")  # fmt: skip
+@click.option(
+    "--range",
+    "bounds",
+    type=float,
+    nargs=2,
+    metavar="LOW HIGH",
+    help="The function's range; needed for an expression.",
+)
+@click.option(
+    "--scale",
+    type=int,
+    default=5,
+    show_default=True,
+    metavar="K",
+    help="Scale 2^-K of the input codes.",
+)
 @click.option("--in-bits", type=int, default=8, show_default=True, help="Input codes, 4 to 8 bits.")
-@click.option("--out-bits", type=int, default=8, show_default=True,
-              help="Output codes, 4 to 8 bits.")  # fmt: skip
-@click.option("--pop", "pop_size", type=int, default=36, show_default=True,
-              help="Units measured first; a third as many in each generation.")  # fmt: skip
+@click.option(
+    "--out-bits", type=int, default=8, show_default=True, help="Output codes, 4 to 8 bits."
+)
+@click.option(
+    "--pop",
+    "pop_size",
+    type=int,
+    default=36,
+    show_default=True,
+    help="Units measured first; a third as many in each generation.",
+)
 @click.option("--generations", type=int, default=12, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--out", metavar="FOLDER", help="Where to write; build/front/FUNCTION-SCALE/.")
@@ -367,10 +448,21 @@ def front(**options: Any) -> None:
 
 @app.command()
 @click.argument("kind")
-@click.option("--length", type=int, default=64, show_default=True,
-              help="Elements of a vector (softmax: the most).")  # fmt: skip
-@click.option("--scale", type=int, default=4, show_default=True, metavar="K",
-              help="Scale 2^-K of the input codes.")  # fmt: skip
+@click.option(
+    "--length",
+    type=int,
+    default=64,
+    show_default=True,
+    help="Elements of a vector (softmax: the most).",
+)
+@click.option(
+    "--scale",
+    type=int,
+    default=4,
+    show_default=True,
+    metavar="K",
+    help="Scale 2^-K of the input codes.",
+)
 @click.option("--entries", type=int, default=8, show_default=True, help="Segments of the tables.")
 @click.option("--in-bits", type=int, default=8, show_default=True, help="Input codes, bits.")
 @click.option("--out-bits", type=int, default=8, show_default=True, help="Output codes, bits.")
@@ -396,59 +488,118 @@ def unit(kind: str, out: str | None, **given: Any) -> None:
 
 @app.command()
 @_source_options
-@click.option("--objectives", default="accuracy,size,cells", show_default=True,
-              help="accuracy and one or more of size, weights (of the GRU alone), cells, memory, "
-              "cycles, silicon.")  # fmt: skip
-@click.option("--also", multiple=True, metavar="NAME|FILE",
-              help="Another checkpoint of the task, of other sizes or weights (may be repeated); "
-              "which one is a gene. --checkpoint stays what all is relative to.")  # fmt: skip
-@click.option("--method", default="nsga2", show_default=True,
-              help="nsga2, or its rivals random and greedy.")  # fmt: skip
+@click.option(
+    "--objectives",
+    default="accuracy,size,cells",
+    show_default=True,
+    help="accuracy and one or more of size, weights (of the GRU alone), cells, memory, "
+    "cycles, silicon.",
+)
+@click.option(
+    "--also",
+    multiple=True,
+    metavar="NAME|FILE",
+    help="Another checkpoint of the task, of other sizes or weights (may be repeated); "
+    "which one is a gene. --checkpoint stays what all is relative to.",
+)
+@click.option(
+    "--method", default="nsga2", show_default=True, help="nsga2, or its rivals random and greedy."
+)
 @click.option("--pop", "pop_size", type=int, default=40, show_default=True, help="Genomes.")
 @click.option("--generations", type=int, default=10, show_default=True, help="Of exploration.")
-@click.option("--exploit", type=int, show_default="15, for nsga2",
-              help="Generations of local search around the front, after that.")  # fmt: skip
+@click.option(
+    "--exploit",
+    type=int,
+    show_default="15, for nsga2",
+    help="Generations of local search around the front, after that.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
-@click.option("--initial", show_default="sensitivity, for nsga2",
-              help="First population: random; with the homogeneous genomes; or with these and "
-              "genomes ordered by the sensitivity of every operator.")  # fmt: skip
-@click.option("--knob-genes", metavar="KNOB,...", default="",
-              help="Knobs that are genes too: dense_output, granularity, multiplier_terms, "
-              "activation, entries, lanes, input_bits.")  # fmt: skip
-@click.option("--max-drop", default="10", show_default=True, metavar="POINTS|none",
-              help="Points of accuracy below INT8 beyond which a genome is of no use (and goes "
-              "unmeasured).")  # fmt: skip
+@click.option(
+    "--initial",
+    show_default="sensitivity, for nsga2",
+    help="First population: random; with the homogeneous genomes; or with these and "
+    "genomes ordered by the sensitivity of every operator.",
+)
+@click.option(
+    "--knob-genes",
+    metavar="KNOB,...",
+    default="",
+    help="Knobs that are genes too: dense_output, granularity, multiplier_terms, "
+    "activation, entries, lanes, input_bits.",
+)
+@click.option(
+    "--max-drop",
+    default="10",
+    show_default=True,
+    metavar="POINTS|none",
+    help="Points of accuracy below INT8 beyond which a genome is of no use (and goes unmeasured).",
+)
 @click.option("--max-size", type=float, metavar="BITS", help="Limit of the size.")
 @click.option("--max-weights", type=float, metavar="BITS", help="Limit of the GRU's weights.")
 @click.option("--max-cells", type=float, metavar="CELLS", help="Limit of the cells.")
 @click.option("--max-memory", type=float, metavar="BITS", help="Limit of the memory bits.")
 @click.option("--max-cycles", type=float, metavar="CYCLES", help="Limit of cycles per step.")
-@click.option("--bit-weight", type=float, default=0.75, show_default=True, metavar="K",
-              help="Cells that a memory bit counts as in the objective silicon.")  # fmt: skip
-@click.option("--beacon", metavar="COMMAND",
-              help="Retrains a few genomes: a command with {genome} (a genome file) and {out} (the "
-              "checkpoint to write) in it.")  # fmt: skip
-@click.option("--beacons", type=int, default=3, show_default=True,
-              help="Genomes to retrain at most, with --beacon.")  # fmt: skip
-@click.option("--beacon-distance", type=float, default=1.0, show_default=True, metavar="BITS",
-              help="Genomes so near (mean over genes) try a beacon's weights.")  # fmt: skip
-@click.option("--prescreen", metavar="PROXY",
-              help="Search by this training-free proxy (name or formula, `genogate proxy show`), "
-              "corrected by every evaluation, between two generations that are "
-              "evaluated.")  # fmt: skip
-@click.option("--prescreen-factor", type=int, default=50, show_default=True, metavar="N",
-              help="Genomes looked at for each that is evaluated, with --prescreen.")  # fmt: skip
-@click.option("--proxy-only", is_flag=True,
-              help="The proxy of --prescreen is the accuracy objective; only the front is "
-              "evaluated, in the end.")  # fmt: skip
+@click.option(
+    "--bit-weight",
+    type=float,
+    default=0.75,
+    show_default=True,
+    metavar="K",
+    help="Cells that a memory bit counts as in the objective silicon.",
+)
+@click.option(
+    "--beacon",
+    metavar="COMMAND",
+    help="Retrains a few genomes: a command with {genome} (a genome file) and {out} (the "
+    "checkpoint to write) in it.",
+)
+@click.option(
+    "--beacons",
+    type=int,
+    default=3,
+    show_default=True,
+    help="Genomes to retrain at most, with --beacon.",
+)
+@click.option(
+    "--beacon-distance",
+    type=float,
+    default=1.0,
+    show_default=True,
+    metavar="BITS",
+    help="Genomes so near (mean over genes) try a beacon's weights.",
+)
+@click.option(
+    "--prescreen",
+    metavar="PROXY",
+    help="Search by this training-free proxy (name or formula, `genogate proxy show`), "
+    "corrected by every evaluation, between two generations that are "
+    "evaluated.",
+)
+@click.option(
+    "--prescreen-factor",
+    type=int,
+    default=50,
+    show_default=True,
+    metavar="N",
+    help="Genomes looked at for each that is evaluated, with --prescreen.",
+)
+@click.option(
+    "--proxy-only",
+    is_flag=True,
+    help="The proxy of --prescreen is the accuracy objective; only the front is "
+    "evaluated, in the end.",
+)
 @click.option(
     "--estimate",
     is_flag=True,
     help="Search by estimated cells, without Yosys, and measure the front in the end.",
 )
 @click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes.")
-@click.option("--backend", type=click.Choice(["processes", "serial", "dask", "ray"]),
-              help="Where evaluations run; processes of this machine when not given.")  # fmt: skip
+@click.option(
+    "--backend",
+    type=click.Choice(["processes", "serial", "dask", "ray"]),
+    help="Where evaluations run; processes of this machine when not given.",
+)
 @click.option("--scheduler", metavar="ADDRESS", help="Of a running cluster (dask, ray).")
 @click.option("--resume", is_flag=True, help="Go on with the run in that folder.")
 @click.option("--out", metavar="FOLDER", help="Where to write; runs/TASK-METHOD-SEED.")
@@ -475,12 +626,17 @@ def search(out: str | None, resume: bool, **options: Any) -> None:
 
 @app.command()
 @click.argument("run", metavar="RUN")
-@click.option("--beside", multiple=True, metavar="RUN",
-              help="Draw the hypervolume of this run too (may be repeated). Runs next to RUN that "
-              "differ from it only in method and seed are found without it.")  # fmt: skip
+@click.option(
+    "--beside",
+    multiple=True,
+    metavar="RUN",
+    help="Draw the hypervolume of this run too (may be repeated). Runs next to RUN that "
+    "differ from it only in method and seed are found without it.",
+)
 @click.option("--pictures/--no-pictures", default=True, help="PNG files for papers, beside it.")
-@click.option("--cells/--no-cells", default=True,
-              help="Cells by operator for the points of the front.")  # fmt: skip
+@click.option(
+    "--cells/--no-cells", default=True, help="Cells by operator for the points of the front."
+)
 @click.option("--out", metavar="FILE", help="Where to write; RUN/report.html.")
 def report(run: str, beside: tuple[str, ...], pictures: bool, cells: bool, out: str | None) -> None:
     """One page about a search: its front, genes and cells, to look at and to turn.
@@ -488,7 +644,7 @@ def report(run: str, beside: tuple[str, ...], pictures: bool, cells: bool, out: 
     RUN is the folder of a search, which may still be going on. Writes one HTML file that loads
     nothing, so that it can be opened from disk, sent, and kept; and PNG files of its pictures.
     """
-    from .search.report import write_report
+    from .search.report.page import write_report
 
     with _progress() as say:
         page, images, notes = write_report(
@@ -505,8 +661,13 @@ def report(run: str, beside: tuple[str, ...], pictures: bool, cells: bool, out: 
 @click.option("--n", "count", type=int, default=300, show_default=True, help="Number of networks.")
 @click.option("--seed", type=int, default=2026, show_default=True, help="Of everything random.")
 @click.option("--workers", type=int, default=2, show_default=True, help="Processes.")
-@click.option("--out", metavar="FOLDER", default="build/campaign", show_default=True,
-              help="Where to write; a campaign that was stopped goes on from there.")  # fmt: skip
+@click.option(
+    "--out",
+    metavar="FOLDER",
+    default="build/campaign",
+    show_default=True,
+    help="Where to write; a campaign that was stopped goes on from there.",
+)
 def campaign(count: int, seed: int, workers: int, out: str) -> None:
     """Simulate many random genomes, knobs and sizes.
 
@@ -514,7 +675,7 @@ def campaign(count: int, seed: int, workers: int, out: str) -> None:
     1 when anything differs; what failed stays in the folder, with a waveform.
     """
     from .printing import print_campaign
-    from .sim.campaign import campaign as run
+    from .sim.rtl.network.campaign import campaign as run
 
     summary = run(count, out_dir=out, seed=seed, workers=workers)
     print_campaign(summary, out)
@@ -523,8 +684,12 @@ def campaign(count: int, seed: int, workers: int, out: str) -> None:
 
 
 @app.command()
-@click.option("--task", default="digits-row", show_default=True,
-              help="Data set, or a file NAME.npz with your own.")  # fmt: skip
+@click.option(
+    "--task",
+    default="digits-row",
+    show_default=True,
+    help="Data set, or a file NAME.npz with your own.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of split and training.")
 @click.option("--hidden", type=int, help="Units of every layer.")
 @click.option("--layers", type=int, default=1, show_default=True, help="GRU layers in series.")
@@ -533,14 +698,27 @@ def campaign(count: int, seed: int, workers: int, out: str) -> None:
 @click.option("--batch", type=int)
 @click.option("--weight-decay", type=float)
 @click.option("--label-smoothing", type=float)
-@click.option("--patience", type=int, default=0, show_default=True,
-              help="Stop after so many epochs without a better validation accuracy and keep the "
-              "best; 0: keep the last.")  # fmt: skip
-@click.option("--start", default="", metavar="NAME|FILE",
-              help="Checkpoint of the same sizes, of any task, to start from.")  # fmt: skip
-@click.option("--slower", type=float, default=1.0, show_default=True,
-              help="With --start: how many times as fine the steps are as those it was trained "
-              "on.")  # fmt: skip
+@click.option(
+    "--patience",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Stop after so many epochs without a better validation accuracy and keep the "
+    "best; 0: keep the last.",
+)
+@click.option(
+    "--start",
+    default="",
+    metavar="NAME|FILE",
+    help="Checkpoint of the same sizes, of any task, to start from.",
+)
+@click.option(
+    "--slower",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="With --start: how many times as fine the steps are as those it was trained on.",
+)
 @click.option("--out", metavar="FILE", help="The checkpoint; build/TASK/seedN.safetensors.")
 def train(task: str, out: str | None, **recipe: Any) -> None:
     """Train a float network (needs torch).
@@ -550,7 +728,7 @@ def train(task: str, out: str | None, **recipe: Any) -> None:
     when it was stopped in between: the same command goes on from FILE.partial.
     """
     from .flow import run_training
-    from .model.training import recipe_for
+    from .model.checkpoints.training import recipe_for
     from .printing import print_training
 
     chosen = recipe_for(task, recipe)
@@ -566,27 +744,45 @@ def train(task: str, out: str | None, **recipe: Any) -> None:
 @app.command()
 @click.option("--genome", default="int4", show_default=True, help=GENOME_HELP)
 @_source_options
-@click.option("--any", "for_all", is_flag=True,
-              help="One set of weights for all genomes, not for --genome.")  # fmt: skip
+@click.option(
+    "--any", "for_all", is_flag=True, help="One set of weights for all genomes, not for --genome."
+)
 @click.option("--epochs", type=int, help="30; with --any 50.")
 @click.option("--lr", type=float, help="Largest learning rate.")
 @click.option("--batch", type=int, help="Sequences; as the task's float training.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
-@click.option("--distil/--no-distil", default=True, show_default=True,
-              help="Whether the float network teaches it.")  # fmt: skip
+@click.option(
+    "--distil/--no-distil",
+    default=True,
+    show_default=True,
+    help="Whether the float network teaches it.",
+)
 @click.option("--ternary", "narrow", is_flag=True, help="2-bit weights -1 to 1, not -2 to 1.")
 @click.option("--tables", is_flag=True, help="The entries of activation tables are trained too.")
-@click.option("--scales", type=click.Choice(["learned", "fixed"]),
-              help="Whether scales are trained too; fixed.")  # fmt: skip
-@click.option("--patience", type=int,
-              help="Stop after so many epochs without a better validation accuracy.")  # fmt: skip
+@click.option(
+    "--scales",
+    type=click.Choice(["learned", "fixed"]),
+    help="Whether scales are trained too; fixed.",
+)
+@click.option(
+    "--patience", type=int, help="Stop after so many epochs without a better validation accuracy."
+)
 @click.option("--out", metavar="FILE", help="The checkpoint; build/TASK/GENOME-qat.safetensors.")
 def qat(
-    genome: str, for_all: bool, out: str | None, epochs: int | None, lr: float | None,
-    batch: int | None, seed: int, distil: bool, narrow: bool, tables: bool,
-    scales: str | None, patience: int | None,
+    genome: str,
+    for_all: bool,
+    out: str | None,
+    epochs: int | None,
+    lr: float | None,
+    batch: int | None,
+    seed: int,
+    distil: bool,
+    narrow: bool,
+    tables: bool,
+    scales: str | None,
+    patience: int | None,
     **options: Any,
-) -> None:  # fmt: skip
+) -> None:
     """Train the weights on, quantised as the genome says (needs torch).
 
     The forward pass is the integer network itself, so `genogate gru --genome G --checkpoint FILE`
@@ -599,9 +795,17 @@ def qat(
 
     given = {**options, "genome": genome}
     found = given if for_all else _as_found(given)
-    recipe = {"epochs": epochs, "lr": lr, "batch": batch, "seed": seed, "distil": distil,
-              "narrow": narrow, "tables": tables, "scales": scales,
-              "patience": patience}  # fmt: skip
+    recipe = {
+        "epochs": epochs,
+        "lr": lr,
+        "batch": batch,
+        "seed": seed,
+        "distil": distil,
+        "narrow": narrow,
+        "tables": tables,
+        "scales": scales,
+        "patience": patience,
+    }
     with _epochs("Reading") as update:
 
         def say(text: str) -> None:
@@ -612,9 +816,14 @@ def qat(
             update(total=total, completed=done, now=now)
 
         about: dict[str, Any] = {
-            "task": found["task"], "checkpoint": found["checkpoint"], "knobs": _knobs(found),
-            "out": out, "options": recipe, "say": say, "tell": tell,
-        }  # fmt: skip
+            "task": found["task"],
+            "checkpoint": found["checkpoint"],
+            "knobs": _knobs(found),
+            "out": out,
+            "options": recipe,
+            "say": say,
+            "tell": tell,
+        }
         if for_all:
             report, path = run_any(**about)
         else:
@@ -623,44 +832,80 @@ def qat(
 
 
 @app.command()
-@click.option("--task", default="digits-row", show_default=True,
-              help="Data set, or a file NAME.npz with your own.")  # fmt: skip
-@click.option("--budget", type=click.Choice(["full", "quick"]), default="full", show_default=True,
-              help="quick says nothing; it is for a look.")  # fmt: skip
-@click.option("--checkpoints", metavar="NAME|FILE,...",
-              help="Float networks: the reference, further seeds of its size, and any of the "
-              "sizes of --hidden; seedN: trained here. All that are shipped.")  # fmt: skip
+@click.option(
+    "--task",
+    default="digits-row",
+    show_default=True,
+    help="Data set, or a file NAME.npz with your own.",
+)
+@click.option(
+    "--budget",
+    type=click.Choice(["full", "quick"]),
+    default="full",
+    show_default=True,
+    help="quick says nothing; it is for a look.",
+)
+@click.option(
+    "--checkpoints",
+    metavar="NAME|FILE,...",
+    help="Float networks: the reference, further seeds of its size, and any of the "
+    "sizes of --hidden; seedN: trained here. All that are shipped.",
+)
 @click.option("--hidden", metavar="N,...|none", help="Further hidden sizes, trained here.")
 @click.option("--objectives", help="Of the searches; accuracy,size,cells.")
 @click.option("--epochs", type=int, help="Of training a network for its genome.")
 @click.option("--any-epochs", type=int, help="Of training weights for all genomes.")
-@click.option("--scales", type=click.Choice(["fixed", "learned"]),
-              help="Of the networks that are trained for their genome.")  # fmt: skip
-@click.option("--teacher", type=click.Choice(["own", "reference"]),
-              help="Whose answers teach other sizes: their own float network's, or those of the "
-              "reference's size.")  # fmt: skip
+@click.option(
+    "--scales",
+    type=click.Choice(["fixed", "learned"]),
+    help="Of the networks that are trained for their genome.",
+)
+@click.option(
+    "--teacher",
+    type=click.Choice(["own", "reference"]),
+    help="Whose answers teach other sizes: their own float network's, or those of the "
+    "reference's size.",
+)
 @click.option("--sequences", type=int, help="Training sequences that an epoch sees; all.")
 @click.option("--any-sequences", type=int, help="The same, of training weights for all genomes.")
 @click.option("--pop", "pop_size", type=int, help="Genomes of a search's population.")
 @click.option("--generations", type=int, help="Of exploration; as many of local search follow.")
 @click.option("--rounds", type=int, help="Rounds of training what was found.")
 @click.option("--trained", type=int, help="Networks that a round trains.")
-@click.option("--every-seed/--first-seed", default=None,
-              help="Whether rounds train on every seed; on the first, further ones may be added "
-              "later.")  # fmt: skip
+@click.option(
+    "--every-seed/--first-seed",
+    default=None,
+    help="Whether rounds train on every seed; on the first, further ones may be added later.",
+)
 @click.option("--seed", type=int, help="Of searches and trainings; 0.")
 @click.option("--sim-sequences", type=int, help="Test sequences to simulate as Verilog.")
-@click.option("--lanes", default="1", show_default=True, metavar="N|X,H",
-              help="Multiply-accumulates per cycle of a dense operator.")  # fmt: skip
-@click.option("--activation", type=click.Choice(["auto", "pwl", "table"]), default="table",
-              show_default=True, help="Sigmoid and tanh; tables are quick to measure.")  # fmt: skip
+@click.option(
+    "--lanes",
+    default="1",
+    show_default=True,
+    metavar="N|X,H",
+    help="Multiply-accumulates per cycle of a dense operator.",
+)
+@click.option(
+    "--activation",
+    type=click.Choice(["auto", "pwl", "table"]),
+    default="table",
+    show_default=True,
+    help="Sigmoid and tanh; tables are quick to measure.",
+)
 @click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes.")
 @click.option("--record", is_flag=True, help="Keep it in docs/data too, for docs/results.md.")
 @click.option("--out", metavar="FOLDER", help="Where to write; runs/experiment-TASK.")
 def experiment(
-    task: str, budget: str, out: str | None, workers: int, record: bool, lanes: str,
-    activation: str, **options: Any,
-) -> None:  # fmt: skip
+    task: str,
+    budget: str,
+    out: str | None,
+    workers: int,
+    record: bool,
+    lanes: str,
+    activation: str,
+    **options: Any,
+) -> None:
     """Everything for a task: searches, training of what they find, one look at the test part.
 
     Float networks, weights for all genomes, searches on both, homogeneous rivals, rounds of
@@ -729,8 +974,13 @@ def golden(model: str, inputs: str, outputs: str) -> None:
 
 
 @app.command()
-@click.option("--out", metavar="FILE", default="build/bench.json", show_default=True,
-              help="The figures, as JSON.")  # fmt: skip
+@click.option(
+    "--out",
+    metavar="FILE",
+    default="build/bench.json",
+    show_default=True,
+    help="The figures, as JSON.",
+)
 def bench(out: str) -> None:
     """Measure speeds, against torch where there is a counterpart.
 
@@ -747,27 +997,6 @@ def bench(out: str) -> None:
     print_bench(figures, out)
 
 
-@app.command()
-@click.option("--only", multiple=True, metavar="SECTION",
-              help="Measure only this section (may be repeated), or none.")  # fmt: skip
-@click.option("--docs", metavar="FOLDER", default="docs", show_default=True,
-              help="The repository's docs folder.")  # fmt: skip
-@click.option("--quick", is_flag=True,
-              help="Small versions, to try the sections of the search; with another --docs."
-              )  # fmt: skip
-def results(only: tuple[str, ...], docs: str, quick: bool) -> None:
-    """Measure what docs/results.md reports, and write it again.
-
-    The figures go to docs/data, and the page is made from them. All sections take about three hours
-    on two cores; those of silicon need a Liberty file and OpenSTA.
-    """
-    from .results import results as run
-
-    with _progress() as say:
-        present = run(only, docs, say, quick)
-    click.echo(f"{docs}/results.md: {', '.join(present)}")
-
-
 @app.group()
 def proxy() -> None:
     """Training-free proxies: formulas that rank genomes without running the network.
@@ -779,26 +1008,65 @@ def proxy() -> None:
 
 
 @proxy.command("search")
-@click.option("--table", multiple=True, metavar="NAME", required=True,
-              help="Configurations and accuracies to search on (may be repeated).")  # fmt: skip
-@click.option("--structure", default="branched", show_default=True,
-              help="sequential, branched, dag, or mixed.")  # fmt: skip
+@click.option(
+    "--table",
+    multiple=True,
+    metavar="NAME",
+    required=True,
+    help="Configurations and accuracies to search on (may be repeated).",
+)
+@click.option(
+    "--structure",
+    default="branched",
+    show_default=True,
+    help="sequential, branched, dag, or mixed.",
+)
 @click.option("--method", default="evolution", show_default=True, help="evolution, or random.")
-@click.option("--evaluations", type=int, default=2000, show_default=True,
-              help="Candidates to score with each seed.")  # fmt: skip
+@click.option(
+    "--evaluations",
+    type=int,
+    default=2000,
+    show_default=True,
+    help="Candidates to score with each seed.",
+)
 @click.option("--population", type=int, default=20, show_default=True, help="Formulas.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The first seed.")
 @click.option("--seeds", type=int, default=1, show_default=True, help="How many searches.")
-@click.option("--by", default="score", show_default=True,
-              help="Top shares by score, as EMQ has them, by true accuracy, or both.")  # fmt: skip
-@click.option("--equal-sum", type=float, default=0.5, show_default=True, metavar="WEIGHT",
-              help="Of the genomes with one sum of bits, in the fitness.")  # fmt: skip
-@click.option("--equal-size", type=float, default=0.0, show_default=True, metavar="WEIGHT",
-              help="Of the genomes with one model size, in the fitness.")  # fmt: skip
-@click.option("--worst", type=float, default=0.25, show_default=True, metavar="WEIGHT",
-              help="Of the table with the least fitness, beside the mean.")  # fmt: skip
-@click.option("--diversity/--no-diversity", default=True,
-              help="A random newcomer competes with every offspring.")  # fmt: skip
+@click.option(
+    "--by",
+    default="score",
+    show_default=True,
+    help="Top shares by score, as EMQ has them, by true accuracy, or both.",
+)
+@click.option(
+    "--equal-sum",
+    type=float,
+    default=0.5,
+    show_default=True,
+    metavar="WEIGHT",
+    help="Of the genomes with one sum of bits, in the fitness.",
+)
+@click.option(
+    "--equal-size",
+    type=float,
+    default=0.0,
+    show_default=True,
+    metavar="WEIGHT",
+    help="Of the genomes with one model size, in the fitness.",
+)
+@click.option(
+    "--worst",
+    type=float,
+    default=0.25,
+    show_default=True,
+    metavar="WEIGHT",
+    help="Of the table with the least fitness, beside the mean.",
+)
+@click.option(
+    "--diversity/--no-diversity",
+    default=True,
+    help="A random newcomer competes with every offspring.",
+)
 @click.option("--prioritise/--no-prioritise", default=True, help="Draw operations by priority.")
 @click.option("--screening/--no-screening", default=True, help="Stop what need not be scored.")
 @click.option("--all-rows", is_flag=True, help="Hold no half of the tables out.")
@@ -822,9 +1090,11 @@ def proxy_search(out: str | None, resume: bool, **options: Any) -> None:
 @click.argument("proxy")
 @click.argument("genomes", nargs=-1, required=True)
 @click.option("--task", help="Data set; digits-row, or the checkpoint's own.")
-@click.option("--checkpoint", metavar="NAME|FILE",
-              help="Float checkpoint: a shipped one by name, or a file; the task's by default."
-              )  # fmt: skip
+@click.option(
+    "--checkpoint",
+    metavar="NAME|FILE",
+    help="Float checkpoint: a shipped one by name, or a file; the task's by default.",
+)
 def score(proxy: str, genomes: tuple[str, ...], task: str | None, checkpoint: str | None) -> None:
     """Rank genomes of a network, the best first."""
     from .proxies import progress_of_proxies, run_score
@@ -837,15 +1107,26 @@ def score(proxy: str, genomes: tuple[str, ...], task: str | None, checkpoint: st
 
 @proxy.command("eval")
 @click.argument("proxy")
-@click.option("--table", multiple=True, metavar="NAME", required=True,
-              help="Configurations and accuracies to judge on (may be repeated).")  # fmt: skip
-@click.option("--subset", default="all", show_default=True,
-              help="all, or the genomes of equal-sum or equal-size.")  # fmt: skip
-@click.option("--passes", is_flag=True,
-              help="Also output-kl, which runs the network for every genome.")  # fmt: skip
+@click.option(
+    "--table",
+    multiple=True,
+    metavar="NAME",
+    required=True,
+    help="Configurations and accuracies to judge on (may be repeated).",
+)
+@click.option(
+    "--subset",
+    default="all",
+    show_default=True,
+    help="all, or the genomes of equal-sum or equal-size.",
+)
+@click.option(
+    "--passes", is_flag=True, help="Also output-kl, which runs the network for every genome."
+)
 @click.option("--out", metavar="FILE", help="The figures, as JSON.")
-def proxy_eval(proxy: str, table: tuple[str, ...], subset: str, passes: bool,
-               out: str | None) -> None:  # fmt: skip
+def proxy_eval(
+    proxy: str, table: tuple[str, ...], subset: str, passes: bool, out: str | None
+) -> None:
     """Rank correlations of a proxy on tables, beside the handcrafted ones."""
     from .proxies import print_eval, progress_of_proxies, run_eval
 
@@ -856,8 +1137,13 @@ def proxy_eval(proxy: str, table: tuple[str, ...], subset: str, passes: bool,
 
 @proxy.command("table")
 @click.argument("network")
-@click.option("--trained", type=int, default=0, show_default=True,
-              help="Genomes of a GRU that are trained for as well.")  # fmt: skip
+@click.option(
+    "--trained",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Genomes of a GRU that are trained for as well.",
+)
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
 @click.option("--out", metavar="FILE", help="runs/table-NETWORK.npz; goes on with one begun there.")
 def proxy_table(network: str, trained: int, workers: int, out: str | None) -> None:
@@ -910,9 +1196,9 @@ def _terminate(number: int, frame: object) -> None:
     raise _Terminated
 
 
-def _run() -> int:
+def _run(command: click.Command, name: str) -> int:
     try:
-        code = app.main(prog_name="genogate", standalone_mode=False)
+        code = command.main(prog_name=name, standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as stop:
@@ -946,12 +1232,12 @@ def _single_thread() -> None:
         os.environ.setdefault(variable, "1")
 
 
-def main() -> None:
+def main(command: click.Command = app, name: str = "genogate") -> None:
     """Entry point: exit code 0, 1 (a check failed), 2 (bad input or environment), 130 (Ctrl-C)."""
     _single_thread()
     # A plain kill must clean up like Ctrl-C does.
     signal.signal(signal.SIGTERM, _terminate)
-    code = _run()
+    code = _run(command, name)
     if code:
         # Whatever could not be printed must not make the interpreter complain at its end.
         try:

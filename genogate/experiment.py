@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .model.knobs import Knobs
 
 #: What makes the section of the results page.
-COMMAND = "genogate results --only experiments"
+COMMAND = "python -m studies --only experiments"
 
 
 def numbers_of(text: str | None, name: str) -> tuple[int, ...] | None:
@@ -27,15 +27,20 @@ def numbers_of(text: str | None, name: str) -> tuple[int, ...] | None:
 
 
 def run_experiment(
-    task: str, budget: str, options: dict[str, Any], knobs: Knobs | None, out: str | None,
-    workers: int, say: Say,
-) -> tuple[dict[str, Any], Path]:  # fmt: skip
+    task: str,
+    budget: str,
+    options: dict[str, Any],
+    knobs: Knobs | None,
+    out: str | None,
+    workers: int,
+    say: Say,
+) -> tuple[dict[str, Any], Path]:
     """Run, or go on with, the experiment on `task`; its document, and its folder."""
-    from .model.code_network import import_kernels
-    from .model.tasks import check_name
-    from .model.training import import_torch
-    from .search.experiment import Experiment
-    from .search.experiment_plan import plan_for
+    from .model.checkpoints.training import import_torch
+    from .model.data.tasks import check_name
+    from .model.qat.network import import_kernels
+    from .search.experiment.experiment import Experiment
+    from .search.experiment.plan import plan_for
 
     check_name(task)
     import_torch()
@@ -56,9 +61,11 @@ def run_experiment(
     document = experiment.go()
     known, group = document.get("simulation"), _least(document)
     # What was skipped may be possible by now; and more rounds may have found another network.
-    if plan.sim_sequences and (known is None or "skipped" in known or (group and any(
-        known[name] != group[name] for name in ("hidden", "genes", "knobs")
-    ))):  # fmt: skip
+    if plan.sim_sequences and (
+        known is None
+        or "skipped" in known
+        or (group and any(known[name] != group[name] for name in ("hidden", "genes", "knobs")))
+    ):
         document["simulation"] = simulated(experiment, document, say)
         experiment.record.more["simulation"] = document["simulation"]
         experiment.record.save(done=True)
@@ -77,11 +84,11 @@ def simulated(experiment: Any, document: dict[str, Any], say: Say) -> dict[str, 
     held to the golden model; or why it was not."""
     import numpy as np
 
-    from .hdl.emit import emit
     from .model.genome import Genome
-    from .search.evolution import Candidate
-    from .search.experiment_jobs import Look, model_of
-    from .sim.regression import require_simulator, simulate
+    from .search.experiment.jobs import Look, model_of
+    from .search.genomes.evolution import Candidate
+    from .sim.rtl.network.regression import require_simulator, simulate
+    from .synth.verilog import emit
 
     plan, first = experiment.plan, experiment.first
     group = _least(document)
@@ -101,15 +108,24 @@ def simulated(experiment: Any, document: dict[str, Any], say: Say) -> dict[str, 
     steps = min(task.steps, plan.sim_steps or task.steps)
     say(f"Simulating {count} test sequences of {steps} steps in Icarus")
     report = simulate(
-        model, emit(model, knobs.lanes_x, knobs.lanes_h),
+        model,
+        emit(model, knobs.lanes_x, knobs.lanes_h),
         model.quantize_input(task.x_test[chosen])[:, :steps],
-        out_dir=experiment.folder / "sim", seed=plan.seed, timeout_s=7200,
-    )  # fmt: skip
+        out_dir=experiment.folder / "sim",
+        seed=plan.seed,
+        timeout_s=7200,
+    )
     found = report.to_json()
     found["mismatches"] = len(report.mismatches)
     found["waveform"] = None
-    return {**group, "steps_of": task.steps, "steps_run": steps, "count": count,
-            "mismatch": report.mismatches[:1], **found}  # fmt: skip
+    return {
+        **group,
+        "steps_of": task.steps,
+        "steps_run": steps,
+        "count": count,
+        "mismatch": report.mismatches[:1],
+        **found,
+    }
 
 
 def record_in_docs(document: dict[str, Any], docs: str | Path = "docs") -> Path:

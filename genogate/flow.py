@@ -19,13 +19,13 @@ from .model.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
 
-    from .model.floating import Checkpoint
+    from .model.checkpoints.floating import Checkpoint
+    from .model.checkpoints.training import Recipe
+    from .model.data.tasks import Task
     from .model.integer import IntModel
     from .model.knobs import Knobs
-    from .model.tasks import Task
-    from .model.training import Recipe
-    from .search.evolution import Config
-    from .sim.regression import SimReport
+    from .search.genomes.evolution import Config
+    from .sim.rtl.network.regression import SimReport
 
 #: Told what is being done now, for a progress display.
 Say = Callable[[str], None]
@@ -61,7 +61,7 @@ class Network:
 
 def _task_of(checkpoint: Checkpoint, name: str | None) -> Task:
     """The data that `checkpoint` was trained on, cut as it was cut for its training."""
-    from .model.tasks import DEFAULT_TASK, is_own, load_task
+    from .model.data.tasks import DEFAULT_TASK, is_own, load_task
 
     trained_on = checkpoint.info.get("task")
     name = name or trained_on or DEFAULT_TASK
@@ -88,7 +88,7 @@ def _task_of(checkpoint: Checkpoint, name: str | None) -> Task:
 def _source(checkpoint: str | None, task: str | None) -> str:
     """What :func:`.model.zoo.load` takes: the checkpoint given, or the one shipped for `task`."""
     from .model import zoo
-    from .model.tasks import DEFAULT_TASK, check_name
+    from .model.data.tasks import DEFAULT_TASK, check_name
 
     if task is not None:
         check_name(task)
@@ -105,9 +105,9 @@ def build_network(
 ) -> Network:
     """Calibrate and quantise. Raises :class:`InputError` for anything that does not fit."""
     from .model import zoo
-    from .model.calibrate import calibrate
     from .model.genome import Genome, parse_genome
-    from .model.quantize import quantize
+    from .model.quantize.calibrate import calibrate
+    from .model.quantize.quantize import quantize
 
     source = _source(checkpoint, task)
     floating = zoo.load(source)
@@ -136,7 +136,7 @@ def build_network(
 
 def _test_accuracy(network: Network) -> tuple[float, float]:
     """Test accuracy of the integer model, by the golden model, and of the float network."""
-    from .model.floating import accuracy
+    from .model.checkpoints.floating import accuracy
     from .sim import golden
 
     x, y = network.task.x_test, network.task.y_test
@@ -169,9 +169,9 @@ def area_document(network: Network, say: Say) -> dict[str, Any]:
 
 def write_gru(network: Network, out: str | os.PathLike[str] | None, say: Say) -> dict[str, Any]:
     """Verilog, integer model and report of `network`, all three or none; returns the report."""
-    from .hdl.emit import emit
-    from .hdl.schedule import cycles_per_step, ideal_cycles_per_step
+    from .hdl.gru.schedule import cycles_per_step, ideal_cycles_per_step
     from .model.files import staged, write_json, write_text
+    from .synth.verilog import emit
 
     model, knobs = network.model, network.knobs
     with staged(out or network.folder) as stage:
@@ -222,9 +222,9 @@ def run_sim(
     """Simulate the emitted Verilog over `sequences` test sequences; the report and its folder."""
     import numpy as np
 
-    from .hdl.emit import emit
     from .model.files import write_json
-    from .sim.regression import simulate
+    from .sim.rtl.network.regression import simulate
+    from .synth.verilog import emit
 
     count = len(network.task.x_test)
     if not 1 <= sequences <= count:
@@ -267,8 +267,8 @@ def run_training(
 
     A training that was stopped goes on from ``FILE.partial`` beside it.
     """
-    from .model.tasks import load_task
-    from .model.training import train
+    from .model.checkpoints.training import train
+    from .model.data.tasks import load_task
 
     data = load_task(task, recipe.seed)
     path = Path(out or Path("build") / data.label / f"seed{recipe.seed}.safetensors")
@@ -282,8 +282,8 @@ def run_import(
     model: str, task: str, seed: int, out: str | None, gru: str | None, classifier: str | None
 ) -> tuple[Checkpoint, Path]:
     """Read a model trained elsewhere, and save it as a checkpoint; also returns where it is."""
-    from .model.importing import import_model
-    from .model.tasks import load_task
+    from .model.checkpoints.importing import import_model
+    from .model.data.tasks import load_task
 
     data = load_task(task, seed)
     path = Path(out) if out else Path("build") / data.label / f"{Path(model).stem}.safetensors"
@@ -348,7 +348,7 @@ def run_golden(
 
 
 def _limits(options: dict[str, Any]) -> tuple[tuple[str, float], ...]:
-    from .search.evolution import LIMITS
+    from .search.genomes.evolution import LIMITS
 
     named = ((name, options[f"max_{name}"]) for name in LIMITS)
     return tuple((name, value) for name, value in named if value is not None)
@@ -360,7 +360,7 @@ def parts(text: str) -> tuple[str, ...]:
 
 
 def _search_config(options: dict[str, Any]) -> Config:
-    from .search.evolution import Config
+    from .search.genomes.evolution import Config
 
     drop = options["max_drop"]
     try:
@@ -370,20 +370,38 @@ def _search_config(options: dict[str, Any]) -> Config:
     exploit = options["exploit"]
     if exploit is None:
         exploit = 15 if options["method"] == "nsga2" else 0
-    names = ("method", "pop_size", "generations", "seed", "initial", "bit_weight",
-             "beacon_distance", "prescreen", "prescreen_factor", "proxy_only")  # fmt: skip
+    names = (
+        "method",
+        "pop_size",
+        "generations",
+        "seed",
+        "initial",
+        "bit_weight",
+        "beacon_distance",
+        "prescreen",
+        "prescreen_factor",
+        "proxy_only",
+    )
     return Config(
-        objectives=parts(options["objectives"]), exploit=exploit, max_drop=max_drop,
-        knob_genes=parts(options["knob_genes"].replace("-", "_")), limits=_limits(options),
-        beacons=options["beacons"] if options["beacon"] else 0, checkpoints=options["also"],
+        objectives=parts(options["objectives"]),
+        exploit=exploit,
+        max_drop=max_drop,
+        knob_genes=parts(options["knob_genes"].replace("-", "_")),
+        limits=_limits(options),
+        beacons=options["beacons"] if options["beacon"] else 0,
+        checkpoints=options["also"],
         **{name: options[name] for name in names},
-    )  # fmt: skip
+    )
 
 
 def run_search(
-    options: dict[str, Any], knobs: Knobs, out: str | None, resume: bool, say: Say,
+    options: dict[str, Any],
+    knobs: Knobs,
+    out: str | None,
+    resume: bool,
+    say: Say,
     tell: Callable[[Any], None],
-) -> tuple[dict[str, Any], Path]:  # fmt: skip
+) -> tuple[dict[str, Any], Path]:
     """Search genomes on the validation part, then look at the test part once, for the front.
 
     Returns the front with test accuracies (``front.json``), and the run's folder.
@@ -392,25 +410,36 @@ def run_search(
 
     from .model import zoo
     from .model.files import read_json, write_json
-    from .search.beacons import by_command
-    from .search.evaluate import Case, Setting, on_test
-    from .search.evolution import Run
+    from .search.genomes.beacons import by_command
+    from .search.genomes.evaluate import Case, Setting, on_test
+    from .search.genomes.evolution import Run
 
     config = _search_config(options)
     source = _source(options["checkpoint"], options["task"])
     _task_of(zoo.load(source), options["task"])
-    setting = Setting(source, knobs, config.silicon,
-                      estimate=options["estimate"] and config.silicon)  # fmt: skip
+    setting = Setting(
+        source, knobs, config.silicon, estimate=options["estimate"] and config.silicon
+    )
     label = Path(source).stem
     folder = Path(out or Path("runs") / f"{label}-{config.method}-{config.seed}{knobs.suffix}")
     # By the further checkpoint that it begins with.
     sources: dict[str | None, str] = {None: source} | {name: name for name in config.checkpoints}
-    retrain = {
-        name: by_command(options["beacon"], begun, knobs.changes) for name, begun in sources.items()
-    } if options["beacon"] else None  # fmt: skip
+    retrain = (
+        {
+            name: by_command(options["beacon"], begun, knobs.changes)
+            for name, begun in sources.items()
+        }
+        if options["beacon"]
+        else None
+    )
     run = Run(folder, setting, config, resume=resume, retrain=retrain)
-    front = run.go(workers=options["workers"], backend=options["backend"],
-                   scheduler=options["scheduler"], say=say, tell=tell)  # fmt: skip
+    front = run.go(
+        workers=options["workers"],
+        backend=options["backend"],
+        scheduler=options["scheduler"],
+        say=say,
+        tell=tell,
+    )
     say("Test part")
     cases = []
     for point in front:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from .model.integer import PiecewiseLinear
-    from .model.lut import LutTable
+    from .model.tables.table import LutTable
 
 Say = Callable[[str], None]
 STYLES = ("fixed", "loadable", "select")
@@ -86,7 +86,7 @@ class Unit:
 
 def units_of(table: LutTable, out_bits: int, out_scale: int | None) -> list[Unit]:
     """A unit for every scale of `table`; the output's scale, if not given, by least error."""
-    from .model.lut import MAX_SCALE, MIN_SCALE, output_scale
+    from .model.tables.table import MAX_SCALE, MIN_SCALE, output_scale
 
     if out_scale is not None and not MIN_SCALE <= out_scale <= MAX_SCALE:
         raise InputError(f"out scale {out_scale}: k of 2^-k is within {MIN_SCALE} to {MAX_SCALE}")
@@ -104,16 +104,21 @@ def units_of(table: LutTable, out_bits: int, out_scale: int | None) -> list[Unit
 
 
 def _format(options: dict[str, Any], width: int, fraction_bits: int) -> Any:
-    from .model.lut import Format
+    from .model.tables.table import Format
 
-    given = {name: options[name] for name in ("slope_bits", "intercept_bits", "fraction_bits")
-             if options[name] is not None}  # fmt: skip
+    given = {
+        name: options[name]
+        for name in ("slope_bits", "intercept_bits", "fraction_bits")
+        if options[name] is not None
+    }
     if options["form"] == "dynamic":
         if "fraction_bits" in given:
             raise InputError("fraction bits: dynamic values have an exponent each; leave them out")
         return Format("dynamic", **given)
-    return Format("fixed", **{"slope_bits": width, "intercept_bits": width,
-                              "fraction_bits": fraction_bits, **given})  # fmt: skip
+    return Format(
+        "fixed",
+        **{"slope_bits": width, "intercept_bits": width, "fraction_bits": fraction_bits, **given},
+    )
 
 
 def make_table(options: dict[str, Any], say: Say) -> LutTable:
@@ -121,8 +126,8 @@ def make_table(options: dict[str, Any], say: Say) -> LutTable:
 
     Raises :class:`InputError` for anything that does not fit.
     """
-    from .model.functions import parse_function
-    from .model.lut import LutTable
+    from .model.tables.functions import parse_function
+    from .model.tables.table import LutTable
 
     if options["table"]:
         if options["function"]:
@@ -133,29 +138,33 @@ def make_table(options: dict[str, Any], say: Say) -> LutTable:
         return replace(LutTable.load(options["table"]), info={"source": options["table"]})
     if not options["function"]:
         raise InputError("function: give one, such as gelu, or --table FILE")
-    from .search.tables import find
+    from .search.tables.methods import find
 
     low, high = options["bounds"] or (None, None)
     function = parse_function(options["function"], low, high)
     say(f"Searching a table of {function.name}")
     return find(
-        function, options["entries"], method=options["method"],
-        scales=parse_scales(options["scales"]), in_bits=options["in_bits"],
+        function,
+        options["entries"],
+        method=options["method"],
+        scales=parse_scales(options["scales"]),
+        in_bits=options["in_bits"],
         form=_format(options, function.width, function.fraction_bits),
         objective=options["objective"],
         weight=read_weights(options["weights"]) if options["weights"] else None,
-        guard=parse_guard(options["guard"]), shared=not options["separate"],
+        guard=parse_guard(options["guard"]),
+        shared=not options["separate"],
         seed=options["seed"],
-    )  # fmt: skip
+    )
 
 
 def _hardware(table: LutTable, units: list[Unit], style: str, stages: int) -> dict[str, Any]:
     """Components by module name, each with the simulation case that holds it to golden."""
-    from .hdl.lut_emit import emit_unit
-    from .hdl.lut_unit import LoadableUnit, PipelinedUnit, SelectUnit
     from .hdl.piecewise_linear import PiecewiseLinear
+    from .hdl.units.lut_unit import LoadableUnit, PipelinedUnit, SelectUnit
     from .model.integer import signed_width
-    from .sim.lut_bench import loadable_case, select_case, unit_case
+    from .sim.rtl.units.bench import loadable_case, select_case, unit_case
+    from .synth.unit_verilog import emit_unit
 
     what = f"{table.function.name}, {table.entries} segments, {table.format.name}"
     ops = [unit.op for unit in units]
@@ -164,9 +173,10 @@ def _hardware(table: LutTable, units: list[Unit], style: str, stages: int) -> di
         for unit in units:
             scales = f"input codes of scale 2^-{unit.scale}, output codes of 2^-{unit.out_scale}"
             part: Any = (
-                PipelinedUnit(unit.op, stages) if stages > 1
+                PipelinedUnit(unit.op, stages)
+                if stages > 1
                 else PiecewiseLinear(unit.op, output="register" if stages else "wire")
-            )  # fmt: skip
+            )
             text = emit_unit(part, unit.name, [what, f"{scales}, zero point {unit.op.zero_point}"])
             found[unit.name] = part, unit_case(unit.name, text, unit.op, 2026)
         return found
@@ -189,9 +199,15 @@ def _loadable(
     entries = max(2, table.entries)
     failed: InputError | None = None
     for bits in range(table.format.intercept_bits, 33):
-        part = kind(table.in_bits, ops[0].out_bits, entries, slope_bits, bits,
-                    shift=(min(-1, *(op.fraction_bits for op in ops)),
-                           max(op.fraction_bits for op in ops)), stages=stages)  # fmt: skip
+        part = kind(
+            table.in_bits,
+            ops[0].out_bits,
+            entries,
+            slope_bits,
+            bits,
+            shift=(min(-1, *(op.fraction_bits for op in ops)), max(op.fraction_bits for op in ops)),
+            stages=stages,
+        )
         try:
             for op in ops:
                 part.fit(op)
@@ -208,8 +224,8 @@ def write_lut(
 ) -> tuple[dict[str, Any], Path]:
     """``table.json``, ``unit.v``, ``report.json``, and ``table.svg`` and ``words.json`` where they
     are wanted, in one folder, all or none. Returns the report, and the folder."""
-    from .model.lut import check_in_bits
-    from .sim.lut_bench import simulate_units, summary
+    from .model.tables.table import check_in_bits
+    from .sim.rtl.units.bench import simulate_units, summary
     from .synth.area import measure
     from .synth.yosys import find
 
@@ -238,19 +254,28 @@ def write_lut(
         components = [part for part, _ in parts.values()]
         areas = [asdict(area) for area in measure(components, say)]
         if options["silicon"]:
-            from .synth.silicon import measure_all
+            from .synth.cells.silicon import measure_all
 
             for record, made in zip(areas, measure_all(components, progress=say), strict=True):
                 record["silicon"] = asdict(made)
         report = {
-            "genogate": __version__, "table": table.to_json(), "style": style,
+            "genogate": __version__,
+            "table": table.to_json(),
+            "style": style,
             "stages": options["stages"],
-            "units": [{"scale": unit.scale, "out_scale": unit.out_scale,
-                       "codes_off": _codes_off(table, unit), **_integers(unit.op)}
-                      for unit in units],
+            "units": [
+                {
+                    "scale": unit.scale,
+                    "out_scale": unit.out_scale,
+                    "codes_off": _codes_off(table, unit),
+                    **_integers(unit.op),
+                }
+                for unit in units
+            ],
             "modules": [{"name": name, **area} for name, area in zip(parts, areas, strict=True)],
-            "verified": verified, "yosys": find().version,
-        }  # fmt: skip
+            "verified": verified,
+            "yosys": find().version,
+        }
         if style == "loadable":
             part = next(iter(parts.values()))[0]
             words = {str(unit.scale): part.words(unit.op) for unit in units}
@@ -265,7 +290,7 @@ def _codes_off(table: LutTable, unit: Unit) -> int:
     import numpy as np
 
     from .model.integer import code_range
-    from .model.lut import codes
+    from .model.tables.table import codes
     from .sim import golden
 
     q = codes(table.function, table.in_bits, unit.scale, "A")
@@ -276,22 +301,33 @@ def _codes_off(table: LutTable, unit: Unit) -> int:
 
 
 def _integers(op: PiecewiseLinear) -> dict[str, Any]:
-    return {name: value.tolist() if hasattr(value, "tolist") else value
-            for name, value in vars(op).items()}  # fmt: skip
+    return {
+        name: value.tolist() if hasattr(value, "tolist") else value
+        for name, value in vars(op).items()
+    }
 
 
 def write_front(
-    function: str, bounds: tuple[float, float] | None, *, scale: int, in_bits: int, out_bits: int,
-    generations: int, pop_size: int, seed: int, out: str | None, say: Say,
-) -> tuple[dict[str, Any], Path]:  # fmt: skip
+    function: str,
+    bounds: tuple[float, float] | None,
+    *,
+    scale: int,
+    in_bits: int,
+    out_bits: int,
+    generations: int,
+    pop_size: int,
+    seed: int,
+    out: str | None,
+    say: Say,
+) -> tuple[dict[str, Any], Path]:
     """Units of a function from the smallest to the most accurate: ``front.json`` and a Verilog file
     for each, ``unit-N.v``, verified, in one folder; the record, and the folder."""
-    from .hdl.lut_emit import emit_unit
-    from .hdl.shift_add_unit import build
-    from .model.functions import parse_function
-    from .model.lut import check_in_bits, check_scales
-    from .search.cost_aware import pareto
-    from .sim.lut_bench import verify_verilog
+    from .hdl.units.shift_add_unit import build
+    from .model.tables.functions import parse_function
+    from .model.tables.table import check_in_bits, check_scales
+    from .search.units.cost_aware import pareto
+    from .sim.rtl.units.bench import verify_verilog
+    from .synth.unit_verilog import emit_unit
     from .synth.yosys import find
 
     parsed = parse_function(function, *(bounds or (None, None)))
@@ -301,9 +337,15 @@ def write_front(
     folder = Path(out or Path("build") / "front" / f"{word}-{scale}")
     with staged(folder) as stage:
         found = pareto(
-            parsed, scale=scale, in_bits=in_bits, out_bits=out_bits, generations=generations,
-            pop_size=pop_size, seed=seed, progress=say,
-        )  # fmt: skip
+            parsed,
+            scale=scale,
+            in_bits=in_bits,
+            out_bits=out_bits,
+            generations=generations,
+            pop_size=pop_size,
+            seed=seed,
+            progress=say,
+        )
         if not found:
             raise InputError(
                 f"scale {scale}: no unit of {parsed.name} with {in_bits}-bit codes in and "
@@ -318,13 +360,26 @@ def write_front(
             sources[f"unit_{number}"] = text, candidate.unit
         outcome = verify_verilog(sources, seed=2026)
         record: dict[str, Any] = {
-            "genogate": __version__, "function": parsed.name, "range": [parsed.low, parsed.high],
-            "scale": scale, "generations": generations, "pop_size": pop_size, "seed": seed,
+            "genogate": __version__,
+            "function": parsed.name,
+            "range": [parsed.low, parsed.high],
+            "scale": scale,
+            "generations": generations,
+            "pop_size": pop_size,
+            "seed": seed,
             "yosys": find().version,
             "verified": {"passed": not outcome["mismatches"], **outcome},
-            "units": [{"file": f"unit-{number}.v", "form": c.form, "mse": c.mse, "cells": c.cells,
-                       **_integers(c.unit)} for number, c in enumerate(found)],
-        }  # fmt: skip
+            "units": [
+                {
+                    "file": f"unit-{number}.v",
+                    "form": c.form,
+                    "mse": c.mse,
+                    "cells": c.cells,
+                    **_integers(c.unit),
+                }
+                for number, c in enumerate(found)
+            ],
+        }
         write_json(stage / "front.json", record)
     # Those of an earlier, longer front.
     for path in folder.glob("unit-*.v"):

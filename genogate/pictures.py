@@ -10,7 +10,7 @@ from .model.errors import InputError
 from .model.files import write_bytes
 
 if TYPE_CHECKING:
-    from .model.lut import LutTable
+    from .model.tables.table import LutTable
 
 #: Colours that are told apart by colour-blind readers too (Okabe and Ito).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
@@ -41,7 +41,7 @@ def draw_table(table: LutTable, path: str | Path) -> None:
     """The function with its pieces, and the error at every code of every scale, as SVG."""
     import numpy as np
 
-    from .model.lut import codes
+    from .model.tables.table import codes
 
     function = table.function
     figure, (top, bottom) = _figure(2, (7, 6))
@@ -51,16 +51,25 @@ def draw_table(table: LutTable, path: str | Path) -> None:
     for row, colour in zip(table.rows, COLOURS * 3, strict=False):
         q = codes(function, table.in_bits, row.scale)
         at = np.ldexp(q.astype(float), -row.scale)
-        bottom.plot(at, row(q) - function(at), ".-", markersize=3, linewidth=0.6, color=colour,
-                    label=f"$2^{{{-row.scale}}}$")  # fmt: skip
+        bottom.plot(
+            at,
+            row(q) - function(at),
+            ".-",
+            markersize=3,
+            linewidth=0.6,
+            color=colour,
+            label=f"$2^{{{-row.scale}}}$",
+        )
         if row is table.rows[0] or row is finest:
-            top.plot(at, row(q), ".", markersize=3, color=colour,
-                     label=f"codes of $2^{{{-row.scale}}}$")  # fmt: skip
+            top.plot(
+                at, row(q), ".", markersize=3, color=colour, label=f"codes of $2^{{{-row.scale}}}$"
+            )
     cuts = table.info.get("cuts")
     points = (
-        np.ldexp(np.array(cuts["values"], float), -cuts["fraction_bits"]) if cuts
+        np.ldexp(np.array(cuts["values"], float), -cuts["fraction_bits"])
+        if cuts
         else np.ldexp(finest.breakpoints.astype(float), -finest.scale)
-    )  # fmt: skip
+    )
     for point in points:
         if function.low <= point <= function.high:
             top.axvline(point, color="#CCCCCC", linewidth=0.6, zorder=0)

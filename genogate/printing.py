@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from .model.floating import Checkpoint
-    from .sim.regression import SimReport
+    from .model.checkpoints.floating import Checkpoint
+    from .sim.rtl.network.regression import SimReport
 
 #: Seconds between two lines about work in progress where stderr is no terminal.
 QUIET = 15.0
@@ -51,11 +51,17 @@ def _genome(document: dict[str, Any]) -> str:
 def _operators(console: Console, document: dict[str, Any]) -> None:
     table = _table("operator", "bits", "cells", "transistors", "memory bits")
     for row in document["operators"]:
-        table.add_row(row["name"], *(_number(row.get(key)) for key in (
-            "bits", "cells", "transistors", "memory_bits")))  # fmt: skip
+        table.add_row(
+            row["name"],
+            *(_number(row.get(key)) for key in ("bits", "cells", "transistors", "memory_bits")),
+        )
     table.add_section()
-    table.add_row("all", "", *(_number(document[key]) for key in (
-        "cells", "transistors", "memory_bits")), style="bold")  # fmt: skip
+    table.add_row(
+        "all",
+        "",
+        *(_number(document[key]) for key in ("cells", "transistors", "memory_bits")),
+        style="bold",
+    )
     console.print(table)
 
 
@@ -67,18 +73,28 @@ def print_report(report: dict[str, Any], folder: str | Path) -> None:
     images = f"{report['test_sequences']} test sequences"
     if not report["test_unseen"]:
         images += ", which its training may have seen"
-    _pairs(console, [
-        ("genome", _genome(report)),
-        ("accuracy", f"{report['accuracy']:.4f} on {images} "
-                     f"(float {report['accuracy_float']:.4f})"),
-        ("size", f"{report['size_bits']:,} bits, {report['size_relative_to_int8']:.1%} of int8"),
-        ("cycles per step", f"{report['cycles_per_step']:,}, "
-                            f"multipliers busy {report['utilisation']:.1%}"),
-        ("cells", f"{report['cells']:,} summed over modules, {report['cells_flat']:,} flat"),
-        ("memory", f"{report['memory_bits']:,} bits"),
-        ("measured by", report["yosys"]),
-        ("written", str(Path(folder) / "{gru.v,model.safetensors,report.json}")),
-    ])  # fmt: skip
+    _pairs(
+        console,
+        [
+            ("genome", _genome(report)),
+            (
+                "accuracy",
+                f"{report['accuracy']:.4f} on {images} (float {report['accuracy_float']:.4f})",
+            ),
+            (
+                "size",
+                f"{report['size_bits']:,} bits, {report['size_relative_to_int8']:.1%} of int8",
+            ),
+            (
+                "cycles per step",
+                f"{report['cycles_per_step']:,}, multipliers busy {report['utilisation']:.1%}",
+            ),
+            ("cells", f"{report['cells']:,} summed over modules, {report['cells_flat']:,} flat"),
+            ("memory", f"{report['memory_bits']:,} bits"),
+            ("measured by", report["yosys"]),
+            ("written", str(Path(folder) / "{gru.v,model.safetensors,report.json}")),
+        ],
+    )
 
 
 def print_area(document: dict[str, Any], folder: str | Path) -> None:
@@ -86,12 +102,15 @@ def print_area(document: dict[str, Any], folder: str | Path) -> None:
     console = _console()
     _operators(console, document)
     console.print()
-    _pairs(console, [
-        ("genome", _genome(document)),
-        ("flat", f"{document['cells_flat']:,} cells with module borders dissolved"),
-        ("measured by", document["yosys"]),
-        ("written", str(Path(folder) / "area.json")),
-    ])  # fmt: skip
+    _pairs(
+        console,
+        [
+            ("genome", _genome(document)),
+            ("flat", f"{document['cells_flat']:,} cells with module borders dissolved"),
+            ("measured by", document["yosys"]),
+            ("written", str(Path(folder) / "area.json")),
+        ],
+    )
 
 
 def print_sim(report: SimReport, folder: str | Path) -> None:
@@ -105,14 +124,17 @@ def print_sim(report: SimReport, folder: str | Path) -> None:
     rows = [
         ("result", "bit-exact" if report.passed else "DIFFERS"),
         ("genome", f"{report.genome} (model {report.model_hash})"),
-        ("compared", f"{report.codes:,} codes of {report.sequences} sequences, "
-                     f"{report.steps:,} steps; seed {report.seed}"),
+        (
+            "compared",
+            f"{report.codes:,} codes of {report.sequences} sequences, "
+            f"{report.steps:,} steps; seed {report.seed}",
+        ),
         ("cycles per step", _number(report.cycles_per_step) or "not measured"),
         ("scenarios", ", ".join(scenario["name"] for scenario in report.scenarios)),
         ("simulator", f"{report.versions['icarus']}, cocotb {report.versions['cocotb']}"),
         ("time", f"{report.seconds:.1f} s"),
         ("written", str(Path(folder) / "sim.json")),
-    ]  # fmt: skip
+    ]
     if report.waveform:
         rows.insert(1, ("waveform", report.waveform))
     _pairs(console, rows)
@@ -124,25 +146,40 @@ def print_campaign(summary: dict[str, Any], folder: str | Path) -> None:
     for failure in summary["failures"][:10]:
         console.print(Text(f"case {failure['index']} ({failure['name']}): {failure['first']}"))
     busy = summary["utilisation_16_units_and_more"]["min"]
-    _pairs(console, [
-        ("networks", f"{summary['cases']:,}, {summary['failed_cases']} failed"),
-        ("compared", f"{summary['codes']:,} codes of {summary['sequences']:,} sequences, "
-                     f"{summary['mismatches']} mismatches; seed {summary['seed']}"),
-        ("multipliers busy", f"at least {busy:.1%} from 16 units on" if busy else "not measured"),
-        ("time", f"{summary['seconds']:,} s, {summary['resumed']} networks resumed"),
-        ("written", str(Path(folder) / "summary.json")),
-    ])  # fmt: skip
+    _pairs(
+        console,
+        [
+            ("networks", f"{summary['cases']:,}, {summary['failed_cases']} failed"),
+            (
+                "compared",
+                f"{summary['codes']:,} codes of {summary['sequences']:,} sequences, "
+                f"{summary['mismatches']} mismatches; seed {summary['seed']}",
+            ),
+            (
+                "multipliers busy",
+                f"at least {busy:.1%} from 16 units on" if busy else "not measured",
+            ),
+            ("time", f"{summary['seconds']:,} s, {summary['resumed']} networks resumed"),
+            ("written", str(Path(folder) / "summary.json")),
+        ],
+    )
 
 
 def print_training(checkpoint: Checkpoint, path: str | Path) -> None:
     """What ``genogate train`` made."""
     scores = checkpoint.info["accuracy"]
-    _pairs(_console(), [
-        ("accuracy", f"test {scores['test']:.4f}, validation {scores['val']:.4f}, "
-                     f"training {scores['train']:.4f}"),
-        ("again", checkpoint.info["command"]),
-        ("written", str(path)),
-    ])  # fmt: skip
+    _pairs(
+        _console(),
+        [
+            (
+                "accuracy",
+                f"test {scores['test']:.4f}, validation {scores['val']:.4f}, "
+                f"training {scores['train']:.4f}",
+            ),
+            ("again", checkpoint.info["command"]),
+            ("written", str(path)),
+        ],
+    )
 
 
 def print_tuning(report: dict[str, Any], path: str | Path) -> None:
@@ -157,8 +194,13 @@ def print_tuning(report: dict[str, Any], path: str | Path) -> None:
     if "qat" in scores:
         row("quantised", scores["ptq"])
         row("trained", scores["qat"])
-        rows.append(("size", f"{_number(report['size_bits'])} bits, "
-                             f"{report['size_relative_to_int8']:.3f} of INT8"))  # fmt: skip
+        rows.append(
+            (
+                "size",
+                f"{_number(report['size_bits'])} bits, "
+                f"{report['size_relative_to_int8']:.3f} of INT8",
+            )
+        )
         rows.append(("epochs", f"{report['epochs_done']}, kept {report['best_epoch']}"))
         rows.append(("model", report["model_hash"]))
     else:
@@ -173,13 +215,22 @@ def print_import(checkpoint: Checkpoint, path: str | Path) -> None:
     """What ``genogate import`` read."""
     scores = checkpoint.info["accuracy"]
     units = ", ".join(str(checkpoint.hidden_size(k)) for k in range(checkpoint.layers))
-    _pairs(_console(), [
-        ("network", f"{checkpoint.input_size} inputs, {checkpoint.layers} GRU layers of {units} "
-                    f"units, {checkpoint.classes} classes"),
-        ("accuracy", f"test {scores['test']:.4f}, validation {scores['val']:.4f}, "
-                     f"training {scores['train']:.4f} (float)"),
-        ("written", str(path)),
-    ])  # fmt: skip
+    _pairs(
+        _console(),
+        [
+            (
+                "network",
+                f"{checkpoint.input_size} inputs, {checkpoint.layers} GRU layers of {units} "
+                f"units, {checkpoint.classes} classes",
+            ),
+            (
+                "accuracy",
+                f"test {scores['test']:.4f}, validation {scores['val']:.4f}, "
+                f"training {scores['train']:.4f} (float)",
+            ),
+            ("written", str(path)),
+        ],
+    )
 
 
 def print_bench(figures: dict[str, Any], path: str | Path) -> None:
@@ -188,8 +239,11 @@ def print_bench(figures: dict[str, Any], path: str | Path) -> None:
     for name, value in figures.items():
         inner = value.items() if isinstance(value, dict) else [("", value)]
         for key, number in inner:
-            text = f"{number:,.4g}" if isinstance(number, float) and number < 1e4 else (
-                f"{number:,.0f}" if isinstance(number, float) else _number(number))  # fmt: skip
+            text = (
+                f"{number:,.4g}"
+                if isinstance(number, float) and number < 1e4
+                else (f"{number:,.0f}" if isinstance(number, float) else _number(number))
+            )
             rows.append((".".join(filter(None, (name, key))).replace("_", " "), text))
     _pairs(_console(), [*rows, ("written", str(path))])
 
@@ -200,16 +254,28 @@ def print_unit(report: dict[str, Any], folder: str | Path) -> None:
     console = _console()
     for text in verified["mismatches"][:10]:
         console.print(Text(text))
-    _pairs(console, [
-        ("unit", f"{report['unit']}, {report['in_bits']}-bit codes of scale 2^-{report['scale']} "
-                 f"to {report['out_bits']}-bit codes, {report['entries']} segments"),
-        ("verified", f"{verified['elements']:,} elements in Icarus, stalls and resets, "
-                     f"{len(verified['mismatches'])} mismatches"),
-        ("area", f"{area['cells']:,} cells ({area['flip_flops']:,} flip-flops), "
-                 f"{area['memory_bits']:,} memory bits"),
-        ("measured by", area["yosys"]),
-        ("written", str(Path(folder) / "{unit.v,report.json}")),
-    ])  # fmt: skip
+    _pairs(
+        console,
+        [
+            (
+                "unit",
+                f"{report['unit']}, {report['in_bits']}-bit codes of scale 2^-{report['scale']} "
+                f"to {report['out_bits']}-bit codes, {report['entries']} segments",
+            ),
+            (
+                "verified",
+                f"{verified['elements']:,} elements in Icarus, stalls and resets, "
+                f"{len(verified['mismatches'])} mismatches",
+            ),
+            (
+                "area",
+                f"{area['cells']:,} cells ({area['flip_flops']:,} flip-flops), "
+                f"{area['memory_bits']:,} memory bits",
+            ),
+            ("measured by", area["yosys"]),
+            ("written", str(Path(folder) / "{unit.v,report.json}")),
+        ],
+    )
 
 
 def _power(k: int) -> str:
@@ -230,8 +296,9 @@ def print_lut(report: dict[str, Any], folder: str | Path) -> None:
         cells = [f"{report['modules'][k]['cells']:,}"] if fixed else []
         if fixed and silicon:
             cells.append(f"{report['modules'][k]['silicon']['area_um2']:,.0f}")
-        rows.add_row(_power(row["scale"]), *errors, _power(unit["out_scale"]),
-                     str(unit["codes_off"]), *cells)  # fmt: skip
+        rows.add_row(
+            _power(row["scale"]), *errors, _power(unit["out_scale"]), str(unit["codes_off"]), *cells
+        )
     console.print(rows)
     console.print(
         "Errors in the range, and of every code (A); codes that the unit is off at most\n"
@@ -239,20 +306,33 @@ def print_lut(report: dict[str, Any], folder: str | Path) -> None:
     form, mean = table["format"], table["errors"]
     low, high = table["range"]
     pairs = [
-        ("function", f"{table['function']} on {low:g} to {high:g}, {table['entries']} segments, "
-                     f"{table['in_bits']}-bit codes"),
-        ("format", f"{form['kind']}, slopes {form['slope_bits']}, intercepts "
-                   f"{form['intercept_bits']} bits" + (
-                       f", {form['fraction_bits']} behind the point"
-                       if form["kind"] == "fixed" else "")),
-        ("error", f"{mean['R']['mse']:.4g} in the range, {mean['A']['mse']:.4g} everywhere; "
-                  f"greatest {mean['R']['max']:.3g} and {mean['A']['max']:.3g}"),
-    ]  # fmt: skip
+        (
+            "function",
+            f"{table['function']} on {low:g} to {high:g}, {table['entries']} segments, "
+            f"{table['in_bits']}-bit codes",
+        ),
+        (
+            "format",
+            f"{form['kind']}, slopes {form['slope_bits']}, intercepts "
+            f"{form['intercept_bits']} bits"
+            + (f", {form['fraction_bits']} behind the point" if form["kind"] == "fixed" else ""),
+        ),
+        (
+            "error",
+            f"{mean['R']['mse']:.4g} in the range, {mean['A']['mse']:.4g} everywhere; "
+            f"greatest {mean['R']['max']:.3g} and {mean['A']['max']:.3g}",
+        ),
+    ]
     if "optimum" in table:
         pairs.append(("least possible", _optimum(table)))
     if verified:
-        pairs.append(("verified", f"{verified['codes']:,} codes in Icarus, stalls, "
-                                  f"{verified['mismatches']} mismatches"))  # fmt: skip
+        pairs.append(
+            (
+                "verified",
+                f"{verified['codes']:,} codes in Icarus, stalls, "
+                f"{verified['mismatches']} mismatches",
+            )
+        )
     if not fixed:
         area = report["modules"][0]
         pairs.append(("area", f"{area['cells']:,} cells ({area['flip_flops']:,} flip-flops)"))
@@ -285,10 +365,12 @@ def search_progress() -> Iterator[tuple[Callable[[str], None], Callable[[Any], N
         left = progress.seconds / progress.generation * (progress.generations - progress.generation)
         best = max((p.result["accuracy"] for p in progress.front), default=0.0)
         judged = "by proxy" if progress.by_proxy else f"best accuracy {best:.4f}"
-        return (f"{progress.phase} {progress.generation}/{progress.generations}  "
-                f"{progress.evaluations} genomes  hypervolume {progress.hypervolume:.4f}  "
-                f"front {len(progress.front)}  {judged}  "
-                f"{speed:.2f} evaluations/s  {left:.0f} s left")  # fmt: skip
+        return (
+            f"{progress.phase} {progress.generation}/{progress.generations}  "
+            f"{progress.evaluations} genomes  hypervolume {progress.hypervolume:.4f}  "
+            f"front {len(progress.front)}  {judged}  "
+            f"{speed:.2f} evaluations/s  {left:.0f} s left"
+        )
 
     if not console.is_terminal:
         said = time.monotonic()
@@ -314,7 +396,7 @@ def saying() -> Iterator[Callable[[str], None]]:
 
 def print_experiment(document: dict[str, Any], folder: str | Path) -> None:
     """The table of ``genogate experiment``."""
-    from .search.experiment_page import lines_of
+    from .search.experiment.summary import lines_of
 
     console = _console()
     for line in lines_of(document):
@@ -323,8 +405,10 @@ def print_experiment(document: dict[str, Any], folder: str | Path) -> None:
     if "skipped" in simulation:
         said = f"skipped: {simulation['skipped']}"
     elif simulation:
-        said = (f"{simulation['count']} test sequences of {simulation['steps_run']} steps, "
-                f"{simulation['mismatches']} mismatches")  # fmt: skip
+        said = (
+            f"{simulation['count']} test sequences of {simulation['steps_run']} steps, "
+            f"{simulation['mismatches']} mismatches"
+        )
     else:
         said = "none"
     _pairs(console, [("simulated", said), ("written", f"{folder}/experiment.json")])
@@ -336,8 +420,13 @@ def print_search(report: dict[str, Any], folder: str | Path) -> None:
     if not report["points"]:
         console.print("No genome within the limits was found: allow more, or search longer.")
         return
-    names = ["size", *(["weights"] if "weights" in report["objectives"] else []), "cells", "memory",
-             "cycles"]  # fmt: skip
+    names = [
+        "size",
+        *(["weights"] if "weights" in report["objectives"] else []),
+        "cells",
+        "memory",
+        "cycles",
+    ]
     names = [name for name in names if name in report["points"][0]]
     rows = _table("point", "valid.", "test", *names, "genome")
     for point in report["points"]:
@@ -346,17 +435,23 @@ def print_search(report: dict[str, Any], folder: str | Path) -> None:
             f"{point['accuracy']:.4f}",
             f"{point['test_accuracy']:.4f}",
             *(f"{point[name]:,.0f}" for name in names),
-            " ".join(["".join(map(str, point["genome"])),
-                      *(f"{name}={value}" for name, value in point.get("knobs", {}).items()),
-                      *([point["beacon"]] if "beacon" in point else [])]),
-        )  # fmt: skip
+            " ".join(
+                [
+                    "".join(map(str, point["genome"])),
+                    *(f"{name}={value}" for name, value in point.get("knobs", {}).items()),
+                    *([point["beacon"]] if "beacon" in point else []),
+                ]
+            ),
+        )
     console.print(rows)
     console.print()
     if report.get("damaged"):
         console.print(f"{report['damaged']} damaged evaluations were made again.")
     named = [(name, "".join(map(str, genes))) for name, genes in report["named"].items()]
-    _pairs(console, [*named, ("emit", f"make gru GENOME={Path(folder) / 'knee'}"),
-                     ("written", f"{folder}/")])  # fmt: skip
+    _pairs(
+        console,
+        [*named, ("emit", f"make gru GENOME={Path(folder) / 'knee'}"), ("written", f"{folder}/")],
+    )
 
 
 def print_front(record: dict[str, Any], folder: str | Path) -> None:
@@ -366,16 +461,30 @@ def print_front(record: dict[str, Any], folder: str | Path) -> None:
         console.print(Text(text))
     rows = _table("file", "cells", "mean squared error", "segments", "form")
     for unit in record["units"]:
-        rows.add_row(unit["file"], f"{unit['cells']:,}", f"{unit['mse']:.3g}",
-                     str(len(unit["slopes"])), unit["form"])  # fmt: skip
+        rows.add_row(
+            unit["file"],
+            f"{unit['cells']:,}",
+            f"{unit['mse']:.3g}",
+            str(len(unit["slopes"])),
+            unit["form"],
+        )
     console.print(rows)
     console.print()
     low, high = record["range"]
-    _pairs(console, [
-        ("function", f"{record['function']} on {low:g} to {high:g}, "
-                     f"codes of scale {_power(record['scale'])}"),
-        ("verified", f"{verified['codes']:,} codes in Icarus, stalls, "
-                     f"{verified['mismatches']} mismatches"),
-        ("measured by", record["yosys"]),
-        ("written", f"{folder}/"),
-    ])  # fmt: skip
+    _pairs(
+        console,
+        [
+            (
+                "function",
+                f"{record['function']} on {low:g} to {high:g}, "
+                f"codes of scale {_power(record['scale'])}",
+            ),
+            (
+                "verified",
+                f"{verified['codes']:,} codes in Icarus, stalls, "
+                f"{verified['mismatches']} mismatches",
+            ),
+            ("measured by", record["yosys"]),
+            ("written", f"{folder}/"),
+        ],
+    )

@@ -22,9 +22,15 @@ if TYPE_CHECKING:
     from .search.proxies.fitness import Bench
 
 #: Columns of ``genogate proxy eval``: figure of a report, and heading.
-FIGURES = {"spearman": "Spearman", "kendall": "Kendall", "spearman@20": "@20", "spearman@50": "@50",
-           "spearman@20 by accuracy": "true @20", "spearman@50 by accuracy": "true @50",
-           "regret": "regret"}  # fmt: skip
+FIGURES = {
+    "spearman": "Spearman",
+    "kendall": "Kendall",
+    "spearman@20": "@20",
+    "spearman@50": "@50",
+    "spearman@20 by accuracy": "true @20",
+    "spearman@50 by accuracy": "true @50",
+    "regret": "regret",
+}
 
 
 def _tables(names: Sequence[str], say: Say) -> list[tuple[Any, Any]]:
@@ -46,21 +52,32 @@ def _tables(names: Sequence[str], say: Say) -> list[tuple[Any, Any]]:
 
 
 def run_search(
-    options: dict[str, Any], out: str | None, resume: bool, say: Say,
+    options: dict[str, Any],
+    out: str | None,
+    resume: bool,
+    say: Say,
     tell: Callable[[Progress], None],
-) -> tuple[list[Outcome], list[Bench], Path]:  # fmt: skip
+) -> tuple[list[Outcome], list[Bench], Path]:
     """Search on the tables; what was found, the rows held out, and where it is written."""
     from .search.proxies.evolution import Config, search
     from .search.proxies.fitness import Bench, Objective, half
     from .search.proxies.screening import CHECKS
 
     config = Config(
-        structure=options["structure"], method=options["method"], population=options["population"],
-        evaluations=options["evaluations"], diversity=options["diversity"],
-        prioritise=options["prioritise"], screening=CHECKS if options["screening"] else (),
-        objective=Objective(by=options["by"], equal_sum=options["equal_sum"],
-                            equal_size=options["equal_size"], worst=options["worst"]),
-    )  # fmt: skip
+        structure=options["structure"],
+        method=options["method"],
+        population=options["population"],
+        evaluations=options["evaluations"],
+        diversity=options["diversity"],
+        prioritise=options["prioritise"],
+        screening=CHECKS if options["screening"] else (),
+        objective=Objective(
+            by=options["by"],
+            equal_sum=options["equal_sum"],
+            equal_size=options["equal_size"],
+            worst=options["worst"],
+        ),
+    )
     if options["seeds"] < 1 or options["seed"] < 0:
         raise InputError("seeds: one or more, from 0 up")
     pairs = _tables(options["table"], say)
@@ -73,11 +90,21 @@ def run_search(
             benches.append(Bench.of(table, statistics, rows=rows))
             held.append(Bench.of(table, statistics, rows=rest))
     seeds = range(options["seed"], options["seed"] + options["seeds"])
-    folder = Path(out) if out else Path("runs") / "-".join(["proxy", options["method"],
-                                                            *options["table"]])  # fmt: skip
+    folder = (
+        Path(out)
+        if out
+        else Path("runs") / "-".join(["proxy", options["method"], *options["table"]])
+    )
     say("Searching")
-    outcomes = search(benches, config, tuple(seeds), folder=folder, resume=resume,
-                      workers=options["workers"], tell=tell)  # fmt: skip
+    outcomes = search(
+        benches,
+        config,
+        tuple(seeds),
+        folder=folder,
+        resume=resume,
+        workers=options["workers"],
+        tell=tell,
+    )
     return outcomes, held, folder
 
 
@@ -103,8 +130,9 @@ def run_score(
     return [(str(genomes[k]), float(found[k])) for k in order]
 
 
-def run_eval(proxy: str, names: Sequence[str], subset: str, out: str | None, passes: bool,
-             say: Say) -> dict[str, Any]:  # fmt: skip
+def run_eval(
+    proxy: str, names: Sequence[str], subset: str, out: str | None, passes: bool, say: Say
+) -> dict[str, Any]:
     """All figures of a proxy beside the handcrafted ones, on each of the tables.
 
     passes : also of ``output-kl``, which runs the network once for each configuration
@@ -124,8 +152,9 @@ def run_eval(proxy: str, names: Sequence[str], subset: str, out: str | None, pas
         bench = Bench.of(table, statistics)
         bench.part(subset)
         say(f"Scores on {table.name}")
-        known = [] if chosen == "output-kl" else [("proxy", Ranker(chosen, statistics)(
-            table.genomes))]  # fmt: skip
+        known = (
+            [] if chosen == "output-kl" else [("proxy", Ranker(chosen, statistics)(table.genomes))]
+        )
         known += baselines(statistics, table.genomes).items()
         if passes or chosen == "output-kl":
             say(f"A network pass for each of {len(table.genomes)} genomes of {table.name}")
@@ -165,9 +194,13 @@ def run_show(proxy: str | None, picture: str | None) -> dict[str, str]:
         return {"handcrafted": " ".join((about.__doc__ or "").split())}
     if picture:
         graph.write(chosen, picture)
-    return {"formula": chosen.formula, "text": str(chosen), "structure": chosen.structure,
-            "normal form": str(chosen.normal()), "inputs": ", ".join(chosen.leaves)
-            } | ({"written": picture} if picture else {})  # fmt: skip
+    return {
+        "formula": chosen.formula,
+        "text": str(chosen),
+        "structure": chosen.structure,
+        "normal form": str(chosen.normal()),
+        "inputs": ", ".join(chosen.leaves),
+    } | ({"written": picture} if picture else {})
 
 
 @contextmanager
@@ -179,8 +212,10 @@ def progress_of_proxies() -> Iterator[tuple[Say, Callable[[Any], None]]]:
         speed = progress.done / progress.seconds if progress.seconds else 0.0
         best = "" if progress.best is None else f"  best {progress.best.fitness:.4f}"
         left = (progress.total - progress.done) / speed if speed else 0.0
-        return (f"seed {progress.seed}  {min(progress.done, progress.total)}/{progress.total} "
-                f"proxies{best}  {speed:.0f}/s  {max(left, 0):.0f} s left")  # fmt: skip
+        return (
+            f"seed {progress.seed}  {min(progress.done, progress.total)}/{progress.total} "
+            f"proxies{best}  {speed:.0f}/s  {max(left, 0):.0f} s left"
+        )
 
     if console.is_terminal:
         with console.status("") as status:
@@ -206,16 +241,27 @@ def print_search(outcomes: Sequence[Outcome], held: Sequence[Bench], folder: Pat
             continue
         counts = outcome.counts
         proxy, fitness = outcome.short or (outcome.best[0].proxy, outcome.best[0].fitness)
-        _pairs(console, [
-            (f"seed {outcome.seed}", f"fitness {fitness:.4f}"),
-            ("formula", proxy.formula), ("text", str(proxy)),
-            ("candidates", f"{counts['drawn']:,} drawn, {counts['scored']:,} scored, "
-                           f"{counts['valid']:,} valid"),
-        ])  # fmt: skip
+        _pairs(
+            console,
+            [
+                (f"seed {outcome.seed}", f"fitness {fitness:.4f}"),
+                ("formula", proxy.formula),
+                ("text", str(proxy)),
+                (
+                    "candidates",
+                    f"{counts['drawn']:,} drawn, {counts['scored']:,} scored, "
+                    f"{counts['valid']:,} valid",
+                ),
+            ],
+        )
         for bench in held:
             figures = bench.report(proxy)
-            console.print(Text(f"  {bench.name}, held out: ") + Text("  ".join(
-                f"{kind} {part['spearman']:.3f}" for kind, part in figures.items())))  # fmt: skip
+            console.print(
+                Text(f"  {bench.name}, held out: ")
+                + Text(
+                    "  ".join(f"{kind} {part['spearman']:.3f}" for kind, part in figures.items())
+                )
+            )
         console.print()
     _pairs(console, [("written", f"{folder}/found.json")])
 

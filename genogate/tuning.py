@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from .flow import Say, _source, _task_of, resumable
 
 if TYPE_CHECKING:
-    from .model.floating import Checkpoint
+    from .model.checkpoints.floating import Checkpoint
+    from .model.data.tasks import Task
     from .model.knobs import Knobs
-    from .model.tasks import Task
 
 #: Told after every epoch: epochs done, epochs in all, mean loss, validation accuracy.
 Tell = Callable[[int, int, float, float], None]
@@ -48,7 +48,7 @@ def _scores(model: Any, data: Task) -> dict[str, float]:
 
 
 def _float_scores(checkpoint: Checkpoint, data: Task) -> dict[str, float]:
-    from .model.floating import accuracy
+    from .model.checkpoints.floating import accuracy
 
     return {
         part: round(accuracy(checkpoint, getattr(data, f"x_{part}"), getattr(data, f"y_{part}")), 6)
@@ -57,19 +57,26 @@ def _float_scores(checkpoint: Checkpoint, data: Task) -> dict[str, float]:
 
 
 def run_tuning(
-    *, genome: str, task: str | None, checkpoint: str | None, knobs: Knobs, out: str | None,
-    options: dict[str, Any], say: Say, tell: Tell,
-) -> tuple[dict[str, Any], Path]:  # fmt: skip
+    *,
+    genome: str,
+    task: str | None,
+    checkpoint: str | None,
+    knobs: Knobs,
+    out: str | None,
+    options: dict[str, Any],
+    say: Say,
+    tell: Tell,
+) -> tuple[dict[str, Any], Path]:
     """Train for one genome and save the checkpoint; accuracies beside those of quantisation alone,
     and where it is. A training that was stopped goes on from ``FILE.partial`` beside it."""
-    from .model.calibrate import calibrate
-    from .model.code_network import import_kernels
-    from .model.floating import Checkpoint
+    from .model.checkpoints.floating import Checkpoint
+    from .model.checkpoints.training import import_torch
     from .model.genome import Genome, parse_genome
-    from .model.qat import Tuning, tune
-    from .model.quantize import quantize
-    from .model.trained import without_record
-    from .model.training import import_torch
+    from .model.qat.network import import_kernels
+    from .model.qat.tune import Tuning, tune
+    from .model.quantize.calibrate import calibrate
+    from .model.quantize.quantize import quantize
+    from .model.quantize.trained import without_record
 
     recipe = Tuning(**_given(options))
     import_torch()
@@ -90,37 +97,56 @@ def run_tuning(
             cheapest = partial(by_cells, progress=say)
         before = quantize(calibration, parsed, knobs, cheapest=cheapest)
         say("Training")
-        tuned = tune(data, floating, parsed, knobs, recipe, cheapest=cheapest,
-                     calibration=calibration, progress=tell, state=state)  # fmt: skip
+        tuned = tune(
+            data,
+            floating,
+            parsed,
+            knobs,
+            recipe,
+            cheapest=cheapest,
+            calibration=calibration,
+            progress=tell,
+            state=state,
+        )
         int8 = quantize(calibration, Genome.uniform(8, floating.layers), knobs)
         scores = {
-            "float": _float_scores(floating, data), "ptq": _scores(before, data),
+            "float": _float_scores(floating, data),
+            "ptq": _scores(before, data),
             "qat": _scores(tuned.model, data),
-        }  # fmt: skip
+        }
         report = {
-            "task": data.name, "genome": parsed.id, "accuracy": scores,
+            "task": data.name,
+            "genome": parsed.id,
+            "accuracy": scores,
             "size_bits": tuned.model.size_bits,
             "size_relative_to_int8": round(tuned.model.size_bits / int8.size_bits, 4),
-            "epochs_done": tuned.epochs, "best_epoch": tuned.best_epoch,
+            "epochs_done": tuned.epochs,
+            "best_epoch": tuned.best_epoch,
             "model_hash": tuned.model.hash,
-        }  # fmt: skip
+        }
         info = {**tuned.checkpoint.info, "accuracy": scores["qat"], "before": scores}
         Checkpoint(tuned.checkpoint.tensors, info).save(place)
     return report, path
 
 
 def run_any(
-    *, task: str | None, checkpoint: str | None, knobs: Knobs, out: str | None,
-    options: dict[str, Any], say: Say, tell: Tell,
-) -> tuple[dict[str, Any], Path]:  # fmt: skip
+    *,
+    task: str | None,
+    checkpoint: str | None,
+    knobs: Knobs,
+    out: str | None,
+    options: dict[str, Any],
+    say: Say,
+    tell: Tell,
+) -> tuple[dict[str, Any], Path]:
     """Train for all genomes and save the checkpoint; accuracies of homogeneous genomes by
     quantisation, before and after."""
-    from .model.anyprecision import AnyTuning, tune_any
-    from .model.calibrate import calibrate
-    from .model.code_network import import_kernels
+    from .model.checkpoints.training import import_torch
     from .model.genome import Genome
-    from .model.quantize import quantize
-    from .model.training import import_torch
+    from .model.qat.any_precision import AnyTuning, tune_any
+    from .model.qat.network import import_kernels
+    from .model.quantize.calibrate import calibrate
+    from .model.quantize.quantize import quantize
 
     recipe = AnyTuning(**_given(options))
     import_torch()

@@ -12,7 +12,7 @@ from .model.errors import InputError
 from .model.files import staged, write_json, write_text
 
 if TYPE_CHECKING:
-    from .hdl.composites import Composite
+    from .synth.composite_verilog import Composite
 
 Say = Callable[[str], None]
 KINDS = ("softmax", "layernorm", "rmsnorm", "reciprocal", "rsqrt")
@@ -21,19 +21,26 @@ ELEMENTS = 4000
 
 
 def make_unit(
-    kind: str, *, scale: int, entries: int, length: int, in_bits: int, out_bits: int,
+    kind: str,
+    *,
+    scale: int,
+    entries: int,
+    length: int,
+    in_bits: int,
+    out_bits: int,
     out_scale: int | None,
-) -> Composite:  # fmt: skip
+) -> Composite:
     """The integers of a unit. Raises :class:`InputError` for anything that does not fit."""
-    from .model.composites import layernorm_params, softmax_params
-    from .model.reduction import positive_unit
+    from .model.tables.composites import layernorm_params, softmax_params
+    from .model.tables.reduction import positive_unit
 
     if kind == "softmax":
         return softmax_params(scale, entries, length, in_bits, out_bits, out_scale)
     given: dict[str, Any] = {} if out_scale is None else {"out_scale": out_scale}
     if kind in ("layernorm", "rmsnorm"):
-        return layernorm_params(length, scale, entries, in_bits, out_bits, rms=kind == "rmsnorm",
-                                **given)  # fmt: skip
+        return layernorm_params(
+            length, scale, entries, in_bits, out_bits, rms=kind == "rmsnorm", **given
+        )
     if kind in ("reciprocal", "rsqrt"):
         name: Any = kind
         return positive_unit(name, in_bits, scale, out_bits, entries=entries, **given)
@@ -46,9 +53,9 @@ def write_unit(
     """Emit, verify and measure; ``unit.v`` and ``report.json`` in one folder, both or none."""
     import numpy as np
 
-    from .hdl.composites import component, emit_composite
-    from .sim.composites_campaign import SEED, segments_of, simulate
+    from .sim.rtl.composites import SEED, segments_of, simulate
     from .synth.area import measure
+    from .synth.composite_verilog import component, emit_composite
     from .synth.yosys import find
 
     suffix = "-".join(str(given[name]) for name in ("length", "scale", "entries"))
@@ -63,10 +70,16 @@ def write_unit(
         say("Measuring")
         area = measure([component(op)], say)[0]
         report = {
-            "genogate": __version__, "unit": kind, **given,
-            "verified": {"passed": not outcome.mismatches, "elements": outcome.elements,
-                         "mismatches": outcome.mismatches, "seed": SEED},
+            "genogate": __version__,
+            "unit": kind,
+            **given,
+            "verified": {
+                "passed": not outcome.mismatches,
+                "elements": outcome.elements,
+                "mismatches": outcome.mismatches,
+                "seed": SEED,
+            },
             "area": {**asdict(area), "yosys": find().version},
-        }  # fmt: skip
+        }
         write_json(stage / "report.json", report)
     return report, folder

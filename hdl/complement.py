@@ -41,9 +41,11 @@ class Complement(Elementwise):
     @classmethod
     def part(cls, op: integer.Complement, output: Output = "wire") -> Part:
         """The component, not built yet."""
-        return Part(("Complement", *integers_of(op), output),
-                    f"Complement, {op.a_bits} to {op.out_bits} bits",
-                    partial(cls, op, output))  # fmt: skip
+        return Part(
+            ("Complement", *integers_of(op), output),
+            f"Complement, {op.a_bits} to {op.out_bits} bits",
+            partial(cls, op, output),
+        )
 
     def compute(self, m: Module, *operands: Value) -> Value:
         op = self.op

@@ -46,8 +46,9 @@ class Accumulation:
     dropped: int
 
     @classmethod
-    def of(cls, weight: np.ndarray, bias: list[int], in_bits: int, weight_bits: int,
-           chunks: int) -> "Accumulation":  # fmt: skip
+    def of(
+        cls, weight: np.ndarray, bias: list[int], in_bits: int, weight_bits: int, chunks: int
+    ) -> "Accumulation":
         """Bounds by interval arithmetic over all input codes of `in_bits` bits."""
         if chunks < 1 or weight_bits % chunks:
             raise InputError(f"chunks: {chunks} does not divide {weight_bits} weight bits")
@@ -65,8 +66,13 @@ class Accumulation:
             greatest.append(int(high.max()))
         dropped = digit * (chunks - 1)
         width = signed_width(min(*least, *bias), max(*greatest, *bias))
-        return cls(least[-1] << dropped, (greatest[-1] << dropped) + (1 << dropped) - 1,
-                   width, digit, dropped)  # fmt: skip
+        return cls(
+            least[-1] << dropped,
+            (greatest[-1] << dropped) + (1 << dropped) - 1,
+            width,
+            digit,
+            dropped,
+        )
 
 
 class Accumulator(wiring.Component):
@@ -95,8 +101,17 @@ class Accumulator(wiring.Component):
     acc : Out(signed), the sum shifted right by ``digit (chunks - 1) - keep``
     """
 
-    def __init__(self, *, width: int, digit: int, in_bits: int, bias_width: int, lanes: int,
-                 chunks: int, keep: int) -> None:  # fmt: skip
+    def __init__(
+        self,
+        *,
+        width: int,
+        digit: int,
+        in_bits: int,
+        bias_width: int,
+        lanes: int,
+        chunks: int,
+        keep: int,
+    ) -> None:
         self.width, self.digit, self.in_bits, self.lanes = width, digit, in_bits, lanes
         self.chunks, self.keep = chunks, keep
         members = {
@@ -203,8 +218,9 @@ class DensePlan:
     above: bool
 
     @classmethod
-    def of(cls, op: integer.Dense, folded: Folded, lanes: int, chunks: int,
-           output: str) -> "DensePlan":  # fmt: skip
+    def of(
+        cls, op: integer.Dense, folded: Folded, lanes: int, chunks: int, output: str
+    ) -> "DensePlan":
         """Widths are the least that the operator's own weights and biases can need."""
         index_within("lanes", lanes, 1, 64)
         need = Accumulation.of(op.weight, folded.biases, op.in_bits, op.weight_bits, chunks)
@@ -218,11 +234,23 @@ class DensePlan:
         total = signed_width(low, high)
         low, high = low >> shift, high >> shift
         return cls(
-            op.in_bits, op.out_bits, lanes, chunks, output, need.width, need.digit, keep,
+            op.in_bits,
+            op.out_bits,
+            lanes,
+            chunks,
+            output,
+            need.width,
+            need.digit,
+            keep,
             signed_width(min(folded.biases), max(folded.biases)),
-            max(folded.channels).bit_length(), folded.factor, shift, tuple(folded.rest.items()),
-            total, signed_width(low, high), *beyond(low, high, op.out_bits),
-        )  # fmt: skip
+            max(folded.channels).bit_length(),
+            folded.factor,
+            shift,
+            tuple(folded.rest.items()),
+            total,
+            signed_width(low, high),
+            *beyond(low, high, op.out_bits),
+        )
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -259,8 +287,13 @@ class Dense(wiring.Component):
     o : Out(stream.Signature(signed(out_bits)))
     """
 
-    def __init__(self, op: integer.Dense, lanes: int, chunks: int = 1,
-                 output: Literal["wire", "register"] = "wire") -> None:  # fmt: skip
+    def __init__(
+        self,
+        op: integer.Dense,
+        lanes: int,
+        chunks: int = 1,
+        output: Literal["wire", "register"] = "wire",
+    ) -> None:
         folded = Folded.of(op)
         #: Shifts of the outputs beyond the common one.
         self.channel_values = folded.channels
@@ -290,9 +323,14 @@ class Dense(wiring.Component):
         return self.plan.identity
 
     @classmethod
-    def part(cls, op: integer.Dense, lanes: int, chunks: int = 1,
-             output: Literal["wire", "register"] = "wire",
-             plan: DensePlan | None = None) -> Part:  # fmt: skip
+    def part(
+        cls,
+        op: integer.Dense,
+        lanes: int,
+        chunks: int = 1,
+        output: Literal["wire", "register"] = "wire",
+        plan: DensePlan | None = None,
+    ) -> Part:
         """The component, not built yet; `plan` where it is known."""
         plan = plan or DensePlan.of(op, Folded.of(op), lanes, chunks, output)
         return Part(
@@ -305,9 +343,14 @@ class Dense(wiring.Component):
         m = Module()
         plan = self.plan
         m.submodules.accumulator = acc = Accumulator(
-            width=plan.width, digit=plan.digit, in_bits=plan.in_bits, bias_width=plan.bias_width,
-            lanes=plan.lanes, chunks=plan.chunks, keep=plan.keep,
-        )  # fmt: skip
+            width=plan.width,
+            digit=plan.digit,
+            in_bits=plan.in_bits,
+            bias_width=plan.bias_width,
+            lanes=plan.lanes,
+            chunks=plan.chunks,
+            keep=plan.keep,
+        )
         for name in acc.signature.members:
             if name != "acc":
                 m.d.comb += getattr(acc, name).eq(getattr(self, name))

@@ -63,8 +63,11 @@ class Rom(wiring.Component):
     @classmethod
     def part(cls, depth: int, width: int, words: Callable[[], list[int]]) -> Part:
         """The component, not built yet; `words` gives its `depth` words when it is."""
-        return Part(("Rom", depth, width), f"Rom, {depth} words of {width} bits",
-                    partial(cls._made, words, width))  # fmt: skip
+        return Part(
+            ("Rom", depth, width),
+            f"Rom, {depth} words of {width} bits",
+            partial(cls._made, words, width),
+        )
 
     @classmethod
     def _made(cls, words: Callable[[], list[int]], width: int) -> "Rom":
@@ -114,9 +117,11 @@ class CodeBuffer(wiring.Component):
     @classmethod
     def part(cls, *, bits: int, lanes: int, depth: int) -> Part:
         """The component, not built yet."""
-        return Part(("CodeBuffer", bits, lanes, depth),
-                    f"CodeBuffer, {depth} words of {lanes} codes of {bits} bits",
-                    partial(cls, bits=bits, lanes=lanes, depth=depth))  # fmt: skip
+        return Part(
+            ("CodeBuffer", bits, lanes, depth),
+            f"CodeBuffer, {depth} words of {lanes} codes of {bits} bits",
+            partial(cls, bits=bits, lanes=lanes, depth=depth),
+        )
 
     def elaborate(self, platform) -> Module:
         m = Module()

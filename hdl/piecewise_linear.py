@@ -49,8 +49,16 @@ class PiecewisePlan:
             slopes, intercepts, points = slopes[1:], intercepts[1:], points[1:]
         negative = min(slopes) < 0
         width = signed_width(min(slopes), max(slopes)) if negative else max(slopes).bit_length()
-        return cls(tuple(slopes), tuple(intercepts), tuple(points), negative, max(1, width),
-                   op.a_bits, op.out_bits, op.fraction_bits)  # fmt: skip
+        return cls(
+            tuple(slopes),
+            tuple(intercepts),
+            tuple(points),
+            negative,
+            max(1, width),
+            op.a_bits,
+            op.out_bits,
+            op.fraction_bits,
+        )
 
     @property
     def inputs(self) -> np.ndarray:
@@ -181,9 +189,11 @@ class PiecewiseLinear(Elementwise):
     @classmethod
     def part(cls, op: integer.PiecewiseLinear, digit: int = 0, output: Output = "wire") -> Part:
         """The component, not built yet."""
-        return Part(PiecewisePlan.of(op).identity(digit, output),
-                    f"PiecewiseLinear, {op.a_bits} to {op.out_bits} bits, {len(op.slopes)} lines",
-                    partial(cls, op, digit, output))  # fmt: skip
+        return Part(
+            PiecewisePlan.of(op).identity(digit, output),
+            f"PiecewiseLinear, {op.a_bits} to {op.out_bits} bits, {len(op.slopes)} lines",
+            partial(cls, op, digit, output),
+        )
 
     def compute(self, m: Module, *operands: Value) -> Value:
         i, found = operands[0], self.plan.diagram()

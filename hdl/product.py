@@ -51,8 +51,10 @@ class ProductPlan:
         common = min(trailing_zeros(op.multiplier), op.shift)
         factor = op.multiplier >> common
         bounds = {}
-        for name, bits, zero in (("a", op.a_bits, op.a_zero_point),
-                                 ("b", op.b_bits, op.b_zero_point)):  # fmt: skip
+        for name, bits, zero in (
+            ("a", op.a_bits, op.a_zero_point),
+            ("b", op.b_bits, op.b_zero_point),
+        ):
             least, greatest = code_range(bits)
             bounds[name] = (least - zero, greatest - zero)
 
@@ -63,8 +65,15 @@ class ProductPlan:
         # An operand that is never negative needs no subtraction in its last digit.
         serial = min("ab", key=lambda name: (width(name) + (bounds[name][0] < 0), name))
         constant = (half(op.shift) + (op.zero_point << op.shift)) >> common
-        return cls(factor, op.shift - common, constant, bounds, serial, width(serial),
-                   factor * bounds[serial][0])  # fmt: skip
+        return cls(
+            factor,
+            op.shift - common,
+            constant,
+            bounds,
+            serial,
+            width(serial),
+            factor * bounds[serial][0],
+        )
 
     @property
     def digits(self) -> tuple[int, ...]:
@@ -139,9 +148,11 @@ class Product(Elementwise):
     @classmethod
     def part(cls, op: integer.Product, digit: int = 0, output: Output = "wire") -> Part:
         """The component, not built yet."""
-        return Part(("Product", *integers_of(op), output, digit),
-                    f"Product, {op.a_bits} x {op.b_bits} to {op.out_bits} bits",
-                    partial(cls, op, digit, output))  # fmt: skip
+        return Part(
+            ("Product", *integers_of(op), output, digit),
+            f"Product, {op.a_bits} x {op.b_bits} to {op.out_bits} bits",
+            partial(cls, op, digit, output),
+        )
 
     def compute(self, m: Module, *operands: Value) -> Value:
         a, b = (self.centred(m, n, v) for n, v in zip("ab", operands, strict=True))

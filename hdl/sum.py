@@ -35,8 +35,15 @@ class SumPlan:
         constant = half(op.shift) + (op.zero_point << op.shift)
         constant -= op.multiplier_a * op.a_zero_point + op.multiplier_b * op.b_zero_point
         # The operands' sum is a multiple of 2**common: what lies below cannot change the floor.
-        return cls(op.a_bits, op.b_bits, op.out_bits, op.multiplier_a >> common,
-                   op.multiplier_b >> common, op.shift - common, constant >> common)  # fmt: skip
+        return cls(
+            op.a_bits,
+            op.b_bits,
+            op.out_bits,
+            op.multiplier_a >> common,
+            op.multiplier_b >> common,
+            op.shift - common,
+            constant >> common,
+        )
 
 
 class Sum(Elementwise):
@@ -67,9 +74,11 @@ class Sum(Elementwise):
     @classmethod
     def part(cls, op: integer.Sum, output: Output = "wire") -> Part:
         """The component, not built yet."""
-        return Part(("Sum", *vars(SumPlan.of(op)).values(), output),
-                    f"Sum, {op.a_bits} + {op.b_bits} to {op.out_bits} bits",
-                    partial(cls, op, output))  # fmt: skip
+        return Part(
+            ("Sum", *vars(SumPlan.of(op)).values(), output),
+            f"Sum, {op.a_bits} + {op.b_bits} to {op.out_bits} bits",
+            partial(cls, op, output),
+        )
 
     def compute(self, m: Module, *operands: Value) -> Value:
         plan = self.plan

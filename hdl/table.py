@@ -40,9 +40,11 @@ class Table(Elementwise):
     @classmethod
     def part(cls, op: integer.Table, output: Output = "wire") -> Part:
         """The component, not built yet."""
-        return Part(diagram_identity(op.table.tolist(), op.out_bits, output),
-                    f"Table, {op.a_bits} to {op.out_bits} bits",
-                    partial(cls, op, output))  # fmt: skip
+        return Part(
+            diagram_identity(op.table.tolist(), op.out_bits, output),
+            f"Table, {op.a_bits} to {op.out_bits} bits",
+            partial(cls, op, output),
+        )
 
     def compute(self, m: Module, *operands: Value) -> Value:
         return Diagram(self.op.table.tolist(), self.op.out_bits).build(m, operands[0])

@@ -18,11 +18,24 @@ from .files import read_json, write_json
 
 #: Names and order of the genes of one layer. Public: never changes.
 GENES = (
-    "w_ir", "w_iz", "w_in", "w_hr", "w_hz", "w_hn",
-    "s_r", "s_z", "s_n", "c_z", "s_h",
-    "p_rn", "p_zn", "p_zh",
-    "a_r", "a_z", "a_n",
-)  # fmt: skip
+    "w_ir",
+    "w_iz",
+    "w_in",
+    "w_hr",
+    "w_hz",
+    "w_hn",
+    "s_r",
+    "s_z",
+    "s_n",
+    "c_z",
+    "s_h",
+    "p_rn",
+    "p_zn",
+    "p_zh",
+    "a_r",
+    "a_z",
+    "a_n",
+)
 MIN_BITS, MAX_BITS = 2, 8
 FORMAT, VERSION = "genogate-genome", 1
 
@@ -86,18 +99,28 @@ class Genome:
         return ",".join(map(str, self.genes))
 
     def save(
-        self, path: str | os.PathLike[str], *, checkpoint: str | None = None,
+        self,
+        path: str | os.PathLike[str],
+        *,
+        checkpoint: str | None = None,
         knobs: Mapping[str, Any] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Write the JSON genome file, atomically.
 
         checkpoint, knobs : what the genome was found with, for :func:`found_with`; a checkpoint
             with a relative path is one beside the file
         """
         about = {"checkpoint": checkpoint, "knobs": dict(knobs or {})} if checkpoint else None
-        write_json(path, {"format": FORMAT, "version": VERSION, "order": list(GENES),
-                          "layers": [list(layer) for layer in self.layers],
-                          **({"found_with": about} if about else {})})  # fmt: skip
+        write_json(
+            path,
+            {
+                "format": FORMAT,
+                "version": VERSION,
+                "order": list(GENES),
+                "layers": [list(layer) for layer in self.layers],
+                **({"found_with": about} if about else {}),
+            },
+        )
 
 
 def _from_document(document: Any, source: object) -> Genome:

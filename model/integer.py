@@ -32,8 +32,13 @@ def code_range(bits: int) -> tuple[int, int]:
 
 def signed_width(low: int, high: int) -> int:
     """Least width, bits, of a two's complement number that holds `low` to `high`."""
-    return max(int(low).bit_length() if low >= 0 else int(~low).bit_length(),
-               int(high).bit_length() if high >= 0 else int(~high).bit_length()) + 1  # fmt: skip
+    return (
+        max(
+            int(low).bit_length() if low >= 0 else int(~low).bit_length(),
+            int(high).bit_length() if high >= 0 else int(~high).bit_length(),
+        )
+        + 1
+    )
 
 
 def common_power(limit: int, *arrays: np.ndarray) -> int:
@@ -71,8 +76,11 @@ class _Op:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.type in (int, "int")}
 
     def _arrays(self) -> dict[str, np.ndarray]:
-        return {f.name: getattr(self, f.name) for f in fields(self)
-                if isinstance(getattr(self, f.name), np.ndarray)}  # fmt: skip
+        return {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if isinstance(getattr(self, f.name), np.ndarray)
+        }
 
     def __post_init__(self) -> None:
         for name, value in self._integers().items():
@@ -270,19 +278,35 @@ class PiecewiseLinear(_Op):
 Operator = Dense | Sum | Complement | Product | Table | PiecewiseLinear
 #: The operator classes allowed under each gene name.
 CLASSES: dict[str, tuple[type, ...]] = {
-    name: {"w": (Dense,), "s": (Sum,), "c": (Complement,), "p": (Product,),
-           "a": (Table, PiecewiseLinear)}[name[0]]
+    name: {
+        "w": (Dense,),
+        "s": (Sum,),
+        "c": (Complement,),
+        "p": (Product,),
+        "a": (Table, PiecewiseLinear),
+    }[name[0]]
     for name in GENES
-}  # fmt: skip
+}
 #: Where each operator's operands come from: operator names, or "x" (input) and "h" (old state).
 OPERANDS: dict[str, tuple[str, ...]] = {
-    "w_ir": ("x",), "w_iz": ("x",), "w_in": ("x",),
-    "w_hr": ("h",), "w_hz": ("h",), "w_hn": ("h",),
-    "s_r": ("w_ir", "w_hr"), "s_z": ("w_iz", "w_hz"),
-    "a_r": ("s_r",), "a_z": ("s_z",),
-    "p_rn": ("a_r", "w_hn"), "s_n": ("w_in", "p_rn"), "a_n": ("s_n",),
-    "c_z": ("a_z",), "p_zn": ("c_z", "a_n"), "p_zh": ("a_z", "h"), "s_h": ("p_zn", "p_zh"),
-}  # fmt: skip
+    "w_ir": ("x",),
+    "w_iz": ("x",),
+    "w_in": ("x",),
+    "w_hr": ("h",),
+    "w_hz": ("h",),
+    "w_hn": ("h",),
+    "s_r": ("w_ir", "w_hr"),
+    "s_z": ("w_iz", "w_hz"),
+    "a_r": ("s_r",),
+    "a_z": ("s_z",),
+    "p_rn": ("a_r", "w_hn"),
+    "s_n": ("w_in", "p_rn"),
+    "a_n": ("s_n",),
+    "c_z": ("a_z",),
+    "p_zn": ("c_z", "a_n"),
+    "p_zh": ("a_z", "h"),
+    "s_h": ("p_zn", "p_zh"),
+}
 #: An order in which the operators of a step can be evaluated.
 SCHEDULE = tuple(OPERANDS)
 
@@ -359,8 +383,9 @@ class Classifier(_Linear):
     kind: ClassVar[str] = "classifier"
 
 
-_KINDS: dict[str, Any] = {c.kind: c for c in (Dense, Sum, Complement, Product, Table,
-                                               PiecewiseLinear, Classifier)}  # fmt: skip
+_KINDS: dict[str, Any] = {
+    c.kind: c for c in (Dense, Sum, Complement, Product, Table, PiecewiseLinear, Classifier)
+}
 
 
 def _pack(prefix: str, op: _Op, tensors: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -502,8 +527,14 @@ class IntModel:
             for k, entry in enumerate(document["layers"]):
                 if set(entry) != set(SCHEDULE):
                     raise InputError(f"layer {k}: operators must be {' '.join(SCHEDULE)}")
-                layers.append(Layer({name: _unpack(f"layers.{k}.{name}", entry[name], tensors)
-                                     for name in SCHEDULE}))  # fmt: skip
+                layers.append(
+                    Layer(
+                        {
+                            name: _unpack(f"layers.{k}.{name}", entry[name], tensors)
+                            for name in SCHEDULE
+                        }
+                    )
+                )
             classifier = _unpack("classifier", document["classifier"], tensors)
             if not isinstance(classifier, Classifier):
                 raise InputError("classifier: wrong operator kind")

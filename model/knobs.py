@@ -69,11 +69,20 @@ class Knobs:
     @property
     def suffix(self) -> str:
         """What differs from the defaults, for folder names: ``""`` or e.g. ``-terms2-lanes4``."""
-        short = {"dense_output": "out", "granularity": "", "multiplier_terms": "terms",
-                 "activation": "", "entries": "entries", "lanes_x": "lx", "lanes_h": "lh",
-                 "input_bits": "in"}  # fmt: skip
-        return "".join(f"-{short[name]}{'free' if value is None else value}"
-                       for name, value in self.changes.items())  # fmt: skip
+        short = {
+            "dense_output": "out",
+            "granularity": "",
+            "multiplier_terms": "terms",
+            "activation": "",
+            "entries": "entries",
+            "lanes_x": "lx",
+            "lanes_h": "lh",
+            "input_bits": "in",
+        }
+        return "".join(
+            f"-{short[name]}{'free' if value is None else value}"
+            for name, value in self.changes.items()
+        )
 
     @property
     def changes(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 Numba fuses the element-wise operators of a time step into one loop; the dense operators run
 through float32 BLAS, the three gates of a side in one product. Every result bit equals
-:func:`genogate.sim.golden.run` (held by tests). Models whose numbers do not provably fit the
+:func:`.golden.run` (held by tests). Models whose numbers do not provably fit the
 compiled types are handed to the golden model, so the function is total.
 """
 
@@ -63,9 +63,61 @@ def _step(acc_x, acc_h, unit, dense, s, tr, tz, tn, state):
     tr, tz, tn : int32 tables; state : float32 [H, batch], old state in, new state out.
     """
     hidden, batch = state.shape
-    (ra, rb, rc, rn, rl, rh, za, zb, zc, zn, zl, zh, pa, pb, pm, pc, pn, pl, ph,
-     na, nb, nc, nn, nl, nh, cm, cc, cn, cl, ch, qa, qb, qm, qc, qn, ql, qh,
-     ua, ub, um, uc, un, ul, uh, ha, hb, hc, hn, hl, hh, ro, zo, no) = s  # fmt: skip
+    (
+        ra,
+        rb,
+        rc,
+        rn,
+        rl,
+        rh,
+        za,
+        zb,
+        zc,
+        zn,
+        zl,
+        zh,
+        pa,
+        pb,
+        pm,
+        pc,
+        pn,
+        pl,
+        ph,
+        na,
+        nb,
+        nc,
+        nn,
+        nl,
+        nh,
+        cm,
+        cc,
+        cn,
+        cl,
+        ch,
+        qa,
+        qb,
+        qm,
+        qc,
+        qn,
+        ql,
+        qh,
+        ua,
+        ub,
+        um,
+        uc,
+        un,
+        ul,
+        uh,
+        ha,
+        hb,
+        hc,
+        hn,
+        hl,
+        hh,
+        ro,
+        zo,
+        no,
+    ) = s
     one, zero = np.int32(1), np.int32(0)
     index_r, index_z = np.empty(batch, np.uint8), np.empty(batch, np.uint8)
     xn, hn_code = np.empty(batch, np.int32), np.empty(batch, np.int32)
@@ -134,10 +186,14 @@ class _Plan:
                 shift = mac.shift + mac.channel_shift.astype(np.int64)
                 rounding = (1 << shift) >> 1
                 # Below 2**24 every float32 partial sum is exact.
-                bounds += [int(np.abs(mac.weight.astype(np.int64)).sum(1).max())
-                           << (mac.in_bits - 1 + 31 - 24)]  # fmt: skip
-                bounds += [max(abs(mac.acc_min), abs(mac.acc_max)) * mac.multiplier
-                           + int(rounding.max()), int(shift.max()) << 26]  # fmt: skip
+                bounds += [
+                    int(np.abs(mac.weight.astype(np.int64)).sum(1).max())
+                    << (mac.in_bits - 1 + 31 - 24)
+                ]
+                bounds += [
+                    max(abs(mac.acc_min), abs(mac.acc_max)) * mac.multiplier + int(rounding.max()),
+                    int(shift.max()) << 26,
+                ]
                 matrices.append(mac.weight)
                 unit.append(np.stack([mac.bias, shift, rounding]))
                 dense.append([mac.multiplier, mac.zero_point, *code_range(mac.out_bits)])
@@ -189,7 +245,7 @@ class _Plan:
 
 
 def run(model: IntModel, codes: np.ndarray, *, every: bool = True) -> golden.Result:
-    """As :func:`genogate.sim.golden.run` without a trace: the same bits, several times faster.
+    """As :func:`.golden.run` without a trace: the same bits, several times faster.
 
     every : whether ``hidden`` holds the states of all steps, or [batch, 1, units] of the last
     """
@@ -212,5 +268,5 @@ def run(model: IntModel, codes: np.ndarray, *, every: bool = True) -> golden.Res
 
 
 def accuracy(model: IntModel, x: np.ndarray, y: np.ndarray) -> float:
-    """As :func:`genogate.sim.golden.accuracy`."""
+    """As :func:`.golden.accuracy`."""
     return golden.accuracy(model, x, y, partial(run, every=False))

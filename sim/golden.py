@@ -95,8 +95,13 @@ def complement(op: Complement, a: Array) -> Array:
 def product(op: Product, a: Array, b: Array) -> Array:
     """Codes of an element-wise product, any shape."""
     value = (a - op.a_zero_point) * (b - op.b_zero_point)
-    return requantize(value, multiplier=op.multiplier, shift=op.shift, zero_point=op.zero_point,
-                      out_bits=op.out_bits)  # fmt: skip
+    return requantize(
+        value,
+        multiplier=op.multiplier,
+        shift=op.shift,
+        zero_point=op.zero_point,
+        out_bits=op.out_bits,
+    )
 
 
 def activation(op: Table | PiecewiseLinear, a: Array) -> Array:
@@ -158,8 +163,11 @@ def run_layer(layer: Layer, x: Array, trace: dict[str, Array] | None = None) -> 
     """States int64 [batch, steps, units] of one layer for codes x [batch, steps, inputs]."""
     batch, steps, _ = x.shape
     ops = layer.ops
-    matmul = {name: exact_matmul(op.weight, op.in_bits)
-              for name, op in ops.items() if isinstance(op, Dense)}  # fmt: skip
+    matmul = {
+        name: exact_matmul(op.weight, op.in_bits)
+        for name, op in ops.items()
+        if isinstance(op, Dense)
+    }
     states = np.empty((batch, steps, layer.hidden_size), np.int64)
     if trace is not None:
         trace.update({name: np.empty_like(states) for name in ops})

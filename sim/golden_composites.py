@@ -5,10 +5,10 @@ Vectors lie along the last axis; any batch dimensions may stand before it.
 
 import numpy as np
 
-from ..model.composites import Normalise, Softmax
 from ..model.errors import InputError
 from ..model.integer import code_range
-from ..model.reduction import Pieces, PositiveUnit, Reduction
+from ..model.tables.composites import Normalise, Softmax
+from ..model.tables.reduction import Pieces, PositiveUnit, Reduction
 from .golden import round_shift, saturate
 
 Array = np.ndarray

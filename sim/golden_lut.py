@@ -81,10 +81,32 @@ def same_floats(got: Array, wanted: Array) -> Array:
 #: Bits of singles at which something happens: zeros, subnormal and normal borders, powers of two
 #: around which sums cancel or round, the greatest numbers, infinities, NaN.
 SPECIALS = np.array(
-    [sign << 31 | bits for sign in (0, 1) for bits in (
-        0, 1, 2, 0x00400000, 0x007FFFFF, 0x00800000, 0x00800001, 0x33800000, 0x34000000,
-        0x3F7FFFFF, 0x3F800000, 0x3F800001, 0x4B000000, 0x4B800000, 0x7F7FFFFF, 0x7F800000,
-        0x7F800001, 0x7FC00000)], np.uint32)  # fmt: skip
+    [
+        sign << 31 | bits
+        for sign in (0, 1)
+        for bits in (
+            0,
+            1,
+            2,
+            0x00400000,
+            0x007FFFFF,
+            0x00800000,
+            0x00800001,
+            0x33800000,
+            0x34000000,
+            0x3F7FFFFF,
+            0x3F800000,
+            0x3F800001,
+            0x4B000000,
+            0x4B800000,
+            0x7F7FFFFF,
+            0x7F800000,
+            0x7F800001,
+            0x7FC00000,
+        )
+    ],
+    np.uint32,
+)
 
 
 def float_triples(count: int, seed: int) -> Array:
@@ -119,8 +141,12 @@ def float_triples(count: int, seed: int) -> Array:
     a, b = near(rng.integers(1, 255, n)), near(rng.integers(97, 157, n))
     cancel = np.array([a, b, step(product(a, b) ^ np.uint32(1 << 31))])
     # Odd 13-bit times odd 12-bit integers: 24 or 25 bits, the last one a 1.
-    ties = np.array([bits(np.ldexp((rng.integers(0, 1 << w, n) | 1 << w | 1) * 1.0,
-                                   rng.integers(-80, 0, n))) for w in (12, 11)])  # fmt: skip
+    ties = np.array(
+        [
+            bits(np.ldexp((rng.integers(0, 1 << w, n) | 1 << w | 1) * 1.0, rng.integers(-80, 0, n)))
+            for w in (12, 11)
+        ]
+    )
     ties = np.array([ties[0], ties[1], near(rng.integers(0, 60, n))])
     a, b = near(rng.integers(100, 150, n)), near(rng.integers(100, 150, n))
     # Half a unit of the product's last place, and its neighbours.
@@ -128,11 +154,13 @@ def float_triples(count: int, seed: int) -> Array:
     half_unit = np.ldexp(rng.choice([-1.5, -1, -0.5, 0.5, 1, 1.5], n), exponent - 127 - 23)
     sums = np.array([a, b, step(bits(half_unit))])
     first = rng.integers(1, 127, n)
-    low = np.array([near(first), near(127 - first + rng.integers(-26, 4, n)),
-                    near(rng.integers(0, 3, n))])  # fmt: skip
+    low = np.array(
+        [near(first), near(127 - first + rng.integers(-26, 4, n)), near(rng.integers(0, 3, n))]
+    )
     first = rng.integers(127, 254, n)
-    high = np.array([near(first), near(381 - first + rng.integers(-2, 2, n)),
-                     near(rng.integers(228, 255, n))])  # fmt: skip
+    high = np.array(
+        [near(first), near(381 - first + rng.integers(-2, 2, n)), near(rng.integers(228, 255, n))]
+    )
     plain = bits(rng.normal(0, [[1], [4], [1]], (3, n)))
     mixed = np.concatenate([uniform, cancel, ties, sums, low, high, plain], axis=1)
     return np.concatenate([corners, rng.permutation(mixed, axis=1)], axis=1)[:, :count]

@@ -80,8 +80,16 @@ def _output_zero(rng: Generator, value: Array, bits: int, code: bool) -> int:
     return int(np.clip(zero, low, high)) if code else zero
 
 
-def _dense(rng: Generator, outputs: int, x: Array, in_bits: int, weight_bits: int,
-           out_bits: int, channel: bool, terms: int | None) -> Dense:  # fmt: skip
+def _dense(
+    rng: Generator,
+    outputs: int,
+    x: Array,
+    in_bits: int,
+    weight_bits: int,
+    out_bits: int,
+    channel: bool,
+    terms: int | None,
+) -> Dense:
     low, high = code_range(weight_bits)
     weight = rng.integers(low, high + 1, (outputs, x.shape[1])).astype(np.int8)
     raw = x @ weight.astype(np.int64).T
@@ -94,14 +102,30 @@ def _dense(rng: Generator, outputs: int, x: Array, in_bits: int, weight_bits: in
     zero = _output_zero(rng, (acc * multiplier) >> shift, out_bits, False)
     low, high = acc_bounds(weight, bias, in_bits)
     return Dense(
-        weight=weight, bias=bias, channel_shift=shifts, in_bits=in_bits, weight_bits=weight_bits,
-        out_bits=out_bits, multiplier=multiplier, shift=shift, zero_point=zero, acc_min=low,
+        weight=weight,
+        bias=bias,
+        channel_shift=shifts,
+        in_bits=in_bits,
+        weight_bits=weight_bits,
+        out_bits=out_bits,
+        multiplier=multiplier,
+        shift=shift,
+        zero_point=zero,
+        acc_min=low,
         acc_max=high,
-    )  # fmt: skip
+    )
 
 
-def _sum(rng: Generator, a: Array, b: Array, a_bits: int, b_bits: int, out_bits: int,
-         terms: int | None, code: bool) -> Sum:  # fmt: skip
+def _sum(
+    rng: Generator,
+    a: Array,
+    b: Array,
+    a_bits: int,
+    b_bits: int,
+    out_bits: int,
+    terms: int | None,
+    code: bool,
+) -> Sum:
     scales = [2 ** (out_bits - 1) / _spread(v) * rng.uniform(0.2, 0.7) for v in (a, b)]
     (m_a, m_b), shift = _multipliers(rng, scales, terms)
     z_a, z_b = _operand_zero(rng, a_bits), _operand_zero(rng, b_bits)
@@ -109,8 +133,9 @@ def _sum(rng: Generator, a: Array, b: Array, a_bits: int, b_bits: int, out_bits:
     return Sum(a_bits, b_bits, out_bits, z_a, z_b, m_a, m_b, shift, zero)
 
 
-def _product(rng: Generator, a: Array, b: Array, a_bits: int, b_bits: int, out_bits: int,
-             terms: int | None) -> Product:  # fmt: skip
+def _product(
+    rng: Generator, a: Array, b: Array, a_bits: int, b_bits: int, out_bits: int, terms: int | None
+) -> Product:
     z_a, z_b = _operand_zero(rng, a_bits), _operand_zero(rng, b_bits)
     value = (a - z_a) * (b - z_b)
     (m,), shift = _multipliers(
@@ -120,8 +145,9 @@ def _product(rng: Generator, a: Array, b: Array, a_bits: int, b_bits: int, out_b
     return Product(a_bits, b_bits, out_bits, z_a, z_b, m, shift, zero)
 
 
-def _complement(rng: Generator, a: Array, a_bits: int, out_bits: int,
-                terms: int | None) -> Complement:  # fmt: skip
+def _complement(
+    rng: Generator, a: Array, a_bits: int, out_bits: int, terms: int | None
+) -> Complement:
     (m,), shift = _multipliers(rng, [2 ** (out_bits - 1) / _spread(a) * rng.uniform(0.4, 1)], terms)
     z_a, zero = _operand_zero(rng, a_bits), _operand_zero(rng, out_bits)
     # The middle of the operand goes near the middle of the output.
@@ -138,8 +164,9 @@ def _curve(rng: Generator, name: str, a_bits: int, out_bits: int) -> np.ndarray:
     return 2**out_bits / (1 + np.exp(-real)) - 2 ** (out_bits - 1)
 
 
-def _activation(rng: Generator, name: str, a_bits: int, out_bits: int, kind: str,
-                entries: int) -> Operator:  # fmt: skip
+def _activation(
+    rng: Generator, name: str, a_bits: int, out_bits: int, kind: str, entries: int
+) -> Operator:
     if kind == "mix":
         kind = str(rng.choice(["pwl", "table"]))
     curve, (low, high) = _curve(rng, name, a_bits, out_bits), code_range(a_bits)
@@ -158,17 +185,35 @@ def _activation(rng: Generator, name: str, a_bits: int, out_bits: int, kind: str
     if arbitrary:
         slopes = rng.integers(-40, 41, entries)
     intercepts = np.rint(values[:-1] * 2**fraction - slopes * ends[:-1]).astype(np.int64)
-    return PiecewiseLinear(a_bits, out_bits, fraction, zero_point, points.astype(np.int16),
-                           slopes.astype(np.int32), intercepts)  # fmt: skip
+    return PiecewiseLinear(
+        a_bits,
+        out_bits,
+        fraction,
+        zero_point,
+        points.astype(np.int16),
+        slopes.astype(np.int32),
+        intercepts,
+    )
 
 
-def _layer(rng: Generator, genes: dict[str, int], in_bits: int, inputs: int, hidden: int,
-           channel: bool, terms: int | None, activation: str, entries: int,
-           dense_output: str) -> Layer:  # fmt: skip
+def _layer(
+    rng: Generator,
+    genes: dict[str, int],
+    in_bits: int,
+    inputs: int,
+    hidden: int,
+    channel: bool,
+    terms: int | None,
+    activation: str,
+    entries: int,
+    dense_output: str,
+) -> Layer:
     bits = {**genes, "x": in_bits, "h": genes["s_h"]}
     # Codes that the operators see, carried along to choose the next operator's constants.
-    value = {"x": rng.integers(*code_range(in_bits), (64, inputs), endpoint=True),
-             "h": rng.integers(*code_range(bits["h"]), (64, hidden), endpoint=True)}  # fmt: skip
+    value = {
+        "x": rng.integers(*code_range(in_bits), (64, inputs), endpoint=True),
+        "h": rng.integers(*code_range(bits["h"]), (64, hidden), endpoint=True),
+    }
     for name in GENES[:6]:
         wide = dense_output == "8" or (dense_output == "mix" and rng.random() < 0.5)
         bits[name] = 8 if wide else genes[name]
@@ -228,12 +273,25 @@ def random_model(
     layers, in_bits, inputs = [], input_bits, input_size
     for row in genome.layers:
         genes = dict(zip(GENES, row, strict=True))
-        layers.append(_layer(rng, genes, in_bits, inputs, hidden_size, channel, terms, activation,
-                             entries, dense_output))  # fmt: skip
+        layers.append(
+            _layer(
+                rng,
+                genes,
+                in_bits,
+                inputs,
+                hidden_size,
+                channel,
+                terms,
+                activation,
+                entries,
+                dense_output,
+            )
+        )
         in_bits, inputs = genes["s_h"], hidden_size
     weight = rng.integers(-128, 128, (classes, hidden_size)).astype(np.int8)
     bias = rng.integers(-5000, 5001, classes).astype(np.int64)
     low, high = acc_bounds(weight, bias, in_bits)
-    classifier = Classifier(weight=weight, bias=bias, in_bits=in_bits, weight_bits=8,
-                            acc_min=low, acc_max=high)  # fmt: skip
+    classifier = Classifier(
+        weight=weight, bias=bias, in_bits=in_bits, weight_bits=8, acc_min=low, acc_max=high
+    )
     return IntModel(genome, tuple(layers), classifier, 1 / 128, 0, {"random": True})

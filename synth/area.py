@@ -27,12 +27,11 @@ from amaranth.lib.wiring import In, Out
 
 from .. import hdl
 from ..hdl.arithmetic import interval, narrow, product_interval, saturate, times
-from ..hdl.emit import emit_rtlil
-from ..hdl.gru_layer import component_part
-from ..hdl.network import network_parts
+from ..hdl.gru.layer import component_part
+from ..hdl.gru.network import network_parts
+from ..hdl.gru.schedule import check_lanes
 from ..hdl.operator import Part
 from ..hdl.piecewise_linear import PiecewisePlan
-from ..hdl.schedule import check_lanes
 from ..model.errors import InputError
 from ..model.genome import GENES
 from ..model.integer import (
@@ -49,6 +48,7 @@ from ..model.integer import (
 )
 from . import cache as kept
 from .rtlil import Design
+from .verilog import emit_rtlil
 from .yosys import Job, Progress, Tool, find, run
 
 # No SAT sweep without a limit: on multipliers by run-time factors it does not end.
@@ -149,9 +149,11 @@ class ModuleArea:
 
     def __add__(self, other: "ModuleArea") -> "ModuleArea":
         return ModuleArea(
-            self.cells + other.cells, self.flip_flops + other.flip_flops,
-            self.transistors + other.transistors, self.memory_bits + other.memory_bits,
-        )  # fmt: skip
+            self.cells + other.cells,
+            self.flip_flops + other.flip_flops,
+            self.transistors + other.transistors,
+            self.memory_bits + other.memory_bits,
+        )
 
 
 _FIELDS = tuple(f.name for f in fields(ModuleArea))
@@ -229,9 +231,13 @@ def _measure(
         about = names[first] if names else f"module {first + 1}"
         for recipe in _recipes(units[first]):
             jobs.append(
-                Job(about, {"unit.il": units[first], "area.abc": _ABC}, _RECIPES[recipe],
-                    ("memory.json", "logic.json"))
-            )  # fmt: skip
+                Job(
+                    about,
+                    {"unit.il": units[first], "area.abc": _ABC},
+                    _RECIPES[recipe],
+                    ("memory.json", "logic.json"),
+                )
+            )
             owners.append(key)
     tried: dict[str, dict[int, ModuleArea]] = {key: {} for key in owners}
     recipes = Counter(owners)
@@ -251,15 +257,11 @@ def _measure(
     return [found[number] for number in range(len(units))]
 
 
-#: Files of that folder that make no component.
-_NO_HARDWARE = ("emit", "lut_emit", "yosys", "yosys_driver")
-
-
 @cache
 def _hardware_hash() -> str:
     """Changes whenever the code that components are made by does."""
-    paths = sorted(Path(hdl.__file__).parent.glob("*.py"))
-    texts = (path.read_bytes() for path in paths if path.stem not in _NO_HARDWARE)
+    folder = Path(hdl.__file__).parent
+    texts = (path.read_bytes() for path in sorted(folder.rglob("*.py")))
     return hashlib.sha256(b"\0".join(texts)).hexdigest()
 
 
@@ -395,8 +397,9 @@ def measure(
             for number, (_, part) in enumerate(batch, start + 1)
         ]
 
-        def known(at: int, area: ModuleArea, batch: Sequence[tuple[object, Measurable]] = batch
-                  ) -> None:  # fmt: skip
+        def known(
+            at: int, area: ModuleArea, batch: Sequence[tuple[object, Measurable]] = batch
+        ) -> None:
             name = batch[at][0]
             areas[name] = area
             if isinstance(name, tuple):
@@ -450,20 +453,20 @@ class AreaReport:
     def to_json(self) -> dict[str, object]:
         """A JSON-able record: totals, and one entry per row under ``operators``."""
         values = vars(self.total)
-        flat = {} if self.flat is None else {
-            "cells_flat": self.flat.cells, "transistors_flat": self.flat.transistors
-        }  # fmt: skip
+        flat = (
+            {}
+            if self.flat is None
+            else {"cells_flat": self.flat.cells, "transistors_flat": self.flat.transistors}
+        )
         return {
             **values,
             **flat,
             "yosys": self.yosys_version,
             "yosys_script": self.script,
             "operators": [
-                {"name": row.name, "bits": row.bits,
-                 **vars(row.area)}
-                for row in self.rows
+                {"name": row.name, "bits": row.bits, **vars(row.area)} for row in self.rows
             ],
-        }  # fmt: skip
+        }
 
 
 def _parts(model: IntModel, lanes_x: int, lanes_h: int) -> list[tuple[str, int | None, list[Part]]]:
@@ -558,7 +561,7 @@ def prepare(
 def as_built(op: Operator) -> Part:
     """The component of an element-wise operator; a piecewise-linear unit in the form that a network
     of few lanes gives it, serial where that is smaller
-    (:class:`~genogate.hdl.schedule.Schedule`)."""
+    (:class:`~genogate.hdl.gru.schedule.Schedule`)."""
     serial = PiecewisePlan.of(op).digits[-1] if isinstance(op, PiecewiseLinear) else 0
     return component_part(op, digit=serial)
 
@@ -657,9 +660,14 @@ def _scalings(op: Operator) -> list[_Scaling]:
     more = 16 - factor.bit_length()
     return [
         _Scaling(values, factors, constant=folded, shift=op.shift, out_bits=op.out_bits),
-        _Scaling(values, None, constant=constant << more if more > 0 else constant >> -more,
-                 shift=max(0, op.shift + more), out_bits=op.out_bits),
-    ]  # fmt: skip
+        _Scaling(
+            values,
+            None,
+            constant=constant << more if more > 0 else constant >> -more,
+            shift=max(0, op.shift + more),
+            out_bits=op.out_bits,
+        ),
+    ]
 
 
 def runtime_multiplier_cells(

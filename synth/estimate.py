@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from ..hdl.diagram import Diagram
-from ..hdl.network import network_parts
+from ..hdl.gru.network import network_parts
 from ..model.files import write_json
 from ..model.genome import GENES, MAX_BITS, MIN_BITS, Genome
 from ..model.integer import IntModel, Operator
 from ..model.knobs import Knobs
-from ..model.scales import signed_digits
+from ..model.quantize.scales import signed_digits
 from .area import ModuleArea, as_built, known_areas
 
 Identity = tuple[Any, ...]
@@ -47,15 +47,49 @@ def _aligned(bits: int, zero: int) -> bool:
 
 
 def _dense(i: Identity) -> list[float]:
-    (_, in_bits, out, lanes, chunks, output, width, digit, keep, bias, channel, factor, _, rest,
-     total, value, below, above) = i  # fmt: skip
+    (
+        _,
+        in_bits,
+        out,
+        lanes,
+        chunks,
+        output,
+        width,
+        digit,
+        keep,
+        bias,
+        channel,
+        factor,
+        _,
+        rest,
+        total,
+        value,
+        below,
+        above,
+    ) = i
     return [
-        1, lanes * in_bits * digit, lanes * in_bits, lanes * digit, lanes * in_bits * (digit == 1),
-        width, keep, bias, total * (_digits(factor) - 1), total, out, max(0, value - out),
-        (below + above) * out, out * (output == "register"), channel * value, len(rest) - 1,
-        chunks > 1, (chunks > 1) * in_bits, (chunks > 1) * width, min(in_bits, digit),
+        1,
+        lanes * in_bits * digit,
+        lanes * in_bits,
+        lanes * digit,
+        lanes * in_bits * (digit == 1),
+        width,
+        keep,
+        bias,
+        total * (_digits(factor) - 1),
+        total,
+        out,
+        max(0, value - out),
+        (below + above) * out,
+        out * (output == "register"),
+        channel * value,
+        len(rest) - 1,
+        chunks > 1,
+        (chunks > 1) * in_bits,
+        (chunks > 1) * width,
+        min(in_bits, digit),
         lanes * (digit - 1) * (in_bits - 1),
-    ]  # fmt: skip
+    ]
 
 
 def _sum(i: Identity) -> list[float]:
@@ -63,11 +97,25 @@ def _sum(i: Identity) -> list[float]:
     width = ((m_a << (a - 1)) + (m_b << (b - 1))).bit_length() + 1
     more, wider = _digits(m_a) + _digits(m_b) - 2, max(0, max(1, width - shift) - out)
     return [
-        1, a, b, min(a, b), width, width - shift, more, more * width, out, wider,
-        out * (output == "register"), output == "register", out * (output == "hold"),
-        constant != 0, _digits(constant), (constant != 0) * width, min(width, shift),
+        1,
+        a,
+        b,
+        min(a, b),
+        width,
+        width - shift,
+        more,
+        more * width,
+        out,
+        wider,
+        out * (output == "register"),
+        output == "register",
+        out * (output == "hold"),
+        constant != 0,
+        _digits(constant),
+        (constant != 0) * width,
+        min(width, shift),
         abs(m_a.bit_length() - m_b.bit_length()),
-    ]  # fmt: skip
+    ]
 
 
 def _product(i: Identity) -> list[float]:
@@ -76,27 +124,62 @@ def _product(i: Identity) -> list[float]:
     width, whole = wide_a + wide_b, digit == 0
     over = max(0, width + factor.bit_length() - 1 - shift - out)
     return [
-        1, whole * wide_a * wide_b, width, (not whole) * wide_a, (not whole) * wide_b, not whole,
-        digit * wide_b, out, over, z_a == -(1 << (a - 1)), z_b == -(1 << (b - 1)),
-        not _aligned(a, z_a), not _aligned(b, z_b), a * (not _aligned(a, z_a)),
-        b * (not _aligned(b, z_b)), _digits(factor) - 1, (_digits(factor) - 1) * width, zero != 0,
-        _digits(zero), min(shift, width), min(a, b), out * (over > 0), whole * min(wide_a, wide_b),
+        1,
+        whole * wide_a * wide_b,
+        width,
+        (not whole) * wide_a,
+        (not whole) * wide_b,
+        not whole,
+        digit * wide_b,
+        out,
+        over,
+        z_a == -(1 << (a - 1)),
+        z_b == -(1 << (b - 1)),
+        not _aligned(a, z_a),
+        not _aligned(b, z_b),
+        a * (not _aligned(a, z_a)),
+        b * (not _aligned(b, z_b)),
+        _digits(factor) - 1,
+        (_digits(factor) - 1) * width,
+        zero != 0,
+        _digits(zero),
+        min(shift, width),
+        min(a, b),
+        out * (over > 0),
+        whole * min(wide_a, wide_b),
         whole * max(wide_a, wide_b),
-    ]  # fmt: skip
+    ]
 
 
 def _complement(i: Identity) -> list[float]:
     _, a, out, zero, factor, one, shift, _, _ = i
     width = max(factor << a, abs(one)).bit_length() + 1
-    return [1, a, out, width, max(0, width - shift - out), not _aligned(a, zero), _digits(one),
-            _digits(factor) - 1, min(a, out)]  # fmt: skip
+    return [
+        1,
+        a,
+        out,
+        width,
+        max(0, width - shift - out),
+        not _aligned(a, zero),
+        _digits(one),
+        _digits(factor) - 1,
+        min(a, out),
+    ]
 
 
 def _diagram(i: Identity) -> list[float]:
     _, codes, bits, output = i
     size, inputs = Diagram(codes, bits).size, len(codes).bit_length() - 1
-    return [1, size, inputs, bits, size * (inputs == 8), size**0.5, len(set(codes)),
-            bits * (output != "wire")]  # fmt: skip
+    return [
+        1,
+        size,
+        inputs,
+        bits,
+        size * (inputs == 8),
+        size**0.5,
+        len(set(codes)),
+        bits * (output != "wire"),
+    ]
 
 
 def _piecewise(i: Identity) -> list[float]:
@@ -105,26 +188,53 @@ def _piecewise(i: Identity) -> list[float]:
     # A comparison looks at the bits above the lowest one that is set.
     compared = sum(a - 1 - ((p & -p).bit_length() - 1 if p else a - 1) for p in points)
     return [
-        1, len(points), width, high, _changes(slopes, width), _changes(intercepts, high), out,
-        shift, compared, negative, len(set(slopes)), a * width * (digit == 0), digit == 0,
-    ]  # fmt: skip
+        1,
+        len(points),
+        width,
+        high,
+        _changes(slopes, width),
+        _changes(intercepts, high),
+        out,
+        shift,
+        compared,
+        negative,
+        len(set(slopes)),
+        a * width * (digit == 0),
+        digit == 0,
+    ]
 
 
 def _sequencer(i: Identity) -> list[float]:
     _, x_words, h_words, cycles, chunks, _, hidden, inputs, lanes_x, lanes_h = i
     words = [c * (x_words if k < 3 else h_words) for k, c in enumerate(chunks)]
     return [
-        1, len(set(words)), sum(c > 1 for c in chunks), (hidden - 1).bit_length(),
-        (cycles - 1).bit_length(), (inputs - 1).bit_length(), len(set(chunks)),
+        1,
+        len(set(words)),
+        sum(c > 1 for c in chunks),
+        (hidden - 1).bit_length(),
+        (cycles - 1).bit_length(),
+        (inputs - 1).bit_length(),
+        len(set(chunks)),
         sum((w - 1).bit_length() for w in dict.fromkeys(words)),
-        sum(bool(c & (c - 1)) for c in set(chunks)), lanes_x > 1, lanes_h > 1,
-    ]  # fmt: skip
+        sum(bool(c & (c - 1)) for c in set(chunks)),
+        lanes_x > 1,
+        lanes_h > 1,
+    ]
 
 
 def _classifier(i: Identity) -> list[float]:
     _, (classes, inputs), width, digit, in_bits, bias, acc, chunks = i
-    return [1, in_bits * digit, width, acc, bias, in_bits, (classes - 1).bit_length(),
-            (inputs - 1).bit_length(), chunks]  # fmt: skip
+    return [
+        1,
+        in_bits * digit,
+        width,
+        acc,
+        bias,
+        in_bits,
+        (classes - 1).bit_length(),
+        (inputs - 1).bit_length(),
+        chunks,
+    ]
 
 
 def _state(i: Identity) -> list[float]:
@@ -134,10 +244,16 @@ def _state(i: Identity) -> list[float]:
 
 #: Features of each kind of part; what is not here is memory, or the same in every network.
 FEATURES: dict[str, Callable[[Identity], list[float]]] = {
-    "Dense": _dense, "Sum": _sum, "Product": _product, "Complement": _complement,
-    "Diagram": _diagram, "PiecewiseLinear": _piecewise, "Sequencer": _sequencer,
-    "Classifier": _classifier, "StateMemory": _state,
-}  # fmt: skip
+    "Dense": _dense,
+    "Sum": _sum,
+    "Product": _product,
+    "Complement": _complement,
+    "Diagram": _diagram,
+    "PiecewiseLinear": _piecewise,
+    "Sequencer": _sequencer,
+    "Classifier": _classifier,
+    "StateMemory": _state,
+}
 
 
 @cache
@@ -187,8 +303,10 @@ def total(model: IntModel, lanes_x: int = 1, lanes_h: int = 1) -> ModuleArea:
     parts = [
         part.identity for row in network_parts(model, lanes_x, lanes_h) for part in row.values()
     ]
-    return ModuleArea(cells=round(sum(cells(identity) for identity in parts)),
-                      memory_bits=sum(memory_bits(identity) for identity in parts))  # fmt: skip
+    return ModuleArea(
+        cells=round(sum(cells(identity) for identity in parts)),
+        memory_bits=sum(memory_bits(identity) for identity in parts),
+    )
 
 
 def ridge(rows: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -215,11 +333,16 @@ def fit(known: Mapping[Identity, int]) -> dict[str, list[float]]:
 
 #: Networks whose parts the coefficients are fitted to: checkpoints and knobs.
 FITTED: tuple[tuple[str, Knobs], ...] = (
-    ("digits-row", Knobs()), ("digits-row", Knobs(granularity="channel")),
-    ("digits-row", Knobs(multiplier_terms=2)), ("digits-row", Knobs(lanes_x=2, lanes_h=2)),
-    ("digits-row-seed1", Knobs()), ("digits-row-2layer", Knobs()), ("kws4", Knobs()),
-    ("kws10", Knobs()), ("mnist-row", Knobs()),
-)  # fmt: skip
+    ("digits-row", Knobs()),
+    ("digits-row", Knobs(granularity="channel")),
+    ("digits-row", Knobs(multiplier_terms=2)),
+    ("digits-row", Knobs(lanes_x=2, lanes_h=2)),
+    ("digits-row-seed1", Knobs()),
+    ("digits-row-2layer", Knobs()),
+    ("kws4", Knobs()),
+    ("kws10", Knobs()),
+    ("mnist-row", Knobs()),
+)
 
 
 def _genomes(layers: int, seed: int = 3, drawn: int = 40) -> list[Genome]:
@@ -227,17 +350,19 @@ def _genomes(layers: int, seed: int = 3, drawn: int = 40) -> list[Genome]:
     top = [MAX_BITS] * (layers * len(GENES))
     alone = [[*top[:g], bits, *top[g + 1 :]] for g in range(len(GENES)) for bits in (2, 4, 6)]
     rows = np.random.default_rng(seed).integers(MIN_BITS, MAX_BITS + 1, (drawn, len(top)))
-    return [*(Genome.uniform(b, layers) for b in range(MIN_BITS, MAX_BITS + 1)),
-            *(Genome.from_genes(row) for row in [*alone, *rows])]  # fmt: skip
+    return [
+        *(Genome.uniform(b, layers) for b in range(MIN_BITS, MAX_BITS + 1)),
+        *(Genome.from_genes(row) for row in [*alone, *rows]),
+    ]
 
 
 def remake(say: Callable[[str], None] = print) -> None:
     """Fit again, to those parts of :data:`FITTED` that were measured before (the cache of areas),
     and write ``estimate.json``. A search over each of them beforehand measures most."""
     from ..model import zoo
-    from ..model.calibrate import calibrate
-    from ..model.quantize import draft, without_synthesis
-    from ..model.tasks import load_task
+    from ..model.data.tasks import load_task
+    from ..model.quantize.calibrate import calibrate
+    from ..model.quantize.quantize import draft, without_synthesis
 
     known: dict[Identity, int] = {}
     for name, knobs in FITTED:
@@ -248,8 +373,11 @@ def remake(say: Callable[[str], None] = print) -> None:
             made = draft(calibration, genome, knobs)
             model = made.choose(without_synthesis(made.groups))
             wanted |= {as_built(op).identity for group in made.groups for op in group}
-            wanted |= {part.identity for row in network_parts(model, knobs.lanes_x, knobs.lanes_h)
-                       for part in row.values()}  # fmt: skip
+            wanted |= {
+                part.identity
+                for row in network_parts(model, knobs.lanes_x, knobs.lanes_h)
+                for part in row.values()
+            }
         found = known_areas(wanted)
         known |= {identity: area.cells for identity, area in found.items()}
         say(f"{name}{knobs.suffix}: {len(found)} of {len(wanted)} parts are known")

@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
+from ..checkpoints.floating import Checkpoint
 from ..errors import InputError
-from ..floating import Checkpoint
 
 _FOLDER = Path(__file__).parent
 _SUFFIX = ".safetensors"

@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from ...model.datasets import read_archive
+from ...model.checkpoints.training import import_torch
+from ...model.data.datasets import read_archive
+from ...model.data.tasks import Task, load_task
 from ...model.errors import InputError
 from ...model.files import write_bytes
 from ...model.integer import code_range
-from ...model.tasks import Task, load_task
-from ...model.training import import_torch
-from ..evaluate import SMALL, shifted
+from ..genomes.evaluate import SMALL, shifted
 from . import statistics as _statistics
 from . import tables
 from .tables import Draws, Keeping, Table
@@ -93,13 +93,17 @@ def layers(name: str) -> tuple[LayerShape, ...]:
     for k, (channels, step) in enumerate(blocks):
         step = max(step, stride) if k == 0 else step
         if resnet:
-            found += [LayerShape(f"b{k}.conv1", width, channels, 3, step, stage=1 + k),
-                      LayerShape(f"b{k}.conv2", channels, channels, stage=1 + k)]  # fmt: skip
+            found += [
+                LayerShape(f"b{k}.conv1", width, channels, 3, step, stage=1 + k),
+                LayerShape(f"b{k}.conv2", channels, channels, stage=1 + k),
+            ]
             if step != 1 or width != channels:
                 found.append(LayerShape(f"b{k}.down", width, channels, 1, step, stage=1 + k))
         else:
-            found += [LayerShape(f"b{k}.depthwise", width, width, 3, step, width, 1 + k),
-                      LayerShape(f"b{k}.pointwise", width, channels, 1, stage=1 + k)]  # fmt: skip
+            found += [
+                LayerShape(f"b{k}.depthwise", width, width, 3, step, width, 1 + k),
+                LayerShape(f"b{k}.pointwise", width, channels, 1, stage=1 + k),
+            ]
         width = channels
     found.append(LayerShape("classifier", width, 10, 0, stage=len(blocks)))
     return tuple(found)
@@ -124,8 +128,9 @@ def _through(shapes: Sequence[LayerShape], apply: Callable[[LayerShape, Any], An
 def _convolve(torch: Any, shape: LayerShape, x: Any, weight: Any, bias: Any = None) -> Any:
     if not shape.kernel:
         return torch.nn.functional.linear(x, weight, bias)
-    return torch.nn.functional.conv2d(x, weight, bias, shape.stride, shape.kernel // 2, 1,
-                                      shape.groups)  # fmt: skip
+    return torch.nn.functional.conv2d(
+        x, weight, bias, shape.stride, shape.kernel // 2, 1, shape.groups
+    )
 
 
 def data(name: str) -> Task:
@@ -194,9 +199,15 @@ def load(name: str) -> Net:
 
 
 def train(
-    name: str, *, epochs: int, images: int = 60_000, batch: int = 64, lr: float = 4e-3,
-    seed: int = 0, say: Say = lambda text: None,
-) -> Net:  # fmt: skip
+    name: str,
+    *,
+    epochs: int,
+    images: int = 60_000,
+    batch: int = 64,
+    lr: float = 4e-3,
+    seed: int = 0,
+    say: Say = lambda text: None,
+) -> Net:
     """Train a network on the first `images` of its training part, shifted by up to a pixel, with
     Adam and one cosine; batch normalisation is folded into the weights at the end."""
     torch = import_torch()
@@ -206,10 +217,18 @@ def train(
     modules: dict[str, Any] = {}
     for shape in shapes:
         modules[shape.name] = (
-            torch.nn.Conv2d(shape.inputs, shape.outputs, shape.kernel, shape.stride,
-                            shape.kernel // 2, groups=shape.groups, bias=False)
-            if shape.kernel else torch.nn.Linear(shape.inputs, shape.outputs)
-        )  # fmt: skip
+            torch.nn.Conv2d(
+                shape.inputs,
+                shape.outputs,
+                shape.kernel,
+                shape.stride,
+                shape.kernel // 2,
+                groups=shape.groups,
+                bias=False,
+            )
+            if shape.kernel
+            else torch.nn.Linear(shape.inputs, shape.outputs)
+        )
     norms = {s.name: torch.nn.BatchNorm2d(s.outputs) for s in shapes if s.kernel}
     parameters = [p for module in (*modules.values(), *norms.values()) for p in module.parameters()]
 
@@ -252,9 +271,16 @@ def train(
         # What is stored is what the network is.
         weights[shape.name] = weight.astype(np.float16).astype(np.float32)
         biases[shape.name] = bias.astype(np.float16).astype(np.float32)
-    about = {"task": task.name, "split_hash": task.split_hash, "epochs": epochs,
-             "images": len(x), "batch": batch, "lr": lr, "seed": seed,
-             "torch": str(torch.__version__)}  # fmt: skip
+    about = {
+        "task": task.name,
+        "split_hash": task.split_hash,
+        "epochs": epochs,
+        "images": len(x),
+        "batch": batch,
+        "lr": lr,
+        "seed": seed,
+        "torch": str(torch.__version__),
+    }
     net = Net(name, weights, biases, about)
     part_x, part_y = judged(name)
     return Net(
@@ -316,8 +342,9 @@ class Quantised:
         """Mean and mean square of what each weight is multiplied by, [outputs or 1, weights]."""
         torch = self.torch
         if shape.kernel:
-            x = torch.nn.functional.unfold(x, shape.kernel, padding=shape.kernel // 2,
-                                           stride=shape.stride)  # fmt: skip
+            x = torch.nn.functional.unfold(
+                x, shape.kernel, padding=shape.kernel // 2, stride=shape.stride
+            )
             x = x.transpose(1, 2).reshape(-1, x.shape[1])
         x = x.numpy().astype(np.float64)
         first, second = x.mean(0), (x**2).mean(0)
@@ -345,8 +372,10 @@ class Quantised:
             return _convolve(torch, shape, value, self.codes[key], self.bias[key])
 
         with torch.inference_mode():
-            parts = [_through(self.shapes, apply, torch.from_numpy(x[k : k + 250])[:, None]).numpy()
-                     for k in range(0, len(x), 250)]  # fmt: skip
+            parts = [
+                _through(self.shapes, apply, torch.from_numpy(x[k : k + 250])[:, None]).numpy()
+                for k in range(0, len(x), 250)
+            ]
         return np.concatenate(parts)
 
     def accuracy(self, genome: Sequence[int] | None, x: Array, y: Array) -> float:
@@ -379,8 +408,12 @@ def quantised(name: str, calibration: int = 0) -> Quantised:
 
 def size_bits(name: str, genome: Sequence[int]) -> int:
     """Bits of all weights and biases."""
-    return int(sum(int(np.prod(s.weight_shape)) * int(b) + BIAS_BITS * s.outputs
-                   for s, b in zip(layers(name), genome, strict=True)))  # fmt: skip
+    return int(
+        sum(
+            int(np.prod(s.weight_shape)) * int(b) + BIAS_BITS * s.outputs
+            for s, b in zip(layers(name), genome, strict=True)
+        )
+    )
 
 
 def _judge(case: tuple[str, int, tuple[int, ...]]) -> float:
@@ -422,26 +455,40 @@ def draw_genomes(name: str, draws: Draws = DRAWS) -> tuple[Array, list[str]]:
 
 
 def make(
-    name: str, path: Path | None = None, *, draws: Draws = DRAWS, repeats: int = 3,
-    repeated: int = 100, workers: int = 1, say: Say = lambda text: None,
-) -> Table:  # fmt: skip
+    name: str,
+    path: Path | None = None,
+    *,
+    draws: Draws = DRAWS,
+    repeats: int = 3,
+    repeated: int = 100,
+    workers: int = 1,
+    say: Say = lambda text: None,
+) -> Table:
     """Make the table of a shipped network, or go on with one that was begun; as
     :func:`.tables.make_gru`."""
-    from ..backends import Pool
+    from ..pool.backends import Pool
 
     path = path or _FOLDER / f"{name}.npz"
     net = load(name)
     genomes, kinds = draw_genomes(name, draws)
     about = {
-        "network": "cnn", "checkpoint": name, "checkpoint_hash": net.hash,
-        "task": net.about["task"], "split_hash": net.about["split_hash"], "draws": draws.counts,
-        "seed": draws.seed, "judged_on": len(judged(name)[1]), "versions": tables.versions(),
+        "network": "cnn",
+        "checkpoint": name,
+        "checkpoint_hash": net.hash,
+        "task": net.about["task"],
+        "split_hash": net.about["split_hash"],
+        "draws": draws.counts,
+        "seed": draws.seed,
+        "judged_on": len(judged(name)[1]),
+        "versions": tables.versions(),
         "calibrations": f"{CALIBRATED} training images drawn with seed 0; 1 ...: with that seed",
-    }  # fmt: skip
+    }
     shape = repeats, min(repeated, len(genomes))
     begin = tables.empty(name, [s.name for s in layers(name)], genomes, kinds, shape, about)
-    with Keeping(path, begin) as kept, Pool("processes" if workers > 1 else "serial",
-                                            workers) as pool:  # fmt: skip
+    with (
+        Keeping(path, begin) as kept,
+        Pool("processes" if workers > 1 else "serial", workers) as pool,
+    ):
         table = kept.table
         table.sizes[:] = [size_bits(name, row) for row in genomes]
         for row, known in enumerate([table.accuracy, *table.repeats]):
@@ -462,10 +509,12 @@ class CnnNetwork:
     def __init__(self, torch: Any, made: Quantised) -> None:
         self.torch, self.made, self.shapes = torch, made, made.shapes
         self.names = tuple(shape.name for shape in self.shapes)
-        self.weights = [torch.from_numpy(made.net.weights[name].astype(np.float64))
-                        for name in self.names]  # fmt: skip
-        self.biases = [torch.from_numpy(made.net.biases[name].astype(np.float64))
-                       for name in self.names]  # fmt: skip
+        self.weights = [
+            torch.from_numpy(made.net.weights[name].astype(np.float64)) for name in self.names
+        ]
+        self.biases = [
+            torch.from_numpy(made.net.biases[name].astype(np.float64)) for name in self.names
+        ]
 
     def _run(
         self, x: Any, weights: Sequence[Any], biases: Sequence[Any], added: Sequence[Any]
@@ -508,9 +557,13 @@ class CnnNetwork:
         sizes = np.array([weight.numel() for weight in self.weights], np.int64)
         places = np.array([out.numel() // out.shape[-1] for out in outputs], np.int64)
         own, fixed = _statistics.OWN, _statistics.FIXED
-        return {"elements": sizes, "parameters": sizes, "macs": sizes * places,
-                "stages": np.array([shape.stage for shape in self.shapes], np.int64),
-                "operands": np.array([(own, fixed)] * len(sizes), np.int64)}  # fmt: skip
+        return {
+            "elements": sizes,
+            "parameters": sizes,
+            "macs": sizes * places,
+            "stages": np.array([shape.stage for shape in self.shapes], np.int64),
+            "operands": np.array([(own, fixed)] * len(sizes), np.int64),
+        }
 
 
 def statistics(
@@ -523,10 +576,21 @@ def statistics(
         torch = import_torch()
         task = data(name)
         chosen = _statistics.balanced(task.y_train, _statistics.BATCH, seed)
-        about = {"network": "cnn", "checkpoint_hash": net.hash, "task": task.name,
-                 "split_hash": task.split_hash, "torch": str(torch.__version__)}  # fmt: skip
-        return _statistics.collect(CnnNetwork(torch, quantised(name)), task.x_train[chosen],
-                                   task.y_train[chosen], about, seed=seed, say=say)  # fmt: skip
+        about = {
+            "network": "cnn",
+            "checkpoint_hash": net.hash,
+            "task": task.name,
+            "split_hash": task.split_hash,
+            "torch": str(torch.__version__),
+        }
+        return _statistics.collect(
+            CnnNetwork(torch, quantised(name)),
+            task.x_train[chosen],
+            task.y_train[chosen],
+            about,
+            seed=seed,
+            say=say,
+        )
 
     key = ("cnn", name, net.hash, seed)
     return _statistics.cached(key, make_them) if keep else make_them()

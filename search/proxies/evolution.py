@@ -31,9 +31,18 @@ from .screening import CHECKS, Screen
 
 METHODS = ("evolution", "random")
 #: Weights of the leaves in prioritised sampling: what knows the width, and tensors, first.
-LEAF_PRIORITY = {"error": 4.0, "bits": 2.0, "elements": 0.5, "counts": 0.5, "macs": 0.5,
-                 "weight": 1.5, "gradient": 1.5, "squared_gradient": 1.5, "hessian": 1.5,
-                 "eigenvalue": 1.0}  # fmt: skip
+LEAF_PRIORITY = {
+    "error": 4.0,
+    "bits": 2.0,
+    "elements": 0.5,
+    "counts": 0.5,
+    "macs": 0.5,
+    "weight": 1.5,
+    "gradient": 1.5,
+    "squared_gradient": 1.5,
+    "hessian": 1.5,
+    "eigenvalue": 1.0,
+}
 #: Unary steps of a chain, of each of two branches, and after those meet; leaves and nodes of a DAG.
 CHAIN, BRANCH, TAIL, DAG_LEAVES, DAG_NODES = 4, 2, 2, 3, 6
 #: Fitness of what cannot be ranked.
@@ -81,8 +90,10 @@ class Config:
     objective: Objective = field(default_factory=Objective)
 
     def __post_init__(self) -> None:
-        for name, value, known in (("structure", self.structure, (*STRUCTURES, "mixed")),
-                                   ("method", self.method, METHODS)):  # fmt: skip
+        for name, value, known in (
+            ("structure", self.structure, (*STRUCTURES, "mixed")),
+            ("method", self.method, METHODS),
+        ):
             if value not in known:
                 raise InputError(f"{name} {shown(value)}: {', '.join(known)} are known")
         for name, low, high in (("population", 2, 10_000), ("evaluations", 1, 10**9)):
@@ -105,8 +116,10 @@ class Genotype:
 
     def proxy(self) -> Proxy:
         """What they encode."""
-        chosen = [position.choices[gene] for position, gene in
-                  zip(_positions(self.structure), self.genes, strict=True)]  # fmt: skip
+        chosen = [
+            position.choices[gene]
+            for position, gene in zip(_positions(self.structure), self.genes, strict=True)
+        ]
         nodes: list[Node] = []
 
         def chain(names: Sequence[str], start: Node | None = None) -> int:
@@ -146,8 +159,11 @@ class _Position:
 
     def draw(self, rng: np.random.Generator, prioritise: bool) -> int:
         if prioritise:
-            return int(np.searchsorted(np.cumsum(self.weights) / sum(self.weights), rng.random(),
-                                       side="right"))  # fmt: skip
+            return int(
+                np.searchsorted(
+                    np.cumsum(self.weights) / sum(self.weights), rng.random(), side="right"
+                )
+            )
         return int(rng.integers(len(self.choices)))
 
 
@@ -186,13 +202,20 @@ class Member:
     ranks: Array | None = field(default=None, repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
-        return {"structure": self.genotype.structure, "genes": list(self.genotype.genes),
-                "proxy": str(self.proxy), "fitness": self.fitness}  # fmt: skip
+        return {
+            "structure": self.genotype.structure,
+            "genes": list(self.genotype.genes),
+            "proxy": str(self.proxy),
+            "fitness": self.fitness,
+        }
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Member":
-        return cls(Genotype(value["structure"], tuple(value["genes"])),
-                   Proxy.parse(value["proxy"]), float(value["fitness"]))  # fmt: skip
+        return cls(
+            Genotype(value["structure"], tuple(value["genes"])),
+            Proxy.parse(value["proxy"]),
+            float(value["fitness"]),
+        )
 
 
 @dataclass(frozen=True)
@@ -236,8 +259,11 @@ class Evolution:
     @property
     def counts(self) -> dict[str, int]:
         stopped = {check: self.screen.counts.get(check, 0) for check in CHECKS}
-        return {"drawn": sum(self.screen.counts.values()), "scored": self.evaluations,
-                "valid": self.valid} | stopped  # fmt: skip
+        return {
+            "drawn": sum(self.screen.counts.values()),
+            "scored": self.evaluations,
+            "valid": self.valid,
+        } | stopped
 
     # Candidates
 
@@ -246,9 +272,13 @@ class Evolution:
         structure = self.config.structure
         if structure == "mixed":
             structure = STRUCTURES[int(self.rng.integers(len(STRUCTURES)))]
-        return Genotype(structure, tuple(
-            position.draw(self.rng, self.config.prioritise) for position in _positions(structure)
-        ))  # fmt: skip
+        return Genotype(
+            structure,
+            tuple(
+                position.draw(self.rng, self.config.prioritise)
+                for position in _positions(structure)
+            ),
+        )
 
     def offspring(self) -> Genotype:
         """Of two members of the parent pool."""
@@ -319,8 +349,12 @@ class Evolution:
         """Let a member in, and out the worst, or the worse of two that are the same."""
         others = self.population
         if member.ranks is not None:
-            like = [k for k, other in enumerate(others) if other.ranks is not None
-                    and float(member.ranks @ other.ranks) > self.config.crowding]  # fmt: skip
+            like = [
+                k
+                for k, other in enumerate(others)
+                if other.ranks is not None
+                and float(member.ranks @ other.ranks) > self.config.crowding
+            ]
             if like and others[like[0]].fitness >= member.fitness:
                 return
             others = [other for k, other in enumerate(others) if k not in like]
@@ -352,12 +386,16 @@ class Evolution:
     def state(self) -> dict[str, Any]:
         """All of it, as JSON."""
         return {
-            "seed": self.seed, "evaluations": self.evaluations, "valid": self.valid,
-            "exhausted": self.exhausted, "rng": self.rng.bit_generator.state,
+            "seed": self.seed,
+            "evaluations": self.evaluations,
+            "valid": self.valid,
+            "exhausted": self.exhausted,
+            "rng": self.rng.bit_generator.state,
             "population": [member.to_json() for member in self.population],
             "best": [member.to_json() for member in self.best],
-            "history": [list(row) for row in self.history], "screen": self.screen.state(),
-        }  # fmt: skip
+            "history": [list(row) for row in self.history],
+            "screen": self.screen.state(),
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """What :meth:`state` gave."""
@@ -376,9 +414,13 @@ class Evolution:
         tables = [member.proxy.table(bench.inputs) for bench in self.benches]
         return replace(member, ranks=self._ranks(tables))
 
-    def run(self, until: int | None = None, path: Path | None = None,
-            tell: Callable[["Evolution"], None] = lambda evolution: None,
-            every: float = EVERY) -> None:  # fmt: skip
+    def run(
+        self,
+        until: int | None = None,
+        path: Path | None = None,
+        tell: Callable[["Evolution"], None] = lambda evolution: None,
+        every: float = EVERY,
+    ) -> None:
         """Go on to `until` evaluations (by default to the end), the state kept in `path`.
 
         every : seconds between two writings, and two tellings
@@ -406,7 +448,7 @@ def _negated(proxy: Proxy) -> Proxy:
 
 def shorten(
     proxy: Proxy, benches: Sequence[Bench], objective: Objective
-) -> tuple[Proxy, float, int]:  # fmt: skip
+) -> tuple[Proxy, float, int]:
     """A formula with parts left out as long as its fitness does not fall: it, its fitness, and how
     many were scored on the way. Where parsimony counts, what has no effect goes first.
 
@@ -423,9 +465,12 @@ def shorten(
         for k, node in enumerate(proxy.nodes):
             for argument in set(node.arguments):
                 # All that reads the node reads its argument instead.
-                nodes = [replace(other, arguments=tuple(argument if a == k else a
-                                                        for a in other.arguments))
-                         for other in proxy.nodes]  # fmt: skip
+                nodes = [
+                    replace(
+                        other, arguments=tuple(argument if a == k else a for a in other.arguments)
+                    )
+                    for other in proxy.nodes
+                ]
                 rivals.append(Proxy(tuple(nodes[: argument + 1] if k == len(nodes) - 1 else nodes)))
         found = []
         for rival in rivals:
@@ -461,12 +506,17 @@ class Outcome:
                 evolution.best[0].proxy, evolution.benches, evolution.config.objective
             )
             short = proxy, value
-        return cls(evolution.seed, tuple(evolution.best), tuple(evolution.history), counts,
-                   tuple(evolution.population), short)  # fmt: skip
+        return cls(
+            evolution.seed,
+            tuple(evolution.best),
+            tuple(evolution.history),
+            counts,
+            tuple(evolution.population),
+            short,
+        )
 
 
-def _restored(benches: Sequence[Bench], config: Config, seed: int,
-              path: Path | None) -> Evolution:  # fmt: skip
+def _restored(benches: Sequence[Bench], config: Config, seed: int, path: Path | None) -> Evolution:
     evolution = Evolution(benches, config, seed)
     if path is not None and path.exists():
         try:
@@ -479,8 +529,9 @@ def _restored(benches: Sequence[Bench], config: Config, seed: int,
     return evolution
 
 
-def _go(benches: Sequence[Bench], config: Config, seed: int, path: Path | None,
-        until: int) -> Outcome:  # fmt: skip
+def _go(
+    benches: Sequence[Bench], config: Config, seed: int, path: Path | None, until: int
+) -> Outcome:
     evolution = _restored(benches, config, seed, path)
     evolution.run(until, path)
     return Outcome.of(evolution)
@@ -488,10 +539,15 @@ def _go(benches: Sequence[Bench], config: Config, seed: int, path: Path | None,
 
 def document(benches: Sequence[Bench], config: Config) -> dict[str, Any]:
     """What a folder's searches depend on, but for their length."""
-    return json.loads(json.dumps({
-        "version": 1, "config": asdict(config),
-        "tables": {bench.name: bench.fingerprint for bench in benches},
-    }))  # fmt: skip
+    return json.loads(
+        json.dumps(
+            {
+                "version": 1,
+                "config": asdict(config),
+                "tables": {bench.name: bench.fingerprint for bench in benches},
+            }
+        )
+    )
 
 
 def _compare(folder: Path, before: Any, now: dict[str, Any], resume: bool) -> None:
@@ -505,8 +561,11 @@ def _compare(folder: Path, before: Any, now: dict[str, Any], resume: bool) -> No
         raise InputError(
             f"{folder}: holds a search already; --resume to go on with it, or another folder"
         )
-    differing = [name for name, value in now["config"].items()
-                 if name != "evaluations" and before["config"].get(name) != value]  # fmt: skip
+    differing = [
+        name
+        for name, value in now["config"].items()
+        if name != "evaluations" and before["config"].get(name) != value
+    ]
     if before.get("tables") != now["tables"]:
         differing.append("tables")
     if differing:
@@ -517,10 +576,16 @@ def _compare(folder: Path, before: Any, now: dict[str, Any], resume: bool) -> No
 
 
 def search(
-    benches: Sequence[Bench], config: Config, seeds: Sequence[int] = (0,), *,
-    folder: str | Path | None = None, resume: bool = False, workers: int = 1, chunk: int = 500,
+    benches: Sequence[Bench],
+    config: Config,
+    seeds: Sequence[int] = (0,),
+    *,
+    folder: str | Path | None = None,
+    resume: bool = False,
+    workers: int = 1,
+    chunk: int = 500,
     tell: Callable[[Progress], None] = lambda progress: None,
-) -> list[Outcome]:  # fmt: skip
+) -> list[Outcome]:
     """Search once with each of `seeds`.
 
     folder : holds ``config.json``, a ``seed-N.json`` each with its whole state, and in the end
@@ -552,8 +617,11 @@ def search(
         outcomes = []
         for seed in seeds:
             evolution = _restored(benches, config, seed, paths[seed])
-            evolution.run(None, paths[seed], lambda e: report(
-                e.seed, e.evaluations, e.best[0] if e.best else None))  # fmt: skip
+            evolution.run(
+                None,
+                paths[seed],
+                lambda e: report(e.seed, e.evaluations, e.best[0] if e.best else None),
+            )
             outcomes.append(Outcome.of(evolution))
     else:
         from joblib import Parallel, delayed
@@ -566,16 +634,26 @@ def search(
                     delayed(_go)(benches, config, seed, paths[seed], until) for seed in seeds
                 ):
                     found[outcome.seed] = outcome
-                    report(outcome.seed, outcome.counts["scored"],
-                           outcome.best[0] if outcome.best else None)  # fmt: skip
+                    report(
+                        outcome.seed,
+                        outcome.counts["scored"],
+                        outcome.best[0] if outcome.best else None,
+                    )
         outcomes = [found[seed] for seed in seeds]
     if place is not None:
-        write_json(place / "found.json", [
-            {"seed": outcome.seed, "counts": outcome.counts,
-             "short": outcome.short and {"proxy": str(outcome.short[0]),
-                                         "fitness": outcome.short[1]},
-             "best": [member.to_json() for member in outcome.best]} for outcome in outcomes
-        ])  # fmt: skip
+        write_json(
+            place / "found.json",
+            [
+                {
+                    "seed": outcome.seed,
+                    "counts": outcome.counts,
+                    "short": outcome.short
+                    and {"proxy": str(outcome.short[0]), "fitness": outcome.short[1]},
+                    "best": [member.to_json() for member in outcome.best],
+                }
+                for outcome in outcomes
+            ],
+        )
     return outcomes
 
 

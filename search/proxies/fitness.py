@@ -173,8 +173,15 @@ class Bench:
     parts: Mapping[str, Array]
 
     @classmethod
-    def of(cls, table: Measured, statistics: Any, sample: int | None = SAMPLE, *,
-           rows: Array | None = None, truth: str = "accuracy") -> "Bench":  # fmt: skip
+    def of(
+        cls,
+        table: Measured,
+        statistics: Any,
+        sample: int | None = SAMPLE,
+        *,
+        rows: Array | None = None,
+        truth: str = "accuracy",
+    ) -> "Bench":
         """Of a table and a :class:`~.statistics.Statistics`.
 
         rows : those of the table that may be seen, for instance :func:`half`; all by default
@@ -204,8 +211,9 @@ class Bench:
             except InputError:  # that it has none matters to those who need it
                 found = np.empty(0, int)
             parts[kind] = found[found >= 0]
-        return cls(table.name, inputs, columns, accuracy[kept], np.asarray(table.sizes)[kept],
-                   parts)  # fmt: skip
+        return cls(
+            table.name, inputs, columns, accuracy[kept], np.asarray(table.sizes)[kept], parts
+        )
 
     @cached_property
     def fingerprint(self) -> str:
@@ -311,9 +319,11 @@ class Objective:
         whole = on("all")
         if not math.isfinite(whole):
             return float("nan"), 1
-        parts = [(weight, _or_0(on(kind)))
-                 for kind, weight in (("equal-sum", self.equal_sum),
-                                      ("equal-size", self.equal_size)) if weight]  # fmt: skip
+        parts = [
+            (weight, _or_0(on(kind)))
+            for kind, weight in (("equal-sum", self.equal_sum), ("equal-size", self.equal_size))
+            if weight
+        ]
         rest = 1 - self.equal_sum - self.equal_size
         sign = 1
         if orient and rest * whole + sum(weight * value for weight, value in parts) < 0:
@@ -321,24 +331,34 @@ class Objective:
         fitness = sum(weight * sign * float(value) for weight, value in parts)
         if rest:
             kinds = ("score", "accuracy") if self.by == "both" else (self.by,)
-            at = [whole if ratio == 1 else spearman_at(x, y, ratio, by=by)
-                  for by in kinds for ratio in self.ratios]  # fmt: skip
+            at = [
+                whole if ratio == 1 else spearman_at(x, y, ratio, by=by)
+                for by in kinds
+                for ratio in self.ratios
+            ]
             fitness += rest * float(np.mean([_or_0(value) for value in at]))
         return fitness, sign
 
-    def many(self, benches: Sequence[Bench], tables: Sequence[Array], size: int = 0, *,
-             orient: bool = False) -> tuple[float, int]:  # fmt: skip
+    def many(
+        self,
+        benches: Sequence[Bench],
+        tables: Sequence[Array],
+        size: int = 0,
+        *,
+        orient: bool = False,
+    ) -> tuple[float, int]:
         """Fitness of a proxy by its tables, one for each of `benches`, and its best sign; NaN where
         it ranks nothing on one of them."""
         found = [bench.scores(table) for bench, table in zip(benches, tables, strict=True)]
-        pairs = [self.one(bench, x, orient=orient)
-                 for bench, x in zip(benches, found, strict=True)]  # fmt: skip
+        pairs = [self.one(bench, x, orient=orient) for bench, x in zip(benches, found, strict=True)]
         sign = 1
         if orient:
             # One sign for all: where they disagree, that of the clearest.
             sign = 1 if sum(value * way for value, way in pairs) >= 0 else -1
-            pairs = [pair if pair[1] == sign else self.one(bench, sign * x)
-                     for pair, bench, x in zip(pairs, benches, found, strict=True)]  # fmt: skip
+            pairs = [
+                pair if pair[1] == sign else self.one(bench, sign * x)
+                for pair, bench, x in zip(pairs, benches, found, strict=True)
+            ]
         values = np.array([value for value, _ in pairs])
         if not np.isfinite(values).all():
             return float("nan"), 1

@@ -53,8 +53,10 @@ class InvalidProxy(InputError):
 
     def __init__(self, reason: str, node: str, where: str) -> None:
         short = node if len(node) <= 80 else f"{node[:77]}..."
-        super().__init__(f"proxy: {short} is {reason} at {where}; use another proxy, or guard it "
-                         "(abslog, sqrt, sigmoid)")  # fmt: skip
+        super().__init__(
+            f"proxy: {short} is {reason} at {where}; use another proxy, or guard it "
+            "(abslog, sqrt, sigmoid)"
+        )
         self.reason, self.node = reason, node
 
 
@@ -320,10 +322,12 @@ class _Parser:
             raise InputError(f"proxy: {len(text)} characters, {MAX_TEXT} are the most")
         self.text, self.at, self.builder = text, 0, _Builder()
         self.tokens = [
-            (re.sub(r"\s", "", next(filter(None, match.groups()))),
-             match.start() + len(match.group()) - len(match.group().lstrip()))
+            (
+                re.sub(r"\s", "", next(filter(None, match.groups()))),
+                match.start() + len(match.group()) - len(match.group().lstrip()),
+            )
             for match in self.TOKEN.finditer(text)
-        ]  # fmt: skip
+        ]
         self.names: dict[str, int] = {}
 
     def fail(self, fault: str, remedy: str, at: int | None = None) -> NoReturn:
@@ -377,9 +381,12 @@ class _Parser:
             import difflib
 
             near = difflib.get_close_matches(token, PRIMITIVES, 3, 0.4)
-            self.fail(f"no primitive {shown(token)}",
-                      f"did you mean {' or '.join(near)}" if near
-                      else "`genogate proxy show` without a proxy lists them")  # fmt: skip
+            self.fail(
+                f"no primitive {shown(token)}",
+                f"did you mean {' or '.join(near)}"
+                if near
+                else "`genogate proxy show` without a proxy lists them",
+            )
         start, arity = self.at, PRIMITIVES[token].arity
         self.at += 2
         arguments = [self.expression(depth + 1)]
@@ -393,16 +400,43 @@ class _Parser:
 
 
 #: Of these, f(-x) = f(x), and f(|x|) = f(x).
-_EVEN = frozenset({"abs", "abslog", "log1p", "frobenius", "l1_norm", "row_max",
-                   "row_norm"})  # fmt: skip
+_EVEN = frozenset({"abs", "abslog", "log1p", "frobenius", "l1_norm", "row_max", "row_norm"})
 #: Of these, f(-x) = f(x) alone.
 _SYMMETRIC = frozenset({"std", "kurtosis"})
 #: Of these, f(-x) = -f(x).
-_ODD = frozenset({"sign", "cbrt", "tanh", "centre", "mean", "total", "normalize", "share",
-                  "width_share", "double", "halve"})  # fmt: skip
+_ODD = frozenset(
+    {
+        "sign",
+        "cbrt",
+        "tanh",
+        "centre",
+        "mean",
+        "total",
+        "normalize",
+        "share",
+        "width_share",
+        "double",
+        "halve",
+    }
+)
 #: Of these, f(2 x) = 2 f(x), to the last bit.
-_HOMOGENEOUS = frozenset({"abs", "relu", "leaky_relu", "centre", "mean", "total", "frobenius",
-                          "l1_norm", "std", "max", "min", "row_max", "row_norm"})  # fmt: skip
+_HOMOGENEOUS = frozenset(
+    {
+        "abs",
+        "relu",
+        "leaky_relu",
+        "centre",
+        "mean",
+        "total",
+        "frobenius",
+        "l1_norm",
+        "std",
+        "max",
+        "min",
+        "row_max",
+        "row_norm",
+    }
+)
 _COMMUTATIVE = frozenset({"maximum", "minimum", "hypot", "matmul", "cosine", "hamming"})
 #: Addends or factors that are written side by side at most.
 _SIDE_BY_SIDE = 64
@@ -482,8 +516,9 @@ class _Normal:
         """The node, rewritten; its arguments are normal already."""
         if not arguments:
             if name.startswith("bits*"):
-                return self.term("product", [self.make("bits"),
-                                             self.make(name.removeprefix("bits*"))])  # fmt: skip
+                return self.term(
+                    "product", [self.make("bits"), self.make(name.removeprefix("bits*"))]
+                )
             return self.make(name)
         if len(arguments) == 1:
             return self.unary(name, arguments[0])
@@ -564,8 +599,9 @@ class _Normal:
                 negative = name == "sum" and term.name == "negate"
                 part = term.arguments[0] if negative else term
                 if part.name == name and _alike((x, y)):
-                    parts += [self.unary("negate", each) if negative else each
-                              for each in part.arguments]  # fmt: skip
+                    parts += [
+                        self.unary("negate", each) if negative else each for each in part.arguments
+                    ]
                 else:
                     parts.append(term)
             return self.many(name, parts if len(parts) <= _SIDE_BY_SIDE else [x, y])
@@ -625,9 +661,10 @@ class _Normal:
             if term.name == "product":
                 # x * x is written as the square that it is.
                 places = [
-                    place for each, count in Counter(places).items()
+                    place
+                    for each, count in Counter(places).items()
                     for place in [builder.add("square", each)] * (count // 2) + [each] * (count % 2)
-                ]  # fmt: skip
+                ]
             if term.name in ("sum", "product"):
                 first, *rest = places
                 for place in rest:

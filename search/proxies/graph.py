@@ -12,8 +12,14 @@ from .formula import Proxy
 from .primitives import PRIMITIVES, SYMBOLS
 
 #: Colours of inputs and of the kinds of primitives, told apart by colour-blind readers too.
-COLOURS = {"input": "#56B4E9", "elementwise": "#F0F0F0", "within": "#E3D3EA", "reduce": "#F5C767",
-           "across": "#8FD3B6", "score": "#FFFFFF"}  # fmt: skip
+COLOURS = {
+    "input": "#56B4E9",
+    "elementwise": "#F0F0F0",
+    "within": "#E3D3EA",
+    "reduce": "#F5C767",
+    "across": "#8FD3B6",
+    "score": "#FFFFFF",
+}
 _WIDTH, _HEIGHT, _GAP, _RISE = 104, 28, 18, 34
 
 
@@ -62,9 +68,12 @@ def _places(proxy: Proxy) -> list[tuple[int, float]]:
     for start, end in _edges(proxy):
         above.setdefault(end, []).append(start)
     for row in sorted(used):
-        wanted = {place: sum(columns[k] for k in above[place]) / len(above[place])
-                  if place in above else float(number)
-                  for number, place in enumerate(used[row])}  # fmt: skip
+        wanted = {
+            place: sum(columns[k] for k in above[place]) / len(above[place])
+            if place in above
+            else float(number)
+            for number, place in enumerate(used[row])
+        }
         taken = float("-inf")
         for place in sorted(used[row], key=lambda place: (wanted[place], place)):
             columns[place] = taken = max(wanted[place], taken + 1)
@@ -77,8 +86,9 @@ def svg(proxy: Proxy) -> str:
     across = max(column for _, column in places) + 1
     width = round(across * (_WIDTH + _GAP) + _GAP)
     height = (places[-1][0] + 1) * (_HEIGHT + _RISE) - _RISE + 2 * _GAP
-    at = [(_GAP + column * (_WIDTH + _GAP), _GAP + row * (_HEIGHT + _RISE))
-          for row, column in places]  # fmt: skip
+    at = [
+        (_GAP + column * (_WIDTH + _GAP), _GAP + row * (_HEIGHT + _RISE)) for row, column in places
+    ]
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
         f'viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="13">',

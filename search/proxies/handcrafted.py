@@ -15,10 +15,10 @@ from math import erf, sqrt
 
 import numpy as np
 
+from ...model.checkpoints.floating import forward
 from ...model.errors import InputError
-from ...model.floating import forward
 from ...model.genome import Genome
-from ...model.quantize import draft, without_synthesis
+from ...model.quantize.quantize import draft, without_synthesis
 from ...sim import fast
 from .statistics import FIXED, OWN, Statistics, balanced
 
@@ -36,8 +36,10 @@ _TINY = 1e-30
 
 def _each(statistics: Statistics, term: Callable[[int, int], float]) -> Array:
     """``term(item, width)`` as a table float64 [L, W]."""
-    return np.array([[term(item, bits) for bits in statistics.widths]
-                     for item in range(len(statistics.names))], np.float64)  # fmt: skip
+    return np.array(
+        [[term(item, bits) for bits in statistics.widths] for item in range(len(statistics.names))],
+        np.float64,
+    )
 
 
 def _times_bits(statistics: Statistics, values: Array) -> Array:
@@ -124,8 +126,9 @@ def qe_score(s: Statistics) -> Array:
 
 def bsnip(s: Statistics) -> Array:
     """SNIP (arXiv 1810.02340), as in EMQ: b sum |G W|."""
-    products = [np.abs(g * w) for g, w in zip(s.tensors["gradient"], s.tensors["weight"],
-                                              strict=True)]  # fmt: skip
+    products = [
+        np.abs(g * w) for g, w in zip(s.tensors["gradient"], s.tensors["weight"], strict=True)
+    ]
     return _times_bits(s, np.array([_summed(s, k, v) for k, v in enumerate(products)]))
 
 
@@ -136,8 +139,10 @@ def snip_quantised(s: Statistics) -> Array:
 
 def bsynflow(s: Statistics) -> Array:
     """Synflow (arXiv 2006.05467), as in EMQ: b sum |W V|."""
-    products = [np.abs(v * w) for v, w in zip(s.tensors["virtual_gradient"], s.tensors["weight"],
-                                              strict=True)]  # fmt: skip
+    products = [
+        np.abs(v * w)
+        for v, w in zip(s.tensors["virtual_gradient"], s.tensors["weight"], strict=True)
+    ]
     return _times_bits(s, np.array([_summed(s, k, v) for k, v in enumerate(products)]))
 
 
@@ -224,14 +229,30 @@ def noise(s: Statistics) -> Array:
 
 #: Proxies that are a table [items, widths], by name.
 TABLES: Mapping[str, Callable[[Statistics], Array]] = {
-    "bit-sum": bit_sum, "bparams": bparams, "hawq-v1-emq": hawq_v1_emq, "hawq-v1": hawq_v1,
-    "hawq-v2-emq": hawq_v2_emq, "hawq-v2": hawq_v2, "orm": orm, "qe-score": qe_score,
-    "bsnip": bsnip, "snip-quantised": snip_quantised, "bsynflow": bsynflow,
-    "synflow-quantised": synflow_quantised, "bplain": bplain, "bgradnorm": bgradnorm,
-    "bfisher": bfisher, "bnorm": bnorm, "norm-quantised": norm_quantised, "mse": mse,
-    "sqnr": sqnr, "fisher-error": fisher_error, "first-order": first_order,
-    "second-order": second_order, "noise": noise,
-}  # fmt: skip
+    "bit-sum": bit_sum,
+    "bparams": bparams,
+    "hawq-v1-emq": hawq_v1_emq,
+    "hawq-v1": hawq_v1,
+    "hawq-v2-emq": hawq_v2_emq,
+    "hawq-v2": hawq_v2,
+    "orm": orm,
+    "qe-score": qe_score,
+    "bsnip": bsnip,
+    "snip-quantised": snip_quantised,
+    "bsynflow": bsynflow,
+    "synflow-quantised": synflow_quantised,
+    "bplain": bplain,
+    "bgradnorm": bgradnorm,
+    "bfisher": bfisher,
+    "bnorm": bnorm,
+    "norm-quantised": norm_quantised,
+    "mse": mse,
+    "sqnr": sqnr,
+    "fisher-error": fisher_error,
+    "first-order": first_order,
+    "second-order": second_order,
+    "noise": noise,
+}
 #: Proxies that look at pairs of items, or at the quantised network itself.
 OTHERS = ("bops", "output-kl")
 NAMES = (*TABLES, *OTHERS)
@@ -261,8 +282,9 @@ def bops(statistics: Statistics, genomes: Array) -> Array:
     columns(statistics, genomes)
     items = np.arange(len(statistics.names))
     # Two more columns for what no other item sets.
-    wide = np.concatenate([np.asarray(genomes, np.float64),
-                           np.full((len(genomes), 1), float(FIXED_BITS))], axis=1)  # fmt: skip
+    wide = np.concatenate(
+        [np.asarray(genomes, np.float64), np.full((len(genomes), 1), float(FIXED_BITS))], axis=1
+    )
     operands = statistics.vectors["operands"].astype(np.int64)
     product = np.asarray(statistics.macs, np.float64)[None].repeat(len(wide), 0)
     for side in operands.T:

@@ -24,9 +24,14 @@ Array = np.ndarray
 TINY = 1e-12
 #: Inputs that are tensors, with the symbol that a formula shows.
 TENSORS = {
-    "weight": "W", "activation": "A", "gradient": "G", "virtual_gradient": "V", "hessian": "H",
-    "squared_gradient": "F", "error": "D",
-}  # fmt: skip
+    "weight": "W",
+    "activation": "A",
+    "gradient": "G",
+    "virtual_gradient": "V",
+    "hessian": "H",
+    "squared_gradient": "F",
+    "error": "D",
+}
 #: Inputs that are one number an item: its width, its elements, those of a whole batch (of a
 #: weight the same), its multiply-accumulates.
 SCALARS = {"bits": "b", "elements": "n", "counts": "N", "macs": "m"}
@@ -77,10 +82,12 @@ class Layout:
 
     @cached_property
     def row_starts(self) -> Array:
-        return np.concatenate([
-            start + np.arange(rows) * columns
-            for start, (rows, columns) in zip(self.starts, self.shapes, strict=True)
-        ])  # fmt: skip
+        return np.concatenate(
+            [
+                start + np.arange(rows) * columns
+                for start, (rows, columns) in zip(self.starts, self.shapes, strict=True)
+            ]
+        )
 
     @cached_property
     def rows(self) -> "Layout":
@@ -91,10 +98,12 @@ class Layout:
     def columns(self) -> tuple[Array, Array, Array]:
         """For what runs down the rows: the order that puts columns one after the other, where each
         then starts, and the column of each element in the old order."""
-        order = np.concatenate([
-            start + np.arange(rows * columns).reshape(rows, columns).T.ravel()
-            for start, (rows, columns) in zip(self.starts, self.shapes, strict=True)
-        ])  # fmt: skip
+        order = np.concatenate(
+            [
+                start + np.arange(rows * columns).reshape(rows, columns).T.ravel()
+                for start, (rows, columns) in zip(self.starts, self.shapes, strict=True)
+            ]
+        )
         lengths = np.concatenate([np.full(columns, rows) for rows, columns in self.shapes])
         starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
         column = np.empty(len(order), int)
@@ -127,8 +136,9 @@ class Inputs:
     scalar: Layout
 
     @classmethod
-    def of(cls, statistics: Any, sample: int | None = SAMPLE, *, seed: int = 0,
-           normalise: bool = True) -> "Inputs":  # fmt: skip
+    def of(
+        cls, statistics: Any, sample: int | None = SAMPLE, *, seed: int = 0, normalise: bool = True
+    ) -> "Inputs":
         """Of a :class:`~.statistics.Statistics`.
 
         sample : elements an item at most, the same rows and columns of every tensor; None for all
@@ -149,8 +159,9 @@ class Inputs:
         scale: dict[str, float] = {}
         tensors: dict[str, list[list[Array]]] = {
             name: [[np.asarray(tensor, float)] for tensor in given]
-            for name, given in statistics.tensors.items() if name in TENSORS
-        }  # fmt: skip
+            for name, given in statistics.tensors.items()
+            if name in TENSORS
+        }
         if "squared_gradient" not in tensors and "gradient" in tensors:
             tensors["squared_gradient"] = [[each**2] for (each,) in tensors["gradient"]]
         batch = float(getattr(statistics, "about", {}).get("batch", 1))
@@ -162,9 +173,8 @@ class Inputs:
                 ]
         try:
             tensors["error"] = [
-                [np.asarray(error[width], float) for width in widths]
-                for error in statistics.errors
-            ]  # fmt: skip
+                [np.asarray(error[width], float) for width in widths] for error in statistics.errors
+            ]
         except KeyError as error:
             raise InputError(f"statistics: no quantisation error at {error} bits") from None
         for name in TENSORS:
@@ -182,16 +192,23 @@ class Inputs:
                 small = Layout(tuple((len(r), len(c)) for (r, c) in kept), whole)
                 layouts[shapes] = small, kept
             layout, kept = layouts[shapes]
-            data = np.stack([
-                np.concatenate([each[width][np.ix_(*chosen)].ravel()
-                                for each, chosen in zip(arrays, kept, strict=True)])
-                for width in range(len(arrays[0]))
-            ])  # fmt: skip
+            data = np.stack(
+                [
+                    np.concatenate(
+                        [
+                            each[width][np.ix_(*chosen)].ravel()
+                            for each, chosen in zip(arrays, kept, strict=True)
+                        ]
+                    )
+                    for width in range(len(arrays[0]))
+                ]
+            )
             if not np.isfinite(data).all():
                 raise InputError(f"statistics: {name} holds values that are not finite")
             scale[name] = float(np.sqrt((data**2).mean())) or 1.0
-            leaves[name] = Value(data / (scale["weight" if name == "error" else name]
-                                         if normalise else 1.0), layout)  # fmt: skip
+            leaves[name] = Value(
+                data / (scale["weight" if name == "error" else name] if normalise else 1.0), layout
+            )
         single = Layout(((1, 1),) * len(names), whole)
         bits = np.repeat(np.array(widths, float)[:, None], len(names), 1)
         leaves["bits"] = Value(bits, single)
@@ -244,8 +261,9 @@ class Inputs:
         return columns
 
 
-def _chosen(shape: tuple[int, int], sample: int | None,
-            rng: np.random.Generator) -> tuple[Array, Array]:  # fmt: skip
+def _chosen(
+    shape: tuple[int, int], sample: int | None, rng: np.random.Generator
+) -> tuple[Array, Array]:
     """Rows and columns to keep of a matrix, about as many of both as its shape has."""
     rows, columns = shape
     if sample is None or rows * columns <= sample:
@@ -253,8 +271,10 @@ def _chosen(shape: tuple[int, int], sample: int | None,
     few = int(np.clip(round((sample * rows / columns) ** 0.5), 1, rows))
     some = max(1, min(columns, sample // few))
     few = max(1, min(rows, sample // some))
-    return (np.sort(rng.choice(rows, few, replace=False)),
-            np.sort(rng.choice(columns, some, replace=False)))  # fmt: skip
+    return (
+        np.sort(rng.choice(rows, few, replace=False)),
+        np.sort(rng.choice(columns, some, replace=False)),
+    )
 
 
 def _total(x: Array, layout: Layout) -> Array:
@@ -408,18 +428,38 @@ class Primitive:
         return self.kind in ("reduce", "across")
 
 
-def _unary(kind: str, name: str, formula: str, apply: Callable[..., Array], guard: str = "",
-           sign: str = "", priority: float = 1.0) -> Primitive:  # fmt: skip
+def _unary(
+    kind: str,
+    name: str,
+    formula: str,
+    apply: Callable[..., Array],
+    guard: str = "",
+    sign: str = "",
+    priority: float = 1.0,
+) -> Primitive:
     return Primitive(name, 1, kind, formula, guard, apply, sign, priority)
 
 
-def _each(name: str, formula: str, apply: Callable[[Array], Array], guard: str = "",
-          sign: str = "", priority: float = 1.0) -> Primitive:  # fmt: skip
+def _each(
+    name: str,
+    formula: str,
+    apply: Callable[[Array], Array],
+    guard: str = "",
+    sign: str = "",
+    priority: float = 1.0,
+) -> Primitive:
     return _unary("elementwise", name, formula, lambda x, layout: apply(x), guard, sign, priority)
 
 
-def _both(kind: str, name: str, formula: str, apply: Callable[..., Array], guard: str = "",
-          sign: str = "", priority: float = 1.0) -> Primitive:  # fmt: skip
+def _both(
+    kind: str,
+    name: str,
+    formula: str,
+    apply: Callable[..., Array],
+    guard: str = "",
+    sign: str = "",
+    priority: float = 1.0,
+) -> Primitive:
     return Primitive(name, 2, kind, formula, guard, apply, sign, priority)
 
 
@@ -436,8 +476,9 @@ _TABLE: Sequence[Primitive] = (
     _each("cube", "{x!}^3", lambda x: x * x * x, _OVER, "~", 0.5),
     _each("sqrt", "sqrt({x})", lambda x: np.sqrt(np.maximum(x, 0)), "below 0 taken as 0", "+", 1.5),
     _each("cbrt", "cbrt({x})", np.cbrt, sign="~"),
-    _each("invert", "1/{x!}", lambda x: 1 / (x + TINY), _EPS + "; at its negative invalid", "~",
-          0.5),
+    _each(
+        "invert", "1/{x!}", lambda x: 1 / (x + TINY), _EPS + "; at its negative invalid", "~", 0.5
+    ),
     _each("double", "2 {x!}", lambda x: 2 * x, sign="~", priority=0.5),
     _each("halve", "{x!}/2", lambda x: x / 2, sign="~", priority=0.5),
     _each("exp", "exp({x})", np.exp, _OVER, "+", 0.5),
@@ -446,8 +487,9 @@ _TABLE: Sequence[Primitive] = (
     _each("abslog", "log|{x}|", lambda x: np.log(np.abs(x) + TINY), _EPS, "", 1.5),
     _each("log1p", "log(1 + |{x}|)", lambda x: np.log1p(np.abs(x)), sign="+"),
     _each("relu", "max({x}, 0)", lambda x: np.maximum(x, 0), sign="+"),
-    _each("leaky_relu", "leaky({x})", lambda x: np.where(x < 0, 0.01 * x, x), sign="~",
-          priority=0.3),
+    _each(
+        "leaky_relu", "leaky({x})", lambda x: np.where(x < 0, 0.01 * x, x), sign="~", priority=0.3
+    ),
     _each("sigmoid", "sigmoid({x})", expit, sign="+", priority=0.5),
     _each("tanh", "tanh({x})", np.tanh, sign="~", priority=0.5),
     _each("softplus", "softplus({x})", lambda x: np.logaddexp(x, 0), sign="+", priority=0.3),
@@ -458,12 +500,26 @@ _TABLE: Sequence[Primitive] = (
     _unary("within", "min_max", "minmax({x})", _min_max, _EPS + " to the range", "+", 0.5),
     _unary("within", "centre", "{x!} - mean({x})", _centred, "", "", 0.5),
     _unary("within", "softmax", "softmax({x})", _softmax, "over the rows of each column", "+", 0.3),
-    _unary("within", "logsoftmax", "logsoftmax({x})", _logsoftmax, "over the rows of each column",
-           "", 0.3),
+    _unary(
+        "within",
+        "logsoftmax",
+        "logsoftmax({x})",
+        _logsoftmax,
+        "over the rows of each column",
+        "",
+        0.3,
+    ),
     # Unary, to one number.
     _unary("reduce", "mean", "mean({x})", _mean, sign="~", priority=2.0),
-    _unary("reduce", "total", "sum({x})", lambda x, layout: _mean(x, layout) * layout.whole,
-           "mean times the whole tensor's elements, as these are a sample", "~", 1.5),
+    _unary(
+        "reduce",
+        "total",
+        "sum({x})",
+        lambda x, layout: _mean(x, layout) * layout.whole,
+        "mean times the whole tensor's elements, as these are a sample",
+        "~",
+        1.5,
+    ),
     _unary("reduce", "frobenius", "||{x}||", _frobenius, "as total", "+"),
     _unary("reduce", "l1_norm", "mean|{x}|", lambda x, layout: _mean(np.abs(x), layout), sign="+"),
     _unary("reduce", "std", "std({x})", _std, sign="+"),
@@ -473,42 +529,100 @@ _TABLE: Sequence[Primitive] = (
     _unary("reduce", "row_max", "mean over rows of max|{x}|", _row_max, sign="+", priority=0.5),
     _unary("reduce", "row_norm", "mean over rows of ||{x}||", _row_norm, sign="+", priority=0.5),
     # Unary, across items or widths.
-    _unary("across", "share", "share({x})", _share,
-           "mean over the sum of all items' absolute means, " + _EPS, "~"),
-    _unary("across", "item_rank", "rank({x})", _item_rank,
-           "rank of the mean among the items at that width, 1/items to 1, equal ones share", "+",
-           0.5),
-    _unary("across", "width_share", "share_b({x})", _width_share,
-           "mean over the sum of absolute means at all widths, " + _EPS, "~"),
+    _unary(
+        "across",
+        "share",
+        "share({x})",
+        _share,
+        "mean over the sum of all items' absolute means, " + _EPS,
+        "~",
+    ),
+    _unary(
+        "across",
+        "item_rank",
+        "rank({x})",
+        _item_rank,
+        "rank of the mean among the items at that width, 1/items to 1, equal ones share",
+        "+",
+        0.5,
+    ),
+    _unary(
+        "across",
+        "width_share",
+        "share_b({x})",
+        _width_share,
+        "mean over the sum of absolute means at all widths, " + _EPS,
+        "~",
+    ),
     # Binary, elementwise.
     _both("elementwise", "sum", "{x!} + {y!}", lambda x, y, layout: x + y, sign="~", priority=4.0),
     _both("elementwise", "difference", "{x!} - {y!}", lambda x, y, layout: x - y, priority=2.0),
-    _both("elementwise", "product", "{x!} * {y!}", lambda x, y, layout: x * y, sign="~",
-          priority=6.0),
+    _both(
+        "elementwise", "product", "{x!} * {y!}", lambda x, y, layout: x * y, sign="~", priority=6.0
+    ),
     _both("elementwise", "quotient", "{x!} / {y!}", _quotient, _EPS + " away from 0", "~", 3.0),
-    _both("elementwise", "maximum", "max({x}, {y})", lambda x, y, layout: np.maximum(x, y),
-          sign="~"),
-    _both("elementwise", "minimum", "min({x}, {y})", lambda x, y, layout: np.minimum(x, y),
-          sign="~"),
-    _both("elementwise", "hypot", "hypot({x}, {y})", lambda x, y, layout: np.hypot(x, y), sign="+",
-          priority=0.5),
-    _both("elementwise", "less", "[{x!} < {y!}]", lambda x, y, layout: (x < y).astype(float),
-          sign="+", priority=0.2),
+    _both(
+        "elementwise", "maximum", "max({x}, {y})", lambda x, y, layout: np.maximum(x, y), sign="~"
+    ),
+    _both(
+        "elementwise", "minimum", "min({x}, {y})", lambda x, y, layout: np.minimum(x, y), sign="~"
+    ),
+    _both(
+        "elementwise",
+        "hypot",
+        "hypot({x}, {y})",
+        lambda x, y, layout: np.hypot(x, y),
+        sign="+",
+        priority=0.5,
+    ),
+    _both(
+        "elementwise",
+        "less",
+        "[{x!} < {y!}]",
+        lambda x, y, layout: (x < y).astype(float),
+        sign="+",
+        priority=0.2,
+    ),
     # Binary, to one number.
     _both("reduce", "matmul", "mean({x!}^T {y!})", _matmul, "mean over both axes", "~", 0.5),
-    _both("reduce", "dot", "sum({x!} * {y!})",
-          lambda x, y, layout: _mean(x * y, layout) * layout.whole, "as total", "~", 2.0),
-    _both("reduce", "l1_distance", "mean|{x!} - {y!}|",
-          lambda x, y, layout: _mean(np.abs(x - y), layout), sign="+", priority=0.5),
-    _both("reduce", "mse", "mean(({x!} - {y!})^2)",
-          lambda x, y, layout: _mean((x - y) ** 2, layout), sign="+", priority=0.5),
+    _both(
+        "reduce",
+        "dot",
+        "sum({x!} * {y!})",
+        lambda x, y, layout: _mean(x * y, layout) * layout.whole,
+        "as total",
+        "~",
+        2.0,
+    ),
+    _both(
+        "reduce",
+        "l1_distance",
+        "mean|{x!} - {y!}|",
+        lambda x, y, layout: _mean(np.abs(x - y), layout),
+        sign="+",
+        priority=0.5,
+    ),
+    _both(
+        "reduce",
+        "mse",
+        "mean(({x!} - {y!})^2)",
+        lambda x, y, layout: _mean((x - y) ** 2, layout),
+        sign="+",
+        priority=0.5,
+    ),
     _both("reduce", "cosine", "cosine({x}, {y})", _cosine, _EPS, "~", 0.5),
-    _both("reduce", "kl", "KL({x}, {y})", _kl, "of the absolute values as shares, " + _EPS, "",
-          0.3),
-    _both("reduce", "hamming", "mean[sign {x!} != sign {y!}]",
-          lambda x, y, layout: _mean((np.sign(x) != np.sign(y)).astype(float), layout), sign="+",
-          priority=0.2),
-)  # fmt: skip
+    _both(
+        "reduce", "kl", "KL({x}, {y})", _kl, "of the absolute values as shares, " + _EPS, "", 0.3
+    ),
+    _both(
+        "reduce",
+        "hamming",
+        "mean[sign {x!} != sign {y!}]",
+        lambda x, y, layout: _mean((np.sign(x) != np.sign(y)).astype(float), layout),
+        sign="+",
+        priority=0.2,
+    ),
+)
 #: All primitives by name.
 PRIMITIVES: Mapping[str, Primitive] = {each.name: each for each in _TABLE}
 UNARY = tuple(each.name for each in _TABLE if each.arity == 1)

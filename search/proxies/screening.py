@@ -63,11 +63,18 @@ def _probes() -> tuple[Inputs, ...]:
             {width: rng.uniform(-1, 1, w.shape) * np.abs(w).max() / 2**width for width in widths}
             for w in tensors["weight"]
         )
-        made.append(Inputs.of(SimpleNamespace(
-            names=tuple(map(str, range(len(shapes)))), widths=widths, tensors=tensors,
-            errors=errors, elements=np.array([rows * columns for rows, columns in shapes]),
-            macs=np.array([rows * columns for rows, columns in shapes]),
-        )))  # fmt: skip
+        made.append(
+            Inputs.of(
+                SimpleNamespace(
+                    names=tuple(map(str, range(len(shapes)))),
+                    widths=widths,
+                    tensors=tensors,
+                    errors=errors,
+                    elements=np.array([rows * columns for rows, columns in shapes]),
+                    macs=np.array([rows * columns for rows, columns in shapes]),
+                )
+            )
+        )
     return tuple(made)
 
 
@@ -88,8 +95,9 @@ def _reads_tensors(proxy: Proxy) -> list[bool]:
     """Of every node, whether it depends on a tensor."""
     found: list[bool] = []
     for node in proxy.nodes:
-        found.append(any(found[k] for k in node.arguments) if node.arguments
-                     else node.name not in SCALARS)  # fmt: skip
+        found.append(
+            any(found[k] for k in node.arguments) if node.arguments else node.name not in SCALARS
+        )
     return found
 
 
@@ -112,8 +120,10 @@ def constant_part(proxy: Proxy) -> str | None:
             parts = [[values[a].data for a in node.arguments] for values in tried]
             if k == last:
                 parts = [[values[k].data] for values in tried]
-            data = [np.where(np.abs(each) > ROUNDING * _extent(those), each, 0)
-                    for each, those in zip(data, parts, strict=True)]  # fmt: skip
+            data = [
+                np.where(np.abs(each) > ROUNDING * _extent(those), each, 0)
+                for each, those in zip(data, parts, strict=True)
+            ]
         if all(_same(data[0], other) for other in data[1:]):
             return str(proxy.part(k))
     return None
@@ -145,8 +155,10 @@ def out_of_scale(proxy: Proxy, values: Sequence[Value], table: Array) -> str | N
     for k, node in enumerate(proxy.nodes):
         if node.name in ("maximum", "minimum"):
             means = values[k].means()
-            if any(_same(np.broadcast_to(values[a].means(), means.shape), means)
-                   for a in node.arguments):  # fmt: skip
+            if any(
+                _same(np.broadcast_to(values[a].means(), means.shape), means)
+                for a in node.arguments
+            ):
                 return f"no effect of a part of {proxy.part(k)}"
         elif node.name in ("sum", "difference", "hypot"):
             first, second = (np.ptp(values[a].data) for a in node.arguments)
@@ -230,8 +242,11 @@ class Screen:
 
     def state(self) -> dict[str, Any]:
         """As JSON."""
-        return {"counts": self.counts, "normals": sorted(self.normals),
-                "outputs": sorted(self.outputs)}  # fmt: skip
+        return {
+            "counts": self.counts,
+            "normals": sorted(self.normals),
+            "outputs": sorted(self.outputs),
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """What :meth:`state` gave."""

@@ -22,15 +22,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from ...model import zoo
-from ...model.calibrate import Calibration, calibrate
-from ...model.datasets import read_archive
+from ...model.checkpoints.floating import Checkpoint
+from ...model.checkpoints.training import import_torch
+from ...model.data.datasets import read_archive
+from ...model.data.tasks import Task, load_task
 from ...model.errors import InputError
 from ...model.files import write_bytes
-from ...model.floating import Checkpoint
 from ...model.genome import GENES
 from ...model.integer import code_range
-from ...model.tasks import Task, load_task
-from ...model.training import import_torch
+from ...model.quantize.calibrate import Calibration, calibrate
 from ...synth.cache import folder
 
 Array = np.ndarray
@@ -97,8 +97,9 @@ class Statistics:
                 self.names, self.tensors[kind], self.tensors["weight"], strict=True
             ):
                 if array.shape != weight.shape:
-                    raise InputError(f"statistics: {kind} of {name} is {array.shape}, its weight "
-                                     f"{weight.shape}")  # fmt: skip
+                    raise InputError(
+                        f"statistics: {kind} of {name} is {array.shape}, its weight {weight.shape}"
+                    )
         for name, errors in zip(self.names, self.errors, strict=True):
             if tuple(sorted(errors)) != self.widths:
                 raise InputError(f"statistics: {name} has errors of other widths")
@@ -126,8 +127,13 @@ class Statistics:
 
     def saved(self) -> bytes:
         """As an ``.npz`` file; equal statistics give equal bytes."""
-        about = {"format": FORMAT, "version": VERSION, "names": self.names, "widths": self.widths,
-                 "about": self.about}  # fmt: skip
+        about = {
+            "format": FORMAT,
+            "version": VERSION,
+            "names": self.names,
+            "widths": self.widths,
+            "about": self.about,
+        }
         buffer = io.BytesIO()
         arrays: dict[str, Any] = {"about": np.array(json.dumps(about)), **self._arrays()}
         np.savez(buffer, **arrays)
@@ -147,15 +153,31 @@ class Statistics:
                 raise ValueError("another format or version")
             names, widths = tuple(about["names"]), tuple(about["widths"])
             items = range(len(names))
-            tensors = {kind: tuple(arrays[f"{kind}.{k}"].astype(np.float64) for k in items)
-                       for kind in (*KINDS, *MORE)}  # fmt: skip
-            errors = tuple({bits: arrays[f"error{bits}.{k}"].astype(np.float64) for bits in widths}
-                           for k in items)  # fmt: skip
-            vectors = {name.removeprefix("vector."): value for name, value in arrays.items()
-                       if name.startswith("vector.")}  # fmt: skip
-            return cls(names, widths, tensors, errors, arrays["elements"], arrays["counts"],
-                       arrays["macs"], arrays["parameters"], vectors,
-                       about["about"])  # fmt: skip
+            tensors = {
+                kind: tuple(arrays[f"{kind}.{k}"].astype(np.float64) for k in items)
+                for kind in (*KINDS, *MORE)
+            }
+            errors = tuple(
+                {bits: arrays[f"error{bits}.{k}"].astype(np.float64) for bits in widths}
+                for k in items
+            )
+            vectors = {
+                name.removeprefix("vector."): value
+                for name, value in arrays.items()
+                if name.startswith("vector.")
+            }
+            return cls(
+                names,
+                widths,
+                tensors,
+                errors,
+                arrays["elements"],
+                arrays["counts"],
+                arrays["macs"],
+                arrays["parameters"],
+                vectors,
+                about["about"],
+            )
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split())[:120]
             raise InputError(f"{path}: not statistics of a network ({reason})") from None
@@ -218,9 +240,14 @@ def linear_cka(outputs: Sequence[Array]) -> Array:
 
 
 def collect(
-    network: Network, x: Array, y: Array, about: Mapping[str, Any], *, seed: int = 0,
+    network: Network,
+    x: Array,
+    y: Array,
+    about: Mapping[str, Any],
+    *,
+    seed: int = 0,
     say: Say = lambda text: None,
-) -> Statistics:  # fmt: skip
+) -> Statistics:
     """Statistics of `network` on one batch: inputs `x`, classes `y`. `seed` draws the elements that
     are kept and the probes."""
     torch = import_torch()
@@ -236,15 +263,18 @@ def collect(
 def _gradient(torch: Any, value: Any, leaves: Sequence[Any], **how: bool) -> list[Any]:
     """Gradient for every leaf; zeros where `value` does not depend on it."""
     found = torch.autograd.grad(value, leaves, allow_unused=True, **how)
-    return [torch.zeros_like(leaf) if g is None else g
-            for g, leaf in zip(found, leaves, strict=True)]  # fmt: skip
+    return [
+        torch.zeros_like(leaf) if g is None else g for g, leaf in zip(found, leaves, strict=True)
+    ]
 
 
 def _parted(network: Network, leaves: Sequence[Any]) -> tuple[list[Any], list[Any]]:
     """Leaves as weights, and as what is added to outputs."""
     pairs = list(zip(network.weights, leaves, strict=True))
-    return ([None if weight is None else leaf for weight, leaf in pairs],
-            [leaf if weight is None else None for weight, leaf in pairs])  # fmt: skip
+    return (
+        [None if weight is None else leaf for weight, leaf in pairs],
+        [leaf if weight is None else None for weight, leaf in pairs],
+    )
 
 
 def _collect(
@@ -265,9 +295,12 @@ def _collect(
     shifts = [torch.zeros_like(output).requires_grad_() for output in plain]
     loss = entropy(network.forward(inputs, fixed, shifts)[0], classes)
     of_outputs = [g.numpy() for g in _gradient(torch, loss, shifts)]
-    leaves = [shift.detach().requires_grad_() if weight is None
-              else weight.detach().clone().requires_grad_()
-              for weight, shift in zip(fixed, shifts, strict=True)]  # fmt: skip
+    leaves = [
+        shift.detach().requires_grad_()
+        if weight is None
+        else weight.detach().clone().requires_grad_()
+        for weight, shift in zip(fixed, shifts, strict=True)
+    ]
     loss = entropy(network.forward(inputs, *_parted(network, leaves))[0], classes)
     slopes = _gradient(torch, loss, leaves, create_graph=True)
 
@@ -316,31 +349,49 @@ def _collect(
         counts[k] = whole.size
         seen = _channels(values[k], False)
         tensors["weight"].append(whole[:, columns])
-        tensors["activation"].append(seen[:, _sampled(seen.shape, draw)] if has
-                                     else whole[:, columns])  # fmt: skip
+        tensors["activation"].append(
+            seen[:, _sampled(seen.shape, draw)] if has else whole[:, columns]
+        )
         for kind, source in (
-            ("gradient", slopes[k].detach().numpy()), ("hessian", diagonal[k].numpy()),
+            ("gradient", slopes[k].detach().numpy()),
+            ("hessian", diagonal[k].numpy()),
             ("squared_gradient", squared[k].numpy()),
-        ):  # fmt: skip
+        ):
             tensors[kind].append(_channels(source, has)[:, columns])
         steady = _channels(virtual[k], has)
         tensors["virtual_gradient"].append(steady[:, columns if has else columns % steady.shape[1]])
-        errors.append({bits: _single(network.error(k, bits, whole[:, columns], columns))
-                       for bits in network.widths})  # fmt: skip
+        errors.append(
+            {
+                bits: _single(network.error(k, bits, whole[:, columns], columns))
+                for bits in network.widths
+            }
+        )
     facts = network.facts()
-    fisher = np.array([0.5 * ((v * g).reshape(batch, -1, v.shape[-1]).sum(1) ** 2).mean(0).sum()
-                       * batch**2 for v, g in zip(values, of_outputs, strict=True)])  # fmt: skip
+    fisher = np.array(
+        [
+            0.5 * ((v * g).reshape(batch, -1, v.shape[-1]).sum(1) ** 2).mean(0).sum() * batch**2
+            for v, g in zip(values, of_outputs, strict=True)
+        ]
+    )
     return Statistics(
-        names=network.names, widths=network.widths,
+        names=network.names,
+        widths=network.widths,
         tensors={kind: tuple(map(_single, arrays)) for kind, arrays in tensors.items()},
-        errors=tuple(errors), elements=facts["elements"], counts=counts, macs=facts["macs"],
+        errors=tuple(errors),
+        elements=facts["elements"],
+        counts=counts,
+        macs=facts["macs"],
         parameters=facts["parameters"],
-        vectors={"eigenvalue": eigenvalues,
-                 "trace": np.array([float(d.sum()) for d in diagonal]), "fisher": fisher,
-                 "similarity": linear_cka(values), "stages": facts["stages"],
-                 "operands": facts["operands"]},
+        vectors={
+            "eigenvalue": eigenvalues,
+            "trace": np.array([float(d.sum()) for d in diagonal]),
+            "fisher": fisher,
+            "similarity": linear_cka(values),
+            "stages": facts["stages"],
+            "operands": facts["operands"],
+        },
         about={"seed": seed, "batch": batch, "probes": PROBES, "kept": KEPT, **about},
-    )  # fmt: skip
+    )
 
 
 def _single(array: Array) -> Array:
@@ -386,8 +437,9 @@ class GruNetwork:
     def __init__(self, torch: Any, checkpoint: Checkpoint, calibration: Calibration) -> None:
         self.torch, self.checkpoint, self.calibration = torch, checkpoint, calibration
         layers = checkpoint.layers
-        self.names = tuple(gene if layers == 1 else f"{layer}.{gene}"
-                           for layer in range(layers) for gene in GENES)  # fmt: skip
+        self.names = tuple(
+            gene if layers == 1 else f"{layer}.{gene}" for layer in range(layers) for gene in GENES
+        )
 
         def real(name: str) -> Any:
             return torch.from_numpy(checkpoint.tensors[name].astype(np.float64))
@@ -399,8 +451,9 @@ class GruNetwork:
                 dense = gene in GENES[:6]
                 pair = checkpoint.operator(layer, gene) if dense else (None, None)
                 for kept, array in zip((self.weights, self.biases), pair, strict=True):
-                    kept.append(None if array is None
-                                else torch.from_numpy(array.astype(np.float64)))  # fmt: skip
+                    kept.append(
+                        None if array is None else torch.from_numpy(array.astype(np.float64))
+                    )
         self.head = real("classifier.weight"), real("classifier.bias")
 
     def _layer(
@@ -450,8 +503,9 @@ class GruNetwork:
 
     def virtual(self, weights: Sequence[Any], added: Sequence[Any]) -> Any:
         torch = self.torch
-        calm = [None if weight is None else weight / weight.detach().sum(1).max()
-                for weight in weights]  # fmt: skip
+        calm = [
+            None if weight is None else weight / weight.detach().sum(1).max() for weight in weights
+        ]
         biases = [None if bias is None else torch.zeros_like(bias) for bias in self.biases]
         steps = next(shift.shape[1] for shift in added if shift is not None)
         x = torch.ones((1, steps, self.checkpoint.input_size), dtype=torch.float64)
@@ -479,12 +533,15 @@ class GruNetwork:
         for layer in range(self.checkpoint.layers):
             start, hidden = layer * len(GENES), self.checkpoint.hidden_size(layer)
             below = start - len(GENES) + of["s_h"] if layer else FIXED
-            pairs = {gene: (OWN, below if gene[2] == "i" else start + of["s_h"])
-                     for gene in GENES[:6]}  # fmt: skip
+            pairs = {
+                gene: (OWN, below if gene[2] == "i" else start + of["s_h"]) for gene in GENES[:6]
+            }
             # A dense operator's output has 8 bits, whatever its gene.
-            pairs |= {"p_rn": (start + of["a_r"], FIXED),
-                      "p_zn": (start + of["c_z"], start + of["a_n"]),
-                      "p_zh": (start + of["a_z"], start + of["s_h"])}  # fmt: skip
+            pairs |= {
+                "p_rn": (start + of["a_r"], FIXED),
+                "p_zn": (start + of["c_z"], start + of["a_n"]),
+                "p_zh": (start + of["a_z"], start + of["s_h"]),
+            }
             for gene in GENES:
                 size = self.weights[start + of[gene]].numel() if gene in GENES[:6] else 0
                 elements.append(size or hidden)
@@ -492,8 +549,13 @@ class GruNetwork:
                 macs.append(size or (hidden if gene in pairs else 0))
                 operands.append(pairs.get(gene, (FIXED, FIXED)))
                 stages.append(layer)
-        named = {"elements": elements, "macs": macs, "parameters": parameters, "stages": stages,
-                 "operands": operands}  # fmt: skip
+        named = {
+            "elements": elements,
+            "macs": macs,
+            "parameters": parameters,
+            "stages": stages,
+            "operands": operands,
+        }
         return {name: np.array(value, np.int64) for name, value in named.items()}
 
 
@@ -524,9 +586,14 @@ def cached(key: Sequence[Any], make: Callable[[], Statistics]) -> Statistics:
 
 
 def of_gru(
-    checkpoint: Checkpoint, task: Task, *, seed: int = 0, batch: int = BATCH, keep: bool = True,
+    checkpoint: Checkpoint,
+    task: Task,
+    *,
+    seed: int = 0,
+    batch: int = BATCH,
+    keep: bool = True,
     say: Say = lambda text: None,
-) -> Statistics:  # fmt: skip
+) -> Statistics:
     """Statistics of a GRU on a batch of its calibration data, drawn with `seed`.
 
     keep : whether they are taken from, and left in, the cache
@@ -538,10 +605,16 @@ def of_gru(
         # The calibration data are sequences of the training part: these have a class.
         chosen = balanced(task.y_train, batch, seed)
         network = GruNetwork(torch, checkpoint, calibration)
-        about = {"network": "gru", "checkpoint_hash": checkpoint.hash, "task": task.name,
-                 "split_hash": task.split_hash, "torch": str(torch.__version__)}  # fmt: skip
-        return collect(network, task.x_train[chosen], task.y_train[chosen], about, seed=seed,
-                       say=say)  # fmt: skip
+        about = {
+            "network": "gru",
+            "checkpoint_hash": checkpoint.hash,
+            "task": task.name,
+            "split_hash": task.split_hash,
+            "torch": str(torch.__version__),
+        }
+        return collect(
+            network, task.x_train[chosen], task.y_train[chosen], about, seed=seed, say=say
+        )
 
     key = ("gru", checkpoint.hash, task.split_hash, seed, batch)
     return cached(key, make) if keep else make()

@@ -25,17 +25,17 @@ import numpy as np
 
 from ... import __version__
 from ...model import zoo
-from ...model.calibrate import Calibration, calibrate
-from ...model.datasets import read_archive
+from ...model.checkpoints.floating import Checkpoint
+from ...model.data.datasets import read_archive
+from ...model.data.tasks import Task, load_task
 from ...model.errors import InputError
 from ...model.files import write_bytes
-from ...model.floating import Checkpoint
 from ...model.genome import GENES, MAX_BITS, MIN_BITS, Genome
 from ...model.knobs import Knobs
-from ...model.quantize import draft, without_synthesis
-from ...model.tasks import Task, load_task
-from ..backends import Pool
-from ..evaluate import SMALL, accuracy, shifted
+from ...model.quantize.calibrate import Calibration, calibrate
+from ...model.quantize.quantize import draft, without_synthesis
+from ..genomes.evaluate import SMALL, accuracy, shifted
+from ..pool.backends import Pool
 
 Array = np.ndarray
 Say = Callable[[str], None]
@@ -128,8 +128,13 @@ class Table:
 
     def saved(self) -> bytes:
         """The table as a compressed ``.npz``; equal tables give equal bytes."""
-        about = {"format": FORMAT, "version": VERSION, "name": self.name,
-                 "items": list(self.items), **self.about}  # fmt: skip
+        about = {
+            "format": FORMAT,
+            "version": VERSION,
+            "name": self.name,
+            "items": list(self.items),
+            **self.about,
+        }
         buffer = io.BytesIO()
         arrays = {name: getattr(self, name) for name in _ARRAYS}
         np.savez_compressed(buffer, about=np.array(json.dumps(about)), **arrays)
@@ -208,9 +213,13 @@ def draw_around(draw: np.random.Generator, widths: Array, items: int, reach: int
 
 
 def draw_weighted(
-    draw: np.random.Generator, widths: Array, weights: Array, target: int, reach: float = 0.0,
+    draw: np.random.Generator,
+    widths: Array,
+    weights: Array,
+    target: int,
+    reach: float = 0.0,
     attempts: int = 200_000,
-) -> Array:  # fmt: skip
+) -> Array:
     """Uniform widths under the condition that ``weights @ widths`` is `target`, within a relative
     `reach`. Raises :class:`InputError` where `attempts` draws bring none."""
     step = 1000
@@ -233,15 +242,26 @@ def versions() -> dict[str, str]:
 
 
 def empty(
-    name: str, items: Sequence[str], genomes: Array, kinds: Sequence[str], repeats: tuple[int, int],
+    name: str,
+    items: Sequence[str],
+    genomes: Array,
+    kinds: Sequence[str],
+    repeats: tuple[int, int],
     about: Mapping[str, Any],
-) -> Table:  # fmt: skip
+) -> Table:
     """A table that knows its genomes and nothing else."""
     unknown = np.full(len(genomes), np.nan)
-    return Table(name, tuple(items), genomes.astype(np.uint8),
-                 np.array([KINDS.index(kind) for kind in kinds], np.uint8), unknown,
-                 np.zeros(len(genomes), np.int64), unknown.copy(), np.full(repeats, np.nan),
-                 about)  # fmt: skip
+    return Table(
+        name,
+        tuple(items),
+        genomes.astype(np.uint8),
+        np.array([KINDS.index(kind) for kind in kinds], np.uint8),
+        unknown,
+        np.zeros(len(genomes), np.int64),
+        unknown.copy(),
+        np.full(repeats, np.nan),
+        about,
+    )
 
 
 class Keeping:
@@ -328,13 +348,19 @@ def _trained(epochs: int, case: tuple[str, tuple[int, ...]]) -> float:
     """
     from threadpoolctl import threadpool_limits
 
-    from ...model.qat import Tuning, tune
+    from ...model.qat.tune import Tuning, tune
 
     name, genes = case
     of = material(name, 0)
     with threadpool_limits(1):
-        tuned = tune(of.task, of.checkpoint, Genome.from_genes(genes), KNOBS,
-                     Tuning(epochs=epochs), calibration=of.calibration)  # fmt: skip
+        tuned = tune(
+            of.task,
+            of.checkpoint,
+            Genome.from_genes(genes),
+            KNOBS,
+            Tuning(epochs=epochs),
+            calibration=of.calibration,
+        )
         return accuracy(tuned.model, of.x, of.y)
 
 
@@ -380,10 +406,17 @@ def draw_gru(name: str, draws: Draws) -> tuple[Array, list[str]]:
 
 
 def make_gru(
-    name: str, path: Path | None = None, *, draws: Draws | None = None, repeats: int = 3,
-    repeated: int = 200, trained: int = 0, epochs: int | None = None, workers: int = 1,
+    name: str,
+    path: Path | None = None,
+    *,
+    draws: Draws | None = None,
+    repeats: int = 3,
+    repeated: int = 200,
+    trained: int = 0,
+    epochs: int | None = None,
+    workers: int = 1,
     say: Say = lambda text: None,
-) -> Table:  # fmt: skip
+) -> Table:
     """Make the table of a shipped GRU, or go on with one that was begun.
 
     repeats, repeated : other calibrations, and how many genomes are judged by each
@@ -396,16 +429,23 @@ def make_gru(
     path = path or _FOLDER / f"{name}.npz"
     of = material(name, 0)
     layers = of.checkpoint.layers
-    items = [gene if layers == 1 else f"{layer}.{gene}"
-             for layer in range(layers) for gene in GENES]  # fmt: skip
+    items = [
+        gene if layers == 1 else f"{layer}.{gene}" for layer in range(layers) for gene in GENES
+    ]
     about: dict[str, Any] = {
-        "network": "gru", "checkpoint": name, "checkpoint_hash": of.checkpoint.hash,
-        "task": of.task.name, "split_hash": of.task.split_hash,
-        "draws": draws.counts, "seed": draws.seed, "knobs": KNOBS.to_json(),
-        "judged_on": len(of.y), "versions": versions(),
+        "network": "gru",
+        "checkpoint": name,
+        "checkpoint_hash": of.checkpoint.hash,
+        "task": of.task.name,
+        "split_hash": of.task.split_hash,
+        "draws": draws.counts,
+        "seed": draws.seed,
+        "knobs": KNOBS.to_json(),
+        "judged_on": len(of.y),
+        "versions": versions(),
         "epochs": EPOCHS if epochs is None else epochs,
         "calibrations": "0: the task's; 1 ...: drawn from the training part with that seed",
-    }  # fmt: skip
+    }
     if path.exists():
         known = Table.read(path, whole=False)
         genomes, kinds = known.genomes, interleaved(draws.counts)
@@ -415,8 +455,10 @@ def make_gru(
         say(f"{name}: drawing genomes")
         genomes, kinds = draw_gru(name, draws)
     begin = empty(name, items, genomes, kinds, (repeats, min(repeated, len(genomes))), about)
-    with Keeping(path, begin) as kept, Pool("processes" if workers > 1 else "serial",
-                                            workers, timeout=3600) as pool:  # fmt: skip
+    with (
+        Keeping(path, begin) as kept,
+        Pool("processes" if workers > 1 else "serial", workers, timeout=3600) as pool,
+    ):
         table = kept.table
         missing = np.flatnonzero(np.isnan(table.accuracy))
         cases = [(name, 0, tuple(map(int, table.genomes[k]))) for k in missing]
@@ -425,10 +467,13 @@ def make_gru(
             say(f"{name}: {done} of {len(cases)} genomes")
             kept.now_and_then()
         # All calibrations of some genomes before the next, so that a part of it is of use.
-        places = [(row, k) for start in range(0, table.repeats.shape[1], TOGETHER)
-                  for row in range(repeats)
-                  for k in range(start, min(start + TOGETHER, table.repeats.shape[1]))
-                  if np.isnan(table.repeats[row, k])]  # fmt: skip
+        places = [
+            (row, k)
+            for start in range(0, table.repeats.shape[1], TOGETHER)
+            for row in range(repeats)
+            for k in range(start, min(start + TOGETHER, table.repeats.shape[1]))
+            if np.isnan(table.repeats[row, k])
+        ]
         cases = [(name, row + 1, tuple(map(int, table.genomes[k]))) for row, k in places]
         for done, (index, found) in enumerate(pool.map(_judge, cases), 1):
             table.repeats[places[index]] = found[0]

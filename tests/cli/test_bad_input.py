@@ -125,7 +125,7 @@ def test_a_bad_option_is_refused(genogate, files, tmp_path, options, word):
 
 
 def test_a_checkpoint_of_another_shape_or_split_is_refused(genogate, tmp_path):
-    from genogate.model.floating import Checkpoint
+    from genogate.model.checkpoints.floating import Checkpoint
 
     good = zoo.load("digits-row")
     tensors = dict(good.tensors)
@@ -212,8 +212,13 @@ def test_files_that_are_no_codes_or_no_model_are_refused(genogate, files, tmp_pa
 @pytest.mark.parametrize("out", ["given/codes.npy/deeper", "/proc/genogate", "/dev/null"])
 def test_a_folder_that_cannot_be_written_is_refused(genogate, files, tmp_path, out):
     before = everything_below(tmp_path)
-    for command in (["gru"], ["area"], ["train", "--epochs", "1"], ["sim", "--sequences", "1"],
-                    ["campaign", "--n", "1"]):  # fmt: skip
+    for command in (
+        ["gru"],
+        ["area"],
+        ["train", "--epochs", "1"],
+        ["sim", "--sequences", "1"],
+        ["campaign", "--n", "1"],
+    ):
         target = f"{out}/x.safetensors" if command[0] == "train" else out
         genogate(*command, "--out", target).refused("cannot write", out)
     call = ["golden", "given/model.safetensors", "given/codes.npy", f"{out}/y.npz"]
@@ -244,8 +249,14 @@ def test_a_full_device_leaves_the_earlier_results_as_they_were(files, tmp_path):
         ["train", "--epochs", "1", "--out", "result/c.safetensors"],
         ["golden", "given/model.safetensors", "many.npy", "result/y.npz"],
     ):
-        done = subprocess.run([*COMMAND, *call], cwd=tmp_path, capture_output=True, text=True,
-                              preexec_fn=limited(4), stdin=subprocess.DEVNULL)  # fmt: skip
+        done = subprocess.run(
+            [*COMMAND, *call],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            preexec_fn=limited(4),
+            stdin=subprocess.DEVNULL,
+        )
         assert (done.returncode, done.stdout) == (2, ""), done
         assert done.stderr.startswith("genogate: "), done
         assert done.stderr.count("\n") == 1, done
@@ -275,8 +286,13 @@ def test_a_yosys_that_does_not_work_is_refused(tmp_path, program, word):
     yosys = as_program(tmp_path, "yosys", program) if program else "nowhere-yosys"
     before = everything_below(tmp_path)
     environment = {**os.environ, "YOSYS": yosys, "GENOGATE_CACHE": str(tmp_path.parent / "cache")}
-    done = subprocess.run([*COMMAND, "gru", "--out", "result"], cwd=tmp_path, env=environment,
-                          capture_output=True, text=True)  # fmt: skip
+    done = subprocess.run(
+        [*COMMAND, "gru", "--out", "result"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert (done.returncode, done.stdout) == (2, ""), done
     assert done.stderr.startswith("genogate: "), done
     assert done.stderr.count("\n") == 1, done
@@ -311,8 +327,9 @@ def test_output_that_nobody_can_take_ends_without_a_traceback(files, tmp_path):
 def test_a_stopped_run_leaves_nothing(tmp_path, sign, code, said):
     pytest.importorskip("torch")
     call = [*COMMAND, "train", "--epochs", "100000", "--out", "new/folder/c.safetensors"]
-    run = subprocess.Popen(call, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                           text=True)  # fmt: skip
+    run = subprocess.Popen(
+        call, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     try:
         limit = time.monotonic() + 240
         while not list(tmp_path.rglob(".partial-*")):

@@ -9,10 +9,10 @@ import pytest
 from genogate import __version__
 from genogate.cli import app
 from genogate.model import zoo
-from genogate.model.floating import Checkpoint
+from genogate.model.checkpoints.floating import Checkpoint
+from genogate.model.data.tasks import load_task
 from genogate.model.genome import GENES, Genome
 from genogate.model.integer import IntModel
-from genogate.model.tasks import load_task
 from genogate.sim import golden
 from genogate.sim.random_model import random_model
 
@@ -108,7 +108,9 @@ def test_gru_writes_three_files_that_belong_together(made):
     assert 0.4 < report["size_relative_to_int8"] < 0.65
     task = load_task("digits-row", 0)
     assert (report["split_hash"], report["checkpoint"]) == (
-        task.split_hash, zoo.load("digits-row").hash)  # fmt: skip
+        task.split_hash,
+        zoo.load("digits-row").hash,
+    )
     classes = golden.run(model, model.quantize_input(task.x_test)).classes
     assert report["accuracy"] == pytest.approx((classes == task.y_test).mean(), abs=1e-6)
     assert report["accuracy_float"] == pytest.approx(0.9703, abs=0.003)
@@ -135,8 +137,13 @@ def test_gru_prints_the_report_within_80_columns(made):
     report = json.loads(next(folder.rglob("report.json")).read_text())
     for gene in GENES:
         assert re.search(rf"^layer0\.{gene} +4 ", text, re.M)
-    for word in (f"{report['accuracy']:.4f}", f"{report['cells']:,}", f"{report['size_bits']:,}",
-                 f"{report['cycles_per_step']:,}", "build/digits-row/int4"):  # fmt: skip
+    for word in (
+        f"{report['accuracy']:.4f}",
+        f"{report['cells']:,}",
+        f"{report['size_bits']:,}",
+        f"{report['cycles_per_step']:,}",
+        "build/digits-row/int4",
+    ):
         assert word in text
     assert max(map(len, text.splitlines())) <= 100
 

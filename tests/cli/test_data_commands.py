@@ -13,11 +13,17 @@ from sklearn.datasets import load_digits
 
 def genogate(folder, *words, **environment):
     """The command in `folder`, with no data set, cache or network within reach."""
-    env = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "XDG_CACHE_HOME": str(folder / "cache"),
-           "GENOGATE_OFFLINE": "1", **environment}  # fmt: skip
+    env = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(folder),
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "GENOGATE_OFFLINE": "1",
+        **environment,
+    }
     program = "from genogate.cli import main; main()"
-    return subprocess.run([sys.executable, "-c", program, *words], cwd=folder, env=env,
-                          capture_output=True, text=True)  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-c", program, *words], cwd=folder, env=env, capture_output=True, text=True
+    )
 
 
 def refused(done, *parts):
@@ -46,8 +52,9 @@ def test_a_model_from_elsewhere_becomes_a_checkpoint_for_data_from_elsewhere(own
     assert made.hash == shipped.hash
     assert made.info["task"] == "my.npz"
     assert made.info["accuracy"]["test"] > 0.9
-    done = genogate(own, "import", "model.safetensors", "--task", "my.npz", "--out",
-                    "model.safetensors")  # fmt: skip
+    done = genogate(
+        own, "import", "model.safetensors", "--task", "my.npz", "--out", "model.safetensors"
+    )
     refused(done, "it is the model itself")
 
 

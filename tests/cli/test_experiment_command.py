@@ -14,10 +14,29 @@ pytest.importorskip("pymoo")
 
 #: As little as has every stage.
 SMALL = (
-    "experiment", "--budget", "quick", "--checkpoints", "digits-row", "--hidden", "12", "--pop",
-    "6", "--generations", "1", "--rounds", "1", "--trained", "1", "--sequences", "100",
-    "--sim-sequences", "1", "--workers", "1", "--first-seed",
-)  # fmt: skip
+    "experiment",
+    "--budget",
+    "quick",
+    "--checkpoints",
+    "digits-row",
+    "--hidden",
+    "12",
+    "--pop",
+    "6",
+    "--generations",
+    "1",
+    "--rounds",
+    "1",
+    "--trained",
+    "1",
+    "--sequences",
+    "100",
+    "--sim-sequences",
+    "1",
+    "--workers",
+    "1",
+    "--first-seed",
+)
 SEEDS = (*SMALL, "--checkpoints", "digits-row,digits-row-seed1")
 
 
@@ -106,9 +125,12 @@ def test_a_trained_network_is_what_the_other_commands_make_of_its_file(whole):
     hashes = set()
     for path in folder.glob(f"one/{label}-*.safetensors"):
         network = build_network(
-            genome=",".join(map(str, row["about"]["genes"])), task=None, checkpoint=str(path),
-            knobs=knobs, say=lambda _: None,
-        )  # fmt: skip
+            genome=",".join(map(str, row["about"]["genes"])),
+            task=None,
+            checkpoint=str(path),
+            knobs=knobs,
+            say=lambda _: None,
+        )
         hashes.add(network.model.hash)
     assert row["found"]["model_hash"] in hashes
 
@@ -168,8 +190,15 @@ def test_more_rounds_make_it_longer_and_fewer_are_refused(whole, genogate):
 def test_a_checkpoint_of_another_size_stands_for_one_that_would_be_trained(genogate, tmp_path):
     small = tmp_path / "small.safetensors"
     assert genogate("train", "--hidden", "12", "--epochs", "3", "--out", small).code == 0
-    given = [*SMALL, "--rounds", "0", "--sim-sequences", "0", "--checkpoints",
-             f"digits-row,{small}"]  # fmt: skip
+    given = [
+        *SMALL,
+        "--rounds",
+        "0",
+        "--sim-sequences",
+        "0",
+        "--checkpoints",
+        f"digits-row,{small}",
+    ]
     genogate(*given, "--hidden", "20", "--out", "other").refused("small.safetensors", "12", "20")
     genogate(*SMALL, "--checkpoints", "digits-row,none.safetensors").refused("none.safetensors")
     twice = tmp_path / "twice.safetensors"
@@ -179,5 +208,8 @@ def test_a_checkpoint_of_another_size_stands_for_one_that_would_be_trained(genog
     assert outcome.code == 0, outcome
     stages = [row["stage"] for row in read(tmp_path / "run")["numbers"]]
     assert "float training" not in stages
-    assert {row["about"]["hidden"] for row in read(tmp_path / "run")["numbers"]
-            if row["stage"] == "trained"} == {12, 32}  # fmt: skip
+    assert {
+        row["about"]["hidden"]
+        for row in read(tmp_path / "run")["numbers"]
+        if row["stage"] == "trained"
+    } == {12, 32}

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from genogate.model.functions import FUNCTIONS
 from genogate.model.integer import PiecewiseLinear
+from genogate.model.tables.functions import FUNCTIONS
 from genogate.sim import golden
 
 SMALL = ("--in-bits", 6, "--out-bits", 6, "--scale", 3, "--pop", 8, "--generations", 1)
@@ -34,8 +34,10 @@ def test_front_is_a_front_of_verified_units(genogate, tmp_path):
         # What it says of its error is what it does over the codes in the range.
         q = np.arange(-32, 32)
         y = FUNCTIONS["tanh"](q / 8)
-        found = [(((golden.activation(op, q) - op.zero_point) * 2.0**-k - y) ** 2).mean()
-                 for k in range(8)]  # fmt: skip
+        found = [
+            (((golden.activation(op, q) - op.zero_point) * 2.0**-k - y) ** 2).mean()
+            for k in range(8)
+        ]
         assert min(abs(mse - about["mse"]) for mse in found) < 1e-12
 
 

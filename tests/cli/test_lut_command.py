@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from genogate.model.integer import PiecewiseLinear
-from genogate.model.lut import LutTable
+from genogate.model.tables.table import LutTable
 from genogate.sim import golden
 
 
@@ -44,8 +44,21 @@ def test_table_unit_picture_and_proof(genogate, tmp_path):
 
 @pytest.mark.parametrize("style", ["loadable", "select"])
 def test_one_unit_for_all_scales(genogate, tmp_path, style):
-    outcome = genogate("lut", "exp", "--entries", 4, "--scales", "2,4", "--style", style,
-                       "--stages", 2, "--no-picture", "--out", "given")  # fmt: skip
+    outcome = genogate(
+        "lut",
+        "exp",
+        "--entries",
+        4,
+        "--scales",
+        "2,4",
+        "--style",
+        style,
+        "--stages",
+        2,
+        "--no-picture",
+        "--out",
+        "given",
+    )
     assert outcome.code == 0, outcome
     report = report_of(tmp_path / "given")
     assert len(report["modules"]) == 1
@@ -60,10 +73,34 @@ def test_one_unit_for_all_scales(genogate, tmp_path, style):
 
 def test_own_function_own_weights_own_format(genogate, tmp_path):
     np.save("weights.npy", np.r_[np.zeros(32), np.ones(32)])
-    outcome = genogate("lut", "x * tanh(log(1 + exp(x)))", "--range", -2, 2, "--in-bits", 6,
-                       "--out-bits", 5, "--scales", 4, "--slope-bits", 7, "--intercept-bits", 9,
-                       "--weights", "weights.npy", "--objective", "max", "--guard", "none",
-                       "--entries", 5, "--out", "given", "--no-picture")  # fmt: skip
+    outcome = genogate(
+        "lut",
+        "x * tanh(log(1 + exp(x)))",
+        "--range",
+        -2,
+        2,
+        "--in-bits",
+        6,
+        "--out-bits",
+        5,
+        "--scales",
+        4,
+        "--slope-bits",
+        7,
+        "--intercept-bits",
+        9,
+        "--weights",
+        "weights.npy",
+        "--objective",
+        "max",
+        "--guard",
+        "none",
+        "--entries",
+        5,
+        "--out",
+        "given",
+        "--no-picture",
+    )
     assert outcome.code == 0, outcome
     table = LutTable.load(tmp_path / "given" / "table.json")
     assert (table.format.slope_bits, table.format.intercept_bits) == (7, 9)
@@ -94,8 +131,8 @@ def test_a_wrong_code_is_a_failure(genogate, monkeypatch):
 @pytest.fixture
 def damaged(tmp_path):
     """A good table file's contents, and a function that writes a changed one."""
-    from genogate.model.functions import FUNCTIONS
-    from genogate.search.tables import find
+    from genogate.model.tables.functions import FUNCTIONS
+    from genogate.search.tables.methods import find
 
     good = find(FUNCTIONS["tanh"], 4, scales=[5]).to_json()
 

@@ -78,7 +78,11 @@ def test_score_ranks_genomes_best_first(genogate):
     values = [float(row[0]) for row in rows]
     assert values == sorted(values, reverse=True)
     assert genogate("proxy", "score", "bit-sum", "int4", "int3").out.split() == [
-        "4", "int4", "3", "int3"]  # fmt: skip
+        "4",
+        "int4",
+        "3",
+        "int3",
+    ]
     genogate("proxy", "score", "mean(log(weight))", "int4").refused("log(weight)", "not a number")
     genogate("proxy", "score", "output-kl", "int4").refused("output-kl", "proxy eval")
 
@@ -101,8 +105,9 @@ def test_eval_puts_a_proxy_beside_the_handcrafted_ones(genogate, tmp_path):
     )
     assert figures["proxy"]["spearman"] > figures["bit-sum"]["spearman"]
     # Sum of bits ranks nothing there, and that is not a number.
-    outcome = genogate("proxy", "eval", "bits", "--table", "digits-row", "--subset", "equal-sum",
-                       "--out", "e.json")  # fmt: skip
+    outcome = genogate(
+        "proxy", "eval", "bits", "--table", "digits-row", "--subset", "equal-sum", "--out", "e.json"
+    )
     assert outcome.code == 0, outcome
     figures = json.loads((tmp_path / "e.json").read_text())["tables"]["digits-row"]
     assert figures["proxy"]["spearman"] is figures["bit-sum"]["spearman"] is None

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from amaranth.hdl import ResetInserter, Signal
 from amaranth.sim import Simulator
-from genogate.hdl.normalise import Normalise
-from genogate.hdl.softmax import Softmax
-from genogate.model.composites import layernorm_params, softmax_params
+from genogate.hdl.composites.normalise import Normalise
+from genogate.hdl.composites.softmax import Softmax
+from genogate.model.tables.composites import layernorm_params, softmax_params
 from genogate.sim import golden_composites as golden
-from genogate.sim.streams import run_streams
+from genogate.sim.rtl.streams import run_streams
 
 PAUSES = (0.0, 0.4)
 

@@ -33,8 +33,9 @@ def run_dense(op, lanes, chunks, vectors, output="wire", gaps=None):
                         await ctx.tick()
                     step, digit = beat % steps, beat // steps
                     lane_codes = padded[step * lanes : (step + 1) * lanes]
-                    ctx.set(dut.operand, sum(c << (k * op.in_bits)
-                                             for k, c in enumerate(lane_codes)))  # fmt: skip
+                    ctx.set(
+                        dut.operand, sum(c << (k * op.in_bits) for k, c in enumerate(lane_codes))
+                    )
                     ctx.set(dut.weight, words[(unit * chunks + digit) * steps + step])
                     bias = biases[unit] & ((1 << bias_width) - 1)
                     ctx.set(dut.bias, bias - ((bias >> (bias_width - 1)) << bias_width))
@@ -69,8 +70,15 @@ def run_dense(op, lanes, chunks, vectors, output="wire", gaps=None):
 def test_dense_equals_golden(seed):
     rng = np.random.default_rng([seed, 1])
     genome = Genome.from_genes(rng.integers(2, 9, 17))
-    model = random_model(rng, genome, int(rng.integers(1, 7)), 5, 2, channel=seed % 3 == 0,
-                         terms=[1, 2, 3, None][seed % 4])  # fmt: skip
+    model = random_model(
+        rng,
+        genome,
+        int(rng.integers(1, 7)),
+        5,
+        2,
+        channel=seed % 3 == 0,
+        terms=[1, 2, 3, None][seed % 4],
+    )
     op = model.layers[0].dense(["w_ir", "w_iz", "w_in", "w_hr", "w_hz", "w_hn"][seed % 6])
     divisors = [d for d in range(1, 9) if op.weight_bits % d == 0]
     chunks = int(rng.choice(divisors))
@@ -88,9 +96,18 @@ def test_extreme_weights_and_inputs_do_not_wrap(chunks):
     bias = np.array([-70000, 70000, 1], np.int64)
     low, high = acc_bounds(weight, bias, 8)
     op = integer.Dense(
-        weight=weight, bias=bias, channel_shift=np.zeros(3, np.uint8), in_bits=8, weight_bits=8,
-        out_bits=8, multiplier=1, shift=10, zero_point=20, acc_min=low, acc_max=high,
-    )  # fmt: skip
+        weight=weight,
+        bias=bias,
+        channel_shift=np.zeros(3, np.uint8),
+        in_bits=8,
+        weight_bits=8,
+        out_bits=8,
+        multiplier=1,
+        shift=10,
+        zero_point=20,
+        acc_min=low,
+        acc_max=high,
+    )
     x = np.array([[-128] * 4, [127] * 4, [-128, 127, 127, -128], [0, 0, 0, 0], [1, -1, 5, 9]])
     np.testing.assert_array_equal(run_dense(op, 1, chunks, x), golden.dense(op, x))
 

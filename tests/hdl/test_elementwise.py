@@ -16,7 +16,7 @@ from genogate.model.genome import GENES, Genome
 from genogate.model.integer import code_range
 from genogate.sim import golden
 from genogate.sim.random_model import random_model
-from genogate.sim.streams import run_operator
+from genogate.sim.rtl.streams import run_operator
 
 COMPONENTS = {
     integer.Sum: Sum,

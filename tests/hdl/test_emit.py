@@ -8,11 +8,11 @@ import subprocess
 import numpy as np
 import pytest
 from genogate import __version__
-from genogate.hdl import yosys
-from genogate.hdl.emit import emit
 from genogate.model.errors import InputError
 from genogate.model.genome import Genome
 from genogate.sim.random_model import random_model
+from genogate.synth import yosys
+from genogate.synth.verilog import emit
 
 #: Verilator's opinions on style that Yosys' Verilog does not share: unused slices of named
 #: fields, several modules in one file, implicit sign extension, one-bit ranges.
@@ -36,8 +36,11 @@ def test_ports_are_stable(emitted):
     _, text = emitted
     body = text[text.index("module gru(") :]
     ports = re.search(r"module gru\((.*?)\);", body, re.S)
-    streams = {f"{s}__{p}" for s in ("i", "o_h", "o_logits", "o_class")
-               for p in ("payload", "valid", "ready")}  # fmt: skip
+    streams = {
+        f"{s}__{p}"
+        for s in ("i", "o_h", "o_logits", "o_class")
+        for p in ("payload", "valid", "ready")
+    }
     assert set(re.split(r",\s*", ports[1])) == streams | {"clk", "rst"}
     top = body[: body.index("endmodule")]
     for name, width in (("i__payload", 9), ("o_h__payload", 6), ("o_class__payload", 2)):

@@ -1,13 +1,13 @@
 # amaranth: UnusedElaboratable=no
-"""The FP32 unit in Amaranth's simulator: cases by hand; tests/rtl has many more in Icarus."""
+"""The FP32 unit in Amaranth's simulator: cases by hand; tests/sim/rtl has many more in Icarus."""
 
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
-from genogate.hdl.float32 import FloatUnit, MultiplyAdd
+from genogate.hdl.units.float32 import FloatUnit, MultiplyAdd
 from genogate.model.errors import InputError
 from genogate.sim.golden_lut import float_triples, float_unit, from_bits, multiply_add, same_floats
-from genogate.sim.streams import run_streams
+from genogate.sim.rtl.streams import run_streams
 
 TINY, HUGE = np.float32(2.0**-149), np.finfo(np.float32).max
 INF, NAN = np.float32(np.inf), np.float32(np.nan)
@@ -102,8 +102,7 @@ def test_zeros_are_equal_and_segments_begin_at_their_break_points():
     slopes = np.zeros(7, np.float32)
     intercepts = np.arange(7, dtype=np.float32)
     unit = FloatUnit(8, 1)
-    x = np.array([-INF, -HUGE, -2, -1.5, -TINY, -0.0, 0.0, TINY, 1, BELOW_ONE, HUGE, 5],
-                 np.float32)  # fmt: skip
+    x = np.array([-INF, -HUGE, -2, -1.5, -TINY, -0.0, 0.0, TINY, 1, BELOW_ONE, HUGE, 5], np.float32)
     # 0 times infinity is no number.
     wanted = [NAN, 1, 2, 2, 3, 4, 4, 4, 5, 4, 5, 5]
     words = unit.words(points, slopes, intercepts)

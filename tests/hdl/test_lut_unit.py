@@ -4,15 +4,15 @@
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
-from genogate.hdl.lut_emit import emit_unit
-from genogate.hdl.lut_unit import LoadableUnit, PipelinedUnit, SelectUnit, integer_unit
+from genogate.hdl.units.lut_unit import LoadableUnit, PipelinedUnit, SelectUnit, integer_unit
 from genogate.model import integer
 from genogate.model.errors import InputError
 from genogate.model.integer import code_range
-from genogate.model.lut import Segments
+from genogate.model.tables.table import Segments
 from genogate.sim import golden
 from genogate.sim.golden_lut import Contents
-from genogate.sim.streams import run_operator, run_streams
+from genogate.sim.rtl.streams import run_operator, run_streams
+from genogate.synth.unit_verilog import emit_unit
 
 CODES = np.arange(-128, 128)
 
@@ -80,25 +80,33 @@ def loaded(unit, words):
     return bench
 
 
-@pytest.mark.parametrize(("settings", "stages"), [
-    ({}, 1), ({}, 3),
-    ({"shift": 6, "align": (0, 6), "zero_point": False}, 2),
-    ({"shift": (2, 6), "align": 4}, 1),
-    ({"shift": 6, "align": 4, "intercept_bits": 12, "zero_point": False}, 2),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("settings", "stages"),
+    [
+        ({}, 1),
+        ({}, 3),
+        ({"shift": 6, "align": (0, 6), "zero_point": False}, 2),
+        ({"shift": (2, 6), "align": 4}, 1),
+        ({"shift": 6, "align": 4, "intercept_bits": 12, "zero_point": False}, 2),
+    ],
+)
 def test_operands_wait_for_a_load_that_comes_with_them(settings, stages):
     unit = LoadableUnit(stages=stages, **settings)
     op = random_rows(3, 6)[4].unit(8, 8, 4, 9 if unit.zero_point else 0)
-    got = run_streams(unit, {"i": CODES}, {"o": 256}, pause=0.3, seed=stages,
-                      extra=loaded(unit, unit.words(op)))["o"]  # fmt: skip
+    got = run_streams(
+        unit, {"i": CODES}, {"o": 256}, pause=0.3, seed=stages, extra=loaded(unit, unit.words(op))
+    )["o"]
     np.testing.assert_array_equal(got, golden.activation(op, CODES))
 
 
-@pytest.mark.parametrize("make", [
-    lambda stages: integer_unit(8, 4, stages),
-    lambda stages: PipelinedUnit(random_op(1), stages),
-    lambda stages: SelectUnit([random_op(1), random_op(2)], stages),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda stages: integer_unit(8, 4, stages),
+        lambda stages: PipelinedUnit(random_op(1), stages),
+        lambda stages: SelectUnit([random_op(1), random_op(2)], stages),
+    ],
+)
 @pytest.mark.parametrize("stages", range(4))
 def test_latency_is_as_stated_and_one_result_a_cycle(make, stages):
     unit = make(stages)
@@ -169,9 +177,17 @@ def test_words_are_one_a_register_the_widest_last():
     op = integer.PiecewiseLinear(8, 8, 2, 7, np.array([-5]), np.array([-2, 3]), np.array([100, -1]))
     names = [field.name for field in reversed(unit.fields)]
     assert dict(zip(names, unit.words(op), strict=True)) == {
-        "intercept0": 100, "intercept1": 4095, "intercept2": 4095, "point0": 251, "point1": 127,
-        "slope0": 62, "slope1": 3, "slope2": 3, "zero_point": 7, "shift": 2,
-    }  # fmt: skip
+        "intercept0": 100,
+        "intercept1": 4095,
+        "intercept2": 4095,
+        "point0": 251,
+        "point1": 127,
+        "slope0": 62,
+        "slope1": 3,
+        "slope2": 3,
+        "zero_point": 7,
+        "shift": 2,
+    }
     widths = [field.width for field in unit.fields]
     assert widths == sorted(widths, reverse=True)
     assert unit.word_bits == 12
@@ -185,8 +201,10 @@ def test_select_past_the_last_unit_means_the_last(stages):
     select = np.random.default_rng(1).integers(0, 4, 256)
     payloads = [{"code": int(q), "select": int(k)} for q, k in zip(CODES, select, strict=True)]
     got = run_streams(unit, {"i": payloads}, {"o": 256}, pause=0.3, seed=stages)["o"]
-    wanted = [int(golden.activation(ops[min(k, 2)], np.array([q]))[0])
-              for q, k in zip(CODES, select, strict=True)]  # fmt: skip
+    wanted = [
+        int(golden.activation(ops[min(k, 2)], np.array([q]))[0])
+        for q, k in zip(CODES, select, strict=True)
+    ]
     assert got == wanted
 
 
@@ -201,36 +219,60 @@ def test_pipelined_constants_equal_golden(seed, stages):
 def test_the_head_describes_ports_and_load_order():
     text = emit_unit(LoadableUnit(entries=2, stages=2), "unit_a", ["gelu at scale 2^-3"])
     head = text.split("module ")[0]
-    facts = ("gelu at scale 2^-3", "i (in)       [7:0] (signed)", "load (in)    [7:0] data, [8:8]",
-             "Latency 2 cycles", "A load is 8 words", "shift[3] align[3] zero_point")  # fmt: skip
+    facts = (
+        "gelu at scale 2^-3",
+        "i (in)       [7:0] (signed)",
+        "load (in)    [7:0] data, [8:8]",
+        "Latency 2 cycles",
+        "A load is 8 words",
+        "shift[3] align[3] zero_point",
+    )
     for fact in facts:
         assert fact in head
     assert "module unit_a(" in text
 
 
-@pytest.mark.parametrize(("change", "text"), [
-    ({"slopes": [1, 300]}, r"^slope 1 \(300\) is not within -128 to 127: the unit holds 8 bits"),
-    ({"intercepts": [0, 1001]}, r"^intercept 1 \(1001\) is not within -128 to 127"),
-    ({"fraction_bits": 9}, r"^slope 0 \(1\) has 9 fraction bits, the unit at most 6"),
-    ({"zero_point": 200}, r"^zero_point 0 \(200\) is not within -128 to 127"),
-    ({"a_bits": 7}, r"^input codes: 7 bits, the unit's have 8"),
-    ({"out_bits": 5}, r"^output codes: 5 bits, the unit's have 8"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (
+            {"slopes": [1, 300]},
+            r"^slope 1 \(300\) is not within -128 to 127: the unit holds 8 bits",
+        ),
+        ({"intercepts": [0, 1001]}, r"^intercept 1 \(1001\) is not within -128 to 127"),
+        ({"fraction_bits": 9}, r"^slope 0 \(1\) has 9 fraction bits, the unit at most 6"),
+        ({"zero_point": 200}, r"^zero_point 0 \(200\) is not within -128 to 127"),
+        ({"a_bits": 7}, r"^input codes: 7 bits, the unit's have 8"),
+        ({"out_bits": 5}, r"^output codes: 5 bits, the unit's have 8"),
+    ],
+)
 def test_a_table_that_does_not_fit_is_refused(change, text):
-    fields = {"a_bits": 8, "out_bits": 8, "fraction_bits": 6, "zero_point": 0,
-              "breakpoints": [3], "slopes": [1, 2], "intercepts": [0, 1], **change}  # fmt: skip
+    fields = {
+        "a_bits": 8,
+        "out_bits": 8,
+        "fraction_bits": 6,
+        "zero_point": 0,
+        "breakpoints": [3],
+        "slopes": [1, 2],
+        "intercepts": [0, 1],
+        **change,
+    }
     arrays = ("breakpoints", "slopes", "intercepts")
-    op = integer.PiecewiseLinear(**{k: np.array(v) if k in arrays else v
-                                    for k, v in fields.items()})  # fmt: skip
+    op = integer.PiecewiseLinear(
+        **{k: np.array(v) if k in arrays else v for k, v in fields.items()}
+    )
     with pytest.raises(InputError, match=text):
         integer_unit(8, 4).words(op)
 
 
-@pytest.mark.parametrize(("table", "text"), [
-    (Contents((1, 2), (0, 0, 0), (0, 0, 0), 0, 6), "entries: 3 segments, the unit holds 2"),
-    (Contents((200,), (0, 0), (0, 0), 0, 6), r"breakpoint 0 \(200\) is not within -128 to 127"),
-    (Contents((), (0, 0), (0, 0), 0, 6), "N - 1 breakpoints"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("table", "text"),
+    [
+        (Contents((1, 2), (0, 0, 0), (0, 0, 0), 0, 6), "entries: 3 segments, the unit holds 2"),
+        (Contents((200,), (0, 0), (0, 0), 0, 6), r"breakpoint 0 \(200\) is not within -128 to 127"),
+        (Contents((), (0, 0), (0, 0), 0, 6), "N - 1 breakpoints"),
+    ],
+)
 def test_impossible_contents_are_refused(table, text):
     with pytest.raises(InputError, match=text):
         integer_unit(8, 2).words(table)
@@ -241,17 +283,23 @@ def test_unsorted_breakpoints_are_refused():
         integer_unit(8, 3).words(Contents((4, 3), (0, 0, 0), (0, 0, 0), 0, 6))
 
 
-@pytest.mark.parametrize(("make", "text"), [
-    (lambda: LoadableUnit(entries=1), "entries: 1 is not within 2 to 256"),
-    (lambda: LoadableUnit(in_bits=65), "in_bits: 65 is not within 2 to 64"),
-    (lambda: LoadableUnit(shift=-1), "shift: -1 is not within 0 to 16"),
-    (lambda: LoadableUnit(shift=17), "shift: 17 is not within 0 to 16"),
-    (lambda: LoadableUnit(align=(0, 0)), "align: 0 is not within 1 to 64"),
-    (lambda: LoadableUnit(stages=4), "stages: 4 is not within 0 to 3"),
-    (lambda: SelectUnit([]), "units: 0 is not within 1 to 64"),
-    (lambda: SelectUnit([random_op(1), random_op(1, out_bits=6)]), "unit 1: codes of 8 and 6 bits"),
-    (lambda: emit_unit(PipelinedUnit(random_op(1)), "a b"), "module name 'a b'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: LoadableUnit(entries=1), "entries: 1 is not within 2 to 256"),
+        (lambda: LoadableUnit(in_bits=65), "in_bits: 65 is not within 2 to 64"),
+        (lambda: LoadableUnit(shift=-1), "shift: -1 is not within 0 to 16"),
+        (lambda: LoadableUnit(shift=17), "shift: 17 is not within 0 to 16"),
+        (lambda: LoadableUnit(align=(0, 0)), "align: 0 is not within 1 to 64"),
+        (lambda: LoadableUnit(stages=4), "stages: 4 is not within 0 to 3"),
+        (lambda: SelectUnit([]), "units: 0 is not within 1 to 64"),
+        (
+            lambda: SelectUnit([random_op(1), random_op(1, out_bits=6)]),
+            "unit 1: codes of 8 and 6 bits",
+        ),
+        (lambda: emit_unit(PipelinedUnit(random_op(1)), "a b"), "module name 'a b'"),
+    ],
+)
 def test_impossible_units_are_refused(make, text):
     with pytest.raises(InputError, match=text):
         make()

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 from amaranth.hdl import ClockDomain, Module
 from amaranth.sim import Simulator
-from genogate.hdl.gru_layer import GruLayer
-from genogate.hdl.network import Network
-from genogate.hdl.schedule import Schedule, cycles_per_step
+from genogate.hdl.gru.layer import GruLayer
+from genogate.hdl.gru.network import Network
+from genogate.hdl.gru.schedule import Schedule, cycles_per_step
 from genogate.model.errors import InputError
 from genogate.model.genome import GENES, Genome
 from genogate.sim import golden
 from genogate.sim.random_model import random_model
-from genogate.sim.streams import run_streams
+from genogate.sim.rtl.streams import run_streams
 
 
 def draw(seed, *, layers=1, bits=None, sizes=(8, 8, 6), **knobs):
@@ -29,8 +29,11 @@ def draw(seed, *, layers=1, bits=None, sizes=(8, 8, 6), **knobs):
 
 def features(sequences):
     """Transfers into `i`."""
-    return [{"code": int(v), "last": k == s.size - 1} for s in sequences
-            for k, v in enumerate(s.ravel())]  # fmt: skip
+    return [
+        {"code": int(v), "last": k == s.size - 1}
+        for s in sequences
+        for k, v in enumerate(s.ravel())
+    ]
 
 
 def expected(model, sequences):
@@ -86,10 +89,13 @@ SMALLEST = [(1, 1, 1), (1, 2, 2), (9, 1, 2), (1, 3, 3), (2, 4, 2)]
 
 @pytest.mark.parametrize(
     ("sizes", "lanes"),
-    [*((sizes, lanes) for sizes in SMALLEST for lanes in [(1, 1), (3, 2)]),
-     # Most of their time goes into lanes that have nothing to do.
-     ((1, 1, 1), (64, 64)), ((9, 1, 2), (64, 64))],
-)  # fmt: skip
+    [
+        *((sizes, lanes) for sizes in SMALLEST for lanes in [(1, 1), (3, 2)]),
+        # Most of their time goes into lanes that have nothing to do.
+        ((1, 1, 1), (64, 64)),
+        ((9, 1, 2), (64, 64)),
+    ],
+)
 def test_smallest_sizes_equal_golden(sizes, lanes):
     rng = np.random.default_rng((*sizes, *lanes))
     genome = Genome((tuple(rng.integers(2, 9, len(GENES)).tolist()),))
@@ -197,10 +203,23 @@ def measure(layer, lanes_x, lanes_h, steps):
 
 @pytest.mark.parametrize(
     "shape",
-    [(1, 1, 1, 1), (1, 2, 1, 1), (3, 3, 1, 1), (2, 5, 1, 1), (4, 6, 2, 3), (8, 16, 1, 1),
-     (8, 8, 8, 8), (7, 9, 1, 2), (20, 4, 1, 1), (20, 2, 8, 1), (3, 32, 1, 8), (3, 4, 4, 4),
-     (8, 16, 2, 2), (2, 17, 1, 1)],
-)  # fmt: skip
+    [
+        (1, 1, 1, 1),
+        (1, 2, 1, 1),
+        (3, 3, 1, 1),
+        (2, 5, 1, 1),
+        (4, 6, 2, 3),
+        (8, 16, 1, 1),
+        (8, 8, 8, 8),
+        (7, 9, 1, 2),
+        (20, 4, 1, 1),
+        (20, 2, 8, 1),
+        (3, 32, 1, 8),
+        (3, 4, 4, 4),
+        (8, 16, 2, 2),
+        (2, 17, 1, 1),
+    ],
+)
 def test_cycles_per_step_are_as_stated(shape):
     inputs, hidden, lanes_x, lanes_h = shape
     model = random_model(np.random.default_rng(shape), Genome.uniform(8), inputs, hidden, 2)

@@ -4,10 +4,10 @@
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
-from genogate.hdl.range_reduction import PositiveUnit, RangeReduction
-from genogate.model.reduction import mantissa_pieces, positive_unit, reduction
+from genogate.hdl.composites.range_reduction import PositiveUnit, RangeReduction
+from genogate.model.tables.reduction import mantissa_pieces, positive_unit, reduction
 from genogate.sim import golden_composites as golden
-from genogate.sim.streams import run_operator, run_streams
+from genogate.sim.rtl.streams import run_operator, run_streams
 
 NAMES = ("reciprocal", "rsqrt")
 
@@ -41,7 +41,7 @@ def assert_reduced(op, x):
     [(1, 0, 4), (2, 0, 3), (3, 2, 2), (7, 0, 6), (8, 6, 5), (9, 0, 9), (10, 4, 4), (11, 0, 5)],
 )
 def test_every_input_up_to_11_bits(name, bits, least, fraction):
-    """The 16 bits are driven through the Verilog in ``tests/rtl``."""
+    """The 16 bits are driven through the Verilog in ``tests/sim/rtl``."""
     assert_reduced(reduction(name, bits, 4, fraction, 6, least), np.arange(1 << bits))
 
 
@@ -51,8 +51,15 @@ def test_wide_inputs(name, bits, least):
     rng = np.random.default_rng([bits, least])
     powers = 1 << np.arange(bits)
     # Around every power of two, and of every magnitude.
-    x = np.concatenate([[0], powers, powers - 1, np.minimum(powers + 1, (1 << bits) - 1),
-                        rng.integers(0, 1 << bits, 300) >> rng.integers(0, bits, 300)])  # fmt: skip
+    x = np.concatenate(
+        [
+            [0],
+            powers,
+            powers - 1,
+            np.minimum(powers + 1, (1 << bits) - 1),
+            rng.integers(0, 1 << bits, 300) >> rng.integers(0, bits, 300),
+        ]
+    )
     assert_reduced(reduction(name, bits, 8, 9, 11, least), x)
 
 
@@ -63,8 +70,15 @@ def test_every_code_of_the_unit(name, scale, in_bits, out_bits):
     for more in (0, 3, 30):
         op = positive_unit(name, in_bits, scale, out_bits, zero_point=-more)
         # Finer outputs saturate; far finer ones shift left.
-        op = positive_unit(name, in_bits, scale, out_bits, zero_point=-more,
-                           out_scale=more + 2, pieces=op.reduction.pieces)  # fmt: skip
+        op = positive_unit(
+            name,
+            in_bits,
+            scale,
+            out_bits,
+            zero_point=-more,
+            out_scale=more + 2,
+            pieces=op.reduction.pieces,
+        )
         q = np.arange(-1 << (in_bits - 1), 1 << (in_bits - 1))
         dut = PositiveUnit(op)
         got = settled(dut, q, lambda ctx, dut=dut: ctx.get(dut.o.payload))

@@ -4,12 +4,19 @@
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
-from genogate.hdl.shift_add_unit import MAX_DIGITS, ShiftAddUnit, build, digits_of, forms, rough
+from genogate.hdl.units.shift_add_unit import (
+    MAX_DIGITS,
+    ShiftAddUnit,
+    build,
+    digits_of,
+    forms,
+    rough,
+)
 from genogate.model import integer
 from genogate.model.errors import InputError
 from genogate.model.integer import code_range, half
 from genogate.sim import golden
-from genogate.sim.streams import run_operator
+from genogate.sim.rtl.streams import run_operator
 
 FEW = [s for s in range(-96, 97) if len(digits_of(s)) <= MAX_DIGITS]
 
@@ -18,10 +25,14 @@ def unit(bits, fraction, zero, points, slopes, folded, out_bits=None):
     """A unit of intercepts with rounding and zero point in them."""
     fold = half(fraction) + (zero << fraction)
     return integer.PiecewiseLinear(
-        a_bits=bits, out_bits=out_bits or bits, fraction_bits=fraction, zero_point=zero,
-        breakpoints=np.array(points, np.int16), slopes=np.array(slopes, np.int32),
+        a_bits=bits,
+        out_bits=out_bits or bits,
+        fraction_bits=fraction,
+        zero_point=zero,
+        breakpoints=np.array(points, np.int16),
+        slopes=np.array(slopes, np.int32),
         intercepts=np.array(folded, np.int64) - fold,
-    )  # fmt: skip
+    )
 
 
 def random_unit(rng, kind):
@@ -43,8 +54,14 @@ def random_unit(rng, kind):
         folded = rng.integers(-(1 << fraction), 1 << fraction, count)
         left, right, below = -slopes, slopes + (1 << fraction), folded - slopes
     every = np.concatenate([-points[::-1], [0], points])
-    return unit(bits, fraction, 0, every, np.concatenate([left[::-1], right]),
-                np.concatenate([below[::-1], folded]))  # fmt: skip
+    return unit(
+        bits,
+        fraction,
+        0,
+        every,
+        np.concatenate([left[::-1], right]),
+        np.concatenate([below[::-1], folded]),
+    )
 
 
 def evaluate_wire(dut, codes):
@@ -94,8 +111,9 @@ def test_digits():  # worked by hand
     assert digits_of(-4) == [(2, True)]
     assert digits_of(7) == [(3, False), (0, True)]
     assert digits_of(-3) == [(2, True), (0, False)]
-    assert all(sum((-1 if minus else 1) << p for p, minus in digits_of(s)) == s
-               for s in range(-300, 300))  # fmt: skip
+    assert all(
+        sum((-1 if minus else 1) << p for p, minus in digits_of(s)) == s for s in range(-300, 300)
+    )
 
 
 def test_law_by_hand():

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from genogate.model import datasets
-from genogate.model.datasets import KEYWORDS, SILENCE, UNKNOWN, WORDS
+from genogate.model.data import datasets
+from genogate.model.data.datasets import KEYWORDS, SILENCE, UNKNOWN, WORDS
+from genogate.model.data.tasks import load_task
 from genogate.model.errors import InputError
-from genogate.model.tasks import load_task
 
 REAL = Path(os.environ.get("GENOGATE_DATA", "/nowhere"))
 needs_mnist = pytest.mark.skipif(
@@ -146,8 +146,18 @@ def test_a_corrupted_download_is_refused_and_a_good_one_kept(data, monkeypatch):
 def test_the_real_mnist_is_whole_and_its_split_never_moves():
     task = load_task("mnist-row", 0)
     assert (len(task.x_train), len(task.x_val)) == (55_000, 5_000)
-    assert np.bincount(task.y_test).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974,
-                                                 1009]  # fmt: skip
+    assert np.bincount(task.y_test).tolist() == [
+        980,
+        1135,
+        1032,
+        1010,
+        982,
+        892,
+        958,
+        1028,
+        974,
+        1009,
+    ]
     assert np.bincount(task.y_val).tolist() == [500] * 10
     assert task.split_hash == "a9b21291d2fb45f9"
     assert len(task.x_calibration) == 1000
@@ -288,10 +298,15 @@ def test_features_show_a_tone_in_its_band_at_both_rates():
 def test_ready_features_of_another_form_are_refused(data):
     path = data / "logmel40_u8.npz"
     good = {
-        "x": np.zeros((4, 49, 40), np.uint8), "label": np.zeros(4, np.uint8),
-        "split": np.arange(4) % 3, "speaker": np.arange(4), "labels": np.array(WORDS),
-        "splits": np.array(datasets.PARTS), "lo": np.float32(-14), "step": np.float32(0.1),
-    }  # fmt: skip
+        "x": np.zeros((4, 49, 40), np.uint8),
+        "label": np.zeros(4, np.uint8),
+        "split": np.arange(4) % 3,
+        "speaker": np.arange(4),
+        "labels": np.array(WORDS),
+        "splits": np.array(datasets.PARTS),
+        "lo": np.float32(-14),
+        "step": np.float32(0.1),
+    }
     np.savez(path, **good)
     assert len(datasets.speech().x) == 4
     for change, message in [
@@ -319,8 +334,12 @@ def test_the_real_split_is_the_rule_applied_to_the_speakers():
     assert [row["split"] for row in rows] == [datasets.PARTS[part] for part in clips.part]
     names = sorted({row["speaker"] for row in rows} - {""})
     who = np.array([names.index(row["speaker"]) if row["speaker"] else -1 for row in rows])
-    order = np.array(sorted(range(len(names)), key=lambda i: hashlib.sha1(names[i].encode(),
-                            usedforsecurity=False).hexdigest()))  # fmt: skip
+    order = np.array(
+        sorted(
+            range(len(names)),
+            key=lambda i: hashlib.sha1(names[i].encode(), usedforsecurity=False).hexdigest(),
+        )
+    )
     part = datasets.speaker_parts(clips.label, who, order)
     np.testing.assert_array_equal(part[who >= 0], clips.part[who >= 0])
     hashes = [load_task("kws10", seed).split_hash for seed in range(3)]
@@ -330,7 +349,7 @@ def test_the_real_split_is_the_rule_applied_to_the_speakers():
 @needs_speech
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_no_speaker_of_the_real_data_is_in_two_parts(seed):
-    from genogate.model.tasks import _speech_parts
+    from genogate.model.data.tasks import _speech_parts
 
     clips = datasets.speech()
     part = _speech_parts(clips, seed)

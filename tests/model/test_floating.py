@@ -6,12 +6,19 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from genogate.model import zoo
+from genogate.model.checkpoints.floating import (
+    KIND,
+    Checkpoint,
+    accuracy,
+    forward,
+    layer_names,
+    sigmoid,
+)
+from genogate.model.data.tasks import load_task
 from genogate.model.errors import InputError
 from genogate.model.files import write_tensors
-from genogate.model.floating import KIND, Checkpoint, accuracy, forward, layer_names, sigmoid
 from genogate.model.genome import GENES
 from genogate.model.integer import OPERANDS
-from genogate.model.tasks import load_task
 
 
 def random_checkpoint(seed, sizes=(5, 7), classes=3):

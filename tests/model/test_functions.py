@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from genogate.model.errors import InputError
-from genogate.model.functions import ALIASES, FUNCTIONS, Function, expression, parse_function
+from genogate.model.tables.functions import ALIASES, FUNCTIONS, Function, expression, parse_function
 
 X = np.linspace(-4, 4, 81)
 
@@ -52,63 +52,71 @@ def test_a_range_can_be_given():
     assert parse_function("tanh", None, 2).low == -4
 
 
-@pytest.mark.parametrize(("text", "wanted"), [
-    ("x * tanh(log(1 + exp(x)))", lambda x: x * np.tanh(np.log1p(np.exp(x)))),
-    ("where(x > 0, x, 0.01 * x)", lambda x: np.where(x > 0, x, 0.01 * x)),
-    ("clip(x, -1, 1) ** 2 - pi / 4", lambda x: np.clip(x, -1, 1) ** 2 - np.pi / 4),
-    ("-maximum(x, -x) % 3 // 1", lambda x: (-np.abs(x) % 3) // 1),
-    ("2", lambda x: np.full_like(x, 2)),
-    ("x", lambda x: x),
-    ("(" * 150 + "x" + ")" * 150, lambda x: x),
-    ("silu(x) + erf(x) * e", lambda x: x / (1 + np.exp(-x))
-     + np.array([math.erf(v) for v in x]) * math.e),
-    ("sin", np.sin),
-    ("(x >= 0) * x", lambda x: np.maximum(x, 0)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("x * tanh(log(1 + exp(x)))", lambda x: x * np.tanh(np.log1p(np.exp(x)))),
+        ("where(x > 0, x, 0.01 * x)", lambda x: np.where(x > 0, x, 0.01 * x)),
+        ("clip(x, -1, 1) ** 2 - pi / 4", lambda x: np.clip(x, -1, 1) ** 2 - np.pi / 4),
+        ("-maximum(x, -x) % 3 // 1", lambda x: (-np.abs(x) % 3) // 1),
+        ("2", lambda x: np.full_like(x, 2)),
+        ("x", lambda x: x),
+        ("(" * 150 + "x" + ")" * 150, lambda x: x),
+        (
+            "silu(x) + erf(x) * e",
+            lambda x: x / (1 + np.exp(-x)) + np.array([math.erf(v) for v in x]) * math.e,
+        ),
+        ("sin", np.sin),
+        ("(x >= 0) * x", lambda x: np.maximum(x, 0)),
+    ],
+)
 def test_expressions_are_computed_as_numpy_does(text, wanted):
     found = parse_function(text, -4, 4)
     assert (found.low, found.high) == (-4, 4)
     np.testing.assert_allclose(found(X), wanted(X), rtol=1e-12, atol=1e-15)
 
 
-@pytest.mark.parametrize(("text", "fault"), [
-    ("__import__('os').system('true')", "Call is not allowed"),
-    ("__import__(x)", "the function '__import__' is not known"),
-    ("eval(x)", "the function 'eval' is not known"),
-    ("y + 1", "the name 'y' is not known"),
-    ("__builtins__ + x", "the name '__builtins__' is not known"),
-    ("x.real", "Attribute is not allowed"),
-    ("().__class__.__bases__", "Attribute is not allowed"),
-    ("(lambda: x)()", "Call is not allowed"),
-    ("lambda x: x", "Lambda is not allowed"),
-    ("[x for x in x]", "ListComp is not allowed"),
-    ("x if x else x", "IfExp is not allowed"),
-    ("x[0]", "Subscript is not allowed"),
-    ("(y := x)", "NamedExpr is not allowed"),
-    ("x and x", "BoolOp is not allowed"),
-    ("0 < x < 1", "Compare is not allowed"),
-    ("x @ x", "BinOp is not allowed"),
-    ("~x", "UnaryOp is not allowed"),
-    ("not x", "UnaryOp is not allowed"),
-    ("'x'", "Constant is not allowed"),
-    ("True + x", "Constant is not allowed"),
-    ("1j * x", "Constant is not allowed"),
-    ("f'{x}'", "JoinedStr is not allowed"),
-    ("1e400 * x", "the number inf is greater than 1e+09"),
-    ("x ** 99999999999", "the number 99999999999 is greater than 1e+09"),
-    ("exp(x, x)", "exp takes 1 arguments, not 2"),
-    ("clip(*x)", "clip takes 3 arguments, not 1"),
-    ("exp(x=x)", "exp takes no keyword 'x'"),
-    ("clip", "clip takes 3 arguments, not 1"),
-    ("-" * 60 + "x", "nested deeper than 40"),
-    ("x +", "invalid syntax"),
-    ("x; x", "invalid syntax"),
-    ("x = 1", "invalid syntax"),
-    ("", "invalid syntax"),
-    # How it is said is up to the version of Python.
-    ("x\x00", r"x\x00"),
-    ("x" + " + x" * 200, "longer than 400 characters"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("__import__('os').system('true')", "Call is not allowed"),
+        ("__import__(x)", "the function '__import__' is not known"),
+        ("eval(x)", "the function 'eval' is not known"),
+        ("y + 1", "the name 'y' is not known"),
+        ("__builtins__ + x", "the name '__builtins__' is not known"),
+        ("x.real", "Attribute is not allowed"),
+        ("().__class__.__bases__", "Attribute is not allowed"),
+        ("(lambda: x)()", "Call is not allowed"),
+        ("lambda x: x", "Lambda is not allowed"),
+        ("[x for x in x]", "ListComp is not allowed"),
+        ("x if x else x", "IfExp is not allowed"),
+        ("x[0]", "Subscript is not allowed"),
+        ("(y := x)", "NamedExpr is not allowed"),
+        ("x and x", "BoolOp is not allowed"),
+        ("0 < x < 1", "Compare is not allowed"),
+        ("x @ x", "BinOp is not allowed"),
+        ("~x", "UnaryOp is not allowed"),
+        ("not x", "UnaryOp is not allowed"),
+        ("'x'", "Constant is not allowed"),
+        ("True + x", "Constant is not allowed"),
+        ("1j * x", "Constant is not allowed"),
+        ("f'{x}'", "JoinedStr is not allowed"),
+        ("1e400 * x", "the number inf is greater than 1e+09"),
+        ("x ** 99999999999", "the number 99999999999 is greater than 1e+09"),
+        ("exp(x, x)", "exp takes 1 arguments, not 2"),
+        ("clip(*x)", "clip takes 3 arguments, not 1"),
+        ("exp(x=x)", "exp takes no keyword 'x'"),
+        ("clip", "clip takes 3 arguments, not 1"),
+        ("-" * 60 + "x", "nested deeper than 40"),
+        ("x +", "invalid syntax"),
+        ("x; x", "invalid syntax"),
+        ("x = 1", "invalid syntax"),
+        ("", "invalid syntax"),
+        # How it is said is up to the version of Python.
+        ("x\x00", r"x\x00"),
+        ("x" + " + x" * 200, "longer than 400 characters"),
+    ],
+)
 def test_what_is_not_a_formula_is_refused_in_one_line(text, fault):
     with pytest.raises(InputError) as caught:
         parse_function(text, -1, 1)
@@ -124,24 +132,34 @@ def test_nothing_is_run_while_an_expression_is_read(tmp_path):
     assert not marker.exists()
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (("gulu",), r"^function 'gulu' is not known: gelu hswish .*, or an expression in x$"),
-    (("x * x",), r"^expression 'x \* x': give its range, --range LOW HIGH$"),
-    (("sin", -1, None), r"give its range"),
-    (("gelu", 2, -2), r"^range of gelu: 2 to -2; two finite numbers, the smaller one first"),
-    (("gelu", 1, 1), r"^range of gelu: 1 to 1;"),
-    (("gelu", -math.inf, 1), r"^range of gelu: -inf to 1;"),
-    (("x", 0, math.nan), r"^range of x: 0 to nan;"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("gulu",), r"^function 'gulu' is not known: gelu hswish .*, or an expression in x$"),
+        (("x * x",), r"^expression 'x \* x': give its range, --range LOW HIGH$"),
+        (("sin", -1, None), r"give its range"),
+        (("gelu", 2, -2), r"^range of gelu: 2 to -2; two finite numbers, the smaller one first"),
+        (("gelu", 1, 1), r"^range of gelu: 1 to 1;"),
+        (("gelu", -math.inf, 1), r"^range of gelu: -inf to 1;"),
+        (("x", 0, math.nan), r"^range of x: 0 to nan;"),
+    ],
+)
 def test_a_function_that_is_not_known_or_has_no_range_is_refused(arguments, message):
     with pytest.raises(InputError, match=message):
         parse_function(*arguments)
 
 
-@pytest.mark.parametrize(("text", "where"), [
-    ("1 / x", "x = 0"), ("log(x)", "x = -4"), ("sqrt(x)", "x = -4"), ("exp(x ** 9)", "x = 2"),
-    ("x - x / 0", "x = -4"), ("x ** 0.5", "x = -4"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("1 / x", "x = 0"),
+        ("log(x)", "x = -4"),
+        ("sqrt(x)", "x = -4"),
+        ("exp(x ** 9)", "x = 2"),
+        ("x - x / 0", "x = -4"),
+        ("x ** 0.5", "x = -4"),
+    ],
+)
 def test_an_input_without_a_finite_value_is_named(text, where):
     with pytest.raises(InputError, match=rf"not finite at {where}.*; choose another range$"):
         parse_function(text, -4, 4)(X)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from genogate.model.checkpoints.floating import forward, layer_names
+from genogate.model.checkpoints.importing import from_onnx, from_state, import_model, read_state
+from genogate.model.data.tasks import load_task
 from genogate.model.errors import InputError
-from genogate.model.floating import forward, layer_names
-from genogate.model.importing import from_onnx, from_state, import_model, read_state
-from genogate.model.tasks import load_task
 from safetensors.numpy import save_file
 
 torch = pytest.importorskip("torch")
@@ -77,8 +77,10 @@ def test_batch_first_does_not_matter_and_missing_biases_are_zero(layers, first, 
 
 def test_modules_may_have_any_names_and_be_chosen_by_them():
     model = net()
-    named = {name.replace("rnn", "a.encoder").replace("fc", "b.out"): value
-             for name, value in state().items()}  # fmt: skip
+    named = {
+        name.replace("rnn", "a.encoder").replace("fc", "b.out"): value
+        for name, value in state().items()
+    }
     same(from_state(named, classes=CLASSES), model)
     two = state() | {f"other.{name}": value for name, value in state().items()}
     with pytest.raises(InputError, match=r"2 recurrent modules, 'other\.rnn', 'rnn': give --gru"):
@@ -191,8 +193,11 @@ def graph(path, layers=1, extra=None, soft=False, last="Y_h", middle=None, **att
     given = {"linear_before_reset": 1, "hidden_size": UNITS} | attributes
     for k in range(layers):
         w_ih, w_hh, b_ih, b_hh = (to_onnx_order(weights[f"rnn.{n}"]) for n in layer_names(k))
-        values |= {f"W{k}": w_ih[None], f"R{k}": w_hh[None],
-                   f"B{k}": np.concatenate([b_ih, b_hh])[None]}  # fmt: skip
+        values |= {
+            f"W{k}": w_ih[None],
+            f"R{k}": w_hh[None],
+            f"B{k}": np.concatenate([b_ih, b_hh])[None],
+        }
         names = [f"s{k}", f"W{k}", f"R{k}", f"B{k}", *(extra or [])]
         nodes.append(helper.make_node("GRU", names, [f"Y{k}", f"H{k}"], **given))
         nodes.append(helper.make_node("Squeeze", [f"Y{k}", "axis"], [f"s{k + 1}"]))
@@ -204,10 +209,12 @@ def graph(path, layers=1, extra=None, soft=False, last="Y_h", middle=None, **att
     if soft:
         nodes.append(helper.make_node("Softmax", ["logits"], ["y"], axis=1))
     made = helper.make_graph(
-        nodes, "net", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", "t", FEATURES])],
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", "t", FEATURES])],
         [helper.make_tensor_value_info("y" if soft else "logits", TensorProto.FLOAT, None)],
         [numpy_helper.from_array(np.asarray(v), n) for n, v in values.items()],
-    )  # fmt: skip
+    )
     opset = [helper.make_opsetid("", 17)]
     path.write_bytes(helper.make_model(made, opset_imports=opset).SerializeToString())
     return path

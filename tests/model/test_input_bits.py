@@ -4,14 +4,14 @@ from functools import cache
 
 import numpy as np
 import pytest
-from genogate.model.calibrate import calibrate
+from genogate.model.data.tasks import load_task
 from genogate.model.errors import InputError
 from genogate.model.genome import Genome
 from genogate.model.integer import IntModel, code_range
 from genogate.model.knobs import Knobs
-from genogate.model.quantize import quantize
-from genogate.model.tasks import load_task
-from genogate.model.trained import Trained, record
+from genogate.model.quantize.calibrate import calibrate
+from genogate.model.quantize.quantize import quantize
+from genogate.model.quantize.trained import Trained, record
 from genogate.model.zoo import load
 from genogate.sim import fast, golden
 
@@ -61,8 +61,15 @@ def test_codes_are_those_of_least_squared_error():
         model = network(bits)
         found[bits] = error(bits, model.input_scale, model.input_zero_point)
         low, high = code_range(bits)
-        best = min(error(bits, scale, zero) for zero in range(low, high + 1)
-                   for scale in np.geomspace(0.02, 2, 120)) if bits < 8 else np.inf  # fmt: skip
+        best = (
+            min(
+                error(bits, scale, zero)
+                for zero in range(low, high + 1)
+                for scale in np.geomspace(0.02, 2, 120)
+            )
+            if bits < 8
+            else np.inf
+        )
         assert found[bits] <= 1.1 * best, bits
     assert found[1] > found[2] > found[3] > found[4] > found[8]
 
@@ -102,7 +109,7 @@ def test_other_widths_are_refused(bits):
 def test_training_with_narrow_inputs_gives_the_integer_network():
     """What is trained on codes of 2 bits is, from its checkpoint, the same network bit for bit."""
     pytest.importorskip("torch")
-    from genogate.model.qat import Tuning, tune
+    from genogate.model.qat.tune import Tuning, tune
 
     task, checkpoint, _ = material()
     knobs, genome = Knobs(activation="table", input_bits=2), Genome.uniform(4)
@@ -111,8 +118,11 @@ def test_training_with_narrow_inputs_gives_the_integer_network():
     assert again.in_bits == 2
     assert again.hash == tuned.model.hash
     # Another width is quantised as that of any checkpoint.
-    other = quantize(calibrate(tuned.checkpoint, task.x_calibration), genome,
-                     Knobs(activation="table", input_bits=3))  # fmt: skip
+    other = quantize(
+        calibrate(tuned.checkpoint, task.x_calibration),
+        genome,
+        Knobs(activation="table", input_bits=3),
+    )
     assert other.in_bits == 3
     before = network(2, genome)
     codes = tuned.model.quantize_input(task.x_val)

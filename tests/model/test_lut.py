@@ -9,8 +9,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from genogate.model.errors import InputError
-from genogate.model.functions import FUNCTIONS, Function, parse_function
-from genogate.model.lut import (
+from genogate.model.tables.functions import FUNCTIONS, Function, parse_function
+from genogate.model.tables.table import (
     Format,
     LutTable,
     Points,
@@ -135,43 +135,58 @@ def test_a_file_gives_the_same_table_back(tmp_path):
         assert again.info["seed"] == 5
 
 
-@pytest.mark.parametrize(("path", "value", "message"), [
-    ((), [], "not a genogate lut table"),
-    (("kind",), "gru", r"not a genogate lut table \(kind: 'gru'\)"),
-    (("version",), 99, "version 99, this program reads 1"),
-    (("function",), "gulu", "function 'gulu' is not known"),
-    (("function",), "__import__('os')", "Call is not allowed|is not known"),
-    (("function",), None, "function None is not a str"),
-    (("range",), [1], r"range \[1\] is not two numbers"),
-    (("range",), [4, -4], "range of gelu: 4 to -4"),
-    (("range", 0), "low", r"range\[0\] 'low' is not a finite number"),
-    (("range", 1), 10**400, r"range\[1\] .* is not a finite number"),
-    (("range", 1), float("nan"), r"range\[1\] nan is not a finite number"),
-    (("in_bits",), 9, "in_bits 9 is not an integer within 2 to 8"),
-    (("in_bits",), 8.0, "in_bits 8.0 is not an integer"),
-    (("format",), "fixed", "format 'fixed' is not a dict"),
-    (("format", "kind"), "float", "format 'float': fixed and dynamic are known"),
-    (("format", "slope_bits"), 1, "slope_bits: 1 is not within 2 to 24"),
-    (("format", "fraction_bits"), -1, "format.fraction_bits -1 is not an integer within 0 to 24"),
-    (("shared",), "yes", "shared 'yes' is not a bool"),
-    (("scales",), [], "no scale"),
-    (("scales",), {}, "scales {} is not a list"),
-    (("scales", 0), 7, r"scales\[0\] 7 is not a dict"),
-    (("scales", 0, "scale"), 99, r"scales\[0\]\.scale 99 is not an integer within -8 to 16"),
-    (("scales", 0, "scale"), 2, "scales 2 2: each once, ascending"),
-    (("scales", 0, "scale"), 3, "scales 3 2: each once, ascending"),
-    (("scales", 1, "breakpoints"), None, "scale 2: breakpoints None is not a list of integers"),
-    (("scales", 1, "breakpoints", 0), 9, r"scale 2: breakpoint 1 \(-\d+\) is below breakpoint 0"),
-    (("scales", 1, "breakpoints", 2), 500, "scale 2: breakpoint 500 is not within -128 to 128"),
-    (("scales", 1, "breakpoints", 2), 1.5, r"scale 2: breakpoints\[2\] 1\.5 is not an integer"),
-    (("scales", 1, "breakpoints"), [1, 2], "scale 2: 4 slopes and 2 breakpoints"),
-    (("scales", 0, "slopes"), [1, 2], "scale 0: 2 slopes and 4 slope_fraction"),
-    (("scales", 0, "slopes", 0), 128, r"slopes\[0\] 128 is not an integer within -128 to 127"),
-    (("scales", 0, "intercepts", 3), -129, r"intercepts\[3\] -129 is not an integer within"),
-    (("scales", 0, "slopes", 1), True, r"slopes\[1\] True is not an integer"),
-    (("scales", 0, "slope_fraction", 1), 25, "scale 0: slope_fraction 25 is not within 0 to 24"),
-    (("scales", 0, "intercepts"), [1] * 5000, "is not a list of integers"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ((), [], "not a genogate lut table"),
+        (("kind",), "gru", r"not a genogate lut table \(kind: 'gru'\)"),
+        (("version",), 99, "version 99, this program reads 1"),
+        (("function",), "gulu", "function 'gulu' is not known"),
+        (("function",), "__import__('os')", "Call is not allowed|is not known"),
+        (("function",), None, "function None is not a str"),
+        (("range",), [1], r"range \[1\] is not two numbers"),
+        (("range",), [4, -4], "range of gelu: 4 to -4"),
+        (("range", 0), "low", r"range\[0\] 'low' is not a finite number"),
+        (("range", 1), 10**400, r"range\[1\] .* is not a finite number"),
+        (("range", 1), float("nan"), r"range\[1\] nan is not a finite number"),
+        (("in_bits",), 9, "in_bits 9 is not an integer within 2 to 8"),
+        (("in_bits",), 8.0, "in_bits 8.0 is not an integer"),
+        (("format",), "fixed", "format 'fixed' is not a dict"),
+        (("format", "kind"), "float", "format 'float': fixed and dynamic are known"),
+        (("format", "slope_bits"), 1, "slope_bits: 1 is not within 2 to 24"),
+        (
+            ("format", "fraction_bits"),
+            -1,
+            "format.fraction_bits -1 is not an integer within 0 to 24",
+        ),
+        (("shared",), "yes", "shared 'yes' is not a bool"),
+        (("scales",), [], "no scale"),
+        (("scales",), {}, "scales {} is not a list"),
+        (("scales", 0), 7, r"scales\[0\] 7 is not a dict"),
+        (("scales", 0, "scale"), 99, r"scales\[0\]\.scale 99 is not an integer within -8 to 16"),
+        (("scales", 0, "scale"), 2, "scales 2 2: each once, ascending"),
+        (("scales", 0, "scale"), 3, "scales 3 2: each once, ascending"),
+        (("scales", 1, "breakpoints"), None, "scale 2: breakpoints None is not a list of integers"),
+        (
+            ("scales", 1, "breakpoints", 0),
+            9,
+            r"scale 2: breakpoint 1 \(-\d+\) is below breakpoint 0",
+        ),
+        (("scales", 1, "breakpoints", 2), 500, "scale 2: breakpoint 500 is not within -128 to 128"),
+        (("scales", 1, "breakpoints", 2), 1.5, r"scale 2: breakpoints\[2\] 1\.5 is not an integer"),
+        (("scales", 1, "breakpoints"), [1, 2], "scale 2: 4 slopes and 2 breakpoints"),
+        (("scales", 0, "slopes"), [1, 2], "scale 0: 2 slopes and 4 slope_fraction"),
+        (("scales", 0, "slopes", 0), 128, r"slopes\[0\] 128 is not an integer within -128 to 127"),
+        (("scales", 0, "intercepts", 3), -129, r"intercepts\[3\] -129 is not an integer within"),
+        (("scales", 0, "slopes", 1), True, r"slopes\[1\] True is not an integer"),
+        (
+            ("scales", 0, "slope_fraction", 1),
+            25,
+            "scale 0: slope_fraction 25 is not within 0 to 24",
+        ),
+        (("scales", 0, "intercepts"), [1] * 5000, "is not a list of integers"),
+    ],
+)
 def test_a_damaged_or_foreign_file_is_refused_naming_the_value(path, value, message, tmp_path):
     data = table().to_json()
     if path:
@@ -206,8 +221,11 @@ def test_any_value_of_a_file_may_be_junk():
 
     def places(node, path=()):
         yield path
-        items = node.items() if isinstance(node, dict) else (
-            list(enumerate(node))[:2] if isinstance(node, list) else ())  # fmt: skip
+        items = (
+            node.items()
+            if isinstance(node, dict)
+            else (list(enumerate(node))[:2] if isinstance(node, list) else ())
+        )
         for key, inner in items:
             yield from places(inner, (*path, key))
 
@@ -230,25 +248,40 @@ def test_any_value_of_a_file_may_be_junk():
     assert all(line.startswith("file: ") and "\n" not in line for line in refused)
 
 
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: Format("float"), r"^format 'float': fixed and dynamic are known$"),
-    (lambda: Format(slope_bits=1), r"^slope_bits: 1 is not within 2 to 24$"),
-    (lambda: Format("dynamic", intercept_bits=13), r"^intercept_bits: 13 is not within 2 to 12$"),
-    (lambda: Format(fraction_bits=25), r"^fraction_bits: 25 is not within 0 to 24$"),
-    (lambda: check_scales([]), r"^scales: at least one is needed$"),
-    (lambda: check_scales([2.5]), r"^scale 2.5: k of 2\^-k is within -8 to 16$"),
-    (lambda: check_scales([True]), r"^scale True: "),
-    (lambda: Segments(0, [1, 0], [0] * 3, [0] * 3, [0] * 3, [0] * 3),
-     r"^scale 0: breakpoint 1 \(0\) is below breakpoint 0 \(1\)$"),
-    (lambda: Segments(0, [], [], [], [], []), r"^scale 0: 0 slopes and 0 breakpoints"),
-    (lambda: table().row(4), r"^scale 4: this table is for 0 2$"),
-    (lambda: codes(FUNCTIONS["gelu"].within(200, 300), 8, 0),
-     r"^range of gelu: 200 to 300 holds 0 of the 8-bit codes at scale 2\^-0 \(-128 to 127 in"),
-    (lambda: Points.of(FUNCTIONS["gelu"], weight=np.eye(256)[0]),
-     r"^weights: all are zero within the range at scale 2\^-0$"),
-    (lambda: Points.of(Function("hole", lambda x: 1 / (x - 0.5), 0, 1), (1,)),
-     r"^hole: not finite at x = 0.5; choose another range$"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Format("float"), r"^format 'float': fixed and dynamic are known$"),
+        (lambda: Format(slope_bits=1), r"^slope_bits: 1 is not within 2 to 24$"),
+        (
+            lambda: Format("dynamic", intercept_bits=13),
+            r"^intercept_bits: 13 is not within 2 to 12$",
+        ),
+        (lambda: Format(fraction_bits=25), r"^fraction_bits: 25 is not within 0 to 24$"),
+        (lambda: check_scales([]), r"^scales: at least one is needed$"),
+        (lambda: check_scales([2.5]), r"^scale 2.5: k of 2\^-k is within -8 to 16$"),
+        (lambda: check_scales([True]), r"^scale True: "),
+        (
+            lambda: Segments(0, [1, 0], [0] * 3, [0] * 3, [0] * 3, [0] * 3),
+            r"^scale 0: breakpoint 1 \(0\) is below breakpoint 0 \(1\)$",
+        ),
+        (lambda: Segments(0, [], [], [], [], []), r"^scale 0: 0 slopes and 0 breakpoints"),
+        (lambda: table().row(4), r"^scale 4: this table is for 0 2$"),
+        (
+            lambda: codes(FUNCTIONS["gelu"].within(200, 300), 8, 0),
+            r"^range of gelu: 200 to 300 holds 0 of the 8-bit codes at scale 2\^-0 \(-128 to "
+            r"127 in",
+        ),
+        (
+            lambda: Points.of(FUNCTIONS["gelu"], weight=np.eye(256)[0]),
+            r"^weights: all are zero within the range at scale 2\^-0$",
+        ),
+        (
+            lambda: Points.of(Function("hole", lambda x: 1 / (x - 0.5), 0, 1), (1,)),
+            r"^hole: not finite at x = 0.5; choose another range$",
+        ),
+    ],
+)
 def test_what_does_not_fit_is_refused_in_one_line(make, message):
     with pytest.raises(InputError, match=message) as caught:
         make()

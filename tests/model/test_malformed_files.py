@@ -60,10 +60,14 @@ def load_parts(tensors, document, kind=KIND):
 
 
 scalars = (
-    st.none() | st.booleans() | st.floats() | st.text(max_size=20)
-    | st.integers() | st.integers(-300, 300)
+    st.none()
+    | st.booleans()
+    | st.floats()
+    | st.text(max_size=20)
+    | st.integers()
+    | st.integers(-300, 300)
     | st.sampled_from([2**31, 2**63, -(2**63) - 1, 9**400])
-)  # fmt: skip
+)
 values = st.recursive(
     scalars,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner),
@@ -73,8 +77,13 @@ values = st.recursive(
 
 def paths(document, prefix=()):
     """Every place in a JSON document, as a tuple of keys."""
-    items = (document.items() if isinstance(document, dict)
-             else enumerate(document) if isinstance(document, list) else ())  # fmt: skip
+    items = (
+        document.items()
+        if isinstance(document, dict)
+        else enumerate(document)
+        if isinstance(document, list)
+        else ()
+    )
     for key, value in items:
         yield (*prefix, key)
         yield from paths(value, (*prefix, key))
@@ -94,8 +103,11 @@ def changed(document, path, value, *, delete=False):
 
 
 MODEL_PATHS = list(paths(DOCUMENT))
-INTEGER_PATHS = [p for p in MODEL_PATHS if p[0] in ("layers", "classifier", "genome", "input")
-                 and p[-1] not in ("kind", "scale")]  # fmt: skip
+INTEGER_PATHS = [
+    p
+    for p in MODEL_PATHS
+    if p[0] in ("layers", "classifier", "genome", "input") and p[-1] not in ("kind", "scale")
+]
 
 
 def test_the_file_itself_loads():
@@ -219,8 +231,7 @@ def load_genome_file(data):
     return load_genome(path)
 
 
-GENOME_DOCUMENT = {"format": FORMAT, "version": VERSION, "order": list(GENES),
-                   "layers": [[4] * 17]}  # fmt: skip
+GENOME_DOCUMENT = {"format": FORMAT, "version": VERSION, "order": list(GENES), "layers": [[4] * 17]}
 GENOME_RAW = json.dumps(GENOME_DOCUMENT, indent=1).encode()
 
 

@@ -5,12 +5,12 @@ import copy
 import numpy as np
 import pytest
 from genogate.model.errors import InputError
-from genogate.model.functions import FUNCTIONS, expression
-from genogate.model.lut import SCALES, Format, LutTable, Segments, codes
+from genogate.model.tables.functions import FUNCTIONS, expression
+from genogate.model.tables.table import SCALES, Format, LutTable, Segments, codes
 from genogate.sim import golden, golden_composites
 
 torch = pytest.importorskip("torch")
-from genogate.model.nonlinear import (  # noqa: E402
+from genogate.model.torch_units.nonlinear import (  # noqa: E402
     ACTIVATIONS,
     PiecewiseActivation,
     PiecewiseLayerNorm,
@@ -40,11 +40,16 @@ def random_table(rng, in_bits, entries=8):
     """Any numbers at all: equal break points, empty segments, outputs that saturate."""
     edge = 1 << (in_bits - 1)
     rows = tuple(
-        Segments(k, np.sort(rng.integers(-edge, edge + 1, entries - 1)),
-                 rng.integers(-128, 128, entries), np.full(entries, 6),
-                 rng.integers(-128, 128, entries), rng.integers(0, 8, entries))
+        Segments(
+            k,
+            np.sort(rng.integers(-edge, edge + 1, entries - 1)),
+            rng.integers(-128, 128, entries),
+            np.full(entries, 6),
+            rng.integers(-128, 128, entries),
+            rng.integers(0, 8, entries),
+        )
         for k in SCALES
-    )  # fmt: skip
+    )
     return LutTable(FUNCTIONS["gelu"], Format(), in_bits, rows)
 
 
@@ -64,8 +69,9 @@ def held_to_golden(module):
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_code_is_golden_for_every_function_scale_and_width(name, in_bits):
     function = FUNCTIONS[name]
-    table = exact_table(function, scales=scales_of(function, in_bits), in_bits=in_bits,
-                        shared=False, guard=None)  # fmt: skip
+    table = exact_table(
+        function, scales=scales_of(function, in_bits), in_bits=in_bits, shared=False, guard=None
+    )
     module = PiecewiseActivation(table, out_bits=in_bits)
     for row in table.rows:
         for out_scale, zero_point in ((in_bits - 2, 0), (2, -(1 << (in_bits - 1))), (9, 5)):
@@ -163,16 +169,27 @@ def test_the_gradient_is_near_the_derivative(name):
 
 def network(seed=0):
     torch.manual_seed(seed)
-    return nn.Sequential(nn.Linear(4, 16), nn.GELU(), nn.Linear(16, 16), nn.Sequential(nn.SiLU()),
-                         nn.Linear(16, 16), nn.Hardswish(), nn.Linear(16, 16), nn.Sigmoid(),
-                         nn.Linear(16, 3), nn.Tanh())  # fmt: skip
+    return nn.Sequential(
+        nn.Linear(4, 16),
+        nn.GELU(),
+        nn.Linear(16, 16),
+        nn.Sequential(nn.SiLU()),
+        nn.Linear(16, 16),
+        nn.Hardswish(),
+        nn.Linear(16, 16),
+        nn.Sigmoid(),
+        nn.Linear(16, 3),
+        nn.Tanh(),
+    )
 
 
 @pytest.fixture(scope="module")
 def tables():
     """Cheap ones: the best of each scale, not shared."""
-    return {name: exact_table(FUNCTIONS[name], shared=False, guard=None)
-            for name in ACTIVATIONS.values()}  # fmt: skip
+    return {
+        name: exact_table(FUNCTIONS[name], shared=False, guard=None)
+        for name in ACTIVATIONS.values()
+    }
 
 
 @pytest.fixture
@@ -188,8 +205,12 @@ def replaced(tables):
 def test_a_replaced_model_is_near_the_exact_one_and_says_what_was_replaced(replaced):
     model, x, exact, report = replaced
     assert [(r.name, r.kind, r.function) for r in report] == [
-        ("1", "GELU", "gelu"), ("3.0", "SiLU", "silu"), ("5", "Hardswish", "hswish"),
-        ("7", "Sigmoid", "sigmoid"), ("9", "Tanh", "tanh")]  # fmt: skip
+        ("1", "GELU", "gelu"),
+        ("3.0", "SiLU", "silu"),
+        ("5", "Hardswish", "hswish"),
+        ("7", "Sigmoid", "sigmoid"),
+        ("9", "Tanh", "tanh"),
+    ]
     assert 0 < (model(x) - exact).abs().max() < 0.05
     for module in model.modules():
         if isinstance(module, PiecewiseActivation):
@@ -296,14 +317,22 @@ def test_only_some_functions_and_own_classes():
         (lambda: replace(nn.Sequential(nn.GELU()), only=("gulu",)), "only: 'gulu' is not known"),
         (lambda: replace(nn.Sequential(nn.GELU()), {"gulu": None}), "tables: 'gulu' is not known"),
         (lambda: calibrate(nn.Sequential(nn.GELU()), []), "model: nothing in it is replaced"),
-        (lambda: PiecewiseActivation(exact_table(FUNCTIONS["gelu"], scales=(5,)), 9),
-         "output bits: 9 is not within 2 to 8"),
-        (lambda: PiecewiseActivation(exact_table(FUNCTIONS["gelu"], scales=(5,)))(torch.ones(1)),
-         "PiecewiseActivation: the scales are not set; call calibrate"),
-        (lambda: PiecewiseActivation(exact_table(FUNCTIONS["gelu"], scales=(5,))).set_scales(4, 4),
-         "scale 4: this table is for 5"),
+        (
+            lambda: PiecewiseActivation(exact_table(FUNCTIONS["gelu"], scales=(5,)), 9),
+            "output bits: 9 is not within 2 to 8",
+        ),
+        (
+            lambda: PiecewiseActivation(exact_table(FUNCTIONS["gelu"], scales=(5,)))(torch.ones(1)),
+            "PiecewiseActivation: the scales are not set; call calibrate",
+        ),
+        (
+            lambda: PiecewiseActivation(exact_table(FUNCTIONS["gelu"], scales=(5,))).set_scales(
+                4, 4
+            ),
+            "scale 4: this table is for 5",
+        ),
     ],
-)  # fmt: skip
+)
 def test_bad_calls_are_refused(call, line):
     with pytest.raises(InputError, match=f"^{line}"):
         call()
@@ -514,7 +543,7 @@ def test_fine_tuning_through_softmax_and_layer_norm_lowers_the_loss(attention):
         (lambda: PiecewiseSoftmax()(torch.ones(2)), "PiecewiseSoftmax: the scales are not set"),
         (lambda: PiecewiseLayerNorm(nn.LayerNorm(3)).unit, "PiecewiseLayerNorm: the scales"),
     ],
-)  # fmt: skip
+)
 def test_bad_vectors_are_refused(call, line):
     with pytest.raises(InputError, match=f"^{line}"):
         call()

@@ -5,7 +5,7 @@ from itertools import combinations, pairwise
 import numpy as np
 import pytest
 from genogate.model.integer import PiecewiseLinear, code_range
-from genogate.model.piecewise import Fitting, exact_table, fit, unit_codes
+from genogate.model.quantize.activations import Fitting, exact_table, fit, unit_codes
 from genogate.sim import golden
 
 
@@ -33,8 +33,10 @@ def test_eight_segments_stay_within_two_codes(function, bits, out_bits):
 def test_more_entries_never_fit_worse():
     codes = np.arange(-128, 128)
     target = np.tanh(codes / 32) * 127
-    errors = [((golden.activation(fit(target, 8, 8, n), codes) - target) ** 2).mean()
-              for n in (2, 4, 8, 16, 32)]  # fmt: skip
+    errors = [
+        ((golden.activation(fit(target, 8, 8, n), codes) - target) ** 2).mean()
+        for n in (2, 4, 8, 16, 32)
+    ]
     assert all(a > b for a, b in pairwise(errors)), errors
 
 
@@ -74,9 +76,14 @@ def test_rounded_codes_are_better_than_those_of_the_unrounded_lines(function, bi
         slopes, _ = grids[0].stored(solution.slopes)
         intercepts, _ = grids[1].stored(solution.intercepts)
         plain = PiecewiseLinear(
-            a_bits=bits, out_bits=bits, fraction_bits=fraction, zero_point=0,
-            breakpoints=np.array(solution.starts[1:]) + low, slopes=slopes, intercepts=intercepts,
-        )  # fmt: skip
+            a_bits=bits,
+            out_bits=bits,
+            fraction_bits=fraction,
+            zero_point=0,
+            breakpoints=np.array(solution.starts[1:]) + low,
+            slopes=slopes,
+            intercepts=intercepts,
+        )
         # The fewest fraction bits within 15 % of the best are taken.
         assert refined <= 1.15 * fitting.error(unit_codes(plain)) + 1e-12
     assert refined >= fitting.error(exact_table(target, bits, bits).table)

@@ -6,27 +6,22 @@ from functools import cache
 import numpy as np
 import pytest
 from genogate.model import zoo
-from genogate.model.calibrate import calibrate
+from genogate.model.checkpoints.floating import Checkpoint
+from genogate.model.data.tasks import load_task
 from genogate.model.errors import InputError
-from genogate.model.floating import Checkpoint
 from genogate.model.genome import GENES, Genome
 from genogate.model.knobs import Knobs
-from genogate.model.quantize import quantize
-from genogate.model.scales import signed_digits
-from genogate.model.tasks import load_task
-from genogate.model.trained import RECORD, Trained, without_record
+from genogate.model.quantize.calibrate import calibrate
+from genogate.model.quantize.quantize import quantize
+from genogate.model.quantize.scales import signed_digits
+from genogate.model.quantize.trained import RECORD, Trained, without_record
 from genogate.sim import golden
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("numba")
 
-from genogate.model import qat  # noqa: E402
-from genogate.model.code_network import (  # noqa: E402
-    Network,
-    Structure,
-    export,
-    starting_model,
-)
+from genogate.model.qat import tune as qat  # noqa: E402
+from genogate.model.qat.network import Network, Structure, export, starting_model  # noqa: E402
 
 SEED = 20261
 
@@ -91,9 +86,10 @@ def test_training_computes_every_code_that_golden_computes(case):
         for layer, codes in enumerate(network.seen):
             for k, operator in enumerate(GENES):
                 np.testing.assert_array_equal(
-                    codes[:, k].transpose(2, 0, 1), expected.trace[layer, operator],
+                    codes[:, k].transpose(2, 0, 1),
+                    expected.trace[layer, operator],
                     err_msg=f"{where}, layer {layer}, {operator}",
-                )  # fmt: skip
+                )
         np.testing.assert_array_equal(logits.numpy(), expected.logits, err_msg=where)
 
 
@@ -162,15 +158,17 @@ def test_learned_scales_stay_within_the_hardware_and_golden(case):
         for layer, codes in enumerate(network.seen):
             for k, operator in enumerate(GENES):
                 np.testing.assert_array_equal(
-                    codes[:, k].transpose(2, 0, 1), expected.trace[layer, operator],
+                    codes[:, k].transpose(2, 0, 1),
+                    expected.trace[layer, operator],
                     err_msg=f"{where}, layer {layer}, {operator}",
-                )  # fmt: skip
+                )
         np.testing.assert_array_equal(logits.numpy(), expected.logits, err_msg=where)
         assert trained.hash != model.hash
         for layer in trained.layers:
             for op in layer.ops.values():
-                found = [value for key, value in op._integers().items()
-                         if key.startswith("multiplier")]  # fmt: skip
+                found = [
+                    value for key, value in op._integers().items() if key.startswith("multiplier")
+                ]
                 for value in found if knobs.multiplier_terms else []:
                     assert signed_digits(value) <= knobs.multiplier_terms, where
 
@@ -186,8 +184,10 @@ def test_a_step_along_the_gradient_of_scales_lowers_the_loss():
     rng = np.random.default_rng(SEED)
     start = structure.latents
     start["scale.0"] -= rng.uniform(0.3, 1.0, start["scale.0"].shape)
-    latents = {name: torch.nn.Parameter(torch.from_numpy(value))
-               for name, value in {**checkpoint.tensors, **start}.items()}  # fmt: skip
+    latents = {
+        name: torch.nn.Parameter(torch.from_numpy(value))
+        for name, value in {**checkpoint.tensors, **start}.items()
+    }
 
     def loss(moved):
         logits = network.real_logits(structure, {**latents, "scale.0": moved}, x)
@@ -281,8 +281,9 @@ def test_training_in_pieces_gives_the_same_bytes(tmp_path):
     with pytest.raises(Stop):
         qat.tune(*given, calibration=calibration, progress=stop, state=state)
     done = []
-    result = qat.tune(*given, calibration=calibration, state=state,
-                      progress=lambda *now: done.append(now))  # fmt: skip
+    result = qat.tune(
+        *given, calibration=calibration, state=state, progress=lambda *now: done.append(now)
+    )
     assert [now[0] for now in done] == [3]
     whole.checkpoint.save(tmp_path / "whole")
     result.checkpoint.save(tmp_path / "parts")
@@ -293,8 +294,9 @@ def test_a_damaged_state_is_refused(tmp_path):
     task, checkpoint, calibration = material("digits-row")
     (tmp_path / "state").write_bytes(b"nonsense")
     with pytest.raises(InputError, match="not a state that training can go on from"):
-        qat.tune(task, checkpoint, Genome.uniform(4), calibration=calibration,
-                 state=tmp_path / "state")  # fmt: skip
+        qat.tune(
+            task, checkpoint, Genome.uniform(4), calibration=calibration, state=tmp_path / "state"
+        )
 
 
 def test_a_loss_that_is_no_number_is_one_clear_error(monkeypatch):
@@ -306,12 +308,20 @@ def test_a_loss_that_is_no_number_is_one_clear_error(monkeypatch):
 
 @pytest.mark.parametrize(
     ("given", "message"),
-    [({"epochs": 0}, "^epochs: 0 is not within"), ({"lr": 0.0}, "^lr: 0.0 is not above 0"),
-     ({"distil": 1.5}, "^distil: 1.5 is not within"), ({"batch": 0}, "^batch: 0 is not within"),
-     ({"scales": "free"}, "^scales: 'free' is not learned or fixed"),
-     ({"tables": True, "scales": "learned"}, "^tables: entries are trained only where scales are"),
-     ({"temperature": 0.0}, "^temperature: 0.0"), ({"patience": -1}, "^patience: -1")],
-)  # fmt: skip
+    [
+        ({"epochs": 0}, "^epochs: 0 is not within"),
+        ({"lr": 0.0}, "^lr: 0.0 is not above 0"),
+        ({"distil": 1.5}, "^distil: 1.5 is not within"),
+        ({"batch": 0}, "^batch: 0 is not within"),
+        ({"scales": "free"}, "^scales: 'free' is not learned or fixed"),
+        (
+            {"tables": True, "scales": "learned"},
+            "^tables: entries are trained only where scales are",
+        ),
+        ({"temperature": 0.0}, "^temperature: 0.0"),
+        ({"patience": -1}, "^patience: -1"),
+    ],
+)
 def test_wrong_settings_are_refused(given, message):
     with pytest.raises(InputError, match=message):
         qat.Tuning(**given)
@@ -350,10 +360,13 @@ def test_long_sequences_learn_more_slowly(monkeypatch):
     for long in (64, 4):
         monkeypatch.setattr(qat, "LONG", long)
         trainer = qat.GenomeTrainer(
-            task, checkpoint, qat.Tuning(epochs=1, distil=0.0), Genome.uniform(8),
+            task,
+            checkpoint,
+            qat.Tuning(epochs=1, distil=0.0),
+            Genome.uniform(8),
             Knobs(activation="table"),
             calibration=calibration,
-        )  # fmt: skip
+        )
         before = trainer.tensors()
         trainer.run(None, None)
         after = trainer.tensors()

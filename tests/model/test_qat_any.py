@@ -5,18 +5,18 @@ from functools import cache
 import numpy as np
 import pytest
 from genogate.model import zoo
-from genogate.model.calibrate import calibrate
+from genogate.model.checkpoints.floating import Checkpoint
+from genogate.model.data.tasks import load_task
 from genogate.model.errors import InputError
-from genogate.model.floating import Checkpoint
 from genogate.model.knobs import Knobs
-from genogate.model.quantize import quantize
-from genogate.model.tasks import load_task
+from genogate.model.quantize.calibrate import calibrate
+from genogate.model.quantize.quantize import quantize
 from genogate.sim import golden
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("numba")
 
-from genogate.model.anyprecision import AnyTuning, random_genome, tune_any  # noqa: E402
+from genogate.model.qat.any_precision import AnyTuning, random_genome, tune_any  # noqa: E402
 
 SEED, KNOBS = 7, Knobs(activation="table")
 
@@ -53,10 +53,12 @@ def test_quantisation_of_any_genome_gains(tmp_path):
     for _ in range(12):
         genome = random_genome(draw, 1)
         models = [quantize(calibration, genome, KNOBS) for calibration in calibrations]
-        scores.append([
-            float((golden.run(m, m.quantize_input(task.x_val)).classes == task.y_val).mean())
-            for m in models
-        ])  # fmt: skip
+        scores.append(
+            [
+                float((golden.run(m, m.quantize_input(task.x_val)).classes == task.y_val).mean())
+                for m in models
+            ]
+        )
     before, after = np.mean(scores, 0)
     assert after > before + 0.02, (before, after, SEED)
 
@@ -82,9 +84,13 @@ def test_training_in_pieces_gives_the_same_bytes(tmp_path):
 
 @pytest.mark.parametrize(
     ("given", "message"),
-    [({"pool": 0}, "^pool: 0 is not within"), ({"together": 65}, "^together: 65 is not within"),
-     ({"refresh": 0}, "^refresh: 0 is not within"), ({"patience": 3}, "^patience: ")],
-)  # fmt: skip
+    [
+        ({"pool": 0}, "^pool: 0 is not within"),
+        ({"together": 65}, "^together: 65 is not within"),
+        ({"refresh": 0}, "^refresh: 0 is not within"),
+        ({"patience": 3}, "^patience: "),
+    ],
+)
 def test_wrong_settings_are_refused(given, message):
     with pytest.raises(InputError, match=message):
         AnyTuning(**given)
@@ -92,7 +98,7 @@ def test_wrong_settings_are_refused(given, message):
 
 def test_over_many_steps_genomes_at_chance_are_drawn_again(monkeypatch):
     """What is trained has a share of INT8's accuracy before; in short sequences anything is."""
-    from genogate.model import anyprecision
+    from genogate.model.qat import any_precision as anyprecision
 
     task, checkpoint = material()
     x, y = task.x_train[: anyprecision.JUDGED_BY], task.y_train[: anyprecision.JUDGED_BY]
@@ -101,8 +107,10 @@ def test_over_many_steps_genomes_at_chance_are_drawn_again(monkeypatch):
         trainer = anyprecision.AnyTrainer(task, checkpoint, AnyTuning(pool=16, seed=SEED), KNOBS)
         trainer.draw_pool(trainer.tensors(), 0)
         assert len(trainer.pool) == 16
-        return min((trainer.network.classes(structure, trainer.latents, x) == y).mean()
-                   for structure in trainer.pool)  # fmt: skip
+        return min(
+            (trainer.network.classes(structure, trainer.latents, x) == y).mean()
+            for structure in trainer.pool
+        )
 
     least = 0.98 * anyprecision.HOPE
     assert worst() < least, "the test needs a genome that is to be drawn again"

@@ -4,14 +4,14 @@ from functools import cache
 
 import numpy as np
 import pytest
-from genogate.model.calibrate import calibrate
-from genogate.model.floating import forward
+from genogate.model.checkpoints.floating import forward
+from genogate.model.data.tasks import load_task
 from genogate.model.genome import GENES, Genome
 from genogate.model.integer import Dense, IntModel, Product, Sum, code_range
 from genogate.model.knobs import Knobs
-from genogate.model.quantize import quantize
-from genogate.model.scales import signed_digits
-from genogate.model.tasks import load_task
+from genogate.model.quantize.calibrate import calibrate
+from genogate.model.quantize.quantize import quantize
+from genogate.model.quantize.scales import signed_digits
 from genogate.model.zoo import load
 from genogate.sim import golden
 
@@ -164,7 +164,7 @@ def test_activation_units_are_searched_once(monkeypatch):
     genome = Genome.uniform(6)
     first = quantize(calibration, genome)
     assert first.hash == quantize(shared, genome).hash
-    monkeypatch.setattr("genogate.model.quantize.Fitting", None)
+    monkeypatch.setattr("genogate.model.quantize.quantize.Fitting", None)
     assert quantize(calibration, genome).hash == first.hash
 
 

@@ -5,7 +5,7 @@ from itertools import product
 import pytest
 from genogate.model.errors import InputError
 from genogate.model.knobs import Knobs
-from genogate.model.scales import allowed, as_fixed_point, signed_digits
+from genogate.model.quantize.scales import allowed, as_fixed_point, signed_digits
 
 
 def test_signed_digits_equals_the_shortest_sum_of_powers():
@@ -41,11 +41,20 @@ def test_more_terms_allow_more():
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("dense_output", "9"), ("granularity", "row"), ("multiplier_terms", 0),
-        ("multiplier_terms", True), ("activation", "relu"), ("entries", 1), ("entries", 65),
-        ("entries", 8.0), ("lanes_x", 0), ("lanes_h", -3), ("lanes_h", 65), ("lanes_x", "two"),
+        ("dense_output", "9"),
+        ("granularity", "row"),
+        ("multiplier_terms", 0),
+        ("multiplier_terms", True),
+        ("activation", "relu"),
+        ("entries", 1),
+        ("entries", 65),
+        ("entries", 8.0),
+        ("lanes_x", 0),
+        ("lanes_h", -3),
+        ("lanes_h", 65),
+        ("lanes_x", "two"),
     ],
-)  # fmt: skip
+)
 def test_impossible_knob_is_refused(name, value):
     with pytest.raises(InputError, match=f"^{name}: ") as caught:
         Knobs(**{name: value})

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from genogate.model.checkpoints.training import shifted
+from genogate.model.data.tasks import load_task
 from genogate.model.errors import InputError
-from genogate.model.tasks import load_task
-from genogate.model.training import shifted
 
 
 def test_digits_row_is_the_whole_data_set_in_three_stratified_parts():
@@ -69,8 +69,12 @@ def test_shifted_moves_whole_images_by_at_most_what_was_asked():
     padded = np.pad(x, ((0, 0), (1, 1), (1, 1)))
     seen = set()
     for image, source in zip(moved, padded, strict=True):
-        fits = [(a, b) for a in range(3) for b in range(3)
-                if np.array_equal(image, source[a : a + 8, b : b + 8])]  # fmt: skip
+        fits = [
+            (a, b)
+            for a in range(3)
+            for b in range(3)
+            if np.array_equal(image, source[a : a + 8, b : b + 8])
+        ]
         assert fits
         seen.add(fits[0])
     assert len(seen) == 9
@@ -99,8 +103,11 @@ def test_ones_own_sequences_are_cut_as_digits_are(tmp_path):
 
 
 def test_parts_of_ones_own_stay_as_they_are(tmp_path):
-    parts = {f"{axis}_{name}": array for seed, name in enumerate(("train", "val", "test"))
-             for axis, array in zip("xy", arrays(seed), strict=True)}  # fmt: skip
+    parts = {
+        f"{axis}_{name}": array
+        for seed, name in enumerate(("train", "val", "test"))
+        for axis, array in zip("xy", arrays(seed), strict=True)
+    }
     path = tmp_path / "my.npz"
     np.savez(path, **parts)
     task = load_task(str(path))
@@ -133,8 +140,9 @@ def test_parts_of_ones_own_stay_as_they_are(tmp_path):
 )
 def test_data_of_another_form_is_refused_by_name(tmp_path, change, message):
     x, y = arrays()
-    given = {name: value for name, value in ({"x": x, "y": y} | change).items()
-             if value is not None}  # fmt: skip
+    given = {
+        name: value for name, value in ({"x": x, "y": y} | change).items() if value is not None
+    }
     path = tmp_path / "my.npz"
     np.savez(path, **given)
     with pytest.raises(InputError, match=message) as caught:
@@ -144,8 +152,11 @@ def test_data_of_another_form_is_refused_by_name(tmp_path, change, message):
 
 def test_parts_that_do_not_fit_are_refused(tmp_path):
     path = tmp_path / "my.npz"
-    good = {f"{axis}_{name}": array for seed, name in enumerate(("train", "val", "test"))
-            for axis, array in zip("xy", arrays(seed), strict=True)}  # fmt: skip
+    good = {
+        f"{axis}_{name}": array
+        for seed, name in enumerate(("train", "val", "test"))
+        for axis, array in zip("xy", arrays(seed), strict=True)
+    }
     for change, message in [
         ({"x_test": arrays(shape=(5, 4))[0]}, r"x_test has \(5, 4\) steps and features"),
         ({"y_train": np.arange(60) % 2}, "class 2 of 3 is not in y_train"),
@@ -168,7 +179,7 @@ def test_a_damaged_archive_is_refused(tmp_path, raw):
 
 
 def test_an_archive_that_unpacks_to_gigabytes_is_refused_before_it_is(tmp_path, monkeypatch):
-    from genogate.model import tasks
+    from genogate.model.data import tasks
 
     monkeypatch.setattr(tasks, "OWN_MAX_BYTES", 10_000)
     path = tmp_path / "my.npz"

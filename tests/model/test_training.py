@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from genogate.model import training
+from genogate.model.checkpoints import training
+from genogate.model.checkpoints.training import Recipe, augmented, recipe_for, stretched, train
+from genogate.model.data.tasks import load_task
 from genogate.model.errors import InputError
-from genogate.model.tasks import load_task
-from genogate.model.training import Recipe, augmented, recipe_for, stretched, train
 
 torch = pytest.importorskip("torch")
 
@@ -40,10 +40,20 @@ def test_a_few_epochs_learn_and_progress_is_told():
 
 @pytest.mark.parametrize(
     "bad",
-    [{"hidden": 0}, {"hidden": 5000}, {"layers": 0}, {"epochs": 0}, {"batch": 0}, {"lr": 0.0},
-     {"lr": -1.0}, {"lr": float("nan")}, {"weight_decay": -0.1}, {"label_smoothing": 1.0},
-     {"patience": -1}],
-)  # fmt: skip
+    [
+        {"hidden": 0},
+        {"hidden": 5000},
+        {"layers": 0},
+        {"epochs": 0},
+        {"batch": 0},
+        {"lr": 0.0},
+        {"lr": -1.0},
+        {"lr": float("nan")},
+        {"weight_decay": -0.1},
+        {"label_smoothing": 1.0},
+        {"patience": -1},
+    ],
+)
 def test_an_impossible_recipe_is_refused(bad):
     with pytest.raises(InputError, match=f"^{next(iter(bad))}: "):
         Recipe(**bad)
@@ -51,8 +61,9 @@ def test_an_impossible_recipe_is_refused(bad):
 
 def small(parts=("train", "val", "test"), count=90):
     task = load_task("digits-row", 0)
-    cut = {f"{axis}_{part}": getattr(task, f"{axis}_{part}")[:count] for part in parts
-           for axis in "xy"}  # fmt: skip
+    cut = {
+        f"{axis}_{part}": getattr(task, f"{axis}_{part}")[:count] for part in parts for axis in "xy"
+    }
     return replace(task, **cut)
 
 
@@ -157,9 +168,13 @@ def test_a_training_may_start_from_another_network_made_slower(tmp_path):
 
 @pytest.mark.parametrize(
     ("given", "fault"),
-    [({"start": "nowhere"}, "no such file"), ({"start": "kws4"}, "the sizes, layers and classes"),
-     ({"slower": 2.0}, "give --start too"), ({"start": "digits-row", "slower": 0.5}, "1 to 1000")],
-)  # fmt: skip
+    [
+        ({"start": "nowhere"}, "no such file"),
+        ({"start": "kws4"}, "the sizes, layers and classes"),
+        ({"slower": 2.0}, "give --start too"),
+        ({"start": "digits-row", "slower": 0.5}, "1 to 1000"),
+    ],
+)
 def test_a_start_that_does_not_fit_is_refused(given, fault):
     with pytest.raises(InputError, match=fault):
         train(small(), Recipe(epochs=1, **given))

@@ -25,9 +25,13 @@ def statistics(seed, items=6, widths=WIDTHS):
         errors.append({width: np.round(w / step) * step - w for width, step in steps.items()})
     counts = np.array([rows * columns for rows, columns in shapes])
     return SimpleNamespace(
-        names=tuple(f"item{k}" for k in range(items)), widths=tuple(widths), tensors=tensors,
-        errors=tuple(errors), elements=counts, macs=2 * counts,
-    )  # fmt: skip
+        names=tuple(f"item{k}" for k in range(items)),
+        widths=tuple(widths),
+        tensors=tensors,
+        errors=tuple(errors),
+        elements=counts,
+        macs=2 * counts,
+    )
 
 
 @dataclass
@@ -58,10 +62,12 @@ def network(seed, count=120, noise=0.1, **options):
     for k in range(0, count, 3):
         genomes[k] = rng.permutation(first)
     gradient = stats.tensors["gradient"]
-    harm = np.array([
-        [(gradient[k] ** 2 * stats.errors[k][width] ** 2).sum() for width in stats.widths]
-        for k in range(len(stats.names))
-    ])  # fmt: skip
+    harm = np.array(
+        [
+            [(gradient[k] ** 2 * stats.errors[k][width] ** 2).sum() for width in stats.widths]
+            for k in range(len(stats.names))
+        ]
+    )
     place = {width: k for k, width in enumerate(stats.widths)}
     columns = np.vectorize(place.get)(genomes)
     total = np.log(harm[np.arange(len(harm)), columns].sum(1))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from genogate.model.errors import InputError
-from genogate.search.backends import Pool, versions
+from genogate.search.pool.backends import Pool, versions
 
 SQUARES = [(k, k * k) for k in range(24)]
 
@@ -57,7 +57,7 @@ def process(x):
 
 
 def other_version(x):
-    from genogate.search import backends
+    from genogate.search.pool import backends
 
     backends.__version__ = "0.0.1"
     return x
@@ -121,10 +121,13 @@ def test_dead_processes_lose_nothing(tmp_path):
 
 
 def test_processes_that_die_always_are_given_up(monkeypatch):
-    monkeypatch.setattr("genogate.search.backends.DEATHS", 1)
-    with Pool("processes", 2) as pool, pytest.raises(
-        InputError, match=r"^workers died .* 7 of 7 evaluations are missing; .*--resume"
-    ):  # fmt: skip
+    monkeypatch.setattr("genogate.search.pool.backends.DEATHS", 1)
+    with (
+        Pool("processes", 2) as pool,
+        pytest.raises(
+            InputError, match=r"^workers died .* 7 of 7 evaluations are missing; .*--resume"
+        ),
+    ):
         list(pool.map(dies, range(7)))
 
 
@@ -140,9 +143,12 @@ def test_a_hanging_process_is_stopped(tmp_path):
 
 
 def test_a_worker_of_another_version_is_refused():
-    with Pool("processes", 1) as pool, pytest.raises(
-        InputError, match=r"^worker on .*: genogate 0\.0\.1, not genogate .*; install the same"
-    ):  # fmt: skip
+    with (
+        Pool("processes", 1) as pool,
+        pytest.raises(
+            InputError, match=r"^worker on .*: genogate 0\.0\.1, not genogate .*; install the same"
+        ),
+    ):
         list(pool.map(other_version, range(2)))
     assert versions()[0] != "genogate 0.0.1"
 
@@ -171,7 +177,7 @@ def test_a_library_that_is_missing_is_named(library, monkeypatch):
 
 def test_a_scheduler_that_does_not_answer_is_refused(monkeypatch):
     pytest.importorskip("distributed")
-    monkeypatch.setattr("genogate.search.backends.ANSWER", 1.0)
+    monkeypatch.setattr("genogate.search.pool.backends.ANSWER", 1.0)
     with socket.socket() as silent:  # accepts, and never says a word
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -196,10 +202,25 @@ def test_dask_loses_nothing_with_a_worker(dask_pool, tmp_path):
 def test_a_dask_cluster_without_nannies_goes_on_with_the_rest(tmp_path):
     pytest.importorskip("distributed")
     file = ["--no-dashboard", "--scheduler-file", str(tmp_path / "scheduler.json")]
-    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", "0", *file,
-               "--host", "127.0.0.1"]  # fmt: skip
-    worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--nthreads", "1", *file,
-              "--no-nanny"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "distributed.cli.dask_scheduler",
+        "--port",
+        "0",
+        *file,
+        "--host",
+        "127.0.0.1",
+    ]
+    worker = [
+        sys.executable,
+        "-m",
+        "distributed.cli.dask_worker",
+        "--nthreads",
+        "1",
+        *file,
+        "--no-nanny",
+    ]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
     # They import the functions of this file.
     quiet["env"] = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
@@ -229,7 +250,7 @@ def read_address(path: Path) -> str:
 
 INTERRUPTED = """
 import os, time
-from genogate.search.backends import Pool
+from genogate.search.pool.backends import Pool
 def slow(x):
     os.write(1, b"%d\\n" % os.getpid())  # at once: print() writes number and end apart
     time.sleep(1000)
@@ -242,9 +263,14 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
 def test_nothing_is_left_behind(kind, tmp_path):
     (tmp_path / "slow.py").write_text(INTERRUPTED)
-    with subprocess.Popen([sys.executable, "slow.py"], cwd=tmp_path, text=True,
-                          start_new_session=True, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE) as running:  # fmt: skip
+    with subprocess.Popen(
+        [sys.executable, "slow.py"],
+        cwd=tmp_path,
+        text=True,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as running:
         children = [int(running.stdout.readline()) for _ in range(2)]
         if kind == signal.SIGINT:
             os.killpg(running.pid, kind)  # as a terminal does

@@ -7,21 +7,28 @@ import sqlite3
 import numpy as np
 import pytest
 from genogate.model import zoo
+from genogate.model.checkpoints.floating import Checkpoint, forward
+from genogate.model.data.tasks import load_task
 from genogate.model.errors import InputError
-from genogate.model.floating import Checkpoint, forward
 from genogate.model.genome import GENES, Genome, found_with
 from genogate.model.knobs import Knobs
-from genogate.model.quantize import quantize
-from genogate.model.tasks import load_task
-from genogate.search.evaluate import Setting, evaluate, load
-from genogate.search.evolution import Candidate, Config, Run
-from genogate.search.local import Space, propose, steps
-from genogate.search.report import collect, page
+from genogate.model.quantize.quantize import quantize
+from genogate.search.genomes.evaluate import Setting, evaluate, load
+from genogate.search.genomes.evolution import Candidate, Config, Run
+from genogate.search.genomes.exploit import Space, propose, steps
+from genogate.search.report.page import collect, page
 
 SEED = 7
 SETTING = Setting("digits-row", Knobs(activation="table"), silicon=False, shifts=False)
-CONFIG = Config(objectives=("accuracy", "weights"), pop_size=10, generations=2, exploit=1,
-                seed=SEED, initial="homogeneous", max_drop=None)  # fmt: skip
+CONFIG = Config(
+    objectives=("accuracy", "weights"),
+    pop_size=10,
+    generations=2,
+    exploit=1,
+    seed=SEED,
+    initial="homogeneous",
+    max_drop=None,
+)
 UNITS = 30
 
 
@@ -38,8 +45,9 @@ def smaller(tmp_path_factory):
         if name.startswith("classifier"):
             tensors[name] = array[:, kept] if array.ndim == 2 else array
         else:
-            tensors[name] = array[rows][:, kept] if "_hh_" in name and array.ndim == 2 else (
-                array[rows])  # fmt: skip
+            tensors[name] = (
+                array[rows][:, kept] if "_hh_" in name and array.ndim == 2 else (array[rows])
+            )
     path = tmp_path_factory.mktemp("other checkpoints") / "30 units, a=b|c.safetensors"
     Checkpoint({k: np.ascontiguousarray(v) for k, v in tensors.items()}, whole.info).save(path)
     return str(path)
@@ -67,9 +75,11 @@ def test_a_candidate_is_evaluated_with_its_checkpoint_and_input_bits(run, smalle
     model = quantize(load(alone).calibration, genome, knobs)
     assert (model.in_bits, model.layers[0].hidden_size) == (bits, UNITS)
     genes = dict(zip(GENES, genome.genes, strict=True))
-    assert result["weights"] == model.weight_bits == sum(
-        genes[name] * UNITS * (8 if name[2] == "i" else UNITS) for name in GENES[:6]
-    )  # fmt: skip
+    assert (
+        result["weights"]
+        == model.weight_bits
+        == sum(genes[name] * UNITS * (8 if name[2] == "i" else UNITS) for name in GENES[:6])
+    )
     assert result["size"] == model.size_bits
     for other in run.points:
         assert run.decode(run.encode(other)) == other
@@ -115,13 +125,16 @@ def test_resumed_runs_end_the_same_and_notice_another_checkpoint(run, smaller, t
 @pytest.mark.parametrize(
     ("also", "message"),
     [
-        (("digits-row-seed1",), "checkpoint digits-row-seed1: its split is 7204883df0105e55, that "
-         "of digits-row 64cf3559ac0ece75; all must have the same"),
+        (
+            ("digits-row-seed1",),
+            "checkpoint digits-row-seed1: its split is 7204883df0105e55, that "
+            "of digits-row 64cf3559ac0ece75; all must have the same",
+        ),
         (("digits-row-2layer",), "checkpoint digits-row-2layer: 2 layers, digits-row has 1; all"),
         (("digits-row",), "checkpoint digits-row: it is the first one already"),
         (("nowhere",), "checkpoint 'nowhere': no such file"),
     ],
-)  # fmt: skip
+)
 def test_checkpoints_that_do_not_go_together_are_refused(also, message, tmp_path):
     with pytest.raises(InputError) as refused:
         Run(tmp_path / "r", SETTING, dataclasses.replace(CONFIG, checkpoints=also))
@@ -160,12 +173,17 @@ def test_the_page_tells_the_checkpoint(run, smaller, monkeypatch):
             assert "--checkpoint" not in suffix
     run.save(json.loads((run.folder / "history.json").read_text()), run.front())
     # Cells by operator are those of the network with its own checkpoint.
-    from genogate.search import report_data
+    from genogate.search.report import data as report_data
 
     sizes = []
     monkeypatch.setattr(report_data, "cheapest", lambda groups, say: [0] * len(groups))
-    monkeypatch.setattr(report_data, "prepare", lambda cases, say: sizes.extend(
-        (model.layers[0].hidden_size, model.in_bits) for model, *_ in cases))  # fmt: skip
+    monkeypatch.setattr(
+        report_data,
+        "prepare",
+        lambda cases, say: sizes.extend(
+            (model.layers[0].hidden_size, model.in_bits) for model, *_ in cases
+        ),
+    )
     monkeypatch.setattr(report_data, "area_report", lambda *a, **k: type("R", (), {"rows": ()}))
     key = (Genome.uniform(4).genes, (("checkpoint", smaller), ("input_bits", "3")))
     report_data._measured({"knobs": SETTING.knobs.to_json()}, [(key, smaller)], lambda text: None)
@@ -174,7 +192,7 @@ def test_the_page_tells_the_checkpoint(run, smaller, monkeypatch):
 
 def test_pictures_show_knobs_of_the_front(run):
     pytest.importorskip("matplotlib")
-    from genogate.search.pictures import draw
+    from genogate.search.report.pictures import draw
 
     images = draw(collect(run.folder, cells=False))
     assert {"genes.png", "accuracy-weights.png"} <= images.keys()
@@ -193,14 +211,16 @@ def test_runs_of_before_go_on(tmp_path):
     del document["setting"]["knobs"]["input_bits"]
     (tmp_path / "a" / "config.json").write_text(json.dumps({"version": 2, **document}))
     db = whole.store.db
-    from genogate.search.store import _checksum
+    from genogate.search.genomes.store import _checksum
 
     for key, result in db.execute("SELECT key, result FROM evaluations").fetchall():
         old = json.loads(result)
         del old["weights"]
         text = json.dumps(old, sort_keys=True)
-        db.execute("UPDATE evaluations SET result=?, checksum=? WHERE key=?",
-                   (text, _checksum(key, text), key))  # fmt: skip
+        db.execute(
+            "UPDATE evaluations SET result=?, checksum=? WHERE key=?",
+            (text, _checksum(key, text), key),
+        )
     db.commit()
     again = Run(tmp_path / "a", SETTING, config, resume=True)
     again.go()
@@ -231,8 +251,15 @@ def test_a_category_has_no_order():
     effect = np.array([0.0, 0.3, -0.2, 0.5, 0.1])
     costs = np.column_stack([0.2 + effect[rows[:, 6]] / 5, rows[:, :6].sum(1) / 48])
     start = np.array([[5] * 6 + [3]])
-    found = propose(rng, space, np.vstack([rows, start]), np.vstack([costs, [[0.3, 0.625]]]),
-                    [400], np.array([0.5, 1.0]), 12)  # fmt: skip
+    found = propose(
+        rng,
+        space,
+        np.vstack([rows, start]),
+        np.vstack([costs, [[0.3, 0.625]]]),
+        [400],
+        np.array([0.5, 1.0]),
+        12,
+    )
     assert (found[:, 6] == 2).sum() >= 3
 
 
@@ -247,9 +274,14 @@ def test_beacons_serve_the_checkpoint_that_they_began_with(smaller, tmp_path):
         return make
 
     config = dataclasses.replace(
-        CONFIG, objectives=("accuracy", "size"), checkpoints=(smaller,), beacons=3,
-        beacon_distance=8.0, generations=3, exploit=0,
-    )  # fmt: skip
+        CONFIG,
+        objectives=("accuracy", "size"),
+        checkpoints=(smaller,),
+        beacons=3,
+        beacon_distance=8.0,
+        generations=3,
+        exploit=0,
+    )
     by_source = {name: retrain(name) for name in (None, smaller)}
     run = Run(tmp_path / "r", SETTING, config, retrain=by_source)
     run.go()
@@ -272,16 +304,40 @@ def test_the_command_takes_further_checkpoints(smaller, tmp_path, monkeypatch):
     from genogate.cli import app
 
     monkeypatch.chdir(tmp_path)
-    arguments = ["search", "--checkpoint", "digits-row", "--also", smaller, "--objectives",
-                 "accuracy,weights", "--activation", "table", "--pop", "6", "--generations", "1",
-                 "--exploit", "0", "--initial", "homogeneous", "--knob-genes", "input-bits",
-                 "--workers", "1", "--max-drop", "none", "--out", "run"]  # fmt: skip
+    arguments = [
+        "search",
+        "--checkpoint",
+        "digits-row",
+        "--also",
+        smaller,
+        "--objectives",
+        "accuracy,weights",
+        "--activation",
+        "table",
+        "--pop",
+        "6",
+        "--generations",
+        "1",
+        "--exploit",
+        "0",
+        "--initial",
+        "homogeneous",
+        "--knob-genes",
+        "input-bits",
+        "--workers",
+        "1",
+        "--max-drop",
+        "none",
+        "--out",
+        "run",
+    ]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     assert "weights" in done.output
     points = json.loads((tmp_path / "run" / "front.json").read_text())["points"]
-    k, point = next((k, p) for k, p in enumerate(points)
-                    if p.get("knobs", {}).get("checkpoint") == smaller)  # fmt: skip
+    k, point = next(
+        (k, p) for k, p in enumerate(points) if p.get("knobs", {}).get("checkpoint") == smaller
+    )
     done = CliRunner().invoke(app, ["area", "--genome", f"run/front-{k}", "--out", "built"])
     assert done.exit_code == 0, done.output
     area = json.loads((tmp_path / "built" / "area.json").read_text())

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from genogate.hdl.shift_add_unit import build, digits_of
+from genogate.hdl.units.shift_add_unit import build, digits_of
 from genogate.model.errors import InputError
-from genogate.model.functions import FUNCTIONS
 from genogate.model.integer import PiecewiseLinear
-from genogate.search import cost_aware, study_cost
-from genogate.search.cost_aware import (
+from genogate.model.tables.functions import FUNCTIONS
+from genogate.search.units import cost_aware
+from genogate.search.units.cost_aware import (
     Candidate,
     Editor,
     Genes,
@@ -31,6 +31,8 @@ from genogate.search.cost_aware import (
 )
 from genogate.sim import golden
 from genogate.synth import area
+
+from studies import cost as study_cost
 
 DATA = Path(__file__).parents[2] / "docs" / "data" / "tables_cost.json"
 
@@ -132,8 +134,9 @@ def test_what_breaks_the_guard_is_not_measured():
 
 def test_the_same_seed_finds_the_same():
     def run(seed):
-        found = pareto(FUNCTIONS["tanh"], scale=2, generations=1, pop_size=6, seed=seed, start=[],
-                       **SMALL)  # fmt: skip
+        found = pareto(
+            FUNCTIONS["tanh"], scale=2, generations=1, pop_size=6, seed=seed, start=[], **SMALL
+        )
         return [(c.cells, c.mse, c.form, c.unit.intercepts.tolist()) for c in found]
 
     assert run(1) == run(1)
@@ -157,8 +160,14 @@ def brute_force(target, fold, ramp, fraction, nodes, slopes, intercepts, price, 
     for count in (1, 2):
         for points in itertools.combinations(range(1, len(nodes)), count - 1):
             for chosen in itertools.product(lines, repeat=count):
-                genes = Genes(fold, ramp, fraction, tuple(int(nodes[p]) for p in points),
-                              tuple(s for s, _ in chosen), tuple(c for _, c in chosen))  # fmt: skip
+                genes = Genes(
+                    fold,
+                    ramp,
+                    fraction,
+                    tuple(int(nodes[p]) for p in points),
+                    tuple(s for s, _ in chosen),
+                    tuple(c for _, c in chosen),
+                )
                 got = outputs(genes.unit(target))
                 cost = target.weight @ (got - target.wanted) ** 2
                 cost += sum(price[s] for s, _ in chosen) + sum(point_price[p] for p in points)
@@ -180,8 +189,9 @@ def test_the_rival_is_optimal(name, fold, scale):
     assert len(segmenter.nodes) == 4
     point_price = np.array([9.0, 0.1, 0.0, 0.4])
     found, genes = segmenter.solve(2, np.array([price[s] for s in slopes]), point_price)
-    wanted = brute_force(target, fold, 0, 1, segmenter.nodes, slopes, range(-18, 20, 2), price,
-                         point_price)  # fmt: skip
+    wanted = brute_force(
+        target, fold, 0, 1, segmenter.nodes, slopes, range(-18, 20, 2), price, point_price
+    )
     assert found == pytest.approx(wanted)
     # And the table that comes with it has that cost.
     error = target.weight @ (outputs(genes.unit(target)) - target.wanted) ** 2
@@ -217,8 +227,9 @@ def test_changes_stay_valid_and_canonical_forms_keep_the_law(name):
             raw = editor._change(raw)
         child = raw.canonical(8)
         assert child == child.canonical(8)
-        np.testing.assert_array_equal(outputs(child.unit(target)), outputs(
-            scaled(child, child.fraction + 2).unit(target)))  # fmt: skip
+        np.testing.assert_array_equal(
+            outputs(child.unit(target)), outputs(scaled(child, child.fraction + 2).unit(target))
+        )
         np.testing.assert_array_equal(outputs(child.unit(target)), outputs(raw.unit(target)))
         both = editor.cross(child, b)
         assert len(both.slopes) <= max(cost_aware.MAX_SEGMENTS, len(child.slopes))
@@ -240,8 +251,9 @@ def test_relining_is_best():
     inputs = inputs_of(target, "none")
     costs = {
         (s, c): line_errors(target, "none", 0, 3, s, np.array([c]), inputs[inputs >= -32]).sum()
-        for s in (4, 9) for c in range(-3000, 3000, 2)
-    }  # fmt: skip
+        for s in (4, 9)
+        for c in range(-3000, 3000, 2)
+    }
     assert costs[best.slopes[1], best.intercepts[1]] == pytest.approx(min(costs.values()))
     assert best.slopes[0] == 0
     assert best.points == (-32,)
@@ -251,8 +263,9 @@ def test_predictions_rank():
     """Simple before complicated, in every form that both can have."""
     target = Target.of(FUNCTIONS["gelu"], 5)
     plain = predicted(Genes("none", 0, 0, (0,), (0, 1), (0, 0)).unit(target))
-    rich = predicted(Genes("none", 0, 3, (-64, -16, 0, 24), (0, -1, 3, 6, 8), (0, -9, 7, 5, 0))
-                     .unit(target))  # fmt: skip
+    rich = predicted(
+        Genes("none", 0, 3, (-64, -16, 0, 24), (0, -1, 3, 6, 8), (0, -9, 7, 5, 0)).unit(target)
+    )
     assert list(plain.values()) == sorted(plain.values())
     assert "multiplier" not in plain
     for form in plain.keys() & rich.keys():
@@ -276,9 +289,15 @@ def test_hypervolume_by_hand():
 
 def test_scales_of_the_study():
     assert {name: study_cost.scale_of(f) for name, f in FUNCTIONS.items()} == {
-        "gelu": 5, "hswish": 5, "silu": 5, "sigmoid": 4, "tanh": 5, "exp": 4, "reciprocal": 5,
+        "gelu": 5,
+        "hswish": 5,
+        "silu": 5,
+        "sigmoid": 4,
+        "tanh": 5,
+        "exp": 4,
+        "reciprocal": 5,
         "rsqrt": 5,
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -291,11 +310,14 @@ def test_the_results_file_is_true(name):
     assert [r["mse"] for r in rows] == sorted((r["mse"] for r in rows), reverse=True)
     for row in rows:
         unit = PiecewiseLinear(
-            a_bits=8, out_bits=8, fraction_bits=row["fraction_bits"],
-            zero_point=row["zero_point"], breakpoints=np.array(row["breakpoints"], np.int16),
+            a_bits=8,
+            out_bits=8,
+            fraction_bits=row["fraction_bits"],
+            zero_point=row["zero_point"],
+            breakpoints=np.array(row["breakpoints"], np.int16),
             slopes=np.array(row["slopes"], np.int32),
             intercepts=np.array(row["intercepts"], np.int64),
-        )  # fmt: skip
+        )
         mse = mse_of(unit, FUNCTIONS[name], found["scale"], found["out_scale"])
         assert mse == pytest.approx(row["mse"])
         if row is rows[len(rows) // 2] and area.script_hash() == data["script"]:

@@ -5,28 +5,37 @@ import json
 
 import numpy as np
 import pytest
-from genogate.hdl.network import network_parts
+from genogate.hdl.gru.network import network_parts
 from genogate.model.genome import Genome
 from genogate.model.knobs import Knobs
-from genogate.model.quantize import quantize
-from genogate.search.backends import Pool
-from genogate.search.evaluate import Setting, evaluate, load
-from genogate.search.evolution import Config, Run
-from genogate.search.report import collect
+from genogate.model.quantize.quantize import quantize
+from genogate.search.genomes.evaluate import Setting, evaluate, load
+from genogate.search.genomes.evolution import Config, Run
+from genogate.search.pool.backends import Pool
+from genogate.search.report.page import collect
 from genogate.sim.random_model import random_model
 from genogate.synth import estimate
 from genogate.synth.area import ModuleArea, area_report, cheapest
 
 SEED = 17
 SETTING = Setting("digits-row", Knobs(activation="table"), shifts=False, estimate=True)
-CONFIG = Config(objectives=("accuracy", "size", "cells"), pop_size=8, generations=2, exploit=1,
-                seed=SEED, initial="homogeneous")  # fmt: skip
+CONFIG = Config(
+    objectives=("accuracy", "size", "cells"),
+    pop_size=8,
+    generations=2,
+    exploit=1,
+    seed=SEED,
+    initial="homogeneous",
+)
 
 
 def test_every_part_of_a_network_has_an_estimate():
     rng = np.random.default_rng(SEED)
-    for layers, knobs in ((1, {"activation": "pwl"}), (2, {"channel": True, "terms": None}),
-                          (1, {"terms": 1, "input_bits": 1})):  # fmt: skip
+    for layers, knobs in (
+        (1, {"activation": "pwl"}),
+        (2, {"channel": True, "terms": None}),
+        (1, {"terms": 1, "input_bits": 1}),
+    ):
         genome = Genome.from_genes(rng.integers(2, 9, 17 * layers))
         model = random_model(rng, genome, 5, 12, 3, **knobs)
         for lanes in (1, 4):
@@ -42,8 +51,9 @@ def test_estimates_are_near_what_yosys_measures():
     """Memory bits exactly, cells within 6 %: networks of homogeneous and other genomes."""
     setting = dataclasses.replace(SETTING, estimate=False)
     for bits in (3, 8):
-        model = quantize(load(setting).calibration, Genome.uniform(bits), setting.knobs,
-                         cheapest=cheapest)  # fmt: skip
+        model = quantize(
+            load(setting).calibration, Genome.uniform(bits), setting.knobs, cheapest=cheapest
+        )
         measured, guessed = area_report(model, flat=False).total, estimate.total(model)
         assert guessed.memory_bits == measured.memory_bits
         assert guessed.cells == pytest.approx(measured.cells, rel=0.06), bits
@@ -79,8 +89,8 @@ def yosys(monkeypatch):
     def totals(cases, say=None, workers=1):
         return [total(model) for model, *_ in cases]
 
-    monkeypatch.setattr("genogate.search.evaluate.cheapest", chosen)
-    monkeypatch.setattr("genogate.search.evaluate.totals", totals)
+    monkeypatch.setattr("genogate.search.genomes.evaluate.cheapest", chosen)
+    monkeypatch.setattr("genogate.search.genomes.evaluate.totals", totals)
     return asked
 
 
@@ -102,8 +112,11 @@ def test_a_search_by_estimates_measures_what_it_ends_with(tmp_path, yosys):
     history = json.loads((tmp_path / "r" / "history.json").read_text())
     assert [row["phase"] for row in history] == ["explore"] * 2 + ["exploit", "measure"]
     assert history[-1]["evaluations"] == len(run.estimated)
-    before = {path.name: path.read_bytes() for path in (tmp_path / "r").glob("*")
-              if path.name in ("front.json", "history.json", "knee")}  # fmt: skip
+    before = {
+        path.name: path.read_bytes()
+        for path in (tmp_path / "r").glob("*")
+        if path.name in ("front.json", "history.json", "knee")
+    }
     again = Run(tmp_path / "r", SETTING, CONFIG, resume=True)
     again.go()
     assert again.fresh == 0

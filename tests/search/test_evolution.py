@@ -14,17 +14,21 @@ import pytest
 from genogate.model.errors import InputError
 from genogate.model.genome import Genome
 from genogate.model.knobs import Knobs
-from genogate.search.evaluate import Setting, evaluate, load
-from genogate.search.evolution import Candidate, Config, Run
-from genogate.search.pareto import hypervolume, knee, non_dominated
-from genogate.search.store import Store
+from genogate.search.genomes.evaluate import Setting, evaluate, load
+from genogate.search.genomes.evolution import Candidate, Config, Run
+from genogate.search.genomes.pareto import hypervolume, knee, non_dominated
+from genogate.search.genomes.store import Store
 from genogate.synth.area import ModuleArea
 
 SETTING = Setting("digits-row", Knobs(activation="table"), silicon=False, shifts=False)
 CONFIG = Config(
-    objectives=("accuracy", "size"), pop_size=8, generations=2, exploit=1, seed=5,
+    objectives=("accuracy", "size"),
+    pop_size=8,
+    generations=2,
+    exploit=1,
+    seed=5,
     initial="homogeneous",
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -78,7 +82,7 @@ def test_results_are_those_of_the_genome_alone():
     together = dict(evaluate(SETTING, genomes))
     for genome in reversed(genomes):
         assert dict(evaluate(SETTING, [genome])) == {genome: together[genome]}
-    from genogate.model.quantize import quantize
+    from genogate.model.quantize.quantize import quantize
     from genogate.sim import golden
 
     material = load(SETTING)
@@ -97,7 +101,7 @@ def test_a_small_validation_part_is_judged_with_its_shifted_copies():
     assert len(plain.y_shifted) == 9 * len(plain.task.y_val) == 9 * 189
     genome = Genome.uniform(4)
     ((_, result),) = evaluate(dataclasses.replace(SETTING, shifts=True), [genome])
-    from genogate.model.quantize import quantize
+    from genogate.model.quantize.quantize import quantize
 
     model = quantize(plain.calibration, genome, SETTING.knobs)
     right = 0
@@ -173,8 +177,8 @@ def test_a_stopped_run_arrives_at_the_same_front(whole, tmp_path):
 
 def test_a_killed_run_arrives_at_the_same_front(whole, tmp_path):
     script = (
-        "from genogate.search.evolution import *\nfrom genogate.model.knobs import Knobs\n"
-        "from genogate.search.evaluate import Setting\n"
+        "from genogate.search.genomes.evolution import *\nfrom genogate.model.knobs import Knobs\n"
+        "from genogate.search.genomes.evaluate import Setting\n"
         f"Run({str(tmp_path / 'c')!r}, {SETTING!r}, {CONFIG!r}).go()"
     )
     child = subprocess.Popen([sys.executable, "-c", script])
@@ -234,9 +238,27 @@ def test_the_command_searches_and_its_genomes_are_taken_by_the_others(tmp_path, 
     from genogate.cli import app
 
     monkeypatch.chdir(tmp_path)
-    arguments = ["search", "--objectives", "accuracy,size", "--activation", "table", "--pop", "4",
-                 "--checkpoint", "digits-row-seed1", "--generations", "1", "--exploit", "0",
-                 "--initial", "homogeneous", "--workers", "1", "--out", "run"]  # fmt: skip
+    arguments = [
+        "search",
+        "--objectives",
+        "accuracy,size",
+        "--activation",
+        "table",
+        "--pop",
+        "4",
+        "--checkpoint",
+        "digits-row-seed1",
+        "--generations",
+        "1",
+        "--exploit",
+        "0",
+        "--initial",
+        "homogeneous",
+        "--workers",
+        "1",
+        "--out",
+        "run",
+    ]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     assert "make gru GENOME=run/knee" in done.output
@@ -258,7 +280,7 @@ def test_the_command_searches_and_its_genomes_are_taken_by_the_others(tmp_path, 
 
 def test_silicon_is_that_of_the_area_report():
     """Cells and memory bits are those of the area report; known hardware needs no Yosys."""
-    from genogate.model.quantize import quantize
+    from genogate.model.quantize.quantize import quantize
     from genogate.synth.area import area_report, cheapest
 
     setting = Setting("digits-row", Knobs(activation="table"))
@@ -282,18 +304,23 @@ def run_of(tmp_path, **changes):
 def test_useless_genomes_are_not_measured_and_never_on_the_front(tmp_path, monkeypatch):
     """A fake Yosys: cells are the sum of all bits."""
     asked = []
-    monkeypatch.setattr("genogate.search.evaluate.cheapest", lambda groups, say=None, workers=1: [
-        len(group) - 1 for group in groups])  # fmt: skip
+    monkeypatch.setattr(
+        "genogate.search.genomes.evaluate.cheapest",
+        lambda groups, say=None, workers=1: [len(group) - 1 for group in groups],
+    )
 
     def totals(cases, say=None, workers=1):
         for model, *_ in cases:
             asked.append(model.genome)
             yield ModuleArea(cells=sum(model.genome.genes), memory_bits=model.size_bits)
 
-    monkeypatch.setattr("genogate.search.evaluate.totals", lambda *a, **k: list(totals(*a, **k)))
+    monkeypatch.setattr(
+        "genogate.search.genomes.evaluate.totals", lambda *a, **k: list(totals(*a, **k))
+    )
     setting = dataclasses.replace(SETTING, silicon=True)
-    run = run_of(tmp_path, setting=setting, objectives=("accuracy", "silicon"), max_drop=2.0,
-                 bit_weight=0.5)  # fmt: skip
+    run = run_of(
+        tmp_path, setting=setting, objectives=("accuracy", "silicon"), max_drop=2.0, bit_weight=0.5
+    )
     floor = run.points[run.int8].result["accuracy"] - 0.02
     for candidate, point in run.points.items():
         measured = "cells" in point.result
@@ -335,17 +362,19 @@ def test_limits_keep_points_off_the_front(tmp_path):
 
 
 def test_knobs_as_genes_reach_network_and_genome_file(tmp_path):
-    from genogate.model.quantize import quantize
+    from genogate.model.quantize.quantize import quantize
 
     run = run_of(tmp_path, knob_genes=("granularity", "multiplier_terms", "lanes"), pop_size=20)
     kinds = {name for candidate in run.points for name, _ in candidate.knobs}
     assert kinds == {"granularity", "multiplier_terms", "lanes"}
     candidate = next(c for c in run.points if {"granularity", "lanes"} <= set(dict(c.knobs)))
     knobs = dataclasses.replace(
-        SETTING.knobs, granularity="channel",
+        SETTING.knobs,
+        granularity="channel",
         multiplier_terms=dict(candidate.knobs).get("multiplier_terms", 1),
-        lanes_x=dict(candidate.knobs)["lanes"], lanes_h=dict(candidate.knobs)["lanes"],
-    )  # fmt: skip
+        lanes_x=dict(candidate.knobs)["lanes"],
+        lanes_h=dict(candidate.knobs)["lanes"],
+    )
     ((_, alone),) = evaluate(dataclasses.replace(SETTING, knobs=knobs), [candidate.genome])
     assert run.points[candidate].result == alone
     model = quantize(load(SETTING).calibration, candidate.genome, knobs)
@@ -449,13 +478,14 @@ def test_beacons_lend_their_weights_to_their_neighbours(tmp_path):
     assert again.fresh == 0
     assert [str(p.candidate) for p in again.front()] == [str(p.candidate) for p in run.front()]
     (run.folder / "beacon-0.safetensors").write_bytes(
-        (run.folder / "beacon-0.safetensors").read_bytes()[:-4] + b"\0\0\0\0")  # fmt: skip
+        (run.folder / "beacon-0.safetensors").read_bytes()[:-4] + b"\0\0\0\0"
+    )
     with pytest.raises(InputError, match=r"beacon-0.safetensors"):
         Run(run.folder, SETTING, run.config, resume=True, retrain=retrain).go()
 
 
 def test_beacon_commands(tmp_path):
-    from genogate.search.beacons import Beacons, by_command
+    from genogate.search.genomes.beacons import Beacons, by_command
 
     for bad, message in (("train {out}", "it needs {genome}"), ("x 'y", "No closing quotation")):
         with pytest.raises(InputError, match=message):
@@ -469,9 +499,13 @@ def test_beacon_commands(tmp_path):
         Beacons(tmp_path, by_command("true {genome} {out}")).light(genome)
     source = tmp_path / "made"
     source.write_bytes(zoo_bytes())
-    beacon = Beacons(tmp_path, by_command(f"cp {source} {{out}} --no-preserve=all -u {{genome}}"
-                                          .replace(" -u {genome}", "")
-                                          + " --suffix={genome}")).light(genome)  # fmt: skip
+    beacon = Beacons(
+        tmp_path,
+        by_command(
+            f"cp {source} {{out}} --no-preserve=all -u {{genome}}".replace(" -u {genome}", "")
+            + " --suffix={genome}"
+        ),
+    ).light(genome)
     assert (tmp_path / "beacon-0.safetensors").read_bytes() == source.read_bytes()
     # The program's genome file says what the run is about.
     from genogate.model.genome import found_with
@@ -539,7 +573,7 @@ def test_folders_and_stores_that_are_not_as_they_should_be(whole, tmp_path):
 
 
 def test_a_locked_store_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr("genogate.search.store.PATIENCE", 0.1)
+    monkeypatch.setattr("genogate.search.genomes.store.PATIENCE", 0.1)
     Store(tmp_path / "s").close()
     other = sqlite3.connect(tmp_path / "s")
     other.execute("BEGIN EXCLUSIVE")
@@ -578,10 +612,15 @@ def test_yosys_failing_on_one_module_costs_only_what_needs_it(tmp_path, monkeypa
 
     def outputs(job):
         cells = len(job.files["unit.il"]) // 100
-        logic = {"num_cells": cells, "estimated_num_transistors": str(6 * cells),
-                 "num_cells_by_type": {"$_AND_": cells}}  # fmt: skip
-        return {"memory.json": json.dumps({"design": {"num_memory_bits": 8}}),
-                "logic.json": json.dumps({"design": logic})}  # fmt: skip
+        logic = {
+            "num_cells": cells,
+            "estimated_num_transistors": str(6 * cells),
+            "num_cells_by_type": {"$_AND_": cells},
+        }
+        return {
+            "memory.json": json.dumps({"design": {"num_memory_bits": 8}}),
+            "logic.json": json.dumps({"design": logic}),
+        }
 
     def run(tool, jobs, *, progress=None, done=None, workers=None, timeout=900):
         for number, job in enumerate(jobs):
@@ -594,8 +633,9 @@ def test_yosys_failing_on_one_module_costs_only_what_needs_it(tmp_path, monkeypa
 
     monkeypatch.setattr(area, "run", run)
     setting = dataclasses.replace(SETTING, silicon=True)
-    config = dataclasses.replace(CONFIG, objectives=("accuracy", "cells"), pop_size=4,
-                                 generations=1, exploit=0)  # fmt: skip
+    config = dataclasses.replace(
+        CONFIG, objectives=("accuracy", "cells"), pop_size=4, generations=1, exploit=0
+    )
     try:
         monkeypatch.setenv("GENOGATE_CACHE", str(tmp_path / "whole"))
         area.forget()

@@ -12,19 +12,23 @@ pytest.importorskip("numba")
 pytest.importorskip("pymoo")
 
 from genogate.model.genome import Genome
-from genogate.search import experiment_choice, experiment_page, experiment_plan
-from genogate.search.evolution import Candidate
-from genogate.search.experiment import Experiment, Source, continues
-from genogate.search.experiment_choice import Entry, predicted, proposals
-from genogate.search.experiment_plan import Plan
+from genogate.search.experiment import choice as experiment_choice
+from genogate.search.experiment import plan as experiment_plan
+from genogate.search.experiment.choice import Entry, predicted, proposals
+from genogate.search.experiment.experiment import Experiment, Source, continues
+from genogate.search.experiment.plan import Plan
+from genogate.search.genomes.evolution import Candidate
+
+from studies import experiments as experiment_page
 
 INT8 = {"accuracy": 0.97, "size": 100.0, "cells": 50.0, "weights": 80.0}
 
 
 def entry(weights, rest, accuracy, hidden=32):
     genome = Genome(((weights,) * 6 + (rest,) * 11,))
-    return Entry(hidden, Candidate(genome), accuracy, 12.5 * weights, 4.0 * rest + weights,
-                 10.0 * weights)  # fmt: skip
+    return Entry(
+        hidden, Candidate(genome), accuracy, 12.5 * weights, 4.0 * rest + weights, 10.0 * weights
+    )
 
 
 def test_without_trainings_a_share_of_the_loss_is_predicted():
@@ -48,8 +52,9 @@ def test_what_is_proposed_is_new_differs_and_is_least_within_the_limit():
     assert len({e.key for e in chosen}) == len(chosen) == 4
     assert known[0][0].key not in {e.key for e in chosen}
     drops = predicted(entries, known, INT8["accuracy"])
-    within = [e.cells for e, d in zip(entries, drops, strict=True)
-              if d <= 0.5 + experiment_choice.MARGIN]  # fmt: skip
+    within = [
+        e.cells for e, d in zip(entries, drops, strict=True) if d <= 0.5 + experiment_choice.MARGIN
+    ]
     assert min(e.cells for e in chosen) <= min(within) + 1
 
 
@@ -62,10 +67,20 @@ def test_an_entry_whose_hardware_is_unknown_is_not_chosen_for_its_cells():
 
 def document():
     """A finished experiment of two seeds, as small as can be."""
-    plan = json.loads(json.dumps({"task": "mnist-row", "checkpoints": ["a", "b"], "hidden": [],
-                                  "epochs": 1, "any_epochs": 1, "sequences": None,
-                                  "knobs": {"activation": "table"}, "baselines": ["int8", "int3"],
-                                  }))  # fmt: skip
+    plan = json.loads(
+        json.dumps(
+            {
+                "task": "mnist-row",
+                "checkpoints": ["a", "b"],
+                "hidden": [],
+                "epochs": 1,
+                "any_epochs": 1,
+                "sequences": None,
+                "knobs": {"activation": "table"},
+                "baselines": ["int8", "int3"],
+            }
+        )
+    )
     numbers = []
 
     def add(stage, about, found):
@@ -76,16 +91,27 @@ def document():
         add("float", {"source": f"h64-seed{seed}", "weights": "float"}, {"judged": 0.99})
         for genes, accuracy, size in (([8] * 17, 0.99, 1000), (mixed, 0.988, 300)):
             about = {"hidden": 64, "seed": seed, "genes": genes, "knobs": {}}
-            numbers_of = {"judged": accuracy, "val": accuracy, "size": size, "weights": 20 * size,
-                          "cycles": 9, "model_hash": f"{seed}{size}"}  # fmt: skip
+            numbers_of = {
+                "judged": accuracy,
+                "val": accuracy,
+                "size": size,
+                "weights": 20 * size,
+                "cycles": 9,
+                "model_hash": f"{seed}{size}",
+            }
             add("quantised", {**about, "weights": "float"}, numbers_of)
             add("trained", about, numbers_of)
     for row in list(numbers):
         add("test", {row["stage"]: row["about"]}, {"test": row["found"]["judged"]})
     least = {"hidden": 64, "genes": mixed, "knobs": {}, "name": "found"}
-    return {"plan": plan, "data": {"sequences": {"val": 10, "test": 10}}, "done": True,
-            "choices": {"least": {"size 0.5": least, "size 1": None}, "front": []},
-            "simulation": {"skipped": "iverilog: not here"}, "numbers": numbers}  # fmt: skip
+    return {
+        "plan": plan,
+        "data": {"sequences": {"val": 10, "test": 10}},
+        "done": True,
+        "choices": {"least": {"size 0.5": least, "size 1": None}, "front": []},
+        "simulation": {"skipped": "iverilog: not here"},
+        "numbers": numbers,
+    }
 
 
 def test_the_page_has_savings_and_says_what_is_missing():
@@ -108,9 +134,16 @@ def test_an_error_to_spare_is_one_over_the_seeds(monkeypatch):
     made.silicon = False
 
     def group(hidden, size, drops):
-        return {"hidden": hidden, "genes": [2] * 6 + [8] * 11, "knobs": {}, "name": "found",
-                "seeds": {str(k): {"drop": drop, "size": size, "weights": size}
-                          for k, drop in enumerate(drops)}}  # fmt: skip
+        return {
+            "hidden": hidden,
+            "genes": [2] * 6 + [8] * 11,
+            "knobs": {},
+            "name": "found",
+            "seeds": {
+                str(k): {"drop": drop, "size": size, "weights": size}
+                for k, drop in enumerate(drops)
+            },
+        }
 
     groups = [group(32, 300, [0.2, 0.3, 0.25]), group(24, 200, [-0.6, 0.3, 1.2])]
     monkeypatch.setattr(made, "groups", lambda: groups)
@@ -145,7 +178,8 @@ def test_further_seeds_go_on_where_rounds_did_not_look_at_them(checkpoints, ever
 
 def test_the_results_page_reads_what_experiments_recorded(tmp_path):
     from genogate.experiment import record_in_docs
-    from genogate.results import results
+
+    from studies.results import results
 
     (tmp_path / "data").mkdir()
     record_in_docs(document(), tmp_path)

@@ -1,7 +1,7 @@
 """Models that tell what genomes are worth by the steps of their genes."""
 
 import numpy as np
-from genogate.search.local import Linear, Space
+from genogate.search.genomes.exploit import Linear, Space
 
 
 def test_a_linear_model_tells_rows_that_it_has_not_seen():

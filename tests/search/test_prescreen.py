@@ -9,14 +9,21 @@ import pytest
 from genogate.model.errors import InputError
 from genogate.model.genome import Genome
 from genogate.model.knobs import Knobs
-from genogate.search.evaluate import Setting, evaluate
-from genogate.search.evolution import Config, Run
-from genogate.search.prescreen import Forecast, Prescreen, select, shortlist
+from genogate.search.genomes.evaluate import Setting, evaluate
+from genogate.search.genomes.evolution import Config, Run
+from genogate.search.genomes.screening import Forecast, Prescreen, select, shortlist
 from scipy.stats import spearmanr
 
 SETTING = Setting("digits-row", Knobs(activation="table"), silicon=False, shifts=False)
-CONFIG = Config(objectives=("accuracy", "size"), pop_size=8, generations=2, exploit=1, seed=3,
-                prescreen="evolved", prescreen_factor=4)  # fmt: skip
+CONFIG = Config(
+    objectives=("accuracy", "size"),
+    pop_size=8,
+    generations=2,
+    exploit=1,
+    seed=3,
+    prescreen="evolved",
+    prescreen_factor=4,
+)
 FILES = ("front.json", "history.json", "knee")
 
 
@@ -139,8 +146,14 @@ def test_a_search_by_a_proxy_alone_has_true_accuracies_in_the_end(tmp_path):
 
 def test_cells_are_told_by_estimate_until_the_front_is_measured(tmp_path):
     setting = replace(SETTING, silicon=True, estimate=True)
-    config = replace(CONFIG, objectives=("accuracy", "cells"), proxy_only=True, generations=1,
-                     exploit=0, pop_size=4)  # fmt: skip
+    config = replace(
+        CONFIG,
+        objectives=("accuracy", "cells"),
+        proxy_only=True,
+        generations=1,
+        exploit=0,
+        pop_size=4,
+    )
     run = Run(tmp_path / "run", setting, config)
 
     def measure(pool, say):
@@ -185,10 +198,26 @@ def test_the_command_takes_a_proxy(tmp_path, monkeypatch, capsys):
     assert code == 2
     assert len(out.err.strip().splitlines()) == 1
     assert not (tmp_path / "a").exists()
-    code, out = command("search", "--prescreen", "mse", "--proxy-only", "--objectives",
-                        "accuracy,size", "--pop", "4", "--generations", "1", "--exploit", "0",
-                        "--workers", "1", "--activation", "table",
-                        "--out", str(tmp_path / "b"))  # fmt: skip
+    code, out = command(
+        "search",
+        "--prescreen",
+        "mse",
+        "--proxy-only",
+        "--objectives",
+        "accuracy,size",
+        "--pop",
+        "4",
+        "--generations",
+        "1",
+        "--exploit",
+        "0",
+        "--workers",
+        "1",
+        "--activation",
+        "table",
+        "--out",
+        str(tmp_path / "b"),
+    )
     assert code == 0, out.err
     points = json.loads((tmp_path / "b" / "front.json").read_text())["points"]
     assert all(0 < p["test_accuracy"] <= 1 and 0 < p["accuracy"] <= 1 for p in points)

@@ -58,8 +58,10 @@ def test_it_finds_what_the_tables_were_made_of(benches):
     assert [value for _, value in evolution.history] == sorted(v for _, v in evolution.history)
     # What is kept says what it is worth.
     again, _ = evolution.config.objective.many(
-        benches, [best.proxy.table(b.inputs) for b in benches],
-        evolution.best[0].genotype.proxy().size)  # fmt: skip
+        benches,
+        [best.proxy.table(b.inputs) for b in benches],
+        evolution.best[0].genotype.proxy().size,
+    )
     assert again == pytest.approx(best.fitness)
 
 

@@ -91,9 +91,14 @@ def test_a_report_has_all_figures():
     truth = rng.normal(size=100)
     figures = report(truth, truth, rng.integers(1, 99, 100))
     assert set(figures) == {
-        "spearman", "kendall", "spearman@20", "spearman@50", "spearman@20 by accuracy",
-        "spearman@50 by accuracy", "regret",
-    }  # fmt: skip
+        "spearman",
+        "kendall",
+        "spearman@20",
+        "spearman@50",
+        "spearman@20 by accuracy",
+        "spearman@50 by accuracy",
+        "regret",
+    }
     assert figures.pop("regret") == 0
     assert list(figures.values()) == pytest.approx([1] * 6)
 
@@ -192,9 +197,16 @@ def test_a_table_that_does_not_fit_is_refused():
 
 @pytest.mark.parametrize(
     "options",
-    [{"ratios": ()}, {"ratios": (0.0,)}, {"by": "chance"}, {"equal_sum": 2}, {"worst": -1},
-     {"equal_sum": 0.7, "equal_size": 0.7}, {"parsimony": 1}],
-)  # fmt: skip
+    [
+        {"ratios": ()},
+        {"ratios": (0.0,)},
+        {"by": "chance"},
+        {"equal_sum": 2},
+        {"worst": -1},
+        {"equal_sum": 0.7, "equal_size": 0.7},
+        {"parsimony": 1},
+    ],
+)
 def test_objectives_that_are_none_are_refused(options):
     with pytest.raises(InputError):
         Objective(**options)

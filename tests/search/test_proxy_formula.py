@@ -34,8 +34,12 @@ def inputs(stats):
 
 def by_hand(stats, each):
     """Table [items, widths] of a function of an item's number, its width and its error."""
-    return np.array([[each(k, width, stats.errors[k][width]) for width in stats.widths]
-                     for k in range(len(stats.names))])  # fmt: skip
+    return np.array(
+        [
+            [each(k, width, stats.errors[k][width]) for width in stats.widths]
+            for k in range(len(stats.names))
+        ]
+    )
 
 
 def test_there_are_56_primitives_and_the_table_names_each():
@@ -49,28 +53,35 @@ KNOWN = {
     "bits": lambda s, k, b, d: b,
     "product(bits, elements)": lambda s, k, b, d: b * s.elements[k],
     "negate(product(mean(hessian), square(frobenius(error))))":  # HAWQ-V2
-        lambda s, k, b, d: -s.tensors["hessian"][k].mean() * (d**2).sum(),
+    lambda s, k, b, d: -s.tensors["hessian"][k].mean() * (d**2).sum(),
     "negate(dot(square(gradient), square(error)))":  # Fisher-weighted error
-        lambda s, k, b, d: -(s.tensors["gradient"][k] ** 2 * d**2).sum(),
-    "negate(dot(squared_gradient, square(error)))":
-        lambda s, k, b, d: -(s.tensors["gradient"][k] ** 2 * d**2).sum(),
+    lambda s, k, b, d: -(s.tensors["gradient"][k] ** 2 * d**2).sum(),
+    "negate(dot(squared_gradient, square(error)))": lambda s, k, b, d: (
+        -(s.tensors["gradient"][k] ** 2 * d**2).sum()
+    ),
     "negate(total(square(error)))": lambda s, k, b, d: -(d**2).sum(),  # quantisation MSE
     "abslog(quotient(total(square(weight)), total(square(error))))":  # SQNR
-        lambda s, k, b, d: np.log((s.tensors["weight"][k] ** 2).sum() / (d**2).sum()),
+    lambda s, k, b, d: np.log((s.tensors["weight"][k] ** 2).sum() / (d**2).sum()),
     "negate(abs(dot(gradient, error)))":  # first-order loss change
-        lambda s, k, b, d: -abs((s.tensors["gradient"][k] * d).sum()),
+    lambda s, k, b, d: -abs((s.tensors["gradient"][k] * d).sum()),
     "total(abs(product(bits*weight, gradient)))":  # SNIP, times bits
-        lambda s, k, b, d: b * np.abs(s.tensors["weight"][k] * s.tensors["gradient"][k]).sum(),
+    lambda s, k, b, d: b * np.abs(s.tensors["weight"][k] * s.tensors["gradient"][k]).sum(),
     "total(abs(product(bits*weight, virtual_gradient)))":  # Synflow, times bits
-        lambda s, k, b, d: b * np.abs(s.tensors["weight"][k]
-                                      * s.tensors["virtual_gradient"][k]).sum(),
-    "product(bits, frobenius(gradient))":
-        lambda s, k, b, d: b * np.linalg.norm(s.tensors["gradient"][k]),
+    lambda s, k, b, d: b * np.abs(s.tensors["weight"][k] * s.tensors["virtual_gradient"][k]).sum(),
+    "product(bits, frobenius(gradient))": lambda s, k, b, d: (
+        b * np.linalg.norm(s.tensors["gradient"][k])
+    ),
     "negate(product(product(mean(hessian), exp2(negate(double(bits)))), product(elements, "
     "square(difference(max(weight), min(weight))))))":  # uniform noise
-        lambda s, k, b, d: -(s.tensors["hessian"][k].mean() * 4.0**-b * s.elements[k]
-                             * np.ptp(s.tensors["weight"][k]) ** 2),
-}  # fmt: skip
+    lambda s, k, b, d: (
+        -(
+            s.tensors["hessian"][k].mean()
+            * 4.0**-b
+            * s.elements[k]
+            * np.ptp(s.tensors["weight"][k]) ** 2
+        )
+    ),
+}
 
 
 @pytest.mark.parametrize("text", KNOWN)
@@ -111,36 +122,71 @@ def test_primitives_by_hand():
     """One item, [[1, -2], [3, 4]]; the error and so on do not matter."""
     x = np.array([[1.0, -2], [3, 4]])
     stats = SimpleNamespace(
-        names=("one",), widths=(2,), elements=np.array([4]), macs=np.array([4]),
+        names=("one",),
+        widths=(2,),
+        elements=np.array([4]),
+        macs=np.array([4]),
         tensors=dict.fromkeys(
-            ("weight", "activation", "gradient", "virtual_gradient", "hessian"), (x,)),
+            ("weight", "activation", "gradient", "virtual_gradient", "hessian"), (x,)
+        ),
         errors=({2: x[::-1]},),
-    )  # fmt: skip
+    )
     inputs = Inputs.of(stats, normalise=False)
     exp = np.exp(x)
     expected = {
-        "mean": 1.5, "total": 6, "frobenius": 30**0.5, "l1_norm": 2.5, "std": x.std(), "max": 4,
-        "min": -2, "row_max": 3, "row_norm": (5**0.5 + 5) / 2, "share": 1, "item_rank": 1,
-        "width_share": 1, "sqrt": (1 + 3**0.5 + 2) / 4, "invert": (1 / x).mean(), "relu": 2,
-        "exp2": (2 + 0.25 + 8 + 16) / 4, "sign": 0.5, "cbrt": np.cbrt(x).mean(),
-        "abslog": np.log(np.abs(x)).mean(), "log1p": np.log(1 + np.abs(x)).mean(),
-        "sigmoid": (1 / (1 + 1 / exp)).mean(), "softplus": np.log(1 + exp).mean(),
-        "logsoftmax": np.log(exp / exp.sum(0)).mean(), "min_max": ((x + 2) / 6).mean(),
-        "kurtosis": (((x - 1.5) ** 4).mean() / x.var() ** 2), "leaky_relu": (1 - 0.02 + 7) / 4,
-        "cube": (x**3).mean(), "swish": (x / (1 + 1 / exp)).mean(),
-        "mish": (x * np.tanh(np.log(1 + exp))).mean(), "tanh": np.tanh(x).mean(),
-    }  # fmt: skip
+        "mean": 1.5,
+        "total": 6,
+        "frobenius": 30**0.5,
+        "l1_norm": 2.5,
+        "std": x.std(),
+        "max": 4,
+        "min": -2,
+        "row_max": 3,
+        "row_norm": (5**0.5 + 5) / 2,
+        "share": 1,
+        "item_rank": 1,
+        "width_share": 1,
+        "sqrt": (1 + 3**0.5 + 2) / 4,
+        "invert": (1 / x).mean(),
+        "relu": 2,
+        "exp2": (2 + 0.25 + 8 + 16) / 4,
+        "sign": 0.5,
+        "cbrt": np.cbrt(x).mean(),
+        "abslog": np.log(np.abs(x)).mean(),
+        "log1p": np.log(1 + np.abs(x)).mean(),
+        "sigmoid": (1 / (1 + 1 / exp)).mean(),
+        "softplus": np.log(1 + exp).mean(),
+        "logsoftmax": np.log(exp / exp.sum(0)).mean(),
+        "min_max": ((x + 2) / 6).mean(),
+        "kurtosis": (((x - 1.5) ** 4).mean() / x.var() ** 2),
+        "leaky_relu": (1 - 0.02 + 7) / 4,
+        "cube": (x**3).mean(),
+        "swish": (x / (1 + 1 / exp)).mean(),
+        "mish": (x * np.tanh(np.log(1 + exp))).mean(),
+        "tanh": np.tanh(x).mean(),
+    }
     for name, value in expected.items():
         got = Proxy.parse(f"{name}(weight)").table(inputs)
         np.testing.assert_allclose(got, [[value]], rtol=1e-9, err_msg=name)
     y = x[::-1]
     p, q = np.abs(x) / 10, np.abs(y) / 10
     expected = {
-        "sum": 3, "difference": 0, "product": (x * y).mean(), "quotient": (x / y).mean(),
-        "maximum": 3.5, "minimum": -0.5, "hypot": np.hypot(x, y).mean(), "less": 0.5,
-        "matmul": (x.T @ y).mean(), "dot": (x * y).sum(), "l1_distance": 4, "mse": 20,
-        "cosine": (x * y).sum() / 30, "kl": (p * np.log(p / q)).sum(), "hamming": 0.5,
-    }  # fmt: skip
+        "sum": 3,
+        "difference": 0,
+        "product": (x * y).mean(),
+        "quotient": (x / y).mean(),
+        "maximum": 3.5,
+        "minimum": -0.5,
+        "hypot": np.hypot(x, y).mean(),
+        "less": 0.5,
+        "matmul": (x.T @ y).mean(),
+        "dot": (x * y).sum(),
+        "l1_distance": 4,
+        "mse": 20,
+        "cosine": (x * y).sum() / 30,
+        "kl": (p * np.log(p / q)).sum(),
+        "hamming": 0.5,
+    }
     assert set(expected) == set(BINARY)
     for name, value in expected.items():
         got = Proxy.parse(f"{name}(weight, error)").table(inputs)
@@ -148,10 +194,14 @@ def test_primitives_by_hand():
 
 
 def test_a_proxy_is_an_immutable_value_with_a_structure():
-    chain, tree, dag = map(Proxy.parse, (
-        "mean(square(error))", "sum(mean(weight), std(weight))",
-        "x1 = abs(error); sum(mean(x1), std(x1))",
-    ))  # fmt: skip
+    chain, tree, dag = map(
+        Proxy.parse,
+        (
+            "mean(square(error))",
+            "sum(mean(weight), std(weight))",
+            "x1 = abs(error); sum(mean(x1), std(x1))",
+        ),
+    )
     assert [p.structure for p in (chain, tree, dag)] == ["sequential", "branched", "dag"]
     assert dag == Proxy.parse("sum(mean(abs(error)), std(abs(error)))") != tree
     assert len({chain, tree, dag, Proxy.parse(" mean( square(error) ) ")}) == 3
@@ -193,20 +243,23 @@ def test_a_text_that_does_not_parse_says_where_and_what_to_do(text, words):
 
 def test_nodes_that_are_none_are_refused():
     for nodes, words in (
-        ((), "no nodes"), ((Node("nothing"),), "no primitive"),
+        ((), "no nodes"),
+        ((Node("nothing"),), "no primitive"),
         ((Node("weight"), Node("sum", (0,))), "needs 2 nodes before it"),
         ((Node("abs", (0,)),), "needs 1 nodes before it"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(InputError, match=words):
             Proxy(nodes)
 
 
 @pytest.mark.parametrize(
     ("text", "reason", "node"),
-    [("mean(sqrt(abs(log(weight))))", "not a number", r"log\(weight\)"),
-     ("mean(exp(product(elements, bits)))", "overflow", r"exp\(product\(elements, bits\)\)"),
-     ("sigmoid(exp(exp(exp(bits))))", "overflow", r"proxy: exp\(exp\(bits\)\)")],
-)  # fmt: skip
+    [
+        ("mean(sqrt(abs(log(weight))))", "not a number", r"log\(weight\)"),
+        ("mean(exp(product(elements, bits)))", "overflow", r"exp\(product\(elements, bits\)\)"),
+        ("sigmoid(exp(exp(exp(bits))))", "overflow", r"proxy: exp\(exp\(bits\)\)"),
+    ],
+)
 def test_what_is_not_finite_is_invalid_with_its_reason(inputs, text, reason, node):
     with pytest.raises(InvalidProxy, match=rf"{node} is {reason} at item\d") as caught:
         Proxy.parse(text).table(inputs)
@@ -219,8 +272,10 @@ def test_what_is_not_finite_is_invalid_with_its_reason(inputs, text, reason, nod
         ("abs(abs(weight))", "abs(weight)"),
         ("negate(negate(bits))", "bits"),
         ("sum(mean(weight), std(error))", "sum(std(error), mean(weight))"),
-        ("product(bits, product(mean(weight), std(error)))",
-         "product(product(std(error), bits), mean(weight))"),
+        (
+            "product(bits, product(mean(weight), std(error)))",
+            "product(product(std(error), bits), mean(weight))",
+        ),
         ("difference(std(error), bits)", "negate(difference(bits, std(error)))"),
         ("mean(square(abs(negate(error))))", "square(error)"),
         ("bits*weight", "product(weight, bits)"),
@@ -233,7 +288,7 @@ def test_what_is_not_finite_is_invalid_with_its_reason(inputs, text, reason, nod
         ("product(error, error)", "square(error)"),
         ("mean(product(bits, weight))", "product(bits, mean(weight))"),
     ],
-)  # fmt: skip
+)
 def test_equal_rankings_have_one_normal_form(one, other):
     assert Proxy.parse(one).normal() == Proxy.parse(other).normal()
 
@@ -317,8 +372,9 @@ def test_normalised_inputs_have_root_mean_square_one():
     for name in ("weight", "gradient", "hessian", "activation"):
         assert np.sqrt((inputs.leaf(name).data ** 2).mean()) == pytest.approx(1)
     plain = Inputs.of(statistics(4), None, normalise=False)
-    ratio = [each.leaf("error").data[0, 0] / each.leaf("weight").data[0, 0]
-             for each in (inputs, plain)]  # fmt: skip
+    ratio = [
+        each.leaf("error").data[0, 0] / each.leaf("weight").data[0, 0] for each in (inputs, plain)
+    ]
     assert ratio[0] == pytest.approx(ratio[1])
 
 

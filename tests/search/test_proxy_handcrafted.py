@@ -17,17 +17,31 @@ ERROR = (
     {2: np.array([[1.0, 1.0]]), 4: np.array([[0.0, 0.5]])},
 )
 STATISTICS = Statistics(
-    names=("w", "s"), widths=(2, 4),
-    tensors={"weight": WEIGHT, "activation": WEIGHT, "gradient": GRADIENT,
-             "virtual_gradient": VIRTUAL, "hessian": HESSIAN, "squared_gradient": SQUARED},
-    errors=ERROR, elements=np.array([4, 1]), counts=np.array([4, 2]), macs=np.array([40, 3]),
+    names=("w", "s"),
+    widths=(2, 4),
+    tensors={
+        "weight": WEIGHT,
+        "activation": WEIGHT,
+        "gradient": GRADIENT,
+        "virtual_gradient": VIRTUAL,
+        "hessian": HESSIAN,
+        "squared_gradient": SQUARED,
+    },
+    errors=ERROR,
+    elements=np.array([4, 1]),
+    counts=np.array([4, 2]),
+    macs=np.array([40, 3]),
     parameters=np.array([4, 0]),
-    vectors={"eigenvalue": np.array([5.0, 2.0]), "trace": np.array([8.0, 3.0]),
-             "fisher": np.array([0.5, 0.25]), "stages": np.array([0, 1]),
-             "similarity": np.array([[1.0, 0.5], [0.5, 1.0]]),
-             "operands": np.array([[OWN, FIXED], [0, 1]])},
+    vectors={
+        "eigenvalue": np.array([5.0, 2.0]),
+        "trace": np.array([8.0, 3.0]),
+        "fisher": np.array([0.5, 0.25]),
+        "stages": np.array([0, 1]),
+        "similarity": np.array([[1.0, 0.5], [0.5, 1.0]]),
+        "operands": np.array([[OWN, FIXED], [0, 1]]),
+    },
     about={"batch": 2},
-)  # fmt: skip
+)
 #: Scores by hand of the genomes (2, 2), (4, 2), (2, 4).
 GENOMES = np.array([[2, 2], [4, 2], [2, 4]], np.uint8)
 MIB = 8 * 2**20
@@ -51,24 +65,33 @@ EXPECTED = {
     "synflow-quantised": [14 + 2, 20 + 2, 14 + 2.5],
     # G W sums to 0.5 - 1 + 0 - 1 and 6 + 1.
     "bplain": [-3 + 14, -6 + 14, -3 + 28],
-    "bgradnorm": [2 * 1.5625**0.5 + 2 * NORM1, 4 * 1.5625**0.5 + 2 * NORM1,
-                  2 * 1.5625**0.5 + 4 * NORM1],
+    "bgradnorm": [
+        2 * 1.5625**0.5 + 2 * NORM1,
+        4 * 1.5625**0.5 + 2 * NORM1,
+        2 * 1.5625**0.5 + 4 * NORM1,
+    ],
     "bfisher": [1 + 0.5, 2 + 0.5, 1 + 1],
     # Outputs count as those of one step: of two samples the mean of the squares, 5.
     "bnorm": [2 * NORM0 + 2 * NORM1, 4 * NORM0 + 2 * NORM1, 2 * NORM0 + 4 * NORM1],
     "norm-quantised": [12**0.5 + 8**0.5, 19.25**0.5 + 8**0.5, 12**0.5 + 4.625**0.5],
     "mse": [-5 - 1, -0.25 - 1, -5 - 0.125],
-    "sqnr": [10 * np.log10(21 / 5 * 5 / 1), 10 * np.log10(21 / 0.25 * 5),
-             10 * np.log10(21 / 5 * 5 / 0.125)],
+    "sqnr": [
+        10 * np.log10(21 / 5 * 5 / 1),
+        10 * np.log10(21 / 0.25 * 5),
+        10 * np.log10(21 / 5 * 5 / 0.125),
+    ],
     # E[G^2] D^2 sums to 1 + 0 + 0 + 4 (at 4 bits 0.5), and to (4 + 1) / 2 (at 4 bits 0.25 / 2).
     "fisher-error": [-5 - 2.5, -0.5 - 2.5, -5 - 0.125],
     # G D sums to 0.5 + 0.5 (at 4 bits 0.25), and to 2 - 1 (at 4 bits -0.5).
     "first-order": [-1 - 1, -0.25 - 1, -1 - 0.5],
     "second-order": [-(6 + 4) / 2, -(0 + 4) / 2, -(6 + 0.75) / 2],
     # Ranges 6 and 4.
-    "noise": [-(8 * 36 + 3 * 16) / 16 / 12, -(8 * 36 / 256 + 3 * 16 / 16) / 12,
-              -(8 * 36 / 16 + 3 * 16 / 256) / 12],
-}  # fmt: skip
+    "noise": [
+        -(8 * 36 + 3 * 16) / 16 / 12,
+        -(8 * 36 / 256 + 3 * 16 / 16) / 12,
+        -(8 * 36 / 16 + 3 * 16 / 256) / 12,
+    ],
+}
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -90,23 +113,34 @@ def test_the_qe_score_adds_up_stages_by_weight():
     # Two stages have the weights 1 and 6; the first layer is part of both sums.
     two, four, eight = (np.log(handcrafted.deviation(bits)) for bits in (2, 4, 8))
     found = handcrafted.scores("qe-score", STATISTICS, GENOMES)
-    expected = [7 * (a + eight) + 6 * (b + eight)
-                for a, b in ((two, two), (four, two), (two, four))]  # fmt: skip
+    expected = [
+        7 * (a + eight) + 6 * (b + eight) for a, b in ((two, two), (four, two), (two, four))
+    ]
     assert found == pytest.approx(np.array(expected))
 
 
 def test_without_error_there_is_no_ranking_but_no_fault():
-    still = Statistics(**{**vars(STATISTICS), "errors": tuple(
-        {bits: 0 * error for bits, error in errors.items()} for errors in ERROR)})  # fmt: skip
+    still = Statistics(
+        **{
+            **vars(STATISTICS),
+            "errors": tuple(
+                {bits: 0 * error for bits, error in errors.items()} for errors in ERROR
+            ),
+        }
+    )
     for name in handcrafted.TABLES:
         assert np.isfinite(handcrafted.scores(name, still, GENOMES)).all()
 
 
 @pytest.mark.parametrize(
     ("genomes", "message"),
-    [([[2, 3]], "a width that is none of"), ([[2, 9]], "a width"), ([[2, 2, 2]], "is needed"),
-     ([2, 2], "is needed")],
-)  # fmt: skip
+    [
+        ([[2, 3]], "a width that is none of"),
+        ([[2, 9]], "a width"),
+        ([[2, 2, 2]], "is needed"),
+        ([2, 2], "is needed"),
+    ],
+)
 def test_genomes_of_another_network_are_refused(genomes, message):
     for name in ("bit-sum", "bops"):
         with pytest.raises(InputError, match=message):

@@ -39,7 +39,7 @@ def screen(inputs, *checks, **options):
         ("maximum(std(error), sum(std(error), bits))", "scale", "no effect"),
         ("cube(cube(cube(share(square(error)))))", "scale", "one item"),
     ],
-)  # fmt: skip
+)
 def test_each_check_stops_its_own(inputs, text, check, reason):
     judge = screen(inputs)
     verdict = judge(Proxy.parse(text))
@@ -54,14 +54,16 @@ def test_each_check_stops_its_own(inputs, text, check, reason):
 @pytest.mark.parametrize(
     "text",
     [
-        "bits", "product(bits, elements)", "negate(total(square(error)))",
+        "bits",
+        "product(bits, elements)",
+        "negate(total(square(error)))",
         "negate(dot(square(gradient), square(error)))",
         "negate(dot(normalize(gradient), square(error)))",  # its mean is 0, but not its product
         "product(bits, std(softmax(weight)))",
         "sum(bits, item_rank(abs(weight)))",
         "abslog(quotient(total(square(weight)), total(square(error))))",
     ],
-)  # fmt: skip
+)
 def test_what_is_sound_passes_with_its_tables(inputs, text):
     judge = screen(inputs)
     verdict = judge(Proxy.parse(text))

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from genogate.model.calibrate import calibrate
+from genogate.model.checkpoints.floating import Checkpoint, forward
+from genogate.model.data.tasks import Task
 from genogate.model.errors import InputError
-from genogate.model.floating import Checkpoint, forward
 from genogate.model.genome import GENES
-from genogate.model.tasks import Task
+from genogate.model.quantize.calibrate import calibrate
 from genogate.search.proxies import statistics
 from genogate.search.proxies.statistics import GruNetwork, Statistics, balanced, linear_cka
 
@@ -36,8 +36,13 @@ class Scale:
 
     def facts(self):
         one = np.ones(2, np.int64)
-        return {"elements": one, "macs": one, "parameters": np.array([1, 0]), "stages": 0 * one,
-                "operands": np.full((2, 2), -1)}  # fmt: skip
+        return {
+            "elements": one,
+            "macs": one,
+            "parameters": np.array([1, 0]),
+            "stages": 0 * one,
+            "operands": np.full((2, 2), -1),
+        }
 
 
 def test_derivatives_of_a_logistic_unit_are_those_by_hand():
@@ -76,8 +81,9 @@ def small(layers=1, inputs=3, hidden=5, classes=4):
         for name, shape in (
             (f"weight_ih_l{k}", (3 * hidden, hidden if k else inputs)),
             (f"weight_hh_l{k}", (3 * hidden, hidden)),
-            (f"bias_ih_l{k}", (3 * hidden,)), (f"bias_hh_l{k}", (3 * hidden,)),
-        ):  # fmt: skip
+            (f"bias_ih_l{k}", (3 * hidden,)),
+            (f"bias_hh_l{k}", (3 * hidden,)),
+        ):
             tensors[name] = draw.normal(0, 0.6, shape).astype(np.float32)
     tensors["classifier.weight"] = draw.normal(0, 1, (classes, hidden)).astype(np.float32)
     tensors["classifier.bias"] = draw.normal(0, 1, classes).astype(np.float32)

@@ -34,7 +34,9 @@ def test_a_shipped_table_is_what_it_says(name):
 def test_enough_tables_are_shipped():
     assert len(set(NAMES) & set(tables.GRU_NAMES)) >= 3
     assert {name.split("-")[0] for name in set(NAMES) & set(tables.CNN_NAMES)} == {
-        "resnet", "mobilenet"}  # fmt: skip
+        "resnet",
+        "mobilenet",
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -145,9 +147,17 @@ def test_what_is_no_table_is_refused(tmp_path, whole):
 
 def test_a_subset_without_genomes_is_refused(whole):
     only = whole.kinds == 0
-    bare = Table(whole.name, whole.items, whole.genomes[only], whole.kinds[only],
-                 whole.accuracy[only], whole.sizes[only], whole.trained[only],
-                 whole.repeats[:, :1], {})  # fmt: skip
+    bare = Table(
+        whole.name,
+        whole.items,
+        whole.genomes[only],
+        whole.kinds[only],
+        whole.accuracy[only],
+        whole.sizes[only],
+        whole.trained[only],
+        whole.repeats[:, :1],
+        {},
+    )
     with pytest.raises(InputError, match="its subset equal-sum is empty"):
         bare.subset("equal-sum")
 

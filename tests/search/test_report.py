@@ -15,11 +15,11 @@ import pytest
 from genogate.model.errors import InputError
 from genogate.model.genome import GENES, Genome
 from genogate.model.knobs import Knobs
-from genogate.search import report_data
-from genogate.search.evaluate import Setting
-from genogate.search.evolution import Config, Run
-from genogate.search.report import collect, page, write_report
-from genogate.search.store import Store
+from genogate.search.genomes.evaluate import Setting
+from genogate.search.genomes.evolution import Config, Run
+from genogate.search.genomes.store import Store
+from genogate.search.report import data as report_data
+from genogate.search.report.page import collect, page, write_report
 
 SEED, POINTS = 11, 40
 KNOBS = Knobs(granularity="channel", lanes_x=2, lanes_h=2).to_json()
@@ -29,9 +29,14 @@ PARTS = [f"layer0.{gene}" for gene in GENES] + ["layer0.state", "layer0.control"
 def figures(genes, rng):
     size = int(np.dot(genes, range(100, 100 + len(genes))))
     cells = int(10 * sum(genes) + rng.integers(100))
-    return {"accuracy": 0.98 - 0.4 / min(genes) ** 2 + 0.001 * float(rng.integers(10)),
-            "size": size, "cycles": 1025, "cells": cells, "memory": 2 * size,
-            "silicon": cells + 1.5 * size}  # fmt: skip
+    return {
+        "accuracy": 0.98 - 0.4 / min(genes) ** 2 + 0.001 * float(rng.integers(10)),
+        "size": size,
+        "cycles": 1025,
+        "cells": cells,
+        "memory": 2 * size,
+        "silicon": cells + 1.5 * size,
+    }
 
 
 @pytest.fixture
@@ -43,12 +48,25 @@ def make(tmp_path):
         folder.mkdir()
         document = {
             "version": 2,
-            "config": {"objectives": ["accuracy", "size", "cells"], "method": method,
-                       "pop_size": 16, "generations": 3, "seed": seed, **config},
-            "setting": {"checkpoint": "digits-row", "checkpoint_hash": "0123456789abcdef",
-                        "task": "digits-row", "split_hash": "0", "knobs": KNOBS, "key": "thekey",
-                        "yosys": "Yosys 0.70 (none)", "judged_on": 1701},
-        }  # fmt: skip
+            "config": {
+                "objectives": ["accuracy", "size", "cells"],
+                "method": method,
+                "pop_size": 16,
+                "generations": 3,
+                "seed": seed,
+                **config,
+            },
+            "setting": {
+                "checkpoint": "digits-row",
+                "checkpoint_hash": "0123456789abcdef",
+                "task": "digits-row",
+                "split_hash": "0",
+                "knobs": KNOBS,
+                "key": "thekey",
+                "yosys": "Yosys 0.70 (none)",
+                "judged_on": 1701,
+            },
+        }
         (folder / "config.json").write_text(json.dumps(document))
         rows = [(bits,) * 17 for bits in range(2, 9)]
         rows += [tuple(int(g) for g in rng.integers(2, 9, 17)) for _ in range(POINTS)]
@@ -66,17 +84,40 @@ def make(tmp_path):
         # Open, as a search has it: what is new is in the log beside the file.
         whole = [genes for genes in rows if "cells" in results[genes]]
         front = sorted(whole, key=lambda g: -results[g]["accuracy"])[:6]
-        points = [{"genome": list(genes), "name": f"front-{k}", **results[genes],
-                   **({"test_accuracy": 0.9} if finished else {}), **(extra or {}).get(k, {})}
-                  for k, genes in enumerate(front)]  # fmt: skip
+        points = [
+            {
+                "genome": list(genes),
+                "name": f"front-{k}",
+                **results[genes],
+                **({"test_accuracy": 0.9} if finished else {}),
+                **(extra or {}).get(k, {}),
+            }
+            for k, genes in enumerate(front)
+        ]
         for k, genes in enumerate(front):
             Genome.from_genes(genes).save(folder / f"front-{k}")
-        (folder / "front.json").write_text(json.dumps({
-            "objectives": document["config"]["objectives"], "points": points,
-            "named": {"knee": list(front[2]), "smallest": list(front[5])}}))  # fmt: skip
-        (folder / "history.json").write_text(json.dumps([
-            {"generation": k, "evaluations": 15 * k, "hypervolume": 0.1 * k + 0.01 * seed,
-             "front": 6} for k in range(1, 4 if finished else 3)]))  # fmt: skip
+        (folder / "front.json").write_text(
+            json.dumps(
+                {
+                    "objectives": document["config"]["objectives"],
+                    "points": points,
+                    "named": {"knee": list(front[2]), "smallest": list(front[5])},
+                }
+            )
+        )
+        (folder / "history.json").write_text(
+            json.dumps(
+                [
+                    {
+                        "generation": k,
+                        "evaluations": 15 * k,
+                        "hypervolume": 0.1 * k + 0.01 * seed,
+                        "front": 6,
+                    }
+                    for k in range(1, 4 if finished else 3)
+                ]
+            )
+        )
         stores.append(store)
         return folder
 
@@ -188,7 +229,9 @@ def test_random_search_is_found_or_its_command_told(make):
     data = collect(folder)
     assert data["random"] == ""
     assert [(c["method"], c["seed"], c["own"]) for c in data["history"]] == [
-        ("nsga2", 0, True), ("random", 3, False)]  # fmt: skip
+        ("nsga2", 0, True),
+        ("random", 3, False),
+    ]
     # Asked for, it is drawn although it differs, and said to.
     data = collect(folder, [make("third", pop_size=99)])
     assert [c["other"] for c in data["history"]] == ["", "pop size 99", ""]
@@ -217,7 +260,11 @@ def test_a_real_run_without_silicon(tmp_path):
     assert not pictures
     assert any("without silicon" in note for note in notes)
     assert [figure["key"] for figure in data["figures"]] == [
-        "accuracy", "size", "weights", "cycles"]  # fmt: skip
+        "accuracy",
+        "size",
+        "weights",
+        "cycles",
+    ]
     assert data["history"][0]["x"][-1] == len(data["points"])
 
 
@@ -225,8 +272,13 @@ def test_pictures(make):
     pytest.importorskip("matplotlib")
     _, pictures, _ = write_report(make())
     names = {path.name for path in pictures}
-    assert {"accuracy-cells.png", "cells-size.png", "hypervolume.png", "genes.png",
-            "cells.png"} <= names  # fmt: skip
+    assert {
+        "accuracy-cells.png",
+        "cells-size.png",
+        "hypervolume.png",
+        "genes.png",
+        "cells.png",
+    } <= names
     for path in pictures:
         raw = path.read_bytes()
         assert raw[:8] == b"\x89PNG\r\n\x1a\n"
@@ -252,25 +304,30 @@ def changed_store(statement):
     return edit
 
 
-@pytest.mark.parametrize(("damage", "words"), [
-    (lambda f: (f / "config.json").unlink(), "no run of genogate search"),
-    (lambda f: (f / "config.json").write_text("[]"), "config.json: not the file of a search"),
-    (edited("config.json", lambda d: d["config"].pop("objectives")), "another version"),
-    (edited("config.json", lambda d: d.update(version=9)), "another version"),
-    (edited("config.json", lambda d: d["config"].update(generations="x")), "another version"),
-    (edited("config.json", lambda d: d["config"].update(limits=[3])), "another version"),
-    (lambda f: (f / "front.json").unlink(), "no front yet"),
-    (lambda f: (f / "front.json").write_text('{"points": ['), "front.json: not valid JSON"),
-    (edited("front.json", lambda d: d.update(points=7)), "front.json: its points are no list"),
-    (edited("front.json", lambda d: d["points"][1].update(genome=[9] * 17)), "point 1: gene 0"),
-    (edited("front.json", lambda d: d["points"][0].update(accuracy=float("nan"))),
-     "accuracy of front-0 is nan"),
-    (edited("front.json", lambda d: d["points"][0].update(knobs=3)), "knobs of a point are 3"),
-    (lambda f: (f / "history.json").write_text("{}"), "history.json: not the history"),
-    (lambda f: (f / "evaluations.sqlite").unlink(), "evaluations.sqlite: missing"),
-    (changed_store("PRAGMA user_version=99"), "version 99, this program reads"),
-    (changed_store("DROP TABLE evaluations"), "not a store of evaluations"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda f: (f / "config.json").unlink(), "no run of genogate search"),
+        (lambda f: (f / "config.json").write_text("[]"), "config.json: not the file of a search"),
+        (edited("config.json", lambda d: d["config"].pop("objectives")), "another version"),
+        (edited("config.json", lambda d: d.update(version=9)), "another version"),
+        (edited("config.json", lambda d: d["config"].update(generations="x")), "another version"),
+        (edited("config.json", lambda d: d["config"].update(limits=[3])), "another version"),
+        (lambda f: (f / "front.json").unlink(), "no front yet"),
+        (lambda f: (f / "front.json").write_text('{"points": ['), "front.json: not valid JSON"),
+        (edited("front.json", lambda d: d.update(points=7)), "front.json: its points are no list"),
+        (edited("front.json", lambda d: d["points"][1].update(genome=[9] * 17)), "point 1: gene 0"),
+        (
+            edited("front.json", lambda d: d["points"][0].update(accuracy=float("nan"))),
+            "accuracy of front-0 is nan",
+        ),
+        (edited("front.json", lambda d: d["points"][0].update(knobs=3)), "knobs of a point are 3"),
+        (lambda f: (f / "history.json").write_text("{}"), "history.json: not the history"),
+        (lambda f: (f / "evaluations.sqlite").unlink(), "evaluations.sqlite: missing"),
+        (changed_store("PRAGMA user_version=99"), "version 99, this program reads"),
+        (changed_store("DROP TABLE evaluations"), "not a store of evaluations"),
+    ],
+)
 def test_damaged_runs_are_refused_in_one_line(make, damage, words):
     folder = make()
     damage(folder)
@@ -351,11 +408,22 @@ def browser(tmp_path):
 
     def open_page(path, fragment="", width=1400):
         done = subprocess.run(
-            [program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-             f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},2400",
-             "--virtual-time-budget=5000", "--dump-dom", path.as_uri() + fragment],
-            capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
+            [
+                program,
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-dev-shm-usage",
+                f"--user-data-dir={tmp_path / 'profile'}",
+                f"--window-size={width},2400",
+                "--virtual-time-budget=5000",
+                "--dump-dom",
+                path.as_uri() + fragment,
+            ],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
         elements = Elements(done.stdout)
         assert "<html" in done.stdout, done.stderr[-2000:]
         return done.stdout, elements

@@ -8,16 +8,22 @@ import time
 
 import pytest
 from genogate.model.knobs import Knobs
-from genogate.search.backends import Pool
-from genogate.search.evaluate import Case, Setting, evaluate_cases
-from genogate.search.evolution import Config, Run
+from genogate.search.genomes.evaluate import Case, Setting, evaluate_cases
+from genogate.search.genomes.evolution import Config, Run
+from genogate.search.pool.backends import Pool
 from genogate.synth.area import forget
 
 distributed = pytest.importorskip("distributed", reason="Dask is not installed")
 
 SETTING = Setting("digits-row", Knobs(activation="table"), silicon=False, shifts=False)
-CONFIG = Config(objectives=("accuracy", "size"), pop_size=24, generations=2, exploit=1, seed=11,
-                initial="homogeneous")  # fmt: skip
+CONFIG = Config(
+    objectives=("accuracy", "size"),
+    pop_size=24,
+    generations=2,
+    exploit=1,
+    seed=11,
+    initial="homogeneous",
+)
 
 
 def test_a_killed_worker_changes_nothing(tmp_path):

@@ -7,8 +7,8 @@ import pytest
 from genogate.model.errors import InputError
 from genogate.model.genome import GENES, Genome
 from genogate.model.knobs import Knobs
-from genogate.search.evaluate import Setting, evaluate
-from genogate.search.sensitivity import descent, ordered, profile
+from genogate.search.genomes.evaluate import Setting, evaluate
+from genogate.search.genomes.sensitivity import descent, ordered, profile
 
 #: A network that anyone can see through: each operator loses a known share for every bit.
 LOST = np.array([0.001 * (k % 5) for k in range(17)])
@@ -43,8 +43,9 @@ def test_a_profile_holds_each_operator_alone(layers):
     assert all(sum(bits != 8 for bits in genome.genes) <= 1 for genome in toy.asked)
     assert found.accuracy.shape == (17 * layers, 7)
     assert found.accuracy[3, 7 - 2] == pytest.approx(0.9 - LOST[3])
-    assert found.costs["size"][0, 0] == pytest.approx((100 + 8 * 17 * layers - 6)
-                                                      / (100 + 8 * 17 * layers))  # fmt: skip
+    assert found.costs["size"][0, 0] == pytest.approx(
+        (100 + 8 * 17 * layers - 6) / (100 + 8 * 17 * layers)
+    )
     # Losses never fall towards fewer bits.
     assert (np.diff(found.loss, axis=1) <= 0).all()
     assert (found.loss[:, -1] == 0).all()
@@ -59,8 +60,10 @@ def test_gains_by_narrow_operators_are_taken_for_noise():
 
 def test_a_cost_that_is_not_known_is_that_of_the_next_wider():
     def judge(genomes):
-        return [{"accuracy": 0.9, **({"cells": sum(g.genes)} if g.genes[4] > 3 else {})}
-                for g in genomes]  # fmt: skip
+        return [
+            {"accuracy": 0.9, **({"cells": sum(g.genes)} if g.genes[4] > 3 else {})}
+            for g in genomes
+        ]
 
     cells = profile(judge).costs["cells"]
     assert cells[4, 0] == cells[4, 1] == cells[4, 2] == (17 * 8 - 4) / (17 * 8)
@@ -143,8 +146,10 @@ def test_the_descent_ends_below_the_useful_region():
     around = np.array(found.path[-1].genes)
     assert all(
         Toy()([Genome.from_genes([*around[:g], around[g] - 1, *around[g + 1 :]])])[0]["accuracy"]
-        < 0.87 for g in range(17) if around[g] > 2
-    )  # fmt: skip
+        < 0.87
+        for g in range(17)
+        if around[g] > 2
+    )
 
 
 def test_the_descent_goes_down_once_for_each_weighting():

@@ -6,11 +6,11 @@ import math
 import numpy as np
 import pytest
 from genogate.model.errors import InputError
-from genogate.model.functions import FUNCTIONS, Function, parse_function
-from genogate.model.lut import Format, LutTable, Points
-from genogate.search import gade, gqa, reference_loop
-from genogate.search.rules import Problem
-from genogate.search.tables import METHODS, find, run
+from genogate.model.tables.functions import FUNCTIONS, Function, parse_function
+from genogate.model.tables.table import Format, LutTable, Points
+from genogate.search.tables import gade, gqa, reference_loop
+from genogate.search.tables.methods import METHODS, find, run
+from genogate.search.tables.rules import Problem
 
 #: Least mean squared errors under protocol R, 8 and 16 entries: one table a scale, one for all, and
 #: for all with real slopes and intercepts (an independent program's, to three digits).
@@ -79,8 +79,15 @@ def test_gqa_is_within_a_tenth_of_the_optimum(name):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_saved_table_has_the_errors_that_are_reported(method, shared, objective, tmp_path):
     function = FUNCTIONS["silu"]
-    table = find(function, 6, method=method, shared=shared, objective=objective,
-                 budget=BUDGET.get(method), **SMALL)  # fmt: skip
+    table = find(
+        function,
+        6,
+        method=method,
+        shared=shared,
+        objective=objective,
+        budget=BUDGET.get(method),
+        **SMALL,
+    )
     table.save(tmp_path / "table.json")
     data = json.loads((tmp_path / "table.json").read_text())
     mean, worst = judged(data, function)
@@ -97,13 +104,22 @@ def test_a_saved_table_has_the_errors_that_are_reported(method, shared, objectiv
     assert again.to_json() == data
 
 
-@pytest.mark.parametrize(("method", "rule"), [
-    (method, rule) for method, rules in METHODS.items() for rule in rules or (None,)
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("method", "rule"),
+    [(method, rule) for method, rules in METHODS.items() for rule in rules or (None,)],
+)
 def test_the_guard_bounds_errors_outside_of_the_range(method, rule):
     guard, function = 0.08, FUNCTIONS["silu"]
-    table = find(function, 8, method=method, rule=rule, guard=guard, scales=range(4), in_bits=7,
-                 budget=BUDGET.get(method))  # fmt: skip
+    table = find(
+        function,
+        8,
+        method=method,
+        rule=rule,
+        guard=guard,
+        scales=range(4),
+        in_bits=7,
+        budget=BUDGET.get(method),
+    )
     for row in table.rows:
         q = np.arange(-64, 64)
         x = q * 2.0**-row.scale
@@ -120,8 +136,14 @@ def test_without_a_guard_a_table_may_diverge():
 
 @pytest.mark.parametrize("method", ["gqa", "gade", "least-squares"])
 def test_a_search_minds_the_guard_while_it_looks(method):
-    found = find(FUNCTIONS["silu"], 8, method=method, guard=0.0625, in_bits=7,
-                 budget={"gqa": 20, "gade": 200}.get(method))  # fmt: skip
+    found = find(
+        FUNCTIONS["silu"],
+        8,
+        method=method,
+        guard=0.0625,
+        in_bits=7,
+        budget={"gqa": 20, "gade": 200}.get(method),
+    )
     assert found.info["optimum"]["ratio"] < 1.5
 
 
@@ -155,8 +177,15 @@ def test_weights_pull_a_table_to_where_they_are(method):
 @pytest.mark.parametrize("form", [Format("dynamic"), Format("fixed", 6, 9, 4)])
 def test_widths_and_formats(bits, form):
     for method in METHODS:
-        table = find(FUNCTIONS["tanh"], 5, method=method, in_bits=bits, form=form, scales=(1,),
-                     budget=BUDGET.get(method))  # fmt: skip
+        table = find(
+            FUNCTIONS["tanh"],
+            5,
+            method=method,
+            in_bits=bits,
+            form=form,
+            scales=(1,),
+            budget=BUDGET.get(method),
+        )
         row = table.row(1)
         assert row.breakpoints.min() >= -(1 << (bits - 1))
         assert np.abs(row.slopes).max() < 1 << (form.slope_bits - 1)
@@ -189,8 +218,13 @@ def test_a_table_of_a_function_that_ends_is_judged_where_it_has_values(tmp_path)
 def test_a_line_needs_no_table():
     # Every method finds the line itself, though half of its segments are of no use.
     for method in METHODS:
-        table = find(parse_function("x / 2 + 1", -1, 1), 4, method=method, scales=(4,),
-                     budget=BUDGET.get(method))  # fmt: skip
+        table = find(
+            parse_function("x / 2 + 1", -1, 1),
+            4,
+            method=method,
+            scales=(4,),
+            budget=BUDGET.get(method),
+        )
         assert table.info["optimum"]["mse"] < 1e-15
         if method != "nn-lut":
             assert table.info["optimum"]["ratio"] == 1.0
@@ -198,8 +232,14 @@ def test_a_line_needs_no_table():
 
 def test_progress_is_told():
     heard = []
-    find(FUNCTIONS["exp"], 8, method="gqa", rule="chord", budget=50,
-         progress=lambda *args: heard.append(args))  # fmt: skip
+    find(
+        FUNCTIONS["exp"],
+        8,
+        method="gqa",
+        rule="chord",
+        budget=50,
+        progress=lambda *args: heard.append(args),
+    )
     assert [done for done, _, _ in heard] == [25, 50]
     assert all(total == 50 and 0 < best < 1 for _, total, best in heard)
 
@@ -268,36 +308,53 @@ def test_the_plain_loop_judges_as_it_says():
     assert rate.error > 0
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"entries": 3}, r"^entries 3: 4 to 64 are possible$"),
-    ({"entries": 65}, r"^entries 65: 4 to 64 are possible$"),
-    ({"entries": True}, r"^entries True: 4 to 64 are possible$"),
-    ({"entries": 10, "scales": [0]},
-     r"^entries 10: the range of gelu holds no more than 9 of the 8-bit codes"),
-    ({"entries": 17, "in_bits": 4, "scales": [0, 2]},
-     r"^entries 17: the range of gelu holds no more than 16 of the 4-bit codes"),
-    ({"method": "anneal"}, r"^method 'anneal': exact gqa gade nn-lut least-squares are known$"),
-    ({"objective": "mae"}, r"^objective 'mae': mse and max are known$"),
-    ({"guard": -1.0}, r"^guard -1.0: a finite error of 0 or more, or None$"),
-    ({"guard": math.nan}, r"^guard nan: "),
-    ({"method": "gqa", "budget": 0}, r"^budget 0: at least 1 is needed$"),
-    ({"method": "gade", "budget": -5}, r"^budget -5: at least 1 is needed$"),
-    ({"budget": 7}, r"^budget 7: method exact takes none$"),
-    ({"method": "gqa", "rule": "spline"}, r"^rule 'spline': method gqa takes least-squares best "),
-    ({"method": "gqa", "rule": "chord", "objective": "max"},
-     r"^rule 'chord': method gqa takes best with objective max$"),
-    ({"rule": "best"}, r"^rule 'best': method exact takes none$"),
-    ({"seed": -1}, r"^seed -1: an integer of 0 or more is needed$"),
-    ({"scales": []}, r"^scales: at least one is needed$"),
-    ({"scales": [17]}, r"^scale 17: "),
-    ({"in_bits": 9}, r"^input bits: 9 is not within 4 to 8$"),
-    ({"weight": np.ones(3)}, r"^weights: 256 finite numbers are needed"),
-    ({"weight": np.full(256, np.nan)}, r"^weights: 256 finite numbers are needed"),
-    ({"weight": -np.ones(256)}, r"^weights: that of code -128 is negative \(-1\)$"),
-    ({"objective": "max", "form": Format("fixed", 16, 16, 10)},
-     r"^slopes of format s5.10: the objective max tries all 65536; 4096 at most"),
-    ({"guard": 1e-9, "form": Format("fixed", 4, 4, 2)}, r"^guard 1e-09: no line of format s1.2 "),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"entries": 3}, r"^entries 3: 4 to 64 are possible$"),
+        ({"entries": 65}, r"^entries 65: 4 to 64 are possible$"),
+        ({"entries": True}, r"^entries True: 4 to 64 are possible$"),
+        (
+            {"entries": 10, "scales": [0]},
+            r"^entries 10: the range of gelu holds no more than 9 of the 8-bit codes",
+        ),
+        (
+            {"entries": 17, "in_bits": 4, "scales": [0, 2]},
+            r"^entries 17: the range of gelu holds no more than 16 of the 4-bit codes",
+        ),
+        ({"method": "anneal"}, r"^method 'anneal': exact gqa gade nn-lut least-squares are known$"),
+        ({"objective": "mae"}, r"^objective 'mae': mse and max are known$"),
+        ({"guard": -1.0}, r"^guard -1.0: a finite error of 0 or more, or None$"),
+        ({"guard": math.nan}, r"^guard nan: "),
+        ({"method": "gqa", "budget": 0}, r"^budget 0: at least 1 is needed$"),
+        ({"method": "gade", "budget": -5}, r"^budget -5: at least 1 is needed$"),
+        ({"budget": 7}, r"^budget 7: method exact takes none$"),
+        (
+            {"method": "gqa", "rule": "spline"},
+            r"^rule 'spline': method gqa takes least-squares best ",
+        ),
+        (
+            {"method": "gqa", "rule": "chord", "objective": "max"},
+            r"^rule 'chord': method gqa takes best with objective max$",
+        ),
+        ({"rule": "best"}, r"^rule 'best': method exact takes none$"),
+        ({"seed": -1}, r"^seed -1: an integer of 0 or more is needed$"),
+        ({"scales": []}, r"^scales: at least one is needed$"),
+        ({"scales": [17]}, r"^scale 17: "),
+        ({"in_bits": 9}, r"^input bits: 9 is not within 4 to 8$"),
+        ({"weight": np.ones(3)}, r"^weights: 256 finite numbers are needed"),
+        ({"weight": np.full(256, np.nan)}, r"^weights: 256 finite numbers are needed"),
+        ({"weight": -np.ones(256)}, r"^weights: that of code -128 is negative \(-1\)$"),
+        (
+            {"objective": "max", "form": Format("fixed", 16, 16, 10)},
+            r"^slopes of format s5.10: the objective max tries all 65536; 4096 at most",
+        ),
+        (
+            {"guard": 1e-9, "form": Format("fixed", 4, 4, 2)},
+            r"^guard 1e-09: no line of format s1.2 ",
+        ),
+    ],
+)
 def test_what_does_not_fit_is_refused_in_one_line(change, message):
     options = {"function": FUNCTIONS["gelu"], "entries": 8, **change}
     with pytest.raises(InputError, match=message) as caught:
@@ -316,8 +373,10 @@ def test_a_range_that_no_code_of_a_scale_meets_is_refused():
 
 def test_a_rule_gives_what_the_best_table_of_the_rule_is():
     problem = Problem(Points.of(FUNCTIONS["gelu"]), Format.of(FUNCTIONS["gelu"]))
-    costs = [problem.limit(rule, 16).cost
-             for rule in ("real", "best", "least-squares", "refitted", "rounded")]  # fmt: skip
+    costs = [
+        problem.limit(rule, 16).cost
+        for rule in ("real", "best", "least-squares", "refitted", "rounded")
+    ]
     assert (np.diff(costs) > -1e-15).all()
     # An independent program's best table by the rule, to three digits.
     assert f"{costs[3]:.2e}" == "6.11e-06"

@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 from genogate.model.errors import InputError
-from genogate.model.functions import FUNCTIONS, Function, expression, parse_function
-from genogate.model.lut import Format, LutTable, Points, codes
-from genogate.model.optimal import Exact, best_intercepts_and_slopes, lines_of
+from genogate.model.tables.functions import FUNCTIONS, Function, expression, parse_function
+from genogate.model.tables.optimal import Exact, best_intercepts_and_slopes, lines_of
+from genogate.model.tables.table import Format, LutTable, Points, codes
 
 #: Few enough numbers to try all.
 TINY = Format("fixed", slope_bits=4, intercept_bits=5, fraction_bits=2)

@@ -13,9 +13,16 @@ def test_twin_equals_golden(seed):
     rng = np.random.default_rng(seed)
     layers = 1 + seed % 2
     genome = Genome.from_genes(rng.integers(2, 9, 17 * layers))
-    model = random_model(rng, genome, int(rng.integers(1, 12)), int(rng.integers(1, 20)), 5,
-                         channel=bool(seed % 3), terms=[1, 2, 3, None][seed % 4],
-                         activation=["pwl", "table", "mix"][seed % 3])  # fmt: skip
+    model = random_model(
+        rng,
+        genome,
+        int(rng.integers(1, 12)),
+        int(rng.integers(1, 20)),
+        5,
+        channel=bool(seed % 3),
+        terms=[1, 2, 3, None][seed % 4],
+        activation=["pwl", "table", "mix"][seed % 3],
+    )
     shape = (fast.BLOCK + 3 if seed == 0 else 7, 5, model.layers[0].input_size)
     codes = rng.integers(*code_range(8), shape, endpoint=True)
     expected, got = golden.run(model, codes), fast.run(model, codes)

@@ -111,8 +111,11 @@ def test_two_operands(operator, b_bits, out_bits):
     got = golden.add(op, a, b) if operator == "sum" else golden.product(op, a, b)
     for (x, y), output in zip(operands, got.tolist(), strict=True):
         x, y = x - op.a_zero_point, y - op.b_zero_point
-        value = (op.multiplier_a * x + op.multiplier_b * y if operator == "sum"
-                 else op.multiplier * x * y)  # fmt: skip
+        value = (
+            op.multiplier_a * x + op.multiplier_b * y
+            if operator == "sum"
+            else op.multiplier * x * y
+        )
         assert output == rescale(value, op.shift, op.zero_point, out_bits), (x, y, op)
 
 
@@ -137,9 +140,14 @@ def test_one_operand(a_bits, out_bits):
     slopes = [rng.randrange(-60, 61) for _ in range(segments)]
     intercepts = [rng.randrange(-4000, 4001) for _ in range(segments)]
     unit = PiecewiseLinear(
-        a_bits, out_bits, rng.randrange(0, 8), rng.randrange(-9, 10),
-        np.array(points, np.int16), np.array(slopes, np.int32), np.array(intercepts, np.int64),
-    )  # fmt: skip
+        a_bits,
+        out_bits,
+        rng.randrange(0, 8),
+        rng.randrange(-9, 10),
+        np.array(points, np.int16),
+        np.array(slopes, np.int32),
+        np.array(intercepts, np.int64),
+    )
     for a, output in zip(inputs, golden.activation(unit, np.array(inputs)).tolist(), strict=True):
         k = sum(point <= a for point in points)
         value = slopes[k] * a + intercepts[k]
@@ -157,7 +165,10 @@ def test_saturation_is_the_last_thing():
     """126.5 rounds to 127; a zero point beyond the codes is added before the clip."""
     kept = {"multiplier": 1, "out_bits": 8}
     assert golden.requantize([253, 255, -257], shift=1, zero_point=0, **kept).tolist() == [
-        127, 127, -128]  # fmt: skip
+        127,
+        127,
+        -128,
+    ]
     assert golden.requantize([-100, 100], shift=0, zero_point=200, **kept).tolist() == [100, 127]
     two = {"multiplier": 1, "shift": 0, "out_bits": 2}
     assert golden.requantize([-3, -2, 1, 2], zero_point=0, **two).tolist() == [-2, -2, 1, 1]
@@ -183,7 +194,8 @@ def test_float_dot_products_are_exact_around_the_bound(inputs):
 def test_dot_products_beyond_float64_are_exact():
     weight = np.array([[2**49 + 1, 3]])
     assert golden.exact_matmul(weight, 8)(np.array([[127, -1]])).tolist() == [
-        [127 * (2**49 + 1) - 3]]  # fmt: skip
+        [127 * (2**49 + 1) - 3]
+    ]
 
 
 def apply(op, *operands):
@@ -198,8 +210,11 @@ def apply(op, *operands):
         value, shift = op.one - op.multiplier * (a - op.a_zero_point), op.shift
     else:
         a, b = a - op.a_zero_point, operands[1] - op.b_zero_point
-        value = (op.multiplier_a * a + op.multiplier_b * b if isinstance(op, Sum)
-                 else op.multiplier * a * b)  # fmt: skip
+        value = (
+            op.multiplier_a * a + op.multiplier_b * b
+            if isinstance(op, Sum)
+            else op.multiplier * a * b
+        )
         shift = op.shift
     return rescale(value, shift, op.zero_point, op.out_bits)
 
@@ -209,8 +224,10 @@ def matrix_vector(op, x):
     acc = [b + d for b, d in zip(op.bias.tolist(), plain_dot(op.weight.tolist(), x), strict=True)]
     if isinstance(op, Classifier):
         return acc
-    return [rescale(op.multiplier * v, op.shift + int(k), op.zero_point, op.out_bits)
-            for v, k in zip(acc, op.channel_shift, strict=True)]  # fmt: skip
+    return [
+        rescale(op.multiplier * v, op.shift + int(k), op.zero_point, op.out_bits)
+        for v, k in zip(acc, op.channel_shift, strict=True)
+    ]
 
 
 def gru_step(ops, x, h):

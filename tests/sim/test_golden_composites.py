@@ -4,11 +4,10 @@ import dataclasses
 
 import numpy as np
 import pytest
-from genogate.model.composites import layernorm_params, softmax_params
 from genogate.model.errors import InputError
-from genogate.model.functions import FUNCTIONS
-from genogate.model.lut import codes
-from genogate.model.reduction import (
+from genogate.model.tables.composites import layernorm_params, softmax_params
+from genogate.model.tables.functions import FUNCTIONS
+from genogate.model.tables.reduction import (
     Pieces,
     Reduction,
     Widths,
@@ -16,6 +15,7 @@ from genogate.model.reduction import (
     positive_unit,
     reduction,
 )
+from genogate.model.tables.table import codes
 from genogate.sim import golden_composites as golden
 
 SEED = 2026
@@ -31,9 +31,13 @@ def relative_error(op, x):
 
 @pytest.mark.parametrize(
     ("name", "entries", "most"),
-    [("reciprocal", 8, 2.4e-3), ("reciprocal", 16, 1.4e-3), ("rsqrt", 8, 2.4e-3),
-     ("rsqrt", 16, 1.1e-3)],
-)  # fmt: skip
+    [
+        ("reciprocal", 8, 2.4e-3),
+        ("reciprocal", 16, 1.4e-3),
+        ("rsqrt", 8, 2.4e-3),
+        ("rsqrt", 16, 1.1e-3),
+    ],
+)
 def test_largest_relative_error_of_range_reduction(name, entries, most):
     op = reduction(name, 16, entries, fraction=9)
     assert most * 0.9 < relative_error(op, np.arange(1, 1 << 16)).max() <= most
@@ -88,9 +92,13 @@ def protocol_r(name, pieces):
 
 @pytest.mark.parametrize(
     ("name", "entries", "most"),
-    [("reciprocal", 8, 2.7e-7), ("reciprocal", 16, 8e-9), ("rsqrt", 8, 7.6e-7),
-     ("rsqrt", 16, 7e-8)],
-)  # fmt: skip
+    [
+        ("reciprocal", 8, 2.7e-7),
+        ("reciprocal", 16, 8e-9),
+        ("rsqrt", 8, 7.6e-7),
+        ("rsqrt", 16, 7e-8),
+    ],
+)
 def test_protocol_r_is_far_below_the_published_tables(name, entries, most):
     """LUT-APP with its range reduction, shipped tables: 1.47e-6, 2.35e-6, 5.66e-6, 5.20e-6; the
     optimum of its format: 6.27e-7, 4.43e-7, 4.19e-6, 3.56e-6."""
@@ -213,17 +221,23 @@ BAD = [
     (lambda: layernorm_params(3, beta=np.array([1, 1e30, 1])), "beta[1]: 1e+30 is too great"),
     (lambda: layernorm_params(8, in_bits=9), "in_bits: 9 is not within 2 to 8"),
     (lambda: layernorm_params(1024, 16, eps=1e9), "eps: 1e+09 is too great"),
-    (lambda: Pieces(0, 9, 4, 0, np.array([5, 5]), np.zeros(3, int), np.zeros(3, int)),
-     "pieces: 5 is not above 5; breakpoints ascend within 1 to 9"),
-    (lambda: Pieces(0, 9, 4, 0, np.array([5]), np.zeros(3, int), np.zeros(3, int)),
-     "pieces: 3 slopes, 3 intercepts and 1 breakpoints"),
-    (lambda: Reduction("rsqrt", 8, 6, 0, mantissa_pieces("reciprocal", 4, 6)),
-     "reduction: pieces over 64 to 128; 64 to 256 are needed"),
+    (
+        lambda: Pieces(0, 9, 4, 0, np.array([5, 5]), np.zeros(3, int), np.zeros(3, int)),
+        "pieces: 5 is not above 5; breakpoints ascend within 1 to 9",
+    ),
+    (
+        lambda: Pieces(0, 9, 4, 0, np.array([5]), np.zeros(3, int), np.zeros(3, int)),
+        "pieces: 3 slopes, 3 intercepts and 1 breakpoints",
+    ),
+    (
+        lambda: Reduction("rsqrt", 8, 6, 0, mantissa_pieces("reciprocal", 4, 6)),
+        "reduction: pieces over 64 to 128; 64 to 256 are needed",
+    ),
     (lambda: golden.softmax(softmax_params(), np.zeros(65, int)), "the last of it is 1 to 64"),
     (lambda: golden.softmax(softmax_params(), np.array([0, 128])), "values 0 to 128 are not"),
     (lambda: golden.softmax(softmax_params(), np.array([0.5])), "integers are needed"),
     (lambda: golden.normalise(layernorm_params(8), np.zeros((8, 7), int)), "the last of it is 8"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("make", "message"), BAD)

@@ -12,13 +12,12 @@ from amaranth.back import rtlil
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 from genogate.hdl.dense import Dense
-from genogate.hdl.emit import emit_rtlil
-from genogate.hdl.network import Network, network_parts
+from genogate.hdl.gru.network import Network, network_parts
 from genogate.model.errors import InputError
 from genogate.model.genome import GENES, Genome
 from genogate.model.integer import Dense as DenseOp
 from genogate.model.integer import PiecewiseLinear, Table, acc_bounds
-from genogate.model.piecewise import unit_codes
+from genogate.model.quantize.activations import unit_codes
 from genogate.sim.random_model import random_model
 from genogate.synth import yosys
 from genogate.synth.area import (
@@ -36,6 +35,7 @@ from genogate.synth.area import (
     totals,
 )
 from genogate.synth.rtlil import Design
+from genogate.synth.verilog import emit_rtlil
 
 SEED = 2026
 GENES_OF_TWO = tuple(int(g) for g in np.random.default_rng(SEED).integers(2, 9, 34))
@@ -159,9 +159,13 @@ def test_result_depends_on_the_module_alone(own_cache, monkeypatch):
     alone = measure([Circuit(multiplier, **shape)])
     monkeypatch.setenv("GENOGATE_CACHE", str(own_cache / "another"))
     *_, last, renamed = measure(
-        [Circuit(adder, 9, 9, 9), Circuit(inverter), Circuit(multiplier, **shape),
-         Circuit(longer_names, **shape)]
-    )  # fmt: skip
+        [
+            Circuit(adder, 9, 9, 9),
+            Circuit(inverter),
+            Circuit(multiplier, **shape),
+            Circuit(longer_names, **shape),
+        ]
+    )
     assert [last] == alone
     assert renamed.cells <= last.cells * 1.1
 
@@ -204,9 +208,12 @@ def test_damaged_entries_are_measured_again(damage, own_cache, no_yosys):
     elif damage == "no check":
         del entry["check"]
     path.write_bytes(
-        damage if isinstance(damage, bytes) else
-        sound[:40] if damage == "cut" else json.dumps(entry).encode()
-    )  # fmt: skip
+        damage
+        if isinstance(damage, bytes)
+        else sound[:40]
+        if damage == "cut"
+        else json.dumps(entry).encode()
+    )
     assert measure([Circuit(inverter)]) == measured
     assert path.read_bytes() == sound
     no_yosys()
@@ -231,13 +238,19 @@ def test_another_version_measures_again(program, monkeypatch):
 @pytest.mark.parametrize(
     ("logic", "message"),
     [
-        ('{"design": {"num_cells": 1, "num_cells_by_type": {}, '
-         '"estimated_num_transistors": "364+"}}', "no statistic that can be read"),
-        ('{"design": {"num_cells": 1, "num_cells_by_type": {"$_DFFE_PP_": 1}, '
-         '"estimated_num_transistors": "16"}}', r"left cells that are no gates: \$_DFFE_PP_"),
+        (
+            '{"design": {"num_cells": 1, "num_cells_by_type": {}, '
+            '"estimated_num_transistors": "364+"}}',
+            "no statistic that can be read",
+        ),
+        (
+            '{"design": {"num_cells": 1, "num_cells_by_type": {"$_DFFE_PP_": 1}, '
+            '"estimated_num_transistors": "16"}}',
+            r"left cells that are no gates: \$_DFFE_PP_",
+        ),
         ("Yosys says hello", "no statistic that can be read"),
     ],
-)  # fmt: skip
+)
 def test_statistics_that_leave_cells_out_are_refused(logic, message, program, monkeypatch):
     body = f"""echo '{{"design": {{"num_memory_bits": 0}}}}' > memory.json
 cat > logic.json <<'END'\n{logic}\nEND"""
@@ -332,8 +345,15 @@ def dense(seed, **changed):
     rng = np.random.default_rng(seed)
     weight, bias = rng.integers(-4, 4, (3, 5)).astype(np.int8), rng.integers(-9, 9, 3)
     low, high = acc_bounds(weight, bias, 6)
-    settings = {"in_bits": 6, "weight_bits": 3, "out_bits": 4, "multiplier": 3, "shift": 5,
-                "zero_point": 2, "channel_shift": np.zeros(3, np.uint8)} | changed  # fmt: skip
+    settings = {
+        "in_bits": 6,
+        "weight_bits": 3,
+        "out_bits": 4,
+        "multiplier": 3,
+        "shift": 5,
+        "zero_point": 2,
+        "channel_shift": np.zeros(3, np.uint8),
+    } | changed
     return DenseOp(weight=weight, bias=bias, acc_min=low, acc_max=high, **settings)
 
 
@@ -364,9 +384,10 @@ def test_parts_are_elaborated_by_several_processes_as_by_one(model):
 def test_what_fails_is_named_and_what_does_not_is_kept(program, monkeypatch, no_yosys):
     statistics = {
         "memory.json": {"design": {"num_memory_bits": 0}},
-        "logic.json": {"design": {"num_cells": 7, "num_cells_by_type": {},
-                                  "estimated_num_transistors": "14"}},
-    }  # fmt: skip
+        "logic.json": {
+            "design": {"num_cells": 7, "num_cells_by_type": {}, "estimated_num_transistors": "14"}
+        },
+    }
     good = "\n".join(f"echo '{json.dumps(text)}' > {name}" for name, text in statistics.items())
     # A table of 3 output bits, and none of 2, has a port of that width.
     bad = 'if grep -q "width 3 output" unit.il; then echo "ERROR: of three" >&2; exit 1; fi\n'

@@ -16,17 +16,19 @@ import pytest
 from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from genogate.hdl.lut_unit import LoadableUnit
 from genogate.hdl.piecewise_linear import PiecewiseLinear
+from genogate.hdl.units.lut_unit import LoadableUnit
 from genogate.model.errors import InputError
 from genogate.model.files import read_json
-from genogate.model.functions import FUNCTIONS
+from genogate.model.tables.functions import FUNCTIONS
 from genogate.sim import golden
 from genogate.sim.golden_lut import Contents
-from genogate.synth import liberty, silicon, yosys
-from genogate.synth.gates import Netlist, Stimulus
-from genogate.synth.silicon import Subject, measure_all, silicon_if_available
-from genogate.synth.study_silicon import PAPER, FewDigits, fixed, loadable, render
+from genogate.synth import yosys
+from genogate.synth.cells import liberty, silicon
+from genogate.synth.cells.gates import Netlist, Stimulus
+from genogate.synth.cells.silicon import Subject, measure_all, silicon_if_available
+
+from studies.silicon import PAPER, FewDigits, fixed, loadable, render
 
 AREAS = {"inv": 1.0, "buf": 1.5, "nand2": 2.0, "nor2": 2.5, "dff": 7.0, "icg": 5.0}
 HAS_STA = shutil.which("sta") is not None
@@ -41,16 +43,22 @@ def _pin(name, direction, more=""):
 def _arc(source, delay, kind="combinational", energy=0.0):
     tables = "".join(
         f'{name} (flat) {{ values ("{value}, {value}", "{value}, {value}"); }}\n'
-        for name, value in (("cell_rise", delay), ("cell_fall", delay),
-                            ("rise_transition", 0.01), ("fall_transition", 0.01))
-    )  # fmt: skip
+        for name, value in (
+            ("cell_rise", delay),
+            ("cell_fall", delay),
+            ("rise_transition", 0.01),
+            ("fall_transition", 0.01),
+        )
+    )
     power = "".join(
         f'{edge}_power (even) {{ values ("{energy}, {energy}", "{energy}, {energy}"); }}\n'
         for edge in ("rise", "fall")
     )
-    return (f'timing () {{ related_pin : "{source}"; timing_type : {kind}; '
-            f'timing_sense : non_unate; {tables} }}\n'
-            f'internal_power () {{ related_pin : "{source}"; {power} }}\n')  # fmt: skip
+    return (
+        f'timing () {{ related_pin : "{source}"; timing_type : {kind}; '
+        f"timing_sense : non_unate; {tables} }}\n"
+        f'internal_power () {{ related_pin : "{source}"; {power} }}\n'
+    )
 
 
 def small_library(areas=AREAS) -> str:
@@ -58,33 +66,46 @@ def small_library(areas=AREAS) -> str:
     load = "capacitance : 0.001;"
 
     def cell(name, body, more=""):
-        return (f'cell ("{name}") {{ area : {areas[name]}; cell_leakage_power : 1.0; {more}\n'
-                f"{body} }}\n")  # fmt: skip
+        return (
+            f'cell ("{name}") {{ area : {areas[name]}; cell_leakage_power : 1.0; {more}\n'
+            f"{body} }}\n"
+        )
 
     edges = "".join(f'{e}_power (scalar) {{ values ("0.005"); }}\n' for e in ("rise", "fall"))
     two = _pin("A", "input", load) + _pin("B", "input", load)
     arcs = _arc("A", 1.0) + _arc("B", 1.0)
     cells = [
-        cell("inv", _pin("A", "input", load)
-             + _pin("Y", "output", f'function : "!A"; {_arc("A", 1.0)}')),
-        cell("buf", _pin("A", "input", load)
-             + _pin("Y", "output", f'function : "A"; {_arc("A", 1.0)}')),
+        cell(
+            "inv",
+            _pin("A", "input", load) + _pin("Y", "output", f'function : "!A"; {_arc("A", 1.0)}'),
+        ),
+        cell(
+            "buf",
+            _pin("A", "input", load) + _pin("Y", "output", f'function : "A"; {_arc("A", 1.0)}'),
+        ),
         cell("nand2", two + _pin("Y", "output", f'function : "!(A & B)"; {arcs}')),
         cell("nor2", two + _pin("Y", "output", f'function : "(A + B)\'"; {arcs}')),
-        cell("dff",
-             'ff (IQ, IQN) { clocked_on : "CK"; next_state : "D"; }\n'
-             + _pin("CK", "input", f"{load} clock : true; internal_power () {{ {edges} }}")
-             + _pin("D", "input", load)
-             + _pin("Q", "output", f'function : "IQ"; {_arc("CK", 2.0, "rising_edge", 0.01)}')),
-        cell("icg",
-             'statetable ("CK E", "M") { table : "L L : - : L, L H : - : H, H - : - : N"; }\n'
-             + _pin("CK", "input", f"{load} clock : true; clock_gate_clock_pin : true;")
-             + _pin("E", "input", f"{load} clock_gate_enable_pin : true;")
-             + _pin("M", "internal", 'internal_node : "M";')
-             + _pin("G", "output", f'clock_gate_out_pin : true; state_function : "(CK & M)"; '
-                    f'{_arc("CK", 1.0)}'),
-             'clock_gating_integrated_cell : "latch_posedge";'),
-    ]  # fmt: skip
+        cell(
+            "dff",
+            'ff (IQ, IQN) { clocked_on : "CK"; next_state : "D"; }\n'
+            + _pin("CK", "input", f"{load} clock : true; internal_power () {{ {edges} }}")
+            + _pin("D", "input", load)
+            + _pin("Q", "output", f'function : "IQ"; {_arc("CK", 2.0, "rising_edge", 0.01)}'),
+        ),
+        cell(
+            "icg",
+            'statetable ("CK E", "M") { table : "L L : - : L, L H : - : H, H - : - : N"; }\n'
+            + _pin("CK", "input", f"{load} clock : true; clock_gate_clock_pin : true;")
+            + _pin("E", "input", f"{load} clock_gate_enable_pin : true;")
+            + _pin("M", "internal", 'internal_node : "M";')
+            + _pin(
+                "G",
+                "output",
+                f'clock_gate_out_pin : true; state_function : "(CK & M)"; {_arc("CK", 1.0)}',
+            ),
+            'clock_gating_integrated_cell : "latch_posedge";',
+        ),
+    ]
     voltage = (
         ' operating_conditions ("typical") { voltage : 1.0; process : 1.0; temperature : 25; }\n'
     )
@@ -202,8 +223,10 @@ def test_area_is_what_a_hand_adds_up(small):
 
 @needs_sta
 def test_delay_is_counted_from_edge_to_edge_and_slack_has_a_sign(small):
-    slow, fast = (measure_all([Circuit(c) for c in (inverters, register_between)], clock_ns=t)
-                  for t in (10, 2.5))  # fmt: skip
+    slow, fast = (
+        measure_all([Circuit(c) for c in (inverters, register_between)], clock_ns=t)
+        for t in (10, 2.5)
+    )
     for period, units in ((10, slow), (2.5, fast)):
         assert units[0].delay_ns == pytest.approx(1.0)
         assert units[1].delay_ns == pytest.approx(2.0 + 1.0)
@@ -313,15 +336,17 @@ def test_power_reports_that_do_not_add_up_are_refused():
 
     def report(each, whole):
         body = "".join(row.format(each, "0.0e+00", each, name) for name in ("u1", "u2"))
-        return "".join(f"== {k}\n{body}{total.format(whole, whole)}" for k in
-                       ("still", "busy", "off"))  # fmt: skip
+        return "".join(
+            f"== {k}\n{body}{total.format(whole, whole)}" for k in ("still", "busy", "off")
+        )
 
     sta = silicon.Sta("sta", "OpenSTA 2.0.17")
     found = silicon._energies(sta, report("1.0e-06", "2.0e-06"), ["u1", "u2"])
     # This version charges a rise and a fall for each transition.
     assert found["busy"]["u2"].internal == 0.5e-3
-    newer = silicon._energies(silicon.Sta("sta", "OpenSTA 2.6.0"), report("1.0e-06", "2.0e-06"),
-                              ["u1", "u2"])  # fmt: skip
+    newer = silicon._energies(
+        silicon.Sta("sta", "OpenSTA 2.6.0"), report("1.0e-06", "2.0e-06"), ["u1", "u2"]
+    )
     assert newer["busy"]["u2"].internal == 1e-3
     for text, names in (
         (report("1.0e-06", "2.5e-06"), ["u1", "u2"]),
@@ -403,8 +428,13 @@ def test_functions_that_are_none_are_refused(function):
 def netlist_of(component, library, monkeypatch) -> Netlist:
     """The netlist that was measured, with a lane for each code of 8 bits."""
     made = []
-    monkeypatch.setattr(silicon, "_best", lambda sta, unit, choices, *rest: made.append(
-        (unit, choices)) or silicon.Silicon(1.0, 0.0, 1, 0, 1.0, choices[0].recipe))  # fmt: skip
+    monkeypatch.setattr(
+        silicon,
+        "_best",
+        lambda sta, unit, choices, *rest: (
+            made.append((unit, choices)) or silicon.Silicon(1.0, 0.0, 1, 0, 1.0, choices[0].recipe)
+        ),
+    )
     measure_all([component], path=library)
     ((unit, choices),) = made
     return [Netlist(net.document, liberty.find(library), unit.names, 256) for net in choices]
@@ -512,8 +542,11 @@ def test_stored_figures_say_what_the_page_says():
     """Saved shares are those of the stored areas; INT8 saves more than the paper at 8 entries."""
     data = read_json(Path(__file__).parents[2] / "docs" / "data" / "silicon.json")
     page = "\n".join(render(data))
-    rows = {(r["kind"], r["entries"]): r for r in data["loadable"]
-            if r["gated"] and r["clock_ns"] == data["clock_ns"] and not r["settings"]}  # fmt: skip
+    rows = {
+        (r["kind"], r["entries"]): r
+        for r in data["loadable"]
+        if r["gated"] and r["clock_ns"] == data["clock_ns"] and not r["settings"]
+    }
     for wide in ("INT32", "FP32"):
         for field, paper in (("area_um2", 0), ("power_mw", 1)):
             saved = 1 - rows["INT8", 8][field] / rows[wide, 8][field]

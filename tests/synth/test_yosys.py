@@ -12,12 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from genogate.hdl import yosys
-from genogate.hdl.yosys import PACKAGES, Job, Tool, dismiss, find, run
 from genogate.model.errors import InputError
 from genogate.model.genome import Genome
 from genogate.sim.random_model import random_model
-from genogate.synth import area
+from genogate.synth import area, yosys
+from genogate.synth.yosys import PACKAGES, Job, Tool, dismiss, find, run
 
 JOB = Job("the module", {"in.txt": "hello\n"}, "echo\n", ("out.txt",))
 SEED = 11
@@ -151,13 +150,15 @@ def test_named_program_gives_its_version_and_runs(program, monkeypatch):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ('echo chatter; echo "ERROR: no such pass" >&2; echo bye >&2; exit 1',
-         "failed on the module: ERROR: no such pass"),
+        (
+            'echo chatter; echo "ERROR: no such pass" >&2; echo bye >&2; exit 1',
+            "failed on the module: ERROR: no such pass",
+        ),
         ("exit 3", "failed on the module: exit status 3"),
         ("kill -9 $$", "failed on the module: ended by signal 9"),
         ("exit 0", "ended without writing its results"),
     ],
-)  # fmt: skip
+)
 def test_failures_say_yosys_last_error(body, message, program):
     assert message in refusal(run, Tool((program(body),), "Yosys 0.70"), [JOB])
 
@@ -226,8 +227,13 @@ def test_the_caller_may_stop_it():
 def test_native_yosys_is_loaded_once_and_every_job_meets_it_fresh(monkeypatch):
     tool = installed("pyosys")
     dismiss()
-    job = Job("count", {}, "design -push\nread_rtlil <<x\nmodule \\a\n  wire $auto$x$1\nend\nx\n"
-              "rename -enumerate -pattern w%\nwrite_rtlil out.il\n", ("out.il",))  # fmt: skip
+    job = Job(
+        "count",
+        {},
+        "design -push\nread_rtlil <<x\nmodule \\a\n  wire $auto$x$1\nend\nx\n"
+        "rename -enumerate -pattern w%\nwrite_rtlil out.il\n",
+        ("out.il",),
+    )
     first = run(tool, [job, job], workers=1)
     assert first[0] == first[1]
     # The driver waits: no process is started for more of them.
@@ -246,11 +252,14 @@ def alive(pid: int) -> bool:
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 def test_nothing_outlives_the_caller(end, program, tmp_path):
     body = f"echo $$ >> {tmp_path}/pids; echo $PPID >> {tmp_path}/pids; sleep 60"
-    code = ("import sys, tempfile; from genogate.hdl.yosys import *; "
-            "tempfile.tempdir = sys.argv[2]; "
-            "run(Tool((sys.argv[1],), 'Yosys'), [Job('x', {}, '', ())])")  # fmt: skip
-    caller = subprocess.Popen([sys.executable, "-c", code, program(body), str(tmp_path)],
-                              stderr=subprocess.DEVNULL)  # fmt: skip
+    code = (
+        "import sys, tempfile; from genogate.synth.yosys import *; "
+        "tempfile.tempdir = sys.argv[2]; "
+        "run(Tool((sys.argv[1],), 'Yosys'), [Job('x', {}, '', ())])"
+    )
+    caller = subprocess.Popen(
+        [sys.executable, "-c", code, program(body), str(tmp_path)], stderr=subprocess.DEVNULL
+    )
     pids = tmp_path / "pids"
     while not (pids.exists() and len(pids.read_text().split()) == 2):
         assert caller.poll() is None
@@ -272,9 +281,16 @@ def test_both_packages_measure_the_same(monkeypatch):
     parts = [part for _, _, own in area._parts(model, 1, 1) for part in own]
     units = list(dict.fromkeys(map(area._text, parts)))
     units = [units[k] for k in rng.permutation(len(units))[:6]]
-    jobs = [Job("unit", {"unit.il": unit, "area.abc": area._ABC}, area._RECIPES[recipe],
-                ("memory.json", "logic.json"))
-            for unit in units for recipe in ("array", "booth")]  # fmt: skip
+    jobs = [
+        Job(
+            "unit",
+            {"unit.il": unit, "area.abc": area._ABC},
+            area._RECIPES[recipe],
+            ("memory.json", "logic.json"),
+        )
+        for unit in units
+        for recipe in ("array", "booth")
+    ]
     native, webassembly = (
         [
             [json.loads(text)["design"] for text in out.values()]

@@ -1,0 +1,1 @@
+"""Range reduction, softmax and normalisation as components."""

@@ -1,0 +1,1 @@
+"""The GRU network: layers, their sequencing, and the classifier."""

@@ -1,0 +1,323 @@
+# amaranth: UnusedElaboratable=no
+"""One GRU layer: 17 operators, parameter memories, state, and the wires between them."""
+
+from functools import partial
+from typing import Any, Literal
+
+from amaranth import *
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from ...model.genome import GENES
+from ...model.integer import Complement as ComplementOp
+from ...model.integer import Dense as DenseOp
+from ...model.integer import Layer, Operator
+from ...model.integer import PiecewiseLinear as PiecewiseLinearOp
+from ...model.integer import Product as ProductOp
+from ...model.integer import Sum as SumOp
+from ...model.integer import Table as TableOp
+from ..complement import Complement
+from ..dense import Dense, DensePlan, Folded
+from ..memories import CodeBuffer, Rom, bias_words, weight_words
+from ..operator import Elementwise, Output, Part
+from ..piecewise_linear import PiecewiseLinear
+from ..product import Product
+from ..sum import Sum
+from ..table import Table
+from .schedule import Schedule
+from .sequencer import Sequencer
+
+
+def code_layout(bits: int) -> data.StructLayout:
+    """The payload of a stream of codes: the code low, `last` above it."""
+    return data.StructLayout({"code": signed(bits), "last": 1})
+
+
+def component(op: Operator, *, output: Output = "wire", digit: int = 0) -> Elementwise:
+    """The component of an element-wise operator."""
+    if isinstance(op, SumOp):
+        return Sum(op, output)
+    if isinstance(op, ComplementOp):
+        return Complement(op, output)
+    if isinstance(op, ProductOp):
+        return Product(op, digit, output)
+    if isinstance(op, PiecewiseLinearOp):
+        return PiecewiseLinear(op, digit, output)
+    assert isinstance(op, TableOp)
+    return Table(op, output)
+
+
+def component_part(op: Operator, *, output: Output = "wire", digit: int = 0) -> Part:
+    """The same, not built yet."""
+    if isinstance(op, SumOp):
+        return Sum.part(op, output)
+    if isinstance(op, ComplementOp):
+        return Complement.part(op, output)
+    if isinstance(op, ProductOp):
+        return Product.part(op, digit, output)
+    if isinstance(op, PiecewiseLinearOp):
+        return PiecewiseLinear.part(op, digit, output)
+    assert isinstance(op, TableOp)
+    return Table.part(op, output)
+
+
+class StateMemory(wiring.Component):
+    """The two state vectors of a layer, and the old state of the unit that is worked on.
+
+    Parameters
+    ----------
+    bits, lanes, words : width of a code, codes to a word, words of a vector
+    zero : int, the code that stands for real zero, the state before a sequence
+
+    Members
+    -------
+    write_enable, write_address, write_code, read_enable, read_address
+        See :class:`~hdl.memories.CodeBuffer`.
+    zero_state : In(1), `data` shall be `zero` in every lane
+    data : Out(lanes * bits), the word read last, lane 0 lowest
+    catch : In(1), keep the code of `data` in lane `own_lane`, at `taken` in :attr:`old`
+    old : Out(signed(bits))
+    """
+
+    def __init__(self, *, bits: int, lanes: int, words: int, zero: int) -> None:
+        self.bits, self.lanes, self.zero = bits, lanes, zero
+        self.buffer = CodeBuffer(bits=bits, lanes=lanes, depth=2 * words)
+        members = {
+            **{
+                name: In(getattr(self.buffer, name).shape())
+                for name in (
+                    "write_enable",
+                    "write_address",
+                    "write_code",
+                    "read_enable",
+                    "read_address",
+                )
+            },
+            "zero_state": In(1),
+            "catch": In(1),
+            "taken": In(1),
+            "data": Out(lanes * bits),
+            "old": Out(signed(bits)),
+        }
+        if lanes > 1:
+            members["own_lane"] = In(range(lanes))
+        super().__init__(members)
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """See :class:`hdl.operator.Part`."""
+        return "StateMemory", self.bits, self.lanes, self.buffer.depth, self.zero
+
+    @classmethod
+    def part(cls, *, bits: int, lanes: int, words: int, zero: int) -> Part:
+        """The component, not built yet."""
+        return Part(
+            ("StateMemory", bits, lanes, 2 * words, zero),
+            f"StateMemory, {2 * words} words of {lanes} codes of {bits} bits",
+            partial(cls, bits=bits, lanes=lanes, words=words, zero=zero),
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.submodules.buffer = buffer = self.buffer
+        for name in ("write_enable", "write_address", "write_code", "read_enable", "read_address"):
+            m.d.comb += getattr(buffer, name).eq(getattr(self, name))
+        code = Mux(
+            self.zero_state, Const(self.zero, signed(self.bits)).as_unsigned(), Const(0, self.bits)
+        )
+        lanes = [
+            (buffer.data.word_select(k, self.bits) & ~self.zero_state.replicate(self.bits)) | code
+            for k in range(self.lanes)
+        ]
+        # Caught as it passes by, then kept for p_zh.
+        passing, old = Signal(self.bits, reset_less=True), Signal(self.bits, reset_less=True)
+        with m.If(self.catch):
+            m.d.sync += passing.eq(Array(lanes)[self.own_lane] if self.lanes > 1 else lanes[0])
+        with m.If(self.taken):
+            m.d.sync += old.eq(passing)
+        m.d.comb += [self.data.eq(Cat(lanes)), self.old.eq(old)]
+        return m
+
+
+def _bias_words(folded: Folded) -> list[int]:
+    return bias_words(folded.biases, folded.channels)[0]
+
+
+def _dense_parts(
+    name: str, op: DenseOp, lanes: int, chunks: int, output: Literal["wire", "register"]
+) -> dict[str, Part]:
+    """A dense operator and its memories."""
+    folded = Folded.of(op)
+    outputs, inputs = op.weight.shape
+    plan = DensePlan.of(op, folded, lanes, chunks, output)
+    return {
+        name: Dense.part(op, lanes, chunks, output, plan),
+        f"{name}_weights": Rom.part(
+            outputs * chunks * -(-inputs // lanes),
+            lanes * plan.digit,
+            partial(weight_words, op.weight, op.weight_bits, lanes, chunks),
+        ),
+        f"{name}_biases": Rom.part(
+            outputs,
+            plan.bias_width + plan.channel_width,
+            partial(_bias_words, folded),
+        ),
+    }
+
+
+def layer_parts(layer: Layer, plan: Schedule, lanes_x: int, lanes_h: int) -> dict[str, Part]:
+    """The submodules of a :class:`GruLayer` by name, none of them built yet."""
+    found: dict[str, Part] = {}
+    for name in GENES[:6]:
+        lanes = lanes_x if name[2] == "i" else lanes_h
+        registered = name in ("w_in", "w_hn")
+        found |= _dense_parts(
+            name, layer.dense(name), lanes, plan.chunks[name], "register" if registered else "wire"
+        )
+    for name in GENES[6:]:
+        output: Output = "wire"
+        if name in ("s_r", "s_z"):
+            output = "register"
+        elif name == "s_n" and plan.hold:
+            output = "hold"
+        found[name] = component_part(layer.ops[name], output=output, digit=plan.digits.get(name, 0))
+    found["x_buffer"] = CodeBuffer.part(bits=layer.in_bits, lanes=lanes_x, depth=2 * plan.x_words)
+    found["state"] = StateMemory.part(
+        bits=layer.bits("h"), lanes=lanes_h, words=plan.h_words, zero=layer.state_zero_point
+    )
+    found["control"] = Sequencer.part(plan, lanes_x, lanes_h)
+    return found
+
+
+class GruLayer(wiring.Component):
+    """A GRU layer in hardware, bit-exact with golden.run_layer.
+
+    Submodules have the genes' names (``w_ir`` ... ``a_n``), each with its output stream `o`;
+    beside them ``w_ir_weights``, ``w_ir_biases`` ..., ``x_buffer`` (two input vectors) and
+    ``state`` (two state vectors).
+
+    Units are computed one after the other. The x side and the h side of a unit run at the same
+    time, :attr:`Schedule.pass_cycles` cycles; then s_r, s_z, w_in, w_hn and the old state are
+    registered, and the other operators work on them while the dense operators go on to the next
+    unit. They take their operands when the new state is taken, all at once, so that nothing in
+    between needs a copy. Cycles per step: :func:`hdl.schedule.cycles_per_step`.
+
+    Parameters
+    ----------
+    layer : integer.Layer
+    lanes_x, lanes_h : int, products per cycle of each x-side and h-side dense operator, 1 to 64
+
+    Members
+    -------
+    i : In(stream.Signature(StructLayout(code=signed(in_bits), last=1)))
+        One feature a transfer; `last` with the last feature of a sequence's last step. The next
+        step is taken while one is computed.
+    o : Out(stream.Signature(StructLayout(code=signed(state_bits), last=1)))
+        One unit a transfer; `last` with the last unit of a sequence's last step.
+    last_step : Out(1)
+        While `o` is valid: it belongs to the last step of a sequence.
+    """
+
+    def __init__(self, layer: Layer, lanes_x: int = 1, lanes_h: int = 1) -> None:
+        self.layer = layer
+        self.schedule = Schedule.of(layer, lanes_x, lanes_h)
+        self.lanes_x, self.lanes_h = int(lanes_x), int(lanes_h)
+        super().__init__(
+            {
+                "i": In(stream.Signature(code_layout(layer.in_bits))),
+                "o": Out(stream.Signature(code_layout(layer.bits("h")))),
+                "last_step": Out(1),
+            }
+        )
+
+    def parts(self) -> dict[str, wiring.Component]:
+        """The submodules by name. Between them are wires alone: all logic is in one of these."""
+        parts = layer_parts(self.layer, self.schedule, self.lanes_x, self.lanes_h)
+        return {name: part.build() for name, part in parts.items()}
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        p: dict[str, Any] = self.parts()
+        for name, part in p.items():
+            m.submodules[name] = part
+        plan, control, state, x_buffer = self.schedule, p["control"], p["state"], p["x_buffer"]
+        m.d.comb += [
+            control.i_valid.eq(self.i.valid),
+            control.i_last.eq(self.i.payload.last),
+            self.i.ready.eq(control.i_ready),
+            x_buffer.write_code.eq(self.i.payload.code),
+        ]
+        for memory, side in ((x_buffer, "x"), (state, "h")):
+            for port in ("write_enable", "write_address", "read_enable", "read_address"):
+                m.d.comb += getattr(memory, port).eq(getattr(control, f"{side}_{port}"))
+
+        for name in GENES[:6]:
+            mac, weights, biases = p[name], p[f"{name}_weights"], p[f"{name}_biases"]
+            used, width = plan.used(name), len(mac.bias)
+            enable = f"enable_{used}" if used < plan.pass_cycles else "enable"
+            m.d.comb += [
+                weights.address.eq(getattr(control, f"address_{used}")),
+                weights.enable.eq(control.advance),
+                biases.address.eq(control.unit),
+                biases.enable.eq(control.first_advance),
+                mac.operand.eq(x_buffer.data if name[2] == "i" else state.data),
+                mac.weight.eq(weights.data),
+                mac.bias.eq(biases.data[:width].as_signed()),
+                mac.first.eq(control.first),
+                mac.done.eq(control.done),
+                mac.enable.eq(getattr(control, enable)),
+            ]
+            if mac.channel_width:
+                m.d.comb += mac.channel.eq(biases.data[width:])
+            if plan.chunks[name] > 1:
+                m.d.comb += [
+                    mac.next_digit.eq(getattr(control, f"next_digit_{name[2]}")),
+                    mac.top.eq(getattr(control, f"top_{plan.top(name)}")),
+                ]
+
+        for source, sink in (
+            (p["w_ir"], p["s_r"].a),
+            (p["w_hr"], p["s_r"].b),
+            (p["w_iz"], p["s_z"].a),
+            (p["w_hz"], p["s_z"].b),
+            (p["s_r"], p["a_r"].i),
+            (p["s_z"], p["a_z"].i),
+            (p["a_r"], p["p_rn"].a),
+            (p["w_hn"], p["p_rn"].b),
+            (p["w_in"], p["s_n"].a),
+            (p["p_rn"], p["s_n"].b),
+            (p["s_n"], p["a_n"].i),
+            (p["c_z"], p["p_zn"].a),
+            (p["a_n"], p["p_zn"].b),
+            (p["p_zn"], p["s_h"].a),
+            (p["p_zh"], p["s_h"].b),
+        ):
+            wiring.connect(m, source.o, sink)
+        # a_z goes to two operators; s_h takes both of their results in the same cycle, so both
+        # are ready in the same cycles.
+        a_z, c_z, p_zh, s_h = p["a_z"].o, p["c_z"].i, p["p_zh"], p["s_h"].o
+        m.d.comb += [
+            c_z.payload.eq(a_z.payload),
+            c_z.valid.eq(a_z.valid),
+            p_zh.a.payload.eq(a_z.payload),
+            p_zh.a.valid.eq(a_z.valid),
+            a_z.ready.eq(p_zh.a.ready),
+            p_zh.b.payload.eq(state.old),
+            p_zh.b.valid.eq(p["w_hn"].o.valid),
+            control.busy.eq(p["w_hn"].o.valid),
+            control.taken.eq(p["w_hn"].taken),
+            state.taken.eq(p["w_hn"].taken),
+            state.zero_state.eq(control.zero_state),
+            state.catch.eq(control.catch),
+            state.write_code.eq(s_h.payload),
+            control.o_valid.eq(s_h.valid),
+            control.o_ready.eq(self.o.ready),
+            s_h.ready.eq(self.o.ready),
+            self.o.valid.eq(s_h.valid),
+            self.o.payload.code.eq(s_h.payload),
+            self.o.payload.last.eq(control.o_last),
+            self.last_step.eq(control.last_step),
+        ]
+        if self.lanes_h > 1:
+            m.d.comb += state.own_lane.eq(control.own_lane)
+        return m

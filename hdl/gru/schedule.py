@@ -1,0 +1,161 @@
+"""When what happens in a layer, and so how many cycles a time step takes.
+
+A unit of the state takes :attr:`Schedule.pass_cycles` cycles in the dense operators, and at most
+as many after them, in the element-wise ones: those work on one unit while the dense operators
+sum up the next. Whatever fits into that time without lengthening it is done serially, in less
+logic.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product as combinations
+
+from ...model.errors import index_within
+from ...model.genome import GENES
+from ...model.integer import IntModel, Layer, PiecewiseLinear, Product
+from ..piecewise_linear import PiecewisePlan
+from ..product import ProductPlan
+
+MAX_LANES = 64
+#: Share of a step that serial products may cost where waiting for the last unit cannot be hidden.
+TOLERANCE = 0.01
+#: Operators that can be serial, and the bits that they may take a cycle (0: all at once).
+SERIAL = ("p_rn", "p_zn", "p_zh", "a_r", "a_z", "a_n")
+
+
+def check_lanes(lanes: int, name: str = "lanes") -> int:
+    """`lanes` as an int. Raises :class:`InputError` unless it is 1 to 64."""
+    return index_within(name, lanes, 1, MAX_LANES)
+
+
+def divisor_within(bits: int, limit: int) -> int:
+    """The greatest divisor of `bits` that is at most `limit`, at least 1."""
+    return max(d for d in range(1, bits + 1) if bits % d == 0 and d <= max(1, limit))
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The timing of one layer.
+
+    x_words, h_words : words of lanes_x inputs and lanes_h states
+    pass_cycles : cycles of a unit in the dense operators, ``max(x_words, h_words)``
+    chunks : dense operator -> digits that its weights come in, as many as fit into a pass
+    digits : product or piecewise-linear unit -> bits that a cycle processes, 0: all at once
+    hold : whether s_n has a register (not where a pass is one cycle)
+    drain : cycles of a unit in the element-wise operators
+    guard : word of the state before which unit 0 waits until the step before it has ended
+    """
+
+    x_words: int
+    h_words: int
+    pass_cycles: int
+    chunks: Mapping[str, int]
+    digits: Mapping[str, int]
+    hold: bool
+    drain: int
+    guard: int
+    hidden_size: int
+    input_size: int
+
+    @classmethod
+    def of(cls, layer: Layer, lanes_x: int, lanes_h: int) -> "Schedule":
+        """Choose for `layer`. Raises :class:`InputError` for impossible lanes."""
+        lanes_x, lanes_h = check_lanes(lanes_x, "lanes_x"), check_lanes(lanes_h, "lanes_h")
+        inputs, hidden = layer.input_size, layer.hidden_size
+        x_words, h_words = -(-inputs // lanes_x), -(-hidden // lanes_h)
+        cycles = max(x_words, h_words)
+        chunks = {}
+        for name in GENES[:6]:
+            words = x_words if name[2] == "i" else h_words
+            chunks[name] = divisor_within(layer.dense(name).weight_bits, cycles // words)
+        guard = h_words - 1 if h_words > 3 else max(0, h_words - 2)
+        hold = cycles > 1
+        plans: dict[str, ProductPlan | PiecewisePlan] = {}
+        for name in SERIAL:
+            op = layer.ops[name]
+            if isinstance(op, Product):
+                plans[name] = ProductPlan.of(op)
+            elif isinstance(op, PiecewiseLinear):
+                plans[name] = PiecewisePlan.of(op)
+        slack = max(max(0, 1 + hold + 2 - guard), int(TOLERANCE * hidden * cycles))
+        options = tuple(
+            (name, tuple((digit, plan.cycles(digit), plan.rows(digit)) for digit in plan.digits))
+            for name, plan in plans.items()
+        )
+        row, drain = _digits(options, hold, cycles, guard, slack)
+        return cls(
+            x_words,
+            h_words,
+            cycles,
+            chunks,
+            dict(zip(plans, row, strict=True)),
+            hold,
+            drain,
+            guard,
+            hidden,
+            inputs,
+        )
+
+    def used(self, name: str) -> int:
+        """Words of weights that a dense operator reads for a unit."""
+        return (self.x_words if name[2] == "i" else self.h_words) * self.chunks[name]
+
+    def top(self, name: str) -> int:
+        """The first of those words that holds the signed digits of a dense operator's weights."""
+        return self.used(name) // self.chunks[name] * (self.chunks[name] - 1)
+
+    @property
+    def wait_cycles(self) -> int:
+        """Cycles per step that unit 0 waits for the last unit of the step before."""
+        return max(0, self.drain + 2 - self.guard)
+
+    @property
+    def cycles_per_step(self) -> int:
+        """Cycles of a step when inputs are there in time and no output stalls."""
+        return max(self.hidden_size * self.pass_cycles + self.wait_cycles, self.input_size)
+
+
+@lru_cache(maxsize=4096)
+def _digits(
+    options: tuple[tuple[str, tuple[tuple[int, int, float], ...]], ...],
+    hold: bool,
+    cycles: int,
+    guard: int,
+    slack: int,
+) -> tuple[tuple[int, ...], int]:
+    """For each operator that can be serial, (name, its choices (digit, cycles, rows)), the digit;
+    and the cycles of a unit in the element-wise operators. Widths recur, so it is remembered."""
+    best: tuple[tuple[float, ...], tuple[int, ...], int] | None = None
+    steps = dict.fromkeys(SERIAL, 0)
+    for chosen in combinations(*(choices for _, choices in options)):
+        steps.update((name, took) for (name, _), (_, took, _) in zip(options, chosen, strict=True))
+        candidate = steps["a_r"] + steps["p_rn"] + hold + steps["a_n"]
+        drain = 1 + max(max(candidate, steps["a_z"]) + steps["p_zn"], steps["a_z"] + steps["p_zh"])
+        row = tuple(digit for digit, _, _ in chosen)
+        # With nothing serial it is always possible.
+        if any(row) and (drain > cycles or drain + 2 - guard > slack):
+            continue
+        rows = sum(rows for _, _, rows in chosen)
+        if best is None or (rows, drain) < best[0]:
+            best = ((rows, drain), row, drain)
+    assert best is not None
+    return best[1:]
+
+
+def cycles_per_step(model: IntModel, lanes_x: int = 1, lanes_h: int = 1) -> int:
+    """Cycles between time steps of long sequences, inputs always there, outputs always taken.
+
+    Per layer ``max(H * K + max(0, drain + 2 - guard), I)`` with
+    ``K = max(ceil(I / lanes_x), ceil(H / lanes_h))``: H units of K cycles, the wait of unit 0 for
+    the last unit of the step before as far as nothing hides it, and the one feature a cycle that
+    comes in. The slowest layer decides.
+    """
+    return max(Schedule.of(layer, lanes_x, lanes_h).cycles_per_step for layer in model.layers)
+
+
+def ideal_cycles_per_step(model: IntModel, lanes_x: int = 1, lanes_h: int = 1) -> int:
+    """``H max(ceil(I / lanes_x), ceil(H / lanes_h))`` of the slowest layer: no lane ever idle on
+    the longer side. Utilisation is ideal over actual."""
+    plans = [Schedule.of(layer, lanes_x, lanes_h) for layer in model.layers]
+    return max(plan.hidden_size * plan.pass_cycles for plan in plans)

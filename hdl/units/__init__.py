@@ -1,0 +1,1 @@
+"""Units for piecewise-linear tables: loadable, selected, fixed, without a multiplier, FP32."""

@@ -1,0 +1,1 @@
+"""Float networks: evaluation, training, and import from elsewhere."""

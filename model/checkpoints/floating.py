@@ -1,0 +1,254 @@
+"""The float network: a stack of GRU layers with a linear classifier, evaluated in NumPy.
+
+PyTorch's convention (``torch.nn.GRU``), so that any trained model can be brought here:
+
+    r = sigmoid(W_ir x + b_ir + W_hr h + b_hr)      z = sigmoid(W_iz x + b_iz + W_hz h + b_hz)
+    n = tanh(W_in x + b_in + r * (W_hn h + b_hn))   h' = (1 - z) * n + z * h
+"""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..files import read_tensors, write_tensors
+from ..integer import MAX_SIZE
+
+KIND, VERSION = "genogate-float-checkpoint", 1
+_GATES = ("r", "z", "n")
+#: Time steps, over all sequences, that :func:`accuracy` holds in memory.
+STEPS_AT_ONCE = 32_768
+
+
+def layer_names(layer: int) -> tuple[str, str, str, str]:
+    """Tensor names of `layer`, as ``torch.nn.GRU`` calls them: both weights, then both biases."""
+    return (f"weight_ih_l{layer}", f"weight_hh_l{layer}", f"bias_ih_l{layer}", f"bias_hh_l{layer}")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained float network.
+
+    Parameters
+    ----------
+    tensors : name -> float32 array
+        For every layer ``k``: ``weight_ih_l{k}`` [3 H, inputs], ``weight_hh_l{k}`` [3 H, H],
+        ``bias_ih_l{k}`` and ``bias_hh_l{k}`` [3 H], rows in the order r, z, n; and
+        ``classifier.weight`` [classes, H], ``classifier.bias`` [classes].
+    info : dict
+        JSON-able provenance: task, seed, split hash, command, accuracy. Not part of the hash.
+
+    Raises :class:`InputError` for a missing or extra tensor, a shape that does not fit, a type
+    that is not float32, or a value that is not finite.
+    """
+
+    tensors: Mapping[str, np.ndarray]
+    info: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        names = set(self.tensors)
+        layers = 0
+        while f"weight_ih_l{layers}" in names:
+            layers += 1
+        wanted = [name for k in range(layers) for name in layer_names(k)]
+        wanted += ["classifier.weight", "classifier.bias"]
+        if not layers:
+            raise InputError("checkpoint: tensor weight_ih_l0 is missing")
+        if missing := sorted(set(wanted) - names):
+            raise InputError(f"checkpoint: tensor {missing[0]} is missing")
+        if extra := sorted(names - set(wanted)):
+            raise InputError(f"checkpoint: tensor {extra[0]:.60} is not one of a GRU's")
+        for name in wanted:
+            self._check_values(name)
+        inputs = self.tensors["weight_ih_l0"].shape[-1]
+        for k in range(layers):
+            hidden = self.tensors[f"weight_hh_l{k}"].shape[-1]
+            shapes = ((3 * hidden, inputs), (3 * hidden, hidden), (3 * hidden,), (3 * hidden,))
+            for name, shape in zip(layer_names(k), shapes, strict=True):
+                self._check_shape(name, shape)
+            inputs = hidden
+        self._check_shape("classifier.weight", (self.classes, inputs))
+        self._check_shape("classifier.bias", (self.classes,))
+
+    def _check_values(self, name: str) -> None:
+        array = self.tensors[name]
+        if not isinstance(array, np.ndarray) or array.dtype != np.float32:
+            raise InputError(f"checkpoint: {name} is not a float32 array")
+        if array.ndim not in (1, 2) or 0 in array.shape or max(array.shape) > 3 * MAX_SIZE:
+            raise InputError(f"checkpoint: {name} has the impossible shape {array.shape}")
+        if not np.isfinite(array).all():
+            raise InputError(f"checkpoint: {name} holds a value that is not finite")
+
+    def _check_shape(self, name: str, shape: tuple[int, ...]) -> None:
+        if self.tensors[name].shape != shape:
+            raise InputError(
+                f"checkpoint: {name} has shape {self.tensors[name].shape}, not {shape}"
+            )
+
+    @property
+    def layers(self) -> int:
+        """Number of GRU layers."""
+        return (len(self.tensors) - 2) // 4
+
+    @property
+    def input_size(self) -> int:
+        return self.tensors["weight_ih_l0"].shape[1]
+
+    def hidden_size(self, layer: int = -1) -> int:
+        """Units of `layer`; of the last one by default."""
+        return self.tensors[f"weight_hh_l{layer % self.layers}"].shape[1]
+
+    @property
+    def classes(self) -> int:
+        return self.tensors["classifier.bias"].shape[0]
+
+    def operator(self, layer: int, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Weight [H, inputs] and bias [H] of the dense operator `name` (``w_ir`` ... ``w_hn``)."""
+        side, gate = name[2], name[3]
+        hidden = self.hidden_size(layer)
+        rows = slice(_GATES.index(gate) * hidden, (_GATES.index(gate) + 1) * hidden)
+        return (
+            self.tensors[f"weight_{side}h_l{layer}"][rows],
+            self.tensors[f"bias_{side}h_l{layer}"][rows],
+        )
+
+    @property
+    def hash(self) -> str:
+        """SHA-256, 16 hex digits, over every weight."""
+        digest = hashlib.sha256()
+        for name in sorted(self.tensors):
+            array = self.tensors[name]
+            digest.update(f"{name} {array.shape} ".encode() + array.astype("<f4").tobytes())
+        return digest.hexdigest()[:16]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a safetensors file, atomically; equal checkpoints give equal bytes."""
+        tensors = {name: self.tensors[name] for name in sorted(self.tensors)}
+        write_tensors(path, tensors, {"version": VERSION, "info": self.info}, KIND)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Checkpoint":
+        """Read and check a file written by :meth:`save`. Raises :class:`InputError`."""
+        tensors, document = read_tensors(path, KIND)
+        if not isinstance(document, dict) or document.get("version") != VERSION:
+            version = document.get("version") if isinstance(document, dict) else None
+            raise InputError(f"{path}: version {version!r:.40}, this program reads {VERSION}")
+        info = document.get("info", {})
+        if not isinstance(info, dict):
+            raise InputError(f'{path}: "info" is not a JSON object')
+        try:
+            return cls(tensors, info)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+
+
+@dataclass(frozen=True)
+class FloatResult:
+    """What :func:`forward` returns.
+
+    hidden : [batch, steps, H], states of the last layer after each step.
+    logits : [batch, classes].
+    classes : int64 [batch], index of the first greatest logit.
+    trace : (layer, operator) -> [batch, steps, H], the output of every operator, by gene name
+        (a dense operator's is ``W x + b``); empty unless asked for.
+    """
+
+    hidden: np.ndarray
+    logits: np.ndarray
+    classes: np.ndarray
+    trace: dict[tuple[int, str], np.ndarray] = field(default_factory=dict)
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """``1 / (1 + exp(-x))`` without overflow, any shape."""
+    return 0.5 * np.tanh(0.5 * x) + 0.5
+
+
+def forward(
+    checkpoint: Checkpoint, x: np.ndarray, trace: bool = False, dtype: Any = np.float64
+) -> FloatResult:
+    """Evaluate `checkpoint` on real inputs `x` [batch, steps, features], in `dtype`.
+
+    Every sequence starts from the zero state. Equal to ``torch.nn.GRU`` within 1e-5.
+    Raises :class:`InputError` for inputs of another shape.
+    """
+    value = np.asarray(x, dtype)
+    if value.ndim != 3 or value.shape[2] != checkpoint.input_size or 0 in value.shape:
+        raise InputError(
+            f"inputs: shape {value.shape}, [batch, steps, {checkpoint.input_size}] is needed"
+        )
+    kept: dict[tuple[int, str], np.ndarray] = {}
+    for layer in range(checkpoint.layers):
+        value, taken = _forward_layer(checkpoint, layer, value, trace)
+        kept.update({(layer, name): array for name, array in taken.items()})
+    weight = checkpoint.tensors["classifier.weight"].astype(dtype)
+    logits = value[:, -1] @ weight.T + checkpoint.tensors["classifier.bias"].astype(dtype)
+    return FloatResult(value, logits, logits.argmax(1), kept)
+
+
+def _forward_layer(
+    checkpoint: Checkpoint, layer: int, x: np.ndarray, trace: bool
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """States [batch, steps, H] of one layer, and its operators' outputs where `trace` asks."""
+    w_ih, w_hh, b_ih, b_hh = (
+        checkpoint.tensors[name].astype(x.dtype) for name in layer_names(layer)
+    )
+    hidden = w_hh.shape[1]
+    batch, steps, _ = x.shape
+    states = np.empty((batch, steps, hidden), x.dtype)
+    taken: dict[str, np.ndarray] = {}
+    h = np.zeros((batch, hidden), x.dtype)
+    # The input side does not wait for the state: all steps at once.
+    inputs = x @ w_ih.T + b_ih
+    for step in range(steps):
+        w_ir, w_iz, w_in = np.split(inputs[:, step], 3, axis=1)
+        w_hr, w_hz, w_hn = np.split(h @ w_hh.T + b_hh, 3, axis=1)
+        s_r, s_z = w_ir + w_hr, w_iz + w_hz
+        a_r, a_z = sigmoid(s_r), sigmoid(s_z)
+        p_rn = a_r * w_hn
+        s_n = w_in + p_rn
+        a_n = np.tanh(s_n)
+        c_z = 1 - a_z
+        p_zn, p_zh = c_z * a_n, a_z * h
+        h = s_h = p_zn + p_zh
+        states[:, step] = h
+        if trace:
+            outputs = {
+                "w_ir": w_ir,
+                "w_iz": w_iz,
+                "w_in": w_in,
+                "w_hr": w_hr,
+                "w_hz": w_hz,
+                "w_hn": w_hn,
+                "s_r": s_r,
+                "s_z": s_z,
+                "s_n": s_n,
+                "c_z": c_z,
+                "s_h": s_h,
+                "p_rn": p_rn,
+                "p_zn": p_zn,
+                "p_zh": p_zh,
+                "a_r": a_r,
+                "a_z": a_z,
+                "a_n": a_n,
+            }
+            for name, output in outputs.items():
+                if name not in taken:
+                    taken[name] = np.empty_like(states)
+                taken[name][:, step] = output
+    return states, taken
+
+
+def accuracy(checkpoint: Checkpoint, x: np.ndarray, y: np.ndarray) -> float:
+    """Share of `x` [batch, steps, features] whose class is `y` [batch]."""
+    # In blocks: all states of a large data set at once would need gigabytes.
+    block = max(1, STEPS_AT_ONCE // max(1, np.shape(x)[1]))
+    right = [
+        forward(checkpoint, x[start : start + block]).classes == y[start : start + block]
+        for start in range(0, len(x), block)
+    ]
+    return float(np.concatenate(right).mean())

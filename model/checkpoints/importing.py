@@ -1,0 +1,492 @@
+"""Models trained elsewhere: a ``torch.nn.GRU`` with a linear classifier, or the same as ONNX.
+
+Read as data, never as code: torch files with ``weights_only``, safetensors, ONNX without external
+files. A file that means something else than GRU layers in series, whose last state goes through one
+linear layer, is refused.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from ..data.tasks import Task
+from ..errors import InputError
+from ..files import MAX_BYTES, read_bytes
+from .floating import Checkpoint, accuracy, forward, layer_names
+
+#: Where a training script may keep the state dict in what it saves.
+NESTED = ("state_dict", "model_state_dict", "model", "net", "network")
+#: ONNX operators that may stand around a GRU; the outputs are compared anyway.
+HARMLESS = frozenset(
+    (
+        "GRU",
+        "Gemm",
+        "MatMul",
+        "Add",
+        "Squeeze",
+        "Unsqueeze",
+        "Transpose",
+        "Gather",
+        "Slice",
+        "Reshape",
+        "Flatten",
+        "Identity",
+        "Constant",
+        "ConstantOfShape",
+        "Shape",
+        "Concat",
+        "Expand",
+        "Cast",
+        "Softmax",
+        "LogSoftmax",
+        "ArgMax",
+        "Split",
+        "Dropout",
+    )
+)
+#: Training sequences on which an ONNX graph is compared with what was read from it.
+COMPARED = 3
+TOLERANCE = 1e-3
+
+_WEIGHT = re.compile(r"(.*?)weight_ih_l(\d+)(_reverse)?")
+
+
+def _plain(error: Exception) -> str:
+    return " ".join(str(error).split())[:120]
+
+
+def read_state(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """The tensors of a torch or safetensors file, by name, as they are.
+
+    Raises :class:`InputError` where the file is missing, damaged, or holds anything but tensors.
+    """
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        read_bytes(path)  # says what is wrong with a missing or absurdly large file
+        try:
+            with safe_open(str(path), framework="np") as file:
+                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            hint = "; save float32 tensors" if "bfloat16" in str(error) else ""
+            raise InputError(
+                f"{path}: not a readable safetensors file ({_plain(error)}){hint}"
+            ) from None
+    return _read_torch(path)
+
+
+def _read_torch(path: Path) -> dict[str, np.ndarray]:
+    read_bytes(path)
+    try:
+        import torch
+    except ImportError:
+        raise InputError(
+            f"{path}: a torch file needs torch, which is not installed: pip install "
+            "'genogate[train]', or save it as .safetensors"
+        ) from None
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    # torch raises nearly anything for files that are not its own.
+    except Exception as error:
+        whole = "Weights only load failed" in str(error) or "Unsupported global" in str(error)
+        hint = "a whole model or other objects: save model.state_dict()" if whole else _plain(error)
+        raise InputError(f"{path}: not a file of tensors ({hint})") from None
+    for name in NESTED:
+        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
+            content = content[name]
+            break
+    if not isinstance(content, Mapping):
+        raise InputError(f"{path}: a {type(content).__name__}, a state dict is needed")
+    tensors = {}
+    for name, value in content.items():
+        if not isinstance(value, torch.Tensor):
+            raise InputError(f"{path}: {name!r:.60} is no tensor: save model.state_dict() alone")
+        if value.is_quantized or value.layout != torch.strided or value.is_complex():
+            raise InputError(f"{path}: {name!r:.60} is not a plain tensor of real numbers")
+        kind = value.dtype if not value.is_floating_point() else torch.float64
+        tensors[str(name)] = value.detach().to(kind).numpy()
+    return tensors
+
+
+def from_state(
+    state: Mapping[str, np.ndarray],
+    *,
+    classes: int,
+    gru: str | None = None,
+    classifier: str | None = None,
+) -> Checkpoint:
+    """The GRU and the linear classifier in a state dict, whatever their modules are called.
+
+    gru, classifier : names of the modules, where shapes do not tell
+
+    Raises :class:`InputError` where there is none or more than one of either, where the GRU is
+    bidirectional, projected or no GRU, and where other tensors are left: the model would compute
+    something else. How inputs lie in memory (``batch_first``) leaves no trace in a state dict and
+    does not matter here.
+    """
+    matches = [match for name in state if (match := _WEIGHT.fullmatch(name))]
+    prefixes = sorted({match[1] for match in matches})
+    if gru is not None:
+        wanted = gru.rstrip(".") + "." if gru.rstrip(".") else ""
+        if wanted not in prefixes:
+            raise InputError(f"gru {gru!r:.60}: no such module, there are {_names(prefixes)}")
+        prefixes = [wanted]
+    if not prefixes:
+        raise InputError("no torch.nn.GRU: there is no tensor weight_ih_l0 in it")
+    if len(prefixes) > 1:
+        raise InputError(f"{len(prefixes)} recurrent modules, {_names(prefixes)}: give --gru NAME")
+    prefix = prefixes[0]
+    tensors, used = _layers(state, prefix)
+    hidden = tensors[layer_names(len(tensors) // 4 - 1)[1]].shape[1]
+    rest = [name for name in state if name not in used]
+    head = _classifier(state, rest, classes, hidden, classifier)
+    used |= {f"{head}weight", f"{head}bias"}
+    if left := sorted(set(state) - used):
+        raise InputError(
+            f"tensor {left[0]:.60} {state[left[0]].shape} is neither of the GRU nor of its "
+            f"classifier ({len(left)} such): the model computes more than a GRU and one linear "
+            "layer, or the file holds more than the model"
+        )
+    weight = _real(state, f"{head}weight")
+    tensors["classifier.weight"] = weight
+    bias = f"{head}bias"
+    tensors["classifier.bias"] = (
+        _real(state, bias) if bias in state else np.zeros(len(weight), np.float32)
+    )
+    return Checkpoint(tensors)
+
+
+def _names(prefixes: list[str]) -> str:
+    return ", ".join(repr(prefix.rstrip(".")) for prefix in prefixes[:8])
+
+
+def _real(state: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    array = state[name]
+    if array.dtype.kind != "f":
+        raise InputError(f"tensor {name:.60} holds {array.dtype}, real numbers are needed")
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(array, np.float32)
+
+
+def _layers(state: Mapping[str, np.ndarray], prefix: str) -> tuple[dict[str, np.ndarray], set[str]]:
+    """Tensors of all layers by the names of a checkpoint, and what they were called."""
+    inside = [name for name in state if name.startswith(prefix)]
+    if any(name.endswith("_reverse") for name in inside):
+        raise InputError(
+            "the GRU is bidirectional: its backward half needs the whole sequence first, which "
+            "hardware that takes step after step does not have; train it with bidirectional=False"
+        )
+    if any(name.startswith(f"{prefix}weight_hr_l") for name in inside):
+        raise InputError("the recurrent module is projected (proj_size), which a GRU cannot be")
+    tensors: dict[str, np.ndarray] = {}
+    used: set[str] = set()
+    layer = 0
+    while f"{prefix}weight_ih_l{layer}" in state:
+        names = layer_names(layer)
+        if f"{prefix}{names[1]}" not in state:
+            raise InputError(f"tensor {prefix}{names[1]} is missing")
+        for name in names[:2]:
+            tensors[name] = _real(state, prefix + name)
+            if tensors[name].ndim != 2:
+                raise InputError(f"tensor {prefix}{name} is no matrix: {tensors[name].shape}")
+        rows, hidden = tensors[names[1]].shape
+        if rows != 3 * hidden:
+            kind = {4: "an LSTM's", 1: "a plain RNN's"}.get(rows / max(hidden, 1), "no GRU's")
+            raise InputError(
+                f"tensor {prefix}{names[1]} has shape ({rows}, {hidden}), {kind}: a GRU has three "
+                "rows for each unit"
+            )
+        for name in names[2:]:
+            # bias=False leaves none.
+            known = prefix + name in state
+            tensors[name] = _real(state, prefix + name) if known else np.zeros(rows, np.float32)
+        used |= {prefix + name for name in names}
+        layer += 1
+    if not layer:
+        raise InputError(f"tensor {prefix}weight_ih_l0 is missing")
+    return tensors, used
+
+
+def _classifier(
+    state: Mapping[str, np.ndarray], rest: list[str], classes: int, hidden: int, given: str | None
+) -> str:
+    """Prefix of the linear layer from `hidden` values to `classes`."""
+    if given is not None:
+        head = given.rstrip(".") + "."
+        if f"{head}weight" not in rest:
+            raise InputError(f"classifier {given!r:.60}: no tensor {head}weight in it")
+        if state[f"{head}weight"].shape != (classes, hidden):
+            raise InputError(
+                f"tensor {head}weight has shape {state[f'{head}weight'].shape}, "
+                f"({classes}, {hidden}) is needed: classes of the task, units of the GRU"
+            )
+        return head
+    found = [name for name in rest if name.endswith("weight") and state[name].ndim == 2]
+    fitting = [name for name in found if state[name].shape == (classes, hidden)]
+    if len(fitting) != 1:
+        shapes = ", ".join(f"{name:.40} {state[name].shape}" for name in found[:6]) or "none"
+        problem = "no linear layer" if not fitting else f"{len(fitting)} linear layers"
+        hint = "" if not fitting else ": give --classifier NAME"
+        raise InputError(
+            f"{problem} from the GRU's {hidden} units to the task's {classes} classes "
+            f"(matrices beside the GRU: {shapes}){hint}"
+        )
+    return fitting[0].removesuffix("weight")
+
+
+# --- ONNX
+
+
+def _import_onnx(path: Path) -> tuple[Any, Any, Any]:
+    try:
+        import onnx
+        from onnx import numpy_helper
+        from onnx.reference import ReferenceEvaluator
+    except ImportError:
+        raise InputError(
+            f"{path}: needs onnx, which is not installed: pip install 'genogate[onnx]'"
+        ) from None
+    return onnx, numpy_helper, ReferenceEvaluator
+
+
+def from_onnx(path: str | os.PathLike[str], example: np.ndarray) -> Checkpoint:
+    """GRU layers in series and the linear classifier behind them, in an ONNX graph.
+
+    example : float32 [sequences, steps, features], on which the graph's outputs (logits, their
+        soft-max or its logarithm, or classes) must equal those of what was read
+
+    Raises :class:`InputError` for a file that is no ONNX model, operators that have no counterpart,
+    another form of GRU, and a graph that computes something else.
+    """
+    path = Path(path)
+    raw = read_bytes(path)
+    onnx, numpy_helper, evaluator = _import_onnx(path)
+    try:
+        model = onnx.load_model_from_string(raw)
+        graph = model.graph
+    except Exception as error:
+        raise InputError(f"{path}: not an ONNX model ({_plain(error)})") from None
+    if not graph.node:
+        raise InputError(f"{path}: not an ONNX model (there is no graph in it)")
+    for node in graph.node:
+        if node.op_type not in HARMLESS or node.domain not in ("", "ai.onnx"):
+            raise InputError(
+                f"{path}: operator {node.op_type:.40} is not supported; a GRU, its last state and "
+                "one linear layer can be imported"
+            )
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in graph.initializer):
+        raise InputError(f"{path}: its weights are in another file: save the model as one file")
+    try:
+        constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    except Exception as error:
+        raise InputError(f"{path}: a weight cannot be read ({_plain(error)})") from None
+    inputs = [value.name for value in graph.input if value.name not in constants]
+    if len(inputs) != 1:
+        raise InputError(
+            f"{path}: {len(inputs)} inputs ({', '.join(inputs[:4]):.80}), one is needed: the "
+            "sequences; the state begins at zero"
+        )
+    _fold(graph, constants, evaluator)
+    try:
+        checkpoint = _from_graph(graph, constants, onnx)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    if checkpoint.input_size != example.shape[2]:
+        return checkpoint  # the caller says so, with the task's name
+    _compare(path, evaluator(model), inputs[0], checkpoint, example)
+    return checkpoint
+
+
+def _fold(graph: Any, constants: dict[str, np.ndarray], evaluator: Any) -> None:
+    """Add to `constants` whatever follows from constants alone."""
+    for node in graph.node:
+        known = all(not name or name in constants for name in node.input)
+        if node.op_type == "GRU" or not known:
+            continue
+        feeds = {name: constants[name] for name in node.input if name}
+        try:
+            values = evaluator(node).run(None, feeds)
+        except Exception:  # not needed, perhaps; what is needed and missing is said below
+            continue
+        small = [value for value in values if getattr(value, "nbytes", 0) <= MAX_BYTES]
+        if len(small) == len(node.output):
+            constants |= dict(zip(node.output, small, strict=True))
+
+
+def _from_graph(graph: Any, constants: dict[str, np.ndarray], onnx: Any) -> Checkpoint:
+    layers = [node for node in graph.node if node.op_type == "GRU"]
+    if not layers:
+        raise InputError("there is no GRU in its graph")
+    tensors: dict[str, np.ndarray] = {}
+    for number, node in enumerate(layers):
+        tensors |= _gru(number, node, constants, onnx)
+    heads = [node for node in graph.node if node.op_type in ("Gemm", "MatMul")]
+    if len(heads) != 1:
+        raise InputError(f"{len(heads)} linear layers in its graph, one is needed: the classifier")
+    weight, bias = _head(heads[0], graph, constants, onnx)
+    tensors["classifier.weight"], tensors["classifier.bias"] = weight, bias
+    return Checkpoint(tensors)
+
+
+def _constant(constants: dict[str, np.ndarray], name: str, what: str) -> np.ndarray:
+    if name not in constants:
+        raise InputError(f"{what} is computed while the graph runs, a constant is needed")
+    return _real({what: constants[name]}, what)
+
+
+def _attributes(node: Any, onnx: Any) -> dict[str, Any]:
+    return {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
+
+
+def _gru(
+    number: int, node: Any, constants: dict[str, np.ndarray], onnx: Any
+) -> dict[str, np.ndarray]:
+    """One GRU node as tensors of a checkpoint: its rows z r h become r z n."""
+    where = f"GRU {node.name or number!r}"
+    given = _attributes(node, onnx)
+    if given.get("linear_before_reset", 0) != 1:
+        raise InputError(
+            f"{where} has linear_before_reset=0: it resets the state before the matrix, "
+            "W_hn (r * h), which torch.nn.GRU and the generated hardware do after it, "
+            "r * (W_hn h + b_hn); no weights make the two equal, so train with "
+            "linear_before_reset=1 (Keras: reset_after=True)"
+        )
+    direction = given.get("direction", b"forward").decode()
+    if direction != "forward":
+        raise InputError(f"{where} is {direction}: hardware takes the steps forward")
+    names = [name.decode().lower() for name in given.get("activations", [])]
+    if names and names != ["sigmoid", "tanh"]:
+        raise InputError(f"{where} has activations {names}, sigmoid and tanh are needed")
+    if "clip" in given:
+        raise InputError(f"{where} clips its sums at {given['clip']}, which has no counterpart")
+    operands = [*node.input, "", "", "", "", "", ""][:6]
+    if operands[4]:
+        raise InputError(f"{where} takes lengths of sequences: all have the task's length here")
+    initial = constants.get(operands[5])
+    if initial is not None and np.any(initial != 0):
+        raise InputError(f"{where} begins in a state that is not zero")
+    weights = [_constant(constants, name, f"the weight of {where}") for name in operands[1:3]]
+    if any(array.ndim != 3 or len(array) != 1 for array in weights):
+        raise InputError(f"{where} has weights of shape {[array.shape for array in weights]}")
+    rows, hidden = weights[1].shape[1:]
+    if rows != 3 * hidden or weights[0].shape[1] != rows:
+        raise InputError(f"{where} has weights of shape {[array.shape for array in weights]}")
+    biases = np.zeros((1, 2 * rows), np.float32)
+    if operands[3]:
+        biases = _constant(constants, operands[3], f"the bias of {where}")
+    if biases.shape != (1, 2 * rows):
+        raise InputError(f"{where} has a bias of shape {biases.shape}")
+
+    def torch_order(array: np.ndarray) -> np.ndarray:
+        z, r, h = np.split(array, 3)
+        return np.ascontiguousarray(np.concatenate([r, z, h]))
+
+    arrays = [weights[0][0], weights[1][0], *np.split(biases[0], 2)]
+    return dict(zip(layer_names(number), map(torch_order, arrays), strict=True))
+
+
+def _head(
+    node: Any, graph: Any, constants: dict[str, np.ndarray], onnx: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weight [classes, units] and bias [classes] of the classifier."""
+    weight = _constant(constants, node.input[1], "the classifier's weight")
+    if weight.ndim != 2:
+        raise InputError(f"the classifier's weight has shape {weight.shape}")
+    given = _attributes(node, onnx)
+    if node.op_type == "Gemm":
+        if given.get("transA", 0) or given.get("alpha", 1.0) != 1 or given.get("beta", 1.0) != 1:
+            raise InputError("the classifier (Gemm) is scaled or transposed")
+        weight = weight if given.get("transB", 0) else weight.T
+        bias = node.input[2] if len(node.input) > 2 else ""
+    else:
+        weight, bias = weight.T, ""
+        for other in graph.node:
+            if other.op_type == "Add" and node.output[0] in other.input:
+                bias = next((name for name in other.input if name in constants), "")
+    weight = np.ascontiguousarray(weight)
+    if not bias:
+        return weight, np.zeros(len(weight), np.float32)
+    value = _constant(constants, bias, "the classifier's bias").reshape(-1)
+    return weight, np.ascontiguousarray(np.broadcast_to(value, (len(weight),)))
+
+
+def _compare(
+    path: Path, graph: Any, name: str, checkpoint: Checkpoint, example: np.ndarray
+) -> None:
+    """Raises :class:`InputError` unless `graph` computes what `checkpoint` computes."""
+    logits = forward(checkpoint, example).logits
+    shifted = logits - logits.max(1, keepdims=True)
+    log_soft = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+    forms = [logits, np.exp(log_soft), log_soft, logits.argmax(1)[:, None]]
+    reason = ""
+    for axis in (0, 1):
+        worst = np.zeros(len(forms))
+        try:
+            for number, sequence in enumerate(example.astype(np.float32)):
+                value = np.asarray(graph.run(None, {name: np.expand_dims(sequence, axis)})[0])
+                for kind, form in enumerate(forms):
+                    if value.size != form.shape[1]:
+                        worst[kind] = np.inf
+                        continue
+                    difference = np.abs(value.reshape(-1) - form[number]).max()
+                    worst[kind] = max(worst[kind], difference)
+        # The evaluator raises nearly anything for shapes that do not fit.
+        except Exception as error:
+            reason = reason or f"its graph cannot be run ({_plain(error)})"
+            continue
+        if worst.min() <= TOLERANCE:
+            return
+        reason = "its graph computes something else than GRU layers, their last state and a linear "
+        reason += f"layer: on {len(example)} sequences the outputs differ by up to {worst[0]:.3g}"
+    raise InputError(f"{path}: {reason}")
+
+
+def import_model(
+    path: str | os.PathLike[str],
+    task: Task,
+    *,
+    gru: str | None = None,
+    classifier: str | None = None,
+) -> Checkpoint:
+    """A model trained elsewhere as a checkpoint for `task`, with its accuracies.
+
+    path : ``.pt`` or ``.pth`` (needs torch), ``.safetensors``, or ``.onnx`` (needs onnx)
+
+    Raises :class:`InputError` as :func:`from_state` and :func:`from_onnx` do, and where its sizes
+    are not the task's.
+    """
+    path = Path(path)
+    if path.suffix not in (".pt", ".pth", ".safetensors", ".onnx"):
+        raise InputError(f"{path}: one of .pt, .pth, .safetensors and .onnx is needed")
+    if path.suffix == ".onnx":
+        if gru is not None or classifier is not None:
+            raise InputError("gru, classifier: an ONNX graph says itself which they are")
+        checkpoint = from_onnx(path, task.x_train[:COMPARED])
+    else:
+        state = read_state(path)
+        try:
+            checkpoint = from_state(state, classes=task.classes, gru=gru, classifier=classifier)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+    have = checkpoint.input_size, checkpoint.classes
+    if have != (task.features, task.classes):
+        raise InputError(
+            f"{path}: {have[0]} inputs and {have[1]} classes, task {task.name} has "
+            f"{task.features} and {task.classes}"
+        )
+    scores = {
+        part: round(accuracy(checkpoint, getattr(task, f"x_{part}"), getattr(task, f"y_{part}")), 6)
+        for part in ("train", "val", "test")
+    }
+    # No split hash: nobody knows which part of the data it was trained on.
+    info = {
+        "task": task.name,
+        "split_seed": task.split_seed,
+        "imported": path.name,
+        "accuracy": scores,
+    }
+    return Checkpoint(checkpoint.tensors, info)

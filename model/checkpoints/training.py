@@ -1,0 +1,438 @@
+"""Training of the float network in torch, deterministic by seed.
+
+This module alone needs torch (the ``train`` extra), and imports it when a training starts.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import zoo
+from ..data.tasks import Task
+from ..errors import InputError, index_within, number_within
+from ..files import read_tensors, write_tensors
+from ..integer import MAX_SIZE
+from .floating import Checkpoint, accuracy, layer_names
+
+#: Called after every epoch with: epochs done, epochs in all, mean loss of the epoch.
+Progress = Callable[[int, int, float], None]
+
+STATE_KIND = "genogate-training-state"
+#: Sequences that are judged together.
+JUDGED = 500
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train. The defaults were chosen by validation accuracy on digits-row; those of other
+    tasks are in :data:`RECIPES`.
+
+    patience : epochs without a better validation accuracy after which training stops, and the best
+        epoch is kept; 0: all epochs are done and the last is kept
+    start : name of a shipped checkpoint or a file, of the same sizes and of any task, whose weights
+        training starts from; empty: weights drawn with the seed
+    slower : how many times more slowly the state of `start` shall move: the bias of z grows by the
+        natural logarithm of it, since 1 - sigmoid(a) is nearly exp(-a). For sequences whose steps
+        are that many times as fine as those that `start` was trained on
+    """
+
+    hidden: int = 32
+    layers: int = 1
+    epochs: int = 120
+    seed: int = 0
+    lr: float = 5e-3
+    batch: int = 32
+    weight_decay: float = 1e-2
+    label_smoothing: float = 0.0
+    patience: int = 0
+    start: str = ""
+    slower: float = 1.0
+
+    def __post_init__(self) -> None:
+        limits = {"hidden": MAX_SIZE, "layers": 16, "epochs": 100_000, "batch": 1 << 20}
+        for name, most in limits.items():
+            index_within(name, getattr(self, name), 1, most)
+        if not 0 < self.lr <= 1:
+            raise InputError(f"lr: {self.lr} is not above 0 and at most 1")
+        number_within("weight_decay", self.weight_decay, 0, 10)
+        if not 0 <= self.label_smoothing < 1:
+            raise InputError(f"label_smoothing: {self.label_smoothing} is not from 0 to below 1")
+        index_within("patience", self.patience, 0, 100_000)
+        number_within("slower", self.slower, 1, 1000)
+        if self.slower != 1 and not self.start:
+            raise InputError("slower: there is no checkpoint to start from: give --start too")
+
+    def command(self, task: str) -> str:
+        """The command line that trains the same network again."""
+        text = (
+            f"genogate train --task {task} --seed {self.seed} --hidden {self.hidden} "
+            f"--layers {self.layers} --epochs {self.epochs} --lr {self.lr:g} "
+            f"--batch {self.batch} --weight-decay {self.weight_decay:g}"
+        )
+        if self.label_smoothing:
+            text += f" --label-smoothing {self.label_smoothing:g}"
+        if self.start:
+            text += f" --start {self.start}"
+        if self.slower != 1:
+            text += f" --slower {self.slower:g}"
+        return text + (f" --patience {self.patience}" if self.patience else "")
+
+
+#: What differs from the defaults of :class:`Recipe`, by task.
+_MNIST = {"hidden": 64, "epochs": 15, "lr": 3e-3, "batch": 128}
+_KEYWORDS = {"hidden": 64, "epochs": 60, "batch": 64, "label_smoothing": 0.1}
+RECIPES: dict[str, dict[str, Any]] = {
+    "mnist-row": _MNIST,
+    "mnist-pixel14": _MNIST,
+    "mnist-pixel": _MNIST,
+    "kws4": _KEYWORDS,
+    "kws10": _KEYWORDS,
+    "kws12": _KEYWORDS,
+}
+
+
+def recipe_for(task: str, given: dict[str, Any]) -> Recipe:
+    """The recipe of `task`, with what `given` sets (None: not set). Raises :class:`InputError`."""
+    chosen = {name: value for name, value in given.items() if value is not None}
+    return Recipe(**{**RECIPES.get(task, {}), **chosen})
+
+
+def import_torch() -> Any:
+    """Torch with one thread per process. Raises :class:`InputError` where it is not installed."""
+    try:
+        import torch
+    except ImportError:
+        raise InputError(
+            "training needs torch, which is not installed: pip install 'genogate[train]'"
+        ) from None
+    # Two threads on shared cores were 40 times slower than one; parallelise by process.
+    torch.set_num_threads(1)
+    if torch.get_num_interop_threads() != 1:
+        # Can be set once, before the first parallel work; too late is only slower.
+        with contextlib.suppress(RuntimeError):
+            torch.set_num_interop_threads(1)
+    return torch
+
+
+def shifted(x: np.ndarray, most: tuple[int, int], draw: np.random.Generator) -> np.ndarray:
+    """`x` [batch, steps, features], each sequence shifted at random, zeros moving in.
+
+    `most` bounds the shift along steps and along features.
+    """
+    batch, steps, features = x.shape
+    down, right = most
+    padded = np.pad(x, ((0, 0), (down, down), (right, right)))
+    top = draw.integers(0, 2 * down + 1, (batch, 1, 1)) + np.arange(steps)[:, None]
+    left = draw.integers(0, 2 * right + 1, (batch, 1, 1)) + np.arange(features)
+    return padded[np.arange(batch)[:, None, None], top, left]
+
+
+def stretched(x: np.ndarray, most: float, draw: np.random.Generator) -> np.ndarray:
+    """`x` [batch, steps, features], each sequence faster or slower by up to the share `most`.
+
+    The first step stays where it is; past its end a slow reader meets the last step again.
+    """
+    batch, steps, _ = x.shape
+    speed = np.exp2(draw.uniform(-np.log2(1 + most), np.log2(1 + most), (batch, 1)))
+    position = np.minimum(np.arange(steps) * speed, steps - 1)
+    below = np.minimum(position.astype(np.int64), steps - 2)
+    share = (position - below).astype(np.float32)[..., None]
+    row = np.arange(batch)[:, None]
+    return x[row, below] * (1 - share) + x[row, below + 1] * share
+
+
+def augmented(task: Task, index: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    """Training sequences `index` of `task`, changed at random in the ways that keep their class."""
+    x = task.x_train[index]
+    if task.stretch:
+        x = stretched(x, task.stretch, draw)
+    x = shifted(x, task.max_shift, draw)
+    if task.offset:
+        shape = (len(x), 1, x.shape[2])
+        x = x + np.float32(task.offset) * draw.standard_normal(shape, np.float32)
+    if task.noise:
+        x = x + np.float32(task.noise) * draw.standard_normal(x.shape, np.float32)
+    return x
+
+
+@contextlib.contextmanager
+def going_on_from(path: Path) -> Iterator[None]:
+    """What reading a damaged state raises becomes one clear :class:`InputError`."""
+    try:
+        yield
+    except (InputError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(
+            f"{path}: not a state that training can go on from ({reason}): delete it to begin again"
+        ) from None
+
+
+class Descent:
+    """Adam's or AdamW's moments and the learning rate's schedule, as a state holds them.
+
+    values : what is trained, by the names in a state
+    prefix : of the names of the values themselves
+    """
+
+    MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+
+    def __init__(
+        self, torch: Any, optimizer: Any, steps: int, values: Mapping[str, Any], prefix: str
+    ) -> None:
+        self.torch, self.optimizer, self.values, self.prefix = torch, optimizer, values, prefix
+        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+
+    def step(self) -> None:
+        """One step of both."""
+        self.optimizer.step()
+        self.schedule.step()
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Tensors and document of the values, their moments and the schedule."""
+        tensors = {f"{self.prefix}.{k}": v.detach().numpy() for k, v in self.values.items()}
+        for key, value in self.values.items():
+            for name, moment in self.optimizer.state.get(value, {}).items():
+                tensors[f"{name}.{key}"] = moment.numpy()
+        return tensors, {
+            "steps": self.schedule.last_epoch,
+            "lr": self.schedule.get_last_lr(),
+        }
+
+    def take(self, tensors: Mapping[str, np.ndarray], document: Mapping[str, Any]) -> None:
+        """The other way."""
+        with self.torch.no_grad():
+            for key, value in self.values.items():
+                value.copy_(self.torch.from_numpy(tensors[f"{self.prefix}.{key}"].copy()))
+                if document["steps"]:
+                    self.optimizer.state[value] = {
+                        name: self.torch.from_numpy(tensors[f"{name}.{key}"].copy())
+                        for name in self.MOMENTS
+                    }
+        self.schedule.last_epoch = document["steps"]
+        rates, groups = document["lr"], self.optimizer.param_groups
+        # One number, in states of before there could be several groups.
+        self.schedule._last_lr = rates = rates if isinstance(rates, list) else [rates]
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate
+
+
+@dataclass
+class _Place:
+    """Where a training is: batches done of an epoch, its loss so far, the best epoch."""
+
+    epoch: int = 0
+    batch: int = 0
+    total: float = 0.0
+    best: float = -1.0
+    best_epoch: int = 0
+
+
+class _Training:
+    """A network, its optimizer and the random numbers ahead: all that a training is."""
+
+    def __init__(self, torch: Any, task: Task, recipe: Recipe) -> None:
+        self.torch, self.task, self.recipe = torch, task, recipe
+        torch.manual_seed(recipe.seed)
+        self.draw = np.random.default_rng(recipe.seed)
+        self.gru = torch.nn.GRU(task.features, recipe.hidden, recipe.layers, batch_first=True)
+        self.classifier = torch.nn.Linear(recipe.hidden, task.classes)
+        self.start = zoo.load(recipe.start) if recipe.start else None
+        if self.start is not None:
+            self._begin_from(self.start)
+        self.parameters = [*self.gru.parameters(), *self.classifier.parameters()]
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=recipe.lr, weight_decay=recipe.weight_decay
+        )
+        self.batches = -(-len(task.x_train) // recipe.batch)
+        named = {str(k): value for k, value in enumerate(self.parameters)}
+        steps = recipe.epochs * self.batches
+        self.descent = Descent(torch, self.optimizer, steps, named, "weight")
+        self.place = _Place()
+        self.kept: dict[str, np.ndarray] = {}
+        self.start_of_epoch = self.draw.bit_generator.state
+        self.saved = time.monotonic()
+
+    def _begin_from(self, start: Checkpoint) -> None:
+        """Take the weights of `start`. Raises :class:`InputError` where they do not fit."""
+        tensors, recipe = self.tensors(), self.recipe
+        for name in sorted({*tensors, *start.tensors}):
+            here, there = (
+                list(part[name].shape) if name in part else [] for part in (tensors, start.tensors)
+            )
+            if here != there:
+                raise InputError(
+                    f"start: {recipe.start} has {name} {there}, this training {here}: "
+                    f"the sizes, layers and classes of both must be equal"
+                )
+        own = {name: getattr(self.gru, name) for name in tensors if "classifier" not in name}
+        own["classifier.weight"] = self.classifier.weight
+        own["classifier.bias"] = self.classifier.bias
+        with self.torch.no_grad():
+            for name, value in own.items():
+                value.copy_(self.torch.from_numpy(start.tensors[name].copy()))
+            for k in range(recipe.layers):
+                bias = getattr(self.gru, f"bias_ih_l{k}")
+                bias[recipe.hidden : 2 * recipe.hidden] += float(np.log(recipe.slower))
+
+    @property
+    def key(self) -> str:
+        """What a state belongs to: recipe, weights at the start, data, torch."""
+        about = [asdict(self.recipe), self.task.split_hash, str(self.torch.__version__)]
+        if self.start is not None:
+            about.append(self.start.hash)
+        return hashlib.sha256(json.dumps(about).encode()).hexdigest()
+
+    def tensors(self) -> dict[str, np.ndarray]:
+        """The weights, by the names of a checkpoint."""
+        tensors = {
+            name: getattr(self.gru, name).detach().numpy().copy()
+            for k in range(self.recipe.layers)
+            for name in layer_names(k)
+        }
+        tensors["classifier.weight"] = self.classifier.weight.detach().numpy().copy()
+        tensors["classifier.bias"] = self.classifier.bias.detach().numpy().copy()
+        return tensors
+
+    def save(self, path: Path) -> None:
+        """Everything that is needed to go on as if nothing had happened."""
+        tensors, clock = self.descent.state()
+        tensors |= {f"kept.{name}": value for name, value in self.kept.items()}
+        document = {
+            "key": self.key,
+            "place": asdict(self.place),
+            **clock,
+            "start_of_epoch": self.start_of_epoch,
+            "draw": self.draw.bit_generator.state,
+        }
+        write_tensors(path, tensors, document, STATE_KIND)
+        self.saved = time.monotonic()
+
+    def resume(self, path: Path) -> bool:
+        """Go on from a state that :meth:`save` left; False where there is none of this training."""
+        if not path.exists():
+            return False
+        with going_on_from(path):
+            tensors, document = read_tensors(path, STATE_KIND)
+            if document["key"] != self.key:
+                return False
+            self.descent.take(tensors, document)
+            self.kept = {name[5:]: value for name, value in tensors.items() if name[:5] == "kept."}
+            self.place = _Place(**document["place"])
+            self.start_of_epoch = document["start_of_epoch"]
+            self.draw.bit_generator.state = document["draw"]
+        return True
+
+    def epoch(self, state: Path | None, every: float) -> float:
+        """The rest of the epoch; returns its mean loss. Raises :class:`InputError` for a loss that
+        is not a number."""
+        functional, place = self.torch.nn.functional, self.place
+        if place.batch == 0:
+            self.start_of_epoch = self.draw.bit_generator.state
+            order = self.draw.permutation(len(self.task.x_train))
+        else:
+            again = np.random.default_rng(0)
+            again.bit_generator.state = self.start_of_epoch
+            order = again.permutation(len(self.task.x_train))
+        for index in np.array_split(order, self.batches)[place.batch :]:
+            x = self.torch.from_numpy(augmented(self.task, index, self.draw))
+            y = self.torch.from_numpy(self.task.y_train[index])
+            logits = self.classifier(self.gru(x)[0][:, -1])
+            loss = functional.cross_entropy(logits, y, label_smoothing=self.recipe.label_smoothing)
+            value = loss.item()
+            if not np.isfinite(value):
+                raise InputError(
+                    f"training diverged in epoch {place.epoch + 1} (the loss is {value}) at lr "
+                    f"{self.recipe.lr:g}: give a smaller --lr"
+                )
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+            self.descent.step()
+            place.batch += 1
+            place.total += value * len(index)
+            if state is not None and time.monotonic() - self.saved >= every:
+                self.save(state)
+        mean = place.total / len(order)
+        place.epoch, place.batch, place.total = place.epoch + 1, 0, 0.0
+        return mean
+
+    def validation(self) -> float:
+        """Accuracy on the validation part."""
+        right, x, y = 0, self.task.x_val, self.task.y_val
+        with self.torch.no_grad():
+            for start in range(0, len(x), JUDGED):
+                part = self.torch.from_numpy(x[start : start + JUDGED])
+                classes = self.classifier(self.gru(part)[0][:, -1]).argmax(1).numpy()
+                right += int((classes == y[start : start + JUDGED]).sum())
+        return right / len(y)
+
+    def stop_early(self) -> bool:
+        """Keep the weights where the epoch was the best; True when patience has run out."""
+        place, score = self.place, self.validation()
+        if score > place.best:
+            place.best, place.best_epoch, self.kept = score, place.epoch, self.tensors()
+        return place.epoch - place.best_epoch >= self.recipe.patience
+
+
+def train(
+    task: Task,
+    recipe: Recipe,
+    progress: Progress | None = None,
+    state: str | os.PathLike[str] | None = None,
+    every: float = 20.0,
+) -> Checkpoint:
+    """Train a GRU and a linear classifier on the training part of `task`.
+
+    Adam with decoupled weight decay, one cosine from `lr` to zero, gradient norm clipped to 1,
+    random changes where the task allows them; the last epoch is kept and nothing is selected,
+    unless the recipe has patience. The same task, recipe, machine and torch give the same bytes,
+    also in pieces: about every `every` seconds the training leaves all that it needs in the file
+    `state`, and a call with the same arguments goes on from there.
+
+    Raises :class:`InputError` where torch is missing, the loss is no longer a number, `state` is
+    damaged, or the checkpoint to start from is missing or of other sizes. A state of another
+    training is overwritten.
+    """
+    torch = import_torch()
+    path = None if state is None else Path(state)
+    training = _Training(torch, task, recipe)
+    if path is not None:
+        training.resume(path)
+    while training.place.epoch < recipe.epochs:
+        loss = training.epoch(path, every)
+        if progress is not None:
+            progress(training.place.epoch, recipe.epochs, loss)
+        if recipe.patience and training.stop_early():
+            break
+    tensors = training.kept or training.tensors()
+    if not all(np.isfinite(value).all() for value in tensors.values()):
+        raise InputError(f"training diverged at lr {recipe.lr:g}: give a smaller --lr")
+    checkpoint = Checkpoint(tensors)
+    scores = {
+        part: round(accuracy(checkpoint, getattr(task, f"x_{part}"), getattr(task, f"y_{part}")), 6)
+        for part in ("train", "val", "test")
+    }
+    info: dict[str, Any] = {
+        "task": task.name,
+        "split_seed": task.split_seed,
+        "split_hash": task.split_hash,
+        "seed": recipe.seed,
+        "command": recipe.command(task.name),
+        "accuracy": scores,
+        "torch": str(torch.__version__),
+    }
+    if training.start is not None:
+        info["started_from"] = {"checkpoint": recipe.start, "hash": training.start.hash}
+    if recipe.patience:
+        info["epochs_done"], info["best_epoch"] = training.place.epoch, training.place.best_epoch
+    if task.notes:
+        info["preprocessing"] = task.notes
+    return Checkpoint(tensors, info)

@@ -1,0 +1,1 @@
+"""Data sets and the tasks that are cut from them."""

@@ -1,0 +1,483 @@
+"""Data sets in files: where they are looked for, how they are read, nothing of them trusted.
+
+A file is looked for in ``$GENOGATE_DATA``, then in the user's cache, and downloaded to the cache
+from its official address, with a checksum, when it is in neither. ``GENOGATE_OFFLINE=1`` forbids
+the download.
+"""
+
+import gzip
+import hashlib
+import io
+import os
+import tarfile
+import wave
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from ..errors import InputError, shown
+from ..files import MAX_BYTES, write_bytes
+
+#: The folder of the user's own copies, and what forbids downloads.
+DATA_VARIABLE, OFFLINE_VARIABLE = "GENOGATE_DATA", "GENOGATE_OFFLINE"
+
+MNIST_URL = "https://storage.googleapis.com/cvdf-datasets/mnist/"
+#: SHA-256 of the four files, as their authors compressed them.
+MNIST_FILES = {
+    "train-images-idx3-ubyte": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    "train-labels-idx1-ubyte": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    "t10k-images-idx3-ubyte": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    "t10k-labels-idx1-ubyte": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+}
+MNIST_FOLDERS = ("mnist", "MNIST/raw", ".")
+
+SPEECH_ARCHIVE = "speech_commands_test_set_v0.02.tar.gz"
+SPEECH_URL = f"https://storage.googleapis.com/download.tensorflow.org/data/{SPEECH_ARCHIVE}"
+SPEECH_SHA256 = "cc2a00c1147c2254e9be3fa0f779d8c17421dc349b86366567a8edfa9acd51df"
+SPEECH_FEATURES = "logmel40_u8.npz"
+SPEECH_FOLDERS = ("speech_commands", "speech_commands_test_set_v0.02", ".")
+
+KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
+UNKNOWN, SILENCE = "_unknown_", "_silence_"
+#: All words, in the order of their labels.
+WORDS = (*KEYWORDS, UNKNOWN, SILENCE)
+PARTS = ("train", "val", "test")
+#: Shares of the keyword clips whose speakers are tested, and validated.
+SPEECH_TEST, SPEECH_VALIDATION = 0.20, 0.15
+
+#: Log-mel features: frames of 40 ms every 20 ms of one second, bands from 20 to 4000 Hz.
+FRAMES, BANDS, LOW_HZ, HIGH_HZ = 49, 40, 20.0, 4000.0
+#: They are kept as bytes: value = offset + step * byte.
+FEATURE_OFFSET, FEATURE_STEP = -14.0, 0.1
+#: More clips than any archive of this kind holds, and more bytes than any clip.
+MAX_CLIPS, MAX_CLIP_BYTES = 200_000, 1 << 20
+
+
+def cache_folder() -> Path:
+    """Where downloads and derived features are kept."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("genogate") / "data"
+
+
+def _roots() -> list[Path]:
+    given = os.environ.get(DATA_VARIABLE)
+    return [*([Path(given)] if given else []), cache_folder()]
+
+
+def _find(folders: tuple[str, ...], name: str) -> Path | None:
+    """The first file or folder `name` in any of `folders`, in the order of trust."""
+    for root in _roots():
+        for folder in folders:
+            path = root / folder / name
+            with suppress(OSError):
+                if path.exists():
+                    return path
+    return None
+
+
+def _missing(what: str, want: str, url: str, reason: str) -> InputError:
+    given = os.environ.get(DATA_VARIABLE)
+    where = f"in ${DATA_VARIABLE} ({given})" if given else f"(${DATA_VARIABLE} is not set)"
+    return InputError(
+        f"{what}: not found {where} nor in {cache_folder()}, {reason}: get {want} from {url} and "
+        f"set {DATA_VARIABLE} to the folder that holds it"
+    )
+
+
+def _download(what: str, want: str, url: str, sha256: str, target: Path) -> Path:
+    """`url` as `target`, checked. Raises :class:`InputError` where that cannot be done."""
+    if os.environ.get(OFFLINE_VARIABLE):
+        raise _missing(what, want, url, f"and {OFFLINE_VARIABLE} forbids to download it")
+    try:
+        import pooch
+        from requests import RequestException
+    except ImportError:
+        raise _missing(what, want, url, "and pooch, which downloads it, is not installed") from None
+    try:
+        pooch.retrieve(url, f"sha256:{sha256}", target.name, target.parent)
+    except (RequestException, OSError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise _missing(what, want, url, f"and the download failed ({reason})") from None
+    except ValueError:
+        raise InputError(
+            f"{what}: the download of {url} is corrupted (SHA-256 is not {sha256[:12]}...): try "
+            f"again, or set {DATA_VARIABLE} to a folder with {want}"
+        ) from None
+    return target
+
+
+# --- MNIST
+
+
+def _exactly(file: IO[bytes] | gzip.GzipFile, count: int, path: Path) -> bytes:
+    data = file.read(count)
+    if len(data) != count:
+        raise InputError(
+            f"{path}: truncated, {count} bytes were announced and {len(data)} are there"
+        )
+    return data
+
+
+def read_idx(path: str | os.PathLike[str], dimensions: int) -> np.ndarray:
+    """The uint8 array of an IDX file, plain or gzip, of so many dimensions.
+
+    Format: big-endian magic 0x0000 08 D, D sizes as uint32, then the bytes. Raises
+    :class:`InputError` for another magic, sizes that make no sense, or too few or too many bytes.
+    """
+    path = Path(path)
+    try:
+        with open(path, "rb") as plain:
+            packed = plain.read(2) == b"\x1f\x8b"
+            plain.seek(0)
+            with gzip.open(plain) if packed else plain as file:
+                magic = int.from_bytes(_exactly(file, 4, path), "big")
+                if magic != 0x0800 + dimensions:
+                    raise InputError(
+                        f"{path}: magic number {magic:#010x} is not {0x0800 + dimensions:#010x} "
+                        f"(IDX, bytes, {dimensions} dimensions)"
+                    )
+                sizes = np.frombuffer(_exactly(file, 4 * dimensions, path), ">u4").astype(object)
+                count = int(sizes.prod())
+                if not 1 <= count <= MAX_BYTES:
+                    raise InputError(f"{path}: the impossible shape {shown(tuple(sizes))}")
+                data = _exactly(file, count, path)
+                if file.read(1):
+                    raise InputError(f"{path}: longer than its shape {shown(tuple(sizes))} says")
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"{path}: not a whole gzip file ({error}), get it again") from None
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    return np.frombuffer(data, np.uint8).reshape(tuple(int(size) for size in sizes))
+
+
+def _mnist_file(name: str) -> Path:
+    for form in (name, f"{name}.gz"):
+        if path := _find(MNIST_FOLDERS, form):
+            return path
+    target = cache_folder() / "mnist" / f"{name}.gz"
+    want = f"{name}.gz and the three files beside it"
+    return _download("MNIST", want, f"{MNIST_URL}{name}.gz", MNIST_FILES[name], target)
+
+
+def mnist_is_here() -> bool:
+    """Whether all files of MNIST are found without a download."""
+    return all(
+        any(_find(MNIST_FOLDERS, form) for form in (name, f"{name}.gz")) for name in MNIST_FILES
+    )
+
+
+def mnist() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """``train`` and ``t10k``: images uint8 [count, 28, 28] and labels uint8 [count], 0 to 9.
+
+    Raises :class:`InputError` where a file is missing, damaged or does not fit its partner.
+    """
+    parts = {}
+    for part in ("train", "t10k"):
+        image_file = _mnist_file(f"{part}-images-idx3-ubyte")
+        label_file = _mnist_file(f"{part}-labels-idx1-ubyte")
+        images, labels = read_idx(image_file, 3), read_idx(label_file, 1)
+        if images.shape[1:] != (28, 28):
+            raise InputError(f"{image_file}: images of {images.shape[1:]} pixels, not (28, 28)")
+        if len(images) != len(labels):
+            raise InputError(f"{label_file}: {len(labels)} labels for {len(images)} images")
+        if labels.max() > 9:
+            raise InputError(f"{label_file}: label {labels.max()} is not within 0 to 9")
+        parts[part] = images, labels
+    return parts
+
+
+# --- Speech Commands
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Features of spoken words, one second each.
+
+    x : uint8 [clips, 49, 40], log-mel energies, ``-14 + 0.1 x``
+    label : int64 [clips], index into :data:`WORDS`
+    speaker : int64 [clips], a number per speaker; -1 where nobody speaks
+    part : int64 [clips], index into :data:`PARTS`: the speaker-disjoint split that comes with them
+    """
+
+    x: np.ndarray
+    label: np.ndarray
+    speaker: np.ndarray
+    part: np.ndarray
+
+
+def decode(data: bytes, name: str) -> tuple[np.ndarray, int]:
+    """Samples float64 [count] within -1 to 1, and their rate in Hz, of a WAV or FLAC file.
+
+    Raises :class:`InputError`, which begins with `name`, for anything but whole mono PCM of 16
+    bits. FLAC needs soundfile (the ``audio`` extra).
+    """
+    if data[:4] == b"RIFF":
+        try:
+            with wave.open(io.BytesIO(data)) as file:
+                if (file.getnchannels(), file.getsampwidth()) != (1, 2):
+                    raise InputError(
+                        f"{name}: {file.getnchannels()} channels of {8 * file.getsampwidth()} "
+                        "bits, mono of 16 bits is needed"
+                    )
+                announced = file.getnframes()
+                raw, rate = file.readframes(min(announced, len(data))), file.getframerate()
+        except (wave.Error, EOFError, RuntimeError) as error:
+            raise InputError(f"{name}: not a WAV file that can be read ({error})") from None
+        if len(raw) != 2 * announced:
+            raise InputError(
+                f"{name}: truncated, {announced} samples were announced and "
+                f"{len(raw) // 2} are there"
+            )
+        return np.frombuffer(raw, "<i2") / 32768, rate
+    if data[:4] != b"fLaC":
+        raise InputError(f"{name}: neither WAV nor FLAC (begins with {data[:4]!r})")
+    try:
+        import soundfile
+    except (ImportError, OSError):
+        raise InputError(
+            f"{name}: FLAC needs soundfile, which is not installed: pip install 'genogate[audio]'"
+        ) from None
+    try:
+        with soundfile.SoundFile(io.BytesIO(data)) as sound:
+            if sound.channels != 1 or not 1 <= sound.frames <= MAX_CLIP_BYTES:
+                raise InputError(
+                    f"{name}: {sound.channels} channels of {sound.frames} samples, "
+                    "mono of about one second is needed"
+                )
+            samples, rate = sound.read(dtype="float64"), sound.samplerate
+            announced = sound.frames
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        raise InputError(f"{name}: not a FLAC file that can be read ({error})") from None
+    if len(samples) != announced:
+        raise InputError(
+            f"{name}: truncated, {announced} samples were announced and {len(samples)} are there"
+        )
+    return samples, rate
+
+
+@lru_cache(maxsize=4)
+def mel_filters(rate: int, size: int) -> np.ndarray:
+    """Triangles [40, size // 2 + 1] over the bins of an FFT of `size` points, even on the mel scale
+    (``2595 log10(1 + f / 700)``, HTK), each with peak 1."""
+    low, high = (2595 * np.log10(1 + hz / 700) for hz in (LOW_HZ, HIGH_HZ))
+    edges = 700 * (10 ** (np.linspace(low, high, BANDS + 2) / 2595) - 1)
+    bins = np.arange(size // 2 + 1) * rate / size
+    left, middle, right = edges[:-2, None], edges[1:-1, None], edges[2:, None]
+    rising, falling = (bins - left) / (middle - left), (right - bins) / (right - middle)
+    return np.maximum(0, np.minimum(rising, falling))
+
+
+def log_mel(samples: np.ndarray, rate: int) -> np.ndarray:
+    """Log-mel energies uint8 [49, 40] of one second of samples [rate] at 16 or 8 kHz.
+
+    Frames of 40 ms every 20 ms, periodic Hann window, squared magnitude of the FFT, the triangles
+    of :func:`mel_filters`, ``ln(E + 1e-6)``, rounded to steps of 0.1 from -14 on.
+    """
+    length, hop, size = rate // 25, rate // 50, rate * 8 // 125
+    size = 1 << (size - 1).bit_length()
+    frames = np.lib.stride_tricks.sliding_window_view(samples, length)[::hop][:FRAMES]
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)
+    power = np.abs(np.fft.rfft(frames * window, size)) ** 2
+    # Without BLAS, whose threads take longer to wake than this takes. A window of half as many
+    # samples gathers a quarter of the power.
+    energy = np.einsum("fk,bk->fb", power, mel_filters(rate, size)) * (16000 / rate) ** 2
+    value = (np.log(energy + 1e-6) - FEATURE_OFFSET) / FEATURE_STEP
+    return np.clip(np.rint(value), 0, 255).astype(np.uint8)
+
+
+def _clip_features(data: bytes, name: str) -> np.ndarray:
+    samples, rate = decode(data, name)
+    if rate not in (8000, 16000):
+        raise InputError(f"{name}: {rate} samples a second, 8000 or 16000 are needed")
+    if not rate // 25 <= len(samples) <= 2 * rate:
+        raise InputError(f"{name}: {len(samples)} samples, one second of {rate} is needed")
+    # Some published clips are shorter than their second; silence makes it up.
+    return log_mel(np.pad(samples[:rate], (0, max(0, rate - len(samples)))), rate)
+
+
+def _word_and_name(path: str) -> tuple[str, str] | None:
+    parts = path.replace("\\", "/").split("/")
+    if len(parts) < 2 or parts[-2] not in WORDS or parts[-1].startswith("."):
+        return None
+    stem, dot, kind = parts[-1].rpartition(".")
+    return (parts[-2], stem) if dot and kind.lower() in ("wav", "flac") else None
+
+
+def _members(source: Path) -> Iterator[tuple[str, str, bytes]]:
+    """Word, name and bytes of every clip in a tar archive, or in folders named by word."""
+    if source.is_dir():
+        for word in WORDS:
+            for path in sorted((source / word).glob("*")):
+                if (found := _word_and_name(f"{word}/{path.name}")) and path.is_file():
+                    with open(path, "rb") as file:
+                        yield *found, file.read(MAX_CLIP_BYTES + 1)
+        return
+    try:
+        # Read member by member and never unpacked, so no name in it reaches the disk.
+        with tarfile.open(source) as archive:
+            for member in archive:
+                if member.isfile() and (found := _word_and_name(member.name)):
+                    content = archive.extractfile(member)
+                    assert content is not None
+                    yield *found, content.read(MAX_CLIP_BYTES + 1)
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"{source}: not a whole tar archive ({error}), get it again") from None
+
+
+def speaker_parts(label: np.ndarray, who: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Index into :data:`PARTS` for every clip: speakers in the order `order` are tested until they
+    have said 20 % of the keywords, validated until 15 % more, and the rest trains."""
+    said = np.bincount(who[(label < len(KEYWORDS)) & (who >= 0)], minlength=int(who.max()) + 1)
+    before = np.concatenate([[0], np.cumsum(said[order])[:-1]]) / max(said.sum(), 1)
+    part = np.empty(len(said), np.int64)
+    part[order] = np.where(before < SPEECH_TEST, 2, before < SPEECH_TEST + SPEECH_VALIDATION)
+    return part[who]
+
+
+def clips_of(sources: list[Path]) -> Clips:
+    """Features and split of all clips in tar archives, or in a folder with a folder per word.
+
+    A clip is called ``SPEAKER_nohash_N``. Speakers are put in order by the SHA-1 of their name,
+    clips without one (silence) by the SHA-1 of theirs, so the split is a function of the data.
+    Raises :class:`InputError` for a clip that cannot be read or another number of samples.
+    """
+    found: dict[tuple[str, str], np.ndarray] = {}
+    for source in sources:
+        for word, name, data in _members(source):
+            where = f"{source}: {word}/{name}"
+            if len(data) > MAX_CLIP_BYTES or len(found) >= MAX_CLIPS:
+                raise InputError(f"{where}: larger than any archive of words that is known")
+            found[word, name] = _clip_features(data, where)
+    names = sorted(found, key=lambda key: (WORDS.index(key[0]), key[1]))
+    if absent := [word for word in KEYWORDS if word not in {key[0] for key in names}]:
+        raise InputError(f"{sources[0]}: no clip of {absent[0]!r} in it")
+    label = np.array([WORDS.index(word) for word, _ in names])
+    speakers = [name.split("_")[0] if word != SILENCE else "" for word, name in names]
+    known = sorted(set(speakers) - {""})
+    number = {name: index for index, name in enumerate(known)} | {"": -1}
+    who = np.array([number[name] for name in speakers])
+
+    def digest(name: str) -> str:
+        return hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()
+
+    order = np.array(sorted(range(len(known)), key=lambda index: digest(known[index])))
+    part = speaker_parts(label, who, order)
+    for index in np.flatnonzero(who < 0):
+        share = int(digest(f"{names[index][1]}.wav"), 16) % 100
+        part[index] = 2 if share < 20 else int(share < 35)
+    return Clips(np.stack([found[key] for key in names]), label, who, part)
+
+
+def read_archive(
+    path: str | os.PathLike[str], most_bytes: int = MAX_BYTES
+) -> dict[str, np.ndarray]:
+    """All arrays of a ``.npz`` file, which can hold nothing but data (no pickle is loaded).
+
+    Raises :class:`InputError` where it is missing, damaged, or would need more than `most_bytes`.
+    """
+    import zipfile
+
+    path = Path(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > most_bytes:
+                raise InputError(f"{path}: larger than {most_bytes} bytes when unpacked")
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    # zipfile and NumPy raise many types for crafted files; all mean the same to a user.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"{path}: not a whole .npz file of arrays ({reason})") from None
+
+
+def _clips_from_features(path: Path) -> Clips:
+    arrays = read_archive(path)
+    shapes = {"x": (FRAMES, BANDS), "label": (), "split": (), "speaker": ()}
+    for name, shape in shapes.items():
+        array = arrays.get(name)
+        if array is None or array.dtype.kind not in "iu" or array.shape[1:] != shape:
+            raise InputError(f"{path}: array {name!r} of integers [clips, *{shape}] is needed")
+        if array.ndim == 0 or len(array) != len(arrays["x"]) or not len(array):
+            raise InputError(f"{path}: {name} and x are not of one length")
+    if tuple(arrays.get("labels", ())) != WORDS or tuple(arrays.get("splits", ())) != PARTS:
+        raise InputError(f"{path}: its labels or splits are not {', '.join(WORDS)}")
+    scale = float(arrays.get("lo", np.nan)), float(arrays.get("step", np.nan))
+    if not np.allclose(scale, (FEATURE_OFFSET, FEATURE_STEP)) or arrays["x"].dtype != np.uint8:
+        raise InputError(f"{path}: x is not in bytes of {FEATURE_OFFSET} + {FEATURE_STEP} x")
+    label, part, who = (arrays[name].astype(np.int64) for name in ("label", "split", "speaker"))
+    if min(label.min(), part.min()) < 0 or label.max() >= len(WORDS) or part.max() >= len(PARTS):
+        raise InputError(f"{path}: a label or split is out of range")
+    if who.min() < -1 or who.max() >= MAX_CLIPS:
+        raise InputError(f"{path}: a speaker's number is not within -1 to {MAX_CLIPS - 1}")
+    return Clips(arrays["x"], label, who, part)
+
+
+def _save_features(clips: Clips, path: Path) -> None:
+    file = io.BytesIO()
+    content: dict[str, Any] = {
+        "x": clips.x,
+        "label": clips.label.astype(np.uint8),
+        "split": clips.part.astype(np.uint8),
+        "speaker": clips.speaker.astype(np.int32),
+        "labels": np.array(WORDS),
+        "splits": np.array(PARTS),
+        "lo": np.float32(FEATURE_OFFSET),
+        "step": np.float32(FEATURE_STEP),
+    }
+    np.savez_compressed(file, **content)
+    # Only saves time; a cache that cannot be written must stop nobody.
+    with suppress(InputError):
+        write_bytes(path, file.getvalue())
+
+
+def speech() -> Clips:
+    """The canonical test clips of Speech Commands v0.02, split again by speaker.
+
+    Taken from ready features (``logmel40_u8.npz``), else computed from the clips in folders named
+    by word, or in tar archives, and kept in the cache. These are the published *test* clips: an
+    accuracy on this split must never be compared with published ones.
+    """
+    if path := _find(SPEECH_FOLDERS, SPEECH_FEATURES):
+        return _clips_from_features(path)
+    for root in _roots():
+        for folder in SPEECH_FOLDERS:
+            if (root / folder / KEYWORDS[0]).is_dir():
+                return _computed([root / folder])
+            if archives := sorted((root / folder).glob(f"audio*_{KEYWORDS[0]}.tar")):
+                return _computed(sorted(archives[0].parent.glob("audio*.tar")))
+    archive = _find(SPEECH_FOLDERS, SPEECH_ARCHIVE) or _download(
+        "Speech Commands",
+        SPEECH_ARCHIVE,
+        SPEECH_URL,
+        SPEECH_SHA256,
+        cache_folder() / "speech_commands" / SPEECH_ARCHIVE,
+    )
+    return _computed([archive])
+
+
+def _computed(sources: list[Path]) -> Clips:
+    """Features of `sources`, from the cache where they were computed before."""
+    stamp = hashlib.sha256()
+    for source in sources:
+        files = sorted(source.glob("*/*")) if source.is_dir() else [source]
+        for path in files:
+            about = path.stat()
+            stamp.update(f"{path} {about.st_size} {about.st_mtime_ns}\n".encode())
+    kept = cache_folder() / "speech_commands" / f"logmel40-{stamp.hexdigest()[:16]}.npz"
+    if kept.exists():
+        with suppress(InputError):
+            return _clips_from_features(kept)
+    clips = clips_of(sources)
+    _save_features(clips, kept)
+    return clips

@@ -1,0 +1,384 @@
+"""Tasks: data sets, named or the user's own, cut into the same three parts every time by a seed."""
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError, integer_within
+from ..integer import MAX_SIZE
+from . import datasets
+
+#: Shares of the data: 30 % test; 15 % of the rest validation.
+TEST_SHARE, VALIDATION_SHARE = 0.30, 0.15
+#: The task that every command takes when none is named.
+DEFAULT_TASK = "digits-row"
+#: Seeds are what a frozen NumPy generator accepts.
+MAX_SEED = 2**32 - 1
+#: Calibration looks at so many time steps and no fewer than so many sequences: enough for
+#: histograms and covariances, and it stays within a few seconds and some hundred megabytes.
+CALIBRATION_STEPS, CALIBRATION_SEQUENCES = 28_000, 64
+#: MNIST: training images kept from training, per class.
+MNIST_HELD_OUT = 500
+#: Of those, sequences in the validation part, so that judging a genome takes a second or two.
+MNIST_VALIDATION = {"mnist-row": 5000, "mnist-pixel14": 2000, "mnist-pixel": 1000}
+#: Cepstral coefficients of a frame.
+COEFFICIENTS = 10
+#: Words of the keyword tasks.
+KEYWORD_TASKS = {
+    "kws4": datasets.KEYWORDS[:4],
+    "kws10": datasets.KEYWORDS,
+    "kws12": datasets.WORDS,
+}
+#: What a data set of one's own may take, unpacked.
+OWN_MAX_BYTES = 4 << 30
+
+
+@dataclass(frozen=True)
+class Task:
+    """Sequences with a class each, in three stratified parts.
+
+    The validation part is for choices (calibration, selection, early stopping); no choice may see
+    the test part, and only the test part is reported.
+
+    Parameters
+    ----------
+    name : str
+    split_seed : int
+        What the parts were drawn with.
+    x_train, x_val, x_test : float32 [sequences, steps, features]
+    y_train, y_val, y_test : int64 [sequences], 0 to ``classes - 1``
+    classes : int
+    max_shift : (int, int)
+        Shifts by up to so many steps and features leave the class as it is (training may use it).
+    stretch, noise, offset : float
+        Likewise a change of speed by up to this share, normal noise of this deviation on every
+        value, and one of this deviation on each feature of a whole sequence.
+    notes : dict
+        JSON-able: what was done to the raw data (constants that a device must apply as well).
+    """
+
+    name: str
+    split_seed: int
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_val: np.ndarray
+    y_val: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    classes: int
+    max_shift: tuple[int, int] = (0, 0)
+    stretch: float = 0.0
+    noise: float = 0.0
+    offset: float = 0.0
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The name as a folder may be called."""
+        return re.sub(r"[^A-Za-z0-9-]+", "-", Path(self.name).stem).strip("-")[:60] or "task"
+
+    @property
+    def x_calibration(self) -> np.ndarray:
+        """Sequences of the training part, evenly spread over it, that calibration looks at."""
+        count = max(CALIBRATION_STEPS // self.steps, CALIBRATION_SEQUENCES)
+        if count >= len(self.x_train):
+            return self.x_train
+        return self.x_train[np.linspace(0, len(self.x_train) - 1, count).astype(np.int64)]
+
+    @property
+    def steps(self) -> int:
+        return self.x_test.shape[1]
+
+    @property
+    def features(self) -> int:
+        return self.x_test.shape[2]
+
+    @cached_property
+    def split_hash(self) -> str:
+        """SHA-256, 16 hex digits, over the three parts: equal only where every value is equal."""
+        digest = hashlib.sha256()
+        for name in ("train", "val", "test"):
+            for part, kind in ((f"x_{name}", "<f4"), (f"y_{name}", "<i8")):
+                array = getattr(self, part)
+                digest.update(f"{part} {array.shape} ".encode())
+                digest.update(np.ascontiguousarray(array.astype(kind, copy=False)).data)
+        return digest.hexdigest()[:16]
+
+
+def _split(y: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sorted indices of the training, validation and test parts, stratified by class."""
+    # RandomState, because NumPy promises that its stream never changes: a shipped checkpoint must
+    # meet the same test part years later.
+    draw = np.random.RandomState(seed)
+    parts: tuple[list[np.ndarray], ...] = ([], [], [])
+    for label in np.unique(y):
+        members = draw.permutation(np.flatnonzero(y == label))
+        test = round(len(members) * TEST_SHARE)
+        validation = round((len(members) - test) * VALIDATION_SHARE)
+        cut = np.split(members, [test, test + validation])
+        for part, indices in zip(parts, (cut[2], cut[1], cut[0]), strict=True):
+            part.append(indices)
+    train, val, test_part = (np.sort(np.concatenate(part)) for part in parts)
+    return train, val, test_part
+
+
+def _digits_row(name: str, seed: int) -> Task:
+    """scikit-learn's bundled UCI digits, 1,797 images of 8 x 8: a row of pixels is a step."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    x, y = (digits.images / 16).astype(np.float32), digits.target.astype(np.int64)
+    return _cut(name, seed, x, y, max_shift=(1, 1))
+
+
+def _cut(name: str, seed: int, x: np.ndarray, y: np.ndarray, **more: Any) -> Task:
+    train, val, test = _split(y, seed)
+    return Task(
+        name, seed, x[train], y[train], x[val], y[val], x[test], y[test], int(y.max()) + 1, **more
+    )
+
+
+def _held_out(y: np.ndarray, seed: int, counts: np.ndarray) -> np.ndarray:
+    """Indices, drawn at random, of ``counts[label]`` members of every class; classes in turn, so
+    that the first N are balanced as well."""
+    draw = np.random.RandomState(seed)
+    members = [
+        draw.permutation(np.flatnonzero(y == label))[:count] for label, count in enumerate(counts)
+    ]
+    most = max(map(len, members))
+    turns = [part[k] for k in range(most) for part in members if k < len(part)]
+    return np.array(turns, np.int64)
+
+
+def _mnist(name: str, seed: int) -> Task:
+    """MNIST: 500 training images of each class are drawn for validation; the test part is the
+    official one. ``mnist-row``: a row of pixels is a step; ``mnist-pixel``: a pixel;
+    ``mnist-pixel14``: a pixel of the image averaged to 14 x 14."""
+    parts = datasets.mnist()
+    (images, labels), (test_images, test_labels) = parts["train"], parts["t10k"]
+
+    def sequences(pixels: np.ndarray) -> np.ndarray:
+        count = len(pixels)
+        if name == "mnist-row":
+            return pixels.astype(np.float32) * np.float32(1 / 255)
+        if name == "mnist-pixel14":
+            pixels = pixels.reshape(count, 14, 2, 14, 2).sum((2, 4), dtype=np.uint16)
+            return pixels.reshape(count, -1, 1).astype(np.float32) * np.float32(1 / 1020)
+        return pixels.reshape(count, -1, 1).astype(np.float32) * np.float32(1 / 255)
+
+    y, y_test = labels.astype(np.int64), test_labels.astype(np.int64)
+    # A small file of the same form has fewer to give away.
+    counts = np.minimum(MNIST_HELD_OUT, np.bincount(y, minlength=10) // 4)
+    held = _held_out(y, seed, counts)
+    train = np.delete(np.arange(len(y)), held)
+    val = held[: MNIST_VALIDATION[name]]
+    # Of a row of pixels as a step the image may move by one in both directions; the sequences of
+    # single pixels would have to move by whole rows.
+    max_shift = (1, 1) if name == "mnist-row" else (0, 0)
+    return Task(
+        name,
+        seed,
+        sequences(images[train]),
+        y[train],
+        sequences(images[val]),
+        y[val],
+        sequences(test_images),
+        y_test,
+        10,
+        max_shift,
+    )
+
+
+def cepstra(x: np.ndarray) -> np.ndarray:
+    """Cepstral coefficients float32 [clips, 49, 10] of log-mel bytes [clips, 49, 40]: the first
+    rows of an orthonormal DCT-II over the bands, in steps of 1/64, so that every machine gets the
+    same numbers whatever its FFT does with the last bit."""
+    from scipy.fft import dct
+
+    energies = datasets.FEATURE_OFFSET + datasets.FEATURE_STEP * x.astype(np.float64)
+    return _steps(dct(energies, norm="ortho", axis=-1)[..., :COEFFICIENTS])
+
+
+def _steps(value: np.ndarray) -> np.ndarray:
+    return (np.rint(value * 64) / 64).astype(np.float32)
+
+
+def _speech_parts(clips: datasets.Clips, seed: int) -> np.ndarray:
+    """Part of every clip. Seed 0: the split that comes with the data. Any other: the same speakers
+    are tested, and others of the rest drawn for validation."""
+    if seed == 0:
+        return clips.part
+    tested = clips.part == datasets.PARTS.index("test")
+    spoken = clips.speaker >= 0
+    rest = np.unique(clips.speaker[spoken & ~tested])
+    order = np.random.RandomState(seed).permutation(rest)
+    keyword = spoken & (clips.label < len(datasets.KEYWORDS))
+    said = np.array([np.sum(keyword & (clips.speaker == who)) for who in order])
+    before = np.concatenate([[0], np.cumsum(said)[:-1]])
+    chosen = order[before < datasets.SPEECH_VALIDATION * keyword.sum()]
+    part = np.where(np.isin(clips.speaker, chosen) & spoken, 1, 0)
+    # Where nobody speaks, clips are as good as speakers.
+    silent = np.flatnonzero(~spoken & ~tested)
+    share = datasets.SPEECH_VALIDATION / (1 - datasets.SPEECH_TEST)
+    part[np.random.RandomState(seed).permutation(silent)[: round(share * len(silent))]] = 1
+    return np.where(tested, 2, part)
+
+
+def _keywords(name: str, seed: int) -> Task:
+    """Speech Commands: 49 frames of 10 cepstral coefficients, each with mean 0 and deviation 1 over
+    the training part; no speaker is in two parts. A speaker-disjoint re-split of the published test
+    clips, so not comparable with published accuracies."""
+    clips = datasets.speech()
+    words = KEYWORD_TASKS[name]
+    wanted = clips.label < len(words)
+    part, y = _speech_parts(clips, seed)[wanted], clips.label[wanted]
+    x = cepstra(clips.x[wanted])
+    training = x[part == 0]
+    mean = _steps(training.mean((0, 1), dtype=np.float64))
+    deviation = np.maximum(_steps(training.std((0, 1), dtype=np.float64)), np.float32(1 / 64))
+    x = (x - mean) / deviation
+    chosen = [np.flatnonzero(part == index) for index in range(3)]
+    if not all(len(indices) for indices in chosen):
+        raise InputError(f"task {name}: a part without any clip, more speakers are needed")
+    train, val, test = chosen
+    notes = {
+        "classes": list(words),
+        "features": "first 10 coefficients of the orthonormal DCT-II of 40 log-mel energies, "
+        "in steps of 1/64, less mean, over deviation",
+        "mean": mean.tolist(),
+        "deviation": deviation.tolist(),
+        "split": "speaker-disjoint re-split of the Speech Commands v0.02 test clips",
+    }
+    return Task(
+        name,
+        seed,
+        x[train],
+        y[train],
+        x[val],
+        y[val],
+        x[test],
+        y[test],
+        len(words),
+        max_shift=(5, 0),
+        stretch=0.2,
+        noise=0.3,
+        offset=0.3,
+        notes=notes,
+    )
+
+
+_LOADERS: dict[str, Callable[[str, int], Task]] = {
+    "digits-row": _digits_row,
+    **dict.fromkeys(MNIST_VALIDATION, _mnist),
+    **dict.fromkeys(KEYWORD_TASKS, _keywords),
+}
+#: Names that :func:`load_task` knows.
+TASKS = tuple(_LOADERS)
+
+
+def is_own(name: str) -> bool:
+    """Whether `name` means a file with the user's own data."""
+    return name.endswith(".npz")
+
+
+def check_name(name: str) -> None:
+    """Raises :class:`InputError` unless `name` is a task's, or may be a file of one's own data."""
+    if not isinstance(name, str) or (name not in _LOADERS and not is_own(name)):
+        raise InputError(
+            f"task {name!r:.60}: unknown, the tasks are {', '.join(TASKS)}; a data set of your own "
+            "is a file NAME.npz"
+        )
+
+
+def load_task(name: str = DEFAULT_TASK, split_seed: int = 0) -> Task:
+    """The task `name`, its parts drawn with `split_seed`; or the user's own data in `name`.npz.
+
+    A file holds ``x`` [sequences, steps, features] and ``y`` [sequences], cut here as digits-row is
+    (30 % test, 15 % of the rest validation, by class), or ``x_train``, ``y_train``, ``x_test`` and
+    ``y_test``, and with them ``x_val`` and ``y_val``, else 15 % of the training part. Raises
+    :class:`InputError` for an unknown name, a seed that is no integer from 0 to 2**32-1, data that
+    is missing, damaged, or not of that form.
+    """
+    check_name(name)
+    integer_within("seed", split_seed, 0, MAX_SEED)
+    return _LOADERS.get(name, _own)(name, split_seed)
+
+
+def _checked(path: str, name: str, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`x` as float32 and `y` as int64, or :class:`InputError`; `name` tells which part it is."""
+    if x.ndim != 3 or 0 in x.shape:
+        raise InputError(
+            f"{path}: x{name} has shape {x.shape}, [sequences, steps, features] with "
+            "none of them 0 is needed"
+        )
+    if x.dtype.kind not in "fiub":
+        raise InputError(f"{path}: x{name} holds {x.dtype}, real numbers are needed")
+    if x.shape[2] > MAX_SIZE:
+        raise InputError(f"{path}: {x.shape[2]} features, at most {MAX_SIZE} are possible")
+    if y.shape != x.shape[:1]:
+        raise InputError(
+            f"{path}: y{name} has shape {y.shape}, a class for each of the {len(x)} "
+            f"sequences of x{name} is needed"
+        )
+    if y.dtype.kind not in "iu" or int(y.min()) < 0 or int(y.max()) >= MAX_SIZE:
+        raise InputError(
+            f"{path}: y{name} must hold integers from 0 to {MAX_SIZE - 1}, one for each class"
+        )
+    with np.errstate(over="ignore"):
+        x = x.astype(np.float32)
+    if not np.isfinite(x).all():
+        raise InputError(f"{path}: x{name} holds a value that is not finite in float32")
+    return x, y.astype(np.int64)
+
+
+def _own(path: str, seed: int) -> Task:
+    """The user's own arrays (see :func:`load_task`)."""
+    arrays = datasets.read_archive(path, OWN_MAX_BYTES)
+
+    def pair(name: str) -> tuple[np.ndarray, np.ndarray]:
+        for axis in "xy":
+            if axis + name not in arrays:
+                raise InputError(
+                    f"{path}: array {axis + name!r} is missing; x and y are needed, "
+                    "or x_train, y_train, x_test and y_test"
+                )
+        return _checked(path, name, arrays[f"x{name}"], arrays[f"y{name}"])
+
+    if "x" in arrays or "y" in arrays:
+        x, y = pair("")
+        few = int(np.bincount(y).min())
+        if few < 5:
+            raise InputError(
+                f"{path}: a class with {few} sequences; 5 or more are needed to cut "
+                "them in three parts, or give x_train, x_val, x_test"
+            )
+        return _cut(path, seed, x, y)
+    (x_train, y_train), (x_test, y_test) = pair("_train"), pair("_test")
+    if "x_val" in arrays or "y_val" in arrays:
+        x_val, y_val = pair("_val")
+    else:
+        counts = np.rint(np.bincount(y_train) * VALIDATION_SHARE).astype(np.int64)
+        held = np.sort(_held_out(y_train, seed, counts))
+        if not len(held):
+            raise InputError(
+                f"{path}: too few sequences to take {VALIDATION_SHARE:.0%} of each "
+                "class for validation: give x_val and y_val"
+            )
+        x_val, y_val = x_train[held], y_train[held]
+        x_train, y_train = np.delete(x_train, held, 0), np.delete(y_train, held)
+    for name, other in (("x_val", x_val), ("x_test", x_test)):
+        if other.shape[1:] != x_train.shape[1:]:
+            raise InputError(
+                f"{path}: {name} has {other.shape[1:]} steps and features, x_train "
+                f"{x_train.shape[1:]}"
+            )
+    classes = int(max(y_train.max(), y_val.max(), y_test.max())) + 1
+    if absent := sorted(set(range(classes)) - set(np.unique(y_train).tolist())):
+        raise InputError(f"{path}: class {absent[0]} of {classes} is not in y_train")
+    return Task(path, seed, x_train, y_train, x_val, y_val, x_test, y_test, classes)

@@ -1,0 +1,1 @@
+"""Quantisation-aware training: codes forward, gradients straight through."""

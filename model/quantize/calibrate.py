@@ -1,0 +1,394 @@
+"""Calibration: how the quantisation error of every tensor depends on width and scale.
+
+Separable, so it is done once per model for all seven widths: the error of a tensor at a width and
+scale depends on that tensor's float statistics alone, and a genome's quantisation only picks.
+Errors of all tensors are measured in one unit, the squared error that they cause in the new state
+h' of the same step (first order, through the local derivatives of the GRU equations), so they can
+be added up when linked scales are chosen together. A pre-activation sum is measured behind its
+sigmoid or tanh: clipping it where the activation is flat costs nothing.
+"""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ..checkpoints.floating import Checkpoint, forward, sigmoid
+from ..genome import GENES, MAX_BITS, MIN_BITS
+from ..integer import MAX_CHANNEL_SHIFT, code_range
+from .trained import Trained
+
+#: Grid steps per octave of scale; errors vary smoothly enough for 4 % steps.
+STEPS = 16
+BINS = 512
+WIDTHS = range(MIN_BITS, MAX_BITS + 1)
+#: Octaves searched below and above the scale that just covers the range.
+BELOW, ABOVE = 3, 1
+#: Largest power-of-two spread of channel scales (three bits would cost shifter stages, not error).
+CHANNEL_SPREAD = min(3, MAX_CHANNEL_SHIFT)
+#: Widest weights worth error compensation; above, rounding errors are too small to matter.
+COMPENSATED_BITS = 6
+#: Quantised forms kept per matrix.
+REMEMBERED = 2048
+#: Share of the mean variance added to every input's own, so that the covariance can be inverted.
+DAMPING = 0.01
+#: Zero points 0 and "lowest code" need no constant adder at a multiplier; they are preferred while
+#: they cost at most this share of squared error more than the best one. At 8 bits the error is far
+#: below what any accuracy notices; at few bits it is what the accuracy is made of.
+CHEAP_ZERO_TOLERANCE = {8: 3.0, 7: 1.0, 6: 0.5, 5: 0.25, 4: 0.1}
+LEAST_TOLERANCE = 0.02
+CHEAP_ZERO = frozenset({"a_r", "a_z", "a_n", "c_z", "w_hn", "s_h", "p_rn", "p_zn", "p_zh"})
+
+
+def zero_tolerance(bits: int) -> float:
+    """Share of squared error that a cheaper zero point may cost at a width."""
+    return CHEAP_ZERO_TOLERANCE.get(bits, LEAST_TOLERANCE)
+
+
+FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "s_r": sigmoid,
+    "s_z": sigmoid,
+    "s_n": np.tanh,
+}
+
+
+def grid_index(scale: np.ndarray | float) -> np.ndarray:
+    """Nearest index on the logarithmic grid of scales, ``2**(index / STEPS)``."""
+    return np.rint(np.log2(scale) * STEPS).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Squared error against scale at one width: ``error[k]`` at grid index ``start + k``."""
+
+    start: int
+    error: np.ndarray
+
+    def __call__(self, scale: np.ndarray) -> np.ndarray:
+        """Error at `scale` (any shape); infinite outside the searched octaves."""
+        index = grid_index(scale) - self.start
+        inside = (index >= 0) & (index < len(self.error))
+        return np.where(inside, self.error[np.clip(index, 0, len(self.error) - 1)], np.inf)
+
+    @property
+    def best_scale(self) -> float:
+        """Scale of least error."""
+        return float(2 ** ((self.start + int(self.error.argmin())) / STEPS))
+
+
+def _grid(span: float, bits: int) -> np.ndarray:
+    full = int(grid_index(max(span, 1e-9) / ((1 << bits) - 1)))
+    return np.arange(full - BELOW * STEPS, full + ABOVE * STEPS + 1)
+
+
+class Tensor:
+    """A float tensor's weighted histogram, and its error at any width, scale and zero point."""
+
+    def __init__(self, name: str, values: np.ndarray, weights: np.ndarray) -> None:
+        self.name = name
+        values, weights = values.ravel().astype(np.float64), weights.ravel().astype(np.float64)
+        # A floor keeps values that do not matter to first order from being thrown away.
+        weights = weights + 0.02 * weights.mean() + 1e-12
+        self.low, self.high = float(values.min()), float(values.max())
+        span = max(self.high - self.low, 1e-9)
+        index = np.minimum(((values - self.low) * (BINS / span)).astype(np.int64), BINS - 1)
+        mass = np.bincount(index, weights, BINS)
+        used = mass > 0
+        self.centre = np.bincount(index, weights * values, BINS)[used] / mass[used]
+        self.mass = mass[used] / len(values)
+        function = FUNCTIONS.get(name)
+        self.function = function or (lambda v: v)
+        self.target = self.function(self.centre)
+        self._known: dict[tuple[int, float], int] = {}
+
+    def errors(self, bits: int, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
+        """Squared errors, the shape of `scale` and `zero` broadcast."""
+        scale, zero = np.asarray(scale)[..., None], np.asarray(zero)[..., None]
+        codes = np.clip(np.floor(self.centre / scale + 0.5) + zero, *code_range(bits))
+        return ((self.function((codes - zero) * scale) - self.target) ** 2) @ self.mass
+
+    def _zeros(self, bits: int, scale: np.ndarray) -> np.ndarray:
+        """Candidate zero points [..., 11] for scales [...]: windows between the range's ends."""
+        low, high = code_range(bits)
+        first = low - np.rint(self.low / scale)
+        last = high - np.rint(self.high / scale)
+        steps = np.linspace(0, 1, 9)
+        zeros = np.rint(first[..., None] + (last - first)[..., None] * steps)
+        cheap = np.broadcast_to(np.array([0.0, low]), (*zeros.shape[:-1], 2))
+        zeros = np.concatenate([zeros, cheap], -1)
+        # The initial state is real zero, so the state must have a code for it.
+        return np.clip(zeros, low, high) if self.name == "s_h" else np.clip(zeros, -4096, 4096)
+
+    def _preferred(self, errors: np.ndarray, bits: int) -> np.ndarray:
+        """Index of the zero point to take along the last axis of `errors`."""
+        best = errors.argmin(-1)
+        if self.name not in CHEAP_ZERO:
+            return best
+        cheap = errors.shape[-1] - 2 + errors[..., -2:].argmin(-1)
+        least = np.take_along_axis(errors, best[..., None], -1)[..., 0]
+        cost = np.take_along_axis(errors, cheap[..., None], -1)[..., 0]
+        return np.where(cost <= least * (1 + zero_tolerance(bits)), cheap, best)
+
+    def zero_point(self, bits: int, scale: float) -> int:
+        """The zero point of least error at an exact scale (a cheap one where it costs little).
+        What was asked before is remembered: genomes share many scales."""
+        if (bits, scale) not in self._known:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            zeros = self._zeros(bits, np.array([scale]))
+            errors = self.errors(bits, np.full(zeros.shape, scale), zeros)
+            self._known[bits, scale] = int(zeros[0, self._preferred(errors, bits)[0]])
+        return self._known[bits, scale]
+
+    def format(self, bits: int) -> tuple[float, int]:
+        """Scale and zero point of codes of `bits` bits of least error: steps over the whole range,
+        the best grid scale (which clips where that helps), or the best power of two (pixels are
+        often exact in one of them)."""
+        best = self._curve(bits).best_scale
+        covering = max(self.high - self.low, 1e-9) / ((1 << bits) - 1)
+        tried = []
+        for scale in (
+            covering,
+            best,
+            2.0 ** np.round(np.log2(best)),
+            2.0 ** np.ceil(np.log2(covering)),
+        ):
+            zero = self.zero_point(bits, float(scale))
+            tried.append(
+                (float(self.errors(bits, np.array(scale), np.array(zero))), float(scale), zero)
+            )
+        _, scale, zero = min(tried)
+        return scale, zero
+
+    @cached_property
+    def curves(self) -> dict[int, Curve]:
+        """Error against scale for every width, each at its best zero point."""
+        return {bits: self._curve(bits) for bits in WIDTHS}
+
+    def _curve(self, bits: int) -> Curve:
+        grid = _grid(self.high - self.low, bits)
+        scale = 2.0 ** (grid / STEPS)
+        zeros = self._zeros(bits, scale)
+        errors = self.errors(bits, scale[:, None], zeros)
+        pick = self._preferred(errors, bits)
+        error = np.take_along_axis(errors, pick[:, None], -1)[:, 0]
+        if self.name in CHEAP_ZERO:
+            # Scales that admit no cheap zero point compete with the tolerance against them.
+            dear = pick < errors.shape[-1] - 2
+            error = np.where(dear, error * (1 + zero_tolerance(bits)), error)
+        return Curve(int(grid[0]), error)
+
+
+class Weights:
+    """A weight matrix and its error in h' at any width, scale and granularity."""
+
+    def __init__(self, matrix: np.ndarray, inputs: np.ndarray, weight: np.ndarray) -> None:
+        """`matrix` [outputs, inputs]; `inputs` [samples, inputs] of the calibration data; `weight`
+        [samples, outputs], squared error in h' per squared error of each output."""
+        self.matrix = matrix.astype(np.float64)
+        total = weight.sum(0)[:, None] + 1e-30
+        #: Weighted mean input of every output, [outputs, inputs], for bias correction.
+        self.mean = weight.T @ inputs / total
+        second = weight.T @ inputs**2 - self.mean**2 * total
+        sensitivity = np.maximum(second, 0) / len(inputs)
+        #: Squared error in h' per squared error of a weight, [outputs, inputs].
+        self.sensitivity = sensitivity + 0.02 * sensitivity.mean() + 1e-12
+        importance = weight.mean(1) + 1e-12
+        centred = inputs - importance @ inputs / importance.sum()
+        covariance = (centred * importance[:, None]).T @ centred / importance.sum()
+        damping = DAMPING * np.trace(covariance) / len(covariance) + 1e-9
+        self._covariance = covariance + damping * np.eye(len(covariance))
+        self._known: dict[tuple[int, float, str], tuple[np.ndarray, np.ndarray, bool]] = {}
+
+    @cached_property
+    def _feedback(self) -> tuple[np.ndarray, np.ndarray]:
+        """Order of the columns, widest spread first, and the upper Cholesky factor of the inverse
+        covariance in that order: how the error of a column is made good by those after it."""
+        order = np.argsort(-np.diag(self._covariance), kind="stable")
+        inverse = np.linalg.inv(self._covariance[np.ix_(order, order)])
+        return order, np.linalg.cholesky(inverse).T
+
+    def compensated(self, bits: int, scale: np.ndarray, narrow: bool) -> np.ndarray:
+        """Weight codes at row scales [outputs]: columns are rounded one after the other, and each
+        one's rounding error is passed on to the columns that correlate with it (GPTQ, arXiv
+        2210.17323, with the covariance of the calibration inputs)."""
+        low, high = code_range(bits)
+        order, factor = self._feedback
+        rest, codes = self.matrix[:, order].copy(), np.empty_like(self.matrix)
+        for j, column in enumerate(order):
+            code = np.clip(np.floor(rest[:, j] / scale + 0.5), low + narrow, high)
+            codes[:, column] = code
+            error = (rest[:, j] - code * scale) / factor[j, j]
+            rest[:, j + 1 :] -= error[:, None] * factor[j, j + 1 :]
+        return codes
+
+    def codes(self, bits: int, scale: np.ndarray, narrow: bool) -> np.ndarray:
+        """Weight codes at scales that broadcast against the matrix."""
+        low, high = code_range(bits)
+        return np.clip(np.floor(self.matrix / scale + 0.5), low + narrow, high)
+
+    @cached_property
+    def _row_errors(self) -> dict[tuple[int, bool], tuple[int, np.ndarray]]:
+        """(bits, narrow) -> (start, errors [grid, outputs])."""
+        rows = {}
+        span = 2 * float(np.abs(self.matrix).max())
+        for bits in WIDTHS:
+            grid = _grid(span, bits)
+            grid = np.arange(grid[0] - CHANNEL_SPREAD * STEPS, grid[-1] + 1)
+            scale = 2.0 ** (grid / STEPS)[:, None, None]
+            for narrow in (False, True):
+                error = (self.codes(bits, scale, narrow) * scale - self.matrix) ** 2
+                rows[bits, narrow] = int(grid[0]), (error * self.sensitivity).sum(-1)
+        return rows
+
+    @cached_property
+    def curves(self) -> dict[tuple[int, str], Curve]:
+        """(bits, granularity) -> error against matrix scale, at the better code range."""
+        curves = {}
+        outputs = len(self.matrix)
+        for bits in WIDTHS:
+            tensor, channel = [], []
+            for narrow in (False, True):
+                start, rows = self._row_errors[bits, narrow]
+                skip = CHANNEL_SPREAD * STEPS
+                tensor.append(rows[skip:].sum(-1))
+                # Channel k_i divides the scale by 2**k_i: look that many octaves down the grid.
+                shifted = [
+                    rows[skip - k * STEPS : len(rows) - k * STEPS]
+                    for k in range(CHANNEL_SPREAD + 1)
+                ]
+                channel.append(np.min(shifted, axis=0).sum(-1))
+            start += CHANNEL_SPREAD * STEPS
+            curves[bits, "tensor"] = Curve(start, np.min(tensor, axis=0) / outputs)
+            curves[bits, "channel"] = Curve(start, np.min(channel, axis=0) / outputs)
+        return curves
+
+    def quantize(
+        self, bits: int, scale: float, granularity: str
+    ) -> tuple[np.ndarray, np.ndarray, bool]:
+        """As :meth:`_quantize`, remembering what was asked before: genomes share many scales."""
+        key = bits, scale, granularity
+        if key not in self._known:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            self._known[key] = self._quantize(*key)
+        return self._known[key]
+
+    def _quantize(
+        self, bits: int, scale: float, granularity: str
+    ) -> tuple[np.ndarray, np.ndarray, bool]:
+        """Codes int8 [outputs, inputs], channel shifts uint8 [outputs], and whether the code range
+        is narrow: the choice of least error at matrix scale `scale`."""
+        best: tuple[float, np.ndarray, np.ndarray, bool] | None = None
+        importance = self.sensitivity.mean(1)
+        spread = CHANNEL_SPREAD if granularity == "channel" else 0
+        for narrow in (False, True):
+            scales = scale / 2.0 ** np.arange(spread + 1)[:, None, None]
+            codes = self.codes(bits, scales, narrow)
+            error = ((codes * scales - self.matrix) ** 2 * self.sensitivity).sum(-1)
+            shift = error.argmin(0)
+            row_scale = scale / 2.0**shift
+            candidates = [codes[shift, np.arange(len(shift))]]
+            if bits <= COMPENSATED_BITS:
+                candidates.append(self.compensated(bits, row_scale, narrow))
+            for chosen in candidates:
+                wrong = chosen * row_scale[:, None] - self.matrix
+                total = float(importance @ ((wrong @ self._covariance) * wrong).sum(1))
+                if best is None or total < best[0]:
+                    best = total, chosen.astype(np.int8), shift.astype(np.uint8), narrow
+        assert best is not None
+        return best[1:]
+
+
+@dataclass(frozen=True)
+class LayerCalibration:
+    """Tensors by gene name (17 outputs), weight matrices by dense gene name, and their biases.
+
+    units : activation units that quantisation made, by scales and widths, so that the next genome
+        with the same ones does not search them again
+    """
+
+    tensors: dict[str, Tensor]
+    weights: dict[str, Weights]
+    biases: dict[str, np.ndarray]
+    units: dict[Hashable, Any] = field(default_factory=dict, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What quantisation needs of a checkpoint and its calibration data.
+
+    trained : what the checkpoint was trained as, if it was trained quantised
+    """
+
+    layers: tuple[LayerCalibration, ...]
+    input: Tensor
+    classifier_bias: np.ndarray
+    #: Logit error per squared weight error, [classes, hidden], and the mean last state.
+    classifier: Weights
+    trained: Trained | None = None
+    _formats: dict[int, tuple[float, int]] = field(default_factory=dict, compare=False, repr=False)
+
+    def input_format(self, bits: int) -> tuple[float, int]:
+        """Scale and zero point of the network's input codes of `bits` bits."""
+        if bits not in self._formats:
+            self._formats[bits] = self.input.format(bits)
+        return self._formats[bits]
+
+
+def calibrate(checkpoint: Checkpoint, x: np.ndarray) -> Calibration:
+    """Run the float network on `x` [batch, steps, features] and collect its statistics.
+
+    Raises :class:`InputError` where the checkpoint's record of training is of another version.
+    """
+    result = forward(checkpoint, x, trace=True)
+    layers = []
+    below = np.asarray(x, np.float64)
+    for number in range(checkpoint.layers):
+        t = {name: result.trace[number, name].astype(np.float64) for name in GENES}
+        h_old = np.concatenate([np.zeros_like(t["s_h"][:, :1]), t["s_h"][:, :-1]], 1)
+        r, z, n, c = t["a_r"], t["a_z"], t["a_n"], t["c_z"]
+        slope_n = c * (1 - n**2)
+        to_r = slope_n * t["w_hn"]
+        to_z = h_old - n
+        # d h' / d tensor, squared; a pre-activation sum is measured behind its activation.
+        weight = {
+            "s_h": np.ones_like(r),
+            "p_zn": np.ones_like(r),
+            "p_zh": np.ones_like(r),
+            "c_z": n**2,
+            "a_n": c**2,
+            "a_z": to_z**2,
+            "a_r": to_r**2,
+            "s_n": c**2,
+            "s_z": to_z**2,
+            "s_r": to_r**2,
+            "w_in": slope_n**2,
+            "p_rn": slope_n**2,
+            "w_hn": (slope_n * r) ** 2,
+            "w_ir": (to_r * r * (1 - r)) ** 2,
+            "w_iz": (to_z * z * (1 - z)) ** 2,
+        }
+        weight["w_hr"], weight["w_hz"] = weight["w_ir"], weight["w_iz"]
+        weights, biases = {}, {}
+        for name in GENES[:6]:
+            operand = below if name[2] == "i" else h_old
+            matrix, bias = checkpoint.operator(number, name)
+            flat = weight[name].reshape(-1, weight[name].shape[-1])
+            inputs = operand.reshape(-1, operand.shape[-1])
+            weights[name], biases[name] = Weights(matrix, inputs, flat), bias
+        tensors = {name: Tensor(name, t[name], weight[name]) for name in GENES}
+        layers.append(LayerCalibration(tensors, weights, biases))
+        below = t["s_h"]
+    matrix = checkpoint.tensors["classifier.weight"]
+    bias = checkpoint.tensors["classifier.bias"]
+    last = below[:, -1]
+    return Calibration(
+        tuple(layers),
+        Tensor("x", np.asarray(x), np.ones(x.shape)),
+        bias.astype(np.float64),
+        Weights(matrix, last, np.ones((len(last), len(bias)))),
+        Trained.of(checkpoint),
+    )

@@ -1,0 +1,256 @@
+"""What a checkpoint remembers of the integer model that it was trained as.
+
+Training for one genome and knobs (:mod:`genogate.model.qat.tune`) ends with weights and with every
+other integer of the network. A checkpoint holds the weights as floats; its record holds the rest,
+so that the same genome and knobs give the trained integer model again, bit for bit. Any other
+genome or knobs calibrate the weights as those of any checkpoint.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from ..checkpoints.floating import Checkpoint
+from ..errors import InputError, shown
+from ..genome import GENES, Genome
+from ..integer import (
+    CLASSES,
+    SCHEDULE,
+    Classifier,
+    Dense,
+    IntModel,
+    Layer,
+    Operator,
+    PiecewiseLinear,
+    Table,
+    acc_bounds,
+    code_range,
+)
+from ..knobs import Knobs
+
+#: Key of the record in a checkpoint's ``info``, and the version of its form.
+RECORD, VERSION = "trained", 1
+#: Knobs that change no integer of the model.
+_SILENT = ("lanes_x", "lanes_h")
+#: Element types of the arrays of activation units.
+_TYPES = {"table": np.int8, "breakpoints": np.int16, "slopes": np.int32, "intercepts": np.int64}
+
+
+def weight_codes(weight: np.ndarray, row_scale: np.ndarray, bits: int, narrow: bool) -> np.ndarray:
+    """Nearest codes int8 [outputs, inputs], ties up, of real weights at row scales [outputs];
+    without the lowest code where `narrow`."""
+    low, high = code_range(bits)
+    codes = np.floor(weight.astype(np.float64) / row_scale[:, None] + 0.5)
+    return np.clip(codes, low + narrow, high).astype(np.int8)
+
+
+def bias_codes(
+    bias: np.ndarray, row_scale: np.ndarray, in_scale: float, in_zero: int, codes: np.ndarray
+) -> np.ndarray:
+    """Folded biases int64 [outputs] of real ones, the operand's zero point taken in."""
+    real = np.floor(bias.astype(np.float64) / (row_scale * in_scale) + 0.5).astype(np.int64)
+    return real - in_zero * codes.astype(np.int64).sum(1)
+
+
+def _knobs_key(knobs: Mapping[str, Any]) -> dict[str, Any]:
+    # A record of before a knob was made means its default.
+    whole = {**Knobs().to_json(), **knobs}
+    return {name: value for name, value in whole.items() if name not in _SILENT}
+
+
+def _plain(op: Operator) -> dict[str, Any]:
+    """Integers of an operator, less what follows from the weights; arrays as lists."""
+    entry: dict[str, Any] = {"kind": op.kind, **op._integers()}
+    for name, array in op._arrays().items():
+        if name not in ("weight", "bias"):
+            entry[name] = array.tolist()
+    for name in ("acc_min", "acc_max"):
+        entry.pop(name, None)
+    return entry
+
+
+def record(model: IntModel, knobs: Knobs, classifier_scale: float, narrow: bool) -> dict[str, Any]:
+    """The record, JSON-able, of a model whose scales are in its ``info``.
+
+    narrow : whether 2-bit weights have no lowest code (are ternary)
+    """
+    return {
+        "version": VERSION,
+        "genome": [list(genes) for genes in model.genome.layers],
+        "knobs": knobs.to_json(),
+        "narrow": narrow,
+        "input": {"scale": model.input_scale, "zero_point": model.input_zero_point},
+        "scales": model.info["scales"],
+        "classifier_scale": classifier_scale,
+        "layers": [{name: _plain(op) for name, op in layer.ops.items()} for layer in model.layers],
+        "model_hash": model.hash,
+    }
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A checkpoint's record with its weights: see the module text.
+
+    tensors : those of the checkpoint
+    document : what :func:`record` made
+    """
+
+    tensors: Mapping[str, np.ndarray]
+    document: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> "Trained | None":
+        """The record of `checkpoint`, if it has one. Raises :class:`InputError` for one of another
+        version."""
+        document = checkpoint.info.get(RECORD)
+        if document is None:
+            return None
+        if not isinstance(document, dict) or document.get("version") != VERSION:
+            version = document.get("version") if isinstance(document, dict) else None
+            raise InputError(
+                f"checkpoint: its record of training has version {shown(version)}, this program "
+                f"reads {VERSION}"
+            )
+        return cls(checkpoint.tensors, document)
+
+    def fits(self, genome: Genome, knobs: Knobs) -> bool:
+        """Whether the network was trained for just these."""
+        mine = self.document.get("knobs")
+        return (
+            self.document.get("genome") == [list(genes) for genes in genome.layers]
+            and isinstance(mine, dict)
+            and _knobs_key(mine) == _knobs_key(knobs.to_json())
+        )
+
+    def model(self, info: Mapping[str, Any] | None = None, knobs: Knobs | None = None) -> IntModel:
+        """The integer model that was trained. Raises :class:`InputError` where the record is
+        damaged, or its hash is not that of what the weights give.
+
+        knobs : those to note in its ``info``, which may differ in the number of lanes
+        """
+        try:
+            made = self.unchecked(info or {})
+        except InputError as error:
+            raise InputError(f"checkpoint: its record of training is damaged ({error})") from None
+        except (
+            KeyError,
+            TypeError,
+            AttributeError,
+            IndexError,
+            ValueError,
+            OverflowError,
+            StopIteration,
+        ) as error:
+            reason = " ".join(repr(error).split())[:100]
+            raise InputError(f"checkpoint: its record of training is damaged ({reason})") from None
+        if made.hash != self.document["model_hash"]:
+            raise InputError(
+                "checkpoint: its weights are not those that its record of training is for"
+            )
+        if knobs is not None:
+            made = replace(made, info={**made.info, "knobs": knobs.to_json()})
+        return made
+
+    def unchecked(self, info: Mapping[str, Any]) -> IntModel:
+        """What weights and record give, whatever the record's hash."""
+        document = self.document
+        knobs, narrow = Knobs(**document["knobs"]), bool(document["narrow"])
+        genome = Genome(tuple(tuple(genes) for genes in document["genome"]))
+        first = document["input"]
+        in_scale, in_zero = float(first["scale"]), first["zero_point"]
+        layers = []
+        for number, entries in enumerate(document["layers"]):
+            scales = document["scales"][number]
+            state = float(scales["s_h"]["scale"]), entries["s_h"]["zero_point"]
+            ops: dict[str, Operator] = {}
+            for name in SCHEDULE:
+                entry = dict(entries[name])
+                kind = entry.pop("kind")
+                classes: tuple[Any, ...] = CLASSES[name]
+                cls = next(c for c in classes if c.kind == kind)
+                if cls is Dense:
+                    operand = (in_scale, in_zero) if name[2] == "i" else state
+                    entry |= self._linear(
+                        *_operator(self.tensors, number, name),
+                        *operand,
+                        scale=float(scales[f"{name}.weight"]["scale"]),
+                        shift=np.array(entry["channel_shift"], np.uint8),
+                        bits=entry["weight_bits"],
+                        in_bits=entry["in_bits"],
+                        narrow=narrow,
+                    )
+                elif cls in (Table, PiecewiseLinear):
+                    arrays = {f.name for f in fields(cls)} & set(_TYPES)
+                    entry |= {key: np.array(entry[key], _TYPES[key]) for key in arrays}
+                ops[name] = cls(**entry)
+            layers.append(Layer(ops))
+            (in_scale, in_zero), in_bits = state, ops["s_h"].out_bits
+        scale = float(document["classifier_scale"])
+        linear = self._linear(
+            self.tensors["classifier.weight"],
+            self.tensors["classifier.bias"],
+            in_scale,
+            in_zero,
+            scale=scale,
+            shift=np.zeros(len(self.tensors["classifier.bias"]), np.uint8),
+            bits=8,
+            in_bits=in_bits,
+            narrow=False,
+        )
+        del linear["channel_shift"]
+        return IntModel(
+            genome=genome,
+            layers=tuple(layers),
+            classifier=Classifier(**linear, in_bits=in_bits, weight_bits=8),
+            input_scale=float(first["scale"]),
+            input_zero_point=first["zero_point"],
+            info={**info, "knobs": knobs.to_json(), "scales": document["scales"]},
+        )
+
+    @staticmethod
+    def _linear(
+        weight: np.ndarray,
+        bias: np.ndarray,
+        in_scale: float,
+        in_zero: int,
+        *,
+        scale: float,
+        shift: np.ndarray,
+        bits: int,
+        in_bits: int,
+        narrow: bool,
+    ) -> dict[str, Any]:
+        row_scale = scale / 2.0 ** shift.astype(np.float64)
+        # Only two bits gain by giving up a code.
+        codes = weight_codes(weight, row_scale, bits, narrow and bits == 2)
+        folded = bias_codes(bias, row_scale, in_scale, in_zero, codes)
+        low, high = acc_bounds(codes, folded, in_bits)
+        return {
+            "weight": codes,
+            "bias": folded,
+            "channel_shift": shift,
+            "acc_min": low,
+            "acc_max": high,
+        }
+
+
+def _operator(
+    tensors: Mapping[str, np.ndarray], layer: int, name: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weight and bias of the dense operator `name`, as :meth:`Checkpoint.operator`."""
+    weight, bias = (tensors[f"{what}_{name[2]}h_l{layer}"] for what in ("weight", "bias"))
+    hidden = len(bias) // 3
+    rows = slice("rzn".index(name[3]) * hidden, ("rzn".index(name[3]) + 1) * hidden)
+    return weight[rows], bias[rows]
+
+
+def without_record(checkpoint: Checkpoint) -> Checkpoint:
+    """`checkpoint` as any other: it calibrates for every genome."""
+    info = {key: value for key, value in checkpoint.info.items() if key != RECORD}
+    return Checkpoint(checkpoint.tensors, json.loads(json.dumps(info)))
+
+
+assert set(GENES) == set(SCHEDULE)

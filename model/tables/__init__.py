@@ -1,0 +1,1 @@
+"""Piecewise-linear tables of functions: formats, optimum, range reduction, composites."""

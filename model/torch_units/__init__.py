@@ -1,0 +1,1 @@
+"""Torch modules that compute a function as the integer unit does."""

@@ -1,0 +1,1 @@
+"""The experiment on a task: plan, jobs, choice, and what it reports."""

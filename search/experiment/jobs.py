@@ -1,0 +1,224 @@
+"""The work of an experiment that a process may do alone.
+
+Each is a function of its argument, leaves a checkpoint, and goes on where it was stopped.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...hdl.gru.schedule import cycles_per_step
+from ...model import zoo
+from ...model.checkpoints.floating import Checkpoint
+from ...model.checkpoints.floating import accuracy as float_accuracy
+from ...model.checkpoints.training import recipe_for, train
+from ...model.data.tasks import Task, load_task
+from ...model.errors import InputError
+from ...model.genome import Genome
+from ...model.integer import IntModel
+from ...model.knobs import Knobs
+from ...model.qat.any_precision import AnyTuning, tune_any
+from ...model.qat.tune import Tuning, tune
+from ...model.quantize.quantize import draft, without_synthesis
+from ...model.quantize.trained import Trained
+from ...synth.area import cheapest
+from ..genomes.evaluate import Setting, accuracy, load
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Float:
+    """A float network to be trained."""
+
+    task: str
+    seed: int
+    hidden: int
+    epochs: int | None
+    path: str
+
+
+@dataclass(frozen=True)
+class ForAll:
+    """Weights to be trained for all genomes, from a float network's."""
+
+    checkpoint: str
+    knobs: Knobs
+    recipe: AnyTuning
+    sequences: int | None
+    path: str
+
+
+@dataclass(frozen=True)
+class ForOne:
+    """A network to be trained for its genome, from the better of some weights.
+
+    starts : kind of weights and checkpoint; teacher : checkpoint
+    """
+
+    starts: tuple[tuple[str, str], ...]
+    teacher: str
+    genome: Genome
+    knobs: Knobs
+    recipe: Tuning
+    sequences: int | None
+    path: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """A network to be quantised and judged, without training.
+
+    part : ``judged`` (:class:`~genogate.search.genomes.evaluate.Setting`), ``val`` or ``test``
+    """
+
+    checkpoint: str
+    genome: Genome | None
+    knobs: Knobs
+    parts: tuple[str, ...] = ("judged", "val")
+
+
+def _fewer(task: Task, count: int | None) -> Task:
+    """`task` with so many of its training sequences, evenly spread."""
+    if count is None or count >= len(task.x_train):
+        return task
+    at = np.linspace(0, len(task.x_train) - 1, count).astype(np.int64)
+    return replace(task, x_train=task.x_train[at], y_train=task.y_train[at])
+
+
+def _kept(path: Path, make: Callable[[Path], Checkpoint], task: Task) -> dict[str, Any]:
+    """Info of the checkpoint at `path`; where there is none, of what `make` gives, saved."""
+    if not path.exists():
+        start = time.process_time()
+        state = path.with_name(f"{path.name}.partial")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        made = make(state)
+        info = {
+            **made.info,
+            "task": task.name,
+            "split_seed": task.split_seed,
+            "split_hash": task.split_hash,
+            "seconds": round(time.process_time() - start, 1),
+        }
+        Checkpoint(made.tensors, info).save(path)
+        state.unlink(missing_ok=True)
+    return dict(zoo.load(path).info)
+
+
+def part_of(checkpoint: str, part: str) -> tuple[Array, Array]:
+    """Sequences and classes of a part of a checkpoint's task."""
+    material = load(Setting(checkpoint, Knobs(), False))
+    if part == "judged":
+        return material.x_shifted, material.y_shifted
+    task = material.task
+    return getattr(task, f"x_{part}"), getattr(task, f"y_{part}")
+
+
+def _quantised(checkpoint: str, genome: Genome, knobs: Knobs) -> IntModel:
+    made = draft(load(Setting(checkpoint, knobs, False)).calibration, genome, knobs)
+    auto = knobs.activation == "auto"
+    return made.choose((cheapest if auto else without_synthesis)(made.groups))
+
+
+def _trained_model(path: str, knobs: Knobs) -> IntModel:
+    trained = Trained.of(zoo.load(path))
+    if trained is None:
+        raise InputError(f"{path}: not a network that was trained for its genome")
+    return trained.model(knobs=knobs)
+
+
+def model_of(look: Look) -> IntModel:
+    """The integer model that is looked at: the trained one where the checkpoint has it."""
+    if look.genome is None:
+        return _trained_model(look.checkpoint, look.knobs)
+    return _quantised(look.checkpoint, look.genome, look.knobs)
+
+
+def _about_model(model: IntModel, knobs: Knobs) -> dict[str, Any]:
+    return {
+        "size": model.size_bits,
+        "weights": model.weight_bits,
+        "cycles": cycles_per_step(model, knobs.lanes_x, knobs.lanes_h),
+        "model_hash": model.hash,
+    }
+
+
+def train_float(job: Float) -> dict[str, Any]:
+    """Train, or read what was trained."""
+    task = load_task(job.task, job.seed)
+    recipe = recipe_for(job.task, {"seed": job.seed, "hidden": job.hidden, "epochs": job.epochs})
+    info = _kept(Path(job.path), lambda state: train(task, recipe, state=state), task)
+    return {"recipe": asdict(recipe), "seconds": info["seconds"]}
+
+
+def train_for_all(job: ForAll) -> dict[str, Any]:
+    """Train for all genomes, or read what was trained."""
+    task = load(Setting(job.checkpoint, job.knobs, False)).task
+    info = _kept(
+        Path(job.path),
+        lambda state: tune_any(
+            _fewer(task, job.sequences),
+            zoo.load(job.checkpoint),
+            job.knobs,
+            job.recipe,
+            state=state,
+        ),
+        task,
+    )
+    return {"seconds": info["seconds"]}
+
+
+def train_for_one(job: ForOne) -> dict[str, Any]:
+    """Train for a genome from the weights that are better for it before, judged by validation."""
+    task = load(Setting(job.starts[0][1], job.knobs, False)).task
+    before = {
+        kind: accuracy(
+            _quantised(checkpoint, job.genome, job.knobs), *part_of(checkpoint, "judged")
+        )
+        for kind, checkpoint in job.starts
+    }
+    start, checkpoint = max(job.starts, key=lambda each: before[each[0]])
+    choose = cheapest if job.knobs.activation == "auto" else None
+
+    def make(state: Path) -> Checkpoint:
+        return tune(
+            _fewer(task, job.sequences),
+            zoo.load(checkpoint),
+            job.genome,
+            job.knobs,
+            job.recipe,
+            cheapest=choose,
+            state=state,
+            teacher=zoo.load(job.teacher),
+        ).checkpoint
+
+    info = _kept(Path(job.path), make, task)
+    model = _trained_model(job.path, job.knobs)
+    found = {part: accuracy(model, *part_of(checkpoint, part)) for part in ("judged", "val")}
+    return {
+        **found,
+        **_about_model(model, job.knobs),
+        "start": start,
+        "before": before,
+        "best_epoch": info["best_epoch"],
+        "seconds": info["seconds"],
+    }
+
+
+def look_at(look: Look) -> dict[str, Any]:
+    """Accuracy of an integer model, or of the float network where no genome and no record is."""
+    start = time.process_time()
+    checkpoint = zoo.load(look.checkpoint)
+    if look.genome is None and Trained.of(checkpoint) is None:
+        found = {
+            part: float_accuracy(checkpoint, *part_of(look.checkpoint, part)) for part in look.parts
+        }
+    else:
+        model = model_of(look)
+        found = {part: accuracy(model, *part_of(look.checkpoint, part)) for part in look.parts}
+        found |= _about_model(model, look.knobs)
+    return {**found, "seconds": round(time.process_time() - start, 1)}

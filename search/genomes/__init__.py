@@ -1,0 +1,1 @@
+"""Searches over the bit widths of a network."""

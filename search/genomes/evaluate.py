@@ -1,0 +1,299 @@
+"""What a genome is worth: accuracy by the compiled golden model, size, and silicon by Yosys.
+
+Workers quantise and simulate; all hardware that no genome of a batch has had before goes to Yosys
+together, from here, and is measured once ever (:func:`genogate.synth.area.measure`). A genome that
+is too inaccurate to be of use is not measured at all.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ...hdl.gru.schedule import cycles_per_step
+from ...model import zoo
+from ...model.data.tasks import Task, load_task
+from ...model.errors import InputError
+from ...model.genome import Genome
+from ...model.integer import IntModel
+from ...model.knobs import Knobs
+from ...model.quantize.calibrate import Calibration, calibrate
+from ...model.quantize.quantize import Draft, draft, without_synthesis
+from ...sim.fast import accuracy
+from ...synth import estimate
+from ...synth.area import cheapest, script_hash, totals
+from ...synth.yosys import find
+from ..pool.backends import Pool
+
+#: What can be minimised: name -> (unit, whether the search divides it by that of homogeneous INT8).
+OBJECTIVES = {
+    "accuracy": ("share of wrong classes on the validation part, see Setting", False),
+    "size": ("bits of all parameters", True),
+    "weights": ("bits of the GRU's weight matrices alone", True),
+    "cells": ("Yosys cells, summed over modules", True),
+    "memory": ("memory bits", True),
+    "cycles": ("cycles per time step", True),
+    "silicon": ("cells + k memory bits", True),
+}
+#: Objectives that Yosys has to measure.
+MEASURED = ("cells", "memory", "silicon")
+#: k of ``silicon``, the cells that a memory bit counts as: a 6-transistor cell against some 7.8
+#: transistors a cell (INT8 core of digits-row: 32,222 transistors in 4,133 cells).
+BIT_WEIGHT = 0.75
+Say = Callable[[str], None]
+#: Validation sequences below which shifted copies are judged too.
+SMALL = 1000
+#: Genomes whose new hardware goes to Yosys together.
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Everything besides the genome that an evaluation depends on.
+
+    checkpoint : name or file of a float checkpoint
+    silicon : whether hardware is measured
+    shifts : whether a small validation part (:data:`SMALL`) is judged together with its copies that
+        are shifted as training may shift (``Task.max_shift``). On digits-row, with 189 validation
+        images, that ranks genomes more as the test part does, and in finer steps
+    estimate : whether hardware is not measured but estimated (:mod:`genogate.synth.estimate`)
+    """
+
+    checkpoint: str
+    knobs: Knobs
+    silicon: bool = True
+    shifts: bool = True
+    estimate: bool = False
+
+    @property
+    def key(self) -> str:
+        """A hash of all that results depend on, versions included."""
+        return _key(self, find().version if self.silicon else "")
+
+
+@lru_cache(maxsize=4096)
+def _key(setting: Setting, yosys: str) -> str:
+    material = load(setting)
+    about = [
+        material.checkpoint_hash,
+        material.task.name,
+        material.task.split_hash,
+        setting.knobs.identity,
+        setting.silicon,
+        setting.shifts,
+        ["estimate", estimate.version()]
+        if setting.silicon and setting.estimate
+        else [yosys, script_hash()]
+        if setting.silicon
+        else None,
+    ]
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:20]
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a setting names, loaded: calibration made from the training part.
+
+    x_shifted, y_shifted : the validation part and, where it is small, its shifted copies
+    """
+
+    checkpoint_hash: str
+    layers: int
+    task: Task
+    calibration: Calibration
+    x_shifted: np.ndarray
+    y_shifted: np.ndarray
+
+
+def load(setting: Setting) -> Material:
+    """Load and calibrate once per process. Raises :class:`InputError` as :mod:`~genogate.model.zoo`
+    does."""
+    return _material(setting.checkpoint)
+
+
+#: Checkpoints of one task share its data.
+_task = lru_cache(maxsize=2)(load_task)
+
+
+@lru_cache(maxsize=16)
+def _material(name: str) -> Material:
+    checkpoint = zoo.load(name)
+    task = _task(checkpoint.info.get("task", "digits-row"), checkpoint.info.get("split_seed", 0))
+    known = checkpoint.info.get("split_hash", task.split_hash)
+    if known != task.split_hash:
+        raise InputError(f"checkpoint {name}: trained on another split of {task.name}")
+    calibration = calibrate(checkpoint, task.x_calibration)
+    x, y = shifted(task) if len(task.y_val) < SMALL else (task.x_val, task.y_val)
+    return Material(checkpoint.hash, checkpoint.layers, task, calibration, x, y)
+
+
+def shifted(task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """The validation part moved by up to the task's `max_shift` in time and features, zeros coming
+    in, as training does: sequences and classes. The part itself where nothing may be moved."""
+    up, aside = task.max_shift
+    x = np.pad(task.x_val, ((0, 0), (up, up), (aside, aside)))
+    steps, features = task.x_val.shape[1:]
+    moved = [
+        x[:, a : a + steps, b : b + features]
+        for a in range(2 * up + 1)
+        for b in range(2 * aside + 1)
+    ]
+    return np.concatenate(moved), np.tile(task.y_val, len(moved))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A genome to be evaluated.
+
+    floor : accuracy below which its hardware is not measured
+    """
+
+    setting: Setting
+    genome: Genome
+    floor: float = 0.0
+
+
+def _draft(setting: Setting, genome: Genome) -> Draft:
+    return draft(load(setting).calibration, genome, setting.knobs)
+
+
+def _judge(case: tuple[Setting, IntModel]) -> dict[str, Any]:
+    """Everything but the silicon of a model."""
+    setting, model = case
+    material = load(setting)
+    task = material.task
+    part = (material.x_shifted, material.y_shifted) if setting.shifts else (task.x_val, task.y_val)
+    return {"accuracy": accuracy(model, *part), **_counted(model, setting.knobs)}
+
+
+def _counted(model: IntModel, knobs: Knobs) -> dict[str, Any]:
+    """What follows from the integers alone."""
+    return {
+        "size": model.size_bits,
+        "weights": model.weight_bits,
+        "cycles": cycles_per_step(model, knobs.lanes_x, knobs.lanes_h),
+    }
+
+
+def _begin(case: Case) -> tuple[Draft | None, dict[str, Any]]:
+    """A network with activation units chosen without Yosys; nothing more of it where that one is
+    below the floor, or no hardware is asked for, or an estimate of it."""
+    made = _draft(case.setting, case.genome)
+    if case.setting.silicon and case.setting.estimate:
+        model, knobs = made.choose(estimate.cheapest(made.groups)), case.setting.knobs
+        result = _judge((case.setting, model))
+        if result["accuracy"] >= case.floor:
+            result |= _estimated(model, knobs)
+        return None, result
+    result = _judge((case.setting, made.choose(without_synthesis(made.groups))))
+    wanted = case.setting.silicon and result["accuracy"] >= case.floor
+    return made if wanted else None, result
+
+
+def _estimated(model: IntModel, knobs: Knobs) -> dict[str, Any]:
+    """Hardware by estimate."""
+    area = estimate.total(model, knobs.lanes_x, knobs.lanes_h)
+    return {"cells": area.cells, "memory": area.memory_bits}
+
+
+def costs_of(case: tuple[Setting, Genome]) -> dict[str, Any]:
+    """What is known of a genome without running it: ``size``, ``weights``, ``cycles``, and where
+    hardware is asked for ``memory`` and, by estimate, ``cells``."""
+    setting, genome = case
+    made, knobs = _draft(setting, genome), setting.knobs
+    units = estimate.cheapest if setting.silicon else without_synthesis
+    model = made.choose(units(made.groups))
+    found = _counted(model, knobs)
+    return found | _estimated(model, knobs) if setting.silicon else found
+
+
+def evaluate_cases(
+    cases: Sequence[Case], pool: Pool, say: Say = lambda text: None
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Index and result of each case, as they become known: ``accuracy`` (validation part),
+    ``size``, ``weights``, ``cycles``, and ``cells``, ``memory`` where hardware was measured.
+
+    A case that is not below its floor has the same result in any company. Raises
+    :class:`InputError` where workers or Yosys fail; what was yielded before that stands.
+    """
+    for start in range(0, len(cases), BATCH):
+        batch = cases[start : start + BATCH]
+        drafts: dict[int, Draft] = {}
+        results: dict[int, dict[str, Any]] = {}
+        for done, (number, (made, result)) in enumerate(pool.map(_begin, batch), 1):
+            say(f"Quantising: {done} of {len(batch)} genomes")
+            if made is None:
+                yield start + number, result
+            else:
+                drafts[number], results[number] = made, result
+        if not drafts:
+            continue
+        order = sorted(drafts)
+        # A cluster measures hardware too; beside this process there are only its own workers.
+        where: dict[str, Any] = (
+            {"remote": pool.map} if pool.backend in ("dask", "ray") else {"workers": pool.workers}
+        )
+        groups_of_all = [group for k in order for group in drafts[k].groups]
+        chosen = iter(cheapest(groups_of_all, say, **where))
+        models, again = {}, []
+        for number in order:
+            groups = drafts[number].groups
+            units = [next(chosen) for _ in groups]
+            models[number] = drafts[number].choose(units)
+            if units != without_synthesis(groups):
+                again.append(number)
+        lanes = {k: (batch[k].setting.knobs.lanes_x, batch[k].setting.knobs.lanes_h) for k in order}
+        areas = totals([(models[k], *lanes[k]) for k in order], say, **where)
+        judged = pool.map(_judge, [(batch[k].setting, models[k]) for k in again])
+        for done, (index, result) in enumerate(judged, 1):
+            say(f"Accuracy: {done} of {len(again)} genomes")
+            results[again[index]] = result
+        for number, area in zip(order, areas, strict=True):
+            yield (
+                start + number,
+                results[number] | {"cells": area.cells, "memory": area.memory_bits},
+            )
+
+
+def evaluate(
+    setting: Setting, genomes: Sequence[Genome], *, workers: int = 1, say: Say = lambda text: None
+) -> Iterator[tuple[Genome, dict[str, Any]]]:
+    """Results of `genomes` (:func:`evaluate_cases`) with the same setting, in their order."""
+    with Pool("processes" if workers > 1 else "serial", workers) as pool:
+        found = dict(evaluate_cases([Case(setting, genome) for genome in genomes], pool, say))
+    for number, genome in enumerate(genomes):
+        yield genome, found[number]
+
+
+def record(setting: Setting) -> dict[str, Any]:
+    """A JSON-able account of a setting."""
+    material = load(setting)
+    return {
+        "checkpoint": setting.checkpoint,
+        "checkpoint_hash": material.checkpoint_hash,
+        "task": material.task.name,
+        "split_hash": material.task.split_hash,
+        "knobs": asdict(setting.knobs),
+        "key": setting.key,
+        "judged_on": len(material.y_shifted) if setting.shifts else len(material.task.y_val),
+        "yosys": find().version if setting.silicon else None,
+        "estimate": setting.estimate,
+    }
+
+
+def on_test(cases: Sequence[Case]) -> list[float]:
+    """Accuracy of each on the test part, which no search has looked at. For reports alone."""
+    drafts = [_draft(case.setting, case.genome) for case in cases]
+    groups = [group for made in drafts for group in made.groups]
+    silicon = any(case.setting.silicon for case in cases)
+    chosen = iter(cheapest(groups) if silicon else without_synthesis(groups))
+    shares = []
+    for case, made in zip(cases, drafts, strict=True):
+        task = load(case.setting).task
+        model = made.choose([next(chosen) for _ in made.groups])
+        shares.append(accuracy(model, task.x_test, task.y_test))
+    return shares

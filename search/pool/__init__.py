@@ -1,0 +1,1 @@
+"""Where evaluations run: in this process, in others, or on a cluster."""

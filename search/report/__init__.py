@@ -1,0 +1,1 @@
+"""Reports of a search: one HTML page, and pictures."""

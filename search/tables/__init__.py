@@ -1,0 +1,1 @@
+"""Searches over the break points of tables: exact, genetic, and simple rivals."""

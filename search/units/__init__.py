@@ -1,0 +1,1 @@
+"""Searches over hardware units of a function: error against cells."""

@@ -1,0 +1,1 @@
+"""Networks: test bench, transcript, regression and campaign."""

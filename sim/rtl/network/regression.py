@@ -1,0 +1,338 @@
+"""Running the emitted Verilog in Icarus under cocotb, against the golden model."""
+
+import io
+import json
+import logging
+import math
+import os
+import random
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+
+from ....model.errors import InputError
+from ....model.files import read_bytes, write_bytes, write_json, write_text
+from ....model.integer import IntModel
+from ...golden import check_codes
+from .harness import JOB_VARIABLE, harness_verilog
+
+#: Scenarios of :func:`simulate`, in the order in which they run.
+SCENARIOS = ("back-to-back", "stalls", "reset", "lengths")
+
+
+@dataclass
+class SimReport:
+    """What a simulation found.
+
+    genome, model_hash, seed : what was simulated
+    sequences, steps : whole sequences that came out right, and their time steps
+    codes : transfers compared and found equal, the sum of ``transfers``
+    cycles : simulated clock cycles, resets and idle ends left out
+    cycles_per_step : mean from step to step within a sequence, neither side ever stalling, a
+        sequence's last step left out; None where no sequence has three steps
+    cycles_per_sequence : mean between the ends of two sequences that follow back to back
+    transfers : by stream (``layer0.s_h``, ``o_h``, ``o_logits``, ``o_class``)
+    mismatches : messages, the cause first; empty when everything is equal
+    scenarios : one dict each: name, sequences, steps, cycles
+    waveform : path of the FST file of a failure
+    versions : of the tools
+    """
+
+    genome: str
+    model_hash: str
+    seed: int
+    sequences: int = 0
+    steps: int = 0
+    codes: int = 0
+    cycles: int = 0
+    cycles_per_step: float | None = None
+    cycles_per_sequence: float | None = None
+    transfers: dict[str, int] = field(default_factory=dict)
+    mismatches: list[str] = field(default_factory=list)
+    scenarios: list[dict[str, Any]] = field(default_factory=list)
+    waveform: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything was equal, and something was compared at all."""
+        return not self.mismatches and self.codes > 0
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields, and ``passed``, for a report file."""
+        return {"passed": self.passed, **asdict(self)}
+
+
+def require_simulator() -> dict[str, str]:
+    """Versions of Icarus Verilog and cocotb. Raises :class:`InputError` where one is missing."""
+    if shutil.which("iverilog") is None or shutil.which("vvp") is None:
+        raise InputError(
+            "iverilog: Icarus Verilog is not on the path; install it (apt-get install iverilog)"
+        )
+    try:
+        import cocotb
+        import cocotb_tools.runner  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            f"cocotb: not installed ({error}); install it (pip install 'genogate[sim]')"
+        ) from None
+    # `iverilog -V` exits 1 where only the driver is installed, but prints its version first.
+    banner = subprocess.run(["iverilog", "-V"], capture_output=True, text=True, check=False).stdout
+    return {"icarus": banner.split("\n")[0].strip(), "cocotb": cocotb.__version__}
+
+
+def build_scenarios(
+    batch: int,
+    steps: int,
+    hidden: int,
+    *,
+    names: Sequence[str] = SCENARIOS,
+    seed: int,
+    stall: float = 0.3,
+) -> list[dict[str, Any]]:
+    """The job's scenarios (see :mod:`.bench`) for `batch` sequences of `steps`.
+
+    ``back-to-back`` puts all sequences through without a pause; ``stalls`` pauses at random on all
+    four ports; ``reset`` resets twice in mid-sequence, then expects fresh results; ``lengths``
+    mixes sequences of one step and more. Raises :class:`InputError` for an unknown name.
+    """
+    chooser = random.Random(f"{seed} scenarios")
+
+    def segment(sequences: list[tuple[int, int]], reset_after: int | None = None) -> dict[str, Any]:
+        return {"sequences": sequences, "reset_after": reset_after}
+
+    def pick() -> int:
+        return chooser.randrange(batch)
+
+    made = []
+    for name in names:
+        pause = stall
+        if name == "back-to-back":
+            pause, segments = 0.0, [segment([(k, steps) for k in range(batch)])]
+        elif name == "stalls":
+            # From the end, so that a second look falls on other sequences where there are many.
+            segments = [segment([(batch - 1 - k % batch, steps) for k in range(min(batch, 4))])]
+        elif name == "reset":
+            pause = stall / 2
+            segments = [
+                *(
+                    segment(
+                        [(pick(), steps), (pick(), steps)], chooser.randrange(2 * steps * hidden)
+                    )
+                    for _ in range(2)
+                ),
+                segment([(pick(), steps)]),
+            ]
+        elif name == "lengths":
+            pause = stall / 2
+            some = [1, chooser.randint(1, steps), 1, min(2, steps)]
+            chooser.shuffle(some)
+            segments = [segment([(pick(), length) for length in some])]
+        else:
+            raise InputError(f"scenario {name!r}: the names are {' '.join(SCENARIOS)}")
+        made.append({"name": name, "stall": pause, "segments": segments})
+    return made
+
+
+@contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    """Let cocotb's runner start the simulator under coreutils' timeout, where there is one."""
+    variable = "SIM_CMD_PREFIX"
+    if variable in os.environ or shutil.which("timeout") is None:
+        yield
+        return
+    os.environ[variable] = f"timeout --kill-after=10 {math.ceil(seconds)}"
+    try:
+        yield
+    finally:
+        del os.environ[variable]
+
+
+def _verilog_text(verilog: str | os.PathLike[str]) -> str:
+    """`verilog` itself, or what the file holds that it names."""
+    if isinstance(verilog, str) and "\n" in verilog:
+        return verilog
+    try:
+        return read_bytes(verilog).decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{verilog}: not a Verilog text file ({error})") from None
+
+
+def _error_line(log: Path, words: Sequence[str]) -> str:
+    """The first line of `log` that holds one of `words`, else its last line."""
+    text = log.read_text(errors="replace") if log.exists() else ""
+    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+    hits = [line for line in lines if any(word in line for word in words)]
+    return (hits or lines[-1:] or ["no output"])[0][:300]
+
+
+def _run_job(folder: Path, job: dict[str, Any], *, waves: bool, timeout_s: float) -> dict[str, Any]:
+    """Compile and simulate in `folder`; the bench's result, in any case with ``mismatches``."""
+    from cocotb_tools.runner import get_runner
+
+    results, result = folder / "results.xml", Path(job["result"])
+    for stale in (results, result):
+        stale.unlink(missing_ok=True)
+    write_json(folder / "job.json", job)
+    runner: Any = get_runner("icarus")
+    runner.log.setLevel(logging.CRITICAL)
+    try:
+        runner.build(
+            sources=[folder / "gru.v", folder / "bench.v"],
+            hdl_toplevel="bench",
+            build_dir=folder,
+            always=True,
+            waves=waves,
+            timescale=("1ns", "1ps"),
+            log_file=folder / "build.log",
+        )
+    except (RuntimeError, SystemExit):
+        line = _error_line(folder / "build.log", ("error", "syntax"))
+        return {"scenarios": [], "mismatches": [f"the Verilog does not compile: {line}"]}
+    broken = None
+    # The exit code is not to be trusted in either direction; the two result files are.
+    with _limited(timeout_s):
+        try:
+            runner.test(
+                test_module="genogate.sim.rtl.network.bench",
+                hdl_toplevel="bench",
+                build_dir=folder,
+                test_dir=folder,
+                results_xml=str(results.resolve()),
+                waves=waves,
+                seed=1,
+                extra_env={JOB_VARIABLE: str(folder / "job.json")},
+                log_file=folder / "sim.log",
+            )
+        except (RuntimeError, SystemExit) as error:
+            broken = f"simulator: {error}"
+    try:
+        cases = list(ElementTree.parse(results).getroot().iter("testcase"))
+        failed = [
+            case
+            for case in cases
+            if any(case.find(tag) is not None for tag in ("failure", "error", "skipped"))
+        ]
+        outcome: dict[str, Any] = json.loads(result.read_text())
+    except (OSError, ValueError, ElementTree.ParseError):
+        if broken and broken.endswith((" 124", " 137")):
+            reason = f"the simulator was stopped after {timeout_s:g} s"
+        else:
+            reason = _error_line(folder / "sim.log", ("Error: ", "error: ", "SimFailure"))
+        reason = reason if "***" not in reason else "the simulator ended before the bench"
+        return {"scenarios": [], "mismatches": [f"the bench broke: {reason} (see sim.log)"]}
+    outcome["mismatches"] = [m for s in outcome["scenarios"] for m in s["mismatches"]]
+    if (failed or not cases or broken) and not outcome["mismatches"]:
+        outcome["mismatches"] = [f"the bench failed without a mismatch ({broken or 'see sim.log'})"]
+    return outcome
+
+
+def simulate(
+    model: IntModel,
+    verilog: str | os.PathLike[str],
+    codes: np.ndarray,
+    *,
+    out_dir: str | os.PathLike[str],
+    seed: int = 2026,
+    scenarios: Sequence[str] = SCENARIOS,
+    stall: float = 0.3,
+    waves_on_failure: bool = True,
+    timeout_s: float = 1800.0,
+) -> SimReport:
+    """Hold Verilog to the golden results of `model`: every code of every operator.
+
+    Parameters
+    ----------
+    model : IntModel
+        What the Verilog must compute.
+    verilog : str or path
+        The emitted text (a string with line breaks) or its file; the top module is ``gru``.
+    codes : int [batch, steps, features]
+        Input sequences.
+    out_dir : path
+        Made when missing; receives the build, the logs and, on failure, ``failure.fst``.
+    seed : int
+        Of stalls, reset moments and lengths. Simulations with equal arguments are equal.
+    scenarios : names from :data:`SCENARIOS`
+    stall : float
+        Chance of a pause after a transfer, 0 to less than 1.
+    waves_on_failure : bool
+        Repeat the failing scenario with a waveform.
+    timeout_s : float
+        A simulator that runs longer is stopped, and the run has failed.
+
+    The first of ``mismatches`` reads ``layer 0 step 41: s_h[3] rtl -13 != golden -12 (stalls,
+    genome 9f3c..., seed 2026)`` and names, at the earliest step and unit, the operator that comes
+    first in dataflow order. Raises :class:`InputError` for bad arguments and missing tools; a
+    Verilog that fails, hangs or does not compile is a report with mismatches.
+    """
+    started = time.monotonic()
+    versions = require_simulator()
+    if not 0 <= stall < 1:
+        raise InputError(f"stall: {stall} is not within 0 to less than 1")
+    codes = check_codes(model, codes)
+    hidden = model.layers[-1].hidden_size
+    batch, steps, _ = codes.shape
+    wanted = build_scenarios(batch, steps, hidden, names=scenarios, seed=seed, stall=stall)
+    folder = Path(out_dir).resolve()
+    text = _verilog_text(verilog)
+    write_text(folder / "gru.v", text)
+    write_text(folder / "bench.v", harness_verilog(model))
+    model.save(folder / "model.safetensors")
+    buffer = io.BytesIO()
+    np.save(buffer, codes)
+    write_bytes(folder / "codes.npy", buffer.getvalue())
+    job = {
+        "model": str(folder / "model.safetensors"),
+        "codes": str(folder / "codes.npy"),
+        "seed": seed,
+        "result": str(folder / "result.json"),
+        "scenarios": wanted,
+    }
+    (folder / "failure.fst").unlink(missing_ok=True)
+    try:
+        outcome = _run_job(folder, job, waves=False, timeout_s=timeout_s)
+    except OSError as error:
+        raise InputError(f"cannot simulate in {folder}: {error.strerror or error}") from error
+
+    report = SimReport(model.genome.id, model.hash, seed, versions=versions)
+    for part in outcome["scenarios"]:
+        report.sequences += part["sequences"]
+        report.steps += part["steps"]
+        report.cycles += part["cycles"]
+        for label, count in part["transfers"].items():
+            report.transfers[label] = report.transfers.get(label, 0) + count
+        if part["cycles_per_step"] is not None:
+            report.cycles_per_step = part["cycles_per_step"]
+        if part["cycles_per_sequence"] is not None:
+            report.cycles_per_sequence = part["cycles_per_sequence"]
+        report.scenarios.append({k: part[k] for k in ("name", "sequences", "steps", "cycles")})
+    report.codes = sum(report.transfers.values())
+    report.mismatches = outcome["mismatches"]
+    if report.mismatches and waves_on_failure and outcome["scenarios"]:
+        report.waveform = _waveform(folder, job, len(outcome["scenarios"]), timeout_s)
+    report.seconds = time.monotonic() - started
+    return report
+
+
+def _waveform(folder: Path, job: dict[str, Any], count: int, timeout_s: float) -> str | None:
+    """Repeat the first `count` scenarios with a waveform; its path, if there is one now."""
+    again = folder / "waves"
+    for name in ("gru.v", "bench.v"):
+        write_bytes(again / name, (folder / name).read_bytes())
+    job = {**job, "result": str(again / "result.json"), "scenarios": job["scenarios"][:count]}
+    _run_job(again, job, waves=True, timeout_s=timeout_s)
+    recorded, kept = again / "bench.fst", folder / "failure.fst"
+    if not recorded.exists():
+        return None
+    os.replace(recorded, kept)
+    return str(kept)

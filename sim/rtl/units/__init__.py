@@ -1,0 +1,1 @@
+"""Table units: test bench and campaign."""

@@ -1,0 +1,1 @@
+"""Measurements behind docs/results.md. Not installed; run by `python -m studies`."""

@@ -1,0 +1,515 @@
+# amaranth: UnusedElaboratable=no
+"""Silicon area and power of piecewise-linear units in sky130: loadable, fixed, composite."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from amaranth.lib import wiring
+from genogate.hdl.composites.normalise import Normalise
+from genogate.hdl.composites.range_reduction import PositiveUnit
+from genogate.hdl.composites.softmax import Softmax
+from genogate.hdl.operator import Elementwise
+from genogate.hdl.piecewise_linear import PiecewiseLinear
+from genogate.hdl.units.float32 import FloatUnit
+from genogate.hdl.units.lut_unit import LoadableUnit, SelectUnit
+from genogate.hdl.units.shift_add_unit import MAX_DIGITS, build, digits_of, forms
+from genogate.model import integer
+from genogate.model.tables.composites import layernorm_params, softmax_params
+from genogate.model.tables.functions import FUNCTIONS, Function
+from genogate.model.tables.optimal import GUARD, Exact
+from genogate.model.tables.reduction import positive_unit
+from genogate.model.tables.table import Format, Grid, ListedGrid, LutTable, Points, output_scale
+from genogate.sim.golden_lut import Contents
+from genogate.synth import area
+from genogate.synth.cells import liberty
+from genogate.synth.cells.gates import Stimulus
+from genogate.synth.cells.silicon import EVEN, Silicon, Subject, find_sta, measure_all
+from genogate.synth.yosys import find as find_yosys
+
+Say = Callable[[str], None]
+SEED = 2026
+#: Every unit has 3 register stages, and is made for and run at one clock. The slow one is met by
+#: every unit's smallest netlist; at the fast one the wide ones need faster and larger ones.
+STAGES = 3
+SLOW_NS, FAST_NS = 40.0, 20.0
+#: The paper, 28 nm, 8 entries, 500 MHz: um2 and mW.
+PAPER = {"INT8": (961, 0.40), "INT32": (5243, 1.93), "FP32": (5135, 2.02)}
+WIDTHS = {"INT8": 8, "INT16": 16, "INT32": 32}
+#: Functions of the smaller unit with a select.
+SELECTED = ("gelu", "exp", "sigmoid", "tanh")
+#: Codes of scale 2**-5 cover (-4, 4), of 2**-4 (-8, 8).
+SCALES = {"exp": 4}
+
+
+class FewDigits(Format):
+    """A format with the slopes of at most two signed digits only."""
+
+    @property
+    def slopes(self) -> Grid:
+        values = [
+            int(super(FewDigits, self).slopes.stored(np.array(k))[0])
+            for k in range(super().slopes.size)
+        ]
+        few = [v for v in values if len(digits_of(v)) <= MAX_DIGITS]
+        return ListedGrid(np.array(few), np.full(len(few), self.fraction_bits))
+
+
+def lines(function: Function, entries: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Real break points, slopes and intercepts: least squares on equal segments of the range."""
+    edges = np.linspace(function.low, function.high, entries + 1)
+    fits = []
+    for low, high in pairwise(edges):
+        x = np.linspace(low, high, 257)
+        fits.append(np.polyfit(x, function(x), 1))
+    slopes, intercepts = np.array(fits).T
+    return edges[1:-1], slopes, intercepts
+
+
+def _stimulus(words: Sequence[int], word_bits: int, codes: np.ndarray) -> Stimulus:
+    """A load of `words`, then inputs drawn from `codes` while nothing is loaded."""
+    last = len(words) - 1
+    setup = [
+        {"load__valid": 1, "load__payload": word | (k == last) << word_bits}
+        for k, word in enumerate(words)
+    ]
+    return Stimulus(setup, {"load__valid": 0, "load__payload": 0}, {"i__payload": codes.tolist()})
+
+
+def loadable(kind: str, entries: int, settings: bool = False) -> Subject:
+    """The loadable unit of `kind` with GELU in it, fed with uniform reals of (-4, 4).
+
+    ``o = sat((slope i + (intercept << align) + half) >> shift)`` in all integer kinds, constants as
+    wide as codes, 2 integer bits in slopes and intercepts, 3 in codes. With `settings` (INT8)
+    align, shift and an output zero point are registers too.
+    """
+    points, slopes, intercepts = lines(FUNCTIONS["gelu"], entries)
+    x = np.random.default_rng(SEED).uniform(-4, 4, 4096)
+    if kind == "FP32":
+        single = FloatUnit(entries, STAGES)
+        codes = x.astype(np.float32).view(np.uint32).astype(np.int64)
+        words = single.words(points.tolist(), slopes.tolist(), intercepts.tolist())
+        return Subject(single, _stimulus(words, single.word_bits, codes))
+    w = WIDTHS[kind]
+    fixed: dict[str, Any] = {"shift": w - 2, "align": w - 3, "zero_point": False}
+    unit = LoadableUnit(w, w, entries, w, w, stages=STAGES, **({} if settings else fixed))
+    table = Contents(
+        tuple(np.ceil(np.ldexp(points, w - 3)).astype(np.int64).tolist()),
+        tuple(np.round(np.ldexp(slopes, w - 2)).astype(np.int64).tolist()),
+        tuple(np.round(np.ldexp(intercepts, w - 2)).astype(np.int64).tolist()),
+        w - 3,
+        w - 2,
+    )
+    codes = np.floor(np.ldexp(x, w - 3)).astype(np.int64)
+    return Subject(unit, _stimulus(unit.words(table), unit.word_bits, codes))
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A function's table at one scale as an INT8 unit."""
+
+    op: integer.PiecewiseLinear
+    mse: float
+
+
+def fixed(function: Function, entries: int, few: bool = False) -> Fixed:
+    """The exact table of at most `entries` segments with the guard; `few`: slopes of few digits."""
+    scale = SCALES.get(function.name, 5)
+    form = Format.of(function)
+    if few:
+        form = FewDigits(**asdict(form))
+    points = Points.of(function, (scale,))
+    best = Exact(points, form, guard=GUARD).best(entries)
+    table = LutTable.from_cuts(points, form, best.cuts(points), best.slopes, best.intercepts, {})
+    out_scale, zero_point = output_scale(function, 8, scale, 8)
+    return Fixed(table.row(scale).unit(8, 8, out_scale, zero_point), table.mse())
+
+
+def _smallest(ops: Sequence[integer.PiecewiseLinear], say: Say) -> list[tuple[str, Elementwise]]:
+    """For each the form without a multiplier that has the fewest generic cells."""
+    choices = [[form for form in forms(op) if form != "multiplier"] for op in ops]
+    units = [
+        [build(op, form, "register") for form in names]
+        for op, names in zip(ops, choices, strict=True)
+    ]
+    cells = iter(area.measure([unit for row in units for unit in row], say))
+    found = []
+    for names, row in zip(choices, units, strict=True):
+        costs = [next(cells).cells for _ in row]
+        best = int(np.argmin(costs))
+        found.append((names[best], row[best]))
+    return found
+
+
+def _record(silicon: Silicon) -> dict[str, Any]:
+    power, even = silicon.power, silicon.even
+    assert power
+    assert even
+    return {
+        "area_um2": round(silicon.area_um2, 1),
+        "sequential_um2": round(silicon.sequential_um2, 1),
+        "silicon_cells": silicon.cells,
+        "flip_flops": silicon.flip_flops,
+        "delay_ns": round(silicon.delay_ns or 0.0, 3),
+        "recipe": silicon.recipe,
+        "power_mw": round(power.total, 6),
+        "internal_mw": round(power.internal, 6),
+        "switching_mw": round(power.switching, 6),
+        "leakage_mw": round(power.leakage, 9),
+        "even_mw": round(even.total, 6),
+    }
+
+
+def _cells(components: Sequence[wiring.Component], say: Say) -> list[int]:
+    return [module.cells for module in area.measure(components, say)]
+
+
+def measure(say: Say) -> dict[str, Any]:
+    """Everything; raises :class:`InputError` without a cell library, Yosys or OpenSTA."""
+    sta, library = find_sta(), liberty.find()
+    data: dict[str, Any] = {
+        "seed": SEED,
+        "stages": STAGES,
+        "clock_ns": SLOW_NS,
+        "fast_ns": FAST_NS,
+        "even": EVEN,
+        "library": library.name,
+        "library_hash": library.hash,
+        "yosys": find_yosys().version,
+        "opensta": sta.version,
+        "guard": GUARD,
+    }
+
+    cases = [(kind, entries, False) for entries in (8, 16) for kind in (*WIDTHS, "FP32")]
+    cases += [("INT8", entries, True) for entries in (8, 16)]
+    rows = []
+    for gated, clock in ((True, SLOW_NS), (False, SLOW_NS), (True, FAST_NS)):
+        chosen = [case for case in cases if (gated and clock == SLOW_NS) or case[1] == 8]
+        say(f"loadable units at {clock:g} ns, {'with' if gated else 'without'} clock gates")
+        for (kind, entries, settings), silicon in zip(
+            chosen,
+            measure_all(
+                [loadable(*case) for case in chosen], clock_ns=clock, gated=gated, progress=say
+            ),
+            strict=True,
+        ):
+            rows.append(
+                {
+                    "kind": kind,
+                    "entries": entries,
+                    "settings": settings,
+                    "gated": gated,
+                    "clock_ns": clock,
+                    **_record(silicon),
+                }
+            )
+    cells = _cells([loadable(*case).component for case in cases], say)
+    for row in rows:
+        row["cells"] = cells[cases.index((row["kind"], row["entries"], row["settings"]))]
+    data["loadable"] = rows
+
+    say("fixed units")
+    names = [(name, entries) for name in FUNCTIONS for entries in (8, 16)]
+    tables = [(fixed(FUNCTIONS[n], e), fixed(FUNCTIONS[n], e, True)) for n, e in names]
+    plain = [PiecewiseLinear(a.op, 0, "register") for a, _ in tables]
+    small = _smallest([b.op for _, b in tables], say)
+    units: list[wiring.Component] = [*plain, *(unit for _, unit in small)]
+    silicon_of = measure_all(units, clock_ns=SLOW_NS, progress=say)
+    cells = _cells(units, say)
+    data["fixed"] = [
+        {
+            "function": n,
+            "entries": e,
+            "scale": SCALES.get(n, 5),
+            "linear": {"mse": a.mse, "cells": cells[k], **_record(silicon_of[k])},
+            "few": {
+                "mse": b.mse,
+                "form": small[k][0],
+                "cells": cells[k + len(names)],
+                **_record(silicon_of[k + len(names)]),
+            },
+        }
+        for k, ((n, e), (a, b)) in enumerate(zip(names, tables, strict=True))
+    ]
+
+    say("several functions in one unit")
+    groups = [SELECTED, tuple(FUNCTIONS)]
+    ops = {n: a.op for (n, e), (a, _) in zip(names, tables, strict=True) if e == 8}
+    selects = [SelectUnit([ops[n] for n in group]) for group in groups]
+    found = measure_all(selects, clock_ns=SLOW_NS, progress=say)
+    apart = {r["function"]: r["linear"]["area_um2"] for r in data["fixed"] if r["entries"] == 8}
+    data["select"] = [
+        {
+            "functions": list(group),
+            "entries": 8,
+            "cells": count,
+            "apart_um2": round(sum(apart[n] for n in group), 1),
+            **_record(silicon),
+        }
+        for group, count, silicon in zip(groups, _cells(selects, say), found, strict=True)
+    ]
+
+    say("range reduction, softmax, normalisation")
+    composites: dict[str, wiring.Component] = {
+        f"{name}, any positive code, {entries} entries": PositiveUnit(
+            positive_unit(name, entries=entries), "register"
+        )
+        for name in ("reciprocal", "rsqrt")
+        for entries in (8, 16)
+    }
+    composites["softmax, up to 64 codes"] = Softmax(softmax_params())
+    composites["layer norm of 64 codes"] = Normalise(layernorm_params(64))
+    # A vector ends with each 16th code on average.
+    ends = [code | (k % 16 == 0) << 8 for k in range(16) for code in range(256)]
+    subjects = [
+        Subject(c, Stimulus(codes={"i__payload": ends}))
+        if not isinstance(c, Elementwise)
+        else Subject(c)
+        for c in composites.values()
+    ]
+    found = measure_all(subjects, clock_ns=SLOW_NS, progress=say)
+    cells = _cells(list(composites.values()), say)
+    data["composites"] = [
+        {"name": name, "cells": count, **_record(silicon)}
+        for name, count, silicon in zip(composites, cells, found, strict=True)
+    ]
+    return data
+
+
+def _saved(small: float, large: float) -> str:
+    return f"{100 * (1 - small / large):.1f} %"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    return [
+        "| " + " | ".join(head) + " |",
+        "|" + "---|" * len(head),
+        *("| " + " | ".join(map(str, row)) + " |" for row in rows),
+        "",
+    ]
+
+
+def _compared(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Where units without a multiplier win, and at what error."""
+    better = [r for r in rows if r["few"]["area_um2"] < r["linear"]["area_um2"]]
+    worse = [f"{r['function']} {r['entries']}" for r in rows if r not in better]
+    areas, errors, powers = (
+        float(np.exp(np.mean([np.log(r["few"][name] / r["linear"][name]) for r in rows])))
+        for name in ("area_um2", "mse", "power_mw")
+    )
+    return [
+        f"Without a multiplier {len(better)} of {len(rows)} units are smaller than the linear ones"
+        + (f", not {', '.join(worse)}" if worse else "")
+        + f". Geometric means: {areas:.2f} of the area, {powers:.2f} of the power, {errors:.2f} of "
+        "the squared error.",
+        "",
+    ]
+
+
+def render(data: Mapping[str, Any]) -> list[str]:
+    """Markdown of :func:`measure`'s result."""
+    slow, fast = data["clock_ns"], data["fast_ns"]
+    found = {
+        (r["kind"], r["entries"], r["settings"], r["gated"], r["clock_ns"]): r
+        for r in data["loadable"]
+    }
+
+    def saved(
+        field: str, entries: int, gated: bool, clock: float, wide: str, settings: bool = False
+    ) -> str:
+        return _saved(
+            found["INT8", entries, settings, gated, clock][field],
+            found[wide, entries, False, gated, clock][field],
+        )
+
+    lines = [
+        "## Silicon area and power of piecewise-linear units",
+        "",
+        f"Cells of {data['library']}, {data['yosys']}, {data['opensta']}. A netlist before "
+        "placement: no wires, no clock tree, no loads outside. Every unit has registers after "
+        f"selection, multiply-add and output ({data['stages']} stages; fixed units at the output), "
+        f"and runs at {slow:g} ns, which every unit's smallest netlist meets. Each is mapped in "
+        "the same two ways, four where it multiplies; the smallest that meets the clock counts, "
+        "else the fastest (late).",
+        "",
+        "Power: energies from OpenSTA, per cell, its internal ones halved (2.0 charges both a rise "
+        "and a fall for each transition); how often each output toggles is counted in a "
+        "simulation of the netlist (64 cases of 64 cycles, no glitches) with GELU's table loaded "
+        "and the same uniform numbers of (-4, 4) in each unit's own format, a new one each cycle. "
+        f"`even` has {data['even']:g} transitions a cycle on every net instead. The table rests "
+        "while the unit runs: with clock gates its registers get no clock, without them they do. "
+        "Generic cells are those of the other tables here.",
+        "",
+        "### The loadable unit",
+        "",
+        "Break points, slopes and intercepts are registers as wide as a code, written word by "
+        "word. INT8* has registers for scale, shift and zero point too, for any function at any "
+        "scale.",
+        "",
+    ]
+    lines += _table(
+        (
+            "entries",
+            "unit",
+            "clock gates",
+            "clock, ns",
+            "um^2",
+            "of it registers",
+            "generic cells",
+            "flip-flops",
+            "delay, ns",
+            "power, mW",
+            "even, mW",
+        ),
+        [
+            (
+                r["entries"],
+                r["kind"] + "*" * r["settings"],
+                "yes" if r["gated"] else "no",
+                f"{r['clock_ns']:g}",
+                f"{r['area_um2']:,.0f}",
+                f"{r['sequential_um2']:,.0f}",
+                f"{r['cells']:,}",
+                r["flip_flops"],
+                f"{r['delay_ns']:.1f}" + " (late)" * (r["delay_ns"] > r["clock_ns"]),
+                f"{r['power_mw']:.3f}",
+                f"{r['even_mw']:.3f}",
+            )
+            for r in data["loadable"]
+        ],
+    )
+    lines += ["Saved by INT8 (in brackets INT8*), against the same unit in 32 bits:", ""]
+    cases = [(8, True, slow), (16, True, slow), (8, False, slow), (8, True, fast)]
+
+    def both(field: str, case: tuple[int, bool, float], wide: str) -> str:
+        return f"{saved(field, *case, wide)} ({saved(field, *case, wide, True)})"
+
+    paper = PAPER["INT8"]
+    lines += _table(
+        (
+            "",
+            "area, INT32",
+            "area, FP32",
+            "power, INT32",
+            "power, FP32",
+            "even, INT32",
+            "even, FP32",
+        ),
+        [
+            (
+                f"{entries} entries, {'with' if gated else 'no'} clock gates, {clock:g} ns",
+                *(
+                    both(field, (entries, gated, clock), wide)
+                    for field in ("area_um2", "power_mw", "even_mw")
+                    for wide in ("INT32", "FP32")
+                ),
+            )
+            for entries, gated, clock in cases
+        ]
+        + [
+            (
+                "paper, 28 nm, 8 entries",
+                *(_saved(paper[k], PAPER[wide][k]) for k in (0, 1) for wide in ("INT32", "FP32")),
+                "-",
+                "-",
+            )
+        ],
+    )
+    lines += [
+        "### Fixed units, INT8, constants folded",
+        "",
+        f"The exact tables at one scale (2^-5, exp 2^-4) with the guard of {data['guard']:g}; "
+        "`linear` picks slope and intercept and multiplies, or is a decision diagram where that is "
+        "estimated to be smaller; `no multiplier` has slopes of at most two signed digits and is "
+        "built in the form with the fewest generic cells (`table`: the whole function). Inputs "
+        "are random codes.",
+        "",
+    ]
+    base = {entries: found["INT8", entries, False, True, slow]["area_um2"] for entries in (8, 16)}
+    lines += _table(
+        (
+            "function",
+            "entries",
+            "linear: MSE",
+            "cells",
+            "um^2",
+            "mW",
+            "no multiplier: form",
+            "MSE",
+            "cells",
+            "um^2",
+            "mW",
+            "of the loadable unit",
+        ),
+        [
+            (
+                r["function"],
+                r["entries"],
+                f"{r['linear']['mse']:.2e}",
+                r["linear"]["cells"],
+                f"{r['linear']['area_um2']:,.0f}",
+                f"{r['linear']['power_mw']:.3f}",
+                r["few"]["form"],
+                f"{r['few']['mse']:.2e}",
+                r["few"]["cells"],
+                f"{r['few']['area_um2']:,.0f}",
+                f"{r['few']['power_mw']:.3f}",
+                f"{100 * r['few']['area_um2'] / base[r['entries']]:.1f} %",
+            )
+            for r in data["fixed"]
+        ],
+    )
+    lines += _compared(data["fixed"])
+    lines += [
+        "### Several functions in one unit, INT8, 8 entries",
+        "",
+        "Constants folded, chosen with each operand; beside it the linear units above side by "
+        "side, and the loadable unit, which holds one function at a time.",
+        "",
+    ]
+    lines += _table(
+        ("functions", "um^2", "side by side", "loadable", "generic cells", "power, mW"),
+        [
+            (
+                ", ".join(r["functions"]),
+                f"{r['area_um2']:,.0f}",
+                f"{r['apart_um2']:,.0f}",
+                f"{base[8]:,.0f}",
+                f"{r['cells']:,}",
+                f"{r['power_mw']:.3f}",
+            )
+            for r in data["select"]
+        ],
+    )
+    lines += [
+        "### Range reduction and composites, INT8",
+        "",
+        "Memories of vectors are flip-flops here (64 codes of 8 bits).",
+        "",
+    ]
+    lines += _table(
+        (
+            "unit",
+            "um^2",
+            "of it registers",
+            "generic cells",
+            "flip-flops",
+            "delay, ns",
+            "power, mW",
+        ),
+        [
+            (
+                r["name"],
+                f"{r['area_um2']:,.0f}",
+                f"{r['sequential_um2']:,.0f}",
+                f"{r['cells']:,}",
+                r["flip_flops"],
+                f"{r['delay_ns']:.1f}",
+                f"{r['power_mw']:.3f}",
+            )
+            for r in data["composites"]
+        ],
+    )
+    return lines

@@ -1,0 +1,1 @@
+"""Standard cells: Liberty files, silicon area, delay and power."""
