@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +12,6 @@ from rich.text import Text
 if TYPE_CHECKING:
     from .model.checkpoints.floating import Checkpoint
     from .sim.rtl.network.regression import SimReport
-
-#: Seconds between two lines about work in progress where stderr is no terminal.
-QUIET = 15.0
 
 
 def _console() -> Console:
@@ -352,46 +346,6 @@ def _optimum(table: dict[str, Any]) -> str:
     text = f"{optimum[objective]:.4g} in this format, this table {optimum['ratio']:.3f} times that"
     text += f"; real numbers {optimum['real']:.3g}" if "real" in optimum else ""
     return f"{text}\n{'':16}by {optimum['proof']}"
-
-
-@contextmanager
-def search_progress() -> Iterator[tuple[Callable[[str], None], Callable[[Any], None]]]:
-    """What ``genogate search`` says on the way, on stderr: a line a generation, and what is being
-    done now; where stderr is no terminal only now and then."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-
-    def line(progress: Any) -> str:
-        speed = progress.fresh / progress.seconds if progress.seconds else 0.0
-        left = progress.seconds / progress.generation * (progress.generations - progress.generation)
-        best = max((p.result["accuracy"] for p in progress.front), default=0.0)
-        judged = "by proxy" if progress.by_proxy else f"best accuracy {best:.4f}"
-        return (
-            f"{progress.phase} {progress.generation}/{progress.generations}  "
-            f"{progress.evaluations} genomes  hypervolume {progress.hypervolume:.4f}  "
-            f"front {len(progress.front)}  {judged}  "
-            f"{speed:.2f} evaluations/s  {left:.0f} s left"
-        )
-
-    if not console.is_terminal:
-        said = time.monotonic()
-
-        def now(text: str) -> None:
-            nonlocal said
-            if time.monotonic() - said > QUIET:
-                said = time.monotonic()
-                console.print(f"  {text} ...")
-
-        yield now, (lambda progress: console.print(line(progress)))
-        return
-    with console.status("") as status:
-        yield (lambda text: status.update(f"{text} ...")), lambda p: console.print(line(p))
-
-
-@contextmanager
-def saying() -> Iterator[Callable[[str], None]]:
-    """What long work is doing, on stderr; a line now and then where that is no terminal."""
-    with search_progress() as (say, _):
-        yield say
 
 
 def print_experiment(document: dict[str, Any], folder: str | Path) -> None:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
+from .commands.terminal import QUIET
 from .flow import Say, _source, _task_of
 from .model.errors import InputError, shown
 from .model.files import write_json
-from .printing import QUIET, _console, _pairs, _table
+from .printing import _console, _pairs, _table
 
 if TYPE_CHECKING:
     from .search.proxies.evolution import Outcome, Progress

@@ -2,7 +2,7 @@
 
 import click
 from genogate.cli import main as run
-from genogate.printing import saying
+from genogate.commands.terminal import saying
 
 from .results import results
 

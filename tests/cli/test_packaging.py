@@ -45,7 +45,8 @@ def python_folders():
 def test_the_mapped_packages_are_the_folders_that_exist():
     mapped = PROJECT["tool"]["setuptools"]["package-dir"]
     folders = {
-        folder if folder == "genogate" else f"genogate/{folder}" for folder in python_folders()
+        folder if folder.startswith("genogate") else f"genogate/{folder}"
+        for folder in python_folders()
     }
     packages = {name.replace(".", "/") for name in PROJECT["tool"]["setuptools"]["packages"]}
     assert packages == folders
@@ -143,4 +144,4 @@ def test_every_command_of_the_makefile_is_one_of_the_program():
     from genogate.cli import app
 
     used = set(re.findall(r"\$\(BIN\)/genogate ([a-z]+)", (ROOT / "Makefile").read_text()))
-    assert used == set(app.commands)
+    assert used == set(app.list_commands(None))

@@ -1,0 +1,1 @@
+"""One file for each command: options, order of calls and printing together."""

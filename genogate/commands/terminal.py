@@ -1,0 +1,92 @@
+"""What a command says while it works, on stderr: spinners, bars and lines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..flow import Say
+
+#: Seconds between two lines about work in progress where stderr is no terminal.
+QUIET = 15.0
+
+
+@contextmanager
+def progress() -> Iterator[Say]:
+    """A spinner that says what is being done; silent where stderr is no terminal."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda text: None
+        return
+    with console.status("") as status:
+        yield lambda text: status.update(f"{text} ...")
+
+
+@contextmanager
+def epochs_bar(text: str, total: int | None = None, now: str = "") -> Iterator[Callable[..., None]]:
+    """A bar of epochs where stderr is a terminal; takes what changes: ``description``, ``total``,
+    ``completed``, ``now``."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Remaining(),
+        TextColumn("{task.fields[now]}"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bar:
+        yield partial(bar.update, bar.add_task(text, total=total, now=now))
+
+
+@contextmanager
+def search_progress() -> Iterator[tuple[Callable[[str], None], Callable[[Any], None]]]:
+    """What ``genogate search`` says on the way, on stderr: a line a generation, and what is being
+    done now; where stderr is no terminal only now and then."""
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def line(progress: Any) -> str:
+        speed = progress.fresh / progress.seconds if progress.seconds else 0.0
+        left = progress.seconds / progress.generation * (progress.generations - progress.generation)
+        best = max((p.result["accuracy"] for p in progress.front), default=0.0)
+        judged = "by proxy" if progress.by_proxy else f"best accuracy {best:.4f}"
+        return (
+            f"{progress.phase} {progress.generation}/{progress.generations}  "
+            f"{progress.evaluations} genomes  hypervolume {progress.hypervolume:.4f}  "
+            f"front {len(progress.front)}  {judged}  "
+            f"{speed:.2f} evaluations/s  {left:.0f} s left"
+        )
+
+    if not console.is_terminal:
+        said = time.monotonic()
+
+        def now(text: str) -> None:
+            nonlocal said
+            if time.monotonic() - said > QUIET:
+                said = time.monotonic()
+                console.print(f"  {text} ...")
+
+        yield now, (lambda progress: console.print(line(progress)))
+        return
+    with console.status("") as status:
+        yield (lambda text: status.update(f"{text} ...")), lambda p: console.print(line(p))
+
+
+@contextmanager
+def saying() -> Iterator[Callable[[str], None]]:
+    """What long work is doing, on stderr; a line now and then where that is no terminal."""
+    with search_progress() as (say, _):
+        yield say
