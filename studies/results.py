@@ -1,6 +1,7 @@
-"""``python -m studies``: measure, store numbers under docs/data, write docs/results.md from them.
+"""``python -m studies``: measure, store numbers under docs/data, write the results from them.
 
-The page is made from the stored files alone, so a section can be measured again by itself.
+The pages are made from the stored files alone, so a section can be measured again by itself:
+docs/results.md answers the reader's questions, docs/results/ has a page for every study.
 """
 
 import statistics
@@ -14,6 +15,8 @@ from typing import Any
 from genogate.experiment import record_in_docs, recorded
 from genogate.model.errors import InputError
 from genogate.model.files import read_json, write_json, write_text
+
+from .headline import headline
 
 Say = Callable[[str], None]
 #: Cases of the campaign that the page reports.
@@ -459,11 +462,12 @@ def _quick(name: str, say: Say) -> dict[str, Any]:
 
 
 def results(only: Sequence[str], docs: str | Path, say: Say, quick: bool = False) -> list[str]:
-    """Measure the sections `only` (all when empty, none for ``("none",)``), then write the page.
+    """Measure the sections `only` (all when empty, none for ``("none",)``), then write the pages.
 
     quick : small versions, which say nothing, of the sections that have one
 
-    Returns the sections that the page holds. Raises :class:`InputError` for an unknown section or
+    Writes ``results.md``, the front page, and one page a section in ``results/``. Returns the
+    sections. Raises :class:`InputError` for an unknown section or
     a folder that is not the repository's ``docs``.
     """
     docs = Path(docs)
@@ -479,20 +483,17 @@ def results(only: Sequence[str], docs: str | Path, say: Say, quick: bool = False
         for document in found.pop("documents", ()):
             record_in_docs(document, docs)
         write_json(docs / "data" / f"{name}.json", found)
-    lines = [
-        "# Results",
-        "",
-        "Made by `make results` (all sections, some three hours on 2 cores) from the numbers in "
-        "`docs/data/`; `make results KNOBS='--only bench'` measures one section again, "
-        "`--only none` only writes the page.",
-        "",
-    ]
     present = [name for name in SECTIONS if (docs / "data" / f"{name}.json").exists()]
-    for number, name in enumerate(present, 1):
+    documents = [read_json(path) for path in recorded(docs)]
+    (docs / "results").mkdir(exist_ok=True)
+    titles: dict[str, str] = {}
+    for name in present:
         data = read_json(docs / "data" / f"{name}.json")
         if name == "experiments":
-            data["tasks"] = [read_json(path) for path in recorded(docs)]
-        section = RENDERERS[name](data)
-        lines += [section[0].replace("## ", f"## {number}. ", 1), *section[1:]]
-    write_text(docs / "results.md", "\n".join(lines))
+            data["tasks"] = documents
+        title, *body = RENDERERS[name](data)
+        titles[name] = title.removeprefix("## ")
+        lines = [f"# {titles[name]}", "", f"`make results ARGS='--only {name}'`", *body]
+        write_text(docs / "results" / f"{name}.md", "\n".join(lines).rstrip() + "\n")
+    write_text(docs / "results.md", "\n".join(headline(docs, documents, titles)))
     return present

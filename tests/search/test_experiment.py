@@ -184,7 +184,7 @@ def test_the_results_page_reads_what_experiments_recorded(tmp_path):
     (tmp_path / "data").mkdir()
     record_in_docs(document(), tmp_path)
     assert results(("none",), tmp_path, lambda _: None) == ["experiments"]
-    assert "**mnist-row**" in (tmp_path / "results.md").read_text()
+    assert "**mnist-row**" in (tmp_path / "results" / "experiments.md").read_text()
 
 
 def test_the_command_makes_what_is_recorded():

@@ -414,7 +414,9 @@ def test_sections_can_be_tried_small_where_they_say_so(tmp_path, monkeypatch):
         },
     )
     assert results.results(("search_kill",), tmp_path, quiet, quick=True) == ["search_kill"]
-    assert f"seed {study_kill.QUICK.kills}." in (tmp_path / "results.md").read_text()
+    assert (
+        f"seed {study_kill.QUICK.kills}." in (tmp_path / "results" / "search_kill.md").read_text()
+    )
     with pytest.raises(InputError, match="section ptq has no quick version"):
         results.results(("ptq",), tmp_path, quiet, quick=True)
 

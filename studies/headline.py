@@ -1,0 +1,194 @@
+"""The front page of the results: one table per question, each with a link to its full study."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from genogate.model.files import read_json, write_bytes
+from genogate.search.experiment.summary import Found, Network, spread
+
+from .search import table
+
+Data = Mapping[str, Any]
+TASKS = ("digits-row", "mnist-row", "kws4", "kws10", "mnist-pixel14", "mnist-pixel")
+
+
+def _read(docs: Path, name: str) -> Data | None:
+    path = docs / "data" / f"{name}.json"
+    return read_json(path) if path.exists() else None
+
+
+def _choice(found: Found, margin: bool) -> Network | None:
+    """The smallest network within half a point of INT8, optionally with a standard error to
+    spare."""
+    kind = "least with an error to spare" if margin else "least"
+    return found.chosen(found.document.get("choices", {}).get(kind, {}).get("size 0.5"))
+
+
+def _standard_error(values: Sequence[float]) -> str:
+    """Mean and standard error over seeds; the mean alone of one seed."""
+    import numpy as np
+
+    if not values:
+        return "-"
+    if len(values) == 1:
+        return f"{values[0]:+.2f}"
+    # Adding 0 turns -0.00 into 0.00.
+    center = round(float(np.mean(values)), 2) + 0
+    return f"{center:+.2f} ± {np.std(values, ddof=1) / np.sqrt(len(values)):.2f}"
+
+
+def size_table(documents: Sequence[Data]) -> list[str]:
+    """How much smaller, and what it costs in accuracy; also the table of the README."""
+    rows = []
+    for document in documents:
+        found = Found(document)
+        int8 = found.int8
+        choice = _choice(found, margin=len(int8.seeds) > 1)
+        if choice is None:
+            continue
+        tests = [100 * numbers["test"] for numbers in int8.seeds.values()]
+        rows.append(
+            (
+                f"`{found.plan['task']}`",
+                f"{sum(tests) / len(tests):.2f} %",
+                f"{int8.hidden}, {int8.mean('size') or 0:,.0f}",
+                f"{choice.hidden}, {choice.mean('size') or 0:,.0f}",
+                f"{spread(found.saved(choice, 'size'), 1).split(' ')[0]} %",
+                _standard_error(found.drop(choice, "test")),
+            )
+        )
+    head = (
+        "task",
+        "INT8, test accuracy",
+        "INT8: units, bits",
+        "ours: units, bits",
+        "smaller by",
+        "points lost on test",
+    )
+    return table(head, rows)
+
+
+def draw_front(documents: Sequence[Data], path: Path, task: str = "kws10") -> None:
+    """Size against test accuracy of everything that was trained on `task`, as SVG."""
+    import io
+
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    matplotlib.rcParams.update(
+        {"svg.fonttype": "none", "svg.hashsalt": "genogate", "font.size": 10}
+    )
+    document = next((d for d in documents if d["plan"]["task"] == task), documents[0])
+    found = Found(document)
+    figure = Figure(figsize=(7.5, 3.8), layout="constrained")
+    axes = figure.subplots()
+
+    def point(network: Network) -> tuple[float, float] | None:
+        test, size = network.mean("test"), network.mean("size")
+        return None if test is None or size is None else (size / 1000, 100 * test)
+
+    mixed = [n for n in found.trained.values() if not n.homogeneous]
+    spots = [p for p in map(point, mixed) if p]
+    axes.scatter(
+        [x for x, _ in spots], [y for _, y in spots], s=18, color="#0072B2", label="mixed, trained"
+    )
+    for bits in (8, 4, 3):
+        network = found.int8 if bits == 8 else found.uniform(bits)
+        if network and (at := point(network)):
+            axes.scatter(*at, s=60, marker="s", color="#D55E00", zorder=3)
+            axes.annotate(f"INT{bits}", at, xytext=(-10, -16), textcoords="offset points")
+    choice = _choice(found, margin=True)
+    if choice and (at := point(choice)):
+        axes.scatter(*at, s=120, facecolors="none", edgecolors="#009E73", linewidths=2, zorder=3)
+        saved = found.saved(choice, "size")
+        axes.annotate(
+            f"chosen by validation: {sum(saved) / len(saved):.0f} % smaller than INT8",
+            at,
+            xytext=(12, -3),
+            textcoords="offset points",
+        )
+    floor = max(0.0, 100 * (found.int8.mean("test") or 1) - 5)
+    axes.set_ylim(bottom=floor)
+    axes.set_xlabel("size of the network, kbit (weights, biases, tables)")
+    axes.set_ylabel("test accuracy, %")
+    axes.set_title(f"{found.plan['task']}, mean of {len(found.int8.seeds)} seeds", fontsize=10)
+    axes.grid(color="#EEEEEE")
+    axes.legend(frameon=False, loc="lower right")
+    picture = io.BytesIO()
+    figure.savefig(picture, format="svg", metadata={"Date": None, "Creator": "genogate"})
+    path.parent.mkdir(exist_ok=True)
+    write_bytes(path, picture.getvalue())
+
+
+def _exactness(docs: Path) -> list[str]:
+    data = _read(docs, "campaign")
+    if not data:
+        return []
+    return [
+        "## Does the Verilog compute what the model says?",
+        "",
+        f"Yes: {data['cases']} random networks, {data['codes']:,} codes compared in simulation, "
+        f"{data['mismatches']} mismatches (`make campaign N={data['cases']}`; "
+        "[study](results/campaign.md)).",
+        "",
+    ]
+
+
+def _area_model(docs: Path) -> list[str]:
+    from scipy.stats import spearmanr
+
+    data = _read(docs, "search_fidelity")
+    if not data:
+        return []
+
+    pairs = [(row["cells"], row["flat"]) for row in data["rows"]]
+    rank = float(spearmanr(*zip(*pairs, strict=True)).statistic)
+    error = sum(a / b - 1 for a, b in pairs) / len(pairs)
+    return [
+        "## Is the sum of operators a fair measure of the whole design?",
+        "",
+        f"Over {len(pairs)} networks it ranks as flat synthesis does (Spearman {rank:.3f}) and is "
+        f"{100 * error:+.1f} % off on average ([study](results/search_fidelity.md)).",
+        "",
+    ]
+
+
+def headline(docs: Path, documents: Sequence[Data], pages: Mapping[str, str]) -> list[str]:
+    """Lines of docs/results.md.
+
+    documents : of the recorded experiments; pages : title of every appendix page by its name
+    """
+    lines = [
+        "# Results",
+        "",
+        "One table per question; every figure comes from the numbers in `docs/data/` and the "
+        "command named beside it. `make results` measures everything again (some three hours on "
+        "2 cores), `make results ARGS='--only bench'` one study, `ARGS='--only none'` only writes "
+        "the pages.",
+        "",
+    ]
+    ordered = sorted(documents, key=lambda d: TASKS.index(d["plan"]["task"]))
+    if ordered:
+        draw_front(ordered, docs / "images" / "front.svg")
+        lines += [
+            "## How much smaller than INT8, at what loss?",
+            "",
+            "![Size against accuracy](images/front.svg)",
+            "",
+            *size_table(ordered),
+            "Positive points are lost, negative ones gained, ± one standard error over three "
+            "seeds. Ours: the smallest trained network whose validation accuracy is within half a "
+            "point of INT8 with one standard error to spare (`mnist-pixel`: one seed, no margin). "
+            "INT8 is quantised after training, at the number of units that the task's reference "
+            "network has; part of what is saved comes from fewer units, which no "
+            "genome is needed for. The test part was looked at once, after the choice. arXiv "
+            "2402.12263 reports 25 to 55 % "
+            "([study](results/experiments.md), `make experiment TASK=kws10`).",
+            "",
+        ]
+    lines += [*_exactness(docs), *_area_model(docs)]
+    lines += ["## All studies", ""]
+    lines += [f"- [{title}](results/{name}.md)" for name, title in pages.items()]
+    lines.append("")
+    return lines
