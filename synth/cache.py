@@ -67,3 +67,21 @@ def store(key: str, values: Mapping[str, Any]) -> None:
 
 def _path(key: str) -> str:
     return os.path.join(_folder(os.environ.get("GENOGATE_CACHE")), "area", key[:2], f"{key}.json")
+
+
+def load_text(key: str) -> str | None:
+    """A text that was stored; None when it is missing or damaged."""
+    try:
+        with open(_path(key), encoding="utf-8") as file:
+            entry = json.load(file)
+        text = entry["text"]
+        if entry["key"] != key or entry["check"] != _check(key, {"text": text}):
+            return None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return text if isinstance(text, str) else None
+
+
+def store_text(key: str, text: str) -> None:
+    """Keep a text, as :func:`store` keeps numbers."""
+    store(key, {"text": text})

@@ -63,10 +63,11 @@ class Design:
                     todo.append(child)
         return iter(seen)
 
-    def unit(self, name: str, outside: Collection[str] = ()) -> str:
+    def unit(self, name: str, outside: Collection[str] = (), *, contents: bool = False) -> str:
         """Comparable RTLIL of module `name` with everything below it; top module ``\\top``.
 
-        Modules named in `outside` stay black boxes: ports, and nothing in them.
+        Modules named in `outside` stay black boxes: ports, and nothing in them. With `contents`
+        memories keep what they hold.
         """
         lines: list[str] = []
         seen, todo = {name}, [name]
@@ -80,15 +81,15 @@ class Design:
                 if child not in seen:
                     seen.add(child)
                     todo.append(child)
-        return comparable(lines, name)
+        return comparable(lines, name, contents=contents)
 
 
-def comparable(lines: Collection[str], top: str) -> str:
+def comparable(lines: Collection[str], top: str, *, contents: bool = False) -> str:
     """The same modules with names that only tell positions, without sources and memory contents.
 
     Equal circuits that Amaranth named differently become equal text. What a memory holds never
     touches logic, because memories are not taken apart, so it is left out too: weights do not
-    make modules different.
+    make modules different. A target that makes logic of memories needs it: `contents` keeps it.
     """
     names = {top: "\\top"}
 
@@ -111,7 +112,7 @@ def comparable(lines: Collection[str], top: str) -> str:
             if words[1][1:] in _KEPT:
                 out.append(line)
         elif kind == "cell":
-            if words[1].startswith("$meminit"):
+            if words[1].startswith("$meminit") and not contents:
                 dropped = True
                 continue
             builtin = words[1].startswith("$")

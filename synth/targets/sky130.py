@@ -1,0 +1,339 @@
+"""Standard cells: um^2 of every operator's logic, and of every memory by its kind.
+
+Logic is what is left of a module when its memories are taken out. A memory is
+
+* constants: logic that Yosys makes of the real contents (``rom``);
+* state: flip-flops with logic to write and to read them (``ram``);
+* or, in place of either, static RAM as a macro: whole macros only, of the sizes that OpenRAM's
+  LEF files for sky130 have; one that holds constants must be loaded after reset.
+
+Any Liberty file will do (:mod:`..cells.liberty` says where it is looked for); macros are sky130's.
+"""
+
+import gc
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from amaranth.back import rtlil
+
+from ...hdl.operator import Part
+from ...model.errors import InputError
+from ...model.integer import IntModel
+from .. import cache
+from ..cells import liberty
+from ..cells.liberty import Library
+from ..rtlil import Design
+from ..verilog import emit_rtlil
+from ..yosys import Job, Progress, Tool, run
+from ..yosys import find as find_yosys
+from .report import module_parts
+
+Kind = Literal["logic", "rom", "ram"]
+
+#: Two ways to map logic; the second has multipliers by Booth's encoding. The smaller counts.
+_SYNTH = {"array": "synth -flatten -top top", "booth": "synth -booth -flatten -top top"}
+_SCRIPT = """read_rtlil unit.il
+hierarchy -check -top top
+{synth}
+dfflibmap -liberty cells.lib
+abc -liberty cells.lib
+opt_clean -purge
+delete t:n*
+tee -q -o stat.json stat -liberty cells.lib -json
+"""
+_MULTIPLIER = re.compile(r"cell \$mul ")
+_MEMORY = re.compile(r"^  memory width (\d+) size (\d+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Macro:
+    """A static RAM of one read-write and one read port. area_um2 : width times height in its LEF"""
+
+    name: str
+    words: int
+    width: int
+    area_um2: float
+
+
+#: OpenRAM's macros for sky130, as published with the open PDK.
+MACROS = (
+    Macro("sky130_sram_1kbyte_1rw1r_8x1024_8", 1024, 8, 455.3 * 446.46),
+    Macro("sky130_sram_1kbyte_1rw1r_32x256_8", 256, 32, 479.78 * 397.5),
+    Macro("sky130_sram_2kbyte_1rw1r_32x512_8", 512, 32, 683.1 * 416.54),
+)
+
+
+def macros_for(words: int, width: int) -> tuple[int, Macro]:
+    """Number and kind of the macros that hold a memory in the least area."""
+
+    def number(macro: Macro) -> int:
+        return math.ceil(words / macro.words) * math.ceil(width / macro.width)
+
+    best = min(MACROS, key=lambda macro: number(macro) * macro.area_um2)
+    return number(best), best
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Standard cells of a module. um2 : area; ff_um2 : of flip-flops; cells : their number"""
+
+    um2: float
+    ff_um2: float
+    cells: int
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A memory of the network.
+
+    kind : ``rom`` or ``ram``
+    um2 : as standard cells
+    macros, macro : the static RAM that would hold it
+    """
+
+    name: str
+    kind: Kind
+    words: int
+    width: int
+    um2: float
+
+    @property
+    def bits(self) -> int:
+        return self.words * self.width
+
+    @property
+    def sram_um2(self) -> float:
+        number, macro = macros_for(self.words, self.width)
+        return number * macro.area_um2
+
+
+@dataclass(frozen=True)
+class Row:
+    """A module's logic without its memories; name and bits as in a report of an FPGA."""
+
+    name: str
+    bits: int | None
+    logic: Cost
+
+
+@dataclass(frozen=True)
+class StandardCellReport:
+    """A network in standard cells.
+
+    rows : logic of each module
+    memories : each memory
+    whole : the logic of the network with the borders between modules dissolved
+    """
+
+    rows: tuple[Row, ...]
+    memories: tuple[Memory, ...]
+    whole: Cost
+    library: str
+    yosys_version: str
+
+    def _sum(self, kind: Kind) -> float:
+        return sum(memory.um2 for memory in self.memories if memory.kind == kind)
+
+    @property
+    def total_um2(self) -> float:
+        """Constants as logic, state as flip-flops."""
+        return self.whole.um2 + self._sum("rom") + self._sum("ram")
+
+    @property
+    def total_sram_um2(self) -> float:
+        """All memories as macros."""
+        return self.whole.um2 + sum(memory.sram_um2 for memory in self.memories)
+
+    def to_json(self) -> dict[str, Any]:
+        bits = {k: sum(m.bits for m in self.memories if m.kind == k) for k in ("rom", "ram")}
+        return {
+            "target": "sky130",
+            "library": self.library,
+            "logic_um2": round(self.whole.um2, 1),
+            "logic_sum_of_modules_um2": round(sum(row.logic.um2 for row in self.rows), 1),
+            "rom_um2": round(self._sum("rom"), 1),
+            "ram_um2": round(self._sum("ram"), 1),
+            "total_um2": round(self.total_um2, 1),
+            "total_with_sram_macros_um2": round(self.total_sram_um2, 1),
+            "rom_um2_per_bit": round(self._sum("rom") / bits["rom"], 3) if bits["rom"] else None,
+            "ram_um2_per_bit": round(self._sum("ram") / bits["ram"], 2) if bits["ram"] else None,
+            "yosys": self.yosys_version,
+            "modules": [
+                {
+                    "name": row.name,
+                    "bits": row.bits,
+                    "logic_um2": round(row.logic.um2, 1),
+                    "flip_flops_um2": round(row.logic.ff_um2, 1),
+                    "cells": row.logic.cells,
+                }
+                for row in self.rows
+            ],
+            "memories": [
+                {
+                    "name": memory.name,
+                    "kind": memory.kind,
+                    "words": memory.words,
+                    "width": memory.width,
+                    "um2": round(memory.um2, 1),
+                    "um2_per_bit": round(memory.um2 / memory.bits, 3),
+                    "sram_macros": macros_for(memory.words, memory.width)[0],
+                    "sram_macro": macros_for(memory.words, memory.width)[1].name,
+                    "sram_um2": round(memory.sram_um2, 1),
+                }
+                for memory in self.memories
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Something to synthesise alone: its kind, and its RTLIL (:meth:`.rtlil.Design.unit`)."""
+
+    name: str
+    kind: Kind
+    text: str
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Words and width, of a memory."""
+        (width, words), *_ = _MEMORY.findall(self.text)
+        return int(words), int(width)
+
+
+def memory_modules(design: Design) -> dict[str, Kind]:
+    """Modules of `design` that are a memory, and its kind."""
+    kinds: dict[str, Kind] = {}
+    for name, module in design.modules.items():
+        if any(line.startswith("  memory ") for line in module.lines):
+            written = any(line.startswith("  cell $memwr") for line in module.lines)
+            kinds[name] = "ram" if written else "rom"
+    return kinds
+
+
+def pieces_of(design: Design, name: str) -> Iterator[Piece]:
+    """The logic of `design`, then each of its memories; `name` is for messages and rows."""
+    memories = memory_modules(design)
+    if design.top in memories:
+        kind = memories[design.top]
+        yield Piece(name, kind, design.unit(design.top, contents=True))
+        return
+    yield Piece(name, "logic", design.unit(design.top, outside=memories))
+    for module, kind in memories.items():
+        tail = module.rsplit(".", 1)[-1]
+        yield Piece(f"{name}.{tail}", kind, design.unit(module, contents=True))
+
+
+def part_design(part: Part) -> Design:
+    """RTLIL of a part."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return Design(rtlil.convert(part.build(), name="top", emit_src=False))
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _key(tool: Tool, library: Library, text: str) -> str:
+    words = ("cells", tool.version, library.hash, repr(_SYNTH), _SCRIPT, text)
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()
+
+
+def _cost(tool: Tool, library: Library, statistics: str) -> dict[str, int]:
+    """Of what ``stat -liberty -json`` wrote: areas in 1e-4 um^2, so that they are integers."""
+    try:
+        design = json.loads(statistics)["design"]
+        types: Mapping[str, int] = design.get("num_cells_by_type", {})
+        # Yosys leaves the area out where there is no cell.
+        area, ff = float(design.get("area", 0)), float(design.get("sequential_area", 0))
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{tool.version} wrote no statistic that can be read ({error})") from None
+    types = {name: number for name, number in types.items() if name != "$scopeinfo"}
+    odd = [name for name in types if name not in library]
+    if odd:
+        raise InputError(
+            f"{tool.version} left cells that {library.name} does not have: {' '.join(odd)[:100]}"
+        )
+    return {
+        "um2": round(area * 1e4),
+        "ff_um2": round(ff * 1e4),
+        "cells": sum(int(number) for number in types.values()),
+    }
+
+
+def measure(
+    pieces: Sequence[Piece], progress: Progress | None = None, workers: int | None = None
+) -> list[Cost]:
+    """Cells of each piece by the recipe that makes it smallest; those met before from the cache.
+
+    Raises :class:`InputError` without a Liberty file or Yosys, or where Yosys fails.
+    """
+    tool, library = find_yosys(), liberty.find()
+    keys = [_key(tool, library, piece.text) for piece in pieces]
+    texts = dict(zip(keys, pieces, strict=True))
+    costs: dict[str, dict[str, int]] = {}
+    jobs, owners = [], []
+    for key, piece in texts.items():
+        values = cache.load(key, ("um2", "ff_um2", "cells"))
+        if values is not None:
+            costs[key] = values
+            continue
+        for recipe in ("array", "booth") if _MULTIPLIER.search(piece.text) else ("array",):
+            files = {"unit.il": piece.text, "cells.lib": library.for_synthesis}
+            jobs.append(
+                Job(piece.name, files, _SCRIPT.format(synth=_SYNTH[recipe]), ("stat.json",))
+            )
+            owners.append(key)
+    left = {key: owners.count(key) for key in owners}
+
+    def done(number: int, outputs: dict[str, str]) -> None:
+        key = owners[number]
+        cost = _cost(tool, library, outputs["stat.json"])
+        costs[key] = min(costs.get(key, cost), cost, key=lambda c: c["um2"])
+        left[key] -= 1
+        if not left[key]:
+            cache.store(key, costs[key])
+
+    run(tool, jobs, progress=progress, done=done, workers=workers)
+    return [
+        Cost(costs[key]["um2"] / 1e4, costs[key]["ff_um2"] / 1e4, costs[key]["cells"])
+        for key in keys
+    ]
+
+
+def standard_cell_report(
+    model: IntModel, lanes_x: int = 1, lanes_h: int = 1, *, progress: Progress | None = None
+) -> StandardCellReport:
+    """Measure the network of `model` in standard cells.
+
+    Raises :class:`InputError` for impossible lanes, without a Liberty file, or when Yosys is
+    missing or fails.
+    """
+    library = liberty.find()
+    modules = module_parts(model, lanes_x, lanes_h)
+    pieces = [
+        (bits, piece)
+        for name, bits, part in modules
+        for piece in pieces_of(part_design(part), name)
+    ]
+    design = Design(emit_rtlil(model, lanes_x, lanes_h))
+    whole = Piece("network", "logic", design.unit(design.top, outside=memory_modules(design)))
+    *costs, flat = measure([*(piece for _, piece in pieces), whole], progress)
+    rows = [
+        Row(piece.name, bits, cost)
+        for (bits, piece), cost in zip(pieces, costs, strict=True)
+        if piece.kind == "logic"
+    ]
+    memories = [
+        Memory(piece.name, piece.kind, *piece.shape, cost.um2)
+        for (_, piece), cost in zip(pieces, costs, strict=True)
+        if piece.kind != "logic"
+    ]
+    return StandardCellReport(
+        tuple(rows), tuple(memories), flat, library.name, find_yosys().version
+    )
