@@ -31,18 +31,6 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 
-def parse_lanes(text: str) -> tuple[int, int]:
-    """Lanes of the input and the state side from ``2`` or ``2,4``. Raises :class:`InputError`."""
-    parts = text.split(",")
-    try:
-        numbers = [int(part) for part in parts]
-    except ValueError:
-        numbers = []
-    if len(numbers) not in (1, 2):
-        raise InputError(f"lanes: {text[:40]!r} is neither a number nor two (input,state)")
-    return numbers[0], numbers[-1]
-
-
 @dataclass(frozen=True)
 class Network:
     """A quantised network with everything that it came from.

@@ -1,15 +1,71 @@
-"""Choices beside the genome that the paper leaves open; every one is explicit and recorded."""
+"""Choices beside the genome that the paper leaves open; every one is explicit and recorded.
 
-from dataclasses import asdict, dataclass, fields
+A knob is declared once, as a field of :class:`Knobs` with a :class:`Knob`: its values, its help,
+what a search tries, and its short form in names of folders. Options of the commands, genes of a
+search, folder names and reports are read off the fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from .errors import InputError
+from .errors import InputError, shown
 
-MAX_LANES, MIN_ENTRIES, MAX_ENTRIES = 64, 2, 64
-MAX_INPUT_BITS = 8
-#: Knobs that came after the first hashes were made: where they are at their default, they are in no
-#: hash, so that those of before still hold.
-_LATER = ("input_bits",)
+
+@dataclass(frozen=True)
+class Knob:
+    """Declaration of a knob.
+
+    help : one sentence, for the option
+    choices : the values allowed, or None for the integers `low` to `high`
+    genes : the values that a search tries where the knob is a gene
+    short : prefix of the value in folder names
+    option : the option, and gene, that sets it; the field's name by default. Fields that share one
+        are set together: ``2`` sets all of them, ``2,4`` one after the other.
+    later : the knob came after the first hashes were made: at its default it is in no hash, so that
+        those of before still hold
+    """
+
+    help: str
+    choices: tuple[Any, ...] | None = None
+    low: int = 0
+    high: int = 0
+    genes: tuple[Any, ...] = ()
+    short: str = ""
+    option: str = ""
+    later: bool = False
+
+    def check(self, name: str, value: Any) -> None:
+        """Raises :class:`InputError` for a value that is not allowed."""
+        if self.choices is not None:
+            if isinstance(value, bool) or value not in self.choices:
+                raise InputError(f"{name}: {shown(value)} is not one of {self.choices}")
+        elif type(value) is not int or not self.low <= value <= self.high:
+            raise InputError(
+                f"{name}: {shown(value)} is not an integer from {self.low} to {self.high}"
+            )
+
+    def parse(self, text: str) -> Any:
+        """The value that `text` stands for; `text` itself where it stands for none."""
+        for value in self.choices or ():
+            if text == knob_text(value):
+                return value
+        try:
+            return int(text) if self.choices is None else text
+        except ValueError:
+            return text
+
+
+def knob_text(value: Any) -> str:
+    """A knob's value as an option or a folder's name has it."""
+    return "free" if value is None else str(value)
+
+
+def knob(default: Any, help: str, **about: Any) -> Any:
+    """A field of :class:`Knobs`."""
+    return field(default=default, metadata={"knob": Knob(help, **about)})
 
 
 @dataclass(frozen=True)
@@ -37,51 +93,70 @@ class Knobs:
     Raises :class:`InputError` for anything else.
     """
 
-    dense_output: str = "8"
-    granularity: str = "tensor"
-    multiplier_terms: int | None = 1
-    activation: str = "auto"
-    entries: int = 8
-    lanes_x: int = 1
-    lanes_h: int = 1
-    input_bits: int = 8
+    dense_output: str = knob(
+        "8",
+        "Output bits of a dense operator: its gene's, or always 8.",
+        choices=("gene", "8"),
+        genes=("gene", "8"),
+        short="out",
+    )
+    granularity: str = knob(
+        "tensor",
+        "Weight scales: one per matrix, or per output by powers of two.",
+        choices=("tensor", "channel"),
+        genes=("tensor", "channel"),
+    )
+    multiplier_terms: int | None = knob(
+        1,
+        "Signed powers of two in a requantiser's multiplier (1: shift only).",
+        choices=(1, 2, 3, None),
+        genes=(1, 2, 3),
+        short="terms",
+    )
+    activation: str = knob(
+        "auto",
+        "Sigmoid and tanh: piecewise linear, tables, or the cheaper that holds accuracy.",
+        choices=("auto", "pwl", "table"),
+        genes=("table", "pwl", "auto"),
+    )
+    entries: int = knob(
+        8,
+        "Segments of a piecewise-linear unit.",
+        low=2,
+        high=64,
+        genes=(4, 6, 8, 12, 16),
+        short="entries",
+    )
+    lanes_x: int = knob(
+        1,
+        "Multiply-accumulates per cycle of a dense operator (input side, state side).",
+        low=1,
+        high=64,
+        genes=(1, 2, 4, 8),
+        short="lx",
+        option="lanes",
+    )
+    lanes_h: int = knob(1, "", low=1, high=64, short="lh", option="lanes")
+    input_bits: int = knob(
+        8,
+        "Width of the network's input codes, 1 to 8.",
+        low=1,
+        high=8,
+        genes=tuple(range(1, 9)),
+        short="in",
+        later=True,
+    )
 
     def __post_init__(self) -> None:
-        for name, allowed in (
-            ("dense_output", ("gene", "8")),
-            ("granularity", ("tensor", "channel")),
-            ("multiplier_terms", (1, 2, 3, None)),
-            ("activation", ("auto", "pwl", "table")),
-        ):
-            value = getattr(self, name)
-            if isinstance(value, bool) or value not in allowed:
-                raise InputError(f"{name}: {value!r} is not one of {allowed}")
-        for name, low, high in (
-            ("entries", MIN_ENTRIES, MAX_ENTRIES),
-            ("lanes_x", 1, MAX_LANES),
-            ("lanes_h", 1, MAX_LANES),
-            ("input_bits", 1, MAX_INPUT_BITS),
-        ):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-                raise InputError(f"{name}: {value!r} is not an integer from {low} to {high}")
+        for name, about in declared(type(self)).items():
+            about.check(name, getattr(self, name))
 
     @property
     def suffix(self) -> str:
-        """What differs from the defaults, for folder names: ``""`` or e.g. ``-terms2-lanes4``."""
-        short = {
-            "dense_output": "out",
-            "granularity": "",
-            "multiplier_terms": "terms",
-            "activation": "",
-            "entries": "entries",
-            "lanes_x": "lx",
-            "lanes_h": "lh",
-            "input_bits": "in",
-        }
+        """What differs from the defaults, for folder names: ``""`` or e.g. ``-terms2-lx4``."""
+        about = declared(type(self))
         return "".join(
-            f"-{short[name]}{'free' if value is None else value}"
-            for name, value in self.changes.items()
+            f"-{about[name].short}{knob_text(value)}" for name, value in self.changes.items()
         )
 
     @property
@@ -93,9 +168,71 @@ class Knobs:
     @property
     def identity(self) -> dict[str, Any]:
         """What a hash takes of the knobs; JSON-able."""
-        changes = self.changes
-        return {n: v for n, v in asdict(self).items() if n not in _LATER or n in changes}
+        about, changes = declared(type(self)), self.changes
+        return {n: v for n, v in asdict(self).items() if not about[n].later or n in changes}
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able record of all choices."""
         return asdict(self)
+
+    def by_option(self) -> dict[str, tuple[Any, ...]]:
+        """For every option the values of its fields."""
+        return {
+            option: tuple(getattr(self, name) for name in names)
+            for option, names in options(type(self)).items()
+        }
+
+    def option_texts(self) -> dict[str, str]:
+        """What the options of a command take for these knobs: ``{"lanes": "2,4", ...}``."""
+        return {
+            name: ",".join(map(knob_text, values if len(set(values)) > 1 else values[:1]))
+            for name, values in self.by_option().items()
+        }
+
+    @classmethod
+    def from_texts(cls, texts: Mapping[str, str]) -> Knobs:
+        """The knobs of what options of a command were given; the rest is at its default."""
+        about, values = declared(cls), {}
+        for option, names in options(cls).items():
+            if option not in texts:
+                continue
+            parts = str(texts[option]).split(",") if len(names) > 1 else [str(texts[option])]
+            parsed = [about[names[0]].parse(part) for part in parts]
+            if len(parsed) not in (1, len(names)) or (
+                len(names) > 1 and any(isinstance(value, str) for value in parsed)
+            ):
+                raise InputError(
+                    f"{option}: {texts[option][:40]!r} is neither a number nor two (input,state)"
+                )
+            values |= dict(zip(names, parsed * (len(names) // len(parsed)), strict=True))
+        return cls(**values)
+
+
+def declared(knobs: type[Knobs] = Knobs) -> dict[str, Knob]:
+    """Field and declaration of every knob."""
+    return {f.name: f.metadata["knob"] for f in fields(knobs)}
+
+
+def options(knobs: type[Knobs] = Knobs) -> dict[str, tuple[str, ...]]:
+    """Option and fields that it sets, in the order of the fields."""
+    names: dict[str, tuple[str, ...]] = {}
+    for name, about in declared(knobs).items():
+        option = about.option or name
+        names[option] = (*names.get(option, ()), name)
+    return names
+
+
+def fields_of(values: Mapping[str, Any], knobs: type[Knobs] = Knobs) -> dict[str, Any]:
+    """`values` by field where some are by option: ``{"lanes": 2}`` sets both sides."""
+    by_field: dict[str, Any] = {}
+    shared = options(knobs)
+    for name, value in values.items():
+        by_field |= dict.fromkeys(shared.get(name, (name,)), value)
+    return by_field
+
+
+def knob_genes(knobs: type[Knobs] = Knobs) -> dict[str, tuple[Any, ...]]:
+    """The options that may be genes of a search, with the values that they then take."""
+    about = declared(knobs)
+    genes = {option: about[names[0]].genes for option, names in options(knobs).items()}
+    return {option: values for option, values in genes.items() if values}

@@ -92,11 +92,9 @@ def experiment(
     number is kept in experiment.json as soon as it is known: the same command goes on after a stop.
     """
     from ..experiment import record_in_docs, run_experiment
-    from ..flow import parse_lanes
     from ..printing import print_experiment
 
-    lanes_x, lanes_h = parse_lanes(lanes)
-    knobs = Knobs(activation=activation, lanes_x=lanes_x, lanes_h=lanes_h)
+    knobs = Knobs.from_texts({"activation": activation, "lanes": lanes})
     if options["generations"] is not None:
         options["exploit"] = options["generations"]
     with saying() as say:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ..model.errors import InputError
-from ..model.knobs import Knobs
+from ..model.knobs import Knob, Knobs, declared, knob_text, options
 
 if TYPE_CHECKING:
     from ..flow import Network, Say
@@ -32,6 +32,35 @@ def together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
     return decorate
 
 
+def knob_options(knobs: type[Knobs] = Knobs) -> Callable[[Command], Command]:
+    """An option for every knob, read off its declaration."""
+    return together(
+        *(
+            _knob_option(option, [declared(knobs)[name] for name in names], default)
+            for (option, names), default in zip(
+                options(knobs).items(), knobs().option_texts().values(), strict=True
+            )
+        )
+    )
+
+
+def _knob_option(option: str, fields: list[Knob], default: str) -> Callable[[Any], Any]:
+    first, kind = fields[0], {}
+    if len(fields) > 1:
+        kind = {"metavar": "N|X,H"}
+    elif first.choices is None:
+        kind = {"type": int}
+    else:
+        kind = {"type": click.Choice([knob_text(value) for value in first.choices])}
+    return click.option(
+        f"--{option.replace('_', '-')}",
+        default=default if len(fields) > 1 or first.choices is not None else int(default),
+        show_default=True,
+        help=first.help,
+        **kind,
+    )
+
+
 #: The float checkpoint, and what the paper leaves open.
 source_options = together(
     click.option("--task", help="Data set; digits-row, or the checkpoint's own."),
@@ -40,55 +69,7 @@ source_options = together(
         metavar="NAME|FILE",
         help="Float checkpoint: a shipped one by name, or a file; the task's by default.",
     ),
-    click.option(
-        "--lanes",
-        default="1",
-        show_default=True,
-        metavar="N|X,H",
-        help="Multiply-accumulates per cycle of a dense operator (input side, state side).",
-    ),
-    click.option(
-        "--dense-output",
-        type=click.Choice(["gene", "8"]),
-        default=Knobs.dense_output,
-        show_default=True,
-        help="Output bits of a dense operator: its gene's, or always 8.",
-    ),
-    click.option(
-        "--granularity",
-        type=click.Choice(["tensor", "channel"]),
-        default=Knobs.granularity,
-        show_default=True,
-        help="Weight scales: one per matrix, or per output by powers of two.",
-    ),
-    click.option(
-        "--multiplier-terms",
-        type=click.Choice(["1", "2", "3", "free"]),
-        default=str(Knobs.multiplier_terms or "free"),
-        show_default=True,
-        help="Signed powers of two in a requantiser's multiplier (1: shift only).",
-    ),
-    click.option(
-        "--activation",
-        type=click.Choice(["auto", "pwl", "table"]),
-        default=Knobs.activation,
-        show_default=True,
-        help="Sigmoid and tanh: piecewise linear, tables, or the cheaper that holds accuracy.",
-    ),
-    click.option(
-        "--entries",
-        type=int,
-        default=Knobs.entries,
-        show_default=True,
-        help="Segments of a piecewise-linear unit.",
-    ),
-    click.option(
-        "--input-bits",
-        type=int,
-        default=Knobs.input_bits,
-        show_default=True,
-        help="Width of the network's input codes, 1 to 8.",
-    ),
+    knob_options(),
 )
 #: Which network is meant.
 network_options = together(
@@ -98,21 +79,9 @@ network_options = together(
 )
 
 
-def knobs_of(options: dict[str, Any]) -> Knobs:
-    from ..flow import parse_lanes
-
-    lanes_x, lanes_h = parse_lanes(options["lanes"])
-    terms = options["multiplier_terms"]
-    return Knobs(
-        dense_output=options["dense_output"],
-        granularity=options["granularity"],
-        multiplier_terms=None if terms == "free" else int(terms),
-        activation=options["activation"],
-        entries=options["entries"],
-        lanes_x=lanes_x,
-        lanes_h=lanes_h,
-        input_bits=options["input_bits"],
-    )
+def knobs_of(given: dict[str, Any]) -> Knobs:
+    """The knobs that a command's options say. Raises :class:`InputError`."""
+    return Knobs.from_texts({name: str(given[name]) for name in options() if name in given})
 
 
 def with_recorded_options(options: dict[str, Any]) -> dict[str, Any]:
@@ -128,19 +97,10 @@ def with_recorded_options(options: dict[str, Any]) -> dict[str, Any]:
         wanted = Knobs(**knobs)
     except (TypeError, InputError) as error:
         raise InputError(f"{options['genome']}: its knobs are wrong ({error})") from None
-    found: dict[str, Any] = {
-        "checkpoint": checkpoint,
-        "dense_output": wanted.dense_output,
-        "granularity": wanted.granularity,
-        "multiplier_terms": str(wanted.multiplier_terms or "free"),
-        "activation": wanted.activation,
-        "entries": wanted.entries,
-        "lanes": f"{wanted.lanes_x},{wanted.lanes_h}",
-        "input_bits": wanted.input_bits,
-    }
+    recorded = {"checkpoint": checkpoint, **wanted.option_texts()}
     source = click.get_current_context().get_parameter_source
     given = click.core.ParameterSource.DEFAULT
-    return options | {name: value for name, value in found.items() if source(name) is given}
+    return options | {name: value for name, value in recorded.items() if source(name) is given}
 
 
 def build(options: dict[str, Any], say: Say) -> Network:

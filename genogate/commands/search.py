@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ..model.knobs import knob_genes
 from .options import knobs_of, source_options
 from .terminal import search_progress
 
@@ -48,8 +49,7 @@ from .terminal import search_progress
     "--knob-genes",
     metavar="KNOB,...",
     default="",
-    help="Knobs that are genes too: dense_output, granularity, multiplier_terms, "
-    "activation, entries, lanes, input_bits.",
+    help=f"Knobs that are genes too: {', '.join(knob_genes())}.",
 )
 @click.option(
     "--max-drop",

@@ -26,7 +26,7 @@ import numpy as np
 from ...model.errors import InputError, integer_within, shown
 from ...model.files import read_json, write_json
 from ...model.genome import GENES, MAX_BITS, MIN_BITS, Genome
-from ...model.knobs import MAX_INPUT_BITS, Knobs
+from ...model.knobs import Knobs, fields_of, knob_genes
 from ..pool.backends import Pool
 from . import sensitivity
 from .beacons import Beacons, Retrain
@@ -53,15 +53,7 @@ INITIAL = ("sensitivity", "homogeneous", "random")
 #: no more of anything else.
 USEFUL_DROP = 0.10
 #: Knobs that may be genes, with the values that they then take.
-KNOB_GENES: dict[str, tuple[Any, ...]] = {
-    "dense_output": ("gene", "8"),
-    "granularity": ("tensor", "channel"),
-    "multiplier_terms": (1, 2, 3),
-    "activation": ("table", "pwl", "auto"),
-    "entries": (4, 6, 8, 12, 16),
-    "lanes": (1, 2, 4, 8),
-    "input_bits": tuple(range(1, MAX_INPUT_BITS + 1)),
-}
+KNOB_GENES = knob_genes()
 #: What a candidate's knobs call one of the run's further checkpoints.
 CHECKPOINT = "checkpoint"
 #: Versions of config.json that can be gone on with; the last is what is written.
@@ -241,9 +233,8 @@ class Candidate:
             return base
         changes = dict(self.knobs)
         checkpoint = changes.pop(CHECKPOINT, base.checkpoint)
-        if "lanes" in changes:
-            changes["lanes_x"] = changes["lanes_h"] = changes.pop("lanes")
-        return replace(base, checkpoint=checkpoint, knobs=replace(base.knobs, **changes))
+        knobs = replace(base.knobs, **fields_of(changes))
+        return replace(base, checkpoint=checkpoint, knobs=knobs)
 
 
 @dataclass(frozen=True)
@@ -742,8 +733,10 @@ class Run:
         genes = len(GENES) * self.layers
         choices = zip(self.choices.items(), row[genes:], strict=True)
         values = {name: of[int(index)] for (name, of), index in choices}
-        default = self.setting.knobs.to_json() | {CHECKPOINT: self.setting.checkpoint}
-        default["lanes"] = default["lanes_x"] if default["lanes_x"] == default["lanes_h"] else None
+        default = {
+            name: values[0] if len(set(values)) == 1 else None
+            for name, values in self.setting.knobs.by_option().items()
+        } | {CHECKPOINT: self.setting.checkpoint}
         # What is as in the setting is no difference, so that INT8 is one point and not several.
         knobs = tuple(
             (name, values[name])
@@ -755,8 +748,7 @@ class Run:
     def encode(self, candidate: Candidate) -> Array:
         """The row of variables of a candidate; a knob value that is no choice becomes the first."""
         values = {
-            **self.setting.knobs.to_json(),
-            "lanes": self.setting.knobs.lanes_x,
+            **{name: values[0] for name, values in self.setting.knobs.by_option().items()},
             CHECKPOINT: self.setting.checkpoint,
             **dict(candidate.knobs),
         }

@@ -20,7 +20,8 @@ from ...model.data.tasks import DEFAULT_TASK
 from ...model.errors import InputError, shown
 from ...model.files import read_json
 from ...model.genome import GENES, MAX_BITS, MIN_BITS, Genome
-from ...model.knobs import Knobs
+from ...model.knobs import Knobs, declared, fields_of
+from ...model.knobs import options as options_of_knobs
 from ...model.quantize.quantize import draft
 from ...synth.area import area_report, cheapest, prepare
 from ..genomes.evaluate import BIT_WEIGHT, OBJECTIVES, Say, Setting, load
@@ -299,9 +300,7 @@ def _evaluated(path: Path, document: Document) -> Evaluated:
 def _with(knobs: Mapping[str, Any], extra: Mapping[str, Any]) -> Document:
     """Knobs of a setting with those that a point sets itself."""
     changed = {name: value for name, value in extra.items() if name != CHECKPOINT}
-    if "lanes" in changed:
-        changed["lanes_x"] = changed["lanes_h"] = changed.pop("lanes")
-    return {**knobs, **changed}
+    return {**knobs, **fields_of(changed)}
 
 
 def _options(knobs: Mapping[str, Any]) -> list[str]:
@@ -514,8 +513,8 @@ def _measured(
         for name, text in extra:
             if name == CHECKPOINT:
                 continue
-            plain = text.isdigit() and name != "dense_output"
-            values[name] = None if text == "free" else int(text) if plain else text
+            field, *_ = options_of_knobs().get(name, (name,))
+            values[name] = declared()[field].parse(text) if field in known else text
         values = _with(base, values)
         if unknown := values.keys() - known:
             raise InputError(f"this version knows no knob {shown(min(unknown))}")
