@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .hdl.gru.design import Design
 from .model.data.tasks import load_task
 from .model.genome import Genome
 from .model.knobs import Knobs
@@ -102,7 +103,7 @@ def bench(report: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
     }
     report("emitting Verilog")
     result["emit_seconds"] = statistics.median(
-        _timed(lambda: emit(model, knobs.lanes_x, knobs.lanes_h))[0] for _ in range(3)
+        _timed(lambda: emit(Design.of(model, knobs.lanes)))[0] for _ in range(3)
     )
     report("area with an empty cache, then cached")
     kept = os.environ.get("GENOGATE_CACHE")
@@ -110,13 +111,12 @@ def bench(report: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
         os.environ["GENOGATE_CACHE"] = str(Path(folder))
         forget()
         try:
-            cold, area = _timed(lambda: area_report(model, knobs.lanes_x, knobs.lanes_h))
+            cold, area = _timed(lambda: area_report(Design.of(model, knobs.lanes)))
             cached = [
-                _timed(lambda: area_report(model, knobs.lanes_x, knobs.lanes_h))[0]
-                for _ in range(5)
+                _timed(lambda: area_report(Design.of(model, knobs.lanes)))[0] for _ in range(5)
             ]
             rows = [
-                _timed(lambda: area_report(model, knobs.lanes_x, knobs.lanes_h, flat=False))[0]
+                _timed(lambda: area_report(Design.of(model, knobs.lanes), flat=False))[0]
                 for _ in range(5)
             ]
         finally:
@@ -127,7 +127,7 @@ def bench(report: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
     result["area_cold_seconds"], result["area_cached_seconds"] = cold, statistics.median(cached)
     result["area_rows_cached_seconds"] = statistics.median(rows)
     report("INT8 with run-time 16-bit multipliers")
-    constant, runtime = runtime_multiplier_cells(model, knobs.lanes_x, knobs.lanes_h)
+    constant, runtime = runtime_multiplier_cells(Design.of(model, knobs.lanes))
     result["cells_constant_multipliers"], result["cells_runtime_multipliers"] = constant, runtime
     result["runtime_over_constant"] = runtime / constant
     result["yosys"] = area.yosys_version

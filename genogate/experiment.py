@@ -84,6 +84,7 @@ def simulated(experiment: Any, document: dict[str, Any], say: Say) -> dict[str, 
     held to the golden model; or why it was not."""
     import numpy as np
 
+    from .hdl.gru.design import Design
     from .model.genome import Genome
     from .search.experiment.jobs import Look, model_of
     from .search.genomes.evolution import Candidate
@@ -109,7 +110,7 @@ def simulated(experiment: Any, document: dict[str, Any], say: Say) -> dict[str, 
     say(f"Simulating {count} test sequences of {steps} steps in Icarus")
     report = simulate(
         model,
-        emit(model, knobs.lanes_x, knobs.lanes_h),
+        emit(Design.of(model, knobs.lanes)),
         model.quantize_input(task.x_test[chosen])[:, :steps],
         out_dir=experiment.folder / "sim",
         seed=plan.seed,

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from .model.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
 
+    from .hdl.gru.design import Design
     from .model.checkpoints.floating import Checkpoint
     from .model.checkpoints.training import Recipe
     from .model.data.tasks import Task
@@ -45,6 +46,13 @@ class Network:
     model: IntModel
     int8_size_bits: int
     folder: Path
+
+    @cached_property
+    def design(self) -> Design:
+        """The hardware, planned once."""
+        from .hdl.gru.design import Design
+
+        return Design.of(self.model, self.knobs.lanes)
 
 
 def _task_of(checkpoint: Checkpoint, name: str | None) -> Task:
@@ -150,26 +158,23 @@ def area_document(network: Network, say: Say) -> dict[str, Any]:
     """Identity of the network, and what Yosys measures of it."""
     from .synth.area import area_report
 
-    knobs = network.knobs
-    area = area_report(network.model, knobs.lanes_x, knobs.lanes_h, progress=say)
+    area = area_report(network.design, progress=say)
     return {**_identity(network), **area.to_json()}
 
 
 def write_gru(network: Network, out: str | os.PathLike[str] | None, say: Say) -> dict[str, Any]:
     """Verilog, integer model and report of `network`, all three or none; returns the report."""
-    from .hdl.gru.schedule import cycles_per_step, ideal_cycles_per_step
     from .model.files import staged, write_json, write_text
     from .synth.verilog import emit
 
-    model, knobs = network.model, network.knobs
+    model, design = network.model, network.design
     with staged(out or network.folder) as stage:
         say("Emitting Verilog")
-        write_text(stage / "gru.v", emit(model, knobs.lanes_x, knobs.lanes_h))
+        write_text(stage / "gru.v", emit(design))
         model.save(stage / "model.safetensors")
         say("Evaluating the test part")
         accuracy, accuracy_float = _test_accuracy(network)
-        cycles = cycles_per_step(model, knobs.lanes_x, knobs.lanes_h)
-        ideal = ideal_cycles_per_step(model, knobs.lanes_x, knobs.lanes_h)
+        cycles, ideal = design.cycles_per_step, design.ideal_cycles_per_step
         area = area_document(network, say)
         identity = _identity(network)
         report = {
@@ -218,10 +223,10 @@ def run_sim(
     if not 1 <= sequences <= count:
         raise InputError(f"sequences: {sequences} is not within 1 to {count}, the test part's size")
     chosen = np.sort(np.random.default_rng(seed).choice(count, sequences, replace=False))
-    model, knobs = network.model, network.knobs
+    model = network.model
     folder = Path(out) if out else network.folder / "sim"
     say("Emitting Verilog")
-    text = emit(model, knobs.lanes_x, knobs.lanes_h)
+    text = emit(network.design)
     say(f"Simulating {sequences} test sequences in Icarus")
     codes = model.quantize_input(network.task.x_test[chosen])
     report = simulate(model, text, codes, out_dir=folder, seed=seed)

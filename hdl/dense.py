@@ -12,6 +12,7 @@ from amaranth.lib.wiring import In, Out
 from ..model import integer
 from ..model.errors import InputError, index_within
 from ..model.integer import half, signed_width
+from ..model.knobs import MAX_LANES
 from .arithmetic import beyond, clip, multiply_add, resized, times, trailing_zeros
 from .operator import Part
 
@@ -222,7 +223,7 @@ class DensePlan:
         cls, op: integer.Dense, folded: Folded, lanes: int, chunks: int, output: str
     ) -> "DensePlan":
         """Widths are the least that the operator's own weights and biases can need."""
-        index_within("lanes", lanes, 1, 64)
+        index_within("lanes", lanes, 1, MAX_LANES)
         need = Accumulation.of(op.weight, folded.biases, op.in_bits, op.weight_bits, chunks)
         # A shift by powers of two only looks at what lies above it; a multiplier needs all bits.
         unused = folded.shift if folded.factor == 1 else 0

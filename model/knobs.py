@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from .errors import InputError, shown
+from .errors import InputError, index_within, shown
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,26 @@ def knob_text(value: Any) -> str:
 def knob(default: Any, help: str, **about: Any) -> Any:
     """A field of :class:`Knobs`."""
     return field(default=default, metadata={"knob": Knob(help, **about)})
+
+
+#: Most products per cycle of a dense operator.
+MAX_LANES = 64
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """Products per cycle of each dense operator on the input and the state side, 1 to 64.
+
+    NumPy's integers become Python's. Raises :class:`InputError` for anything else.
+    """
+
+    x: int = 1
+    h: int = 1
+
+    def __post_init__(self) -> None:
+        for side in ("x", "h"):
+            lanes = index_within(f"lanes_{side}", getattr(self, side), 1, MAX_LANES)
+            object.__setattr__(self, side, lanes)
 
 
 @dataclass(frozen=True)
@@ -131,12 +151,12 @@ class Knobs:
         1,
         "Multiply-accumulates per cycle of a dense operator (input side, state side).",
         low=1,
-        high=64,
+        high=MAX_LANES,
         genes=(1, 2, 4, 8),
         short="lx",
         option="lanes",
     )
-    lanes_h: int = knob(1, "", low=1, high=64, short="lh", option="lanes")
+    lanes_h: int = knob(1, "", low=1, high=MAX_LANES, short="lh", option="lanes")
     input_bits: int = knob(
         8,
         "Width of the network's input codes, 1 to 8.",
@@ -150,6 +170,11 @@ class Knobs:
     def __post_init__(self) -> None:
         for name, about in declared(type(self)).items():
             about.check(name, getattr(self, name))
+
+    @property
+    def lanes(self) -> Lanes:
+        """Both numbers of lanes."""
+        return Lanes(self.lanes_x, self.lanes_h)
 
     @property
     def suffix(self) -> str:

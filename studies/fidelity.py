@@ -16,9 +16,7 @@ import numpy as np
 from amaranth.hdl import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
-from genogate.hdl.gru.layer import layer_parts
-from genogate.hdl.gru.network import Network
-from genogate.hdl.gru.schedule import Schedule
+from genogate.hdl.gru.design import Design
 from genogate.model.genome import GENES, MAX_BITS, MIN_BITS, Genome
 from genogate.model.integer import IntModel
 from genogate.model.knobs import Knobs
@@ -148,14 +146,12 @@ def models(setting: Setting, chosen: Sequence[tuple[Knobs, Genome]], say: Say) -
     return [made.choose([next(units) for _ in made.groups]) for made in drafts]
 
 
-def flat_areas(
-    networks: Sequence[tuple[IntModel, int, int]], say: Say = lambda text: None
-) -> list[ModuleArea]:
-    """Area of each network (model, lanes_x, lanes_h) as one module with its borders dissolved."""
+def flat_areas(networks: Sequence[Design], say: Say = lambda text: None) -> list[ModuleArea]:
+    """Area of each network as one module with its borders dissolved."""
     areas: list[ModuleArea] = []
     for start in range(0, len(networks), BATCH):
         say(f"Whole designs: {start} of {len(networks)}")
-        areas += measure([Network(*case) for case in networks[start : start + BATCH]])
+        areas += measure([of.component() for of in networks[start : start + BATCH]])
     return areas
 
 
@@ -211,14 +207,13 @@ class Together(wiring.Component):
         return m
 
 
-def dissolved(networks: Sequence[tuple[IntModel, int, int]]) -> dict[str, list[tuple[int, int]]]:
+def dissolved(networks: Sequence[Design]) -> dict[str, list[tuple[int, int]]]:
     """For each of :data:`GROUPS` and each network (its first layer): cells of the group as a sum,
     and synthesised together."""
     found: dict[str, list[tuple[int, int]]] = {name: [] for name in GROUPS}
-    for model, lanes_x, lanes_h in networks:
-        layer = model.layers[0]
+    for design in networks:
         # Not built yet: what is measured has to be built afresh each time.
-        parts = layer_parts(layer, Schedule.of(layer, lanes_x, lanes_h), lanes_x, lanes_h)
+        parts = design.layers[0]
         alone = dict(zip(GENES[6:], measure([parts[n] for n in GENES[6:]]), strict=True))
         joined = measure(
             [Together({n: parts[n].build() for n in members}) for members in GROUPS.values()]
@@ -287,21 +282,20 @@ def measure_fidelity(say: Say, size: Size = FULL) -> dict[str, Any]:
     say(f"{len(chosen)} networks")
     made = models(setting, [(knobs, genome) for _, knobs, genome in chosen], say)
     networks = [
-        (model, knobs.lanes_x, knobs.lanes_h)
-        for model, (_, knobs, _) in zip(made, chosen, strict=True)
+        Design.of(model, knobs.lanes) for model, (_, knobs, _) in zip(made, chosen, strict=True)
     ]
     prepare(networks, say)
     rows = []
     for (kind, knobs, genome), network, flat in zip(
         chosen, networks, flat_areas(networks, say), strict=True
     ):
-        total = area_report(*network, flat=False).total
+        total = area_report(network, flat=False).total
         rows.append(
             {
                 "kind": kind,
                 "knobs": knobs.suffix.lstrip("-") or "default",
                 "genome": list(genome.genes),
-                "size": network[0].size_bits,
+                "size": network.model.size_bits,
                 "cells": total.cells,
                 "flat": flat.cells,
                 "transistors": total.transistors,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from genogate.hdl.gru.design import Design
 from genogate.model.checkpoints.floating import Checkpoint, accuracy
 from genogate.model.data.tasks import Task, load_task
 from genogate.model.genome import MAX_BITS, MIN_BITS, Genome
@@ -77,9 +78,9 @@ def ptq_table(
         )
         first.append(row[0])
         report(f"Evaluating settings: {len(rows)} of {len(cases)}")
-    prepare([(model, 1, 1) for model in first], report)
+    prepare([Design.of(model) for model in first], report)
     for number, (row_data, model) in enumerate(zip(rows, first, strict=True), 1):
-        area = area_report(model, flat=False)
+        area = area_report(Design.of(model), flat=False)
         row_data["cells"] = area.total.cells
         row_data["memory_bits"] = area.total.memory_bits
         report(f"Adding up cells: {number} of {len(cases)}")

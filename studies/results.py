@@ -52,8 +52,9 @@ def measure_core(say: Say) -> dict[str, Any]:
 def measure_utilisation(say: Say) -> dict[str, Any]:
     """Cycles per step in Icarus against the formula and the ideal, for several shapes."""
     import numpy as np
-    from genogate.hdl.gru.schedule import cycles_per_step, ideal_cycles_per_step
+    from genogate.hdl.gru.design import Design
     from genogate.model.genome import Genome
+    from genogate.model.knobs import Lanes
     from genogate.sim.random_model import random_model
     from genogate.sim.rtl.network.regression import simulate
     from genogate.synth.verilog import emit
@@ -73,11 +74,12 @@ def measure_utilisation(say: Say) -> dict[str, Any]:
         say(f"simulating {inputs} x {hidden}, lanes {lanes_x},{lanes_h}")
         rng = np.random.default_rng(2026)
         model = random_model(rng, Genome.uniform(8), inputs, hidden, 10)
+        design = Design.of(model, Lanes(lanes_x, lanes_h))
         codes = rng.integers(-128, 128, (2, 4, inputs))
         with tempfile.TemporaryDirectory() as folder:
             report = simulate(
                 model,
-                emit(model, lanes_x, lanes_h),
+                emit(design),
                 codes,
                 out_dir=folder,
                 scenarios=("back-to-back",),
@@ -91,8 +93,8 @@ def measure_utilisation(say: Say) -> dict[str, Any]:
                 "lanes_x": lanes_x,
                 "lanes_h": lanes_h,
                 "measured": report.cycles_per_step,
-                "formula": cycles_per_step(model, lanes_x, lanes_h),
-                "ideal": ideal_cycles_per_step(model, lanes_x, lanes_h),
+                "formula": design.cycles_per_step,
+                "ideal": design.ideal_cycles_per_step,
             }
         )
     return {"rows": rows, "versions": report.versions}

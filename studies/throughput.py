@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from genogate.hdl.gru.network import Network
+from genogate.hdl.gru.design import Design
 from genogate.model.errors import InputError
 from genogate.model.genome import GENES, MAX_BITS, MIN_BITS, Genome
 from genogate.model.knobs import Knobs
@@ -86,7 +86,7 @@ def _naive(case: tuple[Setting, Genome]) -> dict[str, Any]:
     material = load(setting)
     model = quantize(material.calibration, genome, setting.knobs)
     classes = golden.run(model, model.quantize_input(material.task.x_val)).classes
-    (area,) = measure([Network(model, setting.knobs.lanes_x, setting.knobs.lanes_h)])
+    (area,) = measure([Design.of(model, setting.knobs.lanes).component()])
     return {"accuracy": float((classes == material.task.y_val).mean()), "cells": area.cells}
 
 

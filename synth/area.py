@@ -27,9 +27,8 @@ from amaranth.lib.wiring import In, Out
 
 from .. import hdl
 from ..hdl.arithmetic import interval, narrow, product_interval, saturate, times
+from ..hdl.gru.design import Design
 from ..hdl.gru.layer import component_part
-from ..hdl.gru.network import network_parts
-from ..hdl.gru.schedule import check_lanes
 from ..hdl.operator import Part
 from ..hdl.piecewise_linear import PiecewisePlan
 from ..model.errors import InputError
@@ -37,7 +36,6 @@ from ..model.genome import GENES
 from ..model.integer import (
     Complement,
     Dense,
-    IntModel,
     Operator,
     PiecewiseLinear,
     Product,
@@ -47,7 +45,7 @@ from ..model.integer import (
     signed_width,
 )
 from . import cache as kept
-from .rtlil import Design
+from . import rtlil as texts
 from .verilog import emit_rtlil
 from .yosys import Job, Progress, Tool, find, run
 
@@ -295,8 +293,7 @@ def _text(part: Measurable) -> str:
     gc.disable()
     try:
         component = part.build() if isinstance(part, Part) else part
-        design = Design(rtlil.convert(component, name="top", emit_src=False))
-        return design.unit(design.top)
+        return texts.whole(rtlil.convert(component, name="top", emit_src=False))
     finally:
         if collects:
             gc.enable()
@@ -469,38 +466,36 @@ class AreaReport:
         }
 
 
-def _parts(model: IntModel, lanes_x: int, lanes_h: int) -> list[tuple[str, int | None, list[Part]]]:
+def _parts(design: Design) -> list[tuple[str, int | None, list[Part]]]:
     """Rows of a network: name, gene, and the parts whose areas add up to it. Together they hold
     all of its logic and memories, each once; none of them is built."""
-    *layers, rest = network_parts(model, lanes_x, lanes_h)
     rows: list[tuple[str, int | None, list[Part]]] = []
-    for number, (parts, genes) in enumerate(zip(layers, model.genome.layers, strict=True)):
+    genomes = design.model.genome.layers
+    for number, (row, genes) in enumerate(zip(design.layers, genomes, strict=True)):
+        parts = dict(row)
         for gene, bits in zip(GENES, genes, strict=True):
             # The operator, and its memories where it has some.
             own = [name for name in parts if name == gene or name.startswith(f"{gene}_")]
             rows.append((f"layer{number}.{gene}", bits, [parts.pop(name) for name in own]))
         rows += [(f"layer{number}.{name}", None, [part]) for name, part in parts.items()]
-    return [*rows, *((name, None, [part]) for name, part in rest.items())]
+    return [*rows, *((name, None, [part]) for name, part in design.rest.items())]
 
 
 def area_report(
-    model: IntModel,
-    lanes_x: int = 1,
-    lanes_h: int = 1,
+    design: Design,
     *,
     flat: bool = True,
     progress: Progress | None = None,
 ) -> AreaReport:
-    """Measure the network of `model`: a row for each operator of each layer, and for the rest.
+    """Measure `design`: a row for each operator of each layer, and for the rest.
 
     An operator's row holds its datapath and its parameter memories. ``control`` is a layer's
     sequencer, ``state`` its memory with the old state that waits for its unit. The sum is built
     from modules synthesised apart; with `flat` the whole is synthesised as one module too.
-    Raises :class:`InputError` for impossible lanes, or when Yosys is missing, too old or fails.
+    Raises :class:`InputError` when Yosys is missing, too old or fails.
     """
     tool = find()
-    lanes_x, lanes_h = check_lanes(lanes_x, "lanes_x"), check_lanes(lanes_h, "lanes_h")
-    parts = _parts(model, lanes_x, lanes_h)
+    parts = _parts(design)
     areas = iter(measure([part for _, _, own in parts for part in own], progress))
     rows = tuple(
         OperatorArea(name, bits, sum((next(areas) for _ in own), ModuleArea()))
@@ -508,31 +503,31 @@ def area_report(
     )
     whole = None
     if flat:
-        design = Design(emit_rtlil(model, lanes_x, lanes_h))
-        whole = _measure([design.unit(design.top)], ["the whole network"], progress)[0]
+        unit = texts.whole(emit_rtlil(design))
+        whole = _measure([unit], ["the whole network"], progress)[0]
     return AreaReport(rows, whole, tool.version, script_hash())
 
 
 def totals(
-    cases: Iterable[tuple[IntModel, int, int]],
+    designs: Iterable[Design],
     progress: Progress | None = None,
     *,
     workers: int | None = None,
     remote: Remote | None = None,
 ) -> list[ModuleArea]:
-    """``area_report(..., flat=False).total`` of many networks, (model, lanes_x, lanes_h) each. All
-    that is new in any of them is synthesised together (see :func:`measure`)."""
-    lists = [[part for _, _, own in _parts(*case) for part in own] for case in cases]
+    """``area_report(..., flat=False).total`` of many networks. All that is new in any of them is
+    synthesised together (see :func:`measure`)."""
+    lists = [design.parts for design in designs]
     wanted = [part for parts in lists for part in parts]
     areas = iter(measure(wanted, progress, workers=workers, remote=remote))
     return [sum((next(areas) for _ in parts), ModuleArea()) for parts in lists]
 
 
-def known_total(model: IntModel, lanes_x: int = 1, lanes_h: int = 1) -> ModuleArea | None:
+def known_total(design: Design) -> ModuleArea | None:
     """``area_report(..., flat=False).total`` where all of it was measured before, else None.
     Starts nothing and builds nothing; some milliseconds."""
     tool = find()
-    found = [part.identity for _, _, own in _parts(model, lanes_x, lanes_h) for part in own]
+    found = [part.identity for part in design.parts]
     if _recall(tool, found):
         return None
     return sum((_met[tool.version, identity] for identity in found), ModuleArea())
@@ -546,16 +541,16 @@ def known_areas(identities: Iterable[tuple[object, ...]]) -> dict[tuple[object, 
 
 
 def prepare(
-    cases: Iterable[tuple[IntModel, int, int]],
+    designs: Iterable[Design],
     progress: Progress | None = None,
     *,
     workers: int | None = None,
 ) -> None:
-    """Measure all new modules of many networks, (model, lanes_x, lanes_h) each, together.
+    """Measure all new modules of many networks together.
 
     Afterwards :func:`area_report` with ``flat=False`` finds everything in the cache.
     """
-    totals(cases, progress, workers=workers)
+    totals(designs, progress, workers=workers)
 
 
 def as_built(op: Operator) -> Part:
@@ -670,17 +665,16 @@ def _scalings(op: Operator) -> list[_Scaling]:
     ]
 
 
-def runtime_multiplier_cells(
-    model: IntModel, lanes_x: int = 1, lanes_h: int = 1, progress: Progress | None = None
-) -> tuple[int, int]:
+def runtime_multiplier_cells(design: Design, progress: Progress | None = None) -> tuple[int, int]:
     """Cells of the network, and of the same with requantisers that take 16-bit factors at run time.
 
     The first is the sum of :func:`area_report`. For the second, each operator's requantiser is
     measured alone twice, with its constants and with ports of 16 bits in their place, and the
     difference is added; registers or memories that would hold the factors are not counted.
     """
-    constant = area_report(model, lanes_x, lanes_h, flat=False, progress=progress).total.cells
-    pairs = [part for layer in model.layers for op in layer.ops.values() for part in _scalings(op)]
+    constant = area_report(design, flat=False, progress=progress).total.cells
+    layers = design.model.layers
+    pairs = [part for layer in layers for op in layer.ops.values() for part in _scalings(op)]
     areas = measure(pairs, progress)
     return constant, constant + sum(
         runtime.cells - fixed.cells for fixed, runtime in zip(areas[::2], areas[1::2], strict=True)

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from ..hdl.diagram import Diagram
-from ..hdl.gru.network import network_parts
+from ..hdl.gru.design import Design
 from ..model.files import write_json
 from ..model.genome import GENES, MAX_BITS, MIN_BITS, Genome
-from ..model.integer import IntModel, Operator
+from ..model.integer import Operator
 from ..model.knobs import Knobs
 from ..model.quantize.scales import signed_digits
 from .area import ModuleArea, as_built, known_areas
@@ -298,11 +298,9 @@ def cheapest(groups: Sequence[Sequence[Operator]]) -> list[int]:
     return [min(range(len(row)), key=row.__getitem__) for row in rows]
 
 
-def total(model: IntModel, lanes_x: int = 1, lanes_h: int = 1) -> ModuleArea:
+def total(design: Design) -> ModuleArea:
     """Cells of a network by the estimate, and its memory bits exactly; nothing else is told."""
-    parts = [
-        part.identity for row in network_parts(model, lanes_x, lanes_h) for part in row.values()
-    ]
+    parts = [part.identity for part in design.parts]
     return ModuleArea(
         cells=round(sum(cells(identity) for identity in parts)),
         memory_bits=sum(memory_bits(identity) for identity in parts),
@@ -373,11 +371,7 @@ def remake(say: Callable[[str], None] = print) -> None:
             made = draft(calibration, genome, knobs)
             model = made.choose(without_synthesis(made.groups))
             wanted |= {as_built(op).identity for group in made.groups for op in group}
-            wanted |= {
-                part.identity
-                for row in network_parts(model, knobs.lanes_x, knobs.lanes_h)
-                for part in row.values()
-            }
+            wanted |= {part.identity for part in Design.of(model, knobs.lanes).parts}
         found = known_areas(wanted)
         known |= {identity: area.cells for identity, area in found.items()}
         say(f"{name}{knobs.suffix}: {len(found)} of {len(wanted)} parts are known")

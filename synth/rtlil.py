@@ -129,3 +129,9 @@ def comparable(lines: Collection[str], top: str, *, contents: bool = False) -> s
         else:
             out.append(_NAME.sub(rename, line))
     return "\n".join(out) + "\n"
+
+
+def whole(text: str) -> str:
+    """Comparable RTLIL of the top module of `text` with everything below it."""
+    design = Design(text)
+    return design.unit(design.top)

@@ -1,6 +1,7 @@
 # amaranth: UnusedElaboratable=no
 """One GRU layer: 17 operators, parameter memories, state, and the wires between them."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal
 
@@ -16,10 +17,11 @@ from ...model.integer import PiecewiseLinear as PiecewiseLinearOp
 from ...model.integer import Product as ProductOp
 from ...model.integer import Sum as SumOp
 from ...model.integer import Table as TableOp
+from ...model.knobs import Lanes
 from ..complement import Complement
 from ..dense import Dense, DensePlan, Folded
 from ..memories import CodeBuffer, Rom, bias_words, weight_words
-from ..operator import Elementwise, Output, Part
+from ..operator import Output, Part
 from ..piecewise_linear import PiecewiseLinear
 from ..product import Product
 from ..sum import Sum
@@ -33,22 +35,8 @@ def code_layout(bits: int) -> data.StructLayout:
     return data.StructLayout({"code": signed(bits), "last": 1})
 
 
-def component(op: Operator, *, output: Output = "wire", digit: int = 0) -> Elementwise:
-    """The component of an element-wise operator."""
-    if isinstance(op, SumOp):
-        return Sum(op, output)
-    if isinstance(op, ComplementOp):
-        return Complement(op, output)
-    if isinstance(op, ProductOp):
-        return Product(op, digit, output)
-    if isinstance(op, PiecewiseLinearOp):
-        return PiecewiseLinear(op, digit, output)
-    assert isinstance(op, TableOp)
-    return Table(op, output)
-
-
 def component_part(op: Operator, *, output: Output = "wire", digit: int = 0) -> Part:
-    """The same, not built yet."""
+    """The component of an element-wise operator, not built yet."""
     if isinstance(op, SumOp):
         return Sum.part(op, output)
     if isinstance(op, ComplementOp):
@@ -165,14 +153,14 @@ def _dense_parts(
     }
 
 
-def layer_parts(layer: Layer, plan: Schedule, lanes_x: int, lanes_h: int) -> dict[str, Part]:
+def layer_parts(layer: Layer, plan: Schedule, lanes: Lanes) -> dict[str, Part]:
     """The submodules of a :class:`GruLayer` by name, none of them built yet."""
     found: dict[str, Part] = {}
     for name in GENES[:6]:
-        lanes = lanes_x if name[2] == "i" else lanes_h
+        side = lanes.x if name[2] == "i" else lanes.h
         registered = name in ("w_in", "w_hn")
         found |= _dense_parts(
-            name, layer.dense(name), lanes, plan.chunks[name], "register" if registered else "wire"
+            name, layer.dense(name), side, plan.chunks[name], "register" if registered else "wire"
         )
     for name in GENES[6:]:
         output: Output = "wire"
@@ -181,11 +169,11 @@ def layer_parts(layer: Layer, plan: Schedule, lanes_x: int, lanes_h: int) -> dic
         elif name == "s_n" and plan.hold:
             output = "hold"
         found[name] = component_part(layer.ops[name], output=output, digit=plan.digits.get(name, 0))
-    found["x_buffer"] = CodeBuffer.part(bits=layer.in_bits, lanes=lanes_x, depth=2 * plan.x_words)
+    found["x_buffer"] = CodeBuffer.part(bits=layer.in_bits, lanes=lanes.x, depth=2 * plan.x_words)
     found["state"] = StateMemory.part(
-        bits=layer.bits("h"), lanes=lanes_h, words=plan.h_words, zero=layer.state_zero_point
+        bits=layer.bits("h"), lanes=lanes.h, words=plan.h_words, zero=layer.state_zero_point
     )
-    found["control"] = Sequencer.part(plan, lanes_x, lanes_h)
+    found["control"] = Sequencer.part(plan, lanes.x, lanes.h)
     return found
 
 
@@ -200,12 +188,13 @@ class GruLayer(wiring.Component):
     time, :attr:`Schedule.pass_cycles` cycles; then s_r, s_z, w_in, w_hn and the old state are
     registered, and the other operators work on them while the dense operators go on to the next
     unit. They take their operands when the new state is taken, all at once, so that nothing in
-    between needs a copy. Cycles per step: :func:`hdl.schedule.cycles_per_step`.
+    between needs a copy. Cycles per step: :attr:`Schedule.cycles_per_step`.
 
     Parameters
     ----------
     layer : integer.Layer
-    lanes_x, lanes_h : int, products per cycle of each x-side and h-side dense operator, 1 to 64
+    schedule : Schedule
+    parts : :func:`layer_parts` of the two
 
     Members
     -------
@@ -218,10 +207,8 @@ class GruLayer(wiring.Component):
         While `o` is valid: it belongs to the last step of a sequence.
     """
 
-    def __init__(self, layer: Layer, lanes_x: int = 1, lanes_h: int = 1) -> None:
-        self.layer = layer
-        self.schedule = Schedule.of(layer, lanes_x, lanes_h)
-        self.lanes_x, self.lanes_h = int(lanes_x), int(lanes_h)
+    def __init__(self, layer: Layer, schedule: Schedule, parts: Mapping[str, Part]) -> None:
+        self.layer, self.schedule, self.parts = layer, schedule, parts
         super().__init__(
             {
                 "i": In(stream.Signature(code_layout(layer.in_bits))),
@@ -230,14 +217,10 @@ class GruLayer(wiring.Component):
             }
         )
 
-    def parts(self) -> dict[str, wiring.Component]:
-        """The submodules by name. Between them are wires alone: all logic is in one of these."""
-        parts = layer_parts(self.layer, self.schedule, self.lanes_x, self.lanes_h)
-        return {name: part.build() for name, part in parts.items()}
-
     def elaborate(self, platform) -> Module:
         m = Module()
-        p: dict[str, Any] = self.parts()
+        # Between the submodules are wires alone: all logic is in one of them.
+        p: dict[str, Any] = {name: part.build() for name, part in self.parts.items()}
         for name, part in p.items():
             m.submodules[name] = part
         plan, control, state, x_buffer = self.schedule, p["control"], p["state"], p["x_buffer"]
@@ -318,6 +301,6 @@ class GruLayer(wiring.Component):
             self.o.payload.last.eq(control.o_last),
             self.last_step.eq(control.last_step),
         ]
-        if self.lanes_h > 1:
+        if state.lanes > 1:
             m.d.comb += state.own_lane.eq(control.own_lane)
         return m

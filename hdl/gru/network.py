@@ -1,18 +1,20 @@
 # amaranth: UnusedElaboratable=no
 """The whole network: GRU layers in series, then the classifier."""
 
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
 from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ...model.integer import Classifier as ClassifierOp
-from ...model.integer import IntModel
-from ..operator import Part
-from .classifier import Classifier, class_bits, classifier_chunks, logit_layout
-from .layer import GruLayer, code_layout, layer_parts
-from .schedule import Schedule, cycles_per_step
+from .classifier import class_bits, logit_layout
+from .layer import GruLayer, code_layout
 
-__all__ = ["Network", "cycles_per_step"]
+if TYPE_CHECKING:
+    from .design import Design
 
 
 class Fork(wiring.Component):
@@ -40,27 +42,6 @@ class Fork(wiring.Component):
         return m
 
 
-def _classifier(model: IntModel, last: Schedule) -> tuple[ClassifierOp, int]:
-    return model.classifier, classifier_chunks(model.classifier, last.pass_cycles)
-
-
-def network_parts(model: IntModel, lanes_x: int = 1, lanes_h: int = 1) -> list[dict[str, Part]]:
-    """All that a :class:`Network` is made of, none of it built yet: the parts of each layer by
-    name, then ``classifier`` and ``fork``. Raises :class:`InputError` for impossible lanes."""
-    plans = [Schedule.of(layer, lanes_x, lanes_h) for layer in model.layers]
-    rows = [
-        layer_parts(layer, plan, int(lanes_x), int(lanes_h))
-        for layer, plan in zip(model.layers, plans, strict=True)
-    ]
-    return [
-        *rows,
-        {
-            "classifier": Classifier.part(*_classifier(model, plans[-1])),
-            "fork": Part(Fork.identity, "Fork", Fork),
-        },
-    ]
-
-
 class Network(wiring.Component):
     """All layers of an integer model and its classifier, bit-exact with golden.run.
 
@@ -70,9 +51,7 @@ class Network(wiring.Component):
 
     Parameters
     ----------
-    model : IntModel
-    lanes_x, lanes_h : int
-        Products per cycle of each x-side and each h-side dense operator, 1 to 64, all layers.
+    design : Design
 
     Members
     -------
@@ -86,11 +65,9 @@ class Network(wiring.Component):
         Index of the first greatest logit; after its sequence's logits.
     """
 
-    def __init__(self, model: IntModel, lanes_x: int = 1, lanes_h: int = 1) -> None:
-        self.model = model
-        self.layers = [GruLayer(layer, lanes_x, lanes_h) for layer in model.layers]
-        self.classifier = Classifier(*_classifier(model, self.layers[-1].schedule))
-        self.fork = Fork()
+    def __init__(self, design: Design) -> None:
+        self.design = design
+        model = design.model
         top = model.layers[-1]
         super().__init__(
             {
@@ -103,15 +80,21 @@ class Network(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        for number, layer in enumerate(self.layers):
+        design = self.design
+        layers = [
+            GruLayer(*of)
+            for of in zip(design.model.layers, design.schedules, design.layers, strict=True)
+        ]
+        for number, layer in enumerate(layers):
             m.submodules[f"layer{number}"] = layer
-        m.submodules.classifier = classifier = self.classifier
-        wiring.connect(m, wiring.flipped(self.i), self.layers[0].i)
-        for below, above in zip(self.layers, self.layers[1:], strict=False):
+        rest: dict[str, Any] = {name: part.build() for name, part in design.rest.items()}
+        m.submodules.classifier = classifier = rest["classifier"]
+        wiring.connect(m, wiring.flipped(self.i), layers[0].i)
+        for below, above in pairwise(layers):
             wiring.connect(m, below.o, above.i)
         # The last layer's states leave, and pass the classifier, in the same cycle.
-        top = self.layers[-1]
-        m.submodules.fork = fork = self.fork
+        top = layers[-1]
+        m.submodules.fork = fork = rest["fork"]
         m.d.comb += [
             fork.i_valid.eq(top.o.valid),
             fork.ready_a.eq(self.o_h.ready),

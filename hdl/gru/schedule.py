@@ -1,4 +1,4 @@
-"""When what happens in a layer, and so how many cycles a time step takes.
+"""Timing of a layer: what happens in which cycle, and cycles per time step.
 
 A unit of the state takes :attr:`Schedule.pass_cycles` cycles in the dense operators, and at most
 as many after them, in the element-wise ones: those work on one unit while the dense operators
@@ -11,22 +11,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product as combinations
 
-from ...model.errors import index_within
 from ...model.genome import GENES
-from ...model.integer import IntModel, Layer, PiecewiseLinear, Product
+from ...model.integer import Layer, PiecewiseLinear, Product
+from ...model.knobs import Lanes
 from ..piecewise_linear import PiecewisePlan
 from ..product import ProductPlan
 
-MAX_LANES = 64
 #: Share of a step that serial products may cost where waiting for the last unit cannot be hidden.
 TOLERANCE = 0.01
 #: Operators that can be serial, and the bits that they may take a cycle (0: all at once).
 SERIAL = ("p_rn", "p_zn", "p_zh", "a_r", "a_z", "a_n")
-
-
-def check_lanes(lanes: int, name: str = "lanes") -> int:
-    """`lanes` as an int. Raises :class:`InputError` unless it is 1 to 64."""
-    return index_within(name, lanes, 1, MAX_LANES)
 
 
 def divisor_within(bits: int, limit: int) -> int:
@@ -38,7 +32,7 @@ def divisor_within(bits: int, limit: int) -> int:
 class Schedule:
     """The timing of one layer.
 
-    x_words, h_words : words of lanes_x inputs and lanes_h states
+    x_words, h_words : words of lanes.x inputs and lanes.h states
     pass_cycles : cycles of a unit in the dense operators, ``max(x_words, h_words)``
     chunks : dense operator -> digits that its weights come in, as many as fit into a pass
     digits : product or piecewise-linear unit -> bits that a cycle processes, 0: all at once
@@ -59,11 +53,10 @@ class Schedule:
     input_size: int
 
     @classmethod
-    def of(cls, layer: Layer, lanes_x: int, lanes_h: int) -> "Schedule":
-        """Choose for `layer`. Raises :class:`InputError` for impossible lanes."""
-        lanes_x, lanes_h = check_lanes(lanes_x, "lanes_x"), check_lanes(lanes_h, "lanes_h")
+    def of(cls, layer: Layer, lanes: Lanes) -> "Schedule":
+        """Choose for `layer`."""
         inputs, hidden = layer.input_size, layer.hidden_size
-        x_words, h_words = -(-inputs // lanes_x), -(-hidden // lanes_h)
+        x_words, h_words = -(-inputs // lanes.x), -(-hidden // lanes.h)
         cycles = max(x_words, h_words)
         chunks = {}
         for name in GENES[:6]:
@@ -141,21 +134,3 @@ def _digits(
             best = ((rows, drain), row, drain)
     assert best is not None
     return best[1:]
-
-
-def cycles_per_step(model: IntModel, lanes_x: int = 1, lanes_h: int = 1) -> int:
-    """Cycles between time steps of long sequences, inputs always there, outputs always taken.
-
-    Per layer ``max(H * K + max(0, drain + 2 - guard), I)`` with
-    ``K = max(ceil(I / lanes_x), ceil(H / lanes_h))``: H units of K cycles, the wait of unit 0 for
-    the last unit of the step before as far as nothing hides it, and the one feature a cycle that
-    comes in. The slowest layer decides.
-    """
-    return max(Schedule.of(layer, lanes_x, lanes_h).cycles_per_step for layer in model.layers)
-
-
-def ideal_cycles_per_step(model: IntModel, lanes_x: int = 1, lanes_h: int = 1) -> int:
-    """``H max(ceil(I / lanes_x), ceil(H / lanes_h))`` of the slowest layer: no lane ever idle on
-    the longer side. Utilisation is ideal over actual."""
-    plans = [Schedule.of(layer, lanes_x, lanes_h) for layer in model.layers]
-    return max(plan.hidden_size * plan.pass_cycles for plan in plans)

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from ...hdl.gru.design import Design
 from ...model import zoo
 from ...model.checkpoints.training import recipe_for
 from ...model.data.tasks import load_task
@@ -716,8 +717,8 @@ class Experiment:
             models = [model_of(look) for _, look in part]
             areas = totals(
                 [
-                    (m, look.knobs.lanes_x, look.knobs.lanes_h)
-                    for m, (_, look) in zip(models, part, strict=True)
+                    Design.of(model, look.knobs.lanes)
+                    for model, (_, look) in zip(models, part, strict=True)
                 ],
                 lambda text: self.say(f"Hardware: {text}"),
                 workers=self.workers,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...hdl.gru.schedule import cycles_per_step
+from ...hdl.gru.design import Design
 from ...model import zoo
 from ...model.checkpoints.floating import Checkpoint
 from ...model.checkpoints.floating import accuracy as float_accuracy
@@ -142,7 +142,7 @@ def _about_model(model: IntModel, knobs: Knobs) -> dict[str, Any]:
     return {
         "size": model.size_bits,
         "weights": model.weight_bits,
-        "cycles": cycles_per_step(model, knobs.lanes_x, knobs.lanes_h),
+        "cycles": Design.of(model, knobs.lanes).cycles_per_step,
         "model_hash": model.hash,
     }
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ...hdl.gru.schedule import cycles_per_step
+from ...hdl.gru.design import Design
 from ...model import zoo
 from ...model.data.tasks import Task, load_task
 from ...model.errors import InputError
@@ -175,7 +175,7 @@ def _counted(model: IntModel, knobs: Knobs) -> dict[str, Any]:
     return {
         "size": model.size_bits,
         "weights": model.weight_bits,
-        "cycles": cycles_per_step(model, knobs.lanes_x, knobs.lanes_h),
+        "cycles": Design.of(model, knobs.lanes).cycles_per_step,
     }
 
 
@@ -196,7 +196,7 @@ def _begin(case: Case) -> tuple[Draft | None, dict[str, Any]]:
 
 def _estimated(model: IntModel, knobs: Knobs) -> dict[str, Any]:
     """Hardware by estimate."""
-    area = estimate.total(model, knobs.lanes_x, knobs.lanes_h)
+    area = estimate.total(Design.of(model, knobs.lanes))
     return {"cells": area.cells, "memory": area.memory_bits}
 
 
@@ -246,8 +246,8 @@ def evaluate_cases(
             models[number] = drafts[number].choose(units)
             if units != without_synthesis(groups):
                 again.append(number)
-        lanes = {k: (batch[k].setting.knobs.lanes_x, batch[k].setting.knobs.lanes_h) for k in order}
-        areas = totals([(models[k], *lanes[k]) for k in order], say, **where)
+        designs = [Design.of(models[k], batch[k].setting.knobs.lanes) for k in order]
+        areas = totals(designs, say, **where)
         judged = pool.map(_judge, [(batch[k].setting, models[k]) for k in again])
         for done, (index, result) in enumerate(judged, 1):
             say(f"Accuracy: {done} of {len(again)} genomes")

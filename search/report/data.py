@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from ...hdl.gru.design import Design
 from ...model.data.tasks import DEFAULT_TASK
 from ...model.errors import InputError, shown
 from ...model.files import read_json
@@ -521,11 +522,12 @@ def _measured(
         knobs = Knobs(**values)
         calibration = load(Setting(checkpoint, knobs)).calibration
         drafts.append(draft(calibration, Genome.from_genes(genes), knobs))
-        lanes.append((knobs.lanes_x, knobs.lanes_h))
+        lanes.append(knobs.lanes)
     chosen = iter(cheapest([group for made in drafts for group in made.groups], say))
     models = [made.choose([next(chosen) for _ in made.groups]) for made in drafts]
-    prepare([(model, *of) for model, of in zip(models, lanes, strict=True)], say)
-    reports = [area_report(model, *of, flat=False) for model, of in zip(models, lanes, strict=True)]
+    designs = [Design.of(model, of) for model, of in zip(models, lanes, strict=True)]
+    prepare(designs, say)
+    reports = [area_report(design, flat=False) for design in designs]
     names = [row.name for row in reports[0].rows]
     cells = [{row.name: row.area.cells for row in report.rows} for report in reports]
     names = [name for name in names if any(of.get(name) for of in cells)]

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 from amaranth.hdl import ClockDomain, Module
 from amaranth.sim import Simulator
+from genogate.hdl.gru.design import Design
 from genogate.hdl.gru.layer import GruLayer
-from genogate.hdl.gru.network import Network
-from genogate.hdl.gru.schedule import Schedule, cycles_per_step
+from genogate.hdl.gru.schedule import Schedule
 from genogate.model.errors import InputError
 from genogate.model.genome import GENES, Genome
+from genogate.model.knobs import Lanes
 from genogate.sim import golden
 from genogate.sim.random_model import random_model
 from genogate.sim.rtl.streams import run_streams
@@ -60,7 +61,7 @@ def plain(got):
 def check(model, sequences, lanes_x, lanes_h, *, pause, seed):
     wanted = expected(model, sequences)
     got = run_streams(
-        Network(model, lanes_x, lanes_h),
+        Design.of(model, Lanes(lanes_x, lanes_h)).component(),
         {"i": features(sequences)},
         {name: len(values) for name, values in wanted.items()},
         pause=pause,
@@ -110,7 +111,7 @@ def test_serial_operators_equal_golden(shape):
     inputs, hidden, lanes_x, lanes_h = shape
     rng = np.random.default_rng(shape)
     model = random_model(rng, Genome.uniform(8), inputs, hidden, 2, terms=2)
-    plan = Schedule.of(model.layers[0], lanes_x, lanes_h)
+    plan = Schedule.of(model.layers[0], Lanes(lanes_x, lanes_h))
     assert any(plan.digits.values())
     sequences = [rng.integers(-128, 128, (2, inputs)) for _ in range(2)]
     check(model, sequences, lanes_x, lanes_h, pause=0.1, seed=3)
@@ -121,7 +122,7 @@ def test_reset_in_mid_sequence_starts_afresh(seed):
     """A reset at any cycle, then whole sequences: nothing of what was before may be left."""
     rng, model, sequences = draw(300 + seed, layers=1 + seed % 2, sizes=(4, 5, 3))
     wanted = expected(model, sequences)
-    top, dut = Module(), Network(model, 2, 1)
+    top, dut = Module(), Design.of(model, Lanes(2, 1)).component()
     top.domains.sync = domain = ClockDomain()
     top.submodules.dut = dut
     got = {name: [] for name in wanted}
@@ -177,9 +178,11 @@ def test_reset_in_mid_sequence_starts_afresh(seed):
     assert plain(got) == wanted
 
 
-def measure(layer, lanes_x, lanes_h, steps):
-    """Cycles between the last units of consecutive steps, in the steady state."""
-    dut = GruLayer(layer, lanes_x, lanes_h)
+def measure(design, steps):
+    """Cycles between the last units of consecutive steps of the first layer, in the steady
+    state."""
+    layer = design.model.layers[0]
+    dut = GruLayer(layer, design.schedules[0], design.layers[0])
     ends = []
 
     async def bench(ctx):
@@ -223,20 +226,20 @@ def measure(layer, lanes_x, lanes_h, steps):
 def test_cycles_per_step_are_as_stated(shape):
     inputs, hidden, lanes_x, lanes_h = shape
     model = random_model(np.random.default_rng(shape), Genome.uniform(8), inputs, hidden, 2)
-    stated = cycles_per_step(model, lanes_x, lanes_h)
-    assert set(measure(model.layers[0], lanes_x, lanes_h, 6)) == {stated}
+    design = Design.of(model, Lanes(lanes_x, lanes_h))
+    stated = design.cycles_per_step
+    assert set(measure(design, 6)) == {stated}
     if lanes_x == lanes_h == 1 and hidden >= 16:
         assert hidden * max(inputs, hidden) / stated >= 0.95
 
 
 def test_slowest_layer_decides():
     model = random_model(np.random.default_rng(5), Genome.uniform(8, 2), 20, 4, 2)
-    each = [Schedule.of(layer, 1, 1).cycles_per_step for layer in model.layers]
-    assert cycles_per_step(model, 1, 1) == max(each) == each[0] > each[1]
+    each = [Schedule.of(layer, Lanes()).cycles_per_step for layer in model.layers]
+    assert Design.of(model).cycles_per_step == max(each) == each[0] > each[1]
 
 
 @pytest.mark.parametrize("lanes", [0, -1, 65, True, 1.0])
 def test_impossible_lanes_are_refused(lanes):
-    model = random_model(np.random.default_rng(5), Genome.uniform(4), 2, 2, 2)
     with pytest.raises(InputError, match=r"lanes_h: .* is not"):
-        Network(model, 1, lanes)
+        Lanes(1, lanes)

@@ -5,9 +5,9 @@ import json
 
 import numpy as np
 import pytest
-from genogate.hdl.gru.network import network_parts
+from genogate.hdl.gru.design import Design
 from genogate.model.genome import Genome
-from genogate.model.knobs import Knobs
+from genogate.model.knobs import Knobs, Lanes
 from genogate.model.quantize.quantize import quantize
 from genogate.search.genomes.evaluate import Setting, evaluate, load
 from genogate.search.genomes.evolution import Config, Run
@@ -39,7 +39,7 @@ def test_every_part_of_a_network_has_an_estimate():
         genome = Genome.from_genes(rng.integers(2, 9, 17 * layers))
         model = random_model(rng, genome, 5, 12, 3, **knobs)
         for lanes in (1, 4):
-            parts = [p for row in network_parts(model, lanes, lanes) for p in row.values()]
+            parts = Design.of(model, Lanes(lanes, lanes)).parts
             for part in parts:
                 kind, cells = part.identity[0], estimate.cells(part.identity)
                 assert kind in {*estimate.FEATURES, "Fork", "Rom", "CodeBuffer"}
@@ -54,7 +54,10 @@ def test_estimates_are_near_what_yosys_measures():
         model = quantize(
             load(setting).calibration, Genome.uniform(bits), setting.knobs, cheapest=cheapest
         )
-        measured, guessed = area_report(model, flat=False).total, estimate.total(model)
+        measured, guessed = (
+            area_report(Design.of(model), flat=False).total,
+            estimate.total(Design.of(model)),
+        )
         assert guessed.memory_bits == measured.memory_bits
         assert guessed.cells == pytest.approx(measured.cells, rel=0.06), bits
 
@@ -80,7 +83,7 @@ def yosys(monkeypatch):
     def total(model):
         off = 1 + 0.03 * np.sin(sum(k * g for k, g in enumerate(model.genome.genes)))
         asked.append(model.genome)
-        known = estimate.total(model)
+        known = estimate.total(Design.of(model))
         return ModuleArea(cells=round(known.cells * off), memory_bits=known.memory_bits)
 
     def chosen(groups, say=None, workers=1):
@@ -166,5 +169,5 @@ def test_estimates_have_keys_of_their_own():
     assert SETTING.key != exact.key
     ((_, guessed),) = evaluate(SETTING, [Genome.uniform(5)])
     model = quantize(load(exact).calibration, Genome.uniform(5), exact.knobs)
-    assert guessed["cells"] == estimate.total(model).cells
-    assert guessed["memory"] == estimate.total(model).memory_bits
+    assert guessed["cells"] == estimate.total(Design.of(model)).cells
+    assert guessed["memory"] == estimate.total(Design.of(model)).memory_bits

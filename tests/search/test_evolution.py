@@ -280,6 +280,7 @@ def test_the_command_searches_and_its_genomes_are_taken_by_the_others(tmp_path, 
 
 def test_silicon_is_that_of_the_area_report():
     """Cells and memory bits are those of the area report; known hardware needs no Yosys."""
+    from genogate.hdl.gru.design import Design
     from genogate.model.quantize.quantize import quantize
     from genogate.synth.area import area_report, cheapest
 
@@ -287,7 +288,7 @@ def test_silicon_is_that_of_the_area_report():
     genome = Genome.uniform(3)
     ((_, result),) = evaluate(setting, [genome])
     model = quantize(load(setting).calibration, genome, setting.knobs, cheapest=cheapest)
-    total = area_report(model, flat=False).total
+    total = area_report(Design.of(model), flat=False).total
     assert (result["cells"], result["memory"]) == (total.cells, total.memory_bits)
 
 

@@ -12,11 +12,12 @@ from amaranth.back import rtlil
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 from genogate.hdl.dense import Dense
-from genogate.hdl.gru.network import Network, network_parts
+from genogate.hdl.gru.design import Design as Hardware
 from genogate.model.errors import InputError
 from genogate.model.genome import GENES, Genome
 from genogate.model.integer import Dense as DenseOp
 from genogate.model.integer import PiecewiseLinear, Table, acc_bounds
+from genogate.model.knobs import Lanes
 from genogate.model.quantize.activations import unit_codes
 from genogate.sim.random_model import random_model
 from genogate.synth import yosys
@@ -125,7 +126,7 @@ def warm(tmp_path_factory, model):
         patch.delenv("YOSYS", raising=False)
         # What this process has met already would not be written to the new folder.
         forget()
-        return area_report(model, 1, 2), folder
+        return area_report(Hardware.of(model, Lanes(1, 2))), folder
 
 
 def test_known_circuits_cost_what_a_hand_counts():
@@ -301,22 +302,21 @@ def test_parts_are_all_of_the_network_and_look_the_same_alone():
     rng = np.random.default_rng(SEED)
     genome = Genome((GENES_OF_TWO[:17], GENES_OF_TWO[17:]))
     model = random_model(rng, genome, 3, 5, 4, terms=2)
-    design = Design(emit_rtlil(model, 1, 3))
+    design = Design(emit_rtlil(Hardware.of(model, Lanes(1, 3))))
     top = design.modules[design.top]
     children = {cell[1:]: name for name, cell in top.instances}
-    network = Network(model, 1, 3)
+    hardware = Hardware.of(model, Lanes(1, 3))
     holders = [top, *(design.modules[children[f"layer{k}"]] for k in range(2))]
     for module in holders:
         inside = len(module.instances)
         assert sum(line.lstrip().startswith("cell ") for line in module.lines) == inside
         assert not any(line.lstrip().startswith("switch ") for line in module.lines)
     seen = 0
-    for layer, module in zip(network.layers, holders[1:], strict=True):
+    for parts, module in zip(hardware.layers, holders[1:], strict=True):
         inside = {cell[1:]: name for name, cell in module.instances}
-        parts = layer.parts()
         assert set(parts) == set(inside)
         for name, part in parts.items():
-            alone = Design(rtlil.convert(part, name="top", emit_src=False))
+            alone = Design(rtlil.convert(part.build(), name="top", emit_src=False))
             # Ports are in another order, no more.
             assert cells_of(alone.unit(alone.top)) == cells_of(design.unit(inside[name])), name
             seen += 1
@@ -330,7 +330,7 @@ def test_equal_identities_are_equal_circuits():
         rng = np.random.default_rng([SEED, seed])
         genome = Genome.from_genes(rng.integers(2, 4, 17))
         model = random_model(rng, genome, 2, 2, 2, terms=[1, None][seed % 2])
-        for parts in network_parts(model, 1, 1 + seed % 2):
+        for parts in Hardware.of(model, Lanes(1, 1 + seed % 2)).layers:
             for part in parts.values():
                 component = part.build()
                 assert component.identity == part.identity
@@ -377,7 +377,7 @@ def test_identities_tell_widths_and_functions_not_constants():
 
 
 def test_parts_are_elaborated_by_several_processes_as_by_one(model):
-    parts = [part for row in network_parts(model) for part in row.values()][:20]
+    parts = Hardware.of(model).parts[:20]
     assert _texts(parts, 2) == _texts(parts, 1)
 
 
@@ -407,26 +407,29 @@ def test_second_report_comes_from_the_cache(warm, model, monkeypatch, no_yosys):
     report, folder = warm
     monkeypatch.setenv("GENOGATE_CACHE", str(folder))
     no_yosys()
-    assert area_report(model, 1, 2) == report
+    assert area_report(Hardware.of(model, Lanes(1, 2))) == report
 
 
 def test_prepared_networks_are_reported_without_yosys(no_yosys):
     rng = np.random.default_rng(SEED)
     model = random_model(rng, Genome.uniform(2), 2, 2, 2)
-    prepare([(model, 1, 1), (model, 2, 1)])
+    prepare([Hardware.of(model, Lanes(lanes, 1)) for lanes in (1, 2)])
     no_yosys()
-    narrow, wide = (area_report(model, lanes, 1, flat=False).total for lanes in (1, 2))
+    narrow, wide = (
+        area_report(Hardware.of(model, Lanes(lanes, 1)), flat=False).total for lanes in (1, 2)
+    )
     assert 0 < narrow.cells < wide.cells
 
 
 def test_totals_are_those_of_reports_and_known_afterwards(warm, model, monkeypatch, no_yosys):
     report, folder = warm
-    assert known_total(random_model(np.random.default_rng(SEED), model.genome, 4, 3, 2)) is None
+    other = random_model(np.random.default_rng(SEED), model.genome, 4, 3, 2)
+    assert known_total(Hardware.of(other)) is None
     monkeypatch.setenv("GENOGATE_CACHE", str(folder))
     forget()
     no_yosys()
-    assert known_total(model, 1, 2) == report.total
-    assert totals([(model, 1, 2)] * 2) == [report.total] * 2
+    assert known_total(Hardware.of(model, Lanes(1, 2))) == report.total
+    assert totals([Hardware.of(model, Lanes(1, 2))] * 2) == [report.total] * 2
 
 
 def test_cheapest_takes_the_fewest_cells(no_yosys):
@@ -448,12 +451,6 @@ def test_single_candidates_need_no_yosys(no_yosys):
 
 def test_runtime_factors_cost_more():
     model = random_model(np.random.default_rng(SEED), Genome.uniform(2), 2, 2, 2)
-    constant, runtime = runtime_multiplier_cells(model)
-    assert constant == area_report(model, flat=False).total.cells
+    constant, runtime = runtime_multiplier_cells(Hardware.of(model))
+    assert constant == area_report(Hardware.of(model), flat=False).total.cells
     assert runtime > 2 * constant
-
-
-def test_impossible_lanes_are_refused(model, no_yosys):
-    no_yosys()
-    with pytest.raises(InputError, match=r"^lanes_x: 0 is not within 1 to 64$"):
-        area_report(model, 0, 1)

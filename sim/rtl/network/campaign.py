@@ -22,6 +22,7 @@ from ....model.errors import InputError
 from ....model.files import write_json
 from ....model.genome import GENES, MAX_BITS, MIN_BITS, Genome
 from ....model.integer import IntModel, code_range
+from ....model.knobs import Lanes
 from ...random_model import random_model
 from .regression import require_simulator, simulate
 
@@ -205,7 +206,7 @@ def run_case(case: Case, folder: str | os.PathLike[str]) -> dict[str, Any]:
     The folder is removed when everything is equal; else it holds the Verilog, the model, the
     logs, ``case.json`` and the waveform.
     """
-    from ....hdl.gru.schedule import cycles_per_step
+    from ....hdl.gru.design import Design
     from ....synth.verilog import emit
 
     started, folder = time.monotonic(), Path(folder)
@@ -213,8 +214,9 @@ def run_case(case: Case, folder: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         model = case.model()
         record |= {"genome": model.genome.id, "model_hash": model.hash}
-        text = emit(model, case.lanes_x, case.lanes_h)
-        record["documented_cycles_per_step"] = cycles_per_step(model, case.lanes_x, case.lanes_h)
+        design = Design.of(model, Lanes(case.lanes_x, case.lanes_h))
+        text = emit(design)
+        record["documented_cycles_per_step"] = design.cycles_per_step
         record["emit_seconds"] = time.monotonic() - started
         report = simulate(
             model, text, case.codes(), out_dir=folder, seed=case.seed + case.index, stall=case.stall

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from genogate.hdl.gru.design import Design
 from genogate.model.data.tasks import load_task
 from genogate.model.genome import Genome
 from genogate.model.integer import code_range
-from genogate.model.knobs import Knobs
+from genogate.model.knobs import Knobs, Lanes
 from genogate.model.quantize.quantize import quantize
 from genogate.model.zoo import load
 from genogate.sim.random_model import random_model
@@ -22,7 +23,7 @@ def test_random_networks(tmp_path, bits, lanes):
     genome = Genome.from_genes(rng.integers(2, 9, 17))
     model = random_model(rng, genome, 5, 4, 3, channel=True, terms=2, input_bits=bits)
     codes = rng.integers(*code_range(bits), (3, 4, 5), endpoint=True)
-    text = emit(model, *lanes)
+    text = emit(Design.of(model, Lanes(*lanes)))
     assert f"i (in)       [{bits - 1}:0] feature code, [{bits}] last" in text
     report = simulate(model, text, codes, out_dir=tmp_path, seed=SEED)
     assert report.passed, report.mismatches[:3]
@@ -34,7 +35,9 @@ def test_a_calibrated_network_on_real_sequences(tmp_path):
     model = quantize(checkpoint, Genome.uniform(3), knobs, task.x_calibration)
     codes = model.quantize_input(task.x_test[:2])
     assert len(np.unique(codes)) == 1 << bits
-    report = simulate(model, emit(model), codes, out_dir=tmp_path, seed=SEED, scenarios=("stalls",))
+    report = simulate(
+        model, emit(Design.of(model)), codes, out_dir=tmp_path, seed=SEED, scenarios=("stalls",)
+    )
     assert report.passed, report.mismatches[:3]
 
 

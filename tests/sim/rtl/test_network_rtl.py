@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from genogate.hdl.gru.schedule import cycles_per_step
+from genogate.hdl.gru.design import Design
 from genogate.model.genome import GENES, Genome
 from genogate.model.integer import PiecewiseLinear, Table, acc_bounds, with_op
+from genogate.model.knobs import Lanes
 from genogate.sim import golden
 from genogate.sim.random_model import random_model
 from genogate.sim.rtl.network.regression import simulate
@@ -51,7 +52,7 @@ CASES = {
 def test_verilog_equals_golden(tmp_path, name):
     shape, knobs, lanes = CASES[name]
     model, codes = network(*shape, **knobs)
-    (tmp_path / "network.v").write_text(emit(model, *lanes))
+    (tmp_path / "network.v").write_text(emit(Design.of(model, Lanes(*lanes))))
     report = simulate(model, tmp_path / "network.v", codes, out_dir=tmp_path / "sim", seed=SEED)
     assert report.mismatches == []
     assert report.passed
@@ -67,15 +68,17 @@ def test_verilog_equals_golden(tmp_path, name):
     assert report.transfers["o_logits"] >= 11 * model.classes
     assert report.transfers["o_class"] >= 11
     assert report.waveform is None
-    assert report.cycles_per_step == cycles_per_step(model, *lanes)
+    assert report.cycles_per_step == Design.of(model, Lanes(*lanes)).cycles_per_step
 
 
 def test_cycles_per_step_are_the_documented_ones(tmp_path):
     """At 16 units and one lane at least 95 % of the cycles multiply."""
     model, codes = network([4] * 17, 6, 16)
-    report = simulate(model, emit(model, 1, 1), codes, out_dir=tmp_path, scenarios=["back-to-back"])
+    report = simulate(
+        model, emit(Design.of(model)), codes, out_dir=tmp_path, scenarios=["back-to-back"]
+    )
     assert report.mismatches == []
-    assert report.cycles_per_step == cycles_per_step(model, 1, 1)
+    assert report.cycles_per_step == Design.of(model).cycles_per_step
     assert 16 * 16 / report.cycles_per_step >= 0.95
 
 
@@ -84,7 +87,7 @@ def sound():
     """A model, the Verilog emitted from it, and codes; the faults go into the golden model."""
     rng = np.random.default_rng(SEED)
     model = random_model(rng, Genome.uniform(6, 2), 3, 6, 3, channel=True)
-    return model, emit(model, 2, 2), rng.integers(-128, 128, (2, 4, 3))
+    return model, emit(Design.of(model, Lanes(2, 2))), rng.integers(-128, 128, (2, 4, 3))
 
 
 def rounding(op):
@@ -159,7 +162,7 @@ def test_swapped_gates_are_named(tmp_path, sound):
 def test_a_table_entry_matters(tmp_path):
     """One wrong entry of one table is found by the first sequence that uses it."""
     model, codes = network([5] * 17, 3, 6, activation="table")
-    verilog = emit(model, 1, 2)
+    verilog = emit(Design.of(model, Lanes(1, 2)))
     used = golden.run(model, codes, trace=True).trace[0, "s_z"]
     table = model.layers[0].ops["a_z"]
     assert isinstance(table, Table)
