@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...hdl.gru.network import Network, network_parts
+from ...hdl.gru.design import Design as NetworkDesign
 from ...hdl.operator import Part
 from ...model.genome import GENES
-from ...model.integer import IntModel
 from ..rtlil import Design
 from ..verilog import emit_rtlil
 from ..yosys import Progress
@@ -109,36 +108,32 @@ def _gene(name: str) -> str | None:
     return next((gene for gene in GENES if part == gene or part.startswith(f"{gene}_")), None)
 
 
-def module_parts(
-    model: IntModel, lanes_x: int = 1, lanes_h: int = 1
-) -> list[tuple[str, int | None, Part]]:
+def module_parts(network: NetworkDesign) -> list[tuple[str, int | None, Part]]:
     """Name, gene and part of every module of a network: operators, their memories, and the rest.
     Together they hold all of its logic and memories, each once."""
-    *layers, rest = network_parts(model, lanes_x, lanes_h)
     rows: list[tuple[str, int | None, Part]] = []
-    for number, (parts, genes) in enumerate(zip(layers, model.genome.layers, strict=True)):
+    genomes = network.model.genome.layers
+    for number, (parts, genes) in enumerate(zip(network.layers, genomes, strict=True)):
         bits: Mapping[str, int] = dict(zip(GENES, genes, strict=True))
         rows += [(f"layer{number}.{name}", bits.get(name), part) for name, part in parts.items()]
-    return [*rows, *((name, None, part) for name, part in rest.items())]
+    return [*rows, *((name, None, part) for name, part in network.rest.items())]
 
 
 def fpga_report(
     target: str,
-    model: IntModel,
-    lanes_x: int = 1,
-    lanes_h: int = 1,
+    network: NetworkDesign,
     *,
     routed: bool = False,
     progress: Progress | None = None,
 ) -> FpgaReport:
-    """Measure the network of `model` for FPGA `target` (a key of :data:`DEVICES`).
+    """Measure `network` for FPGA `target` (a key of :data:`DEVICES`).
 
-    With `routed` it is placed and routed too, where it fits. Raises :class:`InputError` for
-    impossible lanes, or when a tool is missing or fails.
+    With `routed` it is placed and routed too, where it fits. Raises :class:`InputError` when
+    a tool is missing or fails.
     """
     device = DEVICES[target]
-    modules = module_parts(model, lanes_x, lanes_h)
-    design = Design(emit_rtlil(model, lanes_x, lanes_h))
+    modules = module_parts(network)
+    design = Design(emit_rtlil(network))
     whole_text = design.unit(design.top, contents=True)
     *figures, whole = fpga.measure(
         device,
@@ -152,9 +147,9 @@ def fpga_report(
     report = FpgaReport(device, rows, whole, find_yosys().version)
     if not routed or not report.fits:
         return report
-    network = Network(model, lanes_x, lanes_h)
+    component = network.component()
     return FpgaReport(
-        device, rows, whole, report.yosys_version, route(device, network, "the network", progress)
+        device, rows, whole, report.yosys_version, route(device, component, "the network", progress)
     )
 
 

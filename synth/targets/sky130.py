@@ -21,9 +21,9 @@ from typing import Any, Literal
 
 from amaranth.back import rtlil
 
+from ...hdl.gru.design import Design as NetworkDesign
 from ...hdl.operator import Part
 from ...model.errors import InputError
-from ...model.integer import IntModel
 from .. import cache
 from ..cells import liberty
 from ..cells.liberty import Library
@@ -307,21 +307,21 @@ def measure(
 
 
 def standard_cell_report(
-    model: IntModel, lanes_x: int = 1, lanes_h: int = 1, *, progress: Progress | None = None
+    network: NetworkDesign, *, progress: Progress | None = None
 ) -> StandardCellReport:
-    """Measure the network of `model` in standard cells.
+    """Measure `network` in standard cells.
 
-    Raises :class:`InputError` for impossible lanes, without a Liberty file, or when Yosys is
+    Raises :class:`InputError` without a Liberty file, or when Yosys is
     missing or fails.
     """
     library = liberty.find()
-    modules = module_parts(model, lanes_x, lanes_h)
+    modules = module_parts(network)
     pieces = [
         (bits, piece)
         for name, bits, part in modules
         for piece in pieces_of(part_design(part), name)
     ]
-    design = Design(emit_rtlil(model, lanes_x, lanes_h))
+    design = Design(emit_rtlil(network))
     whole = Piece("network", "logic", design.unit(design.top, outside=memory_modules(design)))
     *costs, flat = measure([*(piece for _, piece in pieces), whole], progress)
     rows = [

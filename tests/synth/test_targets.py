@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from genogate.hdl.gru.design import Design as Hardware
 from genogate.hdl.memories import CodeBuffer, Rom
 from genogate.model.errors import InputError
 from genogate.model.genome import Genome
@@ -81,8 +82,11 @@ def test_statistics_that_are_none_are_refused():
 
 
 def test_a_report_has_a_row_for_every_module_and_the_whole_is_near_their_sum(model):
-    report = fpga_report("ice40-hx1k", model)
-    assert [row.name for row in report.rows] == [name for name, _, _ in module_parts(model)]
+    hardware = Hardware.of(model)
+    report = fpga_report("ice40-hx1k", hardware)
+    assert [row.name for row in report.rows] == [
+        name for name, _, _ in module_parts(Hardware.of(model))
+    ]
     assert {row.bits for row in report.rows if row.name == "layer0.w_ir"} == {4}
     total, whole = report.total, report.whole
     assert total.ram == whole.ram
@@ -150,7 +154,7 @@ def test_an_unknown_target_is_refused():
 
 
 def test_every_memory_of_a_network_is_a_constant_or_a_state(model):
-    design = Design(emit_rtlil(model))
+    design = Design(emit_rtlil(Hardware.of(model)))
     kinds = {name.split(".", 1)[1]: kind for name, kind in memory_modules(design).items()}
     assert kinds["layer0.w_ir_weights"] == "rom"
     assert kinds["classifier.state"] == "ram"
@@ -159,7 +163,7 @@ def test_every_memory_of_a_network_is_a_constant_or_a_state(model):
 
 
 def test_the_pieces_of_a_module_are_its_logic_and_each_of_its_memories(model):
-    pieces = list(pieces_of(Design(emit_rtlil(model)), "net"))
+    pieces = list(pieces_of(Design(emit_rtlil(Hardware.of(model))), "net"))
     assert [piece.kind for piece in pieces].count("logic") == 1
     assert "$meminit" not in pieces[0].text
     shapes = {piece.name: piece.shape for piece in pieces[1:]}
