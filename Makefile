@@ -17,7 +17,7 @@ NETWORK := $${GENOME:+--genome "$$GENOME"} $${TASK:+--task "$$TASK"} \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help gru lut front unit sim area golden train import qat campaign search proxy report experiment bench results test lint typecheck fmt clean icarus
+.PHONY: help gru lut front unit sim area golden train import qat campaign search proxy report experiment bench results docs test lint typecheck fmt clean icarus
 
 help: ## This list
 	@echo 'Genogate: from a genome (bit widths of a GRU) to verified Verilog.'
@@ -69,6 +69,10 @@ import: .venv/dev.stamp ## Your own model as a checkpoint: MODEL=model.pt (.onnx
 
 bench: .venv/dev.stamp ## Speed of every part, against torch where there is a counterpart
 	@$(BIN)/genogate bench $${OUT:+--out "$$OUT"} $$KNOBS
+
+docs: .venv/dev.stamp ## The documentation as a site: build/site/index.html
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@echo 'written  build/site/index.html'
 
 results: .venv/dev.stamp ## Make docs/results.md again
 	@$(BIN)/python -m studies $$KNOBS

@@ -1,0 +1,47 @@
+"""The documentation builds as a site, without a broken link and without the network."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+def test_every_command_has_its_options_on_the_site(site):
+    import click
+    from genogate.cli import app
+
+    page = (site / "commands.html").read_text()
+    context = click.Context(app)
+    for name in app.list_commands(context):
+        assert f'id="genogate-{name}"' in page, name
+    assert "--genome" in page
+
+
+def test_the_site_fetches_nothing(site):
+    for page in site.rglob("*.html"):
+        text = page.read_text()
+        fetched = re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="(https?:[^"]+)"', text)
+        assert not fetched, f"{page.name}: {fetched}"
+
+
+def test_every_results_page_is_led_to(site):
+    front = (site / "results.html").read_text()
+    for page in (ROOT / "docs" / "results").glob("*.md"):
+        assert f"results/{page.stem}.html" in front, page.name
