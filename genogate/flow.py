@@ -130,13 +130,11 @@ def build_network(
     return Network(data, floating, knobs, model, int8.size_bits, folder)
 
 
-def _test_accuracy(network: Network) -> tuple[float, float]:
-    """Test accuracy of the integer model, by the golden model, and of the float network."""
-    from .model.checkpoints.floating import accuracy
+def _test_accuracy(network: Network) -> float:
+    """Test accuracy of the integer model, by the golden model."""
     from .sim import golden
 
-    x, y = network.task.x_test, network.task.y_test
-    return golden.accuracy(network.model, x, y), accuracy(network.checkpoint, x, y)
+    return golden.accuracy(network.model, network.task.x_test, network.task.y_test)
 
 
 def _identity(network: Network) -> dict[str, Any]:
@@ -162,8 +160,33 @@ def area_document(network: Network, say: Say) -> dict[str, Any]:
     return {**_identity(network), **area.to_json()}
 
 
+def _float_network(network: Network) -> dict[str, Any]:
+    """Test accuracy of the float network that quantisation began with, and which one that is.
+
+    For weights that were trained on, the user's own network counts wherever it can still be read.
+    """
+    from .model.checkpoints import provenance
+    from .model.checkpoints.floating import accuracy
+    from .model.zoo import load
+
+    x, y = network.task.x_test, network.task.y_test
+    same = {"accuracy_float": round(accuracy(network.checkpoint, x, y), 6)}
+    if not provenance.trained_further(network.checkpoint):
+        return same | {"float_network": "the checkpoint"}
+    about = provenance.original(network.checkpoint)
+    document = same | {"float_network": "the trained weights, run as float", "original": about}
+    try:
+        before = load(about["source"])
+    except (InputError, KeyError, TypeError):
+        return document
+    if before.hash == about.get("hash") and before.input_size == network.task.features:
+        document["original"] = about | {"accuracy": round(accuracy(before, x, y), 6)}
+    return document
+
+
 def write_gru(network: Network, out: str | os.PathLike[str] | None, say: Say) -> dict[str, Any]:
     """Verilog, integer model and report of `network`, all three or none; returns the report."""
+    from .model.checkpoints.provenance import unseen
     from .model.files import staged, write_json, write_text
     from .synth.verilog import emit
 
@@ -173,17 +196,17 @@ def write_gru(network: Network, out: str | os.PathLike[str] | None, say: Say) ->
         write_text(stage / "gru.v", emit(design))
         model.save(stage / "model.safetensors")
         say("Evaluating the test part")
-        accuracy, accuracy_float = _test_accuracy(network)
+        accuracy = _test_accuracy(network)
         cycles, ideal = design.cycles_per_step, design.ideal_cycles_per_step
         area = area_document(network, say)
         identity = _identity(network)
         report = {
             **identity,
             "accuracy": round(accuracy, 6),
-            "accuracy_float": round(accuracy_float, 6),
+            **_float_network(network),
             "test_sequences": len(network.task.x_test),
-            # A checkpoint from elsewhere may have seen the test part in its training.
-            "test_unseen": True if "split_hash" in network.checkpoint.info else None,
+            # None: some network of the chain was trained on nobody knows what.
+            "test_unseen": unseen(network.checkpoint)["test"],
             "size_bits": model.size_bits,
             "size_relative_to_int8": round(model.size_bits / network.int8_size_bits, 4),
             "cycles_per_step": cycles,
@@ -254,12 +277,18 @@ def resumable(path: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def run_training(
-    task: str, recipe: Recipe, out: str | os.PathLike[str] | None, progress: Callable[..., None]
+    task: str,
+    recipe: Recipe,
+    out: str | os.PathLike[str] | None,
+    progress: Callable[..., None],
+    test: bool = False,
 ) -> tuple[Checkpoint, Path]:
-    """Train, and save the checkpoint; also returns where it is.
+    """Train, and save the checkpoint; also returns where it is. With `test` its accuracy on the
+    test part is looked at too.
 
     A training that was stopped goes on from ``FILE.partial`` beside it.
     """
+    from .model.checkpoints.floating import Checkpoint, accuracy
     from .model.checkpoints.training import train
     from .model.data.tasks import load_task
 
@@ -267,14 +296,26 @@ def run_training(
     path = Path(out or Path("build") / data.label / f"seed{recipe.seed}.safetensors")
     with resumable(path) as (made, state):
         checkpoint = train(data, recipe, progress, state=state)
+        if test:
+            score = round(accuracy(checkpoint, data.x_test, data.y_test), 6)
+            scores = {**checkpoint.info["accuracy"], "test": score}
+            checkpoint = Checkpoint(checkpoint.tensors, {**checkpoint.info, "accuracy": scores})
         checkpoint.save(made)
     return checkpoint, path
 
 
 def run_import(
-    model: str, task: str, seed: int, out: str | None, gru: str | None, classifier: str | None
+    model: str,
+    task: str,
+    seed: int,
+    out: str | None,
+    gru: str | None,
+    classifier: str | None,
+    test: bool = False,
 ) -> tuple[Checkpoint, Path]:
-    """Read a model trained elsewhere, and save it as a checkpoint; also returns where it is."""
+    """Read a model trained elsewhere, and save it as a checkpoint; also returns where it is. With
+    `test` its accuracy on the test part is kept too."""
+    from .model.checkpoints.floating import Checkpoint
     from .model.checkpoints.importing import import_model
     from .model.data.tasks import load_task
 
@@ -283,6 +324,9 @@ def run_import(
     if path.exists() and path.samefile(model):
         raise InputError(f"cannot write {path}: it is the model itself, give another --out")
     checkpoint = import_model(model, data, gru=gru, classifier=classifier)
+    scores = checkpoint.info["accuracy"]
+    looked_at = {part: scores[part] for part in scores if test or part != "test"}
+    checkpoint = Checkpoint(checkpoint.tensors, {**checkpoint.info, "accuracy": looked_at})
     checkpoint.save(path)
     return checkpoint, path
 

@@ -59,6 +59,18 @@ def _operators(console: Console, document: dict[str, Any]) -> None:
     console.print(table)
 
 
+def _original(about: dict[str, Any]) -> str:
+    """What is known of the float network that a chain of trainings began with."""
+    name = about.get("imported") or about.get("source") or f"checkpoint {about.get('hash')}"
+    if "accuracy" in about:
+        score = f"{about['accuracy']:.4f}"
+    elif "val" in about:
+        score = f"{about['val']:.4f} on validation"
+    else:
+        score = "unknown"
+    return f"{score}, the original network ({name}); "
+
+
 def print_report(report: dict[str, Any], folder: str | Path) -> None:
     """The report of ``genogate gru``."""
     console = _console()
@@ -67,14 +79,18 @@ def print_report(report: dict[str, Any], folder: str | Path) -> None:
     images = f"{report['test_sequences']} test sequences"
     if not report["test_unseen"]:
         images += ", which its training may have seen"
+    float_text = f"{report['accuracy_float']:.4f}, {report['float_network']}"
+    if "original" in report:
+        float_text = _original(report["original"]) + float_text
     _pairs(
         console,
         [
             ("genome", _genome(report)),
             (
                 "accuracy",
-                f"{report['accuracy']:.4f} on {images} (float {report['accuracy_float']:.4f})",
+                f"{report['accuracy']:.4f} on {images}",
             ),
+            ("float", float_text),
             (
                 "size",
                 f"{report['size_bits']:,} bits, {report['size_relative_to_int8']:.1%} of int8",
@@ -159,6 +175,12 @@ def print_campaign(summary: dict[str, Any], folder: str | Path) -> None:
     )
 
 
+def _parts(scores: dict[str, float]) -> str:
+    """Accuracies on the parts that were looked at; the test part is only where it was asked for."""
+    names = {"test": "test", "val": "validation", "train": "training"}
+    return ", ".join(f"{names[part]} {scores[part]:.4f}" for part in names if part in scores)
+
+
 def print_training(checkpoint: Checkpoint, path: str | Path) -> None:
     """What ``genogate train`` made."""
     scores = checkpoint.info["accuracy"]
@@ -167,8 +189,7 @@ def print_training(checkpoint: Checkpoint, path: str | Path) -> None:
         [
             (
                 "accuracy",
-                f"test {scores['test']:.4f}, validation {scores['val']:.4f}, "
-                f"training {scores['train']:.4f}",
+                _parts(scores),
             ),
             ("again", checkpoint.info["command"]),
             ("written", str(path)),
@@ -182,9 +203,11 @@ def print_tuning(report: dict[str, Any], path: str | Path) -> None:
     rows = []
 
     def row(name: str, score: dict[str, float]) -> None:
-        rows.append((name, f"validation {score['val']:.4f}, test {score['test']:.4f}"))
+        parts = {"val": "validation", "test": "test"}
+        text = ", ".join(f"{parts[part]} {score[part]:.4f}" for part in parts if part in score)
+        rows.append((name, text))
 
-    row("float", scores["float"])
+    row("float before", scores["float"])
     if "qat" in scores:
         row("quantised", scores["ptq"])
         row("trained", scores["qat"])
@@ -203,6 +226,13 @@ def print_tuning(report: dict[str, Any], path: str | Path) -> None:
                 row(f"{genome} before", both["ptq"])
                 row(f"{genome} after", both["any"])
     _pairs(_console(), [*rows, ("written", str(path))])
+    _caution(report.get("caution"))
+
+
+def _caution(text: str | None) -> None:
+    """What the reader should mind about the figures above; nothing where there is nothing."""
+    if text:
+        _console().print(Text(f"Note: {text}."))
 
 
 def print_import(checkpoint: Checkpoint, path: str | Path) -> None:
@@ -219,8 +249,7 @@ def print_import(checkpoint: Checkpoint, path: str | Path) -> None:
             ),
             (
                 "accuracy",
-                f"test {scores['test']:.4f}, validation {scores['val']:.4f}, "
-                f"training {scores['train']:.4f} (float)",
+                f"{_parts(scores)} (float)",
             ),
             ("written", str(path)),
         ],

@@ -27,6 +27,14 @@ def _loaded(checkpoint: str | None, task: str | None) -> tuple[Checkpoint, Task]
     return floating, _task_of(floating, task)
 
 
+def _source_name(checkpoint: str | None, task: str | None) -> str:
+    """The name of a shipped checkpoint, or the full path of a file."""
+    from .model import zoo
+
+    name = _source(checkpoint, task)
+    return name if name in zoo.names() else str(Path(name).resolve())
+
+
 def _given(options: dict[str, Any]) -> dict[str, Any]:
     """Options of a recipe that were given."""
     chosen = {name: value for name, value in options.items() if value is not None}
@@ -37,22 +45,16 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     return chosen
 
 
-def _scores(model: Any, data: Task) -> dict[str, float]:
-    """Accuracy of an integer model on validation and test part."""
-    from .sim.fast import accuracy
+def _scores(model: Any, data: Task, test: bool) -> dict[str, float]:
+    """Accuracy of an integer model, or of a float checkpoint, on the validation part and, where
+    `test` asks for it, on the test part."""
+    from .model.checkpoints import floating
+    from .sim import fast
 
+    of = floating.accuracy if isinstance(model, floating.Checkpoint) else fast.accuracy
     return {
-        part: round(accuracy(model, getattr(data, f"x_{part}"), getattr(data, f"y_{part}")), 6)
-        for part in ("val", "test")
-    }
-
-
-def _float_scores(checkpoint: Checkpoint, data: Task) -> dict[str, float]:
-    from .model.checkpoints.floating import accuracy
-
-    return {
-        part: round(accuracy(checkpoint, getattr(data, f"x_{part}"), getattr(data, f"y_{part}")), 6)
-        for part in ("val", "test")
+        part: round(of(model, getattr(data, f"x_{part}"), getattr(data, f"y_{part}")), 6)
+        for part in (("val", "test") if test else ("val",))
     }
 
 
@@ -66,10 +68,13 @@ def run_tuning(
     options: dict[str, Any],
     say: Say,
     tell: Tell,
+    test: bool = False,
 ) -> tuple[dict[str, Any], Path]:
-    """Train for one genome and save the checkpoint; accuracies beside those of quantisation alone,
-    and where it is. A training that was stopped goes on from ``FILE.partial`` beside it."""
+    """Train for one genome and save the checkpoint; accuracies on the validation part (with `test`
+    on the test part too) beside those of quantisation alone, and where it is. A training that was
+    stopped goes on from ``FILE.partial`` beside it."""
     from .model.checkpoints.floating import Checkpoint
+    from .model.checkpoints.provenance import ORIGINAL, caution
     from .model.checkpoints.training import import_torch
     from .model.genome import Genome, parse_genome
     from .model.qat.network import import_kernels
@@ -110,9 +115,9 @@ def run_tuning(
         )
         int8 = quantize(calibration, Genome.uniform(8, floating.layers), knobs)
         scores = {
-            "float": _float_scores(floating, data),
-            "ptq": _scores(before, data),
-            "qat": _scores(tuned.model, data),
+            "float": _scores(floating, data, test),
+            "ptq": _scores(before, data, test),
+            "qat": _scores(tuned.model, data, test),
         }
         report = {
             "task": data.name,
@@ -123,8 +128,10 @@ def run_tuning(
             "epochs_done": tuned.epochs,
             "best_epoch": tuned.best_epoch,
             "model_hash": tuned.model.hash,
+            "caution": caution(floating),
         }
         info = {**tuned.checkpoint.info, "accuracy": scores["qat"], "before": scores}
+        info[ORIGINAL] = {"source": _source_name(checkpoint, task), **info[ORIGINAL]}
         Checkpoint(tuned.checkpoint.tensors, info).save(place)
     return report, path
 
@@ -138,9 +145,12 @@ def run_any(
     options: dict[str, Any],
     say: Say,
     tell: Tell,
+    test: bool = False,
 ) -> tuple[dict[str, Any], Path]:
     """Train for all genomes and save the checkpoint; accuracies of homogeneous genomes by
-    quantisation, before and after."""
+    quantisation, before and after, on the parts that :func:`run_tuning` names."""
+    from .model.checkpoints.floating import Checkpoint
+    from .model.checkpoints.provenance import ORIGINAL, caution
     from .model.checkpoints.training import import_torch
     from .model.genome import Genome
     from .model.qat.any_precision import AnyTuning, tune_any
@@ -161,11 +171,13 @@ def run_any(
         scores = {}
         for bits in REPORTED:
             genome = Genome.uniform(bits, floating.layers)
-            before, after = (_scores(quantize(c, genome, knobs), data) for c in both)
+            before, after = (_scores(quantize(c, genome, knobs), data, test) for c in both)
             scores[genome.id] = {"ptq": before, "any": after}
         report = {
             "task": data.name,
-            "accuracy": {"float": _float_scores(floating, data), **scores},
+            "accuracy": {"float": _scores(floating, data, test), **scores},
+            "caution": caution(floating),
         }
-        made.save(place)
+        source = {"source": _source_name(checkpoint, task), **made.info[ORIGINAL]}
+        Checkpoint(made.tensors, {**made.info, ORIGINAL: source}).save(place)
     return report, path

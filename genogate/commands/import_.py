@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from .options import test_option
 from .terminal import progress
 
 
@@ -13,9 +14,16 @@ from .terminal import progress
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the task's split.")
 @click.option("--gru", metavar="NAME", help="The GRU's module, if there are several.")
 @click.option("--classifier", metavar="NAME", help="The linear layer, if shapes do not tell.")
+@test_option
 @click.option("--out", metavar="FILE", help="The checkpoint; build/TASK/MODEL.safetensors.")
 def import_(
-    model: str, task: str, seed: int, gru: str | None, classifier: str | None, out: str | None
+    model: str,
+    task: str,
+    seed: int,
+    gru: str | None,
+    classifier: str | None,
+    test: bool,
+    out: str | None,
 ) -> None:
     """Make a checkpoint of a model trained elsewhere.
 
@@ -28,5 +36,5 @@ def import_(
 
     with progress() as say:
         say("Reading and evaluating")
-        checkpoint, path = run_import(model, task, seed, out, gru, classifier)
+        checkpoint, path = run_import(model, task, seed, out, gru, classifier, test)
     print_import(checkpoint, path)

@@ -71,6 +71,10 @@ source_options = together(
     ),
     knob_options(),
 )
+#: A look at the part of the data that no choice may depend on.
+test_option = click.option(
+    "--test", is_flag=True, help="Also look at the test part, which no choice may depend on."
+)
 #: Which network is meant.
 network_options = together(
     click.option("--genome", default="int8", show_default=True, help=GENOME_HELP),

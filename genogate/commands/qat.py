@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from .options import GENOME_HELP, knobs_of, source_options, with_recorded_options
+from .options import GENOME_HELP, knobs_of, source_options, test_option, with_recorded_options
 from .terminal import epochs_bar
 
 
@@ -36,11 +36,13 @@ from .terminal import epochs_bar
 @click.option(
     "--patience", type=int, help="Stop after so many epochs without a better validation accuracy."
 )
+@test_option
 @click.option("--out", metavar="FILE", help="The checkpoint; build/TASK/GENOME-qat.safetensors.")
 def qat(
     genome: str,
     for_all: bool,
     out: str | None,
+    test: bool,
     epochs: int | None,
     lr: float | None,
     batch: int | None,
@@ -92,6 +94,7 @@ def qat(
             "options": recipe,
             "say": say,
             "tell": tell,
+            "test": test,
         }
         if for_all:
             report, path = run_any(**about)

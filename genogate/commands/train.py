@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from .options import test_option
 from .terminal import epochs_bar
 
 
@@ -45,13 +46,15 @@ from .terminal import epochs_bar
     show_default=True,
     help="With --start: how many times as fine the steps are as those it was trained on.",
 )
+@test_option
 @click.option("--out", metavar="FILE", help="The checkpoint; build/TASK/seedN.safetensors.")
-def train(task: str, out: str | None, **recipe: Any) -> None:
+def train(task: str, out: str | None, test: bool, **recipe: Any) -> None:
     """Train a float network (needs torch).
 
     Writes a safetensors checkpoint that the other commands take with --checkpoint. What is not
-    given is the task's own recipe. The same options give the same bytes on the same machine, also
-    when it was stopped in between: the same command goes on from FILE.partial.
+    given is the task's own recipe. Prints accuracy on the validation part. The same options give
+    the same bytes on the same machine, also when it was stopped in between: the same command goes
+    on from FILE.partial.
     """
     from ..flow import run_training
     from ..model.checkpoints.training import recipe_for
@@ -63,5 +66,5 @@ def train(task: str, out: str | None, **recipe: Any) -> None:
         def tell(done: int, total: int, loss: float) -> None:
             update(completed=done, now=f"loss {loss:.4f}")
 
-        checkpoint, path = run_training(task, chosen, out, tell)
+        checkpoint, path = run_training(task, chosen, out, tell, test)
     print_training(checkpoint, path)

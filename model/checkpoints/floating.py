@@ -7,6 +7,7 @@ PyTorch's convention (``torch.nn.GRU``), so that any trained model can be brough
 """
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,9 @@ from ..files import read_tensors, write_tensors
 from ..integer import MAX_SIZE
 
 KIND, VERSION = "genogate-float-checkpoint", 1
+#: Key in ``info`` of the record that makes a trained integer network again
+#: (:mod:`genogate.model.quantize.trained`).
+RECORD = "trained"
 _GATES = ("r", "z", "n")
 #: Time steps, over all sequences, that :func:`accuracy` holds in memory.
 STEPS_AT_ONCE = 32_768
@@ -40,7 +44,8 @@ class Checkpoint:
         ``bias_ih_l{k}`` and ``bias_hh_l{k}`` [3 H], rows in the order r, z, n; and
         ``classifier.weight`` [classes, H], ``classifier.bias`` [classes].
     info : dict
-        JSON-able provenance: task, seed, split hash, command, accuracy. Not part of the hash.
+        JSON-able provenance: task, seed, split hash, command, accuracy. Of it only the record of a
+        trained integer network (:data:`RECORD`) is part of the hash.
 
     Raises :class:`InputError` for a missing or extra tensor, a shape that does not fit, a type
     that is not float32, or a value that is not finite.
@@ -118,11 +123,14 @@ class Checkpoint:
 
     @property
     def hash(self) -> str:
-        """SHA-256, 16 hex digits, over every weight."""
+        """SHA-256, 16 hex digits, over every weight, and the record of a trained integer network
+        where there is one: equal hashes give equal integers."""
         digest = hashlib.sha256()
         for name in sorted(self.tensors):
             array = self.tensors[name]
             digest.update(f"{name} {array.shape} ".encode() + array.astype("<f4").tobytes())
+        if self.info.get(RECORD) is not None:
+            digest.update(json.dumps(self.info[RECORD], sort_keys=True).encode())
         return digest.hexdigest()[:16]
 
     def save(self, path: str | os.PathLike[str]) -> None:

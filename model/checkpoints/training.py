@@ -21,6 +21,7 @@ from ..errors import InputError, index_within, number_within
 from ..files import read_tensors, write_tensors
 from ..integer import MAX_SIZE
 from .floating import Checkpoint, accuracy, layer_names
+from .provenance import UNSEEN, unseen_after
 
 #: Called after every epoch with: epochs done, epochs in all, mean loss of the epoch.
 Progress = Callable[[int, int, float], None]
@@ -418,7 +419,7 @@ def train(
     checkpoint = Checkpoint(tensors)
     scores = {
         part: round(accuracy(checkpoint, getattr(task, f"x_{part}"), getattr(task, f"y_{part}")), 6)
-        for part in ("train", "val", "test")
+        for part in ("train", "val")
     }
     info: dict[str, Any] = {
         "task": task.name,
@@ -427,6 +428,7 @@ def train(
         "seed": recipe.seed,
         "command": recipe.command(task.name),
         "accuracy": scores,
+        UNSEEN: unseen_after(task, [] if training.start is None else [training.start]),
         "torch": str(torch.__version__),
     }
     if training.start is not None:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..checkpoints.floating import Checkpoint, accuracy
+from ..checkpoints.provenance import carried
 from ..data.tasks import Task
 from ..errors import InputError, index_within
 from ..genome import GENES, MAX_BITS, MIN_BITS, Genome
@@ -171,6 +172,7 @@ def tune_any(
         "split_seed": task.split_seed,
         "split_hash": task.split_hash,
         "from": checkpoint.hash,
+        **carried(task, without_record(checkpoint)),
         "tuning": asdict(recipe),
         "accuracy": {"val": round(accuracy(made, task.x_val, task.y_val), 6)},
         "torch": str(trainer.torch.__version__),

@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoints.floating import Checkpoint, accuracy, layer_names
+from ..checkpoints.floating import RECORD, Checkpoint, accuracy, layer_names
+from ..checkpoints.provenance import carried
 from ..checkpoints.training import RECIPES, Descent, augmented, going_on_from, import_torch
 from ..data.tasks import Task
 from ..errors import InputError, index_within, number_within
@@ -31,7 +32,7 @@ from ..integer import IntModel
 from ..knobs import Knobs
 from ..quantize.calibrate import Calibration, calibrate
 from ..quantize.quantize import Cheapest, without_synthesis
-from ..quantize.trained import RECORD, record, without_record
+from ..quantize.trained import record, without_record
 from .network import LONG, Network, Structure, export, is_scale, real_weights, starting_model
 
 #: Called after every epoch with: epochs done, epochs in all, mean loss, validation accuracy.
@@ -447,6 +448,7 @@ def tune(
         "split_seed": task.split_seed,
         "split_hash": task.split_hash,
         "from": checkpoint.hash,
+        **carried(task, checkpoint, *([] if teacher is None else [teacher])),
         "tuning": asdict(recipe),
         "epochs_done": trainer.epoch,
         "best_epoch": trainer.best_epoch,

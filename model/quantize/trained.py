@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoints.floating import Checkpoint
+from ..checkpoints.floating import RECORD, Checkpoint
 from ..errors import InputError, shown
 from ..genome import GENES, Genome
 from ..integer import (
@@ -31,8 +31,8 @@ from ..integer import (
 )
 from ..knobs import Knobs
 
-#: Key of the record in a checkpoint's ``info``, and the version of its form.
-RECORD, VERSION = "trained", 1
+#: Version of the record's form.
+VERSION = 1
 #: Knobs that change no integer of the model.
 _SILENT = ("lanes_x", "lanes_h")
 #: Element types of the arrays of activation units.

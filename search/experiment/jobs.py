@@ -4,7 +4,7 @@ Each is a function of its argument, leaves a checkpoint, and goes on where it wa
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from ...hdl.gru.design import Design
 from ...model import zoo
 from ...model.checkpoints.floating import Checkpoint
 from ...model.checkpoints.floating import accuracy as float_accuracy
+from ...model.checkpoints.provenance import UNSEEN, unseen_after
 from ...model.checkpoints.training import recipe_for, train
 from ...model.data.tasks import Task, load_task
 from ...model.errors import InputError
@@ -90,8 +91,14 @@ def _fewer(task: Task, count: int | None) -> Task:
     return replace(task, x_train=task.x_train[at], y_train=task.y_train[at])
 
 
-def _kept(path: Path, make: Callable[[Path], Checkpoint], task: Task) -> dict[str, Any]:
-    """Info of the checkpoint at `path`; where there is none, of what `make` gives, saved."""
+def _kept(
+    path: Path, make: Callable[[Path], Checkpoint], task: Task, sources: Sequence[Checkpoint] = ()
+) -> dict[str, Any]:
+    """Info of the checkpoint at `path`; where there is none, of what `make` gives, saved.
+
+    task : the whole of it, of which `make` may have used fewer training sequences
+    sources : the checkpoints that it comes from or was taught by
+    """
     if not path.exists():
         start = time.process_time()
         state = path.with_name(f"{path.name}.partial")
@@ -102,6 +109,7 @@ def _kept(path: Path, make: Callable[[Path], Checkpoint], task: Task) -> dict[st
             "task": task.name,
             "split_seed": task.split_seed,
             "split_hash": task.split_hash,
+            UNSEEN: unseen_after(task, sources),
             "seconds": round(time.process_time() - start, 1),
         }
         Checkpoint(made.tensors, info).save(path)
@@ -158,16 +166,18 @@ def train_float(job: Float) -> dict[str, Any]:
 def train_for_all(job: ForAll) -> dict[str, Any]:
     """Train for all genomes, or read what was trained."""
     task = load(Setting(job.checkpoint, job.knobs, False)).task
+    source = zoo.load(job.checkpoint)
     info = _kept(
         Path(job.path),
         lambda state: tune_any(
             _fewer(task, job.sequences),
-            zoo.load(job.checkpoint),
+            source,
             job.knobs,
             job.recipe,
             state=state,
         ),
         task,
+        [source],
     )
     return {"seconds": info["seconds"]}
 
@@ -183,20 +193,21 @@ def train_for_one(job: ForOne) -> dict[str, Any]:
     }
     start, checkpoint = max(job.starts, key=lambda each: before[each[0]])
     choose = cheapest if job.knobs.activation == "auto" else None
+    source, teacher = zoo.load(checkpoint), zoo.load(job.teacher)
 
     def make(state: Path) -> Checkpoint:
         return tune(
             _fewer(task, job.sequences),
-            zoo.load(checkpoint),
+            source,
             job.genome,
             job.knobs,
             job.recipe,
             cheapest=choose,
             state=state,
-            teacher=zoo.load(job.teacher),
+            teacher=teacher,
         ).checkpoint
 
-    info = _kept(Path(job.path), make, task)
+    info = _kept(Path(job.path), make, task, [source, teacher])
     model = _trained_model(job.path, job.knobs)
     found = {part: accuracy(model, *part_of(checkpoint, part)) for part in ("judged", "val")}
     return {

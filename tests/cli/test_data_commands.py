@@ -51,11 +51,41 @@ def test_a_model_from_elsewhere_becomes_a_checkpoint_for_data_from_elsewhere(own
     made = zoo.load(own / "a" / "c.st")
     assert made.hash == shipped.hash
     assert made.info["task"] == "my.npz"
-    assert made.info["accuracy"]["test"] > 0.9
+    assert made.info["accuracy"]["val"] > 0.9
+    assert "test" not in done.stdout
+    assert "test" not in made.info["accuracy"]
     done = genogate(
         own, "import", "model.safetensors", "--task", "my.npz", "--out", "model.safetensors"
     )
     refused(done, "it is the model itself")
+
+
+def test_what_nobody_knows_about_an_imported_model_stays_unknown_through_training(own):
+    """The network that training ends with comes from one whose training may have seen all data."""
+    pytest.importorskip("torch")
+    pytest.importorskip("numba")
+    shipped = zoo.load("digits-row")
+    save_file(dict(shipped.tensors), own / "model.safetensors")
+    done = genogate(own, "import", "model.safetensors", "--task", "my.npz", "--out", "c.st")
+    assert done.returncode == 0, done.stderr
+    words = ("--genome", "int4", "--activation", "table", "--checkpoint")
+    done = genogate(own, "qat", *words, "c.st", "--epochs", "1", "--out", "q.st")
+    assert done.returncode == 0, done.stderr
+    assert "test" not in done.stdout.replace("test part", "")
+    assert "may be training data of this network" in done.stdout
+    done = genogate(own, "gru", *words, "q.st", "--out", "built")
+    assert done.returncode == 0, done.stderr
+    assert "which its training may have seen" in done.stdout
+    report = json.loads((own / "built" / "report.json").read_text())
+    assert report["test_unseen"] is None
+    # Both float networks are named, and the user's own is read again for its accuracy.
+    assert report["float_network"] == "the trained weights, run as float"
+    assert report["original"]["hash"] == shipped.hash
+    done = genogate(own, "gru", *words, "c.st", "--out", "before")
+    of_checkpoint = json.loads((own / "before" / "report.json").read_text())
+    assert of_checkpoint["float_network"] == "the checkpoint"
+    assert report["original"]["accuracy"] == of_checkpoint["accuracy_float"]
+    assert of_checkpoint["test_unseen"] is None
 
 
 def test_a_network_is_trained_on_ones_own_data_and_knows_it_again(own):

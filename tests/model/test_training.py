@@ -33,7 +33,8 @@ def test_a_few_epochs_learn_and_progress_is_told():
     )
     assert [call[:2] for call in calls] == [(k, 20) for k in range(1, 21)]
     assert calls[-1][2] < calls[0][2] / 2
-    assert checkpoint.info["accuracy"]["test"] > 0.75
+    assert checkpoint.info["accuracy"]["val"] > 0.75
+    assert "test" not in checkpoint.info["accuracy"]
     assert (checkpoint.layers, checkpoint.hidden_size(), checkpoint.classes) == (2, 16, 10)
     assert checkpoint.info["split_hash"] == task.split_hash
 
