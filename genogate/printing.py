@@ -68,7 +68,7 @@ def _original(about: dict[str, Any]) -> str:
         score = f"{about['val']:.4f} on validation"
     else:
         score = "unknown"
-    return f"{score}, the original network ({name}); "
+    return f"{score}, the original network ({name})"
 
 
 def print_report(report: dict[str, Any], folder: str | Path) -> None:
@@ -79,18 +79,18 @@ def print_report(report: dict[str, Any], folder: str | Path) -> None:
     images = f"{report['test_sequences']} test sequences"
     if not report["test_unseen"]:
         images += ", which its training may have seen"
-    float_text = f"{report['accuracy_float']:.4f}, {report['float_network']}"
+    float_text = f"float {report['accuracy_float']:.4f}"
     if "original" in report:
-        float_text = _original(report["original"]) + float_text
+        float_text = f"the trained weights run as float {report['accuracy_float']:.4f}"
     _pairs(
         console,
         [
             ("genome", _genome(report)),
             (
                 "accuracy",
-                f"{report['accuracy']:.4f} on {images}",
+                f"{report['accuracy']:.4f} on {images} ({float_text})",
             ),
-            ("float", float_text),
+            *([("float", _original(report["original"]))] if "original" in report else []),
             (
                 "size",
                 f"{report['size_bits']:,} bits, {report['size_relative_to_int8']:.1%} of int8",
