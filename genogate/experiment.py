@@ -110,11 +110,12 @@ def simulated(experiment: Any, document: dict[str, Any], say: Say) -> dict[str, 
     say(f"Simulating {count} test sequences of {steps} steps in Icarus")
     report = simulate(
         model,
-        emit(Design.of(model, knobs.lanes)),
+        emit(Design.of(model, knobs.lanes, knobs.share)),
         model.quantize_input(task.x_test[chosen])[:, :steps],
         out_dir=experiment.folder / "sim",
         seed=plan.seed,
         timeout_s=7200,
+        share=knobs.share,
     )
     found = report.to_json()
     found["mismatches"] = len(report.mismatches)

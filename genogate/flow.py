@@ -52,7 +52,7 @@ class Network:
         """The hardware, planned once."""
         from .hdl.gru.design import Design
 
-        return Design.of(self.model, self.knobs.lanes)
+        return Design.of(self.model, self.knobs.lanes, self.knobs.share)
 
 
 def _task_of(checkpoint: Checkpoint, name: str | None) -> Task:
@@ -252,7 +252,7 @@ def run_sim(
     text = emit(network.design)
     say(f"Simulating {sequences} test sequences in Icarus")
     codes = model.quantize_input(network.task.x_test[chosen])
-    report = simulate(model, text, codes, out_dir=folder, seed=seed)
+    report = simulate(model, text, codes, out_dir=folder, seed=seed, share=network.knobs.share)
     document = {**_identity(network), "test_indices": chosen.tolist(), **report.to_json()}
     write_json(folder / "sim.json", document)
     return report, folder

@@ -57,6 +57,9 @@ def _operators(console: Console, document: dict[str, Any]) -> None:
         style="bold",
     )
     console.print(table)
+    for row in document["operators"]:
+        if "serves" in row:
+            console.print(f"{row['name']} serves {' '.join(row['serves'])}", highlight=False)
 
 
 def _original(about: dict[str, Any]) -> str:

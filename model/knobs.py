@@ -7,7 +7,7 @@ search, folder names and reports are read off the fields.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -68,6 +68,8 @@ def knob(default: Any, help: str, **about: Any) -> Any:
     return field(default=default, metadata={"knob": Knob(help, **about)})
 
 
+#: What can share hardware: nothing, or all operators and the classifier one adder.
+SHARES = ("none", "all")
 #: Most products per cycle of a dense operator.
 MAX_LANES = 64
 
@@ -86,6 +88,17 @@ class Lanes:
         for side in ("x", "h"):
             lanes = index_within(f"lanes_{side}", getattr(self, side), 1, MAX_LANES)
             object.__setattr__(self, side, lanes)
+
+
+def check_share(share: str, lanes: Lanes) -> None:
+    """Raises :class:`InputError` where hardware cannot be shared with so many lanes."""
+    if share not in SHARES:
+        raise InputError(f"share: {shown(share)} is not one of {SHARES}")
+    if share != "none" and lanes != Lanes():
+        raise InputError(
+            f"share {share}: one bit of one weight is multiplied a cycle, so lanes must be 1, not "
+            f"{lanes.x},{lanes.h}: give --lanes 1, or --share none"
+        )
 
 
 @dataclass(frozen=True)
@@ -109,6 +122,8 @@ class Knobs:
         Multiply-accumulates per cycle of each dense operator on the input and the state side.
     input_bits : int
         Width of the codes that the first layer gets, 1 to 8.
+    share : "none" or "all"
+        One unit per operator, or one adder that does all of them bit by bit (``lanes`` 1 only).
 
     Raises :class:`InputError` for anything else.
     """
@@ -166,10 +181,19 @@ class Knobs:
         short="in",
         later=True,
     )
+    share: str = knob(
+        "none",
+        "What shares hardware: nothing, or all operators and the classifier one bit-serial adder.",
+        choices=SHARES,
+        genes=SHARES,
+        short="share-",
+        later=True,
+    )
 
     def __post_init__(self) -> None:
         for name, about in declared(type(self)).items():
             about.check(name, getattr(self, name))
+        check_share(self.share, self.lanes)
 
     @property
     def lanes(self) -> Lanes:
@@ -217,7 +241,8 @@ class Knobs:
     @classmethod
     def from_texts(cls, texts: Mapping[str, str]) -> Knobs:
         """The knobs of what options of a command were given; the rest is at its default."""
-        about, values = declared(cls), {}
+        about = declared(cls)
+        values: dict[str, Any] = {}
         for option, names in options(cls).items():
             if option not in texts:
                 continue
@@ -261,3 +286,14 @@ def knob_genes(knobs: type[Knobs] = Knobs) -> dict[str, tuple[Any, ...]]:
     about = declared(knobs)
     genes = {option: about[names[0]].genes for option, names in options(knobs).items()}
     return {option: values for option, values in genes.items() if values}
+
+
+def check_genes(names: Sequence[str], knobs: Knobs) -> None:
+    """Raises :class:`InputError` where genes of a search (see :func:`knob_genes`) and the other
+    knobs would meet in values that exclude each other."""
+    shared = "share" in names or knobs.share != "none"
+    if shared and ("lanes" in names or knobs.lanes != Lanes()):
+        raise InputError(
+            "knobs as genes: a shared adder has one lane, so with share there is no gene lanes, "
+            "and --lanes is 1"
+        )

@@ -421,11 +421,13 @@ class OperatorArea:
 
     name : ``layer0.w_ir`` ..., ``layer0.control``, ``layer0.state``, ``classifier`` ...
     bits : the gene, None for what has none
+    serves : the operators that a shared unit works for
     """
 
     name: str
     bits: int | None
     area: ModuleArea
+    serves: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -461,7 +463,9 @@ class AreaReport:
             "yosys": self.yosys_version,
             "yosys_script": self.script,
             "operators": [
-                {"name": row.name, "bits": row.bits, **vars(row.area)} for row in self.rows
+                {"name": row.name, "bits": row.bits, **vars(row.area)}
+                | ({"serves": list(row.serves)} if row.serves else {})
+                for row in self.rows
             ],
         }
 
@@ -476,7 +480,8 @@ def _parts(design: Design) -> list[tuple[str, int | None, list[Part]]]:
         for gene, bits in zip(GENES, genes, strict=True):
             # The operator, and its memories where it has some.
             own = [name for name in parts if name == gene or name.startswith(f"{gene}_")]
-            rows.append((f"layer{number}.{gene}", bits, [parts.pop(name) for name in own]))
+            if own:
+                rows.append((f"layer{number}.{gene}", bits, [parts.pop(name) for name in own]))
         rows += [(f"layer{number}.{name}", None, [part]) for name, part in parts.items()]
     return [*rows, *((name, None, [part]) for name, part in design.rest.items())]
 
@@ -498,7 +503,9 @@ def area_report(
     parts = _parts(design)
     areas = iter(measure([part for _, _, own in parts for part in own], progress))
     rows = tuple(
-        OperatorArea(name, bits, sum((next(areas) for _ in own), ModuleArea()))
+        OperatorArea(
+            name, bits, sum((next(areas) for _ in own), ModuleArea()), design.serves.get(name, ())
+        )
         for name, bits, own in parts
     )
     whole = None

@@ -9,6 +9,7 @@ estimate is a function of the part alone, never of what a cache holds.
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from functools import cache, lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 
 from ..hdl.diagram import Diagram
 from ..hdl.gru.design import Design
+from ..hdl.gru.shared.shape import Shape
 from ..model.files import write_json
 from ..model.genome import GENES, MAX_BITS, MIN_BITS, Genome
 from ..model.integer import Operator
@@ -27,6 +29,8 @@ from .area import ModuleArea, as_built, known_areas
 
 Identity = tuple[Any, ...]
 _FILE = Path(__file__).with_name("estimate.json")
+#: What an identity of a shared machine lists.
+_MACHINE = tuple(field.name for field in fields(Shape))
 #: Weight of the penalty on coefficients, whose features are scaled to at most 1.
 _RIDGE = 0.1
 
@@ -237,6 +241,24 @@ def _classifier(i: Identity) -> list[float]:
     ]
 
 
+def _machine(i: Identity) -> list[float]:
+    about = dict(zip(_MACHINE, i[1:], strict=True))
+    values = {name: len(known) for name, known in about["encoding"]}
+    counters = [about[n] for n in ("inputs", "hidden", "rows", "weights")]
+    return [
+        1,
+        about["width"],
+        about["operand_bits"],
+        about["row_bits"],
+        sum((n - 1).bit_length() for n in counters),
+        about["logit_bits"],
+        sum(bits for *_, bits, _ in about["activations"]),
+        values["bits"],
+        values["factor"],
+        about["state_bits"],
+    ]
+
+
 def _state(i: Identity) -> list[float]:
     _, bits, lanes, _, zero = i
     return [bits, bits * lanes, _digits(zero) * lanes]
@@ -253,6 +275,7 @@ FEATURES: dict[str, Callable[[Identity], list[float]]] = {
     "Sequencer": _sequencer,
     "Classifier": _classifier,
     "StateMemory": _state,
+    "Machine": _machine,
 }
 
 
@@ -335,6 +358,8 @@ FITTED: tuple[tuple[str, Knobs], ...] = (
     ("digits-row", Knobs(granularity="channel")),
     ("digits-row", Knobs(multiplier_terms=2)),
     ("digits-row", Knobs(lanes_x=2, lanes_h=2)),
+    ("digits-row", Knobs(share="all")),
+    ("kws4", Knobs(share="all")),
     ("digits-row-seed1", Knobs()),
     ("digits-row-2layer", Knobs()),
     ("kws4", Knobs()),
@@ -371,7 +396,7 @@ def remake(say: Callable[[str], None] = print) -> None:
             made = draft(calibration, genome, knobs)
             model = made.choose(without_synthesis(made.groups))
             wanted |= {as_built(op).identity for group in made.groups for op in group}
-            wanted |= {part.identity for part in Design.of(model, knobs.lanes).parts}
+            wanted |= {part.identity for part in Design.of(model, knobs.lanes, knobs.share).parts}
         found = known_areas(wanted)
         known |= {identity: area.cells for identity, area in found.items()}
         say(f"{name}{knobs.suffix}: {len(found)} of {len(wanted)} parts are known")

@@ -16,9 +16,9 @@ from .layer import code_layout
 from .schedule import divisor_within
 
 
-def logit_layout(op: integer.Classifier) -> data.StructLayout:
+def logit_layout(bits: int) -> data.StructLayout:
     """The payload of the logits' stream: the logit low, `last` above it."""
-    return data.StructLayout({"logit": signed(op.acc_width), "last": 1})
+    return data.StructLayout({"logit": signed(bits), "last": 1})
 
 
 class Classifier(wiring.Component):
@@ -54,7 +54,7 @@ class Classifier(wiring.Component):
             {
                 "i": In(stream.Signature(code_layout(op.in_bits))),
                 "last_step": In(1),
-                "o_logits": Out(stream.Signature(logit_layout(op))),
+                "o_logits": Out(stream.Signature(logit_layout(op.acc_width))),
                 "o_class": Out(stream.Signature(unsigned(class_bits(op)))),
             }
         )

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from ...model.genome import GENES
 from ...model.integer import IntModel
-from ...model.knobs import Lanes
+from ...model.knobs import Lanes, check_share
 from ..operator import Part
 from .classifier import Classifier, classifier_chunks
-from .layer import layer_parts
+from .layer import GruLayer, layer_parts
 from .network import Fork, Network
 from .schedule import Schedule
+from .shared.layer import SharedLayer, SharedPlan, chain_cycles
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,15 +25,27 @@ class Design:
     ----------
     model : IntModel
     lanes : Lanes
+    share : what shares hardware, a value of the knob
     """
 
     model: IntModel
     lanes: Lanes
+    share: str
 
     @classmethod
-    def of(cls, model: IntModel, lanes: Lanes | None = None) -> Design:
-        """The design of `model`; one lane a side if `lanes` are not given."""
-        return cls(model, lanes or Lanes())
+    def of(cls, model: IntModel, lanes: Lanes | None = None, share: str = "none") -> Design:
+        """The design of `model`; one lane a side if `lanes` are not given. Raises
+        :class:`InputError` for lanes that `share` cannot have."""
+        lanes = lanes or Lanes()
+        check_share(share, lanes)
+        return cls(model, lanes, share)
+
+    @cached_property
+    def shared(self) -> tuple[SharedPlan, ...]:
+        """Programs of the layers, where everything is shared."""
+        layers, classifier = self.model.layers, self.model.classifier
+        lasts = [*([None] * (len(layers) - 1)), classifier]
+        return tuple(SharedPlan.of(*of) for of in zip(layers, lasts, strict=True))
 
     @cached_property
     def schedules(self) -> tuple[Schedule, ...]:
@@ -41,6 +55,8 @@ class Design:
     @cached_property
     def layers(self) -> tuple[dict[str, Part], ...]:
         """The parts of each layer by name."""
+        if self.share == "all":
+            return tuple(plan.parts() for plan in self.shared)
         return tuple(
             layer_parts(layer, schedule, self.lanes)
             for layer, schedule in zip(self.model.layers, self.schedules, strict=True)
@@ -48,12 +64,26 @@ class Design:
 
     @cached_property
     def rest(self) -> dict[str, Part]:
-        """The parts beside the layers: ``classifier`` and ``fork``."""
+        """The parts beside the layers: ``classifier`` and ``fork``; none where all is shared."""
+        if self.share == "all":
+            return {}
         op = self.model.classifier
         chunks = classifier_chunks(op, self.schedules[-1].pass_cycles)
         return {
             "classifier": Classifier.part(op, chunks),
             "fork": Part(Fork.identity, "Fork", Fork),
+        }
+
+    @property
+    def serves(self) -> dict[str, tuple[str, ...]]:
+        """Whom a shared part works for, by its name in reports, e.g. ``layer0.machine``."""
+        if self.share == "none":
+            return {}
+        top = len(self.shared) - 1
+        return {
+            f"layer{k}.{name}": (*GENES, *["classifier"] * (k == top))
+            for k in range(len(self.shared))
+            for name in ("machine", "program")
         }
 
     @property
@@ -68,15 +98,30 @@ class Design:
         Per layer ``max(H * K + max(0, drain + 2 - guard), I)`` with
         ``K = max(ceil(I / lanes.x), ceil(H / lanes.h))``: H units of K cycles, the wait of unit 0
         for the last unit of the step before as far as nothing hides it, and the one feature a cycle
-        that comes in. The slowest layer decides.
+        that comes in. The slowest layer decides. Where everything is shared: ``I + H U``, U cycles
+        a unit (:class:`~.shared.layer.SharedLayer`); for layers in series
+        :func:`~.shared.layer.chain_cycles`.
         """
+        if self.share == "all":
+            return chain_cycles(self.shared)
         return max(schedule.cycles_per_step for schedule in self.schedules)
 
     @property
     def ideal_cycles_per_step(self) -> int:
         """``H max(ceil(I / lanes.x), ceil(H / lanes.h))`` of the slowest layer: no lane ever idle
-        on the longer side. Utilisation is ideal over actual."""
+        on the longer side; where everything is shared, the cycles in which bits of weights are
+        added. Utilisation is ideal over actual."""
+        if self.share == "all":
+            return max(plan.layer.hidden_size * plan.weight_cycles for plan in self.shared)
         return max(schedule.hidden_size * schedule.pass_cycles for schedule in self.schedules)
+
+    def layer_components(self) -> list[GruLayer] | list[SharedLayer]:
+        """The layers, new ones at each call."""
+        if self.share == "all":
+            return [SharedLayer(*of) for of in zip(self.shared, self.layers, strict=True)]
+        return [
+            GruLayer(*of) for of in zip(self.model.layers, self.schedules, self.layers, strict=True)
+        ]
 
     def component(self) -> Network:
         """The whole network as one component, a new one at each call."""

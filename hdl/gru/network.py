@@ -11,7 +11,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from .classifier import class_bits, logit_layout
-from .layer import GruLayer, code_layout
+from .layer import code_layout
 
 if TYPE_CHECKING:
     from .design import Design
@@ -46,6 +46,7 @@ class Network(wiring.Component):
     """All layers of an integer model and its classifier, bit-exact with golden.run.
 
     Submodules ``layer0``, ``layer1``, ..., ``classifier``, ``fork``; between them are wires alone.
+    Where everything is shared the last layer does the classifier's work, and nothing forks.
     A sequence starts from the zero state, after reset and after each `last`; sequences may follow
     each other at once. Every stream may pause at any time; what is valid stays until it is taken.
 
@@ -73,7 +74,7 @@ class Network(wiring.Component):
             {
                 "i": In(stream.Signature(code_layout(model.layers[0].in_bits))),
                 "o_h": Out(stream.Signature(code_layout(top.bits("h")))),
-                "o_logits": Out(stream.Signature(logit_layout(model.classifier))),
+                "o_logits": Out(stream.Signature(logit_layout(model.classifier.acc_width))),
                 "o_class": Out(stream.Signature(unsigned(class_bits(model.classifier)))),
             }
         )
@@ -81,19 +82,21 @@ class Network(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         design = self.design
-        layers = [
-            GruLayer(*of)
-            for of in zip(design.model.layers, design.schedules, design.layers, strict=True)
-        ]
+        layers = design.layer_components()
         for number, layer in enumerate(layers):
             m.submodules[f"layer{number}"] = layer
-        rest: dict[str, Any] = {name: part.build() for name, part in design.rest.items()}
-        m.submodules.classifier = classifier = rest["classifier"]
         wiring.connect(m, wiring.flipped(self.i), layers[0].i)
         for below, above in pairwise(layers):
             wiring.connect(m, below.o, above.i)
-        # The last layer's states leave, and pass the classifier, in the same cycle.
         top = layers[-1]
+        if design.share == "all":
+            for name in ("o_logits", "o_class"):
+                wiring.connect(m, getattr(top, name), wiring.flipped(getattr(self, name)))
+            wiring.connect(m, top.o, wiring.flipped(self.o_h))
+            return m
+        rest: dict[str, Any] = {name: part.build() for name, part in design.rest.items()}
+        m.submodules.classifier = classifier = rest["classifier"]
+        # The last layer's states leave, and pass the classifier, in the same cycle.
         m.submodules.fork = fork = rest["fork"]
         m.d.comb += [
             fork.i_valid.eq(top.o.valid),

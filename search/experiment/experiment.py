@@ -717,7 +717,7 @@ class Experiment:
             models = [model_of(look) for _, look in part]
             areas = totals(
                 [
-                    Design.of(model, look.knobs.lanes)
+                    Design.of(model, look.knobs.lanes, look.knobs.share)
                     for model, (_, look) in zip(models, part, strict=True)
                 ],
                 lambda text: self.say(f"Hardware: {text}"),

@@ -175,7 +175,7 @@ def _counted(model: IntModel, knobs: Knobs) -> dict[str, Any]:
     return {
         "size": model.size_bits,
         "weights": model.weight_bits,
-        "cycles": Design.of(model, knobs.lanes).cycles_per_step,
+        "cycles": Design.of(model, knobs.lanes, knobs.share).cycles_per_step,
     }
 
 
@@ -196,7 +196,7 @@ def _begin(case: Case) -> tuple[Draft | None, dict[str, Any]]:
 
 def _estimated(model: IntModel, knobs: Knobs) -> dict[str, Any]:
     """Hardware by estimate."""
-    area = estimate.total(Design.of(model, knobs.lanes))
+    area = estimate.total(Design.of(model, knobs.lanes, knobs.share))
     return {"cells": area.cells, "memory": area.memory_bits}
 
 
@@ -246,7 +246,8 @@ def evaluate_cases(
             models[number] = drafts[number].choose(units)
             if units != without_synthesis(groups):
                 again.append(number)
-        designs = [Design.of(models[k], batch[k].setting.knobs.lanes) for k in order]
+        knobs = {k: batch[k].setting.knobs for k in order}
+        designs = [Design.of(models[k], knobs[k].lanes, knobs[k].share) for k in order]
         areas = totals(designs, say, **where)
         judged = pool.map(_judge, [(batch[k].setting, models[k]) for k in again])
         for done, (index, result) in enumerate(judged, 1):

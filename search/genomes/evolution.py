@@ -26,7 +26,7 @@ import numpy as np
 from ...model.errors import InputError, integer_within, shown
 from ...model.files import read_json, write_json
 from ...model.genome import GENES, MAX_BITS, MIN_BITS, Genome
-from ...model.knobs import Knobs, fields_of, knob_genes
+from ...model.knobs import Knobs, check_genes, fields_of, knob_genes
 from ..pool.backends import Pool
 from . import sensitivity
 from .beacons import Beacons, Retrain
@@ -334,6 +334,7 @@ class Run:
         retrain: Retrain | Mapping[str | None, Retrain] | None = None,
     ) -> None:
         self.folder, self.setting, self.config = Path(folder), setting, config
+        check_genes(config.knob_genes, setting.knobs)
         if config.beacons and retrain is None:
             raise InputError("beacons: a way to retrain is needed (--beacon COMMAND)")
         self.layers = load(setting).layers

@@ -507,7 +507,7 @@ def _measured(
     base = {name: value for name, value in setting["knobs"].items() if name in known}
     if unknown := set(setting["knobs"]) - known:
         raise InputError(f"this version knows no knob {shown(min(unknown))}")
-    drafts, lanes = [], []
+    drafts, hardware = [], []
     for number, ((genes, extra), checkpoint) in enumerate(cases):
         say(f"Quantising {number + 1} of {len(cases)} points")
         values: Document = {}
@@ -522,13 +522,14 @@ def _measured(
         knobs = Knobs(**values)
         calibration = load(Setting(checkpoint, knobs)).calibration
         drafts.append(draft(calibration, Genome.from_genes(genes), knobs))
-        lanes.append(knobs.lanes)
+        hardware.append((knobs.lanes, knobs.share))
     chosen = iter(cheapest([group for made in drafts for group in made.groups], say))
     models = [made.choose([next(chosen) for _ in made.groups]) for made in drafts]
-    designs = [Design.of(model, of) for model, of in zip(models, lanes, strict=True)]
+    designs = [Design.of(model, *of) for model, of in zip(models, hardware, strict=True)]
     prepare(designs, say)
     reports = [area_report(design, flat=False) for design in designs]
-    names = [row.name for row in reports[0].rows]
+    # Networks that share hardware have other rows.
+    names = list(dict.fromkeys(row.name for report in reports for row in report.rows))
     cells = [{row.name: row.area.cells for row in report.rows} for report in reports]
     names = [name for name in names if any(of.get(name) for of in cells)]
     return names, [[of.get(name, 0) for name in names] for of in cells]

@@ -89,7 +89,7 @@ class Bench:
         # One lane is the slowest design; nothing in it may take longer than a few whole steps.
         self.operand = max(max(pair) for pair in sizes)
         self.step = max(hidden * max(inputs, hidden) for inputs, hidden in sizes)
-        self.limit = 8 * (self.step + self.operand * self.model.classes) + 2000
+        self.limit = 8 * (self.step + self.operand * self.model.classes) + 20000
 
     def words(self, segment: Segment) -> list[int]:
         """Payloads of stream `i`: the code in the low bits, `last` above it."""

@@ -22,7 +22,7 @@ from ....model.errors import InputError
 from ....model.files import write_json
 from ....model.genome import GENES, MAX_BITS, MIN_BITS, Genome
 from ....model.integer import IntModel, code_range
-from ....model.knobs import Lanes
+from ....model.knobs import SHARES, Lanes
 from ...random_model import random_model
 from .regression import require_simulator, simulate
 
@@ -52,6 +52,7 @@ class Case:
     steps: int
     stall: float
     input_bits: int = 8
+    share: str = "none"
 
     @property
     def ideal_cycles(self) -> int:
@@ -96,7 +97,7 @@ def _random_case(seed: int, index: int) -> Case:
         (int(rng.integers(1, 9)), int(rng.integers(9, 17)), int(rng.integers(17, 33))),
         (0.5, 0.42, 0.08),
     )
-    return Case(
+    case = Case(
         seed=seed,
         index=index,
         name="random",
@@ -118,6 +119,21 @@ def _random_case(seed: int, index: int) -> Case:
         stall=float(round(rng.uniform(0.1, 0.7), 2)),
         # Drawn last, so that all else is as it was before there was a choice.
         input_bits=one_of((8, *range(1, 8)), (0.44, *[0.08] * 7)),
+    )
+    return _shared(case) if one_of(SHARES, (0.7, 0.3)) == "all" else case
+
+
+def _shared(case: Case) -> Case:
+    """The same with one adder for all, and small: it takes some hundred cycles for a unit."""
+    return replace(
+        case,
+        share="all",
+        lanes_x=1,
+        lanes_h=1,
+        input_size=min(case.input_size, 6),
+        hidden_size=min(case.hidden_size, 5),
+        batch=2,
+        steps=min(case.steps, 4),
     )
 
 
@@ -184,6 +200,18 @@ def _forced() -> list[dict[str, Any]]:
             for output in ("gene", "8")
         ),
         *({"name": f"input of {bits} bits", "input_bits": bits} for bits in (1, 2, 4)),
+        *(
+            {"name": f"share all, {name}", "share": "all", "genes": genes, **more}
+            for name, genes, more in (
+                ("int8", Genome.uniform(8).layers, {"activation": "pwl", "terms": 1}),
+                ("int2", Genome.uniform(2).layers, {"activation": "pwl"}),
+                ("tables", Genome.uniform(5).layers, {"activation": "table"}),
+                ("channel shifts", Genome.uniform(6).layers, {"channel": True, "terms": None}),
+                ("two layers", Genome.uniform(4, 2).layers, {}),
+                ("three layers", Genome.uniform(3, 3).layers, {}),
+                ("one unit", Genome.uniform(8).layers, {"hidden_size": 1, "input_size": 1}),
+            )
+        ),
     ]
     return forced
 
@@ -196,7 +224,10 @@ def make_case(seed: int, index: int) -> Case:
         # Forced genomes have their own number of layers; the others keep one layer.
         change.setdefault("genes", case.genes[:1])
         change.setdefault("input_bits", 8)
+        change.setdefault("share", "none")
         case = replace(case, **change)
+        if case.share == "all":
+            case = _shared(case)
     return case
 
 
@@ -214,12 +245,18 @@ def run_case(case: Case, folder: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         model = case.model()
         record |= {"genome": model.genome.id, "model_hash": model.hash}
-        design = Design.of(model, Lanes(case.lanes_x, case.lanes_h))
+        design = Design.of(model, Lanes(case.lanes_x, case.lanes_h), case.share)
         text = emit(design)
         record["documented_cycles_per_step"] = design.cycles_per_step
         record["emit_seconds"] = time.monotonic() - started
         report = simulate(
-            model, text, case.codes(), out_dir=folder, seed=case.seed + case.index, stall=case.stall
+            model,
+            text,
+            case.codes(),
+            out_dir=folder,
+            seed=case.seed + case.index,
+            stall=case.stall,
+            share=case.share,
         )
         record |= {
             "passed": report.passed,
@@ -302,7 +339,7 @@ def summarize(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     shares = [
         record["ideal_cycles_per_step"] / record["cycles_per_step"]
         for record in measured
-        if record["hidden_size"] >= 16
+        if record["hidden_size"] >= 16 and record.get("share", "none") == "none"
     ]
     return {
         "cases": len(records),

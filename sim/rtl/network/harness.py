@@ -8,6 +8,7 @@ bench wakes only when something has to be driven.
 
 from dataclasses import dataclass
 
+from ....hdl.gru.shared.rows import ORDER
 from ....model.integer import SCHEDULE, IntModel
 
 #: Name of the transfer log, in the folder where the simulator runs.
@@ -82,7 +83,25 @@ endmodule
 """
 
 
-def harness_verilog(model: IntModel) -> str:
+#: Counts the results of a shared layer, so that each can be told from the others.
+_SHARED = """\
+  // Results of the shared adder of layer {layer}, in the order in which it makes them.
+  reg [4:0] made_{layer} = 0;
+  always @(posedge clk)
+    if (rst) made_{layer} <= 0;
+    else if (dut.layer{layer}.machine.written === 1'b1)
+      made_{layer} <= made_{layer} == {last} ? 0 : made_{layer} + 1;
+"""
+
+
+def _made() -> list[str]:
+    """Results of a shared unit in order: the operators', and a copy of the old state."""
+    names = [name for name, _, _ in ORDER]
+    names.insert(names.index("p_zh"), "copy")
+    return names
+
+
+def harness_verilog(model: IntModel, share: str = "none") -> str:
     """The text of module ``bench``, which instantiates ``gru`` as ``dut``.
 
     The cocotb bench drives ``rst``, the input stream and the readies of the outputs, and waits on
@@ -95,7 +114,11 @@ def harness_verilog(model: IntModel) -> str:
     top = {stream.name: stream.width - 1 for stream in watched if stream.layer < 0}
     watches = []
     for number, stream in enumerate(watched):
-        if stream.layer >= 0:
+        if stream.layer >= 0 and share == "all":
+            machine, place = f"dut.layer{stream.layer}.machine", _made().index(stream.name)
+            valid = f"{machine}.written && made_{stream.layer} == {place}"
+            signals = (valid, "1'b1", f"{machine}.code")
+        elif stream.layer >= 0:
             path = f"dut.layer{stream.layer}.{stream.name}.o__"
             signals = (f"{path}valid", f"{path}ready", f"{path}payload")
         elif stream.name == "o_class":
@@ -111,6 +134,9 @@ def harness_verilog(model: IntModel) -> str:
             f"(.clk(clk), .rst(rst), .cycle(cycle),\n    .valid({signals[0]}), "
             f".ready({signals[1]}),\n    .payload({signals[2]}));"
         )
+    if share == "all":
+        last = len(_made()) - 1
+        watches += [_SHARED.format(layer=k, last=last) for k in range(len(model.layers))]
     newline = "\n"
     return f"""\
 `timescale 1ns/1ps

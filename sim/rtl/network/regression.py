@@ -247,6 +247,7 @@ def simulate(
     stall: float = 0.3,
     waves_on_failure: bool = True,
     timeout_s: float = 1800.0,
+    share: str = "none",
 ) -> SimReport:
     """Hold Verilog to the golden results of `model`: every code of every operator.
 
@@ -269,6 +270,7 @@ def simulate(
         Repeat the failing scenario with a waveform.
     timeout_s : float
         A simulator that runs longer is stopped, and the run has failed.
+    share : what shares hardware in the Verilog, a value of the knob
 
     The first of ``mismatches`` reads ``layer 0 step 41: s_h[3] rtl -13 != golden -12 (stalls,
     genome 9f3c..., seed 2026)`` and names, at the earliest step and unit, the operator that comes
@@ -286,7 +288,7 @@ def simulate(
     folder = Path(out_dir).resolve()
     text = _verilog_text(verilog)
     write_text(folder / "gru.v", text)
-    write_text(folder / "bench.v", harness_verilog(model))
+    write_text(folder / "bench.v", harness_verilog(model, share))
     model.save(folder / "model.safetensors")
     buffer = io.BytesIO()
     np.save(buffer, codes)

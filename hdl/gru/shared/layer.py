@@ -1,0 +1,162 @@
+"""A layer in which one adder does everything (``share`` all): plan, component and timing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from amaranth import *
+from amaranth.lib import wiring
+
+from ....model.integer import Classifier, Layer
+from ...memories import CodeBuffer, Rom
+from ...operator import Part
+from .compiler import Compiler
+from .machine import Machine
+from .rows import Program
+from .shape import Shape, streams_of
+
+
+@dataclass(frozen=True)
+class SharedPlan:
+    """A shared layer: its program, its parts and its timing.
+
+    Parameters
+    ----------
+    layer : Layer
+    classifier : of the network, for its last layer, else None
+    """
+
+    layer: Layer
+    classifier: Classifier | None
+    program: Program
+    shape: Shape
+
+    @classmethod
+    def of(cls, layer: Layer, classifier: Classifier | None) -> "SharedPlan":
+        """Compile the program of `layer`."""
+        program = Compiler(layer, classifier).compile()
+        return cls(layer, classifier, program, Shape.of(layer, classifier, program))
+
+    @property
+    def input_size(self) -> int:
+        """Cycles in which features are taken, the first of a step."""
+        return self.layer.input_size
+
+    @property
+    def unit_cycles(self) -> int:
+        """Cycles of a unit, the one in which it leaves included."""
+        return self.program.unit_cycles
+
+    @property
+    def weight_cycles(self) -> int:
+        """Those of them that add bits of weights."""
+        rows = self.program.rows[self.program.loop : self.program.classify]
+        sizes = {"x": self.layer.input_size, "h": self.layer.hidden_size}
+        return sum(sizes[row.operand] for row in rows if row.loop)
+
+    def parts(self) -> dict[str, Part]:
+        """The submodules of a :class:`SharedLayer` by name, none of them built yet."""
+        program, shape = self.program, self.shape
+        serves = "all operators" + (", classifier" if self.classifier else "")
+        found = {
+            "machine": Part(
+                ("Machine", *vars(shape).values()),
+                f"Machine for {serves}, {shape.rows} rows",
+                partial(Machine, shape),
+            ),
+            "program": Rom.part(shape.rows, shape.row_bits, self._program_words),
+            "weights": Rom.part(len(program.weights), 1, partial(list, program.weights)),
+        }
+        for name, unit in program.activations.items():
+            words = partial(list, unit.words)
+            found[f"{name}_bits"] = Rom.part(len(unit.words), 1, words)
+        found["x_buffer"] = CodeBuffer.part(bits=shape.in_bits, lanes=1, depth=shape.inputs)
+        found["state"] = CodeBuffer.part(bits=shape.state_bits, lanes=1, depth=2 * shape.hidden)
+        return found
+
+    def _program_words(self) -> list[int]:
+        return [self.shape.encode(row) for row in self.program.rows]
+
+
+class SharedLayer(wiring.Component):
+    """A layer, and the classifier where it is the last, with one adder for all; bit-exact with
+    golden.run_layer.
+
+    Submodules ``machine`` (all logic), ``program``, ``weights`` (a bit a word), ``a_r_bits`` ...
+    (constants of the activations), ``x_buffer`` (one input vector) and ``state`` (two state
+    vectors); between them are wires alone. Units are computed one after the other and operators
+    too. A step takes ``I + H U`` cycles, U being :attr:`SharedPlan.unit_cycles`; a sequence
+    ``C K + 1`` more in the last layer, K being :attr:`.rows.Program.class_cycles`.
+
+    Parameters
+    ----------
+    plan : SharedPlan
+    parts : its parts
+
+    Members
+    -------
+    i, o : as of :class:`~..layer.GruLayer`; the next step is taken when one has ended
+    o_logits, o_class : Out, with a classifier, as of :class:`~..classifier.Classifier`
+    """
+
+    def __init__(self, plan: SharedPlan, parts: Mapping[str, Part]) -> None:
+        self.plan, self.parts = plan, parts
+        super().__init__(streams_of(plan.shape))
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        p: dict[str, Any] = {name: part.build() for name, part in self.parts.items()}
+        for name, part in p.items():
+            m.submodules[name] = part
+        machine, x, state = p["machine"], p["x_buffer"], p["state"]
+        for name in self.signature.members:
+            wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(machine, name))
+        pairs = [("program", "row"), ("weights", "weight")]
+        pairs += [(f"{name}_bits", f"{name}_bit") for name, *_ in self.plan.shape.activations]
+        for memory, port in pairs:
+            address = port.removesuffix("_bit") + "_address"
+            m.d.comb += [
+                p[memory].address.eq(getattr(machine, address)),
+                p[memory].enable.eq(1),
+                getattr(machine, port).eq(p[memory].data),
+            ]
+        for memory, side in ((x, "x"), (state, "h")):
+            m.d.comb += [
+                memory.write_enable.eq(getattr(machine, f"write_{side}")),
+                memory.write_address.eq(getattr(machine, f"{side}_write_address")),
+                memory.read_enable.eq(1),
+                memory.read_address.eq(getattr(machine, f"{side}_address")),
+                getattr(machine, f"{side}_code").eq(memory.data),
+            ]
+        m.d.comb += [
+            x.write_code.eq(machine.i.payload.code),
+            state.write_code.eq(machine.code),
+        ]
+        return m
+
+
+def chain_cycles(plans: Sequence[SharedPlan], steps: int = 64) -> int:
+    """Cycles between steps of shared layers in series, found by following them for `steps` steps.
+
+    A layer takes the units of the one below while it takes inputs, so a unit below that is
+    complete waits for the end of the step above.
+    """
+    count = len(plans)
+    # Cycle in which a layer is free to take inputs, by layer; ends of the last layer's steps.
+    free, ends = [0] * count, []
+    for _ in range(steps):
+        arrivals = [0] * plans[0].input_size
+        for k, plan in enumerate(plans):
+            time = free[k]
+            for arrival in arrivals:
+                time = max(time, arrival) + 1
+            gate, leaves = free[k + 1] if k + 1 < count else 0, []
+            for _ in range(plan.layer.hidden_size):
+                # It leaves in the last of its cycles, or when the layer above takes it.
+                time = max(time + plan.unit_cycles - 1, gate)
+                leaves.append(time)
+                time += 1
+            free[k], arrivals = time, leaves
+        ends.append(free[-1])
+    return ends[-1] - ends[-2]

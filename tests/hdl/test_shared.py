@@ -1,0 +1,126 @@
+# amaranth: UnusedElaboratable=no
+"""Networks in which one adder does everything, held to the golden model."""
+
+import numpy as np
+import pytest
+from amaranth.sim import Simulator
+from genogate.hdl.gru.design import Design
+from genogate.model.errors import InputError
+from genogate.model.genome import GENES, Genome
+from genogate.model.knobs import Knobs, Lanes
+from genogate.sim import golden
+from genogate.sim.random_model import random_model
+from genogate.sim.rtl.streams import run_streams
+
+
+def drawn(seed, layers=1, sizes=(3, 4, 3), bits=None, **about):
+    """A random network, and a few short sequences for it."""
+    rng = np.random.default_rng([2026, seed])
+    rows = [(bits,) * 17 if bits else tuple(rng.integers(2, 9, 17).tolist()) for _ in range(layers)]
+    model = random_model(rng, Genome(tuple(rows)), *sizes, **about)
+    low, high = -(1 << (model.layers[0].in_bits - 1)), 1 << (model.layers[0].in_bits - 1)
+    return model, [rng.integers(low, high, (int(t), sizes[0])) for t in (2, 1, 2)]
+
+
+def outputs(model, sequences):
+    """What golden says of each sequence, as payloads."""
+    expected = {"o_h": [], "o_logits": [], "o_class": []}
+    for x in sequences:
+        result = golden.run(model, x[None])
+        states, logits = result.hidden[0].ravel().tolist(), result.logits[0].tolist()
+        expected["o_h"] += [(v, int(k == len(states) - 1)) for k, v in enumerate(states)]
+        expected["o_logits"] += [(v, int(k == len(logits) - 1)) for k, v in enumerate(logits)]
+        expected["o_class"].append(int(result.classes[0]))
+    return expected
+
+
+def features(sequences):
+    """Payloads of the input stream."""
+    for x in sequences:
+        flat = x.ravel().tolist()
+        yield from ({"code": v, "last": int(k == len(flat) - 1)} for k, v in enumerate(flat))
+
+
+def run(model, sequences, pause, seed):
+    expected = outputs(model, sequences)
+    got = run_streams(
+        Design.of(model, share="all").component(),
+        {"i": list(features(sequences))},
+        {name: len(values) for name, values in expected.items()},
+        pause=pause,
+        seed=seed,
+        cycles=60000,
+    )
+    plain = {
+        "o_h": [(int(p.code), int(p.last)) for p in got["o_h"]],
+        "o_logits": [(int(p.logit), int(p.last)) for p in got["o_logits"]],
+        "o_class": [int(p) for p in got["o_class"]],
+    }
+    assert plain == expected
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"bits": 8, "activation": "pwl", "terms": 1},
+        {"bits": 8, "activation": "table", "terms": 1, "sizes": (2, 2, 2)},
+        {"bits": 2, "terms": 2, "dense_output": "gene"},
+        {"channel": True, "terms": None},
+        {"entries": 1, "activation": "pwl", "terms": 3},
+        {"entries": 16, "activation": "pwl"},
+        {"layers": 2, "sizes": (2, 3, 2)},
+        {"sizes": (1, 1, 2), "input_bits": 1},
+        {"sizes": (9, 2, 5)},
+    ],
+    ids=lambda about: " ".join(f"{k}={v}" for k, v in about.items()),
+)
+def test_random_networks_equal_golden_while_streams_pause(about):
+    seed = len(about["sizes"]) if "sizes" in about else 5
+    model, sequences = drawn(seed, **{"sizes": (2, 3, 2)} | about)
+    run(model, sequences, 0.2, seed)
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_cycles_per_step_are_as_stated(layers):
+    model, _ = drawn(layers, layers, sizes=(3, 2 + layers, 2))
+    design = Design.of(model, share="all")
+    dut, ends, hidden = design.component(), [], model.layers[-1].hidden_size
+
+    async def bench(ctx):
+        ctx.set(dut.i.valid, 1)
+        ctx.set(dut.o_h.ready, 1)
+        cycle = count = 0
+        while len(ends) < 6:
+            _, _, valid = await ctx.tick().sample(dut.o_h.valid)
+            cycle += 1
+            count += valid
+            if valid and count % hidden == 0:
+                ends.append(cycle)
+
+    simulator = Simulator(dut)
+    simulator.add_clock(1e-6)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert set(np.diff(ends[2:]).tolist()) == {design.cycles_per_step}
+
+
+def test_a_shared_layer_has_no_operators_and_says_whom_its_machine_serves():
+    model, _ = drawn(1, 2)
+    design = Design.of(model, share="all")
+    names = {name for row in design.layers for name in row}
+    assert not names & set(GENES)
+    assert design.rest == {}
+    assert design.serves["layer0.machine"] == GENES
+    assert design.serves["layer1.machine"] == (*GENES, "classifier")
+
+
+@pytest.mark.parametrize("lanes", [Lanes(2, 1), Lanes(1, 4)])
+def test_sharing_with_several_lanes_is_refused_in_one_line(lanes):
+    model, _ = drawn(1)
+    message = r"^share all: .* lanes must be 1, not \d,\d: give --lanes 1, or --share none$"
+    with pytest.raises(InputError, match=message):
+        Design.of(model, lanes, "all")
+    with pytest.raises(InputError, match=message):
+        Knobs(share="all", lanes_x=lanes.x, lanes_h=lanes.h)
+    with pytest.raises(InputError, match=r"^share: 'most' is not one of"):
+        Design.of(model, Lanes(), "most")
