@@ -9,6 +9,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 # CPU wheels of torch, a tenth of the size of those with GPU libraries; used where it is reachable.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
+# Hints of commands name make only to those who use it.
+export GENOGATE_MAKE := 1
+
 # What a user may set, handed to the command as it is: make gru GENOME=int4 LANES=2
 export GENOME TASK CHECKPOINT LANES OUT SEED N KNOBS MODEL IN FN ENTRIES METHOD SCALES UNIT RUN
 NETWORK := $${GENOME:+--genome "$$GENOME"} $${TASK:+--task "$$TASK"} \

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .model.data.tasks import Task
     from .model.integer import IntModel
     from .model.knobs import Knobs
-    from .search.genomes.evolution import Config
+    from .search.genomes.evolution import Config, Point, Run
     from .sim.rtl.network.regression import SimReport
 
 #: Told what is being done now, for a progress display.
@@ -77,6 +77,7 @@ def _task_of(checkpoint: Checkpoint, name: str | None) -> Task:
         raise InputError(
             f"checkpoint: {have[0]} inputs and {have[1]} classes, "
             f"task {name} has {need[0]} and {need[1]}"
+            + ("" if trained_on else ": say which data it is for, --task NAME or --task FILE.npz")
         )
     return task
 
@@ -188,6 +189,7 @@ def write_gru(network: Network, out: str | os.PathLike[str] | None, say: Say) ->
     """Verilog, integer model and report of `network`, all three or none; returns the report."""
     from .model.checkpoints.provenance import unseen
     from .model.files import staged, write_json, write_text
+    from .reference import reference_of
     from .synth.verilog import emit
 
     model, design = network.model, network.design
@@ -200,6 +202,9 @@ def write_gru(network: Network, out: str | os.PathLike[str] | None, say: Say) ->
         cycles, ideal = design.cycles_per_step, design.ideal_cycles_per_step
         area = area_document(network, say)
         identity = _identity(network)
+        reference = reference_of(
+            network.task, network.checkpoint, network.knobs, network.int8_size_bits
+        )
         report = {
             **identity,
             "accuracy": round(accuracy, 6),
@@ -208,7 +213,7 @@ def write_gru(network: Network, out: str | os.PathLike[str] | None, say: Say) ->
             # None: some network of the chain was trained on nobody knows what.
             "test_unseen": unseen(network.checkpoint)["test"],
             "size_bits": model.size_bits,
-            "size_relative_to_int8": round(model.size_bits / network.int8_size_bits, 4),
+            **reference.document(model.size_bits),
             "cycles_per_step": cycles,
             "utilisation": round(ideal / cycles, 4),
             **{key: value for key, value in area.items() if key not in identity},
@@ -439,16 +444,14 @@ def run_search(
     say: Say,
     tell: Callable[[Any], None],
 ) -> tuple[dict[str, Any], Path]:
-    """Search genomes on the validation part, then look at the test part once, for the front.
+    """Search genomes on the validation part.
 
-    Returns the front with test accuracies (``front.json``), and the run's folder.
+    Returns the front (``front.json``; with the option `test` its accuracies on the test part too),
+    what is said at the end (``conclusion``, ``judged``, ``caution``), and the run's folder.
     """
-    from dataclasses import replace
-
     from .model import zoo
-    from .model.files import read_json, write_json
     from .search.genomes.beacons import by_command
-    from .search.genomes.evaluate import Case, Setting, on_test
+    from .search.genomes.evaluate import Setting
     from .search.genomes.evolution import Run
 
     config = _search_config(options)
@@ -477,15 +480,47 @@ def run_search(
         say=say,
         tell=tell,
     )
-    say("Test part")
-    cases = []
-    for point in front:
-        own = point.candidate.setting(setting)
-        cases.append(Case(replace(own, checkpoint=point.beacon or own.checkpoint), point.genome))
-    report = read_json(folder / "front.json")
-    for found, share in zip(report["points"], on_test(cases), strict=True):
-        found["test_accuracy"] = share
-    write_json(folder / "front.json", report)
+    report = _searched(run, front, options["test"], say)
     if run.store.damaged:
         report["damaged"] = run.store.damaged
     return report, folder
+
+
+def _searched(run: Run, front: list[Point], test: bool, say: Say) -> dict[str, Any]:
+    """The document of a run's front, and the table that a search ends with."""
+    from dataclasses import replace
+
+    from .model import zoo
+    from .model.checkpoints.provenance import caution
+    from .model.files import read_json, write_json
+    from .reference import reference_of
+    from .search.genomes import conclusion
+    from .search.genomes.evaluate import Case, load, on_test
+
+    path, setting = run.folder / "front.json", run.setting
+    report = read_json(path)
+    int8 = dict(run.points[run.int8].result)
+    results: list[dict[str, Any]] = report["points"]
+    if test:
+        say("Test part")
+        cases = [Case(setting, run.int8.genome)]
+        for point in front:
+            own = point.candidate.setting(setting)
+            checkpoint = point.beacon or own.checkpoint
+            cases.append(Case(replace(own, checkpoint=checkpoint), point.genome))
+        shares = on_test(cases)
+        for result, share in zip([int8, *results], shares, strict=True):
+            result["test_accuracy"] = share
+        write_json(path, report)
+    material, checkpoint = load(setting), zoo.load(setting.checkpoint)
+    reference = reference_of(material.task, checkpoint, setting.knobs, int8["size"])
+    named = {name: results[k] for k, names in run.names(front).items() for name in names}
+    judged, images = len(material.y_shifted), len(material.task.y_val)
+    shifted = setting.shifts and judged > images
+    return report | {
+        "conclusion": conclusion.table(results, named, int8, reference.bits),
+        "reference": reference.name or Path(setting.checkpoint).stem,
+        "judged": f"{images:,} validation sequences"
+        + (f" and their {judged - images:,} shifted copies" if shifted else ""),
+        "caution": caution(checkpoint),
+    }

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from .reference import size_text
 
 if TYPE_CHECKING:
     from .model.checkpoints.floating import Checkpoint
@@ -96,7 +99,7 @@ def print_report(report: dict[str, Any], folder: str | Path) -> None:
             *([("float", _original(report["original"]))] if "original" in report else []),
             (
                 "size",
-                f"{report['size_bits']:,} bits, {report['size_relative_to_int8']:.1%} of int8",
+                size_text(report),
             ),
             (
                 "cycles per step",
@@ -217,8 +220,7 @@ def print_tuning(report: dict[str, Any], path: str | Path) -> None:
         rows.append(
             (
                 "size",
-                f"{_number(report['size_bits'])} bits, "
-                f"{report['size_relative_to_int8']:.3f} of INT8",
+                size_text(report),
             )
         )
         rows.append(("epochs", f"{report['epochs_done']}, kept {report['best_epoch']}"))
@@ -401,43 +403,46 @@ def print_experiment(document: dict[str, Any], folder: str | Path) -> None:
 
 
 def print_search(report: dict[str, Any], folder: str | Path) -> None:
-    """The front of ``genogate search``."""
-    console = _console()
+    """What ``genogate search`` ends with; the whole front is in its file and its page."""
+    console, rows = _console(), report["conclusion"]
+    if report.get("damaged"):
+        console.print(f"{report['damaged']} damaged evaluations were made again.")
     if not report["points"]:
         console.print("No genome within the limits was found: allow more, or search longer.")
         return
-    names = [
-        "size",
-        *(["weights"] if "weights" in report["objectives"] else []),
-        "cells",
-        "memory",
-        "cycles",
-    ]
-    names = [name for name in names if name in report["points"][0]]
-    rows = _table("point", "valid.", "test", *names, "genome")
-    for point in report["points"]:
-        rows.add_row(
-            point["name"].removeprefix("front-"),
-            f"{point['accuracy']:.4f}",
-            f"{point['test_accuracy']:.4f}",
-            *(f"{point[name]:,.0f}" for name in names),
-            " ".join(
-                [
-                    "".join(map(str, point["genome"])),
-                    *(f"{name}={value}" for name, value in point.get("knobs", {}).items()),
-                    *([point["beacon"]] if "beacon" in point else []),
-                ]
-            ),
+    costs = [name for name in ("cells", "memory") if name in rows[0]]
+    tested = ["test"] if "test_accuracy" in rows[0] else []
+    share = f"of int8 ({report['reference']})"
+    table = _table("genome", "points lost", *tested, "bits", share, *costs)
+    for row in rows:
+        table.add_row(
+            row["name"],
+            f"{row['drop']:.2f}",
+            *(f"{row['test_accuracy']:.4f}" for _ in tested),
+            f"{row['size']:,}",
+            f"{row['share']:.1%}",
+            *(_number(row.get(name)) for name in costs),
         )
-    console.print(rows)
+    console.print(table)
     console.print()
-    if report.get("damaged"):
-        console.print(f"{report['damaged']} damaged evaluations were made again.")
-    named = [(name, "".join(map(str, genes))) for name, genes in report["named"].items()]
-    _pairs(
-        console,
-        [*named, ("emit", f"make gru GENOME={Path(folder) / 'knee'}"), ("written", f"{folder}/")],
-    )
+    names = [row["name"] for row in rows]
+    chosen = next((n for n in names if n.startswith("within-0.5")), names[-1])
+    page = "make report RUN={}" if by_make() else "genogate report {}"
+    pairs = [
+        ("points lost", f"against int8, on {report['judged']}"),
+        ("front", f"{len(report['points'])} points in {Path(folder) / 'front.json'}"),
+        ("page", page.format(folder)),
+    ]
+    if chosen != "int8":
+        emit = "make gru GENOME={}" if by_make() else "genogate gru --genome {}"
+        pairs.append(("emit", emit.format(Path(folder) / chosen)))
+    _pairs(console, [*pairs, ("written", f"{folder}/")])
+    _caution(report.get("caution"))
+
+
+def by_make() -> bool:
+    """Whether the command was started by the Makefile, whose users are told what to make."""
+    return bool(os.environ.get("GENOGATE_MAKE"))
 
 
 def print_front(record: dict[str, Any], folder: str | Path) -> None:

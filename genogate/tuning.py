@@ -82,6 +82,7 @@ def run_tuning(
     from .model.quantize.calibrate import calibrate
     from .model.quantize.quantize import quantize
     from .model.quantize.trained import without_record
+    from .reference import reference_of
 
     recipe = Tuning(**_given(options))
     import_torch()
@@ -119,12 +120,13 @@ def run_tuning(
             "ptq": _scores(before, data, test),
             "qat": _scores(tuned.model, data, test),
         }
+        reference = reference_of(data, floating, knobs, int8.size_bits)
         report = {
             "task": data.name,
             "genome": parsed.id,
             "accuracy": scores,
             "size_bits": tuned.model.size_bits,
-            "size_relative_to_int8": round(tuned.model.size_bits / int8.size_bits, 4),
+            **reference.document(tuned.model.size_bits),
             "epochs_done": tuned.epochs,
             "best_epoch": tuned.best_epoch,
             "model_hash": tuned.model.hash,

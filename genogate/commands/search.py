@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ..model.knobs import knob_genes
-from .options import knobs_of, source_options
+from .options import knobs_of, source_options, test_option
 from .terminal import search_progress
 
 
@@ -126,15 +126,17 @@ from .terminal import search_progress
 )
 @click.option("--scheduler", metavar="ADDRESS", help="Of a running cluster (dask, ray).")
 @click.option("--resume", is_flag=True, help="Go on with the run in that folder.")
+@test_option
 @click.option("--out", metavar="FOLDER", help="Where to write; runs/TASK-METHOD-SEED.")
 def search(out: str | None, resume: bool, **options: Any) -> None:
     """Search genomes: fewest cells, bits ... at the best accuracy.
 
     NSGA-II over the bit widths of all operators, then local search around the front. Accuracy is
-    that of the validation part; cells come from Yosys, each distinct module once ever. Leaves a
-    front and genome files (knee, most-accurate, smallest, fewest-weights, fewest-cells, front-N)
-    that the other commands take with --genome. Kill it at any time: with --resume the same run goes
-    on.
+    that of the validation part; cells come from Yosys, each distinct module once ever. Ends with
+    the smallest genomes within 0.5 and within 1 point of INT8, and leaves the whole front and
+    genome files (within-0.5-smallest, within-0.5-fewest-cells, within-1.0-..., knee, most-accurate,
+    smallest, fewest-weights, fewest-cells, front-N) that the other commands take with --genome.
+    Kill it at any time: with --resume the same run goes on.
     """
     from ..flow import run_search
     from ..printing import print_search

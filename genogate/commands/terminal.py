@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ..flow import Say
 
+#: Generations whose time tells that of the ones to come.
+RECENT = 5
 #: Seconds between two lines about work in progress where stderr is no terminal.
 QUIET = 15.0
 
@@ -50,6 +53,42 @@ def epochs_bar(text: str, total: int | None = None, now: str = "") -> Iterator[C
         yield partial(bar.update, bar.add_task(text, total=total, now=now))
 
 
+class TimeLeft:
+    """Seconds until a search ends, from the generations that it did work in.
+
+    The first generation evaluates more than the others, and fills the caches; what a resumed run
+    finds in its store takes no time. Neither tells how long the rest takes, so the median of the
+    last generations counts, and before there are two the time of an evaluation.
+    """
+
+    def __init__(self) -> None:
+        self.before: tuple[float, int] = (0.0, 0)
+        self.spans: list[float] = []
+
+    def __call__(self, progress: Any) -> float | None:
+        """The estimate after a generation; None while nothing was evaluated."""
+        seconds, fresh = self.before
+        if progress.fresh > fresh:
+            self.spans.append(progress.seconds - seconds)
+        self.before = progress.seconds, progress.fresh
+        to_come = progress.generations - progress.generation
+        if not to_come:
+            return 0.0
+        if len(self.spans) > 1:
+            # The first of this process is none of the ordinary ones.
+            return statistics.median(self.spans[1:][-RECENT:]) * to_come
+        if not progress.fresh:
+            return None
+        return progress.seconds / progress.fresh * progress.per_generation * to_come
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a reader takes them in: ``50 s``, ``12 min``, ``3.5 h``."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
 @contextmanager
 def search_progress() -> Iterator[tuple[Callable[[str], None], Callable[[Any], None]]]:
     """What ``genogate search`` says on the way, on stderr: a line a generation, and what is being
@@ -58,16 +97,19 @@ def search_progress() -> Iterator[tuple[Callable[[str], None], Callable[[Any], N
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
 
+    estimate = TimeLeft()
+
     def line(progress: Any) -> str:
+        left = estimate(progress)
+        until = "time left unknown" if left is None else f"about {duration(left)} left"
         speed = progress.fresh / progress.seconds if progress.seconds else 0.0
-        left = progress.seconds / progress.generation * (progress.generations - progress.generation)
         best = max((p.result["accuracy"] for p in progress.front), default=0.0)
         judged = "by proxy" if progress.by_proxy else f"best accuracy {best:.4f}"
         return (
             f"{progress.phase} {progress.generation}/{progress.generations}  "
             f"{progress.evaluations} genomes  hypervolume {progress.hypervolume:.4f}  "
             f"front {len(progress.front)}  {judged}  "
-            f"{speed:.2f} evaluations/s  {left:.0f} s left"
+            f"{speed:.2f} evaluations/s  {until}"
         )
 
     if not console.is_terminal:

@@ -30,6 +30,7 @@ from ...model.knobs import Knobs, check_genes, fields_of, knob_genes
 from ..pool.backends import Pool
 from . import sensitivity
 from .beacons import Beacons, Retrain
+from .conclusion import PATTERNS, within
 from .evaluate import (
     BIT_WEIGHT,
     MEASURED,
@@ -262,6 +263,7 @@ class Progress:
     hypervolume : share of the useful region that the front dominates
     phase : ``explore`` or ``exploit``; ``measure`` where cells were estimated, or accuracies
         replaced by a proxy, until then
+    per_generation : candidates that a generation evaluates at most
     by_proxy : whether accuracies of the front, and so hypervolume, are a proxy's ranks and no
         accuracies
     """
@@ -275,6 +277,7 @@ class Progress:
     front: list[Point] = field(default_factory=list)
     phase: str = "explore"
     by_proxy: bool = False
+    per_generation: int = 0
 
 
 def cost(objectives: Sequence[str], result: Mapping[str, Any], int8: Mapping[str, Any]) -> Array:
@@ -318,7 +321,8 @@ class Run:
 
     The folder holds ``config.json``, ``evaluations.sqlite``, ``history.json`` (hypervolume by
     generation), ``front.json``, and genome files ``knee``, ``smallest``, ``most-accurate``,
-    ``fewest-weights``, ``fewest-cells`` and ``front-N``, which ``genogate gru --genome`` takes;
+    ``fewest-weights``, ``fewest-cells``, ``within-0.5-smallest``, ``within-0.5-fewest-cells`` (and
+    1.0) and ``front-N``, which ``genogate gru --genome`` takes;
     they name checkpoint and knobs too.
 
     Raises :class:`InputError` for a folder that holds another run, or is no run's.
@@ -485,11 +489,17 @@ class Run:
             for key, _, case in rows
             if key not in known
         ]
-        for index, result in evaluate_cases([case for _, _, case in new], pool, say):
+        done = 0
+
+        def told(text: str) -> None:
+            say(f"{done} of {len(new)} genomes evaluated; {text[0].lower()}{text[1:]}")
+
+        for index, result in evaluate_cases([case for _, _, case in new], pool, told):
             key, candidate, _ = new[index]
             self.store.keep(key, str(candidate), result)
             known[key] = result
             self.fresh += 1
+            done += 1
         for candidate in wanted:
             # The first of equals: without a beacon where that is as good.
             key, beacon, _ = max(cases[candidate], key=lambda row: known[row[0]]["accuracy"])
@@ -994,6 +1004,11 @@ class Run:
         last = int(self.setting.estimate or config.proxy_only)
         total = config.generations + config.exploit + last
         history: list[dict[str, Any]] = []
+        say_plainly = say
+
+        def say(text: str) -> None:
+            say_plainly(f"generation {len(history) + 1} of {total}: {text}")
+
         with _alone(self.folder), Pool(where, workers, scheduler) as pool:
             if config.prescreen is not None:
                 self.screen = Prescreen.of(config.prescreen, self.setting, say)
@@ -1034,6 +1049,7 @@ class Run:
                             front,
                             phase,
                             self.blind,
+                            config.pop_size,
                         )
                     )
         return self.front()
@@ -1095,32 +1111,43 @@ class Run:
             )
         point.genome.save(self.folder / name, checkpoint=checkpoint, knobs=setting.knobs.changes)
 
-    def save(self, history: Sequence[Mapping[str, Any]], front: Sequence[Point]) -> None:
-        """Write history, front and the genomes worth a name; by a proxy there is no front yet."""
-        if self.blind:
-            write_json(self.folder / "history.json", list(history))
-            return
-        costs, named = self.costs(front), {}
-        if len(front):
-            # What is of no use shall not pull the knee its way.
-            useful = np.flatnonzero((costs < self.reference).all(1))
-            useful = useful if len(useful) else np.arange(len(front))
-            named["knee"] = front[useful[knee(costs[useful])]]
+    def names(self, front: Sequence[Point]) -> dict[int, list[str]]:
+        """Names of genome files by the index of their points in the front."""
+        costs, objectives = self.costs(front), self.config.objectives
+        names: dict[int, list[str]] = {k: [] for k in range(len(front))}
+        if not len(front):
+            return names
+        # Exclude points outside the useful region from the knee.
+        useful = np.flatnonzero((costs < self.reference).all(1))
+        useful = useful if len(useful) else np.arange(len(front))
+        names[int(useful[knee(costs[useful])])].append("knee")
         for name, objective in (
             ("most-accurate", "accuracy"),
             ("smallest", "size"),
             ("fewest-weights", "weights"),
             ("fewest-cells", "cells"),
         ):
-            if objective in self.config.objectives and len(front):
-                named[name] = front[int(costs[:, self.config.objectives.index(objective)].argmin())]
-        for number, point in enumerate(front):
-            named[f"front-{number}"] = point
+            if objective in objectives:
+                names[int(costs[:, objectives.index(objective)].argmin())].append(name)
+        int8 = self.points[self.int8].result
+        for name, k in within([p.result for p in front], int8).items():
+            names[k].append(name)
+        for k in names:
+            names[k].append(f"front-{k}")
+        return names
+
+    def save(self, history: Sequence[Mapping[str, Any]], front: Sequence[Point]) -> None:
+        """Write history, front and the genomes worth a name; by a proxy there is no front yet."""
+        if self.blind:
+            write_json(self.folder / "history.json", list(history))
+            return
+        named = {name: front[k] for k, names in self.names(front).items() for name in names}
         for name, point in named.items():
             self._write_genome(name, point)
-        for path in self.folder.glob("front-*"):
-            if path.name not in named:
-                path.unlink()
+        for pattern in PATTERNS:
+            for path in self.folder.glob(pattern):
+                if path.name not in named:
+                    path.unlink()
         write_json(
             self.folder / "front.json",
             {

@@ -49,6 +49,10 @@ LABELS = {
     "silicon": ("cells", "Cells and weighted memory bits"),
 }
 NAMED = {
+    "within-0.5-smallest": "smallest within 0.5 points",
+    "within-0.5-fewest-cells": "fewest cells within 0.5 points",
+    "within-1.0-smallest": "smallest within 1 point",
+    "within-1.0-fewest-cells": "fewest cells within 1 point",
     "knee": "knee",
     "most-accurate": "most accurate",
     "smallest": "smallest",
@@ -535,6 +539,14 @@ def _measured(
     return names, [[of.get(name, 0) for name in names] for of in cells]
 
 
+def _generations(document: Document) -> int:
+    """Generations of a run from its start to its end, with the one that measures what others
+    estimated."""
+    config = document["config"]
+    last = bool(document["setting"].get("estimate") or config.get("proxy_only"))
+    return sum(config.get(name) or 0 for name in ("generations", "exploit")) + last
+
+
 def collect(
     folder: str | Path,
     beside: Sequence[str | Path] = (),
@@ -585,14 +597,8 @@ def collect(
     keys = [*drawn, *(key for key in labels if key not in on_front), *on_front]
 
     generation = _history(folder)[-1].get("generation") if curves[0]["x"] else None
-    total = sum(
-        value
-        for value in (config.get("generations"), config.get("exploit"), setting.get("estimate"))
-        if isinstance(value, int)
-    )
-    finished = (
-        all("test_accuracy" in point.figures for point in front) if front else generation == total
-    )
+    total = _generations(document)
+    finished = generation is not None and generation >= total
     used = [name for name in OBJECTIVES if any(name in results[key] for key in keys)]
     base_suffix = _suffix(setting["knobs"], setting["checkpoint"])
     suffixes: dict[str, int] = {base_suffix: 0}
@@ -609,8 +615,9 @@ def collect(
             made["f"] = 1
             if beacon := on_front[key].beacon:
                 checkpoint, made["w"] = str(folder / Path(beacon).name), 1
+            if "test_accuracy" in figures:
+                made["t"] = figures["test_accuracy"]
             if finished:
-                made["t"] = figures.get("test_accuracy")
                 # While a search goes on, another genome may take the file's name.
                 file, told = _file(folder, names[0])
                 made["c"] = _for_make(file) if file else ""
@@ -632,9 +639,8 @@ def collect(
         )
     if not finished:
         notes.append(
-            f"The run is not finished: generation {generation or '?'} of {total or '?'}. Test "
-            "accuracies come with its end, and files of its front may still change, so commands "
-            "name genomes instead of files."
+            f"The run is not finished: generation {generation or '?'} of {total or '?'}. Files of "
+            "its front may still change, so commands name genomes instead of files."
         )
     int8 = results.get(((MAX_BITS,) * genes, ()), {})
     weight = config.get("bit_weight", BIT_WEIGHT)

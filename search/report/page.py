@@ -90,10 +90,11 @@ def _table(data: Document) -> str:
     """The front as a table that needs no script."""
     figures = data["figures"]
     front = [(k, point) for k, point in enumerate(data["points"]) if point.get("f")]
+    tested = any("t" in point for _, point in front)
     head = [("point", "")]
     for figure in figures:
         head.append((figure["key"], figure["unit"]))
-        if figure["high"]:
+        if figure["high"] and tested:
             head.append(("test", "%"))
     relative = [k for k, f in enumerate(figures) if f["key"] in ("size", "cells") and f["int8"]]
     head += [(figures[k]["key"], "% of INT8") for k in relative]
@@ -117,7 +118,7 @@ def _table(data: Document) -> str:
         for figure, value in zip(figures, point["v"], strict=True):
             sort = "" if value is None else value
             cells.append(f'<td data-v="{sort}">{_digits(figure, value)}</td>')
-            if figure["high"]:
+            if figure["high"] and tested:
                 test = point.get("t")
                 cells.append(
                     f'<td data-v="{"" if test is None else test}">{_digits(figure, test)}</td>'

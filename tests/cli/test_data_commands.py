@@ -107,6 +107,16 @@ def test_a_task_without_a_checkpoint_says_how_to_make_one(own):
     refused(genogate(own, "gru", "--task", "my.npz"), "'my.npz'", "genogate train", "--checkpoint")
 
 
+def test_a_checkpoint_that_names_no_data_asks_for_it(own):
+    from genogate.model.checkpoints.floating import Checkpoint
+
+    shipped = zoo.load("digits-row").tensors
+    few = {k: v[:3] if k.startswith("classifier") else v for k, v in shipped.items()}
+    Checkpoint(few).save(own / "mine.safetensors")
+    done = genogate(own, "gru", "--checkpoint", "mine.safetensors")
+    refused(done, "8 inputs and 3 classes", "--task FILE.npz")
+
+
 @pytest.mark.parametrize(
     ("words", "parts"),
     [

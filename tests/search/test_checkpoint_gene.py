@@ -181,7 +181,7 @@ def test_the_page_tells_the_checkpoint(run, smaller, monkeypatch):
         report_data,
         "prepare",
         lambda cases, say: sizes.extend(
-            (model.layers[0].hidden_size, model.in_bits) for model, *_ in cases
+            (design.model.layers[0].hidden_size, design.model.in_bits) for design in cases
         ),
     )
     monkeypatch.setattr(report_data, "area_report", lambda *a, **k: type("R", (), {"rows": ()}))
@@ -333,7 +333,7 @@ def test_the_command_takes_further_checkpoints(smaller, tmp_path, monkeypatch):
     ]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
-    assert "weights" in done.output
+    assert "within-1.0-smallest" in done.output
     points = json.loads((tmp_path / "run" / "front.json").read_text())["points"]
     k, point = next(
         (k, p) for k, p in enumerate(points) if p.get("knobs", {}).get("checkpoint") == smaller

@@ -90,7 +90,7 @@ def yosys(monkeypatch):
         return [0] * len(groups)
 
     def totals(cases, say=None, workers=1):
-        return [total(model) for model, *_ in cases]
+        return [total(design.model) for design in cases]
 
     monkeypatch.setattr("genogate.search.genomes.evaluate.cheapest", chosen)
     monkeypatch.setattr("genogate.search.genomes.evaluate.totals", totals)

@@ -261,7 +261,13 @@ def test_the_command_searches_and_its_genomes_are_taken_by_the_others(tmp_path, 
     ]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
-    assert "make gru GENOME=run/knee" in done.output
+    front = json.loads((tmp_path / "run" / "front.json").read_text())
+    assert "test" not in done.stdout
+    assert not any("test_accuracy" in point for point in front["points"])
+    done = CliRunner().invoke(app, [*arguments, "--resume", "--test"])
+    assert done.exit_code == 0, done.output
+    assert "genogate gru --genome run/within-0.5-smallest" in done.output
+    printed = done.stdout
     points = json.loads((tmp_path / "run" / "front.json").read_text())["points"]
     assert all(0 <= point["test_accuracy"] <= 1 for point in points)
     # The genome file brings checkpoint and knobs with it; what a user says counts more.
@@ -270,7 +276,18 @@ def test_the_command_searches_and_its_genomes_are_taken_by_the_others(tmp_path, 
     knee = json.loads((tmp_path / "run" / "knee").read_text())
     of_knee = next(p for p in points if p["genome"] == knee["layers"][0])
     report = json.loads((tmp_path / "built" / "report.json").read_text())
-    assert report["accuracy"] == pytest.approx(of_knee["test_accuracy"])
+    assert report["accuracy"] == pytest.approx(of_knee["test_accuracy"], abs=1e-6)
+    # The smallest within half a point has a file, and a row with its figures.
+    smallest = json.loads((tmp_path / "run" / "within-0.5-smallest").read_text())["layers"][0]
+    int8 = dict(
+        evaluate(Setting("digits-row-seed1", Knobs(activation="table"), False), [Genome.uniform(8)])
+    )[Genome.uniform(8)]
+    able = [p for p in points if p["accuracy"] >= int8["accuracy"] - 0.005]
+    least = min(p["size"] for p in able)
+    assert smallest in [p["genome"] for p in able if p["size"] == least]
+    row = next(line for line in printed.splitlines() if line.startswith("within-0.5-smallest"))
+    assert row.split()[3:5] == [f"{least:,}", f"{least / int8['size']:.1%}"]
+    assert "189 validation sequences and their 1,512 shifted copies" in printed
     assert report["knobs"]["activation"] == "table"
     knee["found_with"]["knobs"] = {"colour": 3}
     (tmp_path / "odd").write_text(json.dumps(knee))
@@ -311,7 +328,7 @@ def test_useless_genomes_are_not_measured_and_never_on_the_front(tmp_path, monke
     )
 
     def totals(cases, say=None, workers=1):
-        for model, *_ in cases:
+        for model in (design.model for design in cases):
             asked.append(model.genome)
             yield ModuleArea(cells=sum(model.genome.genes), memory_bits=model.size_bits)
 
