@@ -8,7 +8,7 @@ be added up when linked scales are chosen together. A pre-activation sum is meas
 sigmoid or tanh: clipping it where the activation is flat costs nothing.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -18,6 +18,7 @@ import numpy as np
 from ..checkpoints.floating import Checkpoint, forward, sigmoid
 from ..genome import GENES, MAX_BITS, MIN_BITS
 from ..integer import MAX_CHANNEL_SHIFT, code_range
+from .ranges import PRIOR, merged_biases, natural_reach, sane_range, stand_in, visible
 from .trained import Trained
 
 #: Grid steps per octave of scale; errors vary smoothly enough for 4 % steps.
@@ -26,12 +27,21 @@ BINS = 512
 WIDTHS = range(MIN_BITS, MAX_BITS + 1)
 #: Octaves searched below and above the scale that just covers the range.
 BELOW, ABOVE = 3, 1
+#: Largest magnitude of a zero point; only a gate z that stays near 1 needs more than 2**12.
+FARTHEST_ZERO = 1 << 15
+#: How many times the error of a lost tensor a scale outside of them costs.
+OUTSIDE = 64.0
 #: Largest power-of-two spread of channel scales (three bits would cost shifter stages, not error).
 CHANNEL_SPREAD = min(3, MAX_CHANNEL_SHIFT)
 #: Widest weights worth error compensation; above, rounding errors are too small to matter.
 COMPENSATED_BITS = 6
 #: Quantised forms kept per matrix.
 REMEMBERED = 2048
+#: Share of the state, and of the logits, that INT8 may lose in a network that is not refused. A
+#: network with ordinary statistics loses 2 %.
+MAX_LOSS = 0.15
+#: Sequences of the calibration data that a network is compared with itself on.
+PROBED = 64
 #: Share of the mean variance added to every input's own, so that the covariance can be inverted.
 DAMPING = 0.01
 #: Zero points 0 and "lowest code" need no constant adder at a multiplier; they are preferred while
@@ -61,16 +71,24 @@ def grid_index(scale: np.ndarray | float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Curve:
-    """Squared error against scale at one width: ``error[k]`` at grid index ``start + k``."""
+    """Squared error against scale at one width: ``error[k]`` at grid index ``start + k``.
+
+    outside : error of a tensor that is lost, at scales outside the searched octaves. There the
+        error also grows with the distance, so that the nearest scale is taken where linked scales
+        leave no other, and it is far above any error inside.
+    """
 
     start: int
     error: np.ndarray
+    outside: float
 
     def __call__(self, scale: np.ndarray) -> np.ndarray:
-        """Error at `scale` (any shape); infinite outside the searched octaves."""
+        """Error at `scale` (any shape)."""
         index = grid_index(scale) - self.start
-        inside = (index >= 0) & (index < len(self.error))
-        return np.where(inside, self.error[np.clip(index, 0, len(self.error) - 1)], np.inf)
+        nearest = np.clip(index, 0, len(self.error) - 1)
+        octaves = np.abs(index - nearest) / STEPS
+        lost = OUTSIDE * self.outside * (1 + octaves)
+        return np.where(octaves > 0, lost, self.error[nearest])
 
     @property
     def best_scale(self) -> float:
@@ -79,28 +97,41 @@ class Curve:
 
 
 def _grid(span: float, bits: int) -> np.ndarray:
-    full = int(grid_index(max(span, 1e-9) / ((1 << bits) - 1)))
+    full = int(grid_index(span / ((1 << bits) - 1)))
     return np.arange(full - BELOW * STEPS, full + ABOVE * STEPS + 1)
 
 
 class Tensor:
     """A float tensor's weighted histogram, and its error at any width, scale and zero point."""
 
-    def __init__(self, name: str, values: np.ndarray, weights: np.ndarray) -> None:
+    def __init__(
+        self, name: str, values: np.ndarray, weights: np.ndarray, reach: float = 1.0
+    ) -> None:
+        """`values` and their `weights`, of any shape; `reach`: the largest magnitude that there
+        might be where all values are zero."""
         self.name = name
         values, weights = values.ravel().astype(np.float64), weights.ravel().astype(np.float64)
         # A floor keeps values that do not matter to first order from being thrown away.
         weights = weights + 0.02 * weights.mean() + 1e-12
-        self.low, self.high = float(values.min()), float(values.max())
-        span = max(self.high - self.low, 1e-9)
+        lowest, highest = float(values.min()), float(values.max())
+        self.low, self.high = sane_range(name, lowest, highest, reach)
+        span = self.high - self.low
         index = np.minimum(((values - self.low) * (BINS / span)).astype(np.int64), BINS - 1)
         mass = np.bincount(index, weights, BINS)
         used = mass > 0
         self.centre = np.bincount(index, weights * values, BINS)[used] / mass[used]
         self.mass = mass[used] / len(values)
+        if (self.low, self.high) != (lowest, highest):
+            # Nothing was seen of most of the range; so that it counts at all, it counts a little.
+            prior = np.linspace(self.low, self.high, BINS // 8)
+            self.centre = np.concatenate([self.centre, prior])
+            share = np.full(len(prior), PRIOR * self.mass.sum() / len(prior))
+            self.mass = np.concatenate([self.mass, share])
         function = FUNCTIONS.get(name)
         self.function = function or (lambda v: v)
         self.target = self.function(self.centre)
+        #: Error of a tensor of which nothing is left, not even a constant.
+        self.lost = float((self.target - self.function(np.zeros(1))) ** 2 @ self.mass)
         self._known: dict[tuple[int, float], int] = {}
 
     def errors(self, bits: int, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
@@ -119,7 +150,11 @@ class Tensor:
         cheap = np.broadcast_to(np.array([0.0, low]), (*zeros.shape[:-1], 2))
         zeros = np.concatenate([zeros, cheap], -1)
         # The initial state is real zero, so the state must have a code for it.
-        return np.clip(zeros, low, high) if self.name == "s_h" else np.clip(zeros, -4096, 4096)
+        return (
+            np.clip(zeros, low, high)
+            if self.name == "s_h"
+            else np.clip(zeros, -FARTHEST_ZERO, FARTHEST_ZERO)
+        )
 
     def _preferred(self, errors: np.ndarray, bits: int) -> np.ndarray:
         """Index of the zero point to take along the last axis of `errors`."""
@@ -147,7 +182,7 @@ class Tensor:
         the best grid scale (which clips where that helps), or the best power of two (pixels are
         often exact in one of them)."""
         best = self._curve(bits).best_scale
-        covering = max(self.high - self.low, 1e-9) / ((1 << bits) - 1)
+        covering = (self.high - self.low) / ((1 << bits) - 1)
         tried = []
         for scale in (
             covering,
@@ -178,16 +213,25 @@ class Tensor:
             # Scales that admit no cheap zero point compete with the tolerance against them.
             dear = pick < errors.shape[-1] - 2
             error = np.where(dear, error * (1 + zero_tolerance(bits)), error)
-        return Curve(int(grid[0]), error)
+        return Curve(int(grid[0]), error, self.lost)
+
+
+def _weight_codes(matrix: np.ndarray, bits: int, scale: np.ndarray, narrow: bool) -> np.ndarray:
+    low, high = code_range(bits)
+    return np.clip(np.floor(matrix / scale + 0.5), low + narrow, high)
 
 
 class Weights:
     """A weight matrix and its error in h' at any width, scale and granularity."""
 
-    def __init__(self, matrix: np.ndarray, inputs: np.ndarray, weight: np.ndarray) -> None:
+    def __init__(
+        self, matrix: np.ndarray, inputs: np.ndarray, weight: np.ndarray, output: float
+    ) -> None:
         """`matrix` [outputs, inputs]; `inputs` [samples, inputs] of the calibration data; `weight`
-        [samples, outputs], squared error in h' per squared error of each output."""
+        [samples, outputs], squared error in h' per squared error of each output; `output`: largest
+        magnitude of the outputs."""
         self.matrix = matrix.astype(np.float64)
+        self._scaled_by = stand_in(self.matrix, output, float(np.abs(inputs).max()) or 1.0)
         total = weight.sum(0)[:, None] + 1e-30
         #: Weighted mean input of every output, [outputs, inputs], for bias correction.
         self.mean = weight.T @ inputs / total
@@ -226,20 +270,21 @@ class Weights:
 
     def codes(self, bits: int, scale: np.ndarray, narrow: bool) -> np.ndarray:
         """Weight codes at scales that broadcast against the matrix."""
-        low, high = code_range(bits)
-        return np.clip(np.floor(self.matrix / scale + 0.5), low + narrow, high)
+        return _weight_codes(self.matrix, bits, scale, narrow)
 
     @cached_property
     def _row_errors(self) -> dict[tuple[int, bool], tuple[int, np.ndarray]]:
         """(bits, narrow) -> (start, errors [grid, outputs])."""
         rows = {}
-        span = 2 * float(np.abs(self.matrix).max())
+        matrix = self._scaled_by
+        span = 2 * float(np.abs(matrix).max())
         for bits in WIDTHS:
             grid = _grid(span, bits)
             grid = np.arange(grid[0] - CHANNEL_SPREAD * STEPS, grid[-1] + 1)
             scale = 2.0 ** (grid / STEPS)[:, None, None]
             for narrow in (False, True):
-                error = (self.codes(bits, scale, narrow) * scale - self.matrix) ** 2
+                codes = _weight_codes(matrix, bits, scale, narrow)
+                error = (codes * scale - matrix) ** 2
                 rows[bits, narrow] = int(grid[0]), (error * self.sensitivity).sum(-1)
         return rows
 
@@ -248,6 +293,7 @@ class Weights:
         """(bits, granularity) -> error against matrix scale, at the better code range."""
         curves = {}
         outputs = len(self.matrix)
+        lost = float((self._scaled_by**2 * self.sensitivity).sum()) / outputs
         for bits in WIDTHS:
             tensor, channel = [], []
             for narrow in (False, True):
@@ -261,9 +307,15 @@ class Weights:
                 ]
                 channel.append(np.min(shifted, axis=0).sum(-1))
             start += CHANNEL_SPREAD * STEPS
-            curves[bits, "tensor"] = Curve(start, np.min(tensor, axis=0) / outputs)
-            curves[bits, "channel"] = Curve(start, np.min(channel, axis=0) / outputs)
+            curves[bits, "tensor"] = Curve(start, np.min(tensor, axis=0) / outputs, lost)
+            curves[bits, "channel"] = Curve(start, np.min(channel, axis=0) / outputs, lost)
         return curves
+
+    def rounded(self, scale: float, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What 8-bit codes at matrix scale `scale` make of the weights, and `bias` less the mean
+        error of that."""
+        matrix = self.quantize(8, scale, "tensor")[0] * scale
+        return matrix, bias - ((matrix - self.matrix) * self.mean).sum(1)
 
     def quantize(
         self, bits: int, scale: float, granularity: str
@@ -303,6 +355,36 @@ class Weights:
 
 
 @dataclass(frozen=True)
+class Probe:
+    """The float network and some inputs [batch, steps, features], to see what a change does."""
+
+    checkpoint: Checkpoint
+    x: np.ndarray
+
+    @cached_property
+    def _logits(self) -> np.ndarray:
+        logits = forward(self.checkpoint, self.x).logits
+        return logits - logits.mean(1, keepdims=True)
+
+    def loss(self, dense: Mapping[tuple[int, str], tuple[np.ndarray, np.ndarray]]) -> float:
+        """By how much of their size the differences of the logits change with other weights and
+        biases, by layer and operator (``classifier`` too)."""
+        tensors = {name: value.copy() for name, value in self.checkpoint.tensors.items()}
+        for (layer, name), pair in dense.items():
+            for what, value in zip(("weight", "bias"), pair, strict=True):
+                if name == "classifier":
+                    tensors[f"classifier.{what}"] = value.astype(np.float32)
+                else:
+                    hidden = len(value)
+                    first = "rzn".index(name[3]) * hidden
+                    tensors[f"{what}_{name[2]}h_l{layer}"][first : first + hidden] = value
+        logits = forward(Checkpoint(tensors), self.x).logits
+        change = logits - logits.mean(1, keepdims=True) - self._logits
+        size = float((self._logits**2).mean())
+        return float(np.sqrt((change**2).mean() / size)) if size else 0.0
+
+
+@dataclass(frozen=True)
 class LayerCalibration:
     """Tensors by gene name (17 outputs), weight matrices by dense gene name, and their biases.
 
@@ -328,8 +410,23 @@ class Calibration:
     classifier_bias: np.ndarray
     #: Logit error per squared weight error, [classes, hidden], and the mean last state.
     classifier: Weights
+    probe: Probe
     trained: Trained | None = None
+    #: Not empty once the network is known to be one that 8 bits can hold.
+    held: list[bool] = field(default_factory=list, compare=False, repr=False)
     _formats: dict[int, tuple[float, int]] = field(default_factory=dict, compare=False, repr=False)
+
+    def reads_state(self, number: int) -> bool:
+        """Whether logits change much if what follows layer `number` does not see its state."""
+        if number + 1 < len(self.layers):
+            layer, readers = self.layers[number + 1], ("w_ir", "w_iz", "w_in")
+            pairs = {
+                (number + 1, name): (0 * layer.weights[name].matrix, layer.biases[name])
+                for name in readers
+            }
+        else:
+            pairs = {(number, "classifier"): (0 * self.classifier.matrix, self.classifier_bias)}
+        return self.probe.loss(pairs) > MAX_LOSS
 
     def input_format(self, bits: int) -> tuple[float, int]:
         """Scale and zero point of the network's input codes of `bits` bits."""
@@ -338,11 +435,17 @@ class Calibration:
         return self._formats[bits]
 
 
+def _logit_reach(products: np.ndarray, bias: np.ndarray) -> float:
+    """Size that logits are told apart at: that of their products, or a 2**-14th of the biases."""
+    return max(float(np.abs(products).max()), float(np.abs(bias).max()) * 2.0**-14) or 1.0
+
+
 def calibrate(checkpoint: Checkpoint, x: np.ndarray) -> Calibration:
     """Run the float network on `x` [batch, steps, features] and collect its statistics.
 
     Raises :class:`InputError` where the checkpoint's record of training is of another version.
     """
+    trained, checkpoint = Trained.of(checkpoint), merged_biases(checkpoint)
     result = forward(checkpoint, x, trace=True)
     layers = []
     below = np.asarray(x, np.float64)
@@ -373,13 +476,19 @@ def calibrate(checkpoint: Checkpoint, x: np.ndarray) -> Calibration:
         }
         weight["w_hr"], weight["w_hz"] = weight["w_ir"], weight["w_iz"]
         weights, biases = {}, {}
+        sizes = {f"w_h{gate}": 1.0 for gate in "rzn"}
+        for name in sizes:
+            matrix, bias = checkpoint.operator(number, name)
+            sizes[name] = float((np.abs(matrix).sum(1) + np.abs(bias)).max())
+        seen = visible(t)
+        reach = natural_reach(seen, sizes)
         for name in GENES[:6]:
             operand = below if name[2] == "i" else h_old
             matrix, bias = checkpoint.operator(number, name)
             flat = weight[name].reshape(-1, weight[name].shape[-1])
             inputs = operand.reshape(-1, operand.shape[-1])
-            weights[name], biases[name] = Weights(matrix, inputs, flat), bias
-        tensors = {name: Tensor(name, t[name], weight[name]) for name in GENES}
+            weights[name], biases[name] = Weights(matrix, inputs, flat, reach[name]), bias
+        tensors = {name: Tensor(name, seen[name], weight[name], reach[name]) for name in GENES}
         layers.append(LayerCalibration(tensors, weights, biases))
         below = t["s_h"]
     matrix = checkpoint.tensors["classifier.weight"]
@@ -389,6 +498,7 @@ def calibrate(checkpoint: Checkpoint, x: np.ndarray) -> Calibration:
         tuple(layers),
         Tensor("x", np.asarray(x), np.ones(x.shape)),
         bias.astype(np.float64),
-        Weights(matrix, last, np.ones((len(last), len(bias)))),
-        Trained.of(checkpoint),
+        Weights(matrix, last, np.ones((len(last), len(bias))), _logit_reach(last @ matrix.T, bias)),
+        Probe(checkpoint, np.asarray(x)[:PROBED]),
+        trained,
     )

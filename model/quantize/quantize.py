@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from ..checkpoints.floating import Checkpoint
+from ..errors import InputError
 from ..genome import GENES, Genome
 from ..integer import (
+    MAX_ZERO,
     OPERANDS,
     SCHEDULE,
     Classifier,
@@ -34,6 +36,7 @@ from ..knobs import Knobs
 from .activations import Fitting, exact_table, unit_codes
 from .calibrate import (
     FUNCTIONS,
+    MAX_LOSS,
     STEPS,
     Calibration,
     Curve,
@@ -97,6 +100,12 @@ class _LayerScales:
     def _curve(self, name: str) -> Curve:
         return self.calibration.tensors[name].curves[self.widths.out[name]]
 
+    def _into(self, child: str, total: str) -> np.ndarray:
+        """The combined scales that operand `child` of the sum `total` may have."""
+        bits, of_sum = self.widths.out[child], self.widths.out[total]
+        lowest, highest = -SUM_REACH - bits, SUM_REACH + max(0, of_sum - bits)
+        return allowed(self.knobs.multiplier_terms, lowest, highest)
+
     def _weight_curve(self, name: str) -> Curve:
         return self.calibration.weights[name].curves[
             self.widths.weight[name], self.knobs.granularity
@@ -115,11 +124,14 @@ class _LayerScales:
         names: Sequence[str],
         state: np.ndarray,
         scales: dict[str, np.ndarray],
+        into: str | None = None,
     ) -> np.ndarray:
-        """Add the errors of dense outputs `names` fed into a sum of scale `base`, and of their
+        """Add the errors of dense outputs `names` whose scales are allowed multiples of `base`,
+        the scale of the sum `into` if that is what they are operands of, and the errors of their
         weights; `state` is the scale of h."""
         for name in names:
-            error, factor = _pick(self._curve(name), base, self.factors)
+            factors = self._into(name, into) if into else self.factors
+            error, factor = _pick(self._curve(name), base, factors)
             scales[name] = factor * base
             operand = self.input_scale if name[2] == "i" else state
             weight_error, factor = _pick(
@@ -134,7 +146,7 @@ class _LayerScales:
         found: dict[str, np.ndarray] = {"s_h": state}
         total = self._curve("s_h")(state)
         for name in ("p_zn", "p_zh"):
-            error, factor = _pick(self._curve(name), state, self.factors)
+            error, factor = _pick(self._curve(name), state, self._into(name, "s_h"))
             found[name] = factor * state
             total = total + error
         for name, base, factors in (
@@ -155,17 +167,16 @@ class _LayerScales:
             # What does not depend on the state's scale is one row, not one for each.
             base = self._scan(f"s_{gate}")[None]
             found = {f"s_{gate}": base}
-            total = self._gate(
-                self._curve(f"s_{gate}")(base), base, [f"w_i{gate}", f"w_h{gate}"], state, found
-            )
+            names, error = [f"w_i{gate}", f"w_h{gate}"], self._curve(f"s_{gate}")(base)
+            total = self._gate(error, base, names, state, found, f"s_{gate}")
             sides.append((total, found))
         # The candidate side has two free scales, s_n and r: all pairs along one axis.
         pairs = np.meshgrid(self._scan("s_n"), self._scan("a_r"), indexing="ij")
         base, reset = (p.ravel()[None] for p in pairs)
         found = {"s_n": base, "a_r": reset}
         total = self._curve("s_n")(base) + self._curve("a_r")(reset)
-        total = self._gate(total, base, ["w_in"], state, found)
-        error, factor = _pick(self._curve("p_rn"), base, self.factors)
+        total = self._gate(total, base, ["w_in"], state, found, "s_n")
+        error, factor = _pick(self._curve("p_rn"), base, self._into("p_rn", "s_n"))
         found["p_rn"] = factor * base
         total = self._gate(total + error, found["p_rn"] / reset, ["w_hn"], state, found)
         sides.append((total, found))
@@ -207,6 +218,13 @@ SUMS = (
 )
 #: The operators of which there may be several to choose from.
 ACTIVATIONS = ("a_r", "a_z", "a_n")
+#: Octaves by which all codes of a sum's operand may stay below the sum's step, and by which they
+#: may pass its range. Both operands share one shift, so this bounds their multipliers.
+SUM_REACH = 3
+#: Largest magnitude of a bias code: no float32 bias has more digits.
+MAX_BIAS = 1 << 39
+#: Bias codes from which on it is looked for what the output does not show of them.
+WIDE_BIAS = 1 << 20
 #: How far, in codes, a zero point may move to save a sum its constant.
 BALANCE_REACH = 12
 
@@ -231,7 +249,8 @@ def _balance(
     out, operand = calibration.tensors[name], calibration.tensors[b]
     moved = zero[b] + np.arange(-BALANCE_REACH, BALANCE_REACH + 1)
     total = multipliers[fixed] * zero[OPERANDS[name][fixed]] + multipliers[1 - fixed] * moved
-    moved, total = moved[total % (1 << shift) == 0], total[total % (1 << shift) == 0]
+    whole = (total % (1 << shift) == 0) & (np.abs(total >> shift) <= MAX_ZERO)
+    moved, total = moved[whole], total[whole]
     if not len(moved):
         return
 
@@ -247,6 +266,34 @@ def _balance(
         zero[b], zero[name] = int(moved[at]), int(total[at] >> shift)
 
 
+def _within_output(
+    codes: np.ndarray,
+    bias: np.ndarray,
+    in_bits: int,
+    channel: np.ndarray,
+    multiplier: int,
+    shift: int,
+    zero: int,
+    bits: int,
+) -> np.ndarray:
+    """`bias`, of the units whose output code is the same for all inputs no larger than it takes to
+    keep it the same: the accumulator need not be as wide as a bias that nobody sees."""
+    low, high = code_range(in_bits)
+    wide = codes.astype(np.int64)
+    least = np.minimum(wide * low, wide * high).sum(1)
+    most = np.maximum(wide * low, wide * high).sum(1)
+    lowest, highest = code_range(bits)
+    shifts = shift + channel.astype(np.int64)
+    half = (1 << shifts) >> 1
+    # The least accumulator that gives the highest code, and the greatest that gives the lowest.
+    top = -((half - ((highest - zero) << shifts)) // multiplier)
+    bottom = (((lowest - zero + 1) << shifts) - half - 1) // multiplier
+    return np.maximum(
+        np.minimum(bias, np.maximum(top - least, bottom - most)),
+        np.minimum(bottom - most, top - least),
+    )
+
+
 def _dense(
     weights: Weights,
     bias: np.ndarray,
@@ -257,14 +304,20 @@ def _dense(
     in_bits: int,
     weight_bits: int,
     granularity: str,
+    output: tuple[int, int, int, int] | None = None,
 ) -> dict[str, Any]:
-    """Weight codes, folded bias, channel shifts and proved accumulator bounds."""
+    """Weight codes, folded bias, channel shifts and proved accumulator bounds.
+
+    output : multiplier, shift, zero point and bits of the requantised output, if it is
+    """
     codes, channel, _ = weights.quantize(weight_bits, scale, granularity)
     row_scale = scale / 2.0 ** channel.astype(np.float64)
     # The mean error that rounded weights cause is known, so the bias takes it out.
     drift = ((codes * row_scale[:, None] - weights.matrix) * weights.mean).sum(1)
-    real = (bias - drift) / (row_scale * in_scale)
+    real = np.clip((bias - drift) / (row_scale * in_scale), -MAX_BIAS, MAX_BIAS)
     folded = np.floor(real + 0.5).astype(np.int64) - in_zero * codes.astype(np.int64).sum(1)
+    if output is not None and np.abs(folded).max() >= WIDE_BIAS:
+        folded = _within_output(codes, folded, in_bits, channel, *output)
     low, high = acc_bounds(codes, folded, in_bits)
     return {
         "weight": codes,
@@ -339,6 +392,7 @@ def _quantize_layer(
     for name in GENES[:6]:
         from_input = name[2] == "i"
         operand = in_scale if from_input else scale["s_h"]
+        m, n = _snap(scale[f"{name}.weight"] * operand / scale[name], terms)
         stored = _dense(
             calibration.weights[name],
             calibration.biases[name],
@@ -348,8 +402,8 @@ def _quantize_layer(
             in_bits=in_bits if from_input else bits["s_h"],
             weight_bits=widths.weight[name],
             granularity=knobs.granularity,
+            output=(m, n, zero[name], bits[name]),
         )
-        m, n = _snap(scale[f"{name}.weight"] * operand / scale[name], terms)
         ops[name] = Dense(
             **stored, out_bits=bits[name], multiplier=m, shift=n, zero_point=zero[name]
         )
@@ -408,6 +462,51 @@ def _quantize_layer(
     return ops, groups, scale, zero
 
 
+def refuse_lost(calibration: Calibration) -> None:
+    """Raise :class:`InputError` for a network that 8 bits cannot hold, naming what they lose.
+
+    Two things are compared with float, at the scales that INT8 gets: the error in the new state
+    that each tensor's codes cause (calibrated, first order), and the logits of the float network
+    with weights rounded to codes, on the first sequences of the calibration data.
+    """
+    knobs, genome = Knobs(), Genome.uniform(8, len(calibration.layers))
+    in_scale, _ = calibration.input_format(8)
+    rounded: dict[tuple[int, str], tuple[np.ndarray, np.ndarray]] = {}
+    for number, (layer, genes) in enumerate(zip(calibration.layers, genome.layers, strict=True)):
+        scale = _LayerScales(layer, _Widths.of(genes, knobs), knobs, in_scale).solve()
+        state = layer.tensors["s_h"]
+        limit = MAX_LOSS**2 * float(state.centre**2 @ state.mass)
+        for name in GENES:
+            tensor = layer.tensors[name]
+            zero = tensor.zero_point(8, scale[name])
+            error = tensor.errors(8, np.array(scale[name]), np.array(zero))
+            if error > limit and calibration.reads_state(number):
+                raise InputError(
+                    f"quantize: 8 bits cannot hold {name} of layer {number}: its values, "
+                    f"{tensor.low:.4g} to {tensor.high:.4g}, are too far apart for what the new "
+                    f"state needs of them (large biases or weights that cancel each other?)"
+                )
+        for name, weights in layer.weights.items():
+            size = scale[f"{name}.weight"]
+            rounded[number, name] = weights.rounded(size, layer.biases[name])
+        in_scale = scale["s_h"]
+    size = calibration.classifier.curves[8, "tensor"].best_scale
+    last = len(calibration.layers) - 1
+    rounded[last, "classifier"] = calibration.classifier.rounded(size, calibration.classifier_bias)
+    loss = calibration.probe.loss(rounded)
+    if loss <= MAX_LOSS:
+        return
+    losses = {key: calibration.probe.loss({key: pair}) for key, pair in rounded.items()}
+    number, name = max(losses, key=lambda key: losses[key])
+    inside = {**calibration.layers[number].weights, "classifier": calibration.classifier}
+    rows = np.abs(inside[name].matrix).max(1)
+    raise InputError(
+        f"quantize: 8-bit weights of {name} of layer {number} change the logits by "
+        f"{100 * losses[number, name]:.0f} % of their size (largest weight of a row: "
+        f"{rows.min():.4g} to {rows.max():.4g}, row {int(rows.argmax())})"
+    )
+
+
 @dataclass(frozen=True)
 class Draft:
     """A quantised network whose activation units are still to be chosen.
@@ -462,6 +561,9 @@ def draft(
     knobs = knobs or Knobs()
     if calibration.trained is not None and calibration.trained.fits(genome, knobs):
         return _as_trained(calibration.trained.model(info, knobs))
+    if not calibration.held:
+        refuse_lost(calibration)
+        calibration.held.append(True)
     in_bits = knobs.input_bits
     first = in_scale, in_zero = calibration.input_format(in_bits)
     layers, groups, scales = [], [], []

@@ -1,0 +1,228 @@
+"""Networks of any float statistics: INT8 is near float, or the network is refused with a reason."""
+
+import numpy as np
+import pytest
+from genogate.model.checkpoints.floating import Checkpoint, forward
+from genogate.model.errors import InputError
+from genogate.model.genome import Genome
+from genogate.model.knobs import Knobs
+from genogate.model.quantize.quantize import quantize
+from genogate.sim import golden
+
+#: Error that networks with ordinary statistics, of the sizes below, stay within (largest of 200).
+ORDINARY = 0.12
+KNOBS = Knobs(activation="table")
+
+
+def ordinary(rng, hidden=6, inputs=3, classes=4, layers=1):
+    """Tensors, float64, of a random network."""
+    tensors, below = {}, inputs
+    for k in range(layers):
+        tensors[f"weight_ih_l{k}"] = rng.normal(0, 1.2 / np.sqrt(below), (3 * hidden, below))
+        tensors[f"weight_hh_l{k}"] = rng.normal(0, 1.2 / np.sqrt(hidden), (3 * hidden, hidden))
+        for name in ("ih", "hh"):
+            tensors[f"bias_{name}_l{k}"] = rng.normal(0, 0.3, 3 * hidden)
+        below = hidden
+    tensors["classifier.weight"] = rng.normal(0, 2 / np.sqrt(hidden), (classes, hidden))
+    tensors["classifier.bias"] = rng.normal(0, 0.2, classes)
+    return tensors
+
+
+def quantized(tensors, x, bits=8, knobs=KNOBS):
+    """Checkpoint and integer model."""
+    checkpoint = Checkpoint({name: np.float32(value) for name, value in tensors.items()})
+    genome = Genome.uniform(bits, checkpoint.layers)
+    return checkpoint, quantize(checkpoint, genome, knobs, x)
+
+
+def error(tensors, x, test):
+    """RMS error of what INT8 logits differ by, as a share of what float logits differ by."""
+    checkpoint, model = quantized(tensors, x)
+    real = forward(checkpoint, test).logits
+    codes = golden.run(model, model.quantize_input(test)).logits.astype(float)
+    real, codes = (v - v.mean(1, keepdims=True) for v in (real, codes))
+    scale = (codes * real).sum() / max((codes**2).sum(), 1e-300)
+    return float(np.sqrt(((scale * codes - real) ** 2).mean() / (real**2).mean()))
+
+
+def inputs(rng, steps=8, features=3):
+    return rng.normal(0, 1, (100, steps, features)), rng.normal(0, 1, (60, steps, features))
+
+
+def rows(tensors, gate, layer=0):
+    """The four arrays' rows of a gate, as views: W_i, W_h, b_i, b_h."""
+    hidden = len(tensors[f"bias_ih_l{layer}"]) // 3
+    part = slice("rzn".index(gate) * hidden, ("rzn".index(gate) + 1) * hidden)
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    return [tensors[f"{name}_l{layer}"][part] for name in names]
+
+
+@pytest.mark.parametrize("gate", "rzn")
+@pytest.mark.parametrize("bias", [0, 1.5, 6, -6, 20, -20, 1e6])
+def test_a_constant_gate_costs_no_more_than_any_other(gate, bias):
+    rng = np.random.default_rng(1)
+    tensors = ordinary(rng)
+    for array in rows(tensors, gate):
+        array[...] = 0
+    rows(tensors, gate)[2][...] = bias
+    assert error(tensors, *inputs(rng)) < ORDINARY
+
+
+@pytest.mark.parametrize("gate", "rzn")
+@pytest.mark.parametrize("bias", [50, -1e3, 1e6])
+def test_a_unit_with_a_huge_bias_spoils_no_other(gate, bias):
+    rng = np.random.default_rng(2)
+    tensors = ordinary(rng)
+    rows(tensors, gate)[2][1] += bias
+    assert error(tensors, *inputs(rng)) < ORDINARY
+
+
+@pytest.mark.parametrize("gate", "rz")
+def test_huge_biases_that_cancel_are_as_none(gate):
+    rng = np.random.default_rng(3)
+    tensors = ordinary(rng)
+    _, _, ours, theirs = rows(tensors, gate)
+    ours += 1e3
+    theirs -= 1e3
+    assert error(tensors, *inputs(rng)) < ORDINARY
+
+
+@pytest.mark.parametrize("what", ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"])
+def test_zeroed_tensors_are_quantised_as_any(what):
+    rng = np.random.default_rng(4)
+    tensors = ordinary(rng)
+    tensors[what][...] = 0
+    x, test = inputs(rng)
+    if what == "weight_ih_l0":
+        _, model = quantized(tensors, x)
+        # All sequences are equal to such a network, so only the class can be compared.
+        checkpoint, _ = quantized(tensors, x)
+        assert (
+            golden.run(model, model.quantize_input(test)).classes
+            == forward(checkpoint, test).classes
+        ).all()
+    else:
+        assert error(tensors, x, test) < ORDINARY
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_sequences_of_one_step_are_quantised_as_any(steps, layers):
+    rng = np.random.default_rng(5)
+    assert error(ordinary(rng, layers=layers), *inputs(rng, steps)) < ORDINARY
+
+
+def test_a_small_state_is_as_good_as_a_large_one():
+    rng = np.random.default_rng(6)
+    tensors = ordinary(rng)
+    for array in rows(tensors, "n"):
+        array *= 1e-5
+    tensors["classifier.weight"] *= 1e5
+    assert error(tensors, *inputs(rng)) < ORDINARY
+
+
+def test_inputs_that_are_always_zero_give_the_float_class():
+    rng = np.random.default_rng(7)
+    tensors, zeros = ordinary(rng), np.zeros((20, 8, 3))
+    checkpoint, model = quantized(tensors, zeros)
+    classes = golden.run(model, model.quantize_input(zeros)).classes
+    assert (classes == forward(checkpoint, zeros).classes).all()
+
+
+def test_a_classifier_of_zeros_and_huge_biases_gives_the_float_class():
+    rng = np.random.default_rng(8)
+    x, test = inputs(rng)
+    for weight, bias in ((0, [0, 1e6, 0, -1e6]), (1, [1e9, 0, 0, 0]), (0, [0, 0, 0, 0])):
+        tensors = ordinary(rng)
+        tensors["classifier.weight"] *= weight
+        tensors["classifier.bias"] = np.array(bias, float)
+        checkpoint, model = quantized(tensors, x)
+        classes = golden.run(model, model.quantize_input(test)).classes
+        assert (classes == forward(checkpoint, test).classes).all()
+
+
+def test_a_row_far_larger_than_the_others_is_refused_by_name():
+    rng = np.random.default_rng(9)
+    tensors = ordinary(rng)
+    rows(tensors, "n")[0][2] *= 1e4
+    with pytest.raises(InputError, match=r"w_in of layer 0 .* row 2"):
+        error(tensors, *inputs(rng))
+
+
+def test_large_biases_of_the_candidate_that_cancel_are_refused_by_name():
+    rng = np.random.default_rng(10)
+    tensors = ordinary(rng)
+    for array in rows(tensors, "r"):
+        array[...] = 0
+    _, _, ours, theirs = rows(tensors, "n")
+    ours -= 1e4
+    theirs += 2e4
+    with pytest.raises(InputError, match="layer 0"):
+        error(tensors, *inputs(rng))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused(value):
+    tensors = ordinary(np.random.default_rng(11))
+    tensors["weight_hh_l0"][3, 2] = value
+    with pytest.raises(InputError, match="weight_hh_l0 holds a value that is not finite"):
+        quantized(tensors, np.zeros((4, 2, 3)))
+
+
+def _damage(rng, tensors):
+    """Change a random part of a network; what was changed, in words."""
+    layer = int(rng.integers(sum(name.startswith("weight_ih") for name in tensors)))
+    gate = str(rng.choice(list("rzn")))
+    w_i, w_h, b_i, b_h = rows(tensors, gate, layer)
+    unit = int(rng.integers(len(b_i)))
+    kind = str(rng.choice(["gate", "bias", "row", "unit", "cancel", "column", "state", "classes"]))
+    size = float(rng.choice([6, -20, 1e3, -1e6]))
+    if kind == "gate":
+        w_i[...], w_h[...], b_i[...], b_h[...] = 0, 0, size, 0
+    elif kind == "bias":
+        b_i += size
+    elif kind == "row":
+        w_i[unit], w_h[unit] = 0, 0
+    elif kind == "unit":
+        (b_i if rng.random() < 0.5 else b_h)[unit] += size
+    elif kind == "cancel":
+        b_i[unit] += size
+        b_h[unit] -= size
+    elif kind == "column":
+        tensors[f"weight_ih_l{layer}"][:, 0] = 0
+    elif kind == "state":
+        w_h[...] = 0
+    else:
+        tensors["classifier.bias"][...] += size
+    return f"{kind} {gate}{layer} {size:g}"
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_any_part_may_be_constant_zero_or_huge(seed):
+    rng = np.random.default_rng(seed)
+    size = {"hidden": int(rng.choice([1, 2, 6, 12])), "inputs": int(rng.choice([1, 3]))}
+    size |= {"classes": int(rng.choice([2, 4])), "layers": int(rng.choice([1, 1, 2]))}
+    steps = int(rng.choice([1, 2, 8, 20]))
+    tensors = ordinary(rng, **size)
+    damage = [_damage(rng, tensors) for _ in range(int(rng.integers(1, 4)))]
+    try:
+        loss, refusal = error(tensors, *inputs(rng, steps, size["inputs"])), ""
+    except InputError as reason:
+        loss, refusal = 0.0, str(reason)
+    assert loss < ORDINARY, f"{size}, {steps} steps, {damage}"
+    assert not refusal or "of layer" in refusal, f"{damage}: {refusal}"
+
+
+@pytest.mark.parametrize("bits", [2, 3, 5])
+def test_few_bits_stay_within_the_integer_model(bits):
+    """No accuracy is promised, but every integer is in its bounds (the constructors check)."""
+    refusals = []
+    for seed in range(2):
+        rng = np.random.default_rng(seed)
+        tensors = ordinary(rng, layers=2)
+        damage = [_damage(rng, tensors) for _ in range(3)]
+        try:
+            quantized(tensors, inputs(rng)[0], bits)
+        except InputError as reason:
+            refusals.append(f"{damage}: {reason}")
+    assert all("of layer" in text for text in refusals), refusals
