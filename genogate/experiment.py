@@ -11,6 +11,7 @@ from .model.errors import InputError
 
 if TYPE_CHECKING:
     from .model.knobs import Knobs
+    from .search.experiment.plan import Plan
 
 #: What makes the section of the results page.
 COMMAND = "python -m studies --only experiments"
@@ -24,6 +25,37 @@ def numbers_of(text: str | None, name: str) -> tuple[int, ...] | None:
         return tuple(int(part) for part in text.split(",") if part.strip() and text != "none")
     except ValueError:
         raise InputError(f"{name}: {text[:40]!r} is not a list of integers") from None
+
+
+def _announce(plan: Plan, workers: int) -> None:
+    """Say on stderr what is ahead, and about how long it takes."""
+    import click
+
+    from .commands.terminal import duration
+    from .model import zoo
+    from .model.checkpoints.provenance import caution
+    from .model.checkpoints.training import Recipe, batch_for, recipe_for
+    from .model.data.tasks import load_task
+    from .search.experiment.duration import seconds_of_update, work_of
+
+    task = load_task(plan.task)
+    count = len(task.x_train)
+    work = work_of(plan, count, recipe_for(plan.task, {}, count).epochs)
+    shipped = [name for name in plan.checkpoints if not name.startswith("seed")]
+    hidden = zoo.load(shipped[0]).hidden_size() if shipped else Recipe.hidden
+    update = seconds_of_update(task, hidden, batch_for(count))
+    sizes = ", ".join(map(str, (hidden, *plan.hidden)))
+    click.echo(
+        f"{work.trainings} networks of {sizes} units to train for their genomes "
+        f"({work.updates:,} updates each), {work.for_all} sets of weights for all genomes, "
+        f"{work.floats} float networks, and two searches of up to {work.evaluations // 2} genomes. "
+        f"The trainings take about {duration(work.seconds(update, workers))} with {workers} "
+        "processes, searches and synthesis come on top; a stopped experiment goes on.",
+        err=True,
+    )
+    for name in shipped:
+        if text := caution(zoo.load(name)):
+            click.echo(f"Note on {name}: {text}.", err=True)
 
 
 def run_experiment(
@@ -57,6 +89,8 @@ def run_experiment(
     plan = plan_for(task, budget, given)
     label = Path(task).stem
     folder = Path(out or Path("runs") / f"experiment-{label}")
+    if not (folder / "experiment.json").exists():
+        _announce(plan, workers)
     experiment = Experiment(folder, plan, workers=workers, say=say)
     document = experiment.go()
     known, group = document.get("simulation"), _least(document)

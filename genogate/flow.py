@@ -281,6 +281,13 @@ def resumable(path: Path) -> Iterator[tuple[Path, Path]]:
     state.unlink(missing_ok=True)
 
 
+def sequences_of(task: str, seed: int) -> int | None:
+    """Training sequences of one's own data, by which its recipe is chosen; None for others."""
+    from .model.data.tasks import is_own, load_task
+
+    return len(load_task(task, seed).x_train) if is_own(task) else None
+
+
 def run_training(
     task: str,
     recipe: Recipe,

@@ -20,7 +20,7 @@ from .terminal import epochs_bar
 @click.option("--seed", type=int, default=0, show_default=True, help="Of split and training.")
 @click.option("--hidden", type=int, help="Units of every layer.")
 @click.option("--layers", type=int, default=1, show_default=True, help="GRU layers in series.")
-@click.option("--epochs", type=int)
+@click.option("--epochs", type=int, help="Of your own data: as many as make 4,000 updates.")
 @click.option("--lr", type=float, help="Largest learning rate.")
 @click.option("--batch", type=int)
 @click.option("--weight-decay", type=float)
@@ -46,6 +46,13 @@ from .terminal import epochs_bar
     show_default=True,
     help="With --start: how many times as fine the steps are as those it was trained on.",
 )
+@click.option(
+    "--augment",
+    default="",
+    metavar="CHANGE,...",
+    help="Random changes of your own data that keep the class: shift, stretch, noise, offset; with "
+    "a size as in noise=0.2.",
+)
 @test_option
 @click.option("--out", metavar="FILE", help="The checkpoint; build/TASK/seedN.safetensors.")
 def train(task: str, out: str | None, test: bool, **recipe: Any) -> None:
@@ -56,11 +63,11 @@ def train(task: str, out: str | None, test: bool, **recipe: Any) -> None:
     the same bytes on the same machine, also when it was stopped in between: the same command goes
     on from FILE.partial.
     """
-    from ..flow import run_training
+    from ..flow import run_training, sequences_of
     from ..model.checkpoints.training import recipe_for
     from ..printing import print_training
 
-    chosen = recipe_for(task, recipe)
+    chosen = recipe_for(task, recipe, sequences_of(task, recipe["seed"]))
     with epochs_bar("epochs", chosen.epochs, "loss nan") as update:
 
         def tell(done: int, total: int, loss: float) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import zoo
-from ..data.tasks import Task
+from ..data.tasks import Task, changing, is_own
 from ..errors import InputError, index_within, number_within
 from ..files import read_tensors, write_tensors
 from ..integer import MAX_SIZE
@@ -43,6 +43,8 @@ class Recipe:
     slower : how many times more slowly the state of `start` shall move: the bias of z grows by the
         natural logarithm of it, since 1 - sigmoid(a) is nearly exp(-a). For sequences whose steps
         are that many times as fine as those that `start` was trained on
+    augment : of one's own data, the random changes that keep a sequence's class
+        (:func:`~genogate.model.data.tasks.changing`)
     """
 
     hidden: int = 32
@@ -56,6 +58,7 @@ class Recipe:
     patience: int = 0
     start: str = ""
     slower: float = 1.0
+    augment: str = ""
 
     def __post_init__(self) -> None:
         limits = {"hidden": MAX_SIZE, "layers": 16, "epochs": 100_000, "batch": 1 << 20}
@@ -84,6 +87,8 @@ class Recipe:
             text += f" --start {self.start}"
         if self.slower != 1:
             text += f" --slower {self.slower:g}"
+        if self.augment:
+            text += f" --augment {self.augment}"
         return text + (f" --patience {self.patience}" if self.patience else "")
 
 
@@ -100,10 +105,35 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-def recipe_for(task: str, given: dict[str, Any]) -> Recipe:
-    """The recipe of `task`, with what `given` sets (None: not set). Raises :class:`InputError`."""
+#: Updates of the weights that a training on one's own data aims at: as many as digits-row takes.
+UPDATES = 4000
+#: Least and most passes over one's own data.
+EPOCHS = (3, 120)
+
+
+def batch_for(sequences: int) -> int:
+    """Sequences of a batch, for a training part of so many: few batches of a small one would be few
+    updates, and small batches of a large one take long."""
+    return 32 if sequences < 2500 else 64 if sequences < 6000 else 128
+
+
+def epochs_for(sequences: int, batch: int, updates: int, limits: tuple[int, int]) -> int:
+    """Passes over so many sequences that make about so many updates, within `limits`."""
+    return int(np.clip(round(updates / -(-sequences // batch)), *limits))
+
+
+def recipe_for(task: str, given: dict[str, Any], sequences: int | None = None) -> Recipe:
+    """The recipe of `task`, with what `given` sets (None: not set). Raises :class:`InputError`.
+
+    sequences : of the training part, by which batch and epochs for one's own data are chosen
+    """
     chosen = {name: value for name, value in given.items() if value is not None}
-    return Recipe(**{**RECIPES.get(task, {}), **chosen})
+    own = RECIPES.get(task, {})
+    if is_own(task) and sequences is not None:
+        batch = chosen.get("batch", batch_for(sequences))
+        if isinstance(batch, int) and batch > 0:
+            own = {"batch": batch, "epochs": epochs_for(sequences, batch, UPDATES, EPOCHS)}
+    return Recipe(**{**own, **chosen})
 
 
 def import_torch() -> Any:
@@ -404,6 +434,7 @@ def train(
     """
     torch = import_torch()
     path = None if state is None else Path(state)
+    task = changing(task, recipe.augment)
     training = _Training(torch, task, recipe)
     if path is not None:
         training.resume(path)
@@ -428,6 +459,8 @@ def train(
         "seed": recipe.seed,
         "command": recipe.command(task.name),
         "accuracy": scores,
+        "batch": recipe.batch,
+        **({"augment": recipe.augment} if recipe.augment else {}),
         UNSEEN: unseen_after(task, [] if training.start is None else [training.start]),
         "torch": str(torch.__version__),
     }

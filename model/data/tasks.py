@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -280,6 +280,46 @@ _LOADERS: dict[str, Callable[[str, int], Task]] = {
 }
 #: Names that :func:`load_task` knows.
 TASKS = tuple(_LOADERS)
+
+
+#: Random changes of one's own data: name, and its size where none is given.
+CHANGES = {"shift": 0.05, "stretch": 0.1, "noise": 0.1, "offset": 0.1}
+
+
+def changing(task: Task, text: str) -> Task:
+    """`task` whose training sequences may be changed at random as `text` says, which are changes
+    with commas between: ``shift``, ``noise=0.2`` and so on.
+
+    ``shift``: along the steps, at most this share of them (one step at least). ``stretch``: speed,
+    by up to this share. ``noise``: normal noise on every value; ``offset``: one number for each
+    feature of a sequence; deviations in those of the training part's values. Sizes of
+    :data:`CHANGES` where `text` gives none. Raises :class:`InputError` for other words or sizes,
+    and for a task that is no file of one's own.
+    """
+    if not text:
+        return task
+    if not is_own(task.name):
+        raise InputError(f"augment: {task.name} has changes of its own; it is for a file NAME.npz")
+    sizes: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, number = part.strip().partition("=")
+        if name not in CHANGES:
+            raise InputError(f"augment {name[:40]!r}: {', '.join(CHANGES)} are known")
+        try:
+            sizes[name] = float(number) if number else CHANGES[name]
+        except ValueError:
+            sizes[name] = float("nan")
+        if not 0 <= sizes[name] <= 1:
+            raise InputError(f"augment {name}: {number[:40]!r} is not a number from 0 to 1")
+    deviation = float(task.x_train.std(dtype=np.float64))
+    steps = round(sizes.get("shift", 0) * task.steps)
+    return replace(
+        task,
+        max_shift=(max(1, steps) if sizes.get("shift") else 0, 0),
+        stretch=sizes.get("stretch", 0.0),
+        noise=sizes.get("noise", 0.0) * deviation,
+        offset=sizes.get("offset", 0.0) * deviation,
+    )
 
 
 def is_own(name: str) -> bool:

@@ -174,6 +174,8 @@ def tune_any(
         "from": checkpoint.hash,
         **carried(task, without_record(checkpoint)),
         "tuning": asdict(recipe),
+        "batch": trainer.batch,
+        **{key: value for key, value in checkpoint.info.items() if key == "augment"},
         "accuracy": {"val": round(accuracy(made, task.x_val, task.y_val), 6)},
         "torch": str(trainer.torch.__version__),
         MARK: {"knobs": knobs.to_json()},

@@ -23,8 +23,15 @@ import numpy as np
 
 from ..checkpoints.floating import RECORD, Checkpoint, accuracy, layer_names
 from ..checkpoints.provenance import carried
-from ..checkpoints.training import RECIPES, Descent, augmented, going_on_from, import_torch
-from ..data.tasks import Task
+from ..checkpoints.training import (
+    RECIPES,
+    Descent,
+    augmented,
+    batch_for,
+    going_on_from,
+    import_torch,
+)
+from ..data.tasks import Task, changing, is_own
 from ..errors import InputError, index_within, number_within
 from ..files import read_tensors, write_tensors
 from ..genome import GENES, Genome
@@ -54,7 +61,7 @@ LONG_RATE = 0.2
 class Tuning:
     """How to train a quantised network. The defaults were chosen by validation accuracy.
 
-    batch : sequences of a batch; None: as the task's float recipe has it
+    batch : sequences of a batch; None: as the float training had it, or the task's recipe has it
     distil : share of the loss that is the distance to the float network's answers, 0 to 1
     temperature : softens both answers for that
     narrow : whether 2-bit weights are ternary (-1, 0, 1) rather than -2 to 1, which was better
@@ -123,6 +130,12 @@ class Teacher:
             return (value[:, -1] @ self.weight.T + self.bias).double()
 
 
+def trained_with(checkpoint: Checkpoint, name: str, kind: type) -> Any:
+    """What a checkpoint says of how it was trained; None where it does not say it."""
+    value = checkpoint.info.get(name)
+    return value if type(value) is kind and value else None
+
+
 class Trainer:
     """Latent weights, their optimizer and the best of them so far.
 
@@ -141,7 +154,11 @@ class Trainer:
         }
         own = RECIPES.get(task.name, {})
         self.smoothing = own.get("label_smoothing", 0.0)
-        self.batches = -(-len(task.x_train) // (recipe.batch or own.get("batch", 32)))
+        # As the float training had it, for data of one's own; the augmentation likewise.
+        usual = batch_for(len(task.x_train)) if is_own(task.name) else own.get("batch", 32)
+        self.batch = recipe.batch or trained_with(checkpoint, "batch", int) or usual
+        self.batches = -(-len(task.x_train) // self.batch)
+        self.task = changing(task, trained_with(checkpoint, "augment", str) or "")
         self.epoch = self.best_epoch = 0
         self.best: tuple[float, float] = (-1.0, 0.0)
         self.kept: dict[str, np.ndarray] = self.tensors()
@@ -450,6 +467,8 @@ def tune(
         "from": checkpoint.hash,
         **carried(task, checkpoint, *([] if teacher is None else [teacher])),
         "tuning": asdict(recipe),
+        "batch": trainer.batch,
+        **{key: value for key, value in checkpoint.info.items() if key == "augment"},
         "epochs_done": trainer.epoch,
         "best_epoch": trainer.best_epoch,
         "accuracy": {"val": round(accuracy(made, task.x_val, task.y_val), 6)},

@@ -158,7 +158,8 @@ def _about_model(model: IntModel, knobs: Knobs) -> dict[str, Any]:
 def train_float(job: Float) -> dict[str, Any]:
     """Train, or read what was trained."""
     task = load_task(job.task, job.seed)
-    recipe = recipe_for(job.task, {"seed": job.seed, "hidden": job.hidden, "epochs": job.epochs})
+    given = {"seed": job.seed, "hidden": job.hidden, "epochs": job.epochs}
+    recipe = recipe_for(job.task, given, len(task.x_train))
     info = _kept(Path(job.path), lambda state: train(task, recipe, state=state), task)
     return {"recipe": asdict(recipe), "seconds": info["seconds"]}
 

@@ -1,12 +1,14 @@
 """What an experiment is a function of: its plan, and the plan of every task."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
 from ...model import zoo
+from ...model.checkpoints.training import Recipe, batch_for, epochs_for
+from ...model.data.tasks import is_own, load_task
 from ...model.errors import InputError, index_within, shown
 from ...model.genome import Genome
 from ...model.knobs import Knobs
@@ -200,6 +202,8 @@ QUICK: dict[str, Any] = {
     "sim_steps": 4,
     "objectives": ("accuracy", "size"),
 }
+#: Updates of one training for a genome, or for all, on one's own data.
+OWN_UPDATES = 2000
 BUDGETS = ("full", "quick")
 
 
@@ -209,6 +213,8 @@ def plan_for(task: str, budget: str, given: Mapping[str, Any]) -> Plan:
         raise InputError(f"budget {shown(budget)}: {', '.join(BUDGETS)} are known")
     chosen = {name: value for name, value in given.items() if value is not None}
     own = FULL.get(task, {}) if budget == "full" else QUICK
+    if budget == "full" and is_own(task):
+        own = _for_own_data(task, chosen.get("checkpoints", ()))
     plan = Plan(task, **{**own, **chosen})
     if not plan.checkpoints:
         shipped = shipped_of(task)
@@ -218,6 +224,21 @@ def plan_for(task: str, budget: str, given: Mapping[str, Any]) -> Plan:
         shipped += tuple(name for name in zoo.names() if name in sizes)
         plan = replace(plan, checkpoints=shipped or ("seed0",))
     return plan
+
+
+def _for_own_data(task: str, checkpoints: Sequence[str]) -> dict[str, Any]:
+    """The plan for one's own data: hidden sizes of three quarters and a half of the reference's,
+    and epochs by the number of updates, so that it takes hours and not weeks whatever the size."""
+    files = [name for name in checkpoints if not re.fullmatch(r"seed\d+", name)]
+    hidden = zoo.load(files[0]).hidden_size() if files else Recipe.hidden
+    count = len(load_task(task).x_train)
+    batch = batch_for(count)
+    return {
+        "hidden": tuple(dict.fromkeys(h for h in (hidden * 3 // 4, hidden // 2) if h > 1)),
+        "epochs": epochs_for(count, batch, OWN_UPDATES, (2, 60)),
+        "any_epochs": epochs_for(count, batch, OWN_UPDATES, (2, 30)),
+        "trained": 4,
+    }
 
 
 def shipped_of(task: str) -> tuple[str, ...]:

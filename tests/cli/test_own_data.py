@@ -1,0 +1,85 @@
+"""Recipes for one's own data, by how much of it there is."""
+
+import numpy as np
+import pytest
+from genogate.model.checkpoints.training import Recipe, recipe_for
+from genogate.model.data.tasks import changing, load_task
+from genogate.model.errors import InputError
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(3)
+    y = rng.integers(0, 3, 200)
+    x = rng.normal(0, 5, (200, 20, 4)) + y[:, None, None]
+    np.savez("my.npz", x=x, y=y)
+    return "my.npz"
+
+
+@pytest.mark.parametrize(
+    ("sequences", "batch", "epochs"),
+    [(200, 32, 120), (1069, 32, 118), (12_000, 128, 43), (10**6, 128, 3)],
+)
+def test_batch_and_epochs_follow_from_the_number_of_updates(sequences, batch, epochs):
+    recipe = recipe_for("my.npz", {}, sequences)
+    assert (recipe.batch, recipe.epochs) == (batch, epochs)
+    updates = epochs * -(-sequences // batch)
+    assert updates <= 4100 or epochs == 3
+
+
+def test_what_is_given_counts_and_named_tasks_keep_their_recipes():
+    recipe = recipe_for("my.npz", {"batch": 16, "epochs": 2}, 12_000)
+    assert (recipe.batch, recipe.epochs) == (16, 2)
+    assert recipe_for("my.npz", {"batch": 32}, 12_000).epochs == 11
+    assert recipe_for("digits-row", {}, 12_000) == Recipe()
+    with pytest.raises(InputError, match="batch: 0"):
+        recipe_for("my.npz", {"batch": 0}, 12_000)
+
+
+def test_changes_are_relative_to_the_data(own):
+    task = load_task(own)
+    changed = changing(task, "shift,noise=0.2")
+    assert changed.max_shift == (1, 0)
+    assert changed.noise == pytest.approx(0.2 * task.x_train.std(), rel=1e-4)
+    assert (changed.stretch, changed.offset) == (0, 0)
+    assert changed.split_hash == task.split_hash
+    assert changing(task, "shift=0.5").max_shift == (10, 0)
+    assert changing(task, "") is task
+    for text, words in (("blur", "shift, stretch"), ("noise=2", "from 0 to 1"), ("noise=x", "'x'")):
+        with pytest.raises(InputError, match=words):
+            changing(task, text)
+    with pytest.raises(InputError, match="has changes of its own"):
+        changing(load_task("digits-row"), "shift")
+
+
+def test_quantised_training_takes_batch_and_changes_of_the_float_training(own):
+    pytest.importorskip("torch")
+    pytest.importorskip("numba")
+    from genogate.model.checkpoints.training import train
+    from genogate.model.genome import Genome
+    from genogate.model.qat.tune import Tuning, tune
+
+    task = load_task(own)
+    checkpoint = train(task, Recipe(hidden=3, epochs=1, batch=50, augment="noise=0.5"))
+    assert "--augment noise=0.5" in checkpoint.info["command"]
+    tuned = tune(task, checkpoint, Genome.uniform(4), recipe=Tuning(epochs=1))
+    assert tuned.checkpoint.info["batch"] == 50
+    assert tuned.checkpoint.info["augment"] == "noise=0.5"
+    told = tune(task, checkpoint, Genome.uniform(4), recipe=Tuning(epochs=1, batch=20))
+    assert told.checkpoint.info["batch"] == 20
+
+
+def test_an_experiment_looks_at_other_sizes_and_knows_how_much_it_has_to_do(own):
+    from genogate.search.experiment.duration import work_of
+    from genogate.search.experiment.plan import plan_for
+
+    plan = plan_for(own, "full", {})
+    assert plan.hidden == (24, 16)
+    assert plan.checkpoints == ("seed0",)
+    assert plan_for(own, "full", {"hidden": ()}).hidden == ()
+    work = work_of(plan, 12_000, 43)
+    assert work.trainings == 6 + 2 * 2 + 3 * 4
+    assert work.for_all == work.floats == 3
+    assert work.seconds(0.01, 2) == pytest.approx(work.seconds(0.02, 4))
+    assert work.seconds(0.02, 1) > 2 * work.seconds(0.01, 1) - 1e-9
