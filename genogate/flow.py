@@ -6,6 +6,7 @@ Imports are inside the functions, so that ``genogate --help`` does not wait for 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -112,6 +113,7 @@ def build_network(
     data = _task_of(floating, task)
     from .synth.area import cheapest
 
+    warn_of_features(data)
     say("Calibrating")
     calibration = calibrate(floating, data.x_calibration)
     say("Quantising")
@@ -263,6 +265,14 @@ def run_sim(
     return report, folder
 
 
+def warn_of_features(task: Task) -> None:
+    """Say on stderr, a line each, what is unfortunate about the features of `task`."""
+    from .model.data.features import feature_warnings
+
+    for line in feature_warnings(task.x_calibration):
+        print(f"genogate: warning: {line}", file=sys.stderr, flush=True)
+
+
 @contextmanager
 def resumable(path: Path) -> Iterator[tuple[Path, Path]]:
     """Around a training whose result goes to the file `path`: where to write that, and the state
@@ -305,6 +315,7 @@ def run_training(
     from .model.data.tasks import load_task
 
     data = load_task(task, recipe.seed)
+    warn_of_features(data)
     path = Path(out or Path("build") / data.label / f"seed{recipe.seed}.safetensors")
     with resumable(path) as (made, state):
         checkpoint = train(data, recipe, progress, state=state)
@@ -336,6 +347,7 @@ def run_import(
     if path.exists() and path.samefile(model):
         raise InputError(f"cannot write {path}: it is the model itself, give another --out")
     checkpoint = import_model(model, data, gru=gru, classifier=classifier)
+    warn_of_features(data)
     scores = checkpoint.info["accuracy"]
     looked_at = {part: scores[part] for part in scores if test or part != "test"}
     checkpoint = Checkpoint(checkpoint.tensors, {**checkpoint.info, "accuracy": looked_at})

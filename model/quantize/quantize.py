@@ -462,6 +462,13 @@ def _quantize_layer(
     return ops, groups, scale, zero
 
 
+def _column_ratio(matrix: np.ndarray) -> float:
+    """Largest over smallest, of the largest weights of the columns that are not all zero."""
+    largest = np.abs(matrix).max(0)
+    used = largest[largest > 0]
+    return float(used.max() / used.min()) if len(used) else 1.0
+
+
 def refuse_lost(calibration: Calibration) -> None:
     """Raise :class:`InputError` for a network that 8 bits cannot hold, naming what they lose.
 
@@ -499,6 +506,13 @@ def refuse_lost(calibration: Calibration) -> None:
     losses = {key: calibration.probe.loss({key: pair}) for key, pair in rounded.items()}
     number, name = max(losses, key=lambda key: losses[key])
     inside = {**calibration.layers[number].weights, "classifier": calibration.classifier}
+    if number == 0 and name in GENES[:3] and (ratio := _column_ratio(inside[name].matrix)) > 64:
+        raise InputError(
+            f"quantize: 8-bit weights of {name} of layer 0 change the logits by "
+            f"{100 * losses[number, name]:.0f} % of their size: its columns differ by {ratio:,.0f} "
+            "times, so the features do too; rescale them to similar sizes, and the columns of "
+            "weight_ih_l0 by the inverse factors"
+        )
     rows = np.abs(inside[name].matrix).max(1)
     raise InputError(
         f"quantize: 8-bit weights of {name} of layer {number} change the logits by "

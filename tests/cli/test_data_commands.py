@@ -60,6 +60,27 @@ def test_a_model_from_elsewhere_becomes_a_checkpoint_for_data_from_elsewhere(own
     refused(done, "it is the model itself")
 
 
+def test_features_of_another_size_are_named_on_the_way_in_and_on_the_way_out(own):
+    """By `import` and `gru`, in one line on stderr; the command does what it did."""
+    digits = load_digits()
+    x = digits.images[:300] / 16
+    x[..., 3] *= 1e4
+    np.savez(own / "my.npz", x=x, y=digits.target[:300])
+    tensors = {name: value.copy() for name, value in zoo.load("digits-row").tensors.items()}
+    tensors["weight_ih_l0"][:, 3] /= 1e4
+    save_file(tensors, own / "model.safetensors")
+    imported = genogate(own, "import", "model.safetensors", "--task", "my.npz", "--out", "c.st")
+    assert imported.returncode == 0, imported.stderr
+    quantised = genogate(own, "gru", "--checkpoint", "c.st", "--activation", "table")
+    for done in (imported, quantised):
+        warning, *rest = done.stderr.splitlines()
+        assert warning.startswith("genogate: warning: features differ in size by 16,000 times")
+        assert "x[..., 3] /= 8192, weight_ih_l0[:, 3] *= 8192" in warning
+    assert quantised.returncode == 2
+    assert len(rest) == 1
+    assert "columns differ" in rest[0]
+
+
 def test_what_nobody_knows_about_an_imported_model_stays_unknown_through_training(own):
     """The network that training ends with comes from one whose training may have seen all data."""
     pytest.importorskip("torch")
