@@ -34,16 +34,17 @@ def _announce(plan: Plan, workers: int) -> None:
     from .commands.terminal import duration
     from .model import zoo
     from .model.checkpoints.provenance import caution
-    from .model.checkpoints.training import Recipe, batch_for, recipe_for
+    from .model.checkpoints.training import Recipe, recipe_for
     from .model.data.tasks import load_task
     from .search.experiment.duration import seconds_of_update, work_of
 
     task = load_task(plan.task)
     count = len(task.x_train)
-    work = work_of(plan, count, recipe_for(plan.task, {}, count).epochs)
+    recipe = recipe_for(plan.task, {}, count)
+    work = work_of(plan, count, recipe.batch, recipe.epochs)
     shipped = [name for name in plan.checkpoints if not name.startswith("seed")]
     hidden = zoo.load(shipped[0]).hidden_size() if shipped else Recipe.hidden
-    update = seconds_of_update(task, hidden, batch_for(count))
+    update = seconds_of_update(task, hidden, recipe.batch)
     sizes = ", ".join(map(str, (hidden, *plan.hidden)))
     click.echo(
         f"{work.trainings} networks of {sizes} units to train for their genomes "
@@ -89,10 +90,9 @@ def run_experiment(
     plan = plan_for(task, budget, given)
     label = Path(task).stem
     folder = Path(out or Path("runs") / f"experiment-{label}")
-    if not (folder / "experiment.json").exists():
-        _announce(plan, workers)
+    new = not (folder / "experiment.json").exists()
     experiment = Experiment(folder, plan, workers=workers, say=say)
-    document = experiment.go()
+    document = experiment.go(begin=lambda: _announce(plan, workers) if new else None)
     known, group = document.get("simulation"), _least(document)
     # What was skipped may be possible by now; and more rounds may have found another network.
     if plan.sim_sequences and (

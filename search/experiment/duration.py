@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...model.checkpoints.training import batch_for, import_torch
+from ...model.checkpoints.training import import_torch
 from ...model.data.tasks import Task
 from .plan import Plan
 
@@ -44,10 +44,9 @@ class Work:
         return update * weighted / workers
 
 
-def work_of(plan: Plan, sequences: int, float_epochs: int) -> Work:
+def work_of(plan: Plan, sequences: int, batch: int, float_epochs: int) -> Work:
     """What `plan` asks for, on a training part of so many sequences."""
     seeds = max(1, len(plan.checkpoints))
-    batch = batch_for(sequences)
 
     def updates(epochs: int, limit: int | None) -> int:
         return epochs * -(-min(sequences, limit or sequences) // batch)

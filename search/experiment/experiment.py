@@ -568,8 +568,11 @@ class Experiment:
         assert found is not None
         return float(found["judged"])
 
-    def go(self) -> dict[str, Any]:
-        """All stages but the simulation; the document."""
+    def go(self, begin: Callable[[], None] = lambda: None) -> dict[str, Any]:
+        """All stages but the simulation; the document.
+
+        begin : called once the plan is known to fit, before any work
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         self.names: dict[str, str] = {}
         with (
@@ -579,6 +582,7 @@ class Experiment:
             ) as self.pool,
         ):
             self.prepare()
+            begin()
             plan, first = self.plan, self.first
             sizes = [first, *(self.sized(h, first.seed) for h in plan.hidden)]
             self.need([*self.seeds, *sizes[1:]])

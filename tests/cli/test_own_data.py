@@ -78,7 +78,7 @@ def test_an_experiment_looks_at_other_sizes_and_knows_how_much_it_has_to_do(own)
     assert plan.hidden == (24, 16)
     assert plan.checkpoints == ("seed0",)
     assert plan_for(own, "full", {"hidden": ()}).hidden == ()
-    work = work_of(plan, 12_000, 43)
+    work = work_of(plan, 12_000, 128, 43)
     assert work.trainings == 6 + 2 * 2 + 3 * 4
     assert work.for_all == work.floats == 3
     assert work.seconds(0.01, 2) == pytest.approx(work.seconds(0.02, 4))
