@@ -121,7 +121,7 @@ def simulated(experiment: Any, document: dict[str, Any], say: Say) -> dict[str, 
     from .hdl.gru.design import Design
     from .model.genome import Genome
     from .search.experiment.jobs import Look, model_of
-    from .search.genomes.evolution import Candidate
+    from .search.genomes.candidate import Candidate
     from .sim.rtl.network.regression import require_simulator, simulate
     from .synth.verilog import emit
 

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from .model.data.tasks import Task
     from .model.integer import IntModel
     from .model.knobs import Knobs
-    from .search.genomes.evolution import Config, Point, Run
+    from .search.genomes.candidate import Point
+    from .search.genomes.config import Config
+    from .search.genomes.run import Run
     from .sim.rtl.network.regression import SimReport
 
 #: Told what is being done now, for a progress display.
@@ -409,7 +411,7 @@ def run_golden(
 
 
 def _limits(options: dict[str, Any]) -> tuple[tuple[str, float], ...]:
-    from .search.genomes.evolution import LIMITS
+    from .search.genomes.config import LIMITS
 
     named = ((name, options[f"max_{name}"]) for name in LIMITS)
     return tuple((name, value) for name, value in named if value is not None)
@@ -421,7 +423,7 @@ def parts(text: str) -> tuple[str, ...]:
 
 
 def _search_config(options: dict[str, Any]) -> Config:
-    from .search.genomes.evolution import Config
+    from .search.genomes.config import Config
 
     drop = options["max_drop"]
     try:
@@ -471,7 +473,7 @@ def run_search(
     from .model import zoo
     from .search.genomes.beacons import by_command
     from .search.genomes.evaluate import Setting
-    from .search.genomes.evolution import Run
+    from .search.genomes.run import Run
 
     config = _search_config(options)
     source = _source(options["checkpoint"], options["task"])
@@ -500,8 +502,8 @@ def run_search(
         tell=tell,
     )
     report = _searched(run, front, options["test"], say)
-    if run.store.damaged:
-        report["damaged"] = run.store.damaged
+    if run.evaluator.store.damaged:
+        report["damaged"] = run.evaluator.store.damaged
     return report, folder
 
 
@@ -515,6 +517,7 @@ def _searched(run: Run, front: list[Point], test: bool, say: Say) -> dict[str, A
     from .reference import reference_of
     from .search.genomes import conclusion
     from .search.genomes.evaluate import Case, load, on_test
+    from .search.genomes.folder import names_of
 
     path, setting = run.folder / "front.json", run.setting
     report = read_json(path)
@@ -533,7 +536,7 @@ def _searched(run: Run, front: list[Point], test: bool, say: Say) -> dict[str, A
         write_json(path, report)
     material, checkpoint = load(setting), zoo.load(setting.checkpoint)
     reference = reference_of(material.task, checkpoint, setting.knobs, int8["size"])
-    named = {name: results[k] for k, names in run.names(front).items() for name in names}
+    named = {name: results[k] for k, names in names_of(run.ledger, front).items() for name in names}
     judged, images = len(material.y_shifted), len(material.task.y_val)
     shifted = setting.shifts and judged > images
     return report | {

@@ -19,8 +19,9 @@ from genogate.model import zoo
 from genogate.model.files import read_json, write_json
 from genogate.model.genome import Genome
 from genogate.model.knobs import Knobs
+from genogate.search.genomes.config import Config
 from genogate.search.genomes.evaluate import Setting, evaluate, load
-from genogate.search.genomes.evolution import Config, Run
+from genogate.search.genomes.run import Run
 from genogate.search.proxies import statistics, tables, use
 
 from .search import spread, volume
@@ -128,7 +129,7 @@ def _timed(folder: Path, setting: Setting, config: Config) -> dict[str, Any]:
     run = Run(folder, setting, config)
     run.go(tell=lambda p: rows.append((p.fresh, time.process_time() - begin)))
     points = list(run.points.values())
-    run.store.close()
+    run.evaluator.store.close()
     counts = [*range(EVERY, len(points), EVERY), len(points)]
     int8 = run.points[run.int8].result
     at, seconds = zip(*rows, strict=True)

@@ -19,9 +19,11 @@ from genogate.model.genome import GENES, MAX_BITS, MIN_BITS, Genome
 from genogate.model.integer import IntModel
 from genogate.model.knobs import Knobs
 from genogate.model.quantize.quantize import draft, without_synthesis
+from genogate.search.genomes.candidate import USEFUL_DROP, Point, cost, useful_region
+from genogate.search.genomes.config import Config
 from genogate.search.genomes.evaluate import Setting, load, shifted
-from genogate.search.genomes.evolution import USEFUL_DROP, Config, Point, Run, cost, useful_region
 from genogate.search.genomes.pareto import hypervolume, non_dominated
+from genogate.search.genomes.run import Run
 from genogate.search.genomes.store import Store
 from genogate.sim.fast import accuracy
 from genogate.synth.area import cheapest, script_hash
@@ -114,8 +116,8 @@ class Campaign:
         digest = hashlib.sha256(about.encode()).hexdigest()[:8]
         label = re.sub(r"\W+", "-", f"{name} {config.seed} {digest}")
         run = _Bare(self.folder / label, setting, config, resume=True)
-        run.store.close()
-        run.store = self.store
+        run.evaluator.store.close()
+        run.evaluator.store = self.store
         head = f"{self.done} of {self.total}: {name}, seed {config.seed}"
 
         def tell(progress: Any) -> None:

@@ -21,8 +21,9 @@ from genogate.model.errors import InputError
 from genogate.model.genome import GENES, MAX_BITS, MIN_BITS, Genome
 from genogate.model.knobs import Knobs
 from genogate.model.quantize.quantize import quantize
+from genogate.search.genomes.config import Config
 from genogate.search.genomes.evaluate import Setting, evaluate, load
-from genogate.search.genomes.evolution import Config, Run
+from genogate.search.genomes.run import Run
 from genogate.search.pool.backends import Pool
 from genogate.sim import golden
 from genogate.synth.area import measure, script_hash

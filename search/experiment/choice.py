@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...model.genome import GENES, MAX_BITS, MIN_BITS
-from ..genomes.evolution import Candidate
+from ..genomes.candidate import Candidate
 from ..genomes.pareto import hypervolume
 
 Array = np.ndarray

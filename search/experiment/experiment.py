@@ -35,10 +35,12 @@ from ...model.qat.any_precision import AnyTuning
 from ...model.qat.tune import Tuning
 from ...synth.area import script_hash, totals
 from ...synth.yosys import find
+from ..genomes.candidate import CHECKPOINT, Candidate, Point
 from ..genomes.evaluate import Setting
-from ..genomes.evolution import CHECKPOINT, Candidate, Point, Run, _alone
 from ..genomes.exploit import steps
+from ..genomes.folder import alone
 from ..genomes.pareto import non_dominated
+from ..genomes.run import Run
 from ..pool.backends import Pool
 from .choice import ALLOWED, GOALS, Entry, predicted, proposals
 from .jobs import (
@@ -426,7 +428,7 @@ class Experiment:
                     "wall_seconds": round(time.monotonic() - start, 1),
                 },
             )
-        run.store.close()
+        run.evaluator.store.close()
         looker = Run(run.folder, setting, config, resume=True)
         looker.evaluate(list(run.estimated or run.points), self.pool)
         return looker
@@ -485,12 +487,12 @@ class Experiment:
         rng = np.random.default_rng([self.plan.seed, 7, number])
         found: list[Candidate] = []
         for parent in parents:
-            row = run.encode(parent)
-            near = steps(rng, run.space, row)
-            ordered = np.delete(near - row, run.space.categories, axis=1)
+            row = run.encoding.encode(parent)
+            near = steps(rng, run.encoding.space, row)
+            ordered = np.delete(near - row, run.encoding.space.categories, axis=1)
             down = near[ordered.sum(1) < 0]
             chosen = rng.permutation(len(down))[:NEIGHBOURS]
-            found += [run.decode(each) for each in down[np.sort(chosen)]]
+            found += [run.encoding.decode(each) for each in down[np.sort(chosen)]]
         return found
 
     def for_all(self) -> AnyTuning:
@@ -576,7 +578,7 @@ class Experiment:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.names: dict[str, str] = {}
         with (
-            _alone(self.folder),
+            alone(self.folder),
             Pool(
                 "processes" if self.workers > 1 else "serial", self.workers, timeout=LONGEST
             ) as self.pool,

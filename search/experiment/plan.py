@@ -13,7 +13,7 @@ from ...model.errors import InputError, index_within, shown
 from ...model.genome import Genome
 from ...model.knobs import Knobs
 from ...model.qat.tune import Tuning
-from ..genomes.evolution import Config
+from ..genomes.config import Config
 
 #: Homogeneous networks, and those whose weights alone are narrow: the rivals of what is found.
 BASELINES: dict[str, tuple[int, int]] = {

@@ -25,8 +25,9 @@ from ...model.knobs import Knobs, declared, fields_of
 from ...model.knobs import options as options_of_knobs
 from ...model.quantize.quantize import draft
 from ...synth.area import area_report, cheapest, prepare
+from ..genomes.candidate import CHECKPOINT, USEFUL_DROP
+from ..genomes.config import Config
 from ..genomes.evaluate import BIT_WEIGHT, OBJECTIVES, Say, Setting, load
-from ..genomes.evolution import CHECKPOINT, USEFUL_DROP, Config
 from ..genomes.sensitivity import spread
 from ..genomes.store import SCHEMA
 

@@ -13,9 +13,11 @@ from genogate.model.errors import InputError
 from genogate.model.genome import GENES, Genome, found_with
 from genogate.model.knobs import Knobs
 from genogate.model.quantize.quantize import quantize
+from genogate.search.genomes.candidate import Candidate
+from genogate.search.genomes.config import Config
 from genogate.search.genomes.evaluate import Setting, evaluate, load
-from genogate.search.genomes.evolution import Candidate, Config, Run
 from genogate.search.genomes.exploit import Space, propose, steps
+from genogate.search.genomes.run import Run
 from genogate.search.report.page import collect, page
 
 SEED = 7
@@ -82,10 +84,10 @@ def test_a_candidate_is_evaluated_with_its_checkpoint_and_input_bits(run, smalle
     )
     assert result["size"] == model.size_bits
     for other in run.points:
-        assert run.decode(run.encode(other)) == other
+        assert run.encoding.decode(run.encoding.encode(other)) == other
     # All is relative to INT8 of the first checkpoint.
     assert run.int8 == Candidate(Genome.uniform(8))
-    assert run.costs([run.points[run.int8]])[0, 1] == 1.0
+    assert run.ledger.costs([run.points[run.int8]])[0, 1] == 1.0
     assert run.points[run.int8].result["weights"] == 8 * 3 * 32 * (8 + 32)
 
 
@@ -210,7 +212,7 @@ def test_runs_of_before_go_on(tmp_path):
     del document["setting"]["also"]
     del document["setting"]["knobs"]["input_bits"]
     (tmp_path / "a" / "config.json").write_text(json.dumps({"version": 2, **document}))
-    db = whole.store.db
+    db = whole.evaluator.store.db
     from genogate.search.genomes.store import _checksum
 
     for key, result in db.execute("SELECT key, result FROM evaluations").fetchall():
@@ -229,8 +231,8 @@ def test_runs_of_before_go_on(tmp_path):
     # Where weights are an objective, what lacks them is evaluated again, and only that.
     other = dataclasses.replace(config, objectives=("accuracy", "weights"))
     wanting = Run(tmp_path / "b", SETTING, other)
-    wanting.store.close()
-    wanting.store = whole.store
+    wanting.evaluator.store.close()
+    wanting.evaluator.store = whole.evaluator.store
     wanting.go()
     assert wanting.fresh == len(wanting.points)
     rows = sqlite3.connect(tmp_path / "a" / "evaluations.sqlite").execute(

@@ -9,8 +9,10 @@ from genogate.hdl.gru.design import Design
 from genogate.model.genome import Genome
 from genogate.model.knobs import Knobs, Lanes
 from genogate.model.quantize.quantize import quantize
+from genogate.search.genomes.config import Config
 from genogate.search.genomes.evaluate import Setting, evaluate, load
-from genogate.search.genomes.evolution import Config, Run
+from genogate.search.genomes.run import Run
+from genogate.search.genomes.strategies.measure import promising
 from genogate.search.pool.backends import Pool
 from genogate.search.report.page import collect
 from genogate.sim.random_model import random_model
@@ -109,9 +111,9 @@ def test_a_search_by_estimates_measures_what_it_ends_with(tmp_path, yosys):
         assert point.result == alone | {"silicon": alone["cells"] + 0.75 * alone["memory"]}
     del yosys[count:]
     # Nothing that was measured is better than a point of the front in everything.
-    costs = run.costs(list(run.points.values()))
-    wall = run.costs(front)
-    assert all((wall <= row).all(1).any() for row in costs[(costs < run.reference).all(1)])
+    costs = run.ledger.costs(list(run.points.values()))
+    wall = run.ledger.costs(front)
+    assert all((wall <= row).all(1).any() for row in costs[(costs < run.ledger.reference).all(1)])
     history = json.loads((tmp_path / "r" / "history.json").read_text())
     assert [row["phase"] for row in history] == ["explore"] * 2 + ["exploit", "measure"]
     assert history[-1]["evaluations"] == len(run.estimated)
@@ -156,12 +158,12 @@ def test_what_estimates_may_have_hidden_is_measured_too(tmp_path, yosys):
     front = {p.candidate for p in run.front()}
     # Some of what was measured was not on the front by its estimate.
     estimated = Run(tmp_path / "r", SETTING, CONFIG, resume=True)
-    estimated.points = dict(run.estimated)
+    estimated.ledger.points = dict(run.estimated)
     by_estimate = {p.candidate for p in estimated.front()}
-    promising = estimated._promising()
-    assert by_estimate <= set(promising)
-    assert len(promising) <= 2 * len(by_estimate)
-    assert front <= {*promising, run.int8}
+    worth_it = promising(estimated.ledger, CONFIG.pop_size)
+    assert by_estimate <= set(worth_it)
+    assert len(worth_it) <= 2 * len(by_estimate)
+    assert front <= {*worth_it, run.int8}
 
 
 def test_estimates_have_keys_of_their_own():

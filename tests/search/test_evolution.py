@@ -14,9 +14,11 @@ import pytest
 from genogate.model.errors import InputError
 from genogate.model.genome import Genome
 from genogate.model.knobs import Knobs
+from genogate.search.genomes.candidate import Candidate
+from genogate.search.genomes.config import Config
 from genogate.search.genomes.evaluate import Setting, evaluate, load
-from genogate.search.genomes.evolution import Candidate, Config, Run
 from genogate.search.genomes.pareto import hypervolume, knee, non_dominated
+from genogate.search.genomes.run import Run
 from genogate.search.genomes.store import Store
 from genogate.synth.area import ModuleArea
 
@@ -75,7 +77,7 @@ def test_store_keeps_the_first_result_and_refuses_other_files(tmp_path):
         Store(tmp_path / "next")
 
 
-def test_results_are_those_of_the_genome_alone():
+def test_results_are_those_of_the_genomealone():
     """In whatever company and order, and what the parts of the product say one by one."""
     rng = np.random.default_rng(7)
     genomes = [Genome.from_genes(rng.integers(2, 9, 17)) for _ in range(3)]
@@ -177,7 +179,8 @@ def test_a_stopped_run_arrives_at_the_same_front(whole, tmp_path):
 
 def test_a_killed_run_arrives_at_the_same_front(whole, tmp_path):
     script = (
-        "from genogate.search.genomes.evolution import *\nfrom genogate.model.knobs import Knobs\n"
+        "from genogate.search.genomes.config import Config\n"
+        "from genogate.search.genomes.run import Run\nfrom genogate.model.knobs import Knobs\n"
         "from genogate.search.genomes.evaluate import Setting\n"
         f"Run({str(tmp_path / 'c')!r}, {SETTING!r}, {CONFIG!r}).go()"
     )
@@ -353,9 +356,9 @@ def test_useless_genomes_are_not_measured_and_never_on_the_front(tmp_path, monke
     before = len(asked)
     wider = Run(tmp_path / "wider", setting, dataclasses.replace(run.config, max_drop=None))
     (tmp_path / "wider" / "evaluations.sqlite").unlink()
-    run.store.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    (tmp_path / "wider" / "evaluations.sqlite").write_bytes(run.store.path.read_bytes())
-    wider.store = Store(tmp_path / "wider" / "evaluations.sqlite")
+    run.evaluator.store.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    (tmp_path / "wider" / "evaluations.sqlite").write_bytes(run.evaluator.store.path.read_bytes())
+    wider.evaluator.store = Store(tmp_path / "wider" / "evaluations.sqlite")
     wider.go()
     assert all("cells" in point.result for point in wider.points.values())
     again = asked[before:]
@@ -397,8 +400,8 @@ def test_knobs_as_genes_reach_network_and_genome_file(tmp_path):
     assert run.points[candidate].result == alone
     model = quantize(load(SETTING).calibration, candidate.genome, knobs)
     assert alone["size"] == model.size_bits
-    row = run.encode(candidate)
-    assert run.decode(row) == candidate
+    row = run.encoding.encode(candidate)
+    assert run.encoding.decode(row) == candidate
     for k, point in enumerate(json.loads((run.folder / "front.json").read_text())["points"]):
         file = json.loads((run.folder / f"front-{k}").read_text())["found_with"]["knobs"]
         wanted = point.get("knobs", {})
@@ -567,16 +570,16 @@ def test_folders_and_stores_that_are_not_as_they_should_be(whole, tmp_path):
             Run(folder, SETTING, CONFIG, resume=True)
     # A row that somebody changed counts as not there, and is made again.
     run = fresh()
-    run.store.close()
+    run.evaluator.store.close()
     db = sqlite3.connect(folder / "evaluations.sqlite")
     db.execute('UPDATE evaluations SET result = \'{"accuracy": 1.0, "size": 1}\' WHERE rowid=9')
     db.commit()
     run = Run(folder, SETTING, CONFIG, resume=True)
     run.go()
     assert run.fresh == 1
-    assert run.store.damaged
+    assert run.evaluator.store.damaged
     assert files_of(folder) == files_of(whole[0])
-    run.store.close()
+    run.evaluator.store.close()
     # A damaged file is refused, with what to do; without it the run makes everything again.
     path = folder / "evaluations.sqlite"
     data = bytearray(path.read_bytes())

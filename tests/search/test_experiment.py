@@ -17,7 +17,7 @@ from genogate.search.experiment import plan as experiment_plan
 from genogate.search.experiment.choice import Entry, predicted, proposals
 from genogate.search.experiment.experiment import Experiment, Source, continues
 from genogate.search.experiment.plan import Plan
-from genogate.search.genomes.evolution import Candidate
+from genogate.search.genomes.candidate import Candidate
 
 from studies import experiments as experiment_page
 

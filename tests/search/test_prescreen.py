@@ -9,9 +9,11 @@ import pytest
 from genogate.model.errors import InputError
 from genogate.model.genome import Genome
 from genogate.model.knobs import Knobs
+from genogate.search.genomes.config import Config
 from genogate.search.genomes.evaluate import Setting, evaluate
-from genogate.search.genomes.evolution import Config, Run
+from genogate.search.genomes.run import Run
 from genogate.search.genomes.screening import Forecast, Prescreen, select, shortlist
+from genogate.search.genomes.strategies.measure import promising
 from scipy.stats import spearmanr
 
 SETTING = Setting("digits-row", Knobs(activation="table"), silicon=False, shifts=False)
@@ -161,7 +163,7 @@ def test_cells_are_told_by_estimate_until_the_front_is_measured(tmp_path):
 
     run._measure = measure
     run.go()
-    points = [run.points[candidate] for candidate in run._promising()]
+    points = [run.points[candidate] for candidate in promising(run.ledger, config.pop_size)]
     assert 1 < len(points) <= 4
     assert all(p.result["silicon"] > p.result["cells"] > 100 for p in points)
 

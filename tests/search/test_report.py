@@ -15,8 +15,9 @@ import pytest
 from genogate.model.errors import InputError
 from genogate.model.genome import GENES, Genome
 from genogate.model.knobs import Knobs
+from genogate.search.genomes.config import Config
 from genogate.search.genomes.evaluate import Setting
-from genogate.search.genomes.evolution import Config, Run
+from genogate.search.genomes.run import Run
 from genogate.search.genomes.store import Store
 from genogate.search.report import data as report_data
 from genogate.search.report.page import collect, page, write_report

@@ -8,8 +8,9 @@ import time
 
 import pytest
 from genogate.model.knobs import Knobs
+from genogate.search.genomes.config import Config
 from genogate.search.genomes.evaluate import Case, Setting, evaluate_cases
-from genogate.search.genomes.evolution import Config, Run
+from genogate.search.genomes.run import Run
 from genogate.search.pool.backends import Pool
 from genogate.synth.area import forget
 
@@ -47,7 +48,7 @@ def test_a_killed_worker_changes_nothing(tmp_path):
         threading.Thread(target=kill, daemon=True).start()
         run.go(backend="dask", scheduler=cluster.scheduler_address)
     assert killed
-    assert run.fresh == len(run.points) == len(run.store)
+    assert run.fresh == len(run.points) == len(run.evaluator.store)
     for name in ("front.json", "history.json", "knee"):
         assert (tmp_path / "cluster" / name).read_bytes() == (
             tmp_path / "alone" / name

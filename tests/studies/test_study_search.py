@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from genogate.model.errors import InputError
 from genogate.model.genome import GENES, Genome
-from genogate.search.genomes.evolution import Candidate, Point
+from genogate.search.genomes.candidate import Candidate, Point
 
 from studies import fidelity as study_fidelity
 from studies import kill as study_kill
@@ -174,7 +174,7 @@ def test_fronts_of_different_objectives_are_compared(tmp_path):
     assert all(f"| {name} |" in text for name in GENES)
 
 
-def test_the_page_says_what_is_lost_by_looking_at_size_alone():
+def test_the_page_says_what_is_lost_by_looking_at_sizealone():
     def run(by, seed, volumes, genomes):
         return {
             "by": by,

@@ -1,0 +1,57 @@
+"""The first population."""
+
+import numpy as np
+
+from ....model.genome import MAX_BITS, MIN_BITS, Genome
+from .. import sensitivity
+from ..candidate import Candidate
+from ..pareto import Array
+from .context import Context
+from .screening import GROWN, screened
+
+
+def first_population(context: Context) -> Array:
+    """The first population [pop_size, variables]; evaluates what it needs to know."""
+    config, space = context.config, context.encoding.space
+    rng = np.random.default_rng([config.seed, 1])
+    size = config.pop_size * (GROWN if context.screening else 1)
+    rows = rng.integers(space.low, space.high + 1, (size, len(space.low)))
+    known: list[Genome] = []
+    if config.initial != "random":
+        layers = context.encoding.layers
+        known = [Genome.uniform(b, layers) for b in range(MIN_BITS, MAX_BITS + 1)]
+        context.evaluate([Candidate(genome) for genome in known])
+    if config.initial == "sensitivity":
+        known += _by_sensitivity(context, rng, rows, known)
+    for k, genome in enumerate(known[: config.pop_size]):
+        rows[k] = context.encoding.encode(Candidate(genome))
+        for variable in space.categories:
+            # What is a good genome with one checkpoint may be one with each of them.
+            rows[k, variable] = k % (space.high[variable] + 1)
+    if context.screening:
+        count = min(len(known), config.pop_size)
+        rng = np.random.default_rng([config.seed, 4])
+        rest = screened(context, rng, rows[count:], config.pop_size - count)
+        rows = np.vstack([rows[:count], rest])
+    return rows
+
+
+def _by_sensitivity(
+    context: Context, rng: np.random.Generator, rows: Array, known: list[Genome]
+) -> list[Genome]:
+    """Genomes ordered by the sensitivity of every operator, besides those `known`; the rows that
+    they do not fill become neighbours of theirs."""
+    config = context.config
+    judge = context.judge if config.prescreen is None else context.judge_by_proxy
+    profile = sensitivity.profile(judge, context.encoding.layers)
+    costs = [n for n in config.objectives if n in profile.costs] or ["size"]
+    room = config.pop_size // 2 - len(known)
+    chain = sensitivity.ordered(profile, costs, count=config.pop_size)
+    more = sensitivity.spread([g for g in chain if g not in known], max(1, room))
+    # The others are the chain's genomes with a third of the genes a bit off: as spread as random
+    # ones, but near to where good ones are.
+    for k in range(min(len(known) + len(more), config.pop_size), len(rows)):
+        near = chain[int(rng.integers(len(chain)))].genes
+        off = rng.choice([-1, 0, 1], len(near), p=(0.2, 0.6, 0.2))
+        rows[k, : len(near)] = np.clip(np.add(near, off), MIN_BITS, MAX_BITS)
+    return more
