@@ -3,7 +3,6 @@
 import os
 import platform
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from .hdl.gru.design import Design
 from .model.data.tasks import load_task
 from .model.genome import Genome
 from .model.knobs import Knobs
+from .model.leftovers import scratch
 from .model.quantize.calibrate import calibrate
 from .model.quantize.quantize import quantize
 from .model.zoo import load
@@ -107,7 +107,7 @@ def bench(report: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
     )
     report("area with an empty cache, then cached")
     kept = os.environ.get("GENOGATE_CACHE")
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch() as folder:
         os.environ["GENOGATE_CACHE"] = str(Path(folder))
         forget()
         try:

@@ -3,16 +3,19 @@ exit code. The commands are in :mod:`.commands`, one file each."""
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import signal
 import sys
+import warnings
 from contextlib import suppress
 from importlib import import_module
 
 import click
 
 from . import __version__
-from .model.errors import InputError
+from .model.errors import InputError, one_line
 
 #: Commands in the order of the help, and the module of :mod:`.commands` that each lies in.
 COMMANDS = {
@@ -57,18 +60,14 @@ def app(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-def _one_line(text: object) -> str:
-    return " ".join(str(text).split())
-
-
 def _fail(text: object, code: int) -> int:
-    with suppress(OSError):
-        print(f"genogate: {_one_line(text)}", file=sys.stderr, flush=True)
+    with suppress(OSError, ValueError):
+        print(f"genogate: {one_line(text)}", file=sys.stderr, flush=True)
     return code
 
 
 def _os_error(error: OSError) -> str:
-    name = f" ({error.filename})" if error.filename else ""
+    name = f" ({os.fsdecode(error.filename)})" if error.filename else ""
     return f"{error.strerror or error}{name}"
 
 
@@ -106,21 +105,33 @@ def _run(command: click.Command, name: str) -> int:
         return _fail("not enough memory", 2)
 
 
-def _single_thread() -> None:
-    """One thread for every library; only before NumPy is imported does it help.
+def _environment() -> None:
+    """What libraries read when they are imported, so it comes first.
 
-    Matrices are small here: on cores that are shared, threads of BLAS wait for each other most of
-    the time, and what is independent runs in processes anyway.
+    One thread each: matrices are small here; on cores that are shared, threads of BLAS wait for
+    each other most of the time, and what is independent runs in processes anyway. No warnings, here
+    and in processes of ours: an error is one line. Compiled kernels of torch go with the command.
     """
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
+    if not sys.warnoptions:
+        os.environ.setdefault("PYTHONWARNINGS", "ignore")
+        warnings.simplefilter("ignore")
+    logging.getLogger().addHandler(logging.NullHandler())
+    # A name of a file may hold bytes that are no text; printing it must not fail.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def main(command: click.Command = app, name: str = "genogate") -> None:
     """Entry point: exit code 0, 1 (a check failed), 2 (bad input or environment), 130 (Ctrl-C)."""
-    _single_thread()
-    # A plain kill must clean up like Ctrl-C does.
+    _environment()
+    # A plain kill must clean up like Ctrl-C does, and that also where a shell started the command
+    # in the background, with the signal ignored.
     signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     code = _run(command, name)
     if code:
         # Whatever could not be printed must not make the interpreter complain at its end.

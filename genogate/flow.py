@@ -18,8 +18,6 @@ from . import __version__
 from .model.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from .hdl.gru.design import Design
     from .model.checkpoints.floating import Checkpoint
     from .model.checkpoints.training import Recipe
@@ -357,24 +355,6 @@ def run_import(
     return checkpoint, path
 
 
-def read_codes(path: str | os.PathLike[str]) -> np.ndarray:
-    """The array of a ``.npy`` file. Raises :class:`InputError` for anything else."""
-    import numpy as np
-
-    try:
-        # Mapped, so that a header that lies about its size allocates nothing.
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
-    except (ValueError, TypeError, EOFError, SyntaxError, OverflowError, MemoryError) as error:
-        raise InputError(
-            f"{path}: not a .npy array ({' '.join(str(error).split())[:120]})"
-        ) from None
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{path}: not a .npy array but an archive of several")
-    return array
-
-
 def run_golden(
     model_file: str | os.PathLike[str],
     inputs: str | os.PathLike[str],
@@ -387,14 +367,19 @@ def run_golden(
     """
     import numpy as np
 
-    from .model.files import staged
+    from .model.files import read_array, staged
     from .model.integer import IntModel
     from .sim import golden
 
     target = Path(outputs)
     if target.suffix not in (".npy", ".npz") or target.is_dir():
         raise InputError(f"{target}: the output must be a file named *.npz or *.npy")
-    result = golden.run(IntModel.load(model_file), read_codes(inputs))
+    beside = target.with_suffix(".logits.npy")
+    for path in [target] if target.suffix == ".npz" else [target, beside]:
+        for source in (model_file, inputs):
+            if path.exists() and Path(source).exists() and path.samefile(source):
+                raise InputError(f"cannot write {path}: it is an input, name another output")
+    result = golden.run(IntModel.load(model_file), read_array(inputs))
     with staged(target.parent) as stage:
         if target.suffix == ".npz":
             hidden, logits, classes = result.hidden, result.logits, result.classes
@@ -404,7 +389,6 @@ def run_golden(
                 f"{target}:logits": logits.shape,
                 f"{target}:classes": classes.shape,
             }
-        beside = target.with_suffix(".logits.npy")
         np.save(stage / target.name, result.hidden)
         np.save(stage / beside.name, result.logits)
         return {str(target): result.hidden.shape, str(beside): result.logits.shape}

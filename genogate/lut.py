@@ -56,17 +56,12 @@ def parse_guard(text: str) -> float | None:
 
 def read_weights(path: str) -> np.ndarray:
     """An array of weights from a ``.npy`` file. Raises :class:`InputError`."""
-    import io
-
     import numpy as np
 
-    from .model.files import read_bytes
+    from .model.files import read_array
 
-    try:
-        array = np.load(io.BytesIO(read_bytes(path)), allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise InputError(f"{path}: not a .npy file ({error})") from None
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf":
+    array = read_array(path)
+    if array.dtype.kind not in "iuf":
         raise InputError(f"{path}: an array of numbers is needed")
     return array.astype(np.float64)
 

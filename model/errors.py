@@ -14,6 +14,22 @@ class InputError(ValueError):
     """
 
 
+def printable(text: object) -> str:
+    """`text` with everything escaped that a terminal could take for a command, or could not print:
+    control characters, directions of writing, and bytes of names that are no UTF-8."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in str(text)
+    )
+
+
+def one_line(text: object, most: int = 400) -> str:
+    """`text` on one line as :func:`printable`, cut in the middle to `most` characters."""
+    line = printable(" ".join(str(text).split()))
+    half = (most - 5) // 2
+    return line if len(line) <= most else f"{line[:half]} ... {line[-half:]}"
+
+
 def shown(value: Any) -> str:
     """`value` as an error line may quote it: its repr, cut to some 60 characters on one line."""
     try:

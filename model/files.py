@@ -3,17 +3,20 @@
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save
 
-from .errors import InputError, shown
+from .errors import InputError, one_line, shown
+from .leftovers import STAGE, owner, sweep
 
 #: No file of ours comes near this; a larger one is refused before it is read.
 MAX_BYTES = 256 * 1024 * 1024
@@ -30,6 +33,11 @@ def _explained(what: str, path: Path) -> Iterator[None]:
         raise InputError(f"cannot {what} {path}: {reason}") from error
 
 
+@lru_cache(maxsize=64)
+def _sweep_once(folder: str) -> None:
+    sweep(folder, STAGE)
+
+
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     """Write `data` to `path` through a temporary file beside it and a rename.
 
@@ -39,7 +47,8 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     path = Path(path)
     with _explained("write", path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        _sweep_once(str(path.parent.absolute()))
+        handle, temporary = tempfile.mkstemp(prefix=f"{STAGE}{owner()}", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
@@ -56,27 +65,52 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
 def staged(folder: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary folder whose files move into `folder` together when the block ends well.
 
-    When it ends badly nothing has moved, and `folder` is as it was before. Use it around the whole
-    work, so that a folder that cannot be written is known before the work is done.
+    When it ends badly nothing has moved, and `folder` is as it was before; also where one of the
+    files cannot move. Use it around the whole work, so that a folder that cannot be written is
+    known before the work is done. Stages of processes that were killed are removed.
     Raises :class:`InputError` where the folder cannot be made or written.
     """
     folder = Path(folder)
     with _explained("write", folder):
         made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
         folder.mkdir(parents=True, exist_ok=True)
-        stage = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder))
+        sweep(folder, STAGE)
+        stage = Path(tempfile.mkdtemp(prefix=f"{STAGE}{owner()}", dir=folder))
     try:
         yield stage
         with _explained("write", folder):
-            # Reports come last: where they are, what they speak of is there too.
-            for path in sorted(stage.iterdir(), key=lambda path: (path.suffix == ".json", path)):
-                os.replace(path, folder / path.name)
+            _swap(stage, folder)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
         # Only those that this call made and left empty.
         for path in made:
             with suppress(OSError):
                 path.rmdir()
+
+
+def _swap(stage: Path, folder: Path) -> None:
+    """Move the files of `stage` into `folder`, all or none; earlier ones wait in the stage."""
+    # Reports come last: where they are, what they speak of is there too.
+    names = sorted((path.name for path in stage.iterdir()), key=lambda n: (n.endswith(".json"), n))
+    for name in names:
+        if (folder / name).is_dir() and not (folder / name).is_symlink():
+            raise InputError(f"cannot write {folder / name}: it is a folder, a file is needed")
+    before = Path(tempfile.mkdtemp(dir=stage))
+    moved: list[str] = []
+    try:
+        for name in names:
+            if os.path.lexists(folder / name):
+                os.link(folder / name, before / name, follow_symlinks=False)
+            moved.append(name)
+            os.replace(stage / name, folder / name)
+    except BaseException:
+        for name in moved:
+            if os.path.lexists(before / name):
+                os.replace(before / name, folder / name)
+            elif not os.path.lexists(stage / name):
+                with suppress(OSError):
+                    (folder / name).unlink()
+        raise
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -89,20 +123,84 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     write_text(path, json.dumps(value, indent=1) + "\n")
 
 
-def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """The whole file. Raises :class:`InputError` when missing, unreadable or absurdly large."""
+def regular_file(path: str | os.PathLike[str], most_bytes: int = MAX_BYTES) -> Path:
+    """`path`, where it is a file that can be read whole. Raises :class:`InputError` for one that
+    is missing, a folder, a pipe or a device (which may never end), or larger than `most_bytes`."""
     path = Path(path)
     with _explained("read", path):
-        if path.is_dir():
-            raise InputError(f"cannot read {path}: it is a folder, a file is needed")
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"cannot read {path}: larger than {MAX_BYTES} bytes")
-        # A device has no size: only a bounded read ends.
+        try:
+            about = path.stat()
+        except ValueError:
+            raise InputError(f"cannot read {shown(str(path))}: no such file") from None
+    if stat.S_ISDIR(about.st_mode):
+        raise InputError(f"cannot read {path}: it is a folder, a file is needed")
+    if not stat.S_ISREG(about.st_mode):
+        raise InputError(f"cannot read {path}: it is a pipe or device, a file is needed")
+    if about.st_size > most_bytes:
+        raise InputError(f"cannot read {path}: larger than {most_bytes} bytes")
+    return path
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """The whole file. Raises :class:`InputError` as :func:`regular_file`."""
+    path = regular_file(path)
+    with _explained("read", path):
+        # What calls itself a file may have no size, as those of /proc: only a bounded read ends.
         with open(path, "rb") as file:
             data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise InputError(f"cannot read {path}: larger than {MAX_BYTES} bytes")
     return data
+
+
+def read_array(path: str | os.PathLike[str]) -> np.ndarray:
+    """The array of a ``.npy`` file; mapped, so that a header that lies about its size allocates
+    nothing. Raises :class:`InputError` for anything else."""
+    path = regular_file(path, 1 << 62)
+    with _explained("read", path), open(path, "rb") as file:
+        magic = file.read(6)
+    if magic.startswith(b"PK"):
+        raise InputError(f"{path}: not a .npy array but an archive of several")
+    if magic != b"\x93NUMPY":
+        raise InputError(f"{path}: not a .npy array")
+    try:
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    # NumPy raises many types for crafted headers; all mean the same to a user.
+    except Exception as error:
+        raise InputError(f"{path}: not a .npy array ({one_line(error, 120)})") from None
+    return array
+
+
+def read_archive(
+    path: str | os.PathLike[str], most_bytes: int = MAX_BYTES
+) -> dict[str, np.ndarray]:
+    """All arrays of a ``.npz`` file, which can hold nothing but data (no pickle is loaded).
+
+    Raises :class:`InputError` where it is missing, damaged, or would need more than `most_bytes`.
+    """
+    import zipfile
+
+    path = regular_file(path, most_bytes)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > most_bytes:
+                raise InputError(f"{path}: larger than {most_bytes} bytes when unpacked")
+        with np.load(path, allow_pickle=False) as arrays:
+            members = {name: arrays[name] for name in arrays.files}
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    # zipfile and NumPy raise many types for crafted files; all mean the same to a user.
+    except Exception as error:
+        reason = one_line(error, 120)
+        raise InputError(f"{path}: not a whole .npz file of arrays ({reason})") from None
+    for name, member in members.items():
+        if not isinstance(member, np.ndarray):
+            raise InputError(f"{path}: its member {shown(name)} is not an array")
+    return members
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
@@ -132,13 +230,7 @@ def read_tensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.
 
     Raises :class:`InputError` for a missing, truncated or foreign file.
     """
-    path = Path(path)
-    with _explained("read", path):
-        size = path.stat().st_size
-        if path.is_dir():
-            raise InputError(f"cannot read {path}: it is a folder, a file is needed")
-        if size > MAX_BYTES:
-            raise InputError(f"cannot read {path}: larger than {MAX_BYTES} bytes")
+    path = regular_file(path)
     try:
         with safe_open(str(path), framework="np") as file:
             header = file.metadata() or {}
@@ -149,7 +241,7 @@ def read_tensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.
     except InputError:
         raise
     # safetensors and NumPy raise many types for crafted headers; all mean the same to a user.
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:160]
+    except Exception as error:
+        reason = one_line(error, 160)
         raise InputError(f"{path}: not a readable safetensors {kind} file ({reason})") from error
     return tensors, metadata

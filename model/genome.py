@@ -108,9 +108,15 @@ class Genome:
         """Write the JSON genome file, atomically.
 
         checkpoint, knobs : what the genome was found with, for :func:`found_with`; a checkpoint
-            with a relative path is one beside the file
+            with a relative path is one beside the file. A file elsewhere is written both ways, from
+            here and from the root, so that either may be moved with what it belongs to.
         """
-        about = {"checkpoint": checkpoint, "knobs": dict(knobs or {})} if checkpoint else None
+        about: dict[str, Any] | None = None
+        if checkpoint:
+            about = {"checkpoint": checkpoint, "knobs": dict(knobs or {})}
+            if os.path.isabs(checkpoint):
+                folder = Path(path).parent.resolve()
+                about |= {"checkpoint": os.path.relpath(checkpoint, folder), "path": checkpoint}
         write_json(
             path,
             {
@@ -161,8 +167,10 @@ def found_with(spec: str) -> tuple[str, dict[str, Any]] | None:
     knobs = about.get("knobs") if isinstance(about, dict) else None
     if not isinstance(checkpoint, str) or not isinstance(knobs, dict):
         raise InputError(f'{spec}: "found_with" needs a "checkpoint" and "knobs"')
-    beside = Path(spec).parent / checkpoint
-    return str(beside) if Path(checkpoint).suffix and beside.exists() else checkpoint, knobs
+    beside, path = Path(spec).parent / checkpoint, about.get("path")
+    if Path(checkpoint).suffix and beside.exists():
+        return str(beside), knobs
+    return path if isinstance(path, str) else checkpoint, knobs
 
 
 def parse_genome(text: str | os.PathLike[str] | Sequence[int] | Genome, layers: int) -> Genome:

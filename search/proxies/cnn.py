@@ -20,10 +20,9 @@ from typing import Any
 import numpy as np
 
 from ...model.checkpoints.training import import_torch
-from ...model.data.datasets import read_archive
 from ...model.data.tasks import Task, load_task
 from ...model.errors import InputError
-from ...model.files import write_bytes
+from ...model.files import read_archive, write_bytes
 from ...model.integer import code_range
 from ..genomes.evaluate import SMALL, shifted
 from . import statistics as _statistics

@@ -24,10 +24,9 @@ import numpy as np
 from ...model import zoo
 from ...model.checkpoints.floating import Checkpoint
 from ...model.checkpoints.training import import_torch
-from ...model.data.datasets import read_archive
 from ...model.data.tasks import Task, load_task
 from ...model.errors import InputError
-from ...model.files import write_bytes
+from ...model.files import read_archive, write_bytes
 from ...model.genome import GENES
 from ...model.integer import code_range
 from ...model.quantize.calibrate import Calibration, calibrate

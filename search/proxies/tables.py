@@ -26,10 +26,9 @@ import numpy as np
 from ... import __version__
 from ...model import zoo
 from ...model.checkpoints.floating import Checkpoint
-from ...model.data.datasets import read_archive
 from ...model.data.tasks import Task, load_task
 from ...model.errors import InputError
-from ...model.files import write_bytes
+from ...model.files import read_archive, write_bytes
 from ...model.genome import GENES, MAX_BITS, MIN_BITS, Genome
 from ...model.knobs import Knobs
 from ...model.quantize.calibrate import Calibration, calibrate

@@ -5,7 +5,6 @@ where it is told to, and logs what comes out; the log is compared with the golde
 """
 
 import subprocess
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -18,6 +17,7 @@ from ...hdl.composites.normalise import normalise_cycles
 from ...hdl.composites.softmax import Softmax
 from ...model.errors import InputError
 from ...model.integer import code_range
+from ...model.leftovers import scratch
 from ...model.tables import composites, reduction
 from ...model.tables.functions import FUNCTIONS, Function
 from ...model.tables.table import codes
@@ -171,7 +171,7 @@ def simulate(
     """
     require_icarus()
     if folder is None:
-        with tempfile.TemporaryDirectory() as temporary:
+        with scratch() as temporary:
             return simulate(op, segments, seed=seed, verilog=verilog, folder=temporary)
     folder = Path(folder)
     stimulus: list[int] = []

@@ -16,7 +16,6 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -26,6 +25,7 @@ from amaranth.back import rtlil
 from amaranth.lib import wiring
 
 from ...model.errors import InputError
+from ...model.leftovers import scratch
 from .. import cache as kept
 from ..area import _ABC
 from ..rtlil import Design
@@ -306,7 +306,7 @@ def _verilog(document: str) -> str:
 
 
 def _run_sta(sta: Sta, script: str, library: Path, verilog: str) -> str:
-    with tempfile.TemporaryDirectory(prefix="genogate-", ignore_cleanup_errors=True) as root:
+    with scratch() as root:
         try:
             Path(root, "cells.lib").symlink_to(library)
             Path(root, "net.v").write_text(verilog)
@@ -563,7 +563,7 @@ def _made(
         ]
         for (key, recipe), outputs in zip(batch, run(tool, jobs), strict=True):
             nets.setdefault(key, []).append(_netlist(tool, library, recipe, outputs))
-    with tempfile.TemporaryDirectory(prefix="genogate-", ignore_cleanup_errors=True) as root:
+    with scratch() as root:
         path = Path(root, "cells.lib")
         if sta and units:
             path.write_text(library.text)

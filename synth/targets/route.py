@@ -9,7 +9,6 @@ count that way too.
 import hashlib
 import json
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from amaranth.lib.wiring import In, Out
 from ...model.errors import InputError
 from ...model.files import write_text
 from ...model.genome import GENES
+from ...model.leftovers import scratch
 from .. import cache
 from ..yosys import Job, Progress
 from ..yosys import find as find_yosys
@@ -169,7 +169,7 @@ def route(
         net = run_yosys(yosys, [job])[0]["net.json"]
         if progress:
             progress(f"Placing and routing for {device.name}")
-        with tempfile.TemporaryDirectory(prefix="genogate-", ignore_cleanup_errors=True) as root:
+        with scratch() as root:
             folder = Path(root)
             write_text(folder / "net.json", net)
             files = ["--json", "net.json", "--report", "report.json"]

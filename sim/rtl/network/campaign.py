@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -283,16 +284,30 @@ def run_case(case: Case, folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 def _depend_on_the_parent() -> None:
     """For workers: Ctrl-C ends the campaign once, not every process with a traceback, and none
-    outlives a parent that was killed."""
+    outlives a parent that was killed. A group for each, so that its simulator ends with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if os.name == "posix":
+        os.setpgid(0, 0)
 
     def follow() -> None:
         parent = multiprocessing.parent_process()
         if parent is not None:
             parent.join()
+            if os.name == "posix":
+                os.killpg(0, signal.SIGKILL)
             os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()
+
+
+def _kill(pool: ProcessPoolExecutor) -> None:
+    """End the workers at once, with what they started."""
+    for pid in list(pool._processes or ()):
+        with suppress(OSError):
+            if os.name == "posix" and os.getpgid(pid) == pid:
+                os.killpg(pid, signal.SIGKILL)
+            else:
+                os.kill(pid, signal.SIGTERM)
 
 
 def source_fingerprint() -> str:
@@ -450,6 +465,9 @@ def campaign(
             ) from None
         except OSError as error:
             raise InputError(f"cannot write {results}: {error.strerror or error}") from error
+        except BaseException:
+            _kill(pool)
+            raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
     summary = {

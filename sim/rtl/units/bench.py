@@ -8,7 +8,6 @@ that move before they are taken, unknown bits and deadlocks. What came out is co
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from ....model import integer
 from ....model.errors import InputError
 from ....model.files import write_text
 from ....model.integer import code_range, half
+from ....model.leftovers import scratch
 from ....synth.unit_verilog import emit_unit
 from ... import golden
 from ...golden_lut import (
@@ -296,7 +296,7 @@ def simulate_units(
     names = [case.name for case in cases]
     if len(set(names)) != len(names) or not names:
         raise InputError(f"units: {len(names)} names, {len(set(names))} of them different")
-    with tempfile.TemporaryDirectory() as temporary:
+    with scratch() as temporary:
         place = Path(folder or temporary)
         sources = ["bench.v"]
         write_text(place / "bench.v", _bench(cases, seed))

@@ -1,0 +1,99 @@
+"""Temporary folders that name their owner, so that what a killed process left behind goes when the
+next one starts.
+
+The name holds the machine, the process and the time that it started: ``PREFIX`` + ``1a2b3c-4711-
+8234567-`` + some letters. A folder is removed only where it is of this machine and no such process
+lives; folders of other programs, and of processes that still run, stay.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import os
+import re
+import shutil
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+
+SCRATCH, STAGE = "genogate-", ".partial-"
+_OWNER = re.compile(r"(?P<machine>[0-9a-f]{6})-(?P<pid>\d{1,10})-(?P<start>\d{1,20})-")
+
+
+@cache
+def _machine() -> str:
+    """Six digits for a machine and its table of processes (containers have their own)."""
+    name = socket.gethostname()
+    with suppress(OSError):
+        name += os.readlink("/proc/self/ns/pid")
+    return hashlib.sha256(name.encode()).hexdigest()[:6]
+
+
+def _start(pid: int) -> int | None:
+    """When the process started, in ticks; 0 where that is not known; None where none lives."""
+    try:
+        # The name, in parentheses, may hold anything.
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        return None if fields[0] in "ZX" else int(fields[19])
+    except FileNotFoundError:
+        if os.path.exists("/proc/self/stat"):
+            return None
+    except (OSError, ValueError, IndexError):
+        return 0
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except (OSError, OverflowError):
+        pass
+    return 0
+
+
+def owner() -> str:
+    """What names this process in a folder's name."""
+    pid = os.getpid()
+    return f"{_machine()}-{pid}-{_start(pid) or 0}-"
+
+
+def _abandoned(rest: str) -> bool:
+    match = _OWNER.match(rest)
+    if match is None or match["machine"] != _machine():
+        return False
+    start = _start(int(match["pid"]))
+    return start is None or (start != int(match["start"]) and 0 not in (start, int(match["start"])))
+
+
+def sweep(folder: str | os.PathLike[str], prefix: str) -> None:
+    """Remove what dead processes left in `folder` under `prefix`."""
+    with suppress(OSError):
+        for entry in list(os.scandir(folder)):
+            if entry.name.startswith(prefix) and _abandoned(entry.name[len(prefix) :]):
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                else:
+                    with suppress(OSError):
+                        os.unlink(entry.path)
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A temporary folder; those of dead processes beside it go."""
+    sweep(tempfile.gettempdir(), SCRATCH)
+    with tempfile.TemporaryDirectory(
+        prefix=f"{SCRATCH}{owner()}", ignore_cleanup_errors=True
+    ) as root:
+        yield Path(root)
+
+
+@cache
+def scratch_of_process(name: str) -> Path:
+    """A folder `name` for what libraries write, not made yet; it goes when the process ends."""
+    folder = tempfile.gettempdir()
+    sweep(folder, SCRATCH)
+    path = Path(folder, f"{SCRATCH}{owner()}{name}")
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
