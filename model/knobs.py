@@ -70,6 +70,8 @@ def knob(default: Any, help: str, **about: Any) -> Any:
 
 #: What can share hardware: nothing, or all operators and the classifier one adder.
 SHARES = ("none", "all")
+#: Lanes of a shared adder.
+SHARED_LANES = (1, 2, 4, 8)
 #: Most products per cycle of a dense operator.
 MAX_LANES = 64
 
@@ -94,10 +96,11 @@ def check_share(share: str, lanes: Lanes) -> None:
     """Raises :class:`InputError` where hardware cannot be shared with so many lanes."""
     if share not in SHARES:
         raise InputError(f"share: {shown(share)} is not one of {SHARES}")
-    if share != "none" and lanes != Lanes():
+    if share != "none" and (lanes.x != lanes.h or lanes.x not in SHARED_LANES):
         raise InputError(
-            f"share {share}: one bit of one weight is multiplied a cycle, so lanes must be 1, not "
-            f"{lanes.x},{lanes.h}: give --lanes 1, or --share none"
+            f"share {share}: lanes are bits of a weight that one adder takes a cycle, "
+            f"{', '.join(map(str, SHARED_LANES))}, not {lanes.x},{lanes.h}: give one of these, or "
+            "--share none"
         )
 
 
@@ -123,7 +126,8 @@ class Knobs:
     input_bits : int
         Width of the codes that the first layer gets, 1 to 8.
     share : "none" or "all"
-        One unit per operator, or one adder that does all of them bit by bit (``lanes`` 1 only).
+        One unit per operator, or one adder that does all of them; ``lanes``, equal on both sides,
+        are then bits of a weight that it takes a cycle: 1, 2, 4 or 8.
 
     Raises :class:`InputError` for anything else.
     """
@@ -183,7 +187,7 @@ class Knobs:
     )
     share: str = knob(
         "none",
-        "What shares hardware: nothing, or all operators and the classifier one bit-serial adder.",
+        "What shares hardware: nothing, or all operators and the classifier one serial adder.",
         choices=SHARES,
         genes=SHARES,
         short="share-",
@@ -289,11 +293,7 @@ def knob_genes(knobs: type[Knobs] = Knobs) -> dict[str, tuple[Any, ...]]:
 
 
 def check_genes(names: Sequence[str], knobs: Knobs) -> None:
-    """Raises :class:`InputError` where genes of a search (see :func:`knob_genes`) and the other
-    knobs would meet in values that exclude each other."""
-    shared = "share" in names or knobs.share != "none"
-    if shared and ("lanes" in names or knobs.lanes != Lanes()):
-        raise InputError(
-            "knobs as genes: a shared adder has one lane, so with share there is no gene lanes, "
-            "and --lanes is 1"
-        )
+    """Raises :class:`InputError` where genes of a search (see :func:`knob_genes`) could meet other
+    knobs that they exclude. The lanes of a search are all possible with every `share`."""
+    if "share" in names and "lanes" not in names:
+        check_share("all", knobs.lanes)

@@ -248,7 +248,7 @@ def _machine(i: Identity) -> list[float]:
     return [
         1,
         about["width"],
-        about["operand_bits"],
+        about["operand_bits"] * about["digit"],
         about["row_bits"],
         sum((n - 1).bit_length() for n in counters),
         about["logit_bits"],
@@ -360,6 +360,8 @@ FITTED: tuple[tuple[str, Knobs], ...] = (
     ("digits-row", Knobs(lanes_x=2, lanes_h=2)),
     ("digits-row", Knobs(share="all")),
     ("kws4", Knobs(share="all")),
+    ("digits-row", Knobs(share="all", lanes_x=4, lanes_h=4)),
+    ("digits-row", Knobs(share="all", lanes_x=8, lanes_h=8)),
     ("digits-row-seed1", Knobs()),
     ("digits-row-2layer", Knobs()),
     ("kws4", Knobs()),

@@ -45,7 +45,7 @@ class Design:
         """Programs of the layers, where everything is shared."""
         layers, classifier = self.model.layers, self.model.classifier
         lasts = [*([None] * (len(layers) - 1)), classifier]
-        return tuple(SharedPlan.of(*of) for of in zip(layers, lasts, strict=True))
+        return tuple(SharedPlan.of(*of, self.lanes.x) for of in zip(layers, lasts, strict=True))
 
     @cached_property
     def schedules(self) -> tuple[Schedule, ...]:

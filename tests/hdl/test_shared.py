@@ -41,10 +41,10 @@ def features(sequences):
         yield from ({"code": v, "last": int(k == len(flat) - 1)} for k, v in enumerate(flat))
 
 
-def run(model, sequences, pause, seed):
+def run(model, sequences, pause, seed, lanes=1):
     expected = outputs(model, sequences)
     got = run_streams(
-        Design.of(model, share="all").component(),
+        Design.of(model, Lanes(lanes, lanes), "all").component(),
         {"i": list(features(sequences))},
         {name: len(values) for name, values in expected.items()},
         pause=pause,
@@ -78,6 +78,15 @@ def test_random_networks_equal_golden_while_streams_pause(about):
     seed = len(about["sizes"]) if "sizes" in about else 5
     model, sequences = drawn(seed, **{"sizes": (2, 3, 2)} | about)
     run(model, sequences, 0.2, seed)
+
+
+@pytest.mark.parametrize("lanes", [2, 4, 8])
+@pytest.mark.parametrize(
+    "about", [{"bits": 8, "terms": 1}, {"channel": True, "terms": None}, {"terms": 2, "bits": 3}]
+)
+def test_weights_in_digits_give_the_same_bits(lanes, about):
+    model, sequences = drawn(lanes, sizes=(2, 3, 2), **about)
+    run(model, sequences[:2], 0, lanes, lanes)
 
 
 @pytest.mark.parametrize("layers", [1, 2, 3])
@@ -114,10 +123,12 @@ def test_a_shared_layer_has_no_operators_and_says_whom_its_machine_serves():
     assert design.serves["layer1.machine"] == (*GENES, "classifier")
 
 
-@pytest.mark.parametrize("lanes", [Lanes(2, 1), Lanes(1, 4)])
-def test_sharing_with_several_lanes_is_refused_in_one_line(lanes):
+@pytest.mark.parametrize("lanes", [Lanes(2, 1), Lanes(3, 3)])
+def test_lanes_that_a_shared_adder_cannot_have_are_refused_in_one_line(lanes):
     model, _ = drawn(1)
-    message = r"^share all: .* lanes must be 1, not \d,\d: give --lanes 1, or --share none$"
+    message = (
+        r"^share all: lanes are bits .* 1, 2, 4, 8, not \d,\d: give one of these, or --share none$"
+    )
     with pytest.raises(InputError, match=message):
         Design.of(model, lanes, "all")
     with pytest.raises(InputError, match=message):

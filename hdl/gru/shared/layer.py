@@ -33,9 +33,9 @@ class SharedPlan:
     shape: Shape
 
     @classmethod
-    def of(cls, layer: Layer, classifier: Classifier | None) -> "SharedPlan":
-        """Compile the program of `layer`."""
-        program = Compiler(layer, classifier).compile()
+    def of(cls, layer: Layer, classifier: Classifier | None, digit: int) -> "SharedPlan":
+        """Compile the program of `layer` for weights that come in digits of `digit` bits."""
+        program = Compiler(layer, classifier, digit).compile()
         return cls(layer, classifier, program, Shape.of(layer, classifier, program))
 
     @property
@@ -66,11 +66,13 @@ class SharedPlan:
                 partial(Machine, shape),
             ),
             "program": Rom.part(shape.rows, shape.row_bits, self._program_words),
-            "weights": Rom.part(len(program.weights), 1, partial(list, program.weights)),
+            "weights": Rom.part(
+                len(program.weights), program.digit, partial(list, program.weights)
+            ),
         }
         for name, unit in program.activations.items():
             words = partial(list, unit.words)
-            found[f"{name}_bits"] = Rom.part(len(unit.words), 1, words)
+            found[f"{name}_digits"] = Rom.part(len(unit.words), shape.digit, words)
         found["x_buffer"] = CodeBuffer.part(bits=shape.in_bits, lanes=1, depth=shape.inputs)
         found["state"] = CodeBuffer.part(bits=shape.state_bits, lanes=1, depth=2 * shape.hidden)
         return found
@@ -83,11 +85,11 @@ class SharedLayer(wiring.Component):
     """A layer, and the classifier where it is the last, with one adder for all; bit-exact with
     golden.run_layer.
 
-    Submodules ``machine`` (all logic), ``program``, ``weights`` (a bit a word), ``a_r_bits`` ...
-    (constants of the activations), ``x_buffer`` (one input vector) and ``state`` (two state
-    vectors); between them are wires alone. Units are computed one after the other and operators
-    too. A step takes ``I + H U`` cycles, U being :attr:`SharedPlan.unit_cycles`; a sequence
-    ``C K + 1`` more in the last layer, K being :attr:`.rows.Program.class_cycles`.
+    Submodules ``machine`` (all logic), ``program``, ``weights`` (a digit a word), ``a_r_digits``
+    and so on, ``x_buffer`` (one input vector) and ``state`` (two state vectors);
+    between them are wires alone. Units are computed one after the other, and so are operators. A
+    step takes ``I + H U`` cycles, U being :attr:`SharedPlan.unit_cycles`; a sequence ``C K + 1``
+    more in the last layer, K being :attr:`.rows.Program.class_cycles`.
 
     Parameters
     ----------
@@ -113,9 +115,9 @@ class SharedLayer(wiring.Component):
         for name in self.signature.members:
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(machine, name))
         pairs = [("program", "row"), ("weights", "weight")]
-        pairs += [(f"{name}_bits", f"{name}_bit") for name, *_ in self.plan.shape.activations]
+        pairs += [(f"{name}_digits", f"{name}_digit") for name, *_ in self.plan.shape.activations]
         for memory, port in pairs:
-            address = port.removesuffix("_bit") + "_address"
+            address = port.removesuffix("_digit") + "_address"
             m.d.comb += [
                 p[memory].address.eq(getattr(machine, address)),
                 p[memory].enable.eq(1),

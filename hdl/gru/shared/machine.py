@@ -18,7 +18,7 @@ class Machine(wiring.Component):
     Members
     -------
     i, o, o_logits, o_class : streams as of :class:`SharedLayer`; the latter two with a classifier
-    row, weight, x_code, h_code, NAME_bit : In, what the memories answer
+    row, weight, x_code, h_code, NAME_digit : In, what the memories answer
     row_address, weight_address, word, h_address, NAME_address, write_x, write_h, write_word,
     write_unit, code : Out
     written : Out(1), `code` is the result of the next operator, for test benches
@@ -29,7 +29,7 @@ class Machine(wiring.Component):
         members: dict[str, Any] = {
             **streams_of(shape),
             "row": In(shape.row_bits),
-            "weight": In(1),
+            "weight": In(shape.digit),
             "x_code": In(signed(shape.in_bits)),
             "h_code": In(signed(shape.state_bits)),
             "row_address": Out(range(max(2, shape.rows))),
@@ -44,7 +44,7 @@ class Machine(wiring.Component):
             "written": Out(1),
         }
         for name, _, selector, length in shape.activations:
-            members[f"{name}_bit"] = In(1)
+            members[f"{name}_digit"] = In(shape.digit)
             members[f"{name}_address"] = Out(range(max(2, length << selector)))
         super().__init__(members)
 
@@ -185,16 +185,10 @@ class Machine(wiring.Component):
             for k, name in enumerate(present):
                 with m.Case(k):
                     m.d.comb += operand.eq(values[name])
-        factor = self._factor(m, row)
-        negative = row.flag("negative")
-        term = Signal(signed(shape.operand_bits))
-        m.d.comb += term.eq(
-            (operand & factor.replicate(shape.operand_bits))
-            ^ negative.replicate(shape.operand_bits)
-        )
+        term = self._term(m, row, operand)
         p = Signal(signed(shape.width), reset_less=True)
         left, total, shifted = (Signal(signed(shape.width)) for _ in range(3))
-        shift = row.flag("shift")
+        shifts, shift = row.fields["shift"]
         m.d.comb += [
             left.eq(Mux(row.flag("first"), 0, p)),
             # The carry in enters the adder below its lowest bit.
@@ -204,18 +198,39 @@ class Machine(wiring.Component):
                     + Cat(row.flag("carry"), Const(0, shape.guard), term).as_signed()
                 )[1:]
             ),
-            shifted.eq(Mux(shift, total >> 1, total)),
             self.searched.eq(~total[-1]),
         ]
+        with m.Switch(shift):
+            for k, amount in enumerate(shifts):
+                with m.Case(k):
+                    m.d.comb += shifted.eq(total >> amount)
         with m.If(advance):
             m.d.sync += p.eq(shifted)
         self.p = p
         return total, shifted
 
+    def _term(self, m: Module, row: Decoded, operand: Value) -> Value:
+        """Operand times digit, less the ones of a negative row."""
+        digit, width = self.shape.digit, self.shape.operand_bits
+        factor, negative = self._factor(m, row), row.flag("negative")
+        alone = row.is_("factor", "one") | row.is_("factor", "zero")
+        term: Value = Const(0)
+        for k in range(digit):
+            # Of a digit the top bit is negative, of a bit alone the bit itself.
+            sign: Value = Const(0, 1)
+            if digit == 1:
+                sign = negative
+            elif k in (0, digit - 1):
+                sign = negative & (~alone if k else alone)
+            part = Signal(signed(width), name=f"term{k}")
+            m.d.comb += part.eq((operand & factor[k].replicate(width)) ^ sign.replicate(width))
+            term = term + (part << k) if k else part
+        return term
+
     def _factor(self, m: Module, row: Decoded) -> Signal:
-        """The bit that the operand is multiplied by."""
+        """The digit that the operand is multiplied by."""
         places, place = row.fields["place"]
-        factor = Signal()
+        factor = Signal(self.shape.digit)
         present, number = row.fields["factor"]
         with m.Switch(number):
             for k, name in enumerate(present):
@@ -231,9 +246,9 @@ class Machine(wiring.Component):
                             for index, value in enumerate(places):
                                 if value < 8:
                                     with m.Case(index):
-                                        m.d.comb += factor.eq(self.t1[value])
+                                        m.d.comb += factor.eq(self.t1 >> value)
                     else:
-                        m.d.comb += factor.eq(getattr(self, f"{name}_bit"))
+                        m.d.comb += factor.eq(getattr(self, f"{name}_digit"))
         return factor
 
     def _results(self, m: Module, now: "Now", shifted: Value, total: Value) -> None:
@@ -256,8 +271,12 @@ class Machine(wiring.Component):
         for name in ("t0", "t1", "t2"):
             target = getattr(self, name)
             if name == "t1" and self.shape.classes:
-                with m.If(advance & row.flag("settle") & row.flag("shift")):
-                    m.d.sync += target.eq(Cat(self.t1[1:], total[0]))
+                shifts, shift = row.fields["shift"]
+                with m.If(advance & row.flag("settle")), m.Switch(shift):
+                    for k, amount in enumerate(shifts):
+                        with m.Case(k):
+                            if amount:
+                                m.d.sync += target.eq(Cat(self.t1, total[:amount])[amount:])
             with m.If(advance & row.is_("target", name)):
                 m.d.sync += target.eq(self.code)
         m.d.comb += self.written.eq(advance & (row.is_("kind", "emit") | ~row.is_("target", "")))

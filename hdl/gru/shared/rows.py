@@ -4,9 +4,11 @@ All 17 operators and the classifier are sums of ``operand << v`` for set bits of
 right, and a saturation. A machine with one adder does them all::
 
     P = (0 if first else P) + (((operand & factor bit) ^ negative) << guard) + carry
-    P = P >> 1 if shift
+    P = P >> shift
 
-A row of the program is such a cycle, or such a cycle for every word of a vector. Planes of a factor
+A row of the program is such a cycle, or such a cycle for every word of a vector. Weights, and what
+lies between them, come in digits of one to eight bits, each bit an adder; all other factors come
+bit by bit. In a negative row with a digit the highest bit is the negative one. Planes of a factor
 come lowest first, and P is shifted right between them, so that it stays as narrow as its sums.
 `guard` bits below the operand keep what would be lost where a factor has more planes than the
 result drops. A negative row adds ``-operand - 1`` or ``-1``: the ones are known, and the constant
@@ -29,6 +31,7 @@ from ....model.integer import (
     half,
 )
 from ...arithmetic import signed_digits
+from ...piecewise_linear import PiecewisePlan
 
 #: Operands, factors and kinds of rows, by their number in the program.
 OPERANDS = ("imm", "x", "h", "t0", "t1", "t2")
@@ -64,7 +67,7 @@ class Row:
     """A cycle, or one for each word of a vector.
 
     operand, factor, kind : of the tuples above
-    negative, carry, shift, first : see the head of this file
+    negative, carry, shift, first : see the head of this file; shift is 0, 1, or a digit
     loop : for every word of x or h
     target : register that gets the saturated result, or ""
     own : the state of the unit itself is asked for, for the row after this
@@ -79,7 +82,7 @@ class Row:
     kind: str = "add"
     negative: bool = False
     carry: bool = False
-    shift: bool = False
+    shift: int = 0
     first: bool = False
     loop: bool = False
     target: str = ""
@@ -106,19 +109,22 @@ class Op:
     ones: int = 0
     bits: dict[int, list[np.ndarray]] = field(default_factory=dict)
 
-    def add(self, v: int, row: Row, low: object, high: object, words: int = 1) -> None:
-        """Add a row to plane `v`; its products lie within `low` to `high`."""
-        low, high = np.asarray(low), np.asarray(high)
+    def add(self, v: int, row: Row, low: int, high: int) -> None:
+        """Add a row to plane `v`; operand times bit lies within `low` to `high`."""
         if row.negative:
-            low, high = -high - words, -low - words
-            self.ones += words << v
+            low, high = -high, -low
+        self.add_signed(v, row, np.asarray(low), np.asarray(high), int(row.negative))
+
+    def add_signed(self, v: int, row: Row, low: np.ndarray, high: np.ndarray, ones: int) -> None:
+        """Add a row to plane `v`; what it adds, but for `ones`, lies within `low` to `high`."""
+        self.ones += ones << v
         self.planes.setdefault(v, []).append(row)
-        self.bounds.setdefault(v, []).append((low, high))
+        self.bounds.setdefault(v, []).append((low - ones, high - ones))
 
     @property
     def guard(self) -> int:
         """Bits below the operand that this operator needs."""
-        return max(0, max(self.planes, default=0) + 1 - self.drop)
+        return max(0, max(self.planes, default=0) - self.drop)
 
 
 def codes_from_zero(bits: int) -> tuple[int, int]:
@@ -127,7 +133,7 @@ def codes_from_zero(bits: int) -> tuple[int, int]:
     return min(low, 0), max(high, 0)
 
 
-def dense_op(op: Dense | Classifier, side: str) -> Op:
+def dense_op(op: Dense | Classifier, side: str, digit: int) -> Op:
     """A dense operator, whose digits are those of ``multiplier << (most - k_i)`` times weights."""
     weight, bias = op.weight.astype(np.int64), op.bias.astype(np.int64)
     if isinstance(op, Dense):
@@ -141,16 +147,51 @@ def dense_op(op: Dense | Classifier, side: str) -> Op:
     else:
         drop, factor, constant, wide = LOGIT_BITS, 1, bias, op.weight_bits
     low, high = codes_from_zero(op.in_bits)
-    words = weight.shape[1]
     result = Op(drop, constant)
-    for power, sign in signed_digits(factor):
-        for p in range(wide):
-            bits = (weight >> p) & 1
-            count = bits.sum(1)
-            negative = (p == wide - 1) == (sign > 0)
-            row = Row(side, "rom", negative=negative, loop=True)
-            result.add(p + power, row, count * low, count * high, words)
-            result.bits.setdefault(p + power, []).append(bits)
+    for power, sign in _powers(factor, digit):
+        _digits(result, Row(side, "rom", loop=True), weight, wide, digit, (power, sign), low, high)
+    return result
+
+
+def _powers(factor: int, digit: int) -> list[tuple[int, int]]:
+    """Powers of two, and signs, that make up a factor."""
+    # A digit of several bits has one negative bit at most, so it is never subtracted.
+    ones = [(k, 1) for k in range(factor.bit_length()) if factor >> k & 1]
+    return signed_digits(factor) if digit == 1 else ones
+
+
+def _digits(
+    op: Op,
+    row: Row,
+    values: np.ndarray,
+    wide: int,
+    digit: int,
+    power: tuple[int, int],
+    low: int,
+    high: int,
+) -> None:
+    """Add ``values << power`` times operands of `low` to `high`, digit by digit. Values, [units,
+    words], are codes of `wide` bits, without a sign where `wide` is below 0."""
+    planes = -(-abs(wide) // digit)
+    for j in range(planes):
+        digits = (values >> (j * digit)) & ((1 << digit) - 1)
+        negative = (wide > 0 and j == planes - 1) == (power[1] > 0)
+        value = digits - (digits >> (digit - 1) << digit) if negative else digits
+        up, down = np.maximum(value, 0).sum(1), np.minimum(value, 0).sum(1)
+        ones = values.shape[1] << (digit - 1) if negative else 0
+        v = j * digit + power[0]
+        bounds = up * low + down * high, up * high + down * low
+        op.add_signed(v, replace(row, negative=negative), *bounds, ones)
+        op.bits.setdefault(v, []).append(digits)
+
+
+def piecewise_op(plan: PiecewisePlan, name: str, segments: Sequence[int], digit: int) -> Op:
+    """Slope times the code in t0, and the intercept, both from the memory of the activation."""
+    slopes = np.array(plan.slopes, np.int64)[segments]
+    result = Op(plan.shift, np.array(plan.intercepts, np.int64)[segments])
+    low, high = codes_from_zero(plan.in_bits)
+    wide = plan.width if plan.negative else -plan.width
+    _digits(result, Row("t0", name), slopes[:, None], wide, digit, (0, 1), low, high)
     return result
 
 
@@ -161,7 +202,7 @@ def _times(op: Op, row: Row, factor: int, low: int, high: int, sign: int = 1) ->
         op.add(power, replace(row, factor="one", negative=negative), low, high)
 
 
-def elementwise_op(op: Operator, sources: Sequence[str]) -> Op:
+def elementwise_op(op: Operator, sources: Sequence[str], digit: int) -> Op:
     """A sum, complement or product of what registers hold."""
     if isinstance(op, Sum):
         constant = half(op.shift) + (op.zero_point << op.shift)
@@ -179,15 +220,21 @@ def elementwise_op(op: Operator, sources: Sequence[str]) -> Op:
     assert isinstance(op, Product)
     m, z_a, z_b = op.multiplier, op.a_zero_point, op.b_zero_point
     result = Op(op.shift, half(op.shift) + (op.zero_point << op.shift) + m * z_a * z_b)
-    # The operand in t1 comes bit by bit, the other as a whole.
+    # The operand in t1 comes digit by digit, the other as a whole.
     serial = sources.index("t1")
     whole = sources[1 - serial]
     bits = (op.a_bits, op.b_bits)
     low, high = codes_from_zero(bits[1 - serial])
-    for power, sign in signed_digits(m):
-        for p in range(bits[serial]):
-            negative = (p == bits[serial] - 1) == (sign > 0)
-            result.add(p + power, Row(whole, "serial", negative=negative, place=p), low, high)
+    planes = -(-bits[serial] // digit)
+    for power, sign in _powers(m, digit):
+        for j in range(planes):
+            negative = (j == planes - 1) == (sign > 0)
+            row = Row(whole, "serial", negative=negative, place=j * digit)
+            most = (1 << digit) - 1
+            bound = max(-low, high) * most
+            ones = 1 << (digit - 1) if negative else 0
+            edges = np.array(-bound if low < 0 else 0), np.array(bound)
+            result.add_signed(j * digit + power, row, *edges, ones)
     zero_serial, zero_whole = (z_a, z_b) if serial == 0 else (z_b, z_a)
     _times(result, Row(whole), m * zero_serial, low, high, sign=-1)
     _times(result, Row("t1"), m * zero_whole, *codes_from_zero(bits[serial]), sign=-1)
@@ -196,9 +243,10 @@ def elementwise_op(op: Operator, sources: Sequence[str]) -> Op:
 
 @dataclass
 class Activation:
-    """The memory of an activation: word ``[selector, index]`` is one bit.
+    """The memory of an activation: word ``[selector, index]`` is a digit.
 
     selector : the code for a table; for pieces a node of the search, then ``2**levels + segment``
+    words, length : digits, and how many of them a selector has
     """
 
     table: bool
@@ -212,10 +260,10 @@ class Program:
     """A program, and all that it reads.
 
     rows : the rows; `loop` is the first of a unit, `classify` of a class, -1 without a classifier
-    weights : bits of the weights' memory in the order in which they are read
+    weights : words of the weights' memory, a digit each, in the order in which they are read
     activations : by name
     guard, width : bits below the operand in P, and of P in all
-    operand_bits : width of the operand
+    operand_bits, digit : widths of the operand, and of a word of the weights
     unit_cycles, class_cycles : cycles of a unit, of a class
     """
 
@@ -228,5 +276,6 @@ class Program:
     guard: int = 0
     width: int = 0
     operand_bits: int = 0
+    digit: int = 1
     unit_cycles: int = 0
     class_cycles: int = 0

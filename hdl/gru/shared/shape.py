@@ -14,13 +14,14 @@ from ..layer import code_layout
 from .rows import FACTORS, KINDS, OPERANDS, Program, Row
 
 _TARGETS = ("", "t0", "t1", "t2")
-_FLAGS = ("negative", "carry", "shift", "first", "loop", "own", "settle")
+_FLAGS = ("negative", "carry", "first", "loop", "own", "settle")
 
 
 @dataclass(frozen=True)
 class Shape:
     """All that shapes the machine: what is not in one of its memories.
 
+    digit : bits of a weight's digit
     encoding : field -> its values by their number in a row of the program
     activations : (name, is it a table, address bits of its selector, words of each)
     """
@@ -40,6 +41,7 @@ class Shape:
     guard: int
     width: int
     operand_bits: int
+    digit: int
     activations: tuple[tuple[str, bool, int, int], ...]
     encoding: tuple[tuple[str, tuple[Any, ...]], ...]
 
@@ -53,6 +55,7 @@ class Shape:
                 ("operand", OPERANDS),
                 ("factor", FACTORS),
                 ("target", _TARGETS),
+                ("shift", (0, 1, 2, 4, 8)),
                 ("place", tuple(range(64))),
                 ("bits", tuple(range(9))),
                 *((flag, (False, True)) for flag in _FLAGS),
@@ -79,6 +82,7 @@ class Shape:
             program.guard,
             program.width,
             program.operand_bits,
+            program.digit,
             activations,
             encoding,
         )

@@ -23,7 +23,7 @@ from ....model.errors import InputError
 from ....model.files import write_json
 from ....model.genome import GENES, MAX_BITS, MIN_BITS, Genome
 from ....model.integer import IntModel, code_range
-from ....model.knobs import SHARES, Lanes
+from ....model.knobs import SHARED_LANES, SHARES, Lanes
 from ...random_model import random_model
 from .regression import require_simulator, simulate
 
@@ -129,8 +129,8 @@ def _shared(case: Case) -> Case:
     return replace(
         case,
         share="all",
-        lanes_x=1,
-        lanes_h=1,
+        lanes_x=SHARED_LANES[case.lanes_x % len(SHARED_LANES)],
+        lanes_h=SHARED_LANES[case.lanes_x % len(SHARED_LANES)],
         input_size=min(case.input_size, 6),
         hidden_size=min(case.hidden_size, 5),
         batch=2,
