@@ -125,6 +125,7 @@ STUDIES = {
     "lut_exactness": ("genogate.sim.rtl.units.campaign", "measure", "render"),
     "composites": ("genogate.sim.rtl.composites", "measure", "render"),
     "transformer": ("studies.transformer", "measure", "render"),
+    "sharing": ("studies.sharing", "measure", "render"),
     "search_fidelity": ("studies.fidelity", "measure_fidelity", "render_fidelity"),
     "search_throughput": ("studies.throughput", "measure_throughput", "render_throughput"),
     "search_baselines": ("studies.search", "measure_baselines", "render_baselines"),
