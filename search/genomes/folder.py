@@ -131,6 +131,7 @@ class Folder:
         if before["config"]["prescreen"] is None:
             # It had no meaning there.
             before["config"]["prescreen_factor"] = document["config"]["prescreen_factor"]
+        _by_content(before, document)
         # A run may be made longer: what it does first stays the same.
         differing = [
             name
@@ -183,6 +184,17 @@ class Folder:
                 else str(Path(checkpoint).resolve())
             )
         point.genome.save(self.path / name, checkpoint=checkpoint, knobs=setting.knobs.changes)
+
+
+def _by_content(before: dict[str, Any], document: Mapping[str, Any]) -> None:
+    """Give checkpoints of `before` the names that they have in `document`, where they are the same
+    by their hashes: a folder may have been moved, with the files that it names."""
+    old, new = before["setting"], document["setting"]
+    if old.get("checkpoint_hash") == new["checkpoint_hash"]:
+        old["checkpoint"] = new["checkpoint"]
+    if isinstance(old["also"], dict) and list(old["also"].values()) == list(new["also"].values()):
+        old["also"] = new["also"]
+        before["config"]["checkpoints"] = document["config"]["checkpoints"]
 
 
 def _entry(number: int, point: Point) -> dict[str, Any]:

@@ -124,6 +124,30 @@ def test_resumed_runs_end_the_same_and_notice_another_checkpoint(run, smaller, t
         Run(tmp_path / "r", SETTING, config, resume=True)
 
 
+def test_a_folder_moved_with_its_checkpoints_goes_on(smaller, tmp_path):
+    import shutil
+
+    (tmp_path / "here").mkdir()
+    shutil.copy(smaller, tmp_path / "here" / "small.safetensors")
+
+    def run_in(place, **more):
+        also = str(tmp_path / place / "small.safetensors")
+        config = dataclasses.replace(CONFIG, checkpoints=(also,), generations=1, exploit=0)
+        made = Run(tmp_path / place / "run", SETTING, config, **more)
+        made.go()
+        return made
+
+    before = run_in("here")
+    before.evaluator.store.close()
+    (tmp_path / "here").rename(tmp_path / "there")
+    after = run_in("there", resume=True)
+    assert after.fresh == 0
+    assert [p.result for p in after.front()] == [p.result for p in before.front()]
+    for path in (tmp_path / "there" / "run").glob("front-*"):
+        checkpoint, _ = found_with(str(path))
+        assert "here/" not in checkpoint.replace("there/", "")
+
+
 @pytest.mark.parametrize(
     ("also", "message"),
     [
