@@ -530,16 +530,6 @@ def totals(
     return [sum((next(areas) for _ in parts), ModuleArea()) for parts in lists]
 
 
-def known_total(design: Design) -> ModuleArea | None:
-    """``area_report(..., flat=False).total`` where all of it was measured before, else None.
-    Starts nothing and builds nothing; some milliseconds."""
-    tool = find()
-    found = [part.identity for part in design.parts]
-    if _recall(tool, found):
-        return None
-    return sum((_met[tool.version, identity] for identity in found), ModuleArea())
-
-
 def known_areas(identities: Iterable[tuple[object, ...]]) -> dict[tuple[object, ...], ModuleArea]:
     """Of parts by their identity those that were measured before, and what they cost."""
     tool, wanted = find(), set(identities)

@@ -22,7 +22,7 @@ import numpy as np
 from ...model.checkpoints.training import import_torch
 from ...model.data.tasks import Task, load_task
 from ...model.errors import InputError
-from ...model.files import read_archive, write_bytes
+from ...model.files import read_archive
 from ...model.integer import code_range
 from ..genomes.evaluate import SMALL, shifted
 from . import statistics as _statistics
@@ -604,10 +604,3 @@ def output_kl(name: str, genomes: Array, *, seed: int = 0) -> Array:
     made = quantised(name)
     plain = made.logits(None, x).astype(np.float64)
     return np.array([-kl(plain, made.logits(row, x).astype(np.float64)) for row in genomes])
-
-
-def make_net(name: str, path: Path | None = None, **recipe: Any) -> Net:
-    """Train a network and write it; `recipe` as for :func:`train`, else that of :data:`RECIPES`."""
-    net = train(name, **(recipe or RECIPES[name]))
-    write_bytes(path or _FOLDER / f"net-{name}.npz", net.saved())
-    return net

@@ -29,7 +29,6 @@ from genogate.synth.area import (
     as_built,
     cheapest,
     forget,
-    known_total,
     measure,
     prepare,
     runtime_multiplier_cells,
@@ -421,14 +420,11 @@ def test_prepared_networks_are_reported_without_yosys(no_yosys):
     assert 0 < narrow.cells < wide.cells
 
 
-def test_totals_are_those_of_reports_and_known_afterwards(warm, model, monkeypatch, no_yosys):
+def test_totals_are_those_of_reports(warm, model, monkeypatch, no_yosys):
     report, folder = warm
-    other = random_model(np.random.default_rng(SEED), model.genome, 4, 3, 2)
-    assert known_total(Hardware.of(other)) is None
     monkeypatch.setenv("GENOGATE_CACHE", str(folder))
     forget()
     no_yosys()
-    assert known_total(Hardware.of(model, Lanes(1, 2))) == report.total
     assert totals([Hardware.of(model, Lanes(1, 2))] * 2) == [report.total] * 2
 
 
