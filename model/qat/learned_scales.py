@@ -25,15 +25,13 @@ from ..knobs import Knobs
 from ..quantize.activations import exact_table, unit_codes
 from ..quantize.calibrate import FUNCTIONS, Calibration
 from ..quantize.quantize import ACTIVATIONS, SUMS, Cheapest, _activation_candidates, _align
-from ..quantize.scales import allowed, as_fixed_point
+from ..quantize.scales import KEPT_GATES, allowed, as_fixed_point, kept_format
 
 DENSE = GENES[:6]
 #: Names of latent scales, in their order.
 SCALED = (*GENES, *(f"{name}.weight" for name in DENSE))
 PRODUCTS = (("p_rn", "a_r", "w_hn"), ("p_zn", "c_z", "a_n"), ("p_zh", "a_z", "s_h"))
 _AT = {name: k for k, name in enumerate(SCALED)}
-#: Widths at which calibration does not see what a gate needs (see :func:`keep_state`).
-KEPT_BITS = 2
 #: Octaves within which a scale that hangs on no other may be.
 REACH = 16.0
 
@@ -240,21 +238,16 @@ class LearnedLayer:
 
 
 def keep_state(layers: Sequence[LearnedLayer]) -> bool:
-    """Give narrow gates z and 1 - z codes for 0 and 1; whether there are such.
-
-    Calibration weighs the error of one step, where it is cheap to leave out an end of the range;
-    but a gate that is never open or never closed wears the state away at every step: at 2 bits
-    mnist-row, 28 steps, was not trained at all, and with 0, 1/2, 1 (and 3/2) for both it is.
-    """
-    found = False
+    """Give narrow gates z and 1 - z codes for 0 and 1 (:func:`..quantize.scales.kept_format`);
+    whether there are such. At 2 bits mnist-row, 28 steps, was not trained at all without."""
+    narrow = False
     for layer in layers:
-        for name in ("a_z", "c_z"):
-            bits = layer.layer.bits(name)
-            if bits <= KEPT_BITS:
-                layer.start[_AT[name]] = 1 - bits
-                layer.zero[_AT[name]] = code_range(bits)[0]
-                found = True
-    return found
+        for name in KEPT_GATES:
+            if kept := kept_format(name, layer.layer.bits(name)):
+                layer.start[_AT[name]] = math.log2(kept[0])
+                layer.zero[_AT[name]] = kept[1]
+                narrow = True
+    return narrow
 
 
 def choose_units(

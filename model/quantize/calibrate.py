@@ -19,6 +19,7 @@ from ..checkpoints.floating import Checkpoint, forward, sigmoid
 from ..genome import GENES, MAX_BITS, MIN_BITS
 from ..integer import MAX_CHANNEL_SHIFT, code_range
 from .ranges import PRIOR, merged_biases, natural_reach, sane_range, stand_in, visible
+from .scales import kept_format
 from .trained import Trained
 
 #: Grid steps per octave of scale; errors vary smoothly enough for 4 % steps.
@@ -169,6 +170,8 @@ class Tensor:
     def zero_point(self, bits: int, scale: float) -> int:
         """The zero point of least error at an exact scale (a cheap one where it costs little).
         What was asked before is remembered: genomes share many scales."""
+        if kept := kept_format(self.name, bits):
+            return kept[1]
         if (bits, scale) not in self._known:
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
@@ -203,6 +206,10 @@ class Tensor:
         return {bits: self._curve(bits) for bits in WIDTHS}
 
     def _curve(self, bits: int) -> Curve:
+        if kept := kept_format(self.name, bits):
+            error = self.errors(bits, np.array(kept[0]), np.array(kept[1]))
+            # One scale alone is right, however much another seems to gain.
+            return Curve(int(grid_index(kept[0])), error[None], 1.0 + float(error))
         grid = _grid(self.high - self.low, bits)
         scale = 2.0 ** (grid / STEPS)
         zeros = self._zeros(bits, scale)

@@ -46,7 +46,7 @@ from .calibrate import (
     calibrate,
     zero_tolerance,
 )
-from .scales import FREE_BITS, allowed, as_fixed_point
+from .scales import FREE_BITS, KEPT_GATES, allowed, as_fixed_point, kept_format
 
 #: Given groups of interchangeable activation units, the index of the cheapest of each group.
 Cheapest = Callable[[Sequence[Sequence[Operator]]], Sequence[int]]
@@ -100,11 +100,11 @@ class _LayerScales:
     def _curve(self, name: str) -> Curve:
         return self.calibration.tensors[name].curves[self.widths.out[name]]
 
-    def _into(self, child: str, total: str) -> np.ndarray:
-        """The combined scales that operand `child` of the sum `total` may have."""
+    def _into(self, child: str, total: str, terms: int | None) -> np.ndarray:
+        """The combined scales of so many terms that operand `child` of sum `total` may have."""
         bits, of_sum = self.widths.out[child], self.widths.out[total]
         lowest, highest = -SUM_REACH - bits, SUM_REACH + max(0, of_sum - bits)
-        return allowed(self.knobs.multiplier_terms, lowest, highest)
+        return allowed(terms, lowest, highest)
 
     def _weight_curve(self, name: str) -> Curve:
         return self.calibration.weights[name].curves[
@@ -130,7 +130,7 @@ class _LayerScales:
         the scale of the sum `into` if that is what they are operands of, and the errors of their
         weights; `state` is the scale of h."""
         for name in names:
-            factors = self._into(name, into) if into else self.factors
+            factors = self._into(name, into, self.knobs.multiplier_terms) if into else self.factors
             error, factor = _pick(self._curve(name), base, factors)
             scales[name] = factor * base
             operand = self.input_scale if name[2] == "i" else state
@@ -145,13 +145,17 @@ class _LayerScales:
         """Behind the state: h' <- p_zn, p_zh; z <- p_zh; 1-z <- z; n <- p_zn, 1-z."""
         found: dict[str, np.ndarray] = {"s_h": state}
         total = self._curve("s_h")(state)
+        # A kept scale is reached exactly over powers of two alone.
+        kept = any(kept_format(name, self.widths.out[name]) for name in KEPT_GATES)
+        gates = allowed(1) if kept else self.factors
         for name in ("p_zn", "p_zh"):
-            error, factor = _pick(self._curve(name), state, self._into(name, "s_h"))
+            terms = 1 if kept and name == "p_zh" else self.knobs.multiplier_terms
+            error, factor = _pick(self._curve(name), state, self._into(name, "s_h", terms))
             found[name] = factor * state
             total = total + error
         for name, base, factors in (
-            ("a_z", lambda: found["p_zh"] / state, self.factors),
-            ("c_z", lambda: found["a_z"], 1 / self.factors),
+            ("a_z", lambda: found["p_zh"] / state, gates),
+            ("c_z", lambda: found["a_z"], 1 / gates),
             ("a_n", lambda: found["p_zn"] / found["c_z"], self.factors),
         ):
             error, factor = _pick(self._curve(name), base(), factors)
@@ -176,7 +180,9 @@ class _LayerScales:
         found = {"s_n": base, "a_r": reset}
         total = self._curve("s_n")(base) + self._curve("a_r")(reset)
         total = self._gate(total, base, ["w_in"], state, found, "s_n")
-        error, factor = _pick(self._curve("p_rn"), base, self._into("p_rn", "s_n"))
+        error, factor = _pick(
+            self._curve("p_rn"), base, self._into("p_rn", "s_n", self.knobs.multiplier_terms)
+        )
         found["p_rn"] = factor * base
         total = self._gate(total + error, found["p_rn"] / reset, ["w_hn"], state, found)
         sides.append((total, found))
@@ -225,6 +231,8 @@ SUM_REACH = 3
 MAX_BIAS = 1 << 39
 #: Bias codes from which on it is looked for what the output does not show of them.
 WIDE_BIAS = 1 << 20
+#: Factor between rows, or columns, of a matrix from which on it is the cause of what 8 bits lose.
+MAX_SPREAD = 64.0
 #: How far, in codes, a zero point may move to save a sum its constant.
 BALANCE_REACH = 12
 
@@ -462,9 +470,9 @@ def _quantize_layer(
     return ops, groups, scale, zero
 
 
-def _column_ratio(matrix: np.ndarray) -> float:
-    """Largest over smallest, of the largest weights of the columns that are not all zero."""
-    largest = np.abs(matrix).max(0)
+def _spread(matrix: np.ndarray, axis: int) -> float:
+    """Largest over smallest, of the largest weights along `axis`; zeros do not count."""
+    largest = np.abs(matrix).max(axis)
     used = largest[largest > 0]
     return float(used.max() / used.min()) if len(used) else 1.0
 
@@ -503,22 +511,27 @@ def refuse_lost(calibration: Calibration) -> None:
     loss = calibration.probe.loss(rounded)
     if loss <= MAX_LOSS:
         return
-    losses = {key: calibration.probe.loss({key: pair}) for key, pair in rounded.items()}
-    number, name = max(losses, key=lambda key: losses[key])
-    inside = {**calibration.layers[number].weights, "classifier": calibration.classifier}
-    if number == 0 and name in GENES[:3] and (ratio := _column_ratio(inside[name].matrix)) > 64:
+    for (number, name), pair in rounded.items():
+        part = calibration.probe.loss({(number, name): pair})
+        inside = {**calibration.layers[number].weights, "classifier": calibration.classifier}
+        matrix = inside[name].matrix
+        rows, columns = _spread(matrix, 1), _spread(matrix, 0)
+        # Even weights round as well as 8 bits can; the network itself is then the sensitive part.
+        if part <= MAX_LOSS or max(rows, columns) <= MAX_SPREAD:
+            continue
+        told = f"quantize: 8-bit weights of {name} of layer {number} change the logits by "
+        told += f"{100 * part:.0f} % of their size: "
+        if columns > rows and number == 0 and name in GENES[:3]:
+            raise InputError(
+                f"{told}its columns differ by {columns:,.0f} times, so the features do too; "
+                "rescale them to similar sizes, and the columns of weight_ih_l0 by the inverse "
+                "factors"
+            )
+        largest = np.abs(matrix).max(1)
         raise InputError(
-            f"quantize: 8-bit weights of {name} of layer 0 change the logits by "
-            f"{100 * losses[number, name]:.0f} % of their size: its columns differ by {ratio:,.0f} "
-            "times, so the features do too; rescale them to similar sizes, and the columns of "
-            "weight_ih_l0 by the inverse factors"
+            f"{told}the largest weights of its rows go from {largest.min():.4g} to "
+            f"{largest.max():.4g} (row {int(largest.argmax())})"
         )
-    rows = np.abs(inside[name].matrix).max(1)
-    raise InputError(
-        f"quantize: 8-bit weights of {name} of layer {number} change the logits by "
-        f"{100 * losses[number, name]:.0f} % of their size (largest weight of a row: "
-        f"{rows.min():.4g} to {rows.max():.4g}, row {int(rows.argmax())})"
-    )
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,9 @@ import numpy as np
 #: Least exponent gap and depth of a second and third term. Deeper terms move M by under 2 %, which
 #: no calibration curve notices, and widen every requantiser.
 TERM_DEPTH = 5
+#: Gates that must have codes for 0 and 1 at few bits, and the most bits at which they do not get
+#: them by themselves: see :func:`kept_format`.
+KEPT_GATES, KEPT_BITS = ("a_z", "c_z"), 2
 #: Bits of an unconstrained M0.
 FREE_BITS = 16
 
@@ -40,6 +43,17 @@ def as_fixed_point(value: float) -> tuple[int, int]:
     """``(m, n)`` with ``value == m * 2**-n`` exactly, ``n >= 0`` least. `value` > 0, dyadic."""
     numerator, denominator = float(value).as_integer_ratio()
     return numerator, denominator.bit_length() - 1
+
+
+def kept_format(name: str, bits: int) -> tuple[float, int] | None:
+    """Scale and zero point of a narrow gate z or 1 - z, codes for 0, 1/2, 1; None for others.
+
+    Calibration weighs the error of one step, where it is cheap to leave out an end of the range;
+    but a gate that is never open or never closed wears the state away at every step.
+    """
+    if name not in KEPT_GATES or bits > KEPT_BITS:
+        return None
+    return 2.0 ** (1 - bits), -(1 << (bits - 1))
 
 
 def signed_digits(value: int) -> int:

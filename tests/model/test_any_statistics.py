@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from genogate.model.checkpoints.floating import Checkpoint, forward
 from genogate.model.errors import InputError
-from genogate.model.genome import Genome
+from genogate.model.genome import GENES, Genome
+from genogate.model.integer import code_range
 from genogate.model.knobs import Knobs
 from genogate.model.quantize.quantize import quantize
 from genogate.sim import golden
@@ -145,7 +146,7 @@ def test_a_row_far_larger_than_the_others_is_refused_by_name():
     rng = np.random.default_rng(9)
     tensors = ordinary(rng)
     rows(tensors, "n")[0][2] *= 1e4
-    with pytest.raises(InputError, match=r"w_in of layer 0 .* row 2"):
+    with pytest.raises(InputError, match=r"w_in of layer 0 .*row 2"):
         error(tensors, *inputs(rng))
 
 
@@ -226,3 +227,39 @@ def test_few_bits_stay_within_the_integer_model(bits):
         except InputError as reason:
             refusals.append(f"{damage}: {reason}")
     assert all("of layer" in text for text in refusals), refusals
+
+
+@pytest.mark.parametrize("terms", [1, 2, 3, None])
+@pytest.mark.parametrize("bits", [(2, 2), (2, 8), (8, 2)])
+def test_gates_of_two_bits_have_codes_for_zero_and_one(terms, bits):
+    """Otherwise the state wears away step by step: exactly 1 is needed, not nearly."""
+    rng = np.random.default_rng(12)
+    genes = dict.fromkeys(GENES, 8) | dict(zip(("a_z", "c_z"), bits, strict=True))
+    checkpoint = Checkpoint({name: np.float32(v) for name, v in ordinary(rng).items()})
+    knobs = Knobs(activation="table", multiplier_terms=terms)
+    model = quantize(checkpoint, Genome.from_genes(genes.values()), knobs, inputs(rng)[0])
+    for name, width in zip(("a_z", "c_z"), bits, strict=True):
+        if width == 2:
+            recorded = model.info["scales"][0][name]
+            low, high = code_range(width)
+            values = (np.arange(low, high + 1) - recorded["zero_point"]) * recorded["scale"]
+            assert values.tolist() == [0, 0.5, 1, 1.5]
+
+
+def test_a_state_survives_twenty_steps_of_gates_of_two_bits():
+    """Both bits of z: what was written at step 0 is told apart at the end."""
+    rng = np.random.default_rng(13)
+    tensors = ordinary(rng, inputs=2, classes=2)
+    for array in rows(tensors, "z"):
+        array[...] = 0
+    # The second feature opens the gate; the first is then remembered.
+    rows(tensors, "z")[0][:, 1], rows(tensors, "z")[2][...] = -12, 6
+    rows(tensors, "n")[0][:] = [2, 0]
+    x = np.zeros((100, 20, 2))
+    x[:, 0, 0], x[:, 0, 1] = np.where(np.arange(100) % 2, 1, -1), 1
+    genes = dict.fromkeys(GENES, 8) | {"a_z": 2, "c_z": 2}
+    checkpoint = Checkpoint({name: np.float32(value) for name, value in tensors.items()})
+    model = quantize(checkpoint, Genome.from_genes(genes.values()), KNOBS, x)
+    classes = golden.run(model, model.quantize_input(x)).classes
+    assert (classes == forward(checkpoint, x).classes).all()
+    assert len(set(classes.tolist())) == 2
