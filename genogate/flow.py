@@ -518,8 +518,8 @@ def _searched(run: Run, front: list[Point], test: bool, say: Say) -> dict[str, A
         for result, share in zip([int8, *results], shares, strict=True):
             result["test_accuracy"] = share
         write_json(path, report)
-    material, checkpoint = load(setting), zoo.load(setting.checkpoint)
-    reference = reference_of(material.task, checkpoint, setting.knobs, int8["size"])
+    material, floating = load(setting), zoo.load(setting.checkpoint)
+    reference = reference_of(material.task, floating, setting.knobs, int8["size"])
     named = {name: results[k] for k, names in names_of(run.ledger, front).items() for name in names}
     judged, images = len(material.y_shifted), len(material.task.y_val)
     shifted = setting.shifts and judged > images
@@ -528,5 +528,5 @@ def _searched(run: Run, front: list[Point], test: bool, say: Say) -> dict[str, A
         "reference": reference.name or Path(setting.checkpoint).stem,
         "judged": f"{images:,} validation sequences"
         + (f" and their {judged - images:,} shifted copies" if shifted else ""),
-        "caution": caution(checkpoint),
+        "caution": caution(floating),
     }
