@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from .model.integer import PiecewiseLinear
+    from .model.tables.functions import Function
     from .model.tables.table import LutTable
 
 Say = Callable[[str], None]
@@ -41,17 +42,24 @@ def parse_scales(text: str) -> tuple[int, ...]:
         ) from None
 
 
-def parse_guard(text: str) -> float | None:
-    """The guard's tolerance; None for ``none``. Raises :class:`InputError`."""
+#: What ``auto`` tries. A guard that is met at any price costs error within the range (cos on 0 to
+#: 6: a hundred times as much with a guard of 0.5), so there is nothing between these two.
+GUARDS = (0.0625, None)
+
+
+def parse_guard(text: str) -> tuple[float | None, ...]:
+    """Tolerances to try in this order; None is no guard. Raises :class:`InputError`."""
+    if text.strip().lower() == "auto":
+        return GUARDS
     if text.strip().lower() == "none":
-        return None
+        return (None,)
     try:
         value = float(text)
     except ValueError:
         value = -1.0
     if not 0 <= value < 1e6:
-        raise InputError(f"guard {shown(text)}: neither none nor a tolerance of 0 or more")
-    return value
+        raise InputError(f"guard {shown(text)}: auto, none, or a tolerance of 0 or more is needed")
+    return (value,)
 
 
 def read_weights(path: str) -> np.ndarray:
@@ -98,7 +106,7 @@ def units_of(table: LutTable, out_bits: int, out_scale: int | None) -> list[Unit
     return found
 
 
-def _format(options: dict[str, Any], width: int, fraction_bits: int) -> Any:
+def _format(options: dict[str, Any], function: Function) -> Any:
     from .model.tables.table import Format
 
     given = {
@@ -110,10 +118,7 @@ def _format(options: dict[str, Any], width: int, fraction_bits: int) -> Any:
         if "fraction_bits" in given:
             raise InputError("fraction bits: dynamic values have an exponent each; leave them out")
         return Format("dynamic", **given)
-    return Format(
-        "fixed",
-        **{"slope_bits": width, "intercept_bits": width, "fraction_bits": fraction_bits, **given},
-    )
+    return replace(Format.of(function), **given)
 
 
 def make_table(options: dict[str, Any], say: Say) -> LutTable:
@@ -133,24 +138,34 @@ def make_table(options: dict[str, Any], say: Say) -> LutTable:
         return replace(LutTable.load(options["table"]), info={"source": options["table"]})
     if not options["function"]:
         raise InputError("function: give one, such as gelu, or --table FILE")
+    from .model.tables.optimal import GuardError
     from .search.tables.methods import find
 
     low, high = options["bounds"] or (None, None)
     function = parse_function(options["function"], low, high)
     say(f"Searching a table of {function.name}")
-    return find(
-        function,
-        options["entries"],
-        method=options["method"],
-        scales=parse_scales(options["scales"]),
-        in_bits=options["in_bits"],
-        form=_format(options, function.width, function.fraction_bits),
-        objective=options["objective"],
-        weight=read_weights(options["weights"]) if options["weights"] else None,
-        guard=parse_guard(options["guard"]),
-        shared=not options["separate"],
-        seed=options["seed"],
-    )
+    arguments: dict[str, Any] = {
+        "method": options["method"],
+        "scales": parse_scales(options["scales"]),
+        "in_bits": options["in_bits"],
+        "form": _format(options, function),
+        "objective": options["objective"],
+        "weight": read_weights(options["weights"]) if options["weights"] else None,
+        "shared": not options["separate"],
+        "seed": options["seed"],
+    }
+    guards = parse_guard(options["guard"])
+    for guard in guards:
+        try:
+            table = find(function, options["entries"], guard=guard, **arguments)
+        except GuardError:
+            if guard == guards[-1]:
+                raise
+            continue
+        if guard != guards[0]:
+            table = replace(table, info={**table.info, "guard_asked": guards[0]})
+        return table
+    raise AssertionError("no guard to try")
 
 
 def _hardware(table: LutTable, units: list[Unit], style: str, stages: int) -> dict[str, Any]:
@@ -166,7 +181,7 @@ def _hardware(table: LutTable, units: list[Unit], style: str, stages: int) -> di
     if style == "fixed":
         found: dict[str, Any] = {}
         for unit in units:
-            scales = f"input codes of scale 2^-{unit.scale}, output codes of 2^-{unit.out_scale}"
+            scales = f"input codes of scale 2^{-unit.scale}, output codes of 2^{-unit.out_scale}"
             part: Any = (
                 PipelinedUnit(unit.op, stages)
                 if stages > 1
@@ -176,7 +191,7 @@ def _hardware(table: LutTable, units: list[Unit], style: str, stages: int) -> di
             found[unit.name] = part, unit_case(unit.name, text, unit.op, 2026)
         return found
     name = units[0].name.rsplit("_", 1)[0] + f"_{style}"
-    places = [f"{k}: scale 2^-{unit.scale} to 2^-{unit.out_scale}" for k, unit in enumerate(units)]
+    places = [f"{k}: scale 2^{-unit.scale} to 2^{-unit.out_scale}" for k, unit in enumerate(units)]
     if style == "select":
         header = [what, "select " + "; ".join(places)]
         case = select_case(name, ops, stages, 2026, header_lines=header)
@@ -349,7 +364,7 @@ def write_front(
         say("Simulating")
         sources = {}
         for number, candidate in enumerate(found):
-            about = f"{parsed.name} at scale 2^-{scale}: {candidate.form}, mse {candidate.mse:.4g}"
+            about = f"{parsed.name} at scale 2^{-scale}: {candidate.form}, mse {candidate.mse:.4g}"
             text = emit_unit(build(candidate.unit, candidate.form), f"unit_{number}", [about])
             write_text(stage / f"unit-{number}.v", text)
             sources[f"unit_{number}"] = text, candidate.unit

@@ -287,7 +287,7 @@ def print_unit(report: dict[str, Any], folder: str | Path) -> None:
         [
             (
                 "unit",
-                f"{report['unit']}, {report['in_bits']}-bit codes of scale 2^-{report['scale']} "
+                f"{report['unit']}, {report['in_bits']}-bit codes of scale 2^{-report['scale']} "
                 f"to {report['out_bits']}-bit codes, {report['entries']} segments",
             ),
             (
@@ -308,6 +308,19 @@ def print_unit(report: dict[str, Any], folder: str | Path) -> None:
 
 def _power(k: int) -> str:
     return f"2^{-k}" if k else "1"
+
+
+def _guard(table: dict[str, Any]) -> list[tuple[str, str]]:
+    """What became of the guard, where it was given up."""
+    if "guard_asked" not in table:
+        return []
+    return [
+        (
+            "guard",
+            f"none: no table of this format stays within {table['guard_asked']:g} of the function "
+            "outside of its range",
+        )
+    ]
 
 
 def print_lut(report: dict[str, Any], folder: str | Path) -> None:
@@ -345,6 +358,7 @@ def print_lut(report: dict[str, Any], folder: str | Path) -> None:
             f"{form['intercept_bits']} bits"
             + (f", {form['fraction_bits']} behind the point" if form["kind"] == "fixed" else ""),
         ),
+        *_guard(table),
         (
             "error",
             f"{mean['R']['mse']:.4g} in the range, {mean['A']['mse']:.4g} everywhere; "
@@ -377,7 +391,12 @@ def print_lut(report: dict[str, Any], folder: str | Path) -> None:
 def _optimum(table: dict[str, Any]) -> str:
     """How far the table is from the best one, and why that is known."""
     optimum, objective = table["optimum"], table["objective"]
-    text = f"{optimum[objective]:.4g} in this format, this table {optimum['ratio']:.3f} times that"
+    times = (
+        f"this table {table['value']:.4g}"
+        if optimum["ratio"] is None
+        else f"this table {optimum['ratio']:.3f} times that"
+    )
+    text = f"{optimum[objective]:.4g} in this format, {times}"
     text += f"; real numbers {optimum['real']:.3g}" if "real" in optimum else ""
     return f"{text}\n{'':16}by {optimum['proof']}"
 

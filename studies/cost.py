@@ -231,7 +231,7 @@ def render(data: dict[str, Any]) -> list[str]:
     for name, f in data["functions"].items():
         ref, union = f["references"], f["figures"]["union"]
         lines.append(
-            f"| {name} | 2^-{f['scale']} | {pair(ref['8'])} | {pair(ref['16'])} | "
+            f"| {name} | 2^{-f['scale']} | {pair(ref['8'])} | {pair(ref['16'])} | "
             f"{pair(ref['full'])} | **{cells(union['cells_at_error_8'][0])}** | "
             f"{union['error_at_cells_8'][0]:.2e} |"
         )

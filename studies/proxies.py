@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 from genogate.model.errors import InputError
+from genogate.model.files import read_json
 from genogate.search.proxies import handcrafted, statistics, tables, use
 from genogate.search.proxies.fitness import report, spearman
 from genogate.search.proxies.formula import InvalidProxy, Proxy, scores
 from genogate.search.proxies.primitives import Inputs
 from genogate.search.proxies.tables import SUBSETS, Table
+from genogate.search.proxies.use import FOUND
 
 from .search import table as lines_of
 
@@ -170,6 +172,18 @@ def _mean(values: Sequence[float | None]) -> float:
     return averages.mean(value or 0.0 for value in values) if values else float("nan")
 
 
+def _searched(names: list[str]) -> tuple[list[str], list[str]]:
+    """The tables that the shipped evolved proxies were searched on, and the others."""
+    searched = {t for entry in read_json(FOUND).values() for t in entry["searched_on"]}
+    return [n for n in names if n in searched], [n for n in names if n not in searched]
+
+
+def _mean_cell(reports: list[dict[str, Any]]) -> str:
+    """Mean rank correlation over the tables that were measured."""
+    measured = [report["spearman"] for report in reports if report]
+    return f"{_mean(measured):.3f}" if measured else "-"
+
+
 def render(data: dict[str, Any]) -> list[str]:
     """The section of docs/results.md."""
     names = list(data["tables"])
@@ -216,6 +230,16 @@ def render(data: dict[str, Any]) -> list[str]:
         ],
         rows,
     )
+    searched, unseen = _searched(names)
+    shown = [f"{name}, searched" if name in searched else name for name in (*unseen, *searched)]
+    names = [*unseen, *searched]
+    lines += [
+        "The evolved proxies were searched on one half of the tables marked so; what they are "
+        "worth is told by the unseen ones, which come first and which rows are ordered by. There "
+        "the evolved proxy is no better than `hawq-v2`, whose formula (error times curvature) "
+        "evolution found again.",
+        "",
+    ]
     for subset, title in zip(
         SUBSETS, ("random genomes", "equal sum of bits", "equal size"), strict=True
     ):
@@ -226,7 +250,7 @@ def render(data: dict[str, Any]) -> list[str]:
                 -_mean(
                     [
                         reports[p][n].get(subset, {}).get("spearman")
-                        for n in names
+                        for n in unseen
                         if n in reports[p]
                     ]
                 ),
@@ -241,19 +265,26 @@ def render(data: dict[str, Any]) -> list[str]:
             rows.append(
                 [
                     label,
+                    _mean_cell(found[: len(unseen)]),
+                    _mean_cell(found[len(unseen) :]),
                     *(_cell(one.get("spearman")) for one in found),
-                    f"{_mean([one.get('spearman') for one in known]):.2f}",
                     *(f"{_mean([one.get(figure) for one in known]):.2f}" for figure in _FIGURES),
                 ]
             )
         lines += [
-            f"Spearman, {title}; then means over the tables (@20, @50: Spearman among the best 20 "
+            f"Spearman, {title}; then means over all tables (@20, @50: Spearman among the best 20 "
             "% and 50 % by score, and by true accuracy; regret: points of accuracy that the pick "
             "within a size loses, mean of three budgets):",
             "",
         ]
         lines += lines_of(
-            ["proxy", *names, "mean", "Kendall", "@20", "@50", "@20 true", "@50 true", "regret"],
+            [
+                "proxy",
+                "mean, unseen",
+                "mean, searched",
+                *shown,
+                *("Kendall", "@20", "@50", "@20 true", "@50 true", "regret"),
+            ],
             rows,
         )
     trained = [name for name in names if data["tables"][name]["trained"] >= LEAST_TRAINED]

@@ -54,7 +54,7 @@ def _ports(op: Composite) -> list[str]:
     if isinstance(op, composites.Softmax):
         return [
             f"softmax of 1 to {op.max_length} codes; 2n + 7 cycles for n, "
-            f"p = 2^-{op.out_scale} (o - {op.zero_point})",
+            f"p = 2^{-op.out_scale} (o - {op.zero_point})",
             *codes,
         ]
     kind = "layer normalisation" if op.centre else "division by the root mean square"

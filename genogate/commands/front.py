@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
+from .options import expression
 from .terminal import progress
 
 
-@click.command()
-@click.argument("function")
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("function", callback=expression)
 @click.option(
     "--range",
     "bounds",

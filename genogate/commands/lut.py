@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
+from .options import expression
 from .terminal import progress
 
 
-@click.command()
-@click.argument("function", required=False)
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("function", callback=expression, required=False)
 @click.option(
     "--table", metavar="FILE", help="A table.json to build the unit of, instead of a search."
 )
@@ -51,10 +52,11 @@ from .terminal import progress
 )
 @click.option(
     "--guard",
-    default="0.0625",
+    default="auto",
     show_default=True,
-    metavar="E|none",
-    help="Greatest error allowed for codes outside of the range.",
+    metavar="E|none|auto",
+    help="Greatest error allowed for codes outside of the range; auto is 0.0625, "
+    "or none where no table can hold that.",
 )
 @click.option("--in-bits", type=int, default=8, show_default=True, help="Input codes, 4 to 8 bits.")
 @click.option(

@@ -118,3 +118,11 @@ def build(options: dict[str, Any], say: Say) -> Network:
         knobs=knobs_of(options),
         say=say,
     )
+
+
+def expression(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """A function's name or an expression, which may begin with a minus; a mistyped option may not
+    pass for one."""
+    if value is not None and value.startswith("--"):
+        raise click.NoSuchOption(value, ctx=context)
+    return value

@@ -76,8 +76,8 @@ def proxy() -> None:
 )
 @click.option(
     "--diversity/--no-diversity",
-    default=True,
-    help="A random newcomer competes with every offspring.",
+    default=False,
+    help="A random newcomer competes with every offspring, as in EMQ; searches without end better.",
 )
 @click.option("--prioritise/--no-prioritise", default=True, help="Draw operations by priority.")
 @click.option("--screening/--no-screening", default=True, help="Stop what need not be scored.")

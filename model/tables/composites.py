@@ -364,7 +364,7 @@ def layernorm_params(
     most = _variance_max(length, in_bits, not rms, zero)
     if epsilon >= 1 << (MAX_REDUCED_BITS - 1):
         raise InputError(
-            f"eps: {eps:g} is too great beside codes of scale 2^-{scale}; at that every result is 0"
+            f"eps: {eps:g} is too great beside codes of scale 2^{-scale}; at that every result is 0"
         )
     rsqrt = reduction(
         "rsqrt",

@@ -29,6 +29,10 @@ _SLACK = 1e-12
 _BLOCK = 1 << 22
 
 
+class GuardError(InputError):
+    """No line of the format holds the guard outside of the function's range."""
+
+
 @dataclass(frozen=True)
 class Lines:
     """The best line of every interval ``i <= inputs < j``.
@@ -407,11 +411,13 @@ class Exact:
             raise self.unguardable()
         return found
 
-    def unguardable(self) -> InputError:
+    def unguardable(self) -> "GuardError":
         """What is to be said where no table holds the guard."""
-        return InputError(
+        separate = ", or --separate" if len(self.points.scales) > 1 else ""
+        return GuardError(
             f"guard {self.guard:g}: no line of format {self.form.name} stays so near to "
-            f"{self.points.function.name} outside of its range; allow more, or widen the range"
+            f"{self.points.function.name} outside of its range; give --guard none, a greater "
+            f"guard, a wider range{separate}"
         )
 
 

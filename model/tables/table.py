@@ -34,6 +34,8 @@ MIN_IN_BITS, MAX_IN_BITS = 4, 8
 MIN_SCALE, MAX_SCALE = -8, 16
 #: The scale set of arXiv 2403.19591.
 SCALES = tuple(range(7))
+#: Widest slopes and intercepts that the default format takes before it gives up fraction bits.
+WIDEST = 10
 #: Exponents of a dynamic value (LUT-APP): up to so many integer bits.
 MAX_EXPONENT = 7
 Protocol = Literal["R", "A"]
@@ -131,8 +133,15 @@ class Format:
 
     @classmethod
     def of(cls, function: Function) -> "Format":
-        """The fixed-point format in which `function` is searched when nothing else is said."""
-        return cls("fixed", function.width, function.width, function.fraction_bits)
+        """The fixed-point format in which `function` is searched when nothing else is said.
+
+        At least that of the function; wider where slopes or intercepts of its pieces need more
+        integer bits, up to WIDEST, and beyond that with fewer fraction bits.
+        """
+        integers = [_integer_bits(values) for values in _pieces(function)]
+        fraction = max(0, min(function.fraction_bits, WIDEST - 1 - max(integers)))
+        slope, intercept = (max(function.width, 1 + bits + fraction) for bits in integers)
+        return cls("fixed", min(slope, 24), min(intercept, 24), fraction)
 
     def _grid(self, bits: int) -> Grid:
         if self.kind == "fixed":
@@ -160,14 +169,42 @@ class Format:
 
     @property
     def name(self) -> str:
-        """Short text, such as ``s1.6`` (integer and fraction bits of a slope) or ``dynamic8``."""
+        """Short text, such as ``s1.6`` (integer and fraction bits), ``s1.6, s2.6`` where slopes and
+        intercepts differ, or ``dynamic8``."""
         if self.kind == "dynamic":
             return f"dynamic{self.slope_bits}"
-        return f"s{self.slope_bits - 1 - self.fraction_bits}.{self.fraction_bits}"
+        slope, intercept = (
+            f"s{bits - 1 - self.fraction_bits}.{self.fraction_bits}"
+            for bits in (self.slope_bits, self.intercept_bits)
+        )
+        return slope if slope == intercept else f"{slope}, {intercept}"
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able record."""
         return asdict(self)
+
+
+#: Chords by which slopes and intercepts of a function's pieces are told before they are searched.
+_CHORDS = 32
+
+
+def _pieces(function: Function) -> tuple[Array, Array]:
+    """Slopes and intercepts float64 of chords over the function's range."""
+    x = np.linspace(function.low, function.high, _CHORDS + 1)
+    y = function(x[function.defined(x)])
+    x = x[function.defined(x)]
+    slope = np.diff(y) / np.diff(x)
+    return slope, y[:-1] - slope * x[:-1]
+
+
+def _integer_bits(values: Array) -> int:
+    """Bits before the point, without the sign, that hold every value but for a sixteenth of the
+    greatest, which a segment with more than one chord evens out."""
+    size = np.abs(values).max(initial=0.0)
+    bits = 1
+    while bits < 23 and size * 15 / 16 > 2.0**bits:
+        bits += 1
+    return bits
 
 
 def codes(function: Function, in_bits: int, scale: int, protocol: Protocol = "R") -> Array:
@@ -184,7 +221,7 @@ def codes(function: Function, in_bits: int, scale: int, protocol: Protocol = "R"
     if inside.sum() < 2:
         raise InputError(
             f"range of {function.name}: {function.low:g} to {function.high:g} holds "
-            f"{inside.sum()} of the {in_bits}-bit codes at scale 2^-{scale} "
+            f"{inside.sum()} of the {in_bits}-bit codes at scale 2^{-scale} "
             f"({x[0]:g} to {x[-1]:g} in steps of {2.0**-scale:g}); leave that scale out or widen it"
         )
     return every[inside]
@@ -258,7 +295,7 @@ class Points(Inputs):
             x = np.ldexp(q.astype(np.float64), -k)
             share = np.ones(len(q)) if weight is None else weight[q - low]
             if not share.sum() > 0:
-                raise InputError(f"weights: all are zero within the range at scale 2^-{k}")
+                raise InputError(f"weights: all are zero within the range at scale 2^{-k}")
             share = share / share.sum() / len(scales)
             parts.append((x, function(x), share, (2 * q + 1) << (finest - k), np.full(len(q), k)))
         x, y, w, key, scale = (np.concatenate(column) for column in zip(*parts, strict=True))

@@ -358,7 +358,7 @@ class PiecewiseActivation(Calibrated):
         )
 
     def extra_repr(self) -> str:
-        scales = f"2^-{self.scale} to 2^-{self.out_scale}" if self.ready else "scales not set"
+        scales = f"2^{-self.scale} to 2^{-self.out_scale}" if self.ready else "scales not set"
         return (
             f"{self.table.function.name}, {self.table.entries} entries, {self.in_bits} to "
             f"{self.out_bits} bits, {scales}"
@@ -602,7 +602,7 @@ class PiecewiseSoftmax(_PiecewiseVector):
         self.set_scales(min(_scales_near(top, self.in_bits), key=error), length)
 
     def extra_repr(self) -> str:
-        scales = f"2^-{self.scale}, up to {self.length}" if self.ready else "scales not set"
+        scales = f"2^{-self.scale}, up to {self.length}" if self.ready else "scales not set"
         return (
             f"dim={self.dim}, {self.entries} entries, {self.in_bits} to {self.out_bits} bits, "
             f"{scales}"
@@ -684,7 +684,7 @@ class PiecewiseLayerNorm(_PiecewiseVector):
         self.set_scales(scale, min(outs, key=lambda k: error(scale, k)))
 
     def extra_repr(self) -> str:
-        scales = f"2^-{self.scale} to 2^-{self.out_scale}" if self.ready else "scales not set"
+        scales = f"2^{-self.scale} to 2^{-self.out_scale}" if self.ready else "scales not set"
         return (
             f"{self.size}, {self.entries} entries, {self.in_bits} to {self.out_bits} bits, {scales}"
         )

@@ -82,7 +82,7 @@ class Config:
     crossover: float = 0.5
     mutation: float = 0.8
     gene_rate: float = 0.25
-    diversity: bool = True
+    diversity: bool = False
     crowding: float = 0.98
     prioritise: bool = True
     screening: tuple[str, ...] = CHECKS

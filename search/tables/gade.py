@@ -9,7 +9,10 @@ and the rate of crossover from a normal one, both around the mean of those that 
 With the rule ``mae`` the objective is that of the released trainer: the mean absolute error of
 least-squares lines whose slope and intercept are each rounded, with penalties for break points that
 fall together and for negative outputs of a positive function. Else the rule (:mod:`.rules`) gives
-the lines and the problem's objective is minimised.
+the lines and the problem's objective is minimised. Then the population is polished now and then
+(each break point moved to where it is best between its neighbours), and at the end together with
+random tables; this is ours: without it a table of 16 segments ended up to 1.4 times above the least
+error.
 """
 
 from typing import Literal
@@ -28,6 +31,12 @@ MOST, LEAST = 0.6, 0.2
 FACTORS, BEGIN = (0.1, 1.0), 0.5
 #: Added for every pair of break points that fall together, and per unit of negative output.
 PENALTY = 1e5
+#: Generations between two rounds of polishing; at 3 the worst of nine hold-outs ended 3 % above.
+EVERY = 1
+#: Best tables whose break points are put elsewhere at the end.
+FINALISTS = 16
+#: Random tables that are polished beside the last generation.
+NEWCOMERS = 200
 GadeRule = Rule | Literal["mae"]
 
 
@@ -64,7 +73,7 @@ def search(
     *,
     seed: int = 0,
     budget: int | None = None,
-    rule: GadeRule = "least-squares",
+    rule: GadeRule = "best",
     progress: Progress | None = None,
 ) -> Cut:
     """A table of at most `entries` segments after `budget` generations (GENERATIONS); the same one
@@ -78,6 +87,7 @@ def search(
     cost = judge(np.sort(p, axis=1))
     # Sums over the successes so far: how many, their factors, their rates.
     successes, factors, rates = 0, 0.0, 0.0
+    polished = 0
     every = np.arange(size)
     for generation in range(generations):
         share = LEAST + (MOST - LEAST) * (1 + np.cos(np.pi * generation / generations)) / 2
@@ -101,6 +111,48 @@ def search(
         p, cost = np.where(won[:, None], trial, p), np.where(won, trial_cost, cost)
         successes += int(won.sum())
         factors, rates = factors + float(factor[won].sum()), rates + float(rate[won].sum())
+        if rule != "mae" and (generation + 1) % EVERY == 0:
+            better, tried = judge.polish(np.sort(p, axis=1))
+            better_cost = judge(better)
+            won = better_cost < cost
+            p, cost = np.where(won[:, None], better, p), np.where(won, better_cost, cost)
+            polished += tried + size
         if progress and (generation + 1) % OFTEN == 0:
             progress(generation + 1, generations, float(cost.min()))
-    return Cut(*judge.table(np.sort(p[cost.argmin()])), size * (generations + 1))
+    p = np.sort(p, axis=1)
+    if rule != "mae":
+        p, tried = _polished(judge, p, rng)
+        polished += tried
+    return Cut(*judge.table(p[judge(p).argmin()]), size * (generations + 1) + polished)
+
+
+def _polished(judge: LookedUp, p: Array, rng: np.random.Generator) -> tuple[Array, int]:
+    """Break points [P, N-1] of the last generation and of NEWCOMERS random tables, each moved to
+    where it is best between its neighbours until no table gains; in the FINALISTS best ones, break
+    points are also put elsewhere altogether. And how many tables were judged."""
+    low, high = judge.places.low, judge.places.high
+    p = np.concatenate([p, np.sort(rng.uniform(low, high, (NEWCOMERS, p.shape[1])), axis=1)])
+    p, judged = _settled(judge, p)
+    p = p[np.argsort(judge(p), kind="stable")[:FINALISTS]]
+    least = judge(p)
+    while True:
+        moved = [judge.reinsert(row) for row in p]
+        judged += sum(tried for _, tried in moved)
+        better, tried = _settled(judge, np.array([row for row, _ in moved]))
+        judged += tried
+        cost = judge(better)
+        if not (cost < least).any():
+            return p, judged
+        p, least = better, cost
+
+
+def _settled(judge: LookedUp, p: Array) -> tuple[Array, int]:
+    """Break points [P, N-1] polished until no table gains; and how many tables were judged."""
+    cost, judged = judge(p), len(p)
+    while True:
+        better, tried = judge.polish(p)
+        better_cost = judge(better)
+        judged += tried + len(p)
+        if not (better_cost < cost).any():
+            return p, judged
+        p, cost = better, better_cost

@@ -101,6 +101,21 @@ class LookedUp:
             tried += int((right - left + 1).sum())
         return self.places.real(edges), tried
 
+    def reinsert(self, p: Array) -> tuple[Array, int]:
+        """The best table that has one of the break points [N-1] of a row elsewhere, anywhere; and
+        how many tables were judged for it."""
+        edges = self.places.edges(p[None])[0, 1:-1]
+        places = np.arange(self.places.positions.start, self.places.positions.stop)
+        rest = np.array([np.delete(edges, k) for k in range(len(edges))])
+        tables = np.empty((len(rest), len(places), len(edges)), np.int64)
+        tables[:, :, :-1], tables[:, :, -1] = rest[:, None], places
+        tables.sort(axis=2)
+        every = np.zeros((tables[..., 0].size, len(edges) + 2), np.int64)
+        every[:, 1:-1], every[:, -1] = tables.reshape(-1, len(edges)), self.places.inputs
+        cost = self.together.reduce(self._flat[every[:, :-1] * self.size + every[:, 1:]], axis=1)
+        best = every[cost.argmin()]
+        return self.places.real(best[None])[0], len(every)
+
 
 class Chord:
     """Judges tables by the paper's chord rule; squared errors from cumulative sums, so that a
@@ -175,7 +190,7 @@ def search(
     *,
     seed: int = 0,
     budget: int | None = None,
-    rule: GqaRule = "least-squares",
+    rule: GqaRule = "best",
     plain: bool = False,
     progress: Progress | None = None,
 ) -> Cut:

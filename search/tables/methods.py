@@ -28,8 +28,8 @@ Array = np.ndarray
 #: Methods, and the rules that each may be run by; the first is the one that is taken.
 METHODS: Mapping[str, tuple[str, ...]] = {
     "exact": (),
-    "gqa": ("least-squares", "best", "refitted", "rounded", "chord"),
-    "gade": ("least-squares", "best", "refitted", "rounded", "mae"),
+    "gqa": ("best", "least-squares", "refitted", "rounded", "chord"),
+    "gade": ("best", "least-squares", "refitted", "rounded", "mae"),
     "nn-lut": (),
     "least-squares": (),
 }

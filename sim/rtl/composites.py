@@ -641,7 +641,7 @@ def render(data: dict[str, Any]) -> list[str]:
     ]
     for row in data["softmax"]:
         cells = [pair(row[key]) for key in ("float", "unit 8", "unit 16", "direct 8", "direct 16")]
-        out.append(f"| 2^-{row['scale']} | {row['n']} | {' | '.join(cells)} |")
+        out.append(f"| 2^{-row['scale']} | {row['n']} | {' | '.join(cells)} |")
     out += [
         "",
         "Normalisation of INT8 codes of scale 2^-4, error in output codes of 2^-5, greatest and",

@@ -217,3 +217,18 @@ def test_bad_input_is_refused(genogate, tmp_path, arguments, words):
 def test_bad_weights_are_refused(genogate, weights, words):
     np.save("weights.npy", weights)
     genogate("lut", "gelu", "--scales", 5, "--weights", "weights.npy").refused(*words)
+
+
+def test_a_function_may_begin_with_a_minus_and_a_mistyped_option_is_still_one(genogate, tmp_path):
+    arguments = ("--range", "-1", "1", "--scales", "4", "--no-verify", "--no-picture")
+    done = genogate("lut", "-x", *arguments, "--out", str(tmp_path / "a"))
+    assert "-x on -1 to 1" in done.out
+    done = genogate("lut", "gelu", "--entires", "8")
+    assert done.code == 2
+    assert "No such option" in done.err or "unexpected" in done.err
+
+
+def test_a_table_that_misses_an_exact_optimum_is_reported(genogate, tmp_path):
+    arguments = ("--range", "-1", "1", "--method", "nn-lut", "--scales", "4", "--no-verify")
+    done = genogate("lut", "sign(x)", *arguments, "--no-picture", "--out", str(tmp_path / "b"))
+    assert "least possible  0 in this format, this table" in done.out

@@ -269,12 +269,12 @@ def test_any_value_of_a_file_may_be_junk():
         (lambda: table().row(4), r"^scale 4: this table is for 0 2$"),
         (
             lambda: codes(FUNCTIONS["gelu"].within(200, 300), 8, 0),
-            r"^range of gelu: 200 to 300 holds 0 of the 8-bit codes at scale 2\^-0 \(-128 to "
+            r"^range of gelu: 200 to 300 holds 0 of the 8-bit codes at scale 2\^0 \(-128 to "
             r"127 in",
         ),
         (
             lambda: Points.of(FUNCTIONS["gelu"], weight=np.eye(256)[0]),
-            r"^weights: all are zero within the range at scale 2\^-0$",
+            r"^weights: all are zero within the range at scale 2\^0$",
         ),
         (
             lambda: Points.of(Function("hole", lambda x: 1 / (x - 0.5), 0, 1), (1,)),

@@ -154,7 +154,9 @@ def test_a_seed_decides_the_table(method):
         for seed in (0, 0, 1)
     ]
     assert tables[0] == tables[1]
-    assert tables[0]["scales"] != tables[2]["scales"]
+    # Another seed takes another way, even where both end at the optimum.
+    ways = [(table["scales"], table["evaluations"]) for table in (tables[0], tables[2])]
+    assert ways[0] != ways[1]
 
 
 @pytest.mark.parametrize("method", ["exact", "gqa", "gade", "nn-lut", "least-squares"])
@@ -331,7 +333,7 @@ def test_the_plain_loop_judges_as_it_says():
         ({"budget": 7}, r"^budget 7: method exact takes none$"),
         (
             {"method": "gqa", "rule": "spline"},
-            r"^rule 'spline': method gqa takes least-squares best ",
+            r"^rule 'spline': method gqa takes best least-squares ",
         ),
         (
             {"method": "gqa", "rule": "chord", "objective": "max"},
