@@ -13,14 +13,14 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 export GENOGATE_MAKE := 1
 
 # What a user may set, handed to the command as it is: make gru GENOME=int4 LANES=2
-export GENOME TASK CHECKPOINT LANES OUT SEED N KNOBS MODEL IN FN ENTRIES METHOD SCALES UNIT RUN
+export BOARD PORT GENOME TASK CHECKPOINT LANES OUT SEED N KNOBS MODEL IN FN ENTRIES METHOD SCALES UNIT RUN
 NETWORK := $${GENOME:+--genome "$$GENOME"} $${TASK:+--task "$$TASK"} \
 	$${CHECKPOINT:+--checkpoint "$$CHECKPOINT"} $${LANES:+--lanes "$$LANES"} \
 	$${OUT:+--out "$$OUT"} $$KNOBS
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help gru lut front unit sim area golden train import qat campaign search proxy report experiment bench results docs test lint typecheck fmt clean icarus
+.PHONY: help bitstream host gru lut front unit sim area golden train import qat campaign search proxy report experiment bench results docs test lint typecheck fmt clean icarus
 
 help: ## This list
 	@echo 'Genogate: from a genome (bit widths of a GRU) to verified Verilog.'
@@ -50,6 +50,13 @@ unit: .venv/search.stamp icarus ## UNIT=softmax, layernorm, rmsnorm, reciprocal 
 
 area: .venv/core.stamp ## Cells, transistors and memory bits of every operator
 	@$(BIN)/genogate area $(NETWORK)
+
+bitstream: .venv/dev.stamp ## For a board behind its serial port: BOARD=icebreaker GENOME=int4
+	@$(BIN)/genogate bitstream $(NETWORK) $${BOARD:+--board "$$BOARD"}
+
+host: .venv/dev.stamp ## Test sequences through a board: PORT=/dev/ttyUSB1 MODEL=folder of its bitstream
+	@$(BIN)/genogate host --port "$${PORT:?give PORT= and MODEL=}" --model "$${MODEL:?give it}" \
+		$${TASK:+--task "$$TASK"} $${N:+--sequences "$$N"}
 
 golden: .venv/core.stamp ## Evaluate integer codes: MODEL=model.safetensors IN=x.npy OUT=y.npz
 	@$(BIN)/genogate golden "$${MODEL:?give MODEL=, IN= and OUT=}" "$${IN:?give it}" "$${OUT:?give it}"

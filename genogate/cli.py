@@ -23,6 +23,7 @@ COMMANDS = {
     **{name: name for name in ("campaign", "train", "qat", "experiment")},
     "import": "import_",
     **{name: name for name in ("golden", "bench", "proxy")},
+    **{name: name for name in ("bitstream", "host")},
 }
 
 

@@ -1,0 +1,208 @@
+# amaranth: UnusedElaboratable=no
+"""The host's code against the simulated board, over a pseudo-terminal."""
+
+import os
+import pty
+import threading
+import tty
+
+import numpy as np
+import pytest
+from amaranth.sim import Simulator
+from genogate import host
+from genogate.hdl.boards.protocol import SYNC, Status
+from genogate.hdl.boards.top import SerialNetwork
+from genogate.hdl.gru.design import Design
+from genogate.model.errors import InputError
+from genogate.model.genome import Genome
+from genogate.sim import golden
+from genogate.sim.random_model import random_model
+
+SEED = 2026
+DIVISOR = 8
+#: Cycles without a byte after which the simulated board gives a frame up.
+TIMEOUT = 1500
+
+pytest.importorskip("serial")
+
+
+class SimulatedBoard:
+    """A :class:`SerialNetwork` in Amaranth's simulator behind a pseudo-terminal, in a thread.
+
+    damage : given each frame as it comes from the host, returns what reaches the board
+    """
+
+    def __init__(self, model):
+        self.dut = SerialNetwork(Design.of(model), divisor=DIVISOR, timeout=TIMEOUT)
+        self.master, self.slave = pty.openpty()
+        tty.setraw(self.slave)
+        os.set_blocking(self.master, False)
+        self.port = os.ttyname(self.slave)
+        self.damage = lambda data: data
+        self.stop = False
+        self.thread = threading.Thread(target=self._run)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop = True
+        self.thread.join()
+        os.close(self.master)
+        os.close(self.slave)
+
+    async def _bit(self, ctx, level):
+        ctx.set(self.dut.rx, level)
+        await ctx.tick().repeat(DIVISOR)
+
+    async def _to_board(self, ctx):
+        # The thread must end by itself: nothing else may touch the simulator.
+        while not self.stop:
+            try:
+                data = os.read(self.master, 4096)
+            except BlockingIOError:
+                await ctx.tick().repeat(200)
+                continue
+            for byte in self.damage(data):
+                for level in (0, *(byte >> k & 1 for k in range(8)), 1):
+                    await self._bit(ctx, level)
+
+    async def _from_board(self, ctx):
+        while not self.stop:
+            await ctx.tick()
+            if ctx.get(self.dut.tx):
+                continue
+            await ctx.tick().repeat(DIVISOR + DIVISOR // 2 - 1)
+            byte = 0
+            for k in range(8):
+                byte |= ctx.get(self.dut.tx) << k
+                await ctx.tick().repeat(DIVISOR)
+            assert ctx.get(self.dut.tx) == 1, "no stop bit"
+            os.write(self.master, bytes([byte]))
+
+    def _run(self):
+        simulator = Simulator(self.dut)
+        simulator.add_clock(1e-6)
+        simulator.add_testbench(self._to_board)
+        simulator.add_testbench(self._from_board)
+        simulator.run()
+
+
+@pytest.fixture(scope="module")
+def model():
+    return random_model(np.random.default_rng(SEED), Genome.uniform(4), 3, 3, 2)
+
+
+@pytest.fixture(scope="module")
+def sequences():
+    return np.random.default_rng(SEED).integers(-128, 128, (4, 5, 3)).astype(np.int8)
+
+
+@pytest.fixture(scope="module")
+def simulated(model):
+    with SimulatedBoard(model) as board:
+        yield board
+
+
+@pytest.fixture
+def board(simulated):
+    simulated.damage = lambda data: data
+    with host.Board(simulated.port, timeout=20) as link:
+        yield link
+
+
+def test_labels_are_those_of_the_golden_model(board, model, sequences):
+    expected = golden.run(model, sequences).classes
+    answers = [board.classify(codes) for codes in sequences]
+    assert [answer.label for answer in answers] == expected.tolist()
+    assert {answer.attempts for answer in answers} == {1}
+    assert all(0 < answer.cycles < 1000 for answer in answers)
+
+
+def test_the_board_says_what_it_runs(board, model):
+    assert board.identify() == host.Identity(model.hash[:16], 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "status"),
+    [
+        ("a bit is wrong", lambda f: f[:5] + bytes([f[5] ^ 16]) + f[6:], Status.BAD_CRC),
+        ("the checksum is wrong", lambda f: f[:-1] + bytes([f[-1] ^ 1]), Status.BAD_CRC),
+        ("the end is missing", lambda f: f[:-4], Status.TRUNCATED),
+        ("the length is absurd", lambda f: f[:1] + b"\xff\xff" + f[3:], Status.BAD_LENGTH),
+        ("a step is not whole", lambda f: host.frame(f[3:-3]), Status.BAD_LENGTH),
+    ],
+)
+def test_a_frame_that_is_damaged_answers_an_error_and_the_next_a_label(
+    simulated, board, model, sequences, name, damage, status, monkeypatch
+):
+    monkeypatch.setattr(host, "RETRIES", 0)
+    simulated.damage = damage
+    with pytest.raises(host.BoardError) as caught:
+        board.classify(sequences[0])
+    assert caught.value.status == status, name
+    simulated.damage = lambda data: data
+    assert board.classify(sequences[1]).label == golden.run(model, sequences).classes[1]
+
+
+def test_a_frame_that_was_damaged_once_is_sent_again(simulated, board, model, sequences):
+    frames = []
+
+    def damage(data):
+        frames.append(data)
+        return data[:-1] + b"\0" if len(frames) == 1 else data
+
+    simulated.damage = damage
+    answer = board.classify(sequences[2])
+    assert (answer.label, answer.attempts) == (golden.run(model, sequences).classes[2], 2)
+
+
+def test_noise_before_a_frame_is_ignored(simulated, board, model, sequences):
+    simulated.damage = lambda data: b"\x00\x11\xff" + data
+    answer = board.classify(sequences[3])
+    assert (answer.label, answer.attempts) == (golden.run(model, sequences).classes[3], 1)
+
+
+@pytest.fixture
+def deaf():
+    """The two ends of a port at whose other side nobody is: a file descriptor, and the name."""
+    master, slave = pty.openpty()
+    tty.setraw(slave)
+    yield master, os.ttyname(slave)
+    os.close(slave)
+
+
+def test_a_board_that_does_not_answer_is_one_clear_line(deaf):
+    with host.Board(deaf[1], timeout=0.05) as link:
+        with pytest.raises(InputError, match="no answer; is the board programmed"):
+            link.identify()
+
+
+def test_a_port_that_goes_away_is_one_clear_line(deaf):
+    master, name = deaf
+    with host.Board(name, timeout=5) as link:
+        threading.Timer(0.2, os.close, [master]).start()
+        with pytest.raises(InputError, match=f"port {name}: the connection broke"):
+            link.identify()
+
+
+def test_a_port_that_is_none_is_refused():
+    with pytest.raises(InputError, match=r"port /dev/none: it does not open"):
+        host.Board("/dev/none")
+
+
+def test_an_answer_with_a_wrong_checksum_is_refused(deaf, monkeypatch):
+    monkeypatch.setattr(host, "RETRIES", 0)
+    master, name = deaf
+    with host.Board(name, timeout=5) as link:
+        reply = bytes([SYNC, 1, 0, Status.BAD_CRC, 0, 0])
+        threading.Timer(0.2, os.write, [master, reply]).start()
+        with pytest.raises(InputError, match="the checksum of the answer is wrong"):
+            link.identify()
+
+
+def test_a_sequence_that_is_too_long_is_refused(deaf):
+    with host.Board(deaf[1]) as link:
+        with pytest.raises(InputError, match="a sequence of 9000 codes: a board takes 1 to 8192"):
+            link.classify(np.zeros((3000, 3), np.int8))

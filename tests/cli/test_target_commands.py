@@ -1,0 +1,54 @@
+"""The commands for real parts refuse what they cannot do in one line, before any work."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from genogate.cli import app
+from genogate.host import session
+from genogate.model.errors import InputError
+from genogate.synth.boards import BOARDS, serial_rate
+from genogate.synth.targets.devices import DEVICES
+
+
+def refusal(*arguments):
+    result = CliRunner().invoke(app, list(arguments))
+    assert isinstance(result.exception, InputError), result.output
+    return str(result.exception)
+
+
+def test_an_unknown_target_is_refused():
+    assert refusal("area", "--target", "virtex").startswith("target 'virtex': not one of generic")
+
+
+def test_only_fpgas_are_routed():
+    assert "target sky130 is no FPGA" in refusal("area", "--target", "sky130", "--route")
+
+
+def test_an_unknown_board_is_refused():
+    assert refusal("bitstream", "--board", "x").startswith("board 'x': not one of icebreaker")
+
+
+def test_a_folder_without_a_bitstream_is_refused(tmp_path):
+    text = refusal("host", "--port", "/dev/none", "--model", str(tmp_path))
+    assert "board.json: No such file" in text
+
+
+def test_a_board_file_that_is_none_is_refused(tmp_path):
+    (tmp_path / "board.json").write_text(json.dumps({"baud": 9600}))
+    with pytest.raises(InputError, match="not what genogate bitstream writes"):
+        session("/dev/none", str(tmp_path), None, 1, None, 1.0, print)
+
+
+def test_every_board_has_a_target():
+    assert {board.target for board in BOARDS.values()} <= set(DEVICES)
+
+
+def test_the_serial_port_is_as_fast_as_the_network_keeps_up_with():
+    assert serial_rate(12e6, 8, 1040) == (115200, 104)
+    # 64 units and one feature a step: 4,160 cycles, a byte must take longer than that.
+    baud, divisor = serial_rate(12e6, 1, 4160)
+    assert baud < 115200
+    assert 10 * divisor > 4160
+    with pytest.raises(InputError, match="give more lanes"):
+        serial_rate(12e6, 1, 10_000_000)
