@@ -1,57 +1,26 @@
 """Models trained elsewhere: a ``torch.nn.GRU`` with a linear classifier, or the same as ONNX.
 
-Read as data, never as code: torch files with ``weights_only``, safetensors, ONNX without external
-files. A file that means something else than GRU layers in series, whose last state goes through one
-linear layer, is refused.
+Read as data, never as code: torch files with ``weights_only``, safetensors, ONNX
+(:mod:`.from_onnx`). A file that means something else than GRU layers in series, whose last state
+goes through one linear layer, is refused.
 """
 
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from ..data.tasks import Task
 from ..errors import InputError
-from ..files import MAX_BYTES, read_bytes
-from .floating import Checkpoint, accuracy, forward, layer_names
+from ..files import read_bytes
+from .floating import Checkpoint, accuracy, layer_names
+from .from_onnx import COMPARED, from_onnx
 
 #: Where a training script may keep the state dict in what it saves.
 NESTED = ("state_dict", "model_state_dict", "model", "net", "network")
-#: ONNX operators that may stand around a GRU; the outputs are compared anyway.
-HARMLESS = frozenset(
-    (
-        "GRU",
-        "Gemm",
-        "MatMul",
-        "Add",
-        "Squeeze",
-        "Unsqueeze",
-        "Transpose",
-        "Gather",
-        "Slice",
-        "Reshape",
-        "Flatten",
-        "Identity",
-        "Constant",
-        "ConstantOfShape",
-        "Shape",
-        "Concat",
-        "Expand",
-        "Cast",
-        "Softmax",
-        "LogSoftmax",
-        "ArgMax",
-        "Split",
-        "Dropout",
-    )
-)
-#: Training sequences on which an ONNX graph is compared with what was read from it.
-COMPARED = 3
-TOLERANCE = 1e-3
 
 _WEIGHT = re.compile(r"(.*?)weight_ih_l(\d+)(_reverse)?")
 
@@ -238,213 +207,6 @@ def _classifier(
     return fitting[0].removesuffix("weight")
 
 
-# --- ONNX
-
-
-def _import_onnx(path: Path) -> tuple[Any, Any, Any]:
-    try:
-        import onnx
-        from onnx import numpy_helper
-        from onnx.reference import ReferenceEvaluator
-    except ImportError:
-        raise InputError(
-            f"{path}: needs onnx, which is not installed: pip install 'genogate[onnx]'"
-        ) from None
-    return onnx, numpy_helper, ReferenceEvaluator
-
-
-def from_onnx(path: str | os.PathLike[str], example: np.ndarray) -> Checkpoint:
-    """GRU layers in series and the linear classifier behind them, in an ONNX graph.
-
-    example : float32 [sequences, steps, features], on which the graph's outputs (logits, their
-        soft-max or its logarithm, or classes) must equal those of what was read
-
-    Raises :class:`InputError` for a file that is no ONNX model, operators that have no counterpart,
-    another form of GRU, and a graph that computes something else.
-    """
-    path = Path(path)
-    raw = read_bytes(path)
-    onnx, numpy_helper, evaluator = _import_onnx(path)
-    try:
-        model = onnx.load_model_from_string(raw)
-        graph = model.graph
-    except Exception as error:
-        raise InputError(f"{path}: not an ONNX model ({_plain(error)})") from None
-    if not graph.node:
-        raise InputError(f"{path}: not an ONNX model (there is no graph in it)")
-    for node in graph.node:
-        if node.op_type not in HARMLESS or node.domain not in ("", "ai.onnx"):
-            raise InputError(
-                f"{path}: operator {node.op_type:.40} is not supported; a GRU, its last state and "
-                "one linear layer can be imported"
-            )
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in graph.initializer):
-        raise InputError(f"{path}: its weights are in another file: save the model as one file")
-    try:
-        constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    except Exception as error:
-        raise InputError(f"{path}: a weight cannot be read ({_plain(error)})") from None
-    inputs = [value.name for value in graph.input if value.name not in constants]
-    if len(inputs) != 1:
-        raise InputError(
-            f"{path}: {len(inputs)} inputs ({', '.join(inputs[:4]):.80}), one is needed: the "
-            "sequences; the state begins at zero"
-        )
-    _fold(graph, constants, evaluator)
-    try:
-        checkpoint = _from_graph(graph, constants, onnx)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    if checkpoint.input_size != example.shape[2]:
-        return checkpoint  # the caller says so, with the task's name
-    _compare(path, evaluator(model), inputs[0], checkpoint, example)
-    return checkpoint
-
-
-def _fold(graph: Any, constants: dict[str, np.ndarray], evaluator: Any) -> None:
-    """Add to `constants` whatever follows from constants alone."""
-    for node in graph.node:
-        known = all(not name or name in constants for name in node.input)
-        if node.op_type == "GRU" or not known:
-            continue
-        feeds = {name: constants[name] for name in node.input if name}
-        try:
-            values = evaluator(node).run(None, feeds)
-        except Exception:  # not needed, perhaps; what is needed and missing is said below
-            continue
-        small = [value for value in values if getattr(value, "nbytes", 0) <= MAX_BYTES]
-        if len(small) == len(node.output):
-            constants |= dict(zip(node.output, small, strict=True))
-
-
-def _from_graph(graph: Any, constants: dict[str, np.ndarray], onnx: Any) -> Checkpoint:
-    layers = [node for node in graph.node if node.op_type == "GRU"]
-    if not layers:
-        raise InputError("there is no GRU in its graph")
-    tensors: dict[str, np.ndarray] = {}
-    for number, node in enumerate(layers):
-        tensors |= _gru(number, node, constants, onnx)
-    heads = [node for node in graph.node if node.op_type in ("Gemm", "MatMul")]
-    if len(heads) != 1:
-        raise InputError(f"{len(heads)} linear layers in its graph, one is needed: the classifier")
-    weight, bias = _head(heads[0], graph, constants, onnx)
-    tensors["classifier.weight"], tensors["classifier.bias"] = weight, bias
-    return Checkpoint(tensors)
-
-
-def _constant(constants: dict[str, np.ndarray], name: str, what: str) -> np.ndarray:
-    if name not in constants:
-        raise InputError(f"{what} is computed while the graph runs, a constant is needed")
-    return _real({what: constants[name]}, what)
-
-
-def _attributes(node: Any, onnx: Any) -> dict[str, Any]:
-    return {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
-
-
-def _gru(
-    number: int, node: Any, constants: dict[str, np.ndarray], onnx: Any
-) -> dict[str, np.ndarray]:
-    """One GRU node as tensors of a checkpoint: its rows z r h become r z n."""
-    where = f"GRU {node.name or number!r}"
-    given = _attributes(node, onnx)
-    if given.get("linear_before_reset", 0) != 1:
-        raise InputError(
-            f"{where} has linear_before_reset=0: it resets the state before the matrix, "
-            "W_hn (r * h), which torch.nn.GRU and the generated hardware do after it, "
-            "r * (W_hn h + b_hn); no weights make the two equal, so train with "
-            "linear_before_reset=1 (Keras: reset_after=True)"
-        )
-    direction = given.get("direction", b"forward").decode()
-    if direction != "forward":
-        raise InputError(f"{where} is {direction}: hardware takes the steps forward")
-    names = [name.decode().lower() for name in given.get("activations", [])]
-    if names and names != ["sigmoid", "tanh"]:
-        raise InputError(f"{where} has activations {names}, sigmoid and tanh are needed")
-    if "clip" in given:
-        raise InputError(f"{where} clips its sums at {given['clip']}, which has no counterpart")
-    operands = [*node.input, "", "", "", "", "", ""][:6]
-    if operands[4]:
-        raise InputError(f"{where} takes lengths of sequences: all have the task's length here")
-    initial = constants.get(operands[5])
-    if initial is not None and np.any(initial != 0):
-        raise InputError(f"{where} begins in a state that is not zero")
-    weights = [_constant(constants, name, f"the weight of {where}") for name in operands[1:3]]
-    if any(array.ndim != 3 or len(array) != 1 for array in weights):
-        raise InputError(f"{where} has weights of shape {[array.shape for array in weights]}")
-    rows, hidden = weights[1].shape[1:]
-    if rows != 3 * hidden or weights[0].shape[1] != rows:
-        raise InputError(f"{where} has weights of shape {[array.shape for array in weights]}")
-    biases = np.zeros((1, 2 * rows), np.float32)
-    if operands[3]:
-        biases = _constant(constants, operands[3], f"the bias of {where}")
-    if biases.shape != (1, 2 * rows):
-        raise InputError(f"{where} has a bias of shape {biases.shape}")
-
-    def torch_order(array: np.ndarray) -> np.ndarray:
-        z, r, h = np.split(array, 3)
-        return np.ascontiguousarray(np.concatenate([r, z, h]))
-
-    arrays = [weights[0][0], weights[1][0], *np.split(biases[0], 2)]
-    return dict(zip(layer_names(number), map(torch_order, arrays), strict=True))
-
-
-def _head(
-    node: Any, graph: Any, constants: dict[str, np.ndarray], onnx: Any
-) -> tuple[np.ndarray, np.ndarray]:
-    """Weight [classes, units] and bias [classes] of the classifier."""
-    weight = _constant(constants, node.input[1], "the classifier's weight")
-    if weight.ndim != 2:
-        raise InputError(f"the classifier's weight has shape {weight.shape}")
-    given = _attributes(node, onnx)
-    if node.op_type == "Gemm":
-        if given.get("transA", 0) or given.get("alpha", 1.0) != 1 or given.get("beta", 1.0) != 1:
-            raise InputError("the classifier (Gemm) is scaled or transposed")
-        weight = weight if given.get("transB", 0) else weight.T
-        bias = node.input[2] if len(node.input) > 2 else ""
-    else:
-        weight, bias = weight.T, ""
-        for other in graph.node:
-            if other.op_type == "Add" and node.output[0] in other.input:
-                bias = next((name for name in other.input if name in constants), "")
-    weight = np.ascontiguousarray(weight)
-    if not bias:
-        return weight, np.zeros(len(weight), np.float32)
-    value = _constant(constants, bias, "the classifier's bias").reshape(-1)
-    return weight, np.ascontiguousarray(np.broadcast_to(value, (len(weight),)))
-
-
-def _compare(
-    path: Path, graph: Any, name: str, checkpoint: Checkpoint, example: np.ndarray
-) -> None:
-    """Raises :class:`InputError` unless `graph` computes what `checkpoint` computes."""
-    logits = forward(checkpoint, example).logits
-    shifted = logits - logits.max(1, keepdims=True)
-    log_soft = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
-    forms = [logits, np.exp(log_soft), log_soft, logits.argmax(1)[:, None]]
-    reason = ""
-    for axis in (0, 1):
-        worst = np.zeros(len(forms))
-        try:
-            for number, sequence in enumerate(example.astype(np.float32)):
-                value = np.asarray(graph.run(None, {name: np.expand_dims(sequence, axis)})[0])
-                for kind, form in enumerate(forms):
-                    if value.size != form.shape[1]:
-                        worst[kind] = np.inf
-                        continue
-                    difference = np.abs(value.reshape(-1) - form[number]).max()
-                    worst[kind] = max(worst[kind], difference)
-        # The evaluator raises nearly anything for shapes that do not fit.
-        except Exception as error:
-            reason = reason or f"its graph cannot be run ({_plain(error)})"
-            continue
-        if worst.min() <= TOLERANCE:
-            return
-        reason = "its graph computes something else than GRU layers, their last state and a linear "
-        reason += f"layer: on {len(example)} sequences the outputs differ by up to {worst[0]:.3g}"
-    raise InputError(f"{path}: {reason}")
-
-
 def import_model(
     path: str | os.PathLike[str],
     task: Task,
@@ -465,7 +227,7 @@ def import_model(
     if path.suffix == ".onnx":
         if gru is not None or classifier is not None:
             raise InputError("gru, classifier: an ONNX graph says itself which they are")
-        checkpoint = from_onnx(path, task.x_train[:COMPARED])
+        checkpoint = from_onnx(path, task.x_train[:COMPARED], task.classes)
     else:
         state = read_state(path)
         try:

@@ -1,0 +1,413 @@
+"""What an ONNX graph computes, node by node: GRU layers, affine maps, the step its output takes."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from .chain import Chain, normalisation, real
+from .onnx_values import CONSTANT, MOVES, Base, Joined, Obstacle, Operators, View, at, whole
+
+#: Last operators of a classifier; none of them changes which class is the greatest.
+RESULTS = ("Softmax", "LogSoftmax", "Sigmoid", "ArgMax")
+Value = np.ndarray | View | Joined
+
+RESET_BEFORE = (
+    "it resets the state before the matrix, W_hn (r * h), which torch.nn.GRU and the generated "
+    "hardware do after it, r * (W_hn h + b_hn); no weights make the two equal"
+)
+_BY_DATA = "its statistics come from the data while it runs, which no weights can replace"
+_OVER_STEPS = "it combines the steps, where the generated hardware takes the last state"
+_REASONS = {
+    "LayerNormalization": _BY_DATA,
+    "InstanceNormalization": _BY_DATA,
+    "GroupNormalization": _BY_DATA,
+    "ReduceMean": _OVER_STEPS,
+    "ReduceMax": _OVER_STEPS,
+    "ReduceSum": _OVER_STEPS,
+    "GlobalAveragePool": _OVER_STEPS,
+    "GlobalMaxPool": _OVER_STEPS,
+    "LSTM": "a GRU is needed",
+    "RNN": "a GRU is needed",
+}
+
+
+class Walk:
+    """The values of a graph, for `sequences` sequences of `steps` steps.
+
+    constants : initial values by name, not changed
+    producer : name of the program that wrote the graph, for messages
+    """
+
+    def __init__(
+        self, operators: Operators, constants: dict[str, np.ndarray], producer: str
+    ) -> None:
+        self.operators, self.producer = operators, producer
+        self.values: dict[str, Value] = dict(constants)
+
+    def follow(self, nodes: list[Any]) -> None:
+        """Compute every node's outputs. Raises :class:`Obstacle` at the first that cannot be."""
+        for number, node in enumerate(nodes):
+            try:
+                inputs = [self._input(node, name) for name in node.input]
+                outputs = self._node(node, inputs)
+            except InputError as error:
+                obstacle = error if isinstance(error, Obstacle) else Obstacle(str(error))
+                obstacle.reached = number
+                raise obstacle from None
+            # Inputs and attributes of a damaged graph have any type and shape.
+            except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+                text = " ".join(str(error).split())[:100]
+                raise Obstacle(f"operator {node.op_type:.40} is malformed ({text})") from None
+            for name, value in zip(node.output, outputs, strict=False):
+                self.values[name] = value
+
+    def _input(self, node: Any, name: str) -> Value | None:
+        if name and name not in self.values:
+            raise Obstacle(
+                f"operator {node.op_type:.40} takes {name!r:.60}, which nothing computes"
+            )
+        return self.values[name] if name else None
+
+    def _node(self, node: Any, inputs: list[Value | None]) -> list[Value]:
+        kind = node.op_type
+        if node.domain not in ("", "ai.onnx"):
+            raise Obstacle(f"operator {node.domain:.40}.{kind:.40} is not one of ONNX' own")
+        views = [value for value in inputs if isinstance(value, View)]
+        if kind == "GRU":
+            return self._gru(node, inputs)
+        joined = [value for value in inputs if isinstance(value, Joined)]
+        if joined:
+            return list(self._moved_joined(node, joined[0], inputs))
+        if not views:
+            if kind not in CONSTANT:
+                raise self._unsupported(node, None)
+            return list(self.operators.run(node, inputs))  # type: ignore[arg-type]
+        first = views[0]
+        if kind in ("Shape", "Size"):
+            return list(self.operators.run(node, [first.index]))
+        if kind in MOVES and isinstance(inputs[0], View) and len(views) == 1:
+            return list(self._moved(node, first, inputs))
+        if kind == "Concat":
+            return [self._joined(node, inputs)]
+        if kind in ("Cast", "CastLike"):
+            return [self._cast(node, first)]
+        if kind == "Dropout":
+            return [self._dropout(node, first, inputs)]
+        if not first.base.kind:
+            if kind in ("Add", "Sub", "Mul", "Div", "Neg"):
+                return [self._elementwise(node, inputs)]
+            if kind == "BatchNormalization":
+                return [self._normalised(node, first, inputs)]
+            if kind in ("Gemm", "MatMul") and first is inputs[0] and len(views) == 1:
+                return [self._linear(node, first, inputs)]
+            if kind in RESULTS:
+                return [self._result(node, first)]
+        raise self._unsupported(node, first)
+
+    def _unsupported(self, node: Any, view: View | None) -> Obstacle:
+        kind = node.op_type
+        if kind in ("Loop", "Scan", "If"):
+            if "tf2onnx" in self.producer or "keras" in self.producer:
+                return Obstacle(
+                    f"its GRU is a {kind}, the form in which tf2onnx writes Keras' layers: import "
+                    "the model saved by Keras 3 as .keras instead (its GRU with reset_after=True)"
+                )
+            return Obstacle(f"its steps are a {kind}, a GRU operator is needed: import the weights")
+        if view is None:
+            return Obstacle(f"operator {kind:.40} is not supported, even on constants")
+        place = f"{view.base.kind} behind " * bool(view.base.kind) + view.base.chain.place
+        reason = _REASONS.get(kind)
+        if reason is _OVER_STEPS and np.any(np.diff(view.where()[1], axis=-1)) == 0:
+            axes = self.operators.attributes(node).get("axes", [])
+            if list(axes) in ([-1], [view.index.ndim - 1]):
+                reason = _BY_DATA
+        reason = reason or (
+            "only GRU layers in series, their last state, linear layers and normalisation with "
+            "constants can be imported"
+        )
+        return Obstacle(f"operator {kind:.40} is not supported behind {place}: {reason}")
+
+    def _moved(self, node: Any, view: View, inputs: list[Value | None]) -> list[View]:
+        others = [value for value in inputs[1:] if not isinstance(value, View)]
+        index = self.operators.run(node, [view.index, *others])
+        if view.scale is None or view.offset is None:
+            return [View(view.base, part) for part in index]
+        scale, offset = (
+            self.operators.run(node, [array, *others]) for array in (view.scale, view.offset)
+        )
+        return [View(view.base, *parts) for parts in zip(index, scale, offset, strict=True)]
+
+    def _moved_joined(self, node: Any, value: Joined, inputs: list[Value | None]) -> list[Value]:
+        kind = node.op_type
+        if kind in ("Shape", "Size"):
+            return list(self.operators.run(node, [value.index]))
+        if kind not in MOVES or value is not inputs[0]:
+            places = sorted({view.base.chain.place for view in value.views})
+            raise Obstacle(f"values of {' and of '.join(places)} are joined with others (Concat)")
+        constants = [item for item in inputs[1:] if isinstance(item, np.ndarray) or item is None]
+        parts = self.operators.run(node, [value.index, *constants])
+        return [replace(value, index=part).settled() for part in parts]
+
+    def _joined(self, node: Any, inputs: list[Value | None]) -> Value:
+        views = tuple(value for value in inputs if isinstance(value, View))
+        if len(views) != len(inputs):
+            place = views[0].base.chain.place
+            raise Obstacle(f"values of {place} are joined with constants (Concat)")
+        starts = np.cumsum([0, *(view.index.size for view in views)])
+        places = [
+            np.arange(start, start + view.index.size).reshape(view.index.shape)
+            for start, view in zip(starts[:-1], views, strict=True)
+        ]
+        joined = Joined(views, self.operators.run(node, list(places))[0])
+        return joined.of_one_base() or joined
+
+    def _cast(self, node: Any, view: View) -> View:
+        to = self.operators.attributes(node).get("to", 1)
+        floats = (1, 10, 11, 16)  # float32, float16, float64, bfloat16
+        if node.op_type == "Cast" and to not in floats and view.base.kind != "ArgMax":
+            raise Obstacle(f"values of {view.base.chain.place} are rounded to integers (Cast)")
+        return view
+
+    def _dropout(self, node: Any, view: View, inputs: list[Value | None]) -> View:
+        training = inputs[2] if len(inputs) > 2 else None
+        if training is not None and np.any(np.asarray(training)):
+            raise Obstacle("its Dropout is on: export the model after model.eval()")
+        return view
+
+    def _elementwise(self, node: Any, inputs: list[Value | None]) -> View:
+        kind = node.op_type
+        left, right = (*inputs, None)[:2]
+        if isinstance(left, View) and isinstance(right, View):
+            raise Obstacle(
+                f"two computed values meet in {kind} behind {left.base.chain.place} (a residual "
+                "connection or attention): only layers in series can be imported"
+            )
+        view = left if isinstance(left, View) else right
+        assert isinstance(view, View)
+        if kind == "Neg":
+            return view.affine(-1.0, 0.0)
+        constant = np.asarray(right if view is left else left, np.float64)
+        if kind == "Add":
+            return view.affine(1.0, constant)
+        if kind == "Sub":
+            return view.affine(1.0, -constant) if view is left else view.affine(-1.0, constant)
+        if kind == "Mul":
+            return view.affine(constant, 0.0)
+        if view is not left:
+            raise Obstacle(f"{view.base.chain.place} is what a constant is divided by (Div)")
+        with np.errstate(all="ignore"):
+            return view.affine(1.0 / constant, 0.0)
+
+    def _normalised(self, node: Any, view: View, inputs: list[Value | None]) -> View:
+        given = self.operators.attributes(node)
+        if given.get("training_mode", 0):
+            raise Obstacle(
+                "its BatchNormalization is training: export the model after model.eval()"
+            )
+        if len(inputs) < 5 or view.index.ndim < 2:
+            raise Obstacle("its BatchNormalization has inputs that do not fit")
+        gain, bias, mean, variance = (
+            self._weight(value, "BatchNormalization's constants") for value in inputs[1:5]
+        )
+        channels = (view.index.shape[1],)
+        if any(array.shape != channels for array in (gain, bias, mean, variance)):
+            raise Obstacle("its BatchNormalization has constants that do not fit")
+        scale, offset = normalisation(mean, variance, gain, bias, given.get("epsilon", 1e-5))
+        shape = (-1, *[1] * (view.index.ndim - 2))
+        return view.affine(scale.reshape(shape), offset.reshape(shape))
+
+    def _weight(self, value: Value | None, what: str) -> np.ndarray:
+        if isinstance(value, View | Joined):
+            raise Obstacle(f"{what} is computed while the graph runs, a constant is needed")
+        if value is None:
+            raise Obstacle(f"{what} is missing")
+        return real(value, what)
+
+    def _linear(self, node: Any, view: View, inputs: list[Value | None]) -> View:
+        given = self.operators.attributes(node)
+        weight = self._weight(inputs[1] if len(inputs) > 1 else None, "a linear layer's weight")
+        bias = None
+        if node.op_type == "Gemm":
+            if given.get("transA", 0):
+                view = view.mapped(np.transpose)
+            weight = weight if given.get("transB", 0) else weight.T
+            if given.get("alpha", 1.0) != 1:
+                weight = weight * np.float64(given["alpha"])
+            if len(inputs) > 2 and inputs[2] is not None:
+                bias = self._weight(inputs[2], "a linear layer's bias")
+        else:
+            weight = weight.reshape(weight.shape[-2:]) if weight.ndim > 2 else weight
+            weight = weight.T
+        if weight.ndim != 2:
+            raise Obstacle(f"a linear layer's weight has shape {weight.shape}")
+        base, sequence, step = view.rows()
+        base = replace(base, chain=base.chain.dense(np.ascontiguousarray(weight), None))
+        result = at(base, sequence, step)
+        if bias is None:
+            return result
+        if bias.size == len(weight) and bias.shape[-1:] == (len(weight),):
+            # Straight into the chain, so that an ordinary layer's bias stays bit for bit.
+            plain = bias.reshape(-1) if given.get("beta", 1.0) == 1 else bias * given["beta"]
+            return replace(result, base=replace(base, chain=view_bias(base.chain, plain)))
+        return result.affine(1.0, bias * np.float64(given.get("beta", 1.0)))
+
+    def _result(self, node: Any, view: View) -> View:
+        """Soft-max and the like, over the classes."""
+        given, kind = self.operators.attributes(node), node.op_type
+        old = self.operators.version < 13 and kind.endswith("Softmax")
+        axis = given.get("axis", 0 if kind == "ArgMax" else 1 if old else -1)
+        if kind == "Sigmoid":
+            axis = -1
+        if not -view.index.ndim <= axis < view.index.ndim:
+            raise Obstacle(f"its {kind} has axis {axis}")
+        if old and view.index.ndim != 2 and axis != view.index.ndim - 1:
+            raise Obstacle(f"its {kind} runs over more than the classes")
+        try:
+            base, sequence, step = view.rows(axis)
+        except Obstacle:
+            raise Obstacle(f"its {kind} runs over another axis than the classes") from None
+        result = replace(base, kind=kind, logits=(node.input[0], view))
+        if kind == "ArgMax":
+            flat = at(result, sequence, step).index[..., 0]
+            return View(result, np.expand_dims(flat, axis) if given.get("keepdims", 1) else flat)
+        return at(result, sequence, step).mapped(lambda array: np.moveaxis(array, -1, axis))
+
+    def _gru(self, node: Any, inputs: list[Value | None]) -> list[Value]:
+        """One GRU node; its rows z r h become r z n."""
+        given = self.operators.attributes(node)
+        operands = [*inputs, *[None] * 6][:6]
+        x = operands[0]
+        if not isinstance(x, View):
+            raise Obstacle("its GRU does not take the input but a constant")
+        where = f"GRU layer {len(x.base.chain.layers) + 1}"
+        if x.base.kind:
+            raise Obstacle(f"{where} stands behind a {x.base.kind}")
+        self._form(where, node, given)
+        layout = int(given.get("layout", 0))
+        if x.index.ndim != 3:
+            raise Obstacle(f"{where} has an input of {x.index.ndim} axes")
+        if layout:
+            x = x.mapped(lambda array: array.swapaxes(0, 1))
+        base, sequence, step = x.rows()
+        _in_order(where, base, sequence, step)
+        if operands[4] is not None and (
+            not isinstance(operands[4], np.ndarray) or np.any(operands[4] != base.steps)
+        ):
+            raise Obstacle(f"{where} takes lengths of sequences: all have the task's length here")
+        if isinstance(operands[5], View | Joined):
+            raise Obstacle(f"{where} begins in a state that the network computes, not at zero")
+        if operands[5] is not None and np.any(operands[5] != 0):
+            raise Obstacle(f"{where} begins in a state that is not zero")
+        chain = base.chain.gru(self._weights(where, operands))
+        states = replace(base, chain=chain)
+        all_steps = whole(states).index  # [sequences, steps, units]
+        last = all_steps[:, -1]
+        if layout:
+            shapes = [all_steps[:, :, None], last[:, None]]
+        else:
+            shapes = [all_steps.swapaxes(0, 1)[:, None], last[None]]
+        return [View(states, np.ascontiguousarray(index)) for index in shapes]
+
+    def _form(self, where: str, node: Any, given: dict[str, Any]) -> None:
+        """Raises :class:`Obstacle` for a form of GRU that the hardware has not."""
+        if given.get("linear_before_reset", 0) != 1:
+            if self.producer == "pytorch":
+                raise Obstacle(
+                    f"{where} has linear_before_reset=0, which torch.nn.GRU never computes: a "
+                    "fault of torch's exporter (onnxscript 0.6.2); export it with a newer "
+                    "onnxscript or with dynamo=False, or import the state dict"
+                )
+            raise Obstacle(
+                f"{where} has linear_before_reset=0: {RESET_BEFORE}, so train with "
+                "linear_before_reset=1 (Keras: reset_after=True)"
+            )
+        direction = given.get("direction", b"forward").decode(errors="replace")
+        if direction != "forward":
+            raise Obstacle(f"{where} is {direction:.20}: hardware takes the steps forward")
+        names = [name.decode(errors="replace").lower() for name in given.get("activations", [])]
+        if names and names != ["sigmoid", "tanh"]:
+            raise Obstacle(f"{where} has activations {names!s:.80}, sigmoid and tanh are needed")
+        if "clip" in given:
+            raise Obstacle(f"{where} clips its sums at {given['clip']}, which has no counterpart")
+
+    def _weights(self, where: str, operands: list[Value | None]) -> Any:
+        w_ih, w_hh = (self._weight(value, f"the weight of {where}") for value in operands[1:3])
+        shapes = f"{where} has weights of shape {w_ih.shape} and {w_hh.shape}"
+        if w_ih.ndim != 3 or w_hh.ndim != 3 or len(w_ih) != 1 or len(w_hh) != 1:
+            raise Obstacle(shapes)
+        rows, hidden = w_hh.shape[1:]
+        if rows != 3 * hidden or w_ih.shape[1] != rows or not hidden:
+            raise Obstacle(shapes)
+        bias = np.zeros((1, 2 * rows), np.float32)
+        if operands[3] is not None:
+            bias = self._weight(operands[3], f"the bias of {where}")
+        if bias.shape != (1, 2 * rows):
+            raise Obstacle(f"{where} has a bias of shape {bias.shape}")
+
+        def torch_order(array: np.ndarray) -> np.ndarray:
+            z, r, h = np.split(array, 3)
+            return np.ascontiguousarray(np.concatenate([r, z, h]))
+
+        return tuple(map(torch_order, (w_ih[0], w_hh[0], *np.split(bias[0], 2))))
+
+
+def view_bias(chain: Chain, bias: np.ndarray) -> Chain:
+    """`chain` with a linear layer's bias behind it."""
+    if chain.offset is None:
+        return replace(chain, offset=bias)
+    return chain.scaled(np.ones(chain.width), bias)
+
+
+def _in_order(where: str, base: Base, sequence: np.ndarray, step: np.ndarray) -> None:
+    """Raises :class:`Obstacle` unless the rows [steps, sequences] are all steps, one by one."""
+    steps, sequences = base.steps, base.sequences
+    if np.any(sequence[:, 0] != sequence[0, 0]) or np.any(step[0] != step[0, 0]):
+        raise Obstacle(
+            f"{where} runs over the sequences instead of their steps: batch_first does not fit"
+        )
+    if sequence.shape[1] != sequences or np.any(sequence != np.arange(sequences)):
+        raise Obstacle(f"{where} takes other sequences than {base.chain.place} has")
+    order = step[:, 0]
+    if len(order) == steps and np.array_equal(step, np.arange(steps)[:, None] + 0 * step):
+        return
+    if len(order) == steps and np.array_equal(order, np.arange(steps)[::-1]):
+        raise Obstacle(f"{where} takes the steps backwards: hardware takes them forward")
+    raise Obstacle(
+        f"{where} does not see every step in order: it takes {len(order)} of {steps} steps, "
+        f"{order[0] + 1} to {order[-1] + 1}, so its last state is another network's"
+    )
+
+
+def classifier(view: View) -> Chain:
+    """The chain whose last state gives the output `view`.
+
+    Raises :class:`Obstacle` where the output takes another step than the last, or every step.
+    """
+    base = view.base
+    if not base.chain.layers:
+        raise Obstacle("there is no GRU in its graph")
+    if base.chain.matrix is None and not base.kind:
+        raise Obstacle("its output is the GRU's states: a linear layer to the classes is needed")
+    if base.kind == "ArgMax":
+        sequence, step, _ = view.where()
+        chain = base.chain
+    else:
+        if base.chain.width == 1 and view.index.shape[-1:] != (1,):
+            view = view.mapped(lambda array: array[..., None])
+        rows, sequence, step = view.rows()
+        chain = rows.chain
+    last = base.steps - 1
+    taken = np.unique(step)
+    if len(taken) > 1:
+        raise Obstacle(
+            f"it gives logits at {len(taken)} steps, where one decision is needed, from the last"
+        )
+    if taken[0] != last:
+        raise Obstacle(
+            f"it does not use the last state: its output takes step {taken[0] + 1} of {last + 1}"
+        )
+    if not np.array_equal(np.sort(sequence, axis=None), np.arange(base.sequences)):
+        raise Obstacle("its output does not have one row for each sequence")
+    return chain
