@@ -27,6 +27,18 @@ COMMANDS = {
 }
 
 
+#: Package -> extra that brings it: what a core installation lacks.
+EXTRAS = {
+    **dict.fromkeys(("numba", "joblib", "pymoo", "matplotlib"), "search"),
+    **dict.fromkeys(("cocotb", "cocotb_tools"), "sim"),
+    "distributed": "dask",
+    "onnx": "onnx",
+    "ray": "ray",
+    "soundfile": "audio",
+    "torch": "train",
+}
+
+
 class LazyGroup(click.Group):
     """Loads a command's module when the command, or the list of all, is asked for."""
 
@@ -104,6 +116,12 @@ def _run(command: click.Command, name: str) -> int:
         return _fail(_os_error(error), 2)
     except MemoryError:
         return _fail("not enough memory", 2)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        said = f"needs {package}, which is not installed: pip install 'genogate[{EXTRAS[package]}]'"
+        return _fail(f"this command {said}", 2)
 
 
 def _environment() -> None:

@@ -95,7 +95,9 @@ def _source(checkpoint: str | None, task: str | None) -> str:
             f"task {task!r:.60}: no checkpoint is shipped for it: make one (genogate train --task "
             f"{task:.60} --out FILE, or genogate import) and give it with --checkpoint FILE"
         )
-    return checkpoint or task or DEFAULT_TASK
+    if checkpoint is not None:
+        return checkpoint
+    return task or DEFAULT_TASK
 
 
 def build_network(

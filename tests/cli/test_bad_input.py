@@ -94,6 +94,7 @@ def test_a_bad_genome_is_refused(genogate, files, tmp_path, command, genome, wor
         (["--task", "mnist-rows"], "digits-row"),
         (["--task", ""], "digits-row"),
         (["--checkpoint", "nowhere"], "digits-row-seed1"),
+        (["--checkpoint", ""], "digits-row-seed1"),
         (["--checkpoint", "given"], "folder"),
         (["--checkpoint", "given/empty"], "given/empty"),
         (["--checkpoint", "given/noise"], "given/noise"),

@@ -145,3 +145,45 @@ def test_every_command_of_the_makefile_is_one_of_the_program():
 
     used = set(re.findall(r"\$\(BIN\)/genogate ([a-z]+)", (ROOT / "Makefile").read_text()))
     assert used == set(app.list_commands(None))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["search", "--pop", "4", "--generations", "1"],
+        ["report", "run"],
+        ["experiment"],
+        ["proxy", "score", "bit-sum", "int4"],
+    ],
+)
+def test_a_core_installation_says_which_extra_a_command_needs(tmp_path, command):
+    program = f"""
+{BLOCK} ("numba", "pymoo", "matplotlib", "joblib", "torch", "cocotb")
+sys.argv = {["genogate", *command]!r}
+from genogate.cli import main
+main()
+"""
+    (tmp_path / "run").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 2, done
+    assert done.stderr.startswith("genogate: "), done
+    assert done.stderr.count("\n") == 1, done
+    if command[0] != "report":
+        assert "pip install 'genogate[" in done.stderr, done
+
+
+def test_make_refuses_a_variable_that_it_does_not_know():
+    def make(*words):
+        call = ["make", "-n", "-o", ".venv/core.stamp", *words]
+        return subprocess.run(call, cwd=ROOT, capture_output=True, text=True)
+
+    done = make("gru", "GENOM=int4")
+    assert done.returncode == 2
+    assert "no variable GENOM;" in done.stderr
+    done = make("gru", "GENOME=int4", "ARGS=--entries 6")
+    assert (done.returncode, done.stderr) == (0, "")
+    done = make("gru", "KNOBS=--entries 6")
+    assert done.returncode == 0
+    assert "ARGS=" in done.stderr

@@ -1,0 +1,237 @@
+"""The Python API: a network quantised, and all that can be done with it, without a command.
+
+Every name raises :class:`~genogate.InputError`, with the line that the command would print, where
+an input does not fit.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import flow
+from .model.errors import InputError, shown
+from .model.knobs import Knobs, fields_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .model.checkpoints.floating import Checkpoint
+    from .model.integer import IntModel
+    from .model.tables.table import LutTable
+    from .sim.golden import Result
+    from .sim.rtl.network.regression import SimReport
+    from .synth.area import AreaReport
+
+#: Told what is being done now.
+Say = Callable[[str], None]
+
+
+def _silent(text: str) -> None:
+    pass
+
+
+class Network:
+    """A quantised network; :func:`quantize` makes it.
+
+    model : the integers, what the hardware computes
+    knobs : the choices beside the genome
+    checkpoint : the float network that it was quantised from
+    """
+
+    def __init__(self, built: flow.Network, say: Say = _silent) -> None:
+        self._built, self._say = built, say
+        self.model: IntModel = built.model
+        self.knobs: Knobs = built.knobs
+        self.checkpoint: Checkpoint = built.checkpoint
+
+    def __repr__(self) -> str:
+        genome, task = self.model.genome.id, self._built.task.name
+        return f"<Network {genome} of {task}, {self.size_bits:,} bits>"
+
+    @property
+    def size_bits(self) -> int:
+        """Bits of all weights and biases."""
+        return self.model.size_bits
+
+    def accuracy(self, part: str = "test") -> float:
+        """Share of the sequences of `part` (train, val or test) that the integers class rightly."""
+        from .sim import golden
+
+        if part not in ("train", "val", "test"):
+            raise InputError(f"part: {shown(part)} is not train, val or test")
+        task = self._built.task
+        return golden.accuracy(self.model, getattr(task, f"x_{part}"), getattr(task, f"y_{part}"))
+
+    def codes(self, x: np.ndarray) -> np.ndarray:
+        """The integer codes of real inputs [batch, steps, features]."""
+        return self.model.quantize_input(x)
+
+    def golden(self, codes: np.ndarray) -> Result:
+        """Hidden states, logits and classes for integer codes [batch, steps, features], exactly as
+        the hardware computes them."""
+        from .sim import golden
+
+        return golden.run(self.model, codes)
+
+    def emit(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The Verilog; written to the file `path` as well where that is given."""
+        from .model.files import write_text
+        from .synth.verilog import emit
+
+        text = emit(self._built.design)
+        if path is not None:
+            write_text(path, text)
+        return text
+
+    def simulate(
+        self,
+        sequences: int = 8,
+        *,
+        seed: int = 2026,
+        out: str | os.PathLike[str] | None = None,
+    ) -> SimReport:
+        """Hold the Verilog to the golden model over test sequences, in Icarus Verilog.
+
+        out : folder for the simulation's files; a temporary one by default
+        """
+        from .model.leftovers import scratch
+
+        with scratch() as folder:
+            report, _ = flow.run_sim(
+                self._built, sequences=sequences, seed=seed, out=out or folder, say=self._say
+            )
+        return report
+
+    def area(self) -> AreaReport:
+        """Cells, transistors and memory bits of every operator, by Yosys."""
+        from .synth.area import area_report
+
+        return area_report(self._built.design, progress=self._say)
+
+    def save(self, folder: str | os.PathLike[str]) -> dict[str, Any]:
+        """Write ``gru.v``, ``model.safetensors`` and ``report.json`` to `folder`, all or none; the
+        report is returned too."""
+        return flow.write_gru(self._built, folder, self._say)
+
+
+def quantize(
+    source: str | os.PathLike[str] | Checkpoint | Mapping[str, Any] | Any,
+    genome: str | os.PathLike[str] | Sequence[int] = "int8",
+    *,
+    task: str | None = None,
+    say: Say | None = None,
+    **knobs: Any,
+) -> Network:
+    """A float network as integers.
+
+    source : a shipped checkpoint's name, a checkpoint's file, a ``Checkpoint``, a torch module with
+        a ``torch.nn.GRU`` and a linear classifier, or its state dict
+    genome : ``"int2"`` to ``"int8"``, 17 integers for each layer, or a genome file
+    task : the data, by name or a file NAME.npz; what the checkpoint was trained on by default, and
+        digits-row for a module or a state dict
+    knobs : fields of :class:`Knobs`, and ``lanes`` for both sides
+    """
+    from .model.checkpoints.floating import Checkpoint
+    from .model.leftovers import scratch
+
+    say = say or _silent
+    try:
+        choices = Knobs(**fields_of(knobs))
+    except TypeError:
+        unknown = min(set(fields_of(knobs)) - set(vars(Knobs())))
+        raise InputError(
+            f"knob {shown(unknown)}: unknown, there are {', '.join(vars(Knobs()))}"
+        ) from None
+    text = genome if isinstance(genome, str | os.PathLike) else ",".join(map(str, genome))
+    with scratch() as folder:
+        name: str
+        if isinstance(source, Checkpoint):
+            source.save(folder / "checkpoint.safetensors")
+            name = str(folder / "checkpoint.safetensors")
+        elif isinstance(source, str | os.PathLike):
+            name = os.fspath(source)
+        else:
+            name = str(_imported(source, task, folder))
+        built = flow.build_network(
+            genome=str(text), task=task, checkpoint=name, knobs=choices, say=say
+        )
+    return Network(built, say)
+
+
+def _imported(source: Any, task: str | None, folder: Path) -> Path:
+    """The checkpoint's file of a torch module or a state dict."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    from .model.checkpoints.importing import import_model
+    from .model.data.tasks import DEFAULT_TASK, load_task
+
+    state = source if isinstance(source, Mapping) else getattr(source, "state_dict", lambda: None)()
+    if not isinstance(state, Mapping):
+        raise InputError(
+            f"source: a {type(source).__name__} is neither a name, a file, a checkpoint, a torch "
+            "module nor a state dict"
+        )
+    tensors = {}
+    for name, tensor in state.items():
+        if hasattr(tensor, "detach"):
+            tensor = tensor.detach().cpu().double().numpy()
+        try:
+            tensors[str(name)] = np.ascontiguousarray(tensor, dtype=np.float32)
+        except (TypeError, ValueError):
+            raise InputError(f"source: {shown(name)} is not a tensor of numbers") from None
+    save_file(tensors, folder / "state.safetensors")
+    checkpoint = import_model(folder / "state.safetensors", load_task(task or DEFAULT_TASK, 0))
+    checkpoint.save(folder / "checkpoint.safetensors")
+    return folder / "checkpoint.safetensors"
+
+
+def _options_of(command: str, arguments: list[str], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The command's options at their defaults, with what is given."""
+    from .cli import app
+
+    found = app.get_command(None, command)  # type: ignore[arg-type]
+    assert found is not None
+    options = dict(found.make_context(command, arguments).params)
+    if unknown := set(given) - set(options):
+        raise InputError(f"{command}: unknown option {shown(min(unknown))}")
+    return options | dict(given)
+
+
+def table(function: str, entries: int = 8, *, say: Say | None = None, **options: Any) -> LutTable:
+    """A piecewise-linear table of `function` (a name such as ``"gelu"``, or an expression in x with
+    ``bounds=(low, high)``); further options as those of ``genogate lut``."""
+    from .lut import make_table
+
+    options = _options_of("lut", ["--", function], {"entries": entries, **options})
+    return make_table(options, say or _silent)
+
+
+def search_genomes(
+    source: str | os.PathLike[str] = "digits-row",
+    *,
+    objectives: Sequence[str] = ("accuracy", "size", "cells"),
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    say: Say | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Search genomes of a checkpoint (a shipped one's name, or a file); the front is returned, and
+    genome files are left in the folder `out`. Further options as those of ``genogate search``."""
+    from .commands.options import knobs_of
+
+    name = os.fspath(source)
+    changes = {"checkpoint": name, "objectives": ",".join(objectives), **options}
+    chosen = _options_of("search", [], changes)
+    front, _ = flow.run_search(
+        chosen,
+        knobs_of(chosen),
+        None if out is None else os.fspath(out),
+        resume,
+        say or _silent,
+        lambda progress: None,
+    )
+    return front

@@ -1,0 +1,100 @@
+"""The Python API gives what the commands give, and refuses with the same lines."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import genogate as package
+import numpy as np
+import pytest
+from genogate.model import zoo
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+@pytest.fixture(scope="module")
+def network():
+    return package.quantize("digits-row", "int4", lanes=2, activation="table")
+
+
+def test_every_public_name_is_there_and_importing_loads_nothing():
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+        assert name in dir(package)
+    with pytest.raises(AttributeError, match="nothing_of_ours"):
+        _ = package.nothing_of_ours
+    code = "import sys, genogate; assert not {'numpy', 'click', 'rich'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_name_a_checkpoint_and_a_state_dict_give_the_same_integers(network):
+    checkpoint = zoo.load("digits-row")
+    knobs = {"lanes_x": 2, "lanes_h": 2, "activation": "table"}
+    for source in (checkpoint, _state(checkpoint)):
+        again = package.quantize(source, [4] * 17, **knobs)
+        for name, value in network.model.tensors().items() if _has_tensors(network) else ():
+            np.testing.assert_array_equal(value, again.model.tensors()[name])
+        assert again.size_bits == network.size_bits
+        assert again.accuracy("val") == network.accuracy("val")
+        assert again.knobs == network.knobs
+
+
+def _has_tensors(network):
+    return callable(getattr(network.model, "tensors", None))
+
+
+def _state(checkpoint):
+    """As torch.nn has the names."""
+    return {
+        name if "." in name else f"gru.{name}": value for name, value in checkpoint.tensors.items()
+    }
+
+
+def test_a_torch_module_is_taken(network):
+    torch = pytest.importorskip("torch")
+    checkpoint = zoo.load("digits-row")
+    module = torch.nn.Module()
+    module.gru = torch.nn.GRU(checkpoint.input_size, checkpoint.hidden_size(), batch_first=True)
+    module.classifier = torch.nn.Linear(checkpoint.hidden_size(), checkpoint.classes)
+    weights = {name: torch.tensor(np.array(v)) for name, v in _state(checkpoint).items()}
+    module.load_state_dict(weights)
+    again = package.quantize(module, "int4", lanes=2, activation="table")
+    assert again.accuracy("val") == network.accuracy("val")
+
+
+def test_golden_and_emit(network, tmp_path):
+    codes = network.codes(np.zeros((2, 8, 8), np.float32))
+    result = network.golden(codes)
+    assert result.hidden.shape == (2, 8, 32)
+    assert result.classes.shape == (2,)
+    text = network.emit(tmp_path / "gru.v")
+    assert (tmp_path / "gru.v").read_text() == text
+    assert "module gru" in text
+
+
+def test_what_does_not_fit_is_refused_in_one_line(network):
+    for call, words in (
+        (lambda: package.quantize("nowhere"), "no such file"),
+        (lambda: package.quantize("digits-row", "int9"), "int2 to int8"),
+        (lambda: package.quantize("digits-row", lane=2), "'lane': unknown"),
+        (lambda: package.quantize("digits-row", lanes=0), "lanes_x: 0"),
+        (lambda: package.quantize(3), "a int is neither"),
+        (lambda: package.quantize({"gru.weight_hh_l0": "text"}), "not a tensor"),
+        (lambda: network.accuracy("all"), "not train, val or test"),
+        (lambda: package.table("gelu", entries=1), "entries"),
+        (lambda: package.table("gelu", colour=1), "unknown option 'colour'"),
+        (lambda: package.search_genomes("nowhere"), "no such file"),
+    ):
+        with pytest.raises(package.InputError, match=re.escape(words)) as caught:
+            call()
+        assert "\n" not in str(caught.value)
+
+
+def test_the_examples_of_the_docs_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for block in re.findall(r"```python\n(.*?)```", (DOCS / "api.md").read_text(), re.S):
+        exec(block, names)
+    assert (tmp_path / "gru.v").exists()
+    assert names["result"].logits.shape == (1, 10)
