@@ -147,7 +147,7 @@ def print_sim(report: SimReport, folder: str | Path) -> None:
         ),
         ("cycles per step", _number(report.cycles_per_step) or "not measured"),
         ("scenarios", ", ".join(scenario["name"] for scenario in report.scenarios)),
-        ("simulator", f"{report.versions['icarus']}, cocotb {report.versions['cocotb']}"),
+        ("simulator", ", cocotb ".join(report.versions.values())),
         ("time", f"{report.seconds:.1f} s"),
         ("written", str(Path(folder) / "sim.json")),
     ]

@@ -70,7 +70,7 @@ module bench_watch #(parameter ID = 0, parameter WIDTH = 8) (
     else if (valid !== 1'b0 || held !== 1'b0) begin
       held <= valid & ~ready;
       kept <= payload;
-      if (valid === 1'bx || valid === 1'bz)
+      if (^valid === 1'bx)
         $fwrite(bench.log, "%0d %0d 0\\n", ID + {UNKNOWN_EVENT}, cycle);
       if (held === 1'b1 && (valid !== 1'b1 || payload !== kept))
         $fwrite(bench.log, "%0d %0d 0\\n", ID + {HOLD_EVENT}, cycle);

@@ -1,4 +1,4 @@
-"""Running the emitted Verilog in Icarus under cocotb, against the golden model."""
+"""Running the emitted Verilog in Verilator or Icarus under cocotb, against the golden model."""
 
 import io
 import json
@@ -7,7 +7,6 @@ import math
 import os
 import random
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from ....model.errors import InputError
 from ....model.files import read_bytes, write_bytes, write_json, write_text
 from ....model.integer import IntModel
 from ...golden import check_codes
+from ..simulators import choose, missing_for_icarus, verilator_environment, version
 from .harness import JOB_VARIABLE, harness_verilog
 
 #: Scenarios of :func:`simulate`, in the order in which they run.
@@ -72,12 +72,10 @@ class SimReport:
         return {"passed": self.passed, **asdict(self)}
 
 
-def require_simulator() -> dict[str, str]:
-    """Versions of Icarus Verilog and cocotb. Raises :class:`InputError` where one is missing."""
-    if shutil.which("iverilog") is None or shutil.which("vvp") is None:
-        raise InputError(
-            "iverilog: Icarus Verilog is not on the path; install it (apt-get install iverilog)"
-        )
+def require_simulator(name: str = "icarus") -> dict[str, str]:
+    """Versions of simulator `name` and of cocotb. Raises :class:`InputError` where one is
+    missing."""
+    name = choose(name)
     try:
         import cocotb
         import cocotb_tools.runner  # noqa: F401
@@ -85,9 +83,7 @@ def require_simulator() -> dict[str, str]:
         raise InputError(
             f"cocotb: not installed ({error}); install it (pip install 'genogate[sim]')"
         ) from None
-    # `iverilog -V` exits 1 where only the driver is installed, but prints its version first.
-    banner = subprocess.run(["iverilog", "-V"], capture_output=True, text=True, check=False).stdout
-    return {"icarus": banner.split("\n")[0].strip(), "cocotb": cocotb.__version__}
+    return {name: version(name), "cocotb": cocotb.__version__}
 
 
 def build_scenarios(
@@ -175,22 +171,44 @@ def _error_line(log: Path, words: Sequence[str]) -> str:
     return (hits or lines[-1:] or ["no output"])[0][:300]
 
 
-def _run_job(folder: Path, job: dict[str, Any], *, waves: bool, timeout_s: float) -> dict[str, Any]:
+#: Verilator's options: the bench has a clock of its own, and is not written for linters.
+VERILATOR_OPTIONS = ("--timing", "-Wno-lint", "-Wno-style", "-CFLAGS", "-std=c++20")
+
+
+def _run_job(
+    folder: Path, job: dict[str, Any], *, waves: bool, timeout_s: float, simulator: str
+) -> dict[str, Any]:
     """Compile and simulate in `folder`; the bench's result, in any case with ``mismatches``."""
+    if simulator == "icarus":
+        return _run_in(folder, folder, job, waves, timeout_s, simulator)
+    # Precompiled headers of other options would stop the compiler, and are large.
+    build = folder / "verilated"
+    shutil.rmtree(build, ignore_errors=True)
+    try:
+        with verilator_environment():
+            return _run_in(folder, build, job, waves, timeout_s, simulator)
+    finally:
+        shutil.rmtree(build, ignore_errors=True)
+
+
+def _run_in(
+    folder: Path, build: Path, job: dict[str, Any], waves: bool, timeout_s: float, simulator: str
+) -> dict[str, Any]:
     from cocotb_tools.runner import get_runner
 
     results, result = folder / "results.xml", Path(job["result"])
     for stale in (results, result):
         stale.unlink(missing_ok=True)
     write_json(folder / "job.json", job)
-    runner: Any = get_runner("icarus")
+    runner: Any = get_runner(simulator)
     runner.log.setLevel(logging.CRITICAL)
     try:
         runner.build(
             sources=[folder / "gru.v", folder / "bench.v"],
             hdl_toplevel="bench",
-            build_dir=folder,
+            build_dir=build,
             always=True,
+            build_args=list(VERILATOR_OPTIONS) if simulator == "verilator" else [],
             waves=waves,
             timescale=("1ns", "1ps"),
             log_file=folder / "build.log",
@@ -205,7 +223,7 @@ def _run_job(folder: Path, job: dict[str, Any], *, waves: bool, timeout_s: float
             runner.test(
                 test_module="genogate.sim.rtl.network.bench",
                 hdl_toplevel="bench",
-                build_dir=folder,
+                build_dir=build,
                 test_dir=folder,
                 results_xml=str(results.resolve()),
                 waves=waves,
@@ -248,6 +266,7 @@ def simulate(
     waves_on_failure: bool = True,
     timeout_s: float = 1800.0,
     share: str = "none",
+    simulator: str = "icarus",
 ) -> SimReport:
     """Hold Verilog to the golden results of `model`: every code of every operator.
 
@@ -271,6 +290,7 @@ def simulate(
     timeout_s : float
         A simulator that runs longer is stopped, and the run has failed.
     share : what shares hardware in the Verilog, a value of the knob
+    simulator : 'icarus' (four states) or 'verilator' (two states, many times as fast)
 
     The first of ``mismatches`` reads ``layer 0 step 41: s_h[3] rtl -13 != golden -12 (stalls,
     genome 9f3c..., seed 2026)`` and names, at the earliest step and unit, the operator that comes
@@ -278,7 +298,7 @@ def simulate(
     Verilog that fails, hangs or does not compile is a report with mismatches.
     """
     started = time.monotonic()
-    versions = require_simulator()
+    versions = require_simulator(simulator)
     if not 0 <= stall < 1:
         raise InputError(f"stall: {stall} is not within 0 to less than 1")
     codes = check_codes(model, codes)
@@ -300,9 +320,10 @@ def simulate(
         "result": str(folder / "result.json"),
         "scenarios": wanted,
     }
-    (folder / "failure.fst").unlink(missing_ok=True)
+    for name in ("failure.fst", "failure.vcd"):
+        (folder / name).unlink(missing_ok=True)
     try:
-        outcome = _run_job(folder, job, waves=False, timeout_s=timeout_s)
+        outcome = _run_job(folder, job, waves=False, timeout_s=timeout_s, simulator=simulator)
     except OSError as error:
         raise InputError(f"cannot simulate in {folder}: {error.strerror or error}") from error
 
@@ -321,19 +342,26 @@ def simulate(
     report.codes = sum(report.transfers.values())
     report.mismatches = outcome["mismatches"]
     if report.mismatches and waves_on_failure and outcome["scenarios"]:
-        report.waveform = _waveform(folder, job, len(outcome["scenarios"]), timeout_s)
+        report.waveform = _waveform(folder, job, len(outcome["scenarios"]), timeout_s, simulator)
     report.seconds = time.monotonic() - started
     return report
 
 
-def _waveform(folder: Path, job: dict[str, Any], count: int, timeout_s: float) -> str | None:
-    """Repeat the first `count` scenarios with a waveform; its path, if there is one now."""
+def _waveform(
+    folder: Path, job: dict[str, Any], count: int, timeout_s: float, simulator: str
+) -> str | None:
+    """Repeat the first `count` scenarios with a waveform; its path, if there is one now.
+
+    In Icarus wherever it is installed: it shows unknown values, and its file is compressed.
+    """
+    simulator = simulator if missing_for_icarus() else "icarus"
     again = folder / "waves"
     for name in ("gru.v", "bench.v"):
         write_bytes(again / name, (folder / name).read_bytes())
     job = {**job, "result": str(again / "result.json"), "scenarios": job["scenarios"][:count]}
-    _run_job(again, job, waves=True, timeout_s=timeout_s)
-    recorded, kept = again / "bench.fst", folder / "failure.fst"
+    _run_job(again, job, waves=True, timeout_s=timeout_s, simulator=simulator)
+    names = {"icarus": ("bench.fst", "failure.fst"), "verilator": ("dump.vcd", "failure.vcd")}
+    recorded, kept = again / names[simulator][0], folder / names[simulator][1]
     if not recorded.exists():
         return None
     os.replace(recorded, kept)
