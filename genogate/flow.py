@@ -204,6 +204,7 @@ def write_gru(network: Network, out: str | os.PathLike[str] | None, say: Say) ->
         say("Evaluating the test part")
         accuracy = _test_accuracy(network)
         cycles, ideal = design.cycles_per_step, design.ideal_cycles_per_step
+        steps = network.task.x_test.shape[1]
         area = area_document(network, say)
         identity = _identity(network)
         reference = reference_of(
@@ -219,6 +220,8 @@ def write_gru(network: Network, out: str | os.PathLike[str] | None, say: Say) ->
             "size_bits": model.size_bits,
             **reference.document(model.size_bits),
             "cycles_per_step": cycles,
+            "steps": steps,
+            "cycles_per_sequence": design.cycles_per_sequence(steps),
             "utilisation": round(ideal / cycles, 4),
             **{key: value for key, value in area.items() if key not in identity},
         }

@@ -105,6 +105,10 @@ def print_report(report: dict[str, Any], folder: str | Path) -> None:
                 "cycles per step",
                 f"{report['cycles_per_step']:,}, multipliers busy {report['utilisation']:.1%}",
             ),
+            (
+                "per sequence",
+                f"{report['cycles_per_sequence']:,} cycles back to back, {report['steps']} steps",
+            ),
             ("cells", f"{report['cells']:,} summed over modules, {report['cells_flat']:,} flat"),
             ("memory", f"{report['memory_bits']:,} bits"),
             ("measured by", report["yosys"]),

@@ -48,7 +48,9 @@ def header(design: Design) -> str:
             f"// layers {len(model.layers)}, inputs {first.input_size}, "
             f"units {last.hidden_size}, classes {model.classes}",
             f"// lanes: {lanes.x} (x side), {lanes.h} (h side); "
-            f"{design.cycles_per_step} cycles per time step",
+            f"{design.cycles_per_step} cycles per time step,",
+            f"//   {design.cycles_per_sequence(1)} cycles at least between sequences, whose "
+            "classifier is busy so long",
             "//",
             "// Ports (all synchronous to the rising edge of clk):",
             "//   rst          synchronous, active high; one cycle brings back the initial state",
@@ -60,6 +62,7 @@ def header(design: Design) -> str:
             f"[{state}] last of the sequence",
             f"//   o_logits     [{logit - 1}:0] logit, class 0 first, [{logit}] last class",
             f"//   o_class      [{label - 1}:0] index of the first greatest logit",
+            "// A last with any other feature than the last of a step is ignored.",
             "// After a last feature the next sequence starts from the zero state.",
             "",
             "",

@@ -106,6 +106,26 @@ class Design:
             return chain_cycles(self.shared)
         return max(schedule.cycles_per_step for schedule in self.schedules)
 
+    def cycles_per_sequence(self, steps: int) -> int:
+        """Cycles between sequences of `steps` that follow back to back, no side ever stalling.
+
+        ``max(T S, C H chunks + (H - 1) K + 1 - max(0, K - drain))``: T steps of S cycles, or what
+        the classifier takes for a sequence where that is more: it multiplies C H weights in so many
+        digits, after it has stored the H units of the last step, which come every K cycles (the
+        second one as soon as the first has left, with H > 1). Where everything is shared the
+        classifier's cycles come after the steps.
+        """
+        cycles = steps * self.cycles_per_step
+        classes, hidden = self.model.classifier.weight.shape
+        if self.share == "all":
+            return cycles + classes * self.shared[-1].program.class_cycles + 1
+        top = self.schedules[-1]
+        chunks = classifier_chunks(self.model.classifier, top.pass_cycles)
+        storing = (hidden - 1) * top.pass_cycles + 1
+        if hidden > 1:
+            storing -= max(0, top.pass_cycles - top.drain)
+        return max(cycles, classes * hidden * chunks + storing)
+
     @property
     def ideal_cycles_per_step(self) -> int:
         """``H max(ceil(I / lanes.x), ceil(H / lanes.h))`` of the slowest layer: no lane ever idle

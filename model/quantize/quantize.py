@@ -620,7 +620,12 @@ def draft(
         granularity="tensor",
     )
     del stored["channel_shift"]
-    record = {**(info or {}), "knobs": knobs.to_json(), "scales": scales}
+    record = {
+        **(info or {}),
+        "knobs": knobs.to_json(),
+        "scales": scales,
+        "logit_scale": float(weights.curves[8, "tensor"].best_scale * in_scale),
+    }
     return Draft(genome, tuple(layers), tuple(groups), Classifier(**stored), first, record)
 
 

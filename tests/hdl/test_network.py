@@ -233,6 +233,50 @@ def test_cycles_per_step_are_as_stated(shape):
         assert hidden * max(inputs, hidden) / stated >= 0.95
 
 
+def sequence_cycles(design, steps, count=4):
+    """Cycles between the classes of sequences of `steps` back to back, in the steady state."""
+    dut, inputs = design.component(), design.model.layers[0].input_size
+    length, ends = steps * inputs, []
+
+    async def bench(ctx):
+        for port in (dut.o_h, dut.o_logits, dut.o_class):
+            ctx.set(port.ready, 1)
+        ctx.set(dut.i.valid, 1)
+        sent = cycle = 0
+        while len(ends) < count:
+            ctx.set(dut.i.payload, {"code": 0, "last": int(sent % length == length - 1)})
+            _, _, ready, valid = await ctx.tick().sample(dut.i.ready, dut.o_class.valid)
+            cycle, sent = cycle + 1, sent + ready
+            if valid:
+                ends.append(cycle)
+
+    sim = Simulator(dut)
+    sim.add_clock(1e-6)
+    sim.add_testbench(bench)
+    sim.run()
+    return set(np.diff(ends[1:]).tolist())
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+@pytest.mark.parametrize(
+    "shape", [(3, 4, 4, 1, 1, 1), (3, 5, 7, 1, 4, 8), (1, 1, 1, 1, 1, 1), (2, 3, 6, 2, 1, 1)]
+)
+def test_cycles_per_sequence_are_as_stated_also_of_few_steps(shape, steps):
+    inputs, hidden, classes, layers, lanes_x, lanes_h = shape
+    model = random_model(
+        np.random.default_rng(shape), Genome.uniform(8, layers), inputs, hidden, classes
+    )
+    design = Design.of(model, Lanes(lanes_x, lanes_h))
+    assert sequence_cycles(design, steps) == {design.cycles_per_sequence(steps)}
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_cycles_per_sequence_where_everything_is_shared(steps):
+    model = random_model(np.random.default_rng(4), Genome.uniform(3), 2, 2, 2)
+    design = Design.of(model, share="all")
+    assert sequence_cycles(design, steps) == {design.cycles_per_sequence(steps)}
+
+
 def test_slowest_layer_decides():
     model = random_model(np.random.default_rng(5), Genome.uniform(8, 2), 20, 4, 2)
     each = [Schedule.of(layer, Lanes()).cycles_per_step for layer in model.layers]
