@@ -287,6 +287,7 @@ def test_the_whole_design_is_that_of_the_area_report():
 
 def test_operators_that_are_joined_lose_their_borders():
     """An activation that gives one code alone leaves its product little to do."""
+    from genogate.hdl.gru.design import Design
     from genogate.model.integer import Table
     from genogate.sim.random_model import random_model
 
@@ -295,7 +296,7 @@ def test_operators_that_are_joined_lose_their_borders():
     a_r = layer.ops["a_r"]
     one = Table(a_bits=a_r.a_bits, out_bits=4, table=np.full(1 << a_r.a_bits, 3, np.int8))
     model = replace(model, layers=(replace(layer, ops={**layer.ops, "a_r": one}),))
-    found = study_fidelity.dissolved([(model, 1, 1)])
+    found = study_fidelity.dissolved([Design.of(model)])
     ((alone, joined),) = found["a_r, p_rn"]
     assert joined < 0.8 * alone
     assert set(found) == set(study_fidelity.GROUPS)
