@@ -193,7 +193,7 @@ def _options_of(command: str, arguments: list[str], given: Mapping[str, Any]) ->
     """The command's options at their defaults, with what is given."""
     from .cli import app
 
-    found = app.get_command(None, command)  # type: ignore[arg-type]
+    found = app.get_command(None, command)
     assert found is not None
     options = dict(found.make_context(command, arguments).params)
     if unknown := set(given) - set(options):

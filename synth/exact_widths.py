@@ -95,6 +95,7 @@ def _exact(kind: str, body: list[str], wire: str) -> tuple[list[str], list[str],
     ports = {m[1]: m[2] for m in map(_CONNECT.match, body) if m}
     before: list[str] = []
     after: list[str] = []
+    changed: tuple[str, ...]
     if kind in _ARITHMETIC:
         width, changed = int(parameters["Y_WIDTH"]), ("A", "B")
     elif kind in _COMPARISONS:

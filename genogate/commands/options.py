@@ -45,7 +45,8 @@ def knob_options(knobs: type[Knobs] = Knobs) -> Callable[[Command], Command]:
 
 
 def _knob_option(option: str, fields: list[Knob], default: str) -> Callable[[Any], Any]:
-    first, kind = fields[0], {}
+    first = fields[0]
+    kind: dict[str, Any] = {}
     if len(fields) > 1:
         kind = {"metavar": "N|X,H"}
     elif first.choices is None:

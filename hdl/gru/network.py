@@ -82,7 +82,7 @@ class Network(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         design = self.design
-        layers = design.layer_components()
+        layers: list[Any] = list(design.layer_components())
         for number, layer in enumerate(layers):
             m.submodules[f"layer{number}"] = layer
         wiring.connect(m, wiring.flipped(self.i), layers[0].i)

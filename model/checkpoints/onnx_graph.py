@@ -130,7 +130,7 @@ class Walk:
         return Obstacle(f"operator {kind:.40} is not supported behind {place}: {reason}")
 
     def _moved(self, node: Any, view: View, inputs: list[Value | None]) -> list[View]:
-        others = [value for value in inputs[1:] if not isinstance(value, View)]
+        others: list[Any] = [value for value in inputs[1:] if not isinstance(value, View)]
         index = self.operators.run(node, [view.index, *others])
         if view.scale is None or view.offset is None:
             return [View(view.base, part) for part in index]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -90,7 +91,7 @@ class Compiler:
             self.program.weights += np.concatenate(self.bits, 1).ravel().tolist()
         self.bits = []
 
-    def _seen(self, low: object, high: object) -> None:
+    def _seen(self, low: Any, high: Any) -> None:
         self.low = min(self.low, int(np.min(low)))
         self.high = max(self.high, int(np.max(high)))
 
@@ -122,9 +123,9 @@ class Compiler:
         the operator may; they are added to `digits` in the order in which they are read.
         """
         e, n = self.guard, op.drop
-        constant = op.constant + op.ones
+        constant: Any = op.constant + op.ones
         from_rom = isinstance(constant, np.ndarray)
-        rest: object
+        rest: Any
         if from_rom:
             # The top bit of the rest is negative, which adds -1 besides.
             rest = (constant >> n) + (1 << (self.digit - 1))

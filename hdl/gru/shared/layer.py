@@ -71,8 +71,8 @@ class SharedPlan:
             ),
         }
         for name, unit in program.activations.items():
-            words = partial(list, unit.words)
-            found[f"{name}_digits"] = Rom.part(len(unit.words), shape.digit, words)
+            digits: partial[list[int]] = partial(list, unit.words)
+            found[f"{name}_digits"] = Rom.part(len(unit.words), shape.digit, digits)
         found["x_buffer"] = CodeBuffer.part(bits=shape.in_bits, lanes=1, depth=shape.inputs)
         found["state"] = CodeBuffer.part(bits=shape.state_bits, lanes=1, depth=2 * shape.hidden)
         return found
