@@ -9,7 +9,7 @@ count that way too.
 import hashlib
 import json
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +62,8 @@ class Shell(wiring.Component):
         m = Module()
         m.submodules.core = self.inner
         before: Value = self.serial
-        inputs, outputs = [], []
+        inputs: list[Any] = []
+        outputs: list[Any] = []
         for _, member, signal in self.inner.signature.flatten(self.inner):
             (inputs if member.flow is In else outputs).append(Value.cast(signal))
         for bit in Cat(inputs):
@@ -133,12 +134,12 @@ def parse_report(text: str, version: str, prefix: str = "core.") -> Routed:
             name: (int(row["used"]), int(row["available"]))
             for name, row in report["utilization"].items()
         }
-        slowest = max(
+        slowest: dict[str, Any] = max(
             (p for p in report["critical_paths"] if p["from"] == p["to"]),
             key=lambda p: sum(step["delay"] for step in p["path"]),
             default={"path": []},
         )
-        path: Counter[str] = Counter()
+        path: defaultdict[str, float] = defaultdict(float)
         for step in slowest["path"]:
             path[operator_of(step["from"]["cell"], prefix)] += float(step["delay"])
     except (ValueError, KeyError, TypeError) as error:
