@@ -11,11 +11,14 @@ The names are loaded when they are used, so that ``import genogate`` costs nothi
 
 from __future__ import annotations
 
+import types
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from . import search as _search_room
+
 if TYPE_CHECKING:
-    from .api import Network, quantize, search_genomes, table
+    from .api import Network, quantize, table
     from .model.checkpoints.floating import Checkpoint
     from .model.errors import InputError
     from .model.genome import Genome
@@ -30,18 +33,33 @@ __all__ = [
     "Network",
     "__version__",
     "quantize",
-    "search_genomes",
+    "search",
     "table",
 ]
 
 #: Public name -> module that has it.
 _HOMES = {
-    **dict.fromkeys(("Network", "quantize", "search_genomes", "table"), ".api"),
+    **dict.fromkeys(("Network", "quantize", "table"), ".api"),
     "Checkpoint": ".model.checkpoints.floating",
     "InputError": ".model.errors",
     "Genome": ".model.genome",
     "Knobs": ".model.knobs",
 }
+
+
+class _Search(types.ModuleType):
+    """The room ``genogate.search``, which is also the function of that name."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """Search genomes: see :func:`genogate.api.search_genomes`."""
+        from .api import search_genomes
+
+        return search_genomes(*arguments, **options)
+
+
+# A package and a function cannot share a name otherwise: whoever imports a module of the room
+# would replace the function by it.
+_search_room.__class__ = _Search
 
 
 def __getattr__(name: str) -> Any:

@@ -84,7 +84,7 @@ def test_what_does_not_fit_is_refused_in_one_line(network):
         (lambda: network.accuracy("all"), "not train, val or test"),
         (lambda: package.table("gelu", entries=1), "entries"),
         (lambda: package.table("gelu", colour=1), "unknown option 'colour'"),
-        (lambda: package.search_genomes("nowhere"), "no such file"),
+        (lambda: package.search("nowhere"), "no such file"),
     ):
         with pytest.raises(package.InputError, match=re.escape(words)) as caught:
             call()
