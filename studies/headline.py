@@ -154,6 +154,55 @@ def _area_model(docs: Path) -> list[str]:
     ]
 
 
+def _silicon(docs: Path) -> list[str]:
+    """Area in standard cells, with an operator each or one adder for all."""
+    data = _read(docs, "sharing")
+    if not data:
+        return []
+    base = {
+        row["task"]: row
+        for row in data["rows"]
+        if (row["genome"], row["share"]) == ("INT8", "none")
+    }
+    shown = [row for row in data["rows"] if row["lanes"] == 1 and row["genome"] != "INT4"]
+    rows = [
+        (
+            f"`{row['task']}`",
+            row["genome"],
+            f"`{row['share']}`",
+            f"{row['logic_um2']:,.0f}",
+            f"{row['rom_um2']:,.0f}",
+            f"{row['ram_um2']:,.0f}",
+            f"{row['total_um2']:,.0f}",
+            f"{100 * (1 - row['total_um2'] / base[row['task']]['total_um2']):.0f} %",
+            f"{row['cycles']:,}",
+        )
+        for row in shown
+    ]
+    head = (
+        "task",
+        "genome",
+        "share",
+        "logic",
+        "constants",
+        "state",
+        "total",
+        "saved",
+        "cycles/step",
+    )
+    return [
+        "## How small in an open PDK?",
+        "",
+        f"Area in um^2 of {shown[0]['library']}, before placement; constants as logic, state as "
+        "flip-flops. `--share all` does the work of all operators with one bit-serial adder: the "
+        "same bits of result in many more cycles. The mixed genome "
+        f"({data['mixed']}) was not trained for its bits here, so this table says nothing of "
+        "accuracy ([study](results/sharing.md)).",
+        "",
+        *table(head, rows),
+    ]
+
+
 def headline(docs: Path, documents: Sequence[Data], pages: Mapping[str, str]) -> list[str]:
     """Lines of docs/results.md.
 
@@ -187,7 +236,7 @@ def headline(docs: Path, documents: Sequence[Data], pages: Mapping[str, str]) ->
             "([study](results/experiments.md), `make experiment TASK=kws10`).",
             "",
         ]
-    lines += [*_exactness(docs), *_area_model(docs)]
+    lines += [*_silicon(docs), *_exactness(docs), *_area_model(docs)]
     lines += ["## All studies", ""]
     lines += [f"- [{title}](results/{name}.md)" for name, title in pages.items()]
     lines.append("")
