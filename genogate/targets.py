@@ -115,7 +115,11 @@ def _print_cells(document: dict[str, Any]) -> None:
             ("constants", f"{document['rom_um2']:,.0f} um2 as logic"),
             ("state", f"{document['ram_um2']:,.0f} um2 as flip-flops"),
             ("total", f"{document['total_um2']:,.0f} um2"),
-            ("with SRAM", f"{document['total_with_sram_macros_um2']:,.0f} um2, whole macros alone"),
+            (
+                "with SRAM",
+                f"about {document['total_with_sram_macros_um2']:,.0f} um2: every memory in whole "
+                "macros of VLSIDA/sky130_sram_macros, by the footprint in their LEF",
+            ),
             ("measured by", f"{document['yosys']}, {document['library']}"),
         ]
     )

@@ -5,7 +5,8 @@ Logic is what is left of a module when its memories are taken out. A memory is
 * constants: logic that Yosys makes of the real contents (``rom``);
 * state: flip-flops with logic to write and to read them (``ram``);
 * or, in place of either, static RAM as a macro: whole macros only, of the sizes that OpenRAM's
-  LEF files for sky130 have; one that holds constants must be loaded after reset.
+  LEF files for sky130 have; one that holds constants must be loaded after reset. This figure is
+  approximate: it counts footprints, without the space that a floor plan keeps around a macro.
 
 Any Liberty file will do (:mod:`..cells.liberty` says where it is looked for); macros are sky130's.
 """
@@ -60,7 +61,8 @@ class Macro:
     area_um2: float
 
 
-#: OpenRAM's macros for sky130, as published with the open PDK.
+#: OpenRAM's macros for sky130: the SIZE lines of the LEF files that
+#: https://github.com/VLSIDA/sky130_sram_macros publishes, one folder a macro.
 MACROS = (
     Macro("sky130_sram_1kbyte_1rw1r_8x1024_8", 1024, 8, 455.3 * 446.46),
     Macro("sky130_sram_1kbyte_1rw1r_32x256_8", 256, 32, 479.78 * 397.5),

@@ -11,14 +11,18 @@ from genogate.model.errors import InputError
 from genogate.model.genome import Genome
 from genogate.sim.random_model import random_model
 from genogate.synth import yosys
+from genogate.synth.cells import liberty
 from genogate.synth.rtlil import Design
 from genogate.synth.targets import fpga, tools
 from genogate.synth.targets.devices import DEVICES, TARGETS, check_target
 from genogate.synth.targets.report import FpgaReport, Row, fpga_report, module_parts
 from genogate.synth.targets.route import operator_of, parse_report, route
 from genogate.synth.targets.sky130 import (
+    MACROS,
     Memory,
+    Piece,
     macros_for,
+    measure,
     memory_modules,
     pieces_of,
 )
@@ -176,6 +180,34 @@ def test_macros_come_whole():
     assert number * macro.words * macro.width >= 4096 * 8
     small = Memory("state", "ram", 32, 8, 9768.0)
     assert small.sram_um2 > 190_000  # one macro is far larger than 256 flip-flops
+
+
+def test_a_macro_has_the_density_that_openram_reports():
+    for macro in MACROS:
+        # 17 to 25 um^2 a bit: small macros are mostly periphery.
+        assert 17 < macro.area_um2 / (macro.words * macro.width) < 25
+
+
+@pytest.fixture
+def sky130():
+    """Skips where neither GENOGATE_LIBERTY, PDK_ROOT nor GENOGATE_DATA leads to the cells."""
+    try:
+        library = liberty.find()
+    except InputError as error:
+        pytest.skip(str(error))
+    if library.name != liberty.NAME.removesuffix(".lib"):
+        pytest.skip(f"{library.source} is another library")
+
+
+def test_a_constant_takes_less_area_than_a_state_of_as_many_bits(sky130):
+    pieces = [
+        Piece("rom", "rom", fpga.part_text(rom(32, 4))),
+        Piece("ram", "ram", fpga.part_text(CodeBuffer(bits=4, lanes=1, depth=32))),
+    ]
+    constant, state = measure(pieces)
+    # A flip-flop of these cells has 20 um^2 or more; a buffer of 32 codes has 128 of them.
+    assert state.ff_um2 > 128 * 20
+    assert 0 < constant.um2 < state.um2 / 5
 
 
 def test_a_buffer_is_state():
