@@ -8,77 +8,19 @@ goes through one linear layer, is refused.
 import os
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from ..data.tasks import Task
 from ..errors import InputError
-from ..files import read_bytes
 from .floating import Checkpoint, accuracy, layer_names
+from .from_keras import from_keras
 from .from_onnx import COMPARED, from_onnx
-
-#: Where a training script may keep the state dict in what it saves.
-NESTED = ("state_dict", "model_state_dict", "model", "net", "network")
+from .torch_files import kind_of, read_named_state, tidied
 
 _WEIGHT = re.compile(r"(.*?)weight_ih_l(\d+)(_reverse)?")
-
-
-def _plain(error: Exception) -> str:
-    return " ".join(str(error).split())[:120]
-
-
-def read_state(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """The tensors of a torch or safetensors file, by name, as they are.
-
-    Raises :class:`InputError` where the file is missing, damaged, or holds anything but tensors.
-    """
-    path = Path(path)
-    if path.suffix == ".safetensors":
-        read_bytes(path)  # says what is wrong with a missing or absurdly large file
-        try:
-            with safe_open(str(path), framework="np") as file:
-                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            hint = "; save float32 tensors" if "bfloat16" in str(error) else ""
-            raise InputError(
-                f"{path}: not a readable safetensors file ({_plain(error)}){hint}"
-            ) from None
-    return _read_torch(path)
-
-
-def _read_torch(path: Path) -> dict[str, np.ndarray]:
-    read_bytes(path)
-    try:
-        import torch
-    except ImportError:
-        raise InputError(
-            f"{path}: a torch file needs torch, which is not installed: pip install "
-            "'genogate[train]', or save it as .safetensors"
-        ) from None
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    # torch raises nearly anything for files that are not its own.
-    except Exception as error:
-        whole = "Weights only load failed" in str(error) or "Unsupported global" in str(error)
-        hint = "a whole model or other objects: save model.state_dict()" if whole else _plain(error)
-        raise InputError(f"{path}: not a file of tensors ({hint})") from None
-    for name in NESTED:
-        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
-            content = content[name]
-            break
-    if not isinstance(content, Mapping):
-        raise InputError(f"{path}: a {type(content).__name__}, a state dict is needed")
-    tensors = {}
-    for name, value in content.items():
-        if not isinstance(value, torch.Tensor):
-            raise InputError(f"{path}: {name!r:.60} is no tensor: save model.state_dict() alone")
-        if value.is_quantized or value.layout != torch.strided or value.is_complex():
-            raise InputError(f"{path}: {name!r:.60} is not a plain tensor of real numbers")
-        kind = value.dtype if not value.is_floating_point() else torch.float64
-        tensors[str(name)] = value.detach().to(kind).numpy()
-    return tensors
 
 
 def from_state(
@@ -97,8 +39,9 @@ def from_state(
     something else. How inputs lie in memory (``batch_first``) leaves no trace in a state dict and
     does not matter here.
     """
+    state = tidied(state)
     matches = [match for name in state if (match := _WEIGHT.fullmatch(name))]
-    prefixes = sorted({match[1] for match in matches})
+    prefixes = list(dict.fromkeys(match[1] for match in matches))
     if gru is not None:
         wanted = gru.rstrip(".") + "." if gru.rstrip(".") else ""
         if wanted not in prefixes:
@@ -106,10 +49,7 @@ def from_state(
         prefixes = [wanted]
     if not prefixes:
         raise InputError("no torch.nn.GRU: there is no tensor weight_ih_l0 in it")
-    if len(prefixes) > 1:
-        raise InputError(f"{len(prefixes)} recurrent modules, {_names(prefixes)}: give --gru NAME")
-    prefix = prefixes[0]
-    tensors, used = _layers(state, prefix)
+    tensors, used = _stacked(state, prefixes)
     hidden = tensors[layer_names(len(tensors) // 4 - 1)[1]].shape[1]
     rest = [name for name in state if name not in used]
     head = _classifier(state, rest, classes, hidden, classifier)
@@ -121,12 +61,36 @@ def from_state(
             "layer, or the file holds more than the model"
         )
     weight = _real(state, f"{head}weight")
-    tensors["classifier.weight"] = weight
-    bias = f"{head}bias"
-    tensors["classifier.bias"] = (
-        _real(state, bias) if bias in state else np.zeros(len(weight), np.float32)
-    )
+    name = f"{head}bias"
+    bias = _real(state, name) if name in state else np.zeros(len(weight), np.float32)
+    if len(weight) == 1:
+        # One logit, greater than 0 for class 1: two logits, 0 and that one.
+        weight, bias = np.concatenate([0 * weight, weight]), np.concatenate([0 * bias, bias])
+    tensors["classifier.weight"], tensors["classifier.bias"] = weight, bias
     return Checkpoint(tensors)
+
+
+def _stacked(
+    state: Mapping[str, np.ndarray], prefixes: list[str]
+) -> tuple[dict[str, np.ndarray], set[str]]:
+    """Layers of one recurrent module, or of several in series, in the order of the file."""
+    parts = [_layers(state, prefix) for prefix in prefixes]
+    for (below, _), (above, _) in pairwise(parts):
+        units = below[layer_names(len(below) // 4 - 1)[1]].shape[1]
+        if above["weight_ih_l0"].shape[1] != units:
+            raise InputError(
+                f"{len(prefixes)} recurrent modules, {_names(prefixes)}, whose sizes do not follow "
+                "each other: give --gru NAME"
+            )
+    tensors: dict[str, np.ndarray] = {}
+    used: set[str] = set()
+    for part, names in parts:
+        first = len(tensors) // 4
+        for layer in range(len(part) // 4):
+            pairs = zip(layer_names(first + layer), layer_names(layer), strict=True)
+            tensors |= {new: part[old] for new, old in pairs}
+        used |= names
+    return tensors, used
 
 
 def _names(prefixes: list[str]) -> str:
@@ -180,6 +144,11 @@ def _layers(state: Mapping[str, np.ndarray], prefix: str) -> tuple[dict[str, np.
     return tensors, used
 
 
+def _shapes(classes: int, hidden: int) -> list[tuple[int, int]]:
+    """Shapes that a classifier's weights may have: two classes may share one logit."""
+    return [(classes, hidden), *([(1, hidden)] if classes == 2 else [])]
+
+
 def _classifier(
     state: Mapping[str, np.ndarray], rest: list[str], classes: int, hidden: int, given: str | None
 ) -> str:
@@ -188,14 +157,14 @@ def _classifier(
         head = given.rstrip(".") + "."
         if f"{head}weight" not in rest:
             raise InputError(f"classifier {given!r:.60}: no tensor {head}weight in it")
-        if state[f"{head}weight"].shape != (classes, hidden):
+        if state[f"{head}weight"].shape not in _shapes(classes, hidden):
             raise InputError(
                 f"tensor {head}weight has shape {state[f'{head}weight'].shape}, "
                 f"({classes}, {hidden}) is needed: classes of the task, units of the GRU"
             )
         return head
     found = [name for name in rest if name.endswith("weight") and state[name].ndim == 2]
-    fitting = [name for name in found if state[name].shape == (classes, hidden)]
+    fitting = [name for name in found if state[name].shape in _shapes(classes, hidden)]
     if len(fitting) != 1:
         shapes = ", ".join(f"{name:.40} {state[name].shape}" for name in found[:6]) or "none"
         problem = "no linear layer" if not fitting else f"{len(fitting)} linear layers"
@@ -216,20 +185,23 @@ def import_model(
 ) -> Checkpoint:
     """A model trained elsewhere as a checkpoint for `task`, with its accuracies.
 
-    path : ``.pt`` or ``.pth`` (needs torch), ``.safetensors``, or ``.onnx`` (needs onnx)
+    path : a file of torch (needs torch), safetensors, ONNX (needs onnx) or Keras 3 (``.keras``,
+        needs h5py), told by its content
 
     Raises :class:`InputError` as :func:`from_state` and :func:`from_onnx` do, and where its sizes
     are not the task's.
     """
     path = Path(path)
-    if path.suffix not in (".pt", ".pth", ".safetensors", ".onnx"):
-        raise InputError(f"{path}: one of .pt, .pth, .safetensors and .onnx is needed")
-    if path.suffix == ".onnx":
+    kind, part = kind_of(path), ""
+    if kind in ("onnx", "keras"):
         if gru is not None or classifier is not None:
-            raise InputError("gru, classifier: an ONNX graph says itself which they are")
-        checkpoint = from_onnx(path, task.x_train[:COMPARED], task.classes)
+            raise InputError("gru, classifier: the model's graph says itself which they are")
+        if kind == "onnx":
+            checkpoint = from_onnx(path, task.x_train[:COMPARED], task.classes)
+        else:
+            checkpoint = from_keras(path, task.classes)
     else:
-        state = read_state(path)
+        state, part = read_named_state(path)
         try:
             checkpoint = from_state(state, classes=task.classes, gru=gru, classifier=classifier)
         except InputError as error:
@@ -251,4 +223,6 @@ def import_model(
         "imported": path.name,
         "accuracy": scores,
     }
+    if part:
+        info["imported_part"] = part
     return Checkpoint(checkpoint.tensors, info)

@@ -145,7 +145,7 @@ def test_a_checkpoint_that_names_no_data_asks_for_it(own):
         (("search", "--task", "kws4"), ("Speech Commands: not found", "GENOGATE_DATA", "https://")),
         (("train", "--task", "nothing.npz"), ("nothing.npz", "No such file")),
         (("train", "--task", "mnist"), ("task 'mnist': unknown", "mnist-row", ".npz")),
-        (("import", "my.npz", "--task", "my.npz"), ("one of .pt",)),
+        (("import", "my.npz", "--task", "my.npz"), ("not",)),
         (("import", "no.pt", "--task", "my.npz"), ("no.pt", "No such file")),
         (("import", "no.pt"), ("--task",)),
     ],

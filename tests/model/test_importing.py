@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from genogate.model.checkpoints.floating import forward, layer_names
-from genogate.model.checkpoints.importing import from_onnx, from_state, import_model, read_state
+from genogate.model.checkpoints.importing import from_onnx, from_state, import_model
+from genogate.model.checkpoints.torch_files import read_state
 from genogate.model.data.tasks import load_task
 from genogate.model.errors import InputError
 from safetensors.numpy import save_file
@@ -83,7 +84,7 @@ def test_modules_may_have_any_names_and_be_chosen_by_them():
     }
     same(from_state(named, classes=CLASSES), model)
     two = state() | {f"other.{name}": value for name, value in state().items()}
-    with pytest.raises(InputError, match=r"2 recurrent modules, 'other\.rnn', 'rnn': give --gru"):
+    with pytest.raises(InputError, match=r"2 recurrent modules, .* whose sizes do not follow"):
         from_state(two, classes=CLASSES)
     with pytest.raises(InputError, match=r"2 linear layers .* give --classifier"):
         from_state(state() | {"aux.weight": state()["fc.weight"]}, classes=CLASSES)
@@ -129,13 +130,13 @@ class Payload:
 @pytest.mark.parametrize(
     ("write", "message"),
     [
-        (lambda path: torch.save(net(), path), "a whole model or other objects"),
+        (lambda path: torch.save(net(), path), "a whole model; a state dict is needed"),
         (lambda path: torch.save({"a": Payload()}, path), "a whole model or other objects"),
-        (lambda path: torch.save([1, 2], path), "a list, a state dict is needed"),
-        (lambda path: torch.save({"a": 1}, path), "'a' is no tensor"),
+        (lambda path: torch.save([1, 2], path), "a list; a state dict is needed"),
+        (lambda path: torch.save({"a": 1}, path), "no tensors in it: save"),
         (lambda path: torch.save({"a": torch.zeros(2, dtype=torch.complex64)}, path), "not a pla"),
-        (lambda path: path.write_bytes(b""), "not a file of tensors"),
-        (lambda path: path.write_bytes(b"<html>"), "not a file of tensors"),
+        (lambda path: path.write_bytes(b""), "not a file of torch"),
+        (lambda path: path.write_bytes(b"<html>"), "not a file of torch"),
         (lambda path: path.mkdir(), "it is a folder"),
         (lambda path: None, "No such file"),
     ],
@@ -169,7 +170,8 @@ def test_sizes_must_be_the_tasks(tmp_path):
     save_file(state() | {f"rnn.{n}": v.numpy() for n, v in wide.state_dict().items()}, path)
     with pytest.raises(InputError, match="9 inputs and 10 classes, task digits-row has 8 and 10"):
         import_model(path, task)
-    with pytest.raises(InputError, match=r"one of \.pt"):
+    (tmp_path / "model.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(64))
+    with pytest.raises(InputError, match=r"an HDF5 file: save the Keras model as \.keras"):
         import_model(tmp_path / "model.h5", task)
 
 

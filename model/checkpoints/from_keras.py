@@ -1,0 +1,229 @@
+"""Keras 3 models: GRU layers in series and a Dense layer, from the archive ``.keras``.
+
+The archive's configuration says which layers there are, its HDF5 file has the weights. Neither is
+code, and Keras is not needed. Keras orders the gates z r h and multiplies from the right;
+``torch.nn.GRU``, and so a checkpoint, has r z n in rows.
+"""
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from .floating import Checkpoint, layer_names
+
+Array = np.ndarray
+#: Greatest file within the archive, in bytes.
+LIMIT = 1 << 28
+#: Layers that change nothing when a network is used.
+_NOTHING = ("InputLayer", "Dropout", "SpatialDropout1D", "GaussianNoise", "GaussianDropout")
+_BEFORE_RESET = (
+    "reset_after=False resets the state before the matrix, W_hn (r * h); torch.nn.GRU and the "
+    "hardware do it after, r * (W_hn h + b_hn), and no weights make one into the other: train it "
+    "with reset_after=True, Keras' default"
+)
+
+
+class _Archive:
+    """Configuration and weights of one file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            import h5py
+        except ImportError:
+            raise InputError(
+                f"{path}: a Keras file needs h5py, which is not installed: pip install "
+                "'genogate[keras]'"
+            ) from None
+        try:
+            with zipfile.ZipFile(path) as archive:
+                for name in ("config.json", "model.weights.h5"):
+                    if archive.getinfo(name).file_size > LIMIT:
+                        raise InputError(f"{path}: {name} in it is larger than {LIMIT >> 20} MiB")
+                self.model = json.loads(archive.read("config.json"))
+                weights = archive.read("model.weights.h5")
+            self.weights = h5py.File(io.BytesIO(weights), "r")
+            self.groups = self.weights["layers"]
+        # h5py and zipfile raise nearly anything for damaged files.
+        except InputError:
+            raise
+        except Exception as error:
+            text = " ".join(str(error).split())[:100]
+            raise InputError(f"{path}: a damaged Keras file ({text})") from None
+        self._counts: dict[str, int] = {}
+
+    def layers(self) -> list[tuple[str, dict[str, Any]]]:
+        """Class and configuration of every layer, in series from input to output.
+
+        Raises :class:`InputError` for a model whose layers are not in series.
+        """
+        try:
+            config, kind = self.model["config"], self.model["class_name"]
+            if kind not in ("Sequential", "Functional", "Model"):
+                raise InputError(
+                    f"{self.path}: a {kind:.40} model, Sequential or Functional is needed"
+                )
+            layers = config["layers"]
+            if kind != "Sequential":
+                before = None
+                for layer in layers:
+                    text, name = json.dumps(layer.get("inbound_nodes", [])), layer["name"]
+                    inputs = text.count('"keras_history"')
+                    if before is not None and (inputs != 1 or f'["{before}", 0, 0]' not in text):
+                        raise InputError(
+                            f"{self.path}: layer {name:.60} does not follow {before:.60} alone"
+                        )
+                    before = name
+            return [(str(layer["class_name"]), dict(layer["config"])) for layer in layers]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{self.path}: config.json is not Keras 3's ({error!r:.80})") from None
+
+    def variables(self, kind: str, config: Mapping[str, Any]) -> list[Array]:
+        """The weights of the next layer of this class, in Keras' order."""
+        snake = {"GRU": "gru", "Dense": "dense", "BatchNormalization": "batch_normalization"}[kind]
+        number = self._counts.get(kind, 0)
+        self._counts[kind] = number + 1
+        place = f"{snake}_{number}" if number else snake
+        try:
+            group = self.groups[place if place in self.groups else str(config["name"])]
+            group = group["cell"]["vars"] if kind == "GRU" else group["vars"]
+            arrays = [np.asarray(group[str(k)], np.float64) for k in range(len(group))]
+        except (KeyError, TypeError, ValueError, OSError, RuntimeError) as error:
+            raise InputError(f"{self.path}: no weights of layer {place} ({error!s:.80})") from None
+        if not all(np.isfinite(array).all() for array in arrays):
+            raise InputError(f"{self.path}: layer {place} has weights that are not finite")
+        return arrays
+
+
+def from_keras(path: str | Path, classes: int) -> Checkpoint:
+    """The GRU layers and the linear classifier of a ``.keras`` file.
+
+    classes : of the task; with two, a Dense layer of one unit is taken as one logit
+
+    BatchNormalization before a GRU or a Dense layer, and Dense layers without an activation, are
+    folded. Raises :class:`InputError` for a damaged file, and for the first layer that the hardware
+    has no counterpart of.
+    """
+    path = Path(path)
+    archive = _Archive(path)
+    tensors: dict[str, Array] = {}
+    head: tuple[Array, Array] | None = None
+    # What lies between the layer before and the next matrix: y = scale x + offset.
+    scale: Array | float = 1.0
+    offset: Array | float = 0.0
+    every_step, done, count = True, False, 0
+    for kind, config in archive.layers():
+        where = f"{path}: layer {config.get('name', kind)!s:.60}"
+        if kind in _NOTHING:
+            continue
+        if done:
+            raise InputError(f"{where} ({kind:.40}) follows the classifier's activation")
+        if kind == "BatchNormalization":
+            step, shift = _normalisation(where, config, archive.variables(kind, config))
+            scale, offset = scale * step, offset * step + shift
+        elif kind == "GRU":
+            if head is not None or not every_step:
+                what = (
+                    "a Dense layer in front of it" if head is not None else "another's last state"
+                )
+                raise InputError(f"{where}: a GRU behind {what} is not supported")
+            _check_gru(where, config)
+            layer = _gru(where, archive.variables(kind, config), scale, offset)
+            tensors |= dict(zip(layer_names(count), layer, strict=True))
+            scale, offset, count = 1.0, 0.0, count + 1
+            every_step = bool(config.get("return_sequences"))
+        elif kind == "Dense":
+            weight, bias = _dense(where, config, archive.variables(kind, config))
+            if not count:
+                raise InputError(f"{where}: a Dense layer in front of the GRU is not supported")
+            if every_step:
+                raise InputError(
+                    f"{where}: an output at every step is not supported, only at the last"
+                )
+            bias = bias + weight @ np.broadcast_to(offset, weight.shape[1])
+            weight = weight * scale
+            head = (weight, bias) if head is None else (weight @ head[0], bias + weight @ head[1])
+            scale, offset = 1.0, 0.0
+            done = _activation(where, config, len(weight))
+        elif kind == "Activation" and head is not None:
+            done = _activation(where, config, len(head[0]))
+        else:
+            raise InputError(f"{where}: {kind:.40} layers are not supported")
+    if not count or head is None:
+        missing = "GRU layer" if not count else "Dense layer behind the GRU"
+        raise InputError(f"{path}: no {missing} in it")
+    weight, bias = head[0] * np.reshape(scale, (-1, 1)), head[1] * scale + offset
+    if len(weight) == 1 and classes == 2:
+        # One logit, greater than 0 for class 1: two logits, 0 and that one.
+        weight, bias = np.concatenate([0 * weight, weight]), np.concatenate([0 * bias, bias])
+    tensors["classifier.weight"], tensors["classifier.bias"] = weight, bias
+    return Checkpoint({name: np.ascontiguousarray(t, np.float32) for name, t in tensors.items()})
+
+
+def _check_gru(where: str, config: Mapping[str, Any]) -> None:
+    if not config.get("reset_after", True):
+        raise InputError(f"{where}: {_BEFORE_RESET}")
+    if config.get("go_backwards"):
+        raise InputError(f"{where}: go_backwards=True reads the sequence from its end")
+    for name, function in (("activation", "tanh"), ("recurrent_activation", "sigmoid")):
+        if config.get(name, function) != function:
+            raise InputError(
+                f"{where}: {name} is {config[name]!s:.40}, the hardware has {function}"
+            )
+
+
+def _gru(
+    where: str, arrays: list[Array], scale: Array | float, offset: Array | float
+) -> tuple[Array, Array, Array, Array]:
+    """W_ih, W_hh, b_ih, b_hh in torch's order."""
+    if len(arrays) not in (2, 3):
+        raise InputError(f"{where}: {len(arrays)} weights, a GRU has 2 or 3")
+    kernel, recurrent = arrays[:2]
+    units = recurrent.shape[0]
+    bias = arrays[2] if len(arrays) == 3 else np.zeros((2, 3 * units))
+    shapes = kernel.ndim == 2 and kernel.shape[1] == 3 * units and bias.shape == (2, 3 * units)
+    if recurrent.shape != (units, 3 * units) or not shapes:
+        raise InputError(f"{where}: weights of shapes {[a.shape for a in arrays]} are no GRU's")
+    order = np.concatenate([np.arange(units) + k * units for k in (1, 0, 2)])
+    w_ih, w_hh = kernel.T[order], recurrent.T[order]
+    b_ih = bias[0][order] + w_ih @ np.broadcast_to(offset, w_ih.shape[1])
+    return w_ih * scale, w_hh, b_ih, bias[1][order]
+
+
+def _normalisation(
+    where: str, config: Mapping[str, Any], arrays: list[Array]
+) -> tuple[Array, Array]:
+    """Scale and offset of a BatchNormalization as it is used after training."""
+    if config.get("axis", -1) not in (-1, 1, 2):
+        raise InputError(f"{where}: normalises axis {config['axis']}, the features are needed")
+    values = list(arrays)
+    size = values[-1].shape
+    gamma = values.pop(0) if config.get("scale", True) else np.ones(size)
+    beta = values.pop(0) if config.get("center", True) else np.zeros(size)
+    if len(values) != 2:
+        raise InputError(f"{where}: {len(arrays)} weights do not fit scale and center")
+    scale = gamma / np.sqrt(values[1] + float(config.get("epsilon", 1e-3)))
+    return scale, beta - values[0] * scale
+
+
+def _dense(where: str, config: Mapping[str, Any], arrays: list[Array]) -> tuple[Array, Array]:
+    if not arrays or arrays[0].ndim != 2:
+        raise InputError(f"{where}: no matrix of a Dense layer")
+    weight = arrays[0].T
+    return weight, arrays[1] if config.get("use_bias", True) else np.zeros(len(weight))
+
+
+def _activation(where: str, config: Mapping[str, Any], units: int) -> bool:
+    """Whether the layer ends the network; its argmax must be that of the logits."""
+    name = config.get("activation", "linear")
+    if name in (None, "linear"):
+        return False
+    if name == "softmax" or (name == "sigmoid" and units == 1):
+        return True
+    raise InputError(f"{where}: activation {name!s:.40} behind the GRU is not supported")

@@ -1,0 +1,264 @@
+"""Tensors of files that torch, Lightning and safetensors write, told by content, never by suffix.
+
+Nothing of a file is executed: pickles are read by torch's ``weights_only`` loader, and classes that
+it does not know (settings beside the weights) become empty placeholders.
+"""
+
+import argparse
+import os
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..files import read_bytes
+
+#: Depth to which a checkpoint's dicts are looked through for the weights.
+DEPTH = 4
+#: Classes unknown to the loader that one file may have before it is given up.
+_PLACEHOLDERS = 64
+#: Numbers of a safetensors file as NumPy has them.
+_DTYPES = {
+    "F64": np.float64,
+    "F32": np.float32,
+    "F16": np.float16,
+    "I64": np.int64,
+    "I32": np.int32,
+    "I16": np.int16,
+    "I8": np.int8,
+    "U8": np.uint8,
+    "BOOL": np.bool_,
+}
+_UNKNOWN = re.compile(r"(?:Unsupported global: GLOBAL|Unsupported class) ([\w.]+)")
+State = dict[str, np.ndarray]
+
+
+def plain(error: Exception) -> str:
+    """A library's message on one line, cut."""
+    return " ".join(str(error).split())[:120]
+
+
+def kind_of(path: Path) -> str:
+    """'safetensors', 'torch', 'keras', 'hdf5', 'script' or 'onnx', by the file's content.
+
+    Raises :class:`InputError` for a missing file and for one of no known kind.
+    """
+    content = read_bytes(path)
+    if content[:4] == b"PK\x03\x04":
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+            raise InputError(f"{path}: a damaged archive ({plain(error)})") from None
+        if "config.json" in names and "model.weights.h5" in names:
+            return "keras"
+        if names and all(name.endswith(".npy") for name in names):
+            raise InputError(f"{path}: a NumPy archive of arrays, not a model")
+        script = any(name.endswith("/constants.pkl") for name in names)
+        return "script" if script else "torch"
+    if content[:8] == b"\x89HDF\r\n\x1a\n":
+        return "hdf5"
+    if len(content) > 9 and content[8:9] == b"{":
+        return "safetensors"
+    if content[:1] == b"\x80":
+        return "torch"
+    if content[:1] == b"\x08" or path.suffix.lower() == ".onnx":
+        return "onnx"
+    raise InputError(
+        f"{path}: not a file of torch (.pt), safetensors, ONNX or Keras (.keras) by its content"
+    )
+
+
+def read_safetensors(path: Path) -> State:
+    """Tensors of a safetensors file; bfloat16 and float16 as float32."""
+    from safetensors import SafetensorError, deserialize
+
+    try:
+        entries = deserialize(read_bytes(path))
+        return {name: _array(path, name, entry) for name, entry in entries}
+    except InputError:
+        raise
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not a readable safetensors file ({plain(error)})") from None
+
+
+def _array(path: Path, name: str, entry: Mapping[str, Any]) -> np.ndarray:
+    dtype, data, shape = entry["dtype"], entry["data"], entry["shape"]
+    if dtype == "BF16":
+        bits = np.frombuffer(data, "<u2").astype(np.uint32) << 16
+        return bits.view(np.float32).reshape(shape)
+    if dtype not in _DTYPES:
+        raise InputError(f"{path}: tensor {name:.60} is {dtype}: save it as float32")
+    array = np.frombuffer(data, _DTYPES[dtype]).reshape(shape)
+    return array.astype(np.float32) if dtype == "F16" else array
+
+
+class _Placeholder(dict[Any, Any]):
+    """Stands for an object of a class that is not loaded; keeps nothing."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__()
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+    def append(self, value: Any) -> None:
+        """As of a list."""
+
+    def extend(self, values: Any) -> None:
+        """As of a list."""
+
+
+def _load(path: Path) -> Any:
+    """What `path` holds, read without running any of it."""
+    import torch
+
+    known: list[Any] = [argparse.Namespace]
+    for _ in range(_PLACEHOLDERS):
+        try:
+            with torch.serialization.safe_globals(known):
+                return torch.load(path, map_location="cpu", weights_only=True)
+        # torch raises nearly anything for files that are not its own.
+        except Exception as error:
+            unknown = _UNKNOWN.search(str(error))
+            if unknown is None:
+                raise InputError(f"{path}: not a file of tensors ({_reason(error)})") from None
+            if any(isinstance(entry, tuple) and entry[1] == unknown[1] for entry in known):
+                raise InputError(f"{path}: not a file of tensors ({_reason(error)})") from None
+            known.append((type("Placeholder", (_Placeholder,), {}), unknown[1]))
+    raise InputError(f"{path}: too many objects that are no tensors: save model.state_dict()")
+
+
+def _reason(error: Exception) -> str:
+    if "Weights only load failed" in str(error):
+        return "a whole model or other objects: save model.state_dict()"
+    return plain(error)
+
+
+def read_torch(path: Path) -> tuple[State, str]:
+    """Tensors of a torch file and the key under which they lay, "" for none."""
+    try:
+        import torch
+    except ImportError:
+        raise InputError(
+            f"{path}: a torch file needs torch, which is not installed: pip install "
+            "'genogate[train]', or save it as .safetensors"
+        ) from None
+    content = _load(path)
+    if isinstance(content, _Placeholder) or not isinstance(content, Mapping):
+        what = "whole model" if isinstance(content, _Placeholder) else type(content).__name__
+        raise InputError(f"{path}: a {what}; a state dict is needed: save model.state_dict()")
+    candidates = [
+        (key, tensors) for key, tensors in _dicts(content, torch.Tensor) if _recurrent(tensors)
+    ]
+    if not candidates:
+        everything = list(_dicts(content, torch.Tensor))
+        if not everything:
+            raise InputError(f"{path}: no tensors in it: save model.state_dict()")
+        candidates = everything[:1]
+    # Averaged weights (EMA) only where there are no others.
+    key, tensors = min(
+        candidates, key=lambda entry: ("ema" in entry[0].lower(), entry[0].count("."))
+    )
+    return {
+        str(name): _plain_tensor(path, str(name), value) for name, value in tensors.items()
+    }, key
+
+
+def _dicts(content: Any, tensor: type, key: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """Every dict in `content` that holds tensors, the outer ones first, with its key."""
+    if isinstance(content, argparse.Namespace):
+        content = vars(content)
+    if not isinstance(content, Mapping) or depth > DEPTH:
+        return
+    tensors = {name: value for name, value in content.items() if isinstance(value, tensor)}
+    if tensors:
+        yield key, tensors
+    for name, value in content.items():
+        yield from _dicts(value, tensor, f"{key}.{name}".lstrip("."), depth + 1)
+
+
+def _recurrent(tensors: Mapping[Any, Any]) -> bool:
+    return any("weight_ih" in str(name) or "weight_hh" in str(name) for name in tensors)
+
+
+def _plain_tensor(path: Path, name: str, value: Any) -> np.ndarray:
+    import torch
+
+    if value.is_meta:
+        raise InputError(
+            f"{path}: tensor {name:.60} has no values (it is on the device 'meta'): save the model "
+            "after its weights are loaded"
+        )
+    if value.is_quantized or value.layout != torch.strided or value.is_complex():
+        raise InputError(f"{path}: {name!r:.60} is not a plain tensor of real numbers")
+    if "float8" in str(value.dtype) or "float4" in str(value.dtype):
+        raise InputError(f"{path}: tensor {name:.60} is {value.dtype}: save it as float32")
+    kind = value.dtype if not value.is_floating_point() else torch.float64
+    return value.detach().to(kind).numpy()
+
+
+def read_state(path: str | os.PathLike[str]) -> State:
+    """The tensors of a torch or safetensors file, by name, as they are.
+
+    Raises :class:`InputError` where the file is missing, damaged, or holds anything but tensors.
+    """
+    return read_named_state(Path(path))[0]
+
+
+def read_named_state(path: Path) -> tuple[State, str]:
+    """:func:`read_state`, and the key of the dict that the tensors lay in."""
+    kind = kind_of(path)
+    if kind == "safetensors":
+        return read_safetensors(path), ""
+    if kind == "torch":
+        return read_torch(path)
+    named = {
+        "script": "a TorchScript archive, which is a program: save model.state_dict()",
+        "hdf5": "an HDF5 file: save the Keras model as .keras",
+    }
+    raise InputError(f"{path}: {named.get(kind, f'a file of the kind {kind}, not of tensors')}")
+
+
+def tidied(state: Mapping[str, np.ndarray]) -> State:
+    """The same weights under the names of a plain ``torch.nn.GRU``.
+
+    Weight normalisation (both styles) is multiplied out, a ``GRUCell`` becomes a layer, and an
+    averaged copy beside the weights (``ema.``) is left out. Raises :class:`InputError` for another
+    parametrisation.
+    """
+    plainer = {
+        name: array
+        for name, array in state.items()
+        if not (name.split(".")[0].lower().startswith("ema") and name.split(".", 1)[-1] in state)
+    }
+    for name in list(plainer):
+        if match := re.fullmatch(r"(.*?)parametrizations\.(\w+)\.original1", name):
+            scale = plainer.pop(f"{match[1]}parametrizations.{match[2]}.original0", None)
+            plainer[match[1] + match[2]] = _normalised(name, scale, plainer.pop(name))
+        elif name.endswith("_v") and name[:-1] + "g" in plainer:
+            scale = plainer.pop(name[:-1] + "g")
+            plainer[name[:-2]] = _normalised(name, scale, plainer.pop(name))
+    for name in list(plainer):
+        if ".original" in name and "parametrizations." in name:
+            raise InputError(
+                f"tensor {name:.80}: a parametrisation other than weight_norm; call "
+                "torch.nn.utils.parametrize.remove_parametrizations before saving"
+            )
+        if match := re.fullmatch(r"(.*?)((?:weight|bias)_[ih]h)", name):
+            plainer[f"{match[1]}{match[2]}_l0"] = plainer.pop(name)
+    return plainer
+
+
+def _normalised(name: str, scale: np.ndarray | None, direction: np.ndarray) -> np.ndarray:
+    """``g v / |v|``, the norm over the axes along which g has one value."""
+    if scale is None or scale.ndim not in (0, direction.ndim):
+        raise InputError(f"tensor {name:.80}: weight_norm without its other half")
+    axes = tuple(k for k in range(direction.ndim) if scale.ndim == 0 or scale.shape[k] == 1)
+    direction = direction.astype(np.float64)
+    norm = np.sqrt((direction**2).sum(axis=axes, keepdims=True))
+    return scale.astype(np.float64) * direction / np.where(norm == 0, 1.0, norm)

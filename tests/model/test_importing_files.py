@@ -1,0 +1,246 @@
+"""What training scripts really save, and Keras' archives: each means the network it came from."""
+
+import argparse
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+h5py = pytest.importorskip("h5py")
+
+from genogate.model.checkpoints.floating import forward  # noqa: E402
+from genogate.model.checkpoints.from_keras import from_keras  # noqa: E402
+from genogate.model.checkpoints.importing import from_state  # noqa: E402
+from genogate.model.checkpoints.torch_files import (  # noqa: E402
+    kind_of,
+    read_named_state,
+    read_state,
+)
+from genogate.model.errors import InputError  # noqa: E402
+
+FEATURES, UNITS, CLASSES, SEED = 3, 5, 4, 2026
+
+
+def network(layers=1, classes=CLASSES):
+    torch.manual_seed(SEED)
+    gru = torch.nn.GRU(FEATURES, UNITS, layers, batch_first=True)
+    return torch.nn.ModuleDict({"gru": gru, "head": torch.nn.Linear(UNITS, classes)})
+
+
+def logits(model, x):
+    with torch.no_grad():
+        return model["head"](model["gru"](torch.from_numpy(x))[0][:, -1]).numpy()
+
+
+def sequences():
+    return np.random.default_rng(SEED).standard_normal((6, 7, FEATURES)).astype(np.float32)
+
+
+def same(state, expected, classes=CLASSES, atol=1e-5):
+    x = sequences()
+    np.testing.assert_allclose(
+        forward(from_state(state, classes=classes), x).logits, expected(x), atol=atol
+    )
+
+
+class Settings:
+    """A class of the user's, pickled beside the weights."""
+
+    rate = 0.1
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".ckpt", ".bin", ".pth.tar", ".PT", ""])
+@pytest.mark.parametrize(
+    ("wrap", "part"),
+    [
+        (lambda s: s, ""),
+        (lambda s: {"model_state": s, "epoch": np.float64(3), "rate": 0.1}, "model_state"),
+        (lambda s: {"state_dict": {f"module.{n}": v for n, v in s.items()}}, "state_dict"),
+        (lambda s: {"checkpoint": {"model": s}, "step": torch.tensor(1)}, "checkpoint.model"),
+        (lambda s: {"ema": s, "args": argparse.Namespace(lr=0.1, name="a")}, "ema"),
+        (lambda s: {"ema": {n: 2 * v for n, v in s.items()}, "net": s}, "net"),
+        (lambda s: {"settings": Settings(), "weights": s}, "weights"),
+    ],
+)
+def test_weights_are_found_where_training_scripts_put_them(tmp_path, wrap, part, suffix):
+    model, path = network(), tmp_path / f"model{suffix}"
+    torch.save(wrap(model.state_dict()), path)
+    state, key = read_named_state(path)
+    assert key == part
+    same(state, lambda x: logits(model, x))
+
+
+def test_both_styles_of_weight_norm_are_multiplied_out():
+    for style in (torch.nn.utils.weight_norm, torch.nn.utils.parametrizations.weight_norm):
+        model = network()
+        for name in ("weight_ih_l0", "weight_hh_l0"):
+            style(model["gru"], name)
+        style(model["head"])
+        with torch.no_grad():
+            for name, value in model.named_parameters():
+                if name.endswith(("_g", "original0")):
+                    value *= 1.5
+        expected = network()
+        with torch.no_grad():
+            for name, value in expected.named_parameters():
+                if "weight" in name:
+                    value *= 1.5
+        same(
+            {n: v.numpy() for n, v in model.state_dict().items()},
+            lambda x, net=expected: logits(net, x),
+        )
+
+
+def test_a_cell_and_two_modules_in_series_are_layers():
+    model = network()
+    state = {n: v.numpy() for n, v in model.state_dict().items()}
+    same({n.replace("_l0", ""): v for n, v in state.items()}, lambda x: logits(model, x))
+    deep = network(layers=2)
+    apart = {
+        n.replace("gru.", "second.").replace("_l1", "_l0") if "_l1" in n else n: v.numpy()
+        for n, v in deep.state_dict().items()
+    }
+    same(apart, lambda x: logits(deep, x))
+
+
+def test_one_logit_becomes_two():
+    model = network(classes=1)
+    state = {n: v.numpy() for n, v in model.state_dict().items()}
+    same(state, lambda x: logits(model, x) * [[0, 1]], classes=2)
+    with pytest.raises(InputError, match="no linear layer from the GRU"):
+        from_state(state, classes=3)
+
+
+def test_half_precision_is_read_and_less_is_refused(tmp_path):
+    from safetensors.torch import save_file
+
+    model, path = network(), tmp_path / "model.bin"
+    for dtype, atol in ((torch.bfloat16, 0.1), (torch.float16, 0.01)):
+        save_file({n: v.to(dtype) for n, v in model.state_dict().items()}, path)
+        same(read_state(path), lambda x: logits(model, x), atol=atol)
+    save_file({"gru.weight_ih_l0": torch.zeros(15, 3).to(torch.float8_e4m3fn)}, path)
+    with pytest.raises(InputError, match=r"model.bin: tensor gru.weight_ih_l0 is F8_E4M3: save it"):
+        read_state(path)
+
+
+def test_what_holds_no_weights_is_named(tmp_path):
+    path = tmp_path / "model.pt"
+    with torch.device("meta"):
+        torch.save(torch.nn.GRU(3, 4).state_dict(), path)
+    with pytest.raises(InputError, match="has no values"):
+        read_state(path)
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), path)
+    with pytest.raises(InputError, match=r"a TorchScript archive.* save model.state_dict\(\)"):
+        read_state(path)
+    np.savez(tmp_path / "data.npz", x=np.zeros(3))
+    with pytest.raises(InputError, match="a NumPy archive of arrays, not a model"):
+        kind_of(tmp_path / "data.npz")
+
+
+def keras_gru(x, kernel, recurrent, bias):
+    """Keras' equations with reset_after=True, gates z r h."""
+    h = np.zeros((len(x), recurrent.shape[0]))
+    for step in range(x.shape[1]):
+        a, b = x[:, step] @ kernel + bias[0], h @ recurrent + bias[1]
+        (az, ar, ah), (bz, br, bh) = np.split(a, 3, axis=1), np.split(b, 3, axis=1)
+        z, r = 1 / (1 + np.exp(-az - bz)), 1 / (1 + np.exp(-ar - br))
+        h = z * h + (1 - z) * np.tanh(ah + r * bh)
+    return h
+
+
+def write_keras(path, layers):
+    """`layers`: class, configuration, place in the HDF5 file, arrays."""
+    held = io.BytesIO()
+    with h5py.File(held, "w") as file:
+        file.create_group("layers")
+        for _, _, place, arrays in layers:
+            for number, array in enumerate(arrays):
+                file[f"layers/{place}/{number}"] = array
+    configs = [{"class_name": kind, "config": config} for kind, config, _, _ in layers]
+    with zipfile.ZipFile(path, "w") as archive:
+        model = {"class_name": "Sequential", "config": {"layers": configs}}
+        archive.writestr("config.json", json.dumps(model))
+        archive.writestr("model.weights.h5", held.getvalue())
+
+
+def keras_layers(rng, bias=True):
+    gru = [rng.normal(size=(FEATURES, 3 * UNITS)), rng.normal(size=(UNITS, 3 * UNITS)) / 2]
+    gru += [rng.normal(size=(2, 3 * UNITS))] if bias else []
+    dense = [rng.normal(size=(UNITS, CLASSES)), rng.normal(size=CLASSES)]
+    norm = [rng.uniform(0.5, 2, FEATURES), *rng.normal(size=(2, FEATURES)), np.full(FEATURES, 2.0)]
+    return [
+        ("InputLayer", {"name": "in"}, "input_layer", []),
+        ("BatchNormalization", {"name": "n", "epsilon": 0.5}, "batch_normalization/vars", norm),
+        ("GRU", {"name": "g", "use_bias": bias}, "gru/cell/vars", gru),
+        ("Dense", {"name": "d", "activation": "softmax"}, "dense/vars", dense),
+    ]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_keras_archive_is_the_network_that_keras_computes(tmp_path, bias):
+    layers, x = keras_layers(np.random.default_rng(SEED), bias), sequences()
+    write_keras(tmp_path / "model.keras", layers)
+    gamma, beta, mean, variance = layers[1][3]
+    normal = gamma * (x - mean) / np.sqrt(variance + 0.5) + beta
+    arrays = layers[2][3] if bias else [*layers[2][3], np.zeros((2, 3 * UNITS))]
+    weight, offset = layers[3][3]
+    expected = keras_gru(normal, *arrays) @ weight + offset
+    assert kind_of(tmp_path / "model.keras") == "keras"
+    checkpoint = from_keras(tmp_path / "model.keras", CLASSES)
+    np.testing.assert_allclose(forward(checkpoint, x).logits, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("at", "change", "message"),
+    [
+        (
+            2,
+            {"reset_after": False},
+            "layer g: reset_after=False resets the state before the matrix",
+        ),
+        (2, {"go_backwards": True}, "layer g: go_backwards"),
+        (2, {"activation": "relu"}, "layer g: activation is relu, the hardware has tanh"),
+        (2, {"return_sequences": True}, "layer d: an output at every step is not supported"),
+        (3, {"activation": "relu"}, "layer d: activation relu behind the GRU is not supported"),
+    ],
+)
+def test_keras_layers_that_mean_something_else_are_named(tmp_path, at, change, message):
+    layers = keras_layers(np.random.default_rng(SEED))
+    kind, config, place, arrays = layers[at]
+    layers[at] = kind, config | change, place, arrays
+    write_keras(tmp_path / "model.keras", layers)
+    with pytest.raises(InputError, match=message):
+        from_keras(tmp_path / "model.keras", CLASSES)
+
+
+def test_damaged_files_give_one_line(tmp_path):
+    """Bytes of good files are changed, cut and repeated: a model or one line, never a traceback."""
+    rng = np.random.default_rng(SEED)
+    good = {"a.keras": tmp_path / "a.keras", "a.pt": tmp_path / "a.pt", "a.bin": tmp_path / "a.bin"}
+    write_keras(good["a.keras"], keras_layers(rng))
+    torch.save({"net": network().state_dict()}, good["a.pt"])
+    from safetensors.torch import save_file
+
+    save_file(network().state_dict(), good["a.bin"])
+    for name, path in good.items():
+        content = path.read_bytes()
+        for _ in range(40):
+            data = bytearray(content)
+            for _ in range(rng.integers(1, 6)):
+                data[rng.integers(len(data))] = rng.integers(256)
+            if rng.random() < 0.3:
+                data = data[: rng.integers(1, len(data))]
+            broken = tmp_path / f"broken-{name}"
+            broken.write_bytes(bytes(data))
+            refusal = ""
+            try:
+                if kind_of(broken) == "keras":
+                    from_keras(broken, CLASSES)
+                elif kind_of(broken) in ("torch", "safetensors"):
+                    from_state(read_state(broken), classes=CLASSES)
+            except InputError as error:
+                refusal = str(error)
+            assert "\n" not in refusal, (name, SEED)
