@@ -23,7 +23,8 @@ def load(name_or_path: str | os.PathLike[str]) -> Checkpoint:
     if str(name_or_path) in names():
         return Checkpoint.load(_FOLDER / f"{name_or_path}{_SUFFIX}")
     try:
-        exists = Path(name_or_path).exists()
+        # An empty name would be the current folder.
+        exists = bool(str(name_or_path)) and Path(name_or_path).exists()
     except (OSError, ValueError):
         exists = False
     if not exists:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from genogate.hdl.gru.design import Design
 from genogate.model.errors import InputError
 from genogate.model.genome import Genome
 from genogate.sim.random_model import random_model
@@ -278,7 +279,7 @@ def test_both_packages_measure_the_same(monkeypatch):
     print("seed", SEED)
     rng = np.random.default_rng(SEED)
     model = random_model(rng, Genome.from_genes(rng.integers(2, 6, 17)), 3, 3, 2)
-    parts = [part for _, _, own in area._parts(model, 1, 1) for part in own]
+    parts = [part for _, _, own in area._parts(Design.of(model)) for part in own]
     units = list(dict.fromkeys(map(area._text, parts)))
     units = [units[k] for k in rng.permutation(len(units))[:6]]
     jobs = [
