@@ -198,3 +198,13 @@ def test_calibration_sees_training_sequences_from_all_over_it(tmp_path):
     assert len(chosen) == 140
     assert (chosen[0], chosen[-1]) == (0, 999)
     assert np.diff(chosen).max() <= 8
+
+
+def test_the_digits_are_those_of_scikit_learn():
+    from genogate.model.data.tasks import digits
+    from sklearn.datasets import load_digits
+
+    images, labels = digits()
+    expected = load_digits()
+    np.testing.assert_array_equal(images, expected.images)
+    np.testing.assert_array_equal(labels, expected.target)
