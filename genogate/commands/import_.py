@@ -27,9 +27,10 @@ def import_(
 ) -> None:
     """Make a checkpoint of a model trained elsewhere.
 
-    MODEL is a torch.nn.GRU with a linear classifier on its last state: a state dict (.pt, .pth,
-    .safetensors) or an ONNX graph (.onnx) whose GRU has linear_before_reset=1. Prints its float
-    accuracy on the task.
+    MODEL is a GRU with a linear classifier on its last state: a file of torch with a state dict
+    (.pt, .ckpt, .bin ...), safetensors, an ONNX graph whose GRU has linear_before_reset=1, or a
+    Keras 3 archive (.keras) whose GRU has reset_after=True; the content decides, not the suffix.
+    Prints its float accuracy on the task.
     """
     from ..flow import run_import
     from ..printing import print_import

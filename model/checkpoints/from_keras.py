@@ -29,6 +29,13 @@ _BEFORE_RESET = (
 )
 
 
+def _pointer(name: str, link: Any) -> str | None:
+    """The name, which ends the visit, of a link that is not to an object of the same file."""
+    import h5py
+
+    return None if isinstance(link, h5py.HardLink) else name
+
+
 class _Archive:
     """Configuration and weights of one file."""
 
@@ -49,7 +56,15 @@ class _Archive:
                 self.model = json.loads(archive.read("config.json"))
                 weights = archive.read("model.weights.h5")
             self.weights = h5py.File(io.BytesIO(weights), "r")
+            # HDF5 can point to other files; nothing but this one is read.
+            if name := self.weights.visititems_links(_pointer):
+                raise InputError(f"{path}: {name!s:.60} in it points elsewhere")
             self.groups = self.weights["layers"]
+            self.places = {
+                str(group["vars"].attrs["name"]): place
+                for place, group in self.groups.items()
+                if "vars" in group and "name" in group["vars"].attrs
+            }
         # h5py and zipfile raise nearly anything for damaged files.
         except InputError:
             raise
@@ -80,8 +95,18 @@ class _Archive:
                             f"{self.path}: layer {name:.60} does not follow {before:.60} alone"
                         )
                     before = name
+                # [name, 0, 0], or a list of such.
+                last = config.get("output_layers") or []
+                last = last[0] if len(last) == 1 else last
+                if last[:1] != [before]:
+                    raise InputError(
+                        f"{self.path}: the model's output is not that of its last layer, "
+                        f"{before!s:.60}, alone"
+                    )
             return [(str(layer["class_name"]), dict(layer["config"])) for layer in layers]
-        except (KeyError, TypeError, AttributeError) as error:
+        except InputError:
+            raise
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise InputError(f"{self.path}: config.json is not Keras 3's ({error!r:.80})") from None
 
     def variables(self, kind: str, config: Mapping[str, Any]) -> list[Array]:
@@ -89,16 +114,30 @@ class _Archive:
         snake = {"GRU": "gru", "Dense": "dense", "BatchNormalization": "batch_normalization"}[kind]
         number = self._counts.get(kind, 0)
         self._counts[kind] = number + 1
-        place = f"{snake}_{number}" if number else snake
+        # Keras writes each layer's name beside its weights; without it, classes are counted.
+        place = self.places.get(str(config.get("name")), f"{snake}_{number}" if number else snake)
         try:
-            group = self.groups[place if place in self.groups else str(config["name"])]
+            group = self.groups[place]
             group = group["cell"]["vars"] if kind == "GRU" else group["vars"]
-            arrays = [np.asarray(group[str(k)], np.float64) for k in range(len(group))]
+            arrays = [self._array(group, str(k)) for k in range(len(group))]
+        except InputError:
+            raise
         except (KeyError, TypeError, ValueError, OSError, RuntimeError) as error:
             raise InputError(f"{self.path}: no weights of layer {place} ({error!s:.80})") from None
         if not all(np.isfinite(array).all() for array in arrays):
             raise InputError(f"{self.path}: layer {place} has weights that are not finite")
         return arrays
+
+    def _array(self, group: Any, name: str) -> Array:
+        """One array that lies in this very file."""
+        import h5py
+
+        data = group[name]
+        if not isinstance(data, h5py.Dataset) or data.external or data.is_virtual:
+            raise InputError(f"{self.path}: {group.name:.60}/{name} is no array within the file")
+        if data.size is None or data.size * 8 > LIMIT:
+            raise InputError(f"{self.path}: {group.name:.60}/{name} is empty or too large")
+        return np.asarray(data, np.float64)
 
 
 def from_keras(path: str | Path, classes: int) -> Checkpoint:
@@ -118,6 +157,7 @@ def from_keras(path: str | Path, classes: int) -> Checkpoint:
     scale: Array | float = 1.0
     offset: Array | float = 0.0
     every_step, done, count = True, False, 0
+    width: int | None = None
     for kind, config in archive.layers():
         where = f"{path}: layer {config.get('name', kind)!s:.60}"
         if kind in _NOTHING:
@@ -125,7 +165,10 @@ def from_keras(path: str | Path, classes: int) -> Checkpoint:
         if done:
             raise InputError(f"{where} ({kind:.40}) follows the classifier's activation")
         if kind == "BatchNormalization":
-            step, shift = _normalisation(where, config, archive.variables(kind, config))
+            step, shift = _normalisation(
+                where, config, archive.variables(kind, config), 2 if every_step else 1
+            )
+            width = _follows(where, width, len(step), len(step))
             scale, offset = scale * step, offset * step + shift
         elif kind == "GRU":
             if head is not None or not every_step:
@@ -134,7 +177,10 @@ def from_keras(path: str | Path, classes: int) -> Checkpoint:
                 )
                 raise InputError(f"{where}: a GRU behind {what} is not supported")
             _check_gru(where, config)
-            layer = _gru(where, archive.variables(kind, config), scale, offset)
+            arrays = archive.variables(kind, config)
+            units = _matrix(where, arrays)[1] // 3
+            width = _follows(where, width, len(arrays[0]), units)
+            layer = _gru(where, arrays, scale, offset)
             tensors |= dict(zip(layer_names(count), layer, strict=True))
             scale, offset, count = 1.0, 0.0, count + 1
             every_step = bool(config.get("return_sequences"))
@@ -146,6 +192,7 @@ def from_keras(path: str | Path, classes: int) -> Checkpoint:
                 raise InputError(
                     f"{where}: an output at every step is not supported, only at the last"
                 )
+            width = _follows(where, width, weight.shape[1], len(weight))
             bias = bias + weight @ np.broadcast_to(offset, weight.shape[1])
             weight = weight * scale
             head = (weight, bias) if head is None else (weight @ head[0], bias + weight @ head[1])
@@ -164,6 +211,20 @@ def from_keras(path: str | Path, classes: int) -> Checkpoint:
         weight, bias = np.concatenate([0 * weight, weight]), np.concatenate([0 * bias, bias])
     tensors["classifier.weight"], tensors["classifier.bias"] = weight, bias
     return Checkpoint({name: np.ascontiguousarray(t, np.float32) for name, t in tensors.items()})
+
+
+def _matrix(where: str, arrays: list[Array]) -> tuple[int, int]:
+    if not arrays or arrays[0].ndim != 2:
+        raise InputError(f"{where}: its first weights are no matrix")
+    rows, columns = arrays[0].shape
+    return rows, columns
+
+
+def _follows(where: str, width: int | None, inputs: int, outputs: int) -> int:
+    """`outputs`, where the layer takes as many values as the layer before gives (None: any)."""
+    if width not in (None, inputs):
+        raise InputError(f"{where}: it takes {inputs} values, the layer before it gives {width}")
+    return outputs
 
 
 def _check_gru(where: str, config: Mapping[str, Any]) -> None:
@@ -197,13 +258,18 @@ def _gru(
 
 
 def _normalisation(
-    where: str, config: Mapping[str, Any], arrays: list[Array]
+    where: str, config: Mapping[str, Any], arrays: list[Array], axis: int
 ) -> tuple[Array, Array]:
-    """Scale and offset of a BatchNormalization as it is used after training."""
-    if config.get("axis", -1) not in (-1, 1, 2):
+    """Scale and offset of a BatchNormalization as it is used after training.
+
+    axis : of the features: 2 where there is a value at every step, else 1
+    """
+    if config.get("axis", -1) not in (-1, axis):
         raise InputError(f"{where}: normalises axis {config['axis']}, the features are needed")
     values = list(arrays)
-    size = values[-1].shape
+    size = values[-1].shape if values else ()
+    if len(size) != 1 or any(array.shape != size for array in values):
+        raise InputError(f"{where}: weights of shapes {[a.shape for a in arrays]} do not fit")
     gamma = values.pop(0) if config.get("scale", True) else np.ones(size)
     beta = values.pop(0) if config.get("center", True) else np.zeros(size)
     if len(values) != 2:
@@ -213,10 +279,11 @@ def _normalisation(
 
 
 def _dense(where: str, config: Mapping[str, Any], arrays: list[Array]) -> tuple[Array, Array]:
-    if not arrays or arrays[0].ndim != 2:
-        raise InputError(f"{where}: no matrix of a Dense layer")
-    weight = arrays[0].T
-    return weight, arrays[1] if config.get("use_bias", True) else np.zeros(len(weight))
+    units = _matrix(where, arrays)[1]
+    bias = arrays[1] if config.get("use_bias", True) and len(arrays) > 1 else np.zeros(units)
+    if bias.shape != (units,) or len(arrays) != 1 + bool(config.get("use_bias", True)):
+        raise InputError(f"{where}: weights of shapes {[a.shape for a in arrays]} do not fit")
+    return arrays[0].T, bias
 
 
 def _activation(where: str, config: Mapping[str, Any], units: int) -> bool:

@@ -21,6 +21,8 @@ from .from_onnx import COMPARED, from_onnx
 from .torch_files import kind_of, read_named_state, tidied
 
 _WEIGHT = re.compile(r"(.*?)weight_ih_l(\d+)(_reverse)?")
+#: Modules of any names whose order is sought: all orders are tried.
+_SEARCHED = 8
 
 
 def from_state(
@@ -73,24 +75,71 @@ def from_state(
 def _stacked(
     state: Mapping[str, np.ndarray], prefixes: list[str]
 ) -> tuple[dict[str, np.ndarray], set[str]]:
-    """Layers of one recurrent module, or of several in series, in the order of the file."""
-    parts = [_layers(state, prefix) for prefix in prefixes]
-    for (below, _), (above, _) in pairwise(parts):
-        units = below[layer_names(len(below) // 4 - 1)[1]].shape[1]
-        if above["weight_ih_l0"].shape[1] != units:
-            raise InputError(
-                f"{len(prefixes)} recurrent modules, {_names(prefixes)}, whose sizes do not follow "
-                "each other: give --gru NAME"
-            )
+    """Layers of one recurrent module, or of several in series."""
+    parts = {prefix: _layers(state, prefix) for prefix in prefixes}
+    sizes = {
+        prefix: (part["weight_ih_l0"].shape[1], part[layer_names(len(part) // 4 - 1)[1]].shape[1])
+        for prefix, (part, _) in parts.items()
+    }
     tensors: dict[str, np.ndarray] = {}
     used: set[str] = set()
-    for part, names in parts:
+    for part, names in (parts[prefix] for prefix in _order(sizes)):
         first = len(tensors) // 4
         for layer in range(len(part) // 4):
             pairs = zip(layer_names(first + layer), layer_names(layer), strict=True)
             tensors |= {new: part[old] for new, old in pairs}
         used |= names
     return tensors, used
+
+
+def _order(sizes: Mapping[str, tuple[int, int]]) -> list[str]:
+    """Modules from input to output, by the inputs and units of each.
+
+    A file's own order says nothing: safetensors sorts its tensors anew. Where sizes allow several
+    orders, names that differ in a number alone decide (``gru1``, ``gru2``); without them the file
+    is refused.
+    """
+    modules = sorted(sizes, key=_number)
+    by_inputs: dict[int, list[str]] = {}
+    for module in modules:
+        by_inputs.setdefault(sizes[module][0], []).append(module)
+    numbered = len({re.sub(r"\d+", "", module) for module in modules}) == 1
+    if numbered and all(sizes[a][1] == sizes[b][0] for a, b in pairwise(modules)):
+        return modules
+    listed = f"{len(modules)} recurrent modules, {_names(modules)}"
+    if len(modules) > _SEARCHED:
+        raise InputError(f"{listed} ...: number their names from input to output (gru1, gru2)")
+    chains = [
+        chain for first in modules for chain in _chains(sizes, by_inputs, [first], len(modules))
+    ]
+    if len(chains) == 1:
+        return chains[0]
+    if not chains:
+        raise InputError(f"{listed}, whose sizes do not follow each other: give --gru NAME")
+    raise InputError(
+        f"{listed}: their sizes allow several orders; export the model as ONNX, or save them under "
+        "names with numbers from input to output (gru1, gru2)"
+    )
+
+
+def _number(module: str) -> tuple[list[int], str]:
+    return [int(digits[-9:]) for digits in re.findall(r"\d+", module)], module
+
+
+def _chains(
+    sizes: Mapping[str, tuple[int, int]],
+    by_inputs: Mapping[int, list[str]],
+    chain: list[str],
+    length: int,
+) -> list[list[str]]:
+    """At most two of the orders that begin with `chain`: two are as good as many."""
+    if len(chain) == length:
+        return [chain]
+    longer: list[list[str]] = []
+    for module in by_inputs.get(sizes[chain[-1]][1], ()):
+        if module not in chain and len(longer) < 2:
+            longer += _chains(sizes, by_inputs, [*chain, module], length)
+    return longer
 
 
 def _names(prefixes: list[str]) -> str:

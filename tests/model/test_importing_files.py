@@ -1,15 +1,13 @@
-"""What training scripts really save, and Keras' archives: each means the network it came from."""
+"""What training scripts really save: each file means the network that it came from."""
 
 import argparse
-import io
-import json
-import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-h5py = pytest.importorskip("h5py")
+pytest.importorskip("h5py")
 
 from genogate.model.checkpoints.floating import forward  # noqa: E402
 from genogate.model.checkpoints.from_keras import from_keras  # noqa: E402
@@ -22,6 +20,7 @@ from genogate.model.checkpoints.torch_files import (  # noqa: E402
 from genogate.model.errors import InputError  # noqa: E402
 
 FEATURES, UNITS, CLASSES, SEED = 3, 5, 4, 2026
+CASES = Path(__file__).parent / "cases"
 
 
 def network(layers=1, classes=CLASSES):
@@ -106,6 +105,48 @@ def test_a_cell_and_two_modules_in_series_are_layers():
     same(apart, lambda x: logits(deep, x))
 
 
+def in_series(names, sizes, features):
+    """Modules of torch.nn.GRU one behind the other, and their logits for sequences."""
+    torch.manual_seed(SEED)
+    model, x = torch.nn.ModuleDict(), torch.randn(6, 7, features)
+    last = x
+    with torch.no_grad():
+        for name, inputs, units in zip(names, [features, *sizes], sizes, strict=False):
+            model[name] = torch.nn.GRU(inputs, units, batch_first=True)
+            last = model[name](last)[0]
+        model["head"] = torch.nn.Linear(sizes[-1], CLASSES)
+        expected = model["head"](last[:, -1]).numpy()
+    return {n: v.numpy() for n, v in model.state_dict().items()}, x.numpy(), expected
+
+
+@pytest.mark.parametrize(
+    ("names", "sizes", "features"),
+    [
+        (["second", "first"], [5, 5], 3),
+        (["c", "a", "b"], [5, 6, 4], 3),
+        ([f"gru{k}" for k in range(9, 12)], [5, 5, 5], 5),
+    ],
+)
+def test_modules_in_series_are_ordered_by_size_and_number_not_by_the_file(names, sizes, features):
+    state, x, expected = in_series(names, sizes, features)
+    for order in (sorted(state), sorted(state, reverse=True)):
+        checkpoint = from_state({name: state[name] for name in order}, classes=CLASSES)
+        np.testing.assert_allclose(forward(checkpoint, x).logits, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("names", "sizes", "features", "message"),
+    [
+        (["first", "after"], [5, 5], 5, "2 recurrent modules, 'after', 'first': their sizes allow"),
+        ([f"x{'y' * k}" for k in range(9)], [5] * 9, 5, "9 recurrent modules, .* number their"),
+    ],
+)
+def test_an_order_that_nothing_tells_is_refused(names, sizes, features, message):
+    state, _, _ = in_series(names, sizes, features)
+    with pytest.raises(InputError, match=message):
+        from_state(state, classes=CLASSES)
+
+
 def test_one_logit_becomes_two():
     model = network(classes=1)
     state = {n: v.numpy() for n, v in model.state_dict().items()}
@@ -140,87 +181,11 @@ def test_what_holds_no_weights_is_named(tmp_path):
         kind_of(tmp_path / "data.npz")
 
 
-def keras_gru(x, kernel, recurrent, bias):
-    """Keras' equations with reset_after=True, gates z r h."""
-    h = np.zeros((len(x), recurrent.shape[0]))
-    for step in range(x.shape[1]):
-        a, b = x[:, step] @ kernel + bias[0], h @ recurrent + bias[1]
-        (az, ar, ah), (bz, br, bh) = np.split(a, 3, axis=1), np.split(b, 3, axis=1)
-        z, r = 1 / (1 + np.exp(-az - bz)), 1 / (1 + np.exp(-ar - br))
-        h = z * h + (1 - z) * np.tanh(ah + r * bh)
-    return h
-
-
-def write_keras(path, layers):
-    """`layers`: class, configuration, place in the HDF5 file, arrays."""
-    held = io.BytesIO()
-    with h5py.File(held, "w") as file:
-        file.create_group("layers")
-        for _, _, place, arrays in layers:
-            for number, array in enumerate(arrays):
-                file[f"layers/{place}/{number}"] = array
-    configs = [{"class_name": kind, "config": config} for kind, config, _, _ in layers]
-    with zipfile.ZipFile(path, "w") as archive:
-        model = {"class_name": "Sequential", "config": {"layers": configs}}
-        archive.writestr("config.json", json.dumps(model))
-        archive.writestr("model.weights.h5", held.getvalue())
-
-
-def keras_layers(rng, bias=True):
-    gru = [rng.normal(size=(FEATURES, 3 * UNITS)), rng.normal(size=(UNITS, 3 * UNITS)) / 2]
-    gru += [rng.normal(size=(2, 3 * UNITS))] if bias else []
-    dense = [rng.normal(size=(UNITS, CLASSES)), rng.normal(size=CLASSES)]
-    norm = [rng.uniform(0.5, 2, FEATURES), *rng.normal(size=(2, FEATURES)), np.full(FEATURES, 2.0)]
-    return [
-        ("InputLayer", {"name": "in"}, "input_layer", []),
-        ("BatchNormalization", {"name": "n", "epsilon": 0.5}, "batch_normalization/vars", norm),
-        ("GRU", {"name": "g", "use_bias": bias}, "gru/cell/vars", gru),
-        ("Dense", {"name": "d", "activation": "softmax"}, "dense/vars", dense),
-    ]
-
-
-@pytest.mark.parametrize("bias", [True, False])
-def test_a_keras_archive_is_the_network_that_keras_computes(tmp_path, bias):
-    layers, x = keras_layers(np.random.default_rng(SEED), bias), sequences()
-    write_keras(tmp_path / "model.keras", layers)
-    gamma, beta, mean, variance = layers[1][3]
-    normal = gamma * (x - mean) / np.sqrt(variance + 0.5) + beta
-    arrays = layers[2][3] if bias else [*layers[2][3], np.zeros((2, 3 * UNITS))]
-    weight, offset = layers[3][3]
-    expected = keras_gru(normal, *arrays) @ weight + offset
-    assert kind_of(tmp_path / "model.keras") == "keras"
-    checkpoint = from_keras(tmp_path / "model.keras", CLASSES)
-    np.testing.assert_allclose(forward(checkpoint, x).logits, expected, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("at", "change", "message"),
-    [
-        (
-            2,
-            {"reset_after": False},
-            "layer g: reset_after=False resets the state before the matrix",
-        ),
-        (2, {"go_backwards": True}, "layer g: go_backwards"),
-        (2, {"activation": "relu"}, "layer g: activation is relu, the hardware has tanh"),
-        (2, {"return_sequences": True}, "layer d: an output at every step is not supported"),
-        (3, {"activation": "relu"}, "layer d: activation relu behind the GRU is not supported"),
-    ],
-)
-def test_keras_layers_that_mean_something_else_are_named(tmp_path, at, change, message):
-    layers = keras_layers(np.random.default_rng(SEED))
-    kind, config, place, arrays = layers[at]
-    layers[at] = kind, config | change, place, arrays
-    write_keras(tmp_path / "model.keras", layers)
-    with pytest.raises(InputError, match=message):
-        from_keras(tmp_path / "model.keras", CLASSES)
-
-
 def test_damaged_files_give_one_line(tmp_path):
     """Bytes of good files are changed, cut and repeated: a model or one line, never a traceback."""
     rng = np.random.default_rng(SEED)
     good = {"a.keras": tmp_path / "a.keras", "a.pt": tmp_path / "a.pt", "a.bin": tmp_path / "a.bin"}
-    write_keras(good["a.keras"], keras_layers(rng))
+    good["a.keras"].write_bytes((CASES / "keras_gru.keras").read_bytes())
     torch.save({"net": network().state_dict()}, good["a.pt"])
     from safetensors.torch import save_file
 
