@@ -154,18 +154,14 @@ def make_table(options: dict[str, Any], say: Say) -> LutTable:
         "shared": not options["separate"],
         "seed": options["seed"],
     }
-    guards = parse_guard(options["guard"])
-    for guard in guards:
-        try:
-            table = find(function, options["entries"], guard=guard, **arguments)
-        except GuardError:
-            if guard == guards[-1]:
-                raise
-            continue
-        if guard != guards[0]:
-            table = replace(table, info={**table.info, "guard_asked": guards[0]})
-        return table
-    raise AssertionError("no guard to try")
+    guard, *weaker = parse_guard(options["guard"])
+    try:
+        return find(function, options["entries"], guard=guard, **arguments)
+    except GuardError:
+        if not weaker:
+            raise
+    table = find(function, options["entries"], guard=weaker[0], **arguments)
+    return replace(table, info={**table.info, "guard_asked": guard})
 
 
 def _hardware(table: LutTable, units: list[Unit], style: str, stages: int) -> dict[str, Any]:

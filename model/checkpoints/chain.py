@@ -29,6 +29,17 @@ def real(array: Any, name: str) -> np.ndarray:
         return np.ascontiguousarray(array, np.float32)
 
 
+def logits_of(
+    weight: np.ndarray, bias: np.ndarray, classes: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """A classifier's weight [n, H] and bias [n]; one logit of two classes, greater than 0 for class
+    1, becomes the logits 0 and it."""
+    if classes != 2 or len(weight) != 1:
+        return weight, bias
+    zeros = np.zeros_like(weight), np.zeros_like(bias)
+    return np.concatenate([zeros[0], weight]), np.concatenate([zeros[1], bias])
+
+
 def _quiet(function: Callable[..., Any]) -> Callable[..., Any]:
     """Overflow and NaN of a damaged file are reported by :class:`Checkpoint`, not by NumPy."""
 
@@ -153,9 +164,7 @@ class Chain:
             tensors |= dict(zip(layer_names(number), weights, strict=True))
         matrix = np.eye(self.source) if self.matrix is None else self.matrix
         offset = np.zeros(len(matrix)) if self.offset is None else self.offset
-        if classes == 2 and len(matrix) == 1:
-            matrix = np.concatenate([np.zeros_like(matrix), matrix])
-            offset = np.concatenate([np.zeros_like(offset), offset])
+        matrix, offset = logits_of(matrix, offset, classes)
         tensors |= {"classifier.weight": matrix, "classifier.bias": offset}
         return Checkpoint(
             {name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .floating import Checkpoint, layer_names
+from .chain import Chain, Weights, normalisation
+from .floating import Checkpoint
 
 Array = np.ndarray
 #: Greatest file within the archive, in bytes.
@@ -151,13 +152,8 @@ def from_keras(path: str | Path, classes: int) -> Checkpoint:
     """
     path = Path(path)
     archive = _Archive(path)
-    tensors: dict[str, Array] = {}
-    head: tuple[Array, Array] | None = None
-    # What lies between the layer before and the next matrix: y = scale x + offset.
-    scale: Array | float = 1.0
-    offset: Array | float = 0.0
-    every_step, done, count = True, False, 0
-    width: int | None = None
+    chain: Chain | None = None
+    every_step, classified, done = True, False, False
     for kind, config in archive.layers():
         where = f"{path}: layer {config.get('name', kind)!s:.60}"
         if kind in _NOTHING:
@@ -165,52 +161,47 @@ def from_keras(path: str | Path, classes: int) -> Checkpoint:
         if done:
             raise InputError(f"{where} ({kind:.40}) follows the classifier's activation")
         if kind == "BatchNormalization":
-            step, shift = _normalisation(
-                where, config, archive.variables(kind, config), 2 if every_step else 1
-            )
-            width = _follows(where, width, len(step), len(step))
-            scale, offset = scale * step, offset * step + shift
+            axis = 2 if every_step else 1
+            step, shift = _normalisation(where, config, archive.variables(kind, config), axis)
+            chain = _entered(where, chain, len(step)).scaled(step, shift)
         elif kind == "GRU":
-            if head is not None or not every_step:
-                what = (
-                    "a Dense layer in front of it" if head is not None else "another's last state"
-                )
+            if classified or not every_step:
+                what = "a Dense layer in front of it" if classified else "another's last state"
                 raise InputError(f"{where}: a GRU behind {what} is not supported")
             _check_gru(where, config)
-            arrays = archive.variables(kind, config)
-            units = _matrix(where, arrays)[1] // 3
-            width = _follows(where, width, len(arrays[0]), units)
-            layer = _gru(where, arrays, scale, offset)
-            tensors |= dict(zip(layer_names(count), layer, strict=True))
-            scale, offset, count = 1.0, 0.0, count + 1
+            weights = _gru(where, archive.variables(kind, config))
+            chain = _entered(where, chain, weights[0].shape[1]).gru(weights)
             every_step = bool(config.get("return_sequences"))
         elif kind == "Dense":
             weight, bias = _dense(where, config, archive.variables(kind, config))
-            if not count:
+            if chain is None or not chain.layers:
                 raise InputError(f"{where}: a Dense layer in front of the GRU is not supported")
             if every_step:
                 raise InputError(
                     f"{where}: an output at every step is not supported, only at the last"
                 )
-            width = _follows(where, width, weight.shape[1], len(weight))
-            bias = bias + weight @ np.broadcast_to(offset, weight.shape[1])
-            weight = weight * scale
-            head = (weight, bias) if head is None else (weight @ head[0], bias + weight @ head[1])
-            scale, offset = 1.0, 0.0
-            done = _activation(where, config, len(weight))
-        elif kind == "Activation" and head is not None:
-            done = _activation(where, config, len(head[0]))
+            chain = _entered(where, chain, weight.shape[1]).dense(weight, bias)
+            classified, done = True, _activation(where, config, len(weight))
+        elif kind == "Activation" and classified and chain is not None:
+            done = _activation(where, config, chain.width)
         else:
             raise InputError(f"{where}: {kind:.40} layers are not supported")
-    if not count or head is None:
-        missing = "GRU layer" if not count else "Dense layer behind the GRU"
+    if chain is None or not chain.layers or not classified:
+        gru = chain is not None and chain.layers
+        missing = "Dense layer behind the GRU" if gru else "GRU layer"
         raise InputError(f"{path}: no {missing} in it")
-    weight, bias = head[0] * np.reshape(scale, (-1, 1)), head[1] * scale + offset
-    if len(weight) == 1 and classes == 2:
-        # One logit, greater than 0 for class 1: two logits, 0 and that one.
-        weight, bias = np.concatenate([0 * weight, weight]), np.concatenate([0 * bias, bias])
-    tensors["classifier.weight"], tensors["classifier.bias"] = weight, bias
-    return Checkpoint({name: np.ascontiguousarray(t, np.float32) for name, t in tensors.items()})
+    return chain.checkpoint(classes)
+
+
+def _entered(where: str, chain: Chain | None, inputs: int) -> Chain:
+    """The network so far, where a layer of so many inputs may follow it."""
+    if chain is None:
+        return Chain(inputs)
+    if chain.width != inputs:
+        raise InputError(
+            f"{where}: it takes {inputs} values, the layer before it gives {chain.width}"
+        )
+    return chain
 
 
 def _matrix(where: str, arrays: list[Array]) -> tuple[int, int]:
@@ -218,13 +209,6 @@ def _matrix(where: str, arrays: list[Array]) -> tuple[int, int]:
         raise InputError(f"{where}: its first weights are no matrix")
     rows, columns = arrays[0].shape
     return rows, columns
-
-
-def _follows(where: str, width: int | None, inputs: int, outputs: int) -> int:
-    """`outputs`, where the layer takes as many values as the layer before gives (None: any)."""
-    if width not in (None, inputs):
-        raise InputError(f"{where}: it takes {inputs} values, the layer before it gives {width}")
-    return outputs
 
 
 def _check_gru(where: str, config: Mapping[str, Any]) -> None:
@@ -239,10 +223,9 @@ def _check_gru(where: str, config: Mapping[str, Any]) -> None:
             )
 
 
-def _gru(
-    where: str, arrays: list[Array], scale: Array | float, offset: Array | float
-) -> tuple[Array, Array, Array, Array]:
+def _gru(where: str, arrays: list[Array]) -> Weights:
     """W_ih, W_hh, b_ih, b_hh in torch's order."""
+    _matrix(where, arrays)
     if len(arrays) not in (2, 3):
         raise InputError(f"{where}: {len(arrays)} weights, a GRU has 2 or 3")
     kernel, recurrent = arrays[:2]
@@ -252,9 +235,7 @@ def _gru(
     if recurrent.shape != (units, 3 * units) or not shapes:
         raise InputError(f"{where}: weights of shapes {[a.shape for a in arrays]} are no GRU's")
     order = np.concatenate([np.arange(units) + k * units for k in (1, 0, 2)])
-    w_ih, w_hh = kernel.T[order], recurrent.T[order]
-    b_ih = bias[0][order] + w_ih @ np.broadcast_to(offset, w_ih.shape[1])
-    return w_ih * scale, w_hh, b_ih, bias[1][order]
+    return kernel.T[order], recurrent.T[order], bias[0][order], bias[1][order]
 
 
 def _normalisation(
@@ -274,8 +255,7 @@ def _normalisation(
     beta = values.pop(0) if config.get("center", True) else np.zeros(size)
     if len(values) != 2:
         raise InputError(f"{where}: {len(arrays)} weights do not fit scale and center")
-    scale = gamma / np.sqrt(values[1] + float(config.get("epsilon", 1e-3)))
-    return scale, beta - values[0] * scale
+    return normalisation(*values, gamma, beta, float(config.get("epsilon", 1e-3)))
 
 
 def _dense(where: str, config: Mapping[str, Any], arrays: list[Array]) -> tuple[Array, Array]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..data.tasks import Task
 from ..errors import InputError
+from .chain import logits_of
 from .floating import Checkpoint, accuracy, layer_names
 from .from_keras import from_keras
 from .from_onnx import COMPARED, from_onnx
@@ -65,10 +66,8 @@ def from_state(
     weight = _real(state, f"{head}weight")
     name = f"{head}bias"
     bias = _real(state, name) if name in state else np.zeros(len(weight), np.float32)
-    if len(weight) == 1:
-        # One logit, greater than 0 for class 1: two logits, 0 and that one.
-        weight, bias = np.concatenate([0 * weight, weight]), np.concatenate([0 * bias, bias])
-    tensors["classifier.weight"], tensors["classifier.bias"] = weight, bias
+    weight, bias = logits_of(weight, bias, classes)
+    tensors |= {"classifier.weight": weight, "classifier.bias": bias}
     return Checkpoint(tensors)
 
 
@@ -250,7 +249,7 @@ def import_model(
         else:
             checkpoint = from_keras(path, task.classes)
     else:
-        state, part = read_named_state(path)
+        state, part = read_named_state(path, kind)
         try:
             checkpoint = from_state(state, classes=task.classes, gru=gru, classifier=classifier)
         except InputError as error:

@@ -210,9 +210,10 @@ def read_state(path: str | os.PathLike[str]) -> State:
     return read_named_state(Path(path))[0]
 
 
-def read_named_state(path: Path) -> tuple[State, str]:
-    """:func:`read_state`, and the key of the dict that the tensors lay in."""
-    kind = kind_of(path)
+def read_named_state(path: Path, kind: str | None = None) -> tuple[State, str]:
+    """:func:`read_state`, and the key of the dict that the tensors lay in; `kind` is that of
+    :func:`kind_of`, where it is known."""
+    kind = kind or kind_of(path)
     if kind == "safetensors":
         return read_safetensors(path), ""
     if kind == "torch":
