@@ -341,7 +341,7 @@ def _suffix(knobs: Mapping[str, Any], checkpoint: str) -> str:
         text = " ".join(options)
         # What the knobs of this version are needs no more than quotation marks.
         plain = re.fullmatch(r"[\w .=-]*", text)
-        parts.append(f' KNOBS="{text}"' if plain else f" KNOBS={_for_make(text)}")
+        parts.append(f' ARGS="{text}"' if plain else f" ARGS={_for_make(text)}")
     return "".join(parts)
 
 

@@ -45,3 +45,13 @@ def test_every_results_page_is_led_to(site):
     front = (site / "results.html").read_text()
     for page in (ROOT / "docs" / "results").glob("*.md"):
         assert f"results/{page.stem}.html" in front, page.name
+
+
+def test_the_readme_has_the_table_of_the_results():
+    """What the README says it reaches is what `make results` writes."""
+
+    def table(path):
+        text = path.read_text()
+        return text[text.index("| task | INT8, test accuracy") :].split("\n\n")[0]
+
+    assert table(ROOT / "README.md") == table(ROOT / "docs" / "results.md")

@@ -160,7 +160,7 @@ def test_page_holds_every_genome_and_its_command(make):
         made = known["".join(map(str, point["genome"]))]
         assert made["n"][0] == f"front-{number}"
         assert made["c"] == (
-            f'make gru GENOME={folder}/front-{number} LANES=2 KNOBS="--granularity channel"'
+            f'make gru GENOME={folder}/front-{number} LANES=2 ARGS="--granularity channel"'
         )
         assert f'data-v="{made["g"]}"' in text
     assert "knee" in known["".join(map(str, front[2]["genome"]))]["n"]
@@ -178,7 +178,7 @@ def test_files_that_name_their_knobs_need_no_more(make):
     path.write_text(json.dumps({**json.loads(path.read_text()), "found_with": {}}))
     commands = {p["n"][0]: p["c"] for p in embedded(page(collect(folder)))["points"] if "n" in p}
     assert commands["front-1"] == f"make gru GENOME={folder}/front-1"
-    assert commands["front-0"].endswith('KNOBS="--granularity channel"')
+    assert commands["front-0"].endswith('ARGS="--granularity channel"')
 
 
 def test_names_from_outside_are_text(make):
@@ -195,7 +195,7 @@ def test_names_from_outside_are_text(make):
     # Two dollars are one to make; a shell leaves quoted ones alone.
     words = shlex.split(commands[0])
     assert words[2] == f"GENOME={folder}/front-0".replace("$", "$$")
-    assert words[4] == 'KNOBS=--granularity channel --odd $$(touch x)";'
+    assert words[4] == 'ARGS=--granularity channel --odd $$(touch x)";'
     again = shlex.split(embedded(text)["command"])
     assert again[-2:] == ["--out", str(folder)]
     assert again[again.index("--odd") + 1] == '$(touch x)";'
