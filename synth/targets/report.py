@@ -2,7 +2,7 @@
 fits."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...hdl.gru.design import Design as NetworkDesign
@@ -15,7 +15,7 @@ from ..yosys import find as find_yosys
 from . import fpga
 from .devices import DEVICES, Device
 from .fpga import Resources
-from .route import Routed, port_bits, route
+from .route import Routed, route
 
 #: What a resource is called in a sentence.
 NAMES = {"lut": "LUTs", "ff": "flip-flops", "ram": "block RAMs", "dsp": "DSP blocks"}
@@ -148,9 +148,4 @@ def fpga_report(
     if not routed or not report.fits:
         return report
     component = network.component()
-    return FpgaReport(
-        device, rows, whole, report.yosys_version, route(device, component, "the network", progress)
-    )
-
-
-__all__ = ["FpgaReport", "Row", "fpga_report", "module_parts", "port_bits"]
+    return replace(report, routed=route(device, component, "the network", progress))

@@ -79,11 +79,6 @@ class Shell(wiring.Component):
         return m
 
 
-def port_bits(component: wiring.Component) -> int:
-    """Bits of all ports: the flip-flops that :class:`Shell` adds."""
-    return sum(len(Value.cast(signal)) for _, _, signal in component.signature.flatten(component))
-
-
 @dataclass(frozen=True)
 class Routed:
     """What nextpnr says of a placed and routed design.
