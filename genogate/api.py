@@ -112,8 +112,8 @@ class Network:
         return area_report(self._built.design, progress=self._say)
 
     def save(self, folder: str | os.PathLike[str]) -> dict[str, Any]:
-        """Write ``gru.v``, ``model.safetensors`` and ``report.json`` to `folder`, all or none; the
-        report is returned too."""
+        """Write ``gru.v`` with its test bench and core file, ``model.safetensors`` and
+        ``report.json`` to `folder`, all or none; the report is returned too."""
         return flow.write_gru(self._built, folder, self._say)
 
 

@@ -189,8 +189,21 @@ def _float_network(network: Network) -> dict[str, Any]:
     return document
 
 
+def integration_files(network: Network) -> dict[str, str]:
+    """Name -> text of what lies beside ``gru.v``: a self-checking bench in plain Verilog with
+    vectors of the first test sequences, and a core file for FuseSoC."""
+    from .synth.integration.fusesoc import NAME, core_file
+    from .synth.integration.plain_bench import plain_bench, sequences_for
+
+    x = network.task.x_test
+    count = min(len(x), sequences_for(network.design, x.shape[1]))
+    bench = plain_bench(network.design, network.model.quantize_input(x[:count]))
+    return {**bench, NAME: core_file(network.design, bench)}
+
+
 def write_gru(network: Network, out: str | os.PathLike[str] | None, say: Say) -> dict[str, Any]:
-    """Verilog, integer model and report of `network`, all three or none; returns the report."""
+    """Verilog with test bench and core file, integer model and report of `network`, all or none;
+    returns the report."""
     from .model.checkpoints.provenance import unseen
     from .model.files import staged, write_json, write_text
     from .reference import reference_of
@@ -200,6 +213,8 @@ def write_gru(network: Network, out: str | os.PathLike[str] | None, say: Say) ->
     with staged(out or network.folder) as stage:
         say("Emitting Verilog")
         write_text(stage / "gru.v", emit(design))
+        for name, text in integration_files(network).items():
+            write_text(stage / name, text)
         model.save(stage / "model.safetensors")
         say("Evaluating the test part")
         accuracy = _test_accuracy(network)

@@ -112,7 +112,10 @@ def print_report(report: dict[str, Any], folder: str | Path) -> None:
             ("cells", f"{report['cells']:,} summed over modules, {report['cells_flat']:,} flat"),
             ("memory", f"{report['memory_bits']:,} bits"),
             ("measured by", report["yosys"]),
-            ("written", str(Path(folder) / "{gru.v,model.safetensors,report.json}")),
+            (
+                "written",
+                str(Path(folder) / "{gru.v,gru_tb.v,report.json,...}"),
+            ),
         ],
     )
 

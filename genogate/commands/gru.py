@@ -16,8 +16,9 @@ def gru(**options: Any) -> None:
     """Quantise, emit Verilog and measure, in one folder.
 
     Writes gru.v, model.safetensors (every integer of the network) and report.json (accuracy, size,
-    cycles, cells of every operator), and prints the report. Either all three files are written or
-    none.
+    cycles, cells of every operator), and prints the report. Beside them a self-checking Verilog
+    bench with vectors (gru_tb.v and its .hex files) and gru.core for FuseSoC. Either all files are
+    written or none.
     """
     from ..flow import write_gru
     from ..printing import print_report

@@ -91,13 +91,16 @@ def made(tmp_path_factory):
     return folder, out.getvalue()
 
 
-def test_gru_writes_three_files_that_belong_together(made):
+def test_gru_writes_files_that_belong_together(made):
     folder, _ = made
     results = [path for path in folder.rglob("*") if path.is_file()]
     assert len({path.parent for path in results}) == 1
     place = results[0].parent
     assert place.relative_to(folder).as_posix() == "build/digits-row/int4-lx2-lh4"
-    assert {path.name for path in results} == {"gru.v", "model.safetensors", "report.json"}
+    bench = {f"gru_tb_{stream}.hex" for stream in ("i", "o_h", "o_logits", "o_class")}
+    assert {path.name for path in results} == bench | {
+        *("gru.v", "gru_tb.v", "gru.core", "model.safetensors", "report.json")
+    }
     report = json.loads((place / "report.json").read_text())
     model = IntModel.load(place / "model.safetensors")
     assert report["model_hash"] == model.hash

@@ -1,0 +1,1 @@
+"""What lies beside ``gru.v`` for those who build it into something larger."""

@@ -1,0 +1,105 @@
+# amaranth: UnusedElaboratable=no
+"""The plain Verilog bench and the FuseSoC core file, used as a user without Python uses them."""
+
+import subprocess
+from functools import lru_cache
+
+import numpy as np
+import pytest
+import yaml
+from genogate.hdl.gru.design import Design
+from genogate.model.genome import Genome
+from genogate.model.integer import code_range
+from genogate.model.knobs import Lanes
+from genogate.sim.random_model import random_model
+from genogate.synth.integration.fusesoc import core_file
+from genogate.synth.integration.plain_bench import plain_bench, sequences_for
+from genogate.synth.verilog import emit
+
+SEED = 2026
+
+
+@lru_cache
+def files_of(share, lanes):
+    """``gru.v``, bench and vectors of a small random network."""
+    rng = np.random.default_rng(SEED)
+    model = random_model(rng, Genome.uniform(4), 3, 4, 3)
+    design = Design.of(model, lanes, share)
+    low, high = code_range(model.layers[0].in_bits)
+    codes = rng.integers(low, high + 1, (3, 4, 3))
+    return design, {"gru.v": emit(design), **plain_bench(design, codes)}
+
+
+def written(folder, share="none", lanes=None):
+    """The files in `folder`."""
+    design, files = files_of(share, lanes)
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    return design, files
+
+
+def simulated(folder, *options):
+    subprocess.run(["iverilog", *options, "-o", "tb", "gru.v", "gru_tb.v"], cwd=folder, check=True)
+    done = subprocess.run(
+        ["vvp", "-n", "tb"], cwd=folder, capture_output=True, text=True, check=True, timeout=120
+    )
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(("share", "lanes"), [("none", Lanes(2, 2)), ("all", None)])
+@pytest.mark.parametrize("stalls", [0, 1])
+def test_the_bench_passes_in_icarus(tmp_path, share, lanes, stalls):
+    written(tmp_path, share, lanes)
+    *_, last = simulated(tmp_path, f"-Pgru_tb.STALLS={stalls}")
+    # 3 sequences: 4 steps of 4 units, 3 logits and a class.
+    assert last.startswith(f"PASS: {3 * (16 + 3 + 1)} transfers equal")
+
+
+@pytest.mark.parametrize("stream", ["i", "o_h", "o_logits", "o_class"])
+def test_the_bench_fails_when_a_vector_is_altered(tmp_path, stream):
+    written(tmp_path)
+    path = tmp_path / f"gru_tb_{stream}.hex"
+    words = path.read_text().split()
+    for number in range(len(words)) if stream == "i" else [len(words) - 1]:
+        # The lowest bit of the last word; of the input all codes, so that the result differs.
+        words[number] = f"{int(words[number], 16) ^ (4 if stream == 'i' else 1):x}"
+    path.write_text("\n".join(words))
+    lines = simulated(tmp_path)
+    assert lines[-1].startswith("FAIL: ")
+    if stream != "i":
+        assert lines[0].startswith(f"FAIL: {stream} transfer {len(words) - 1} is ")
+
+
+def test_the_bench_fails_when_the_network_says_too_much(tmp_path):
+    _, files = written(tmp_path)
+    cut = files["gru_tb.v"].replace("o_h_count >= 48", "o_h_count >= 47")
+    (tmp_path / "gru_tb.v").write_text(cut)
+    lines = simulated(tmp_path)
+    assert "FAIL: o_h: more than 48 transfers" in lines
+    assert lines[-1] == "FAIL: 1 errors"
+
+
+def test_the_bench_fails_when_the_network_hangs(tmp_path):
+    _, files = written(tmp_path)
+    hung = files["gru_tb.v"].replace(".i__valid(i_valid)", ".i__valid(1'b0)")
+    (tmp_path / "gru_tb.v").write_text(hung.replace("i_ready === 1'b1", "1'b0"))
+    lines = simulated(tmp_path, "-Pgru_tb.LIMIT=500")
+    assert lines == ["FAIL: deadlock, nothing moved for 500 cycles", "FAIL: 1 errors"]
+
+
+def test_slow_designs_get_fewer_sequences():
+    model = random_model(np.random.default_rng(SEED), Genome.uniform(8), 8, 32, 10)
+    assert sequences_for(Design.of(model), 8) == 8
+    assert sequences_for(Design.of(model, None, "all"), 784) == 1
+
+
+def test_the_core_file_names_every_file(tmp_path):
+    design, files = written(tmp_path)
+    bench = [name for name in files if name != "gru.v"]
+    text = core_file(design, bench)
+    assert text.startswith("CAPI=2:\n")
+    core = yaml.safe_load(text)
+    assert core["filesets"]["rtl"]["files"] == ["gru.v"]
+    assert [next(iter(entry)) for entry in core["filesets"]["bench"]["files"]] == bench
+    assert core["targets"]["default"]["toplevel"] == "gru"
+    assert core["targets"]["sim"]["filesets"] == ["rtl", "bench"]
