@@ -136,6 +136,7 @@ STUDIES = {
     "proxies": ("studies.proxies", "measure", "render"),
     "proxy_evolution": ("studies.proxy_evolution", "measure", "render"),
     "proxy_prescreen": ("studies.proxy_prescreen", "measure", "render"),
+    "house": ("studies.house", "measure", "render"),
     "experiments": ("studies.experiments", "measure", "render"),
     "experiment_transfer": ("studies.transfer", "measure", "render"),
 }

@@ -33,11 +33,11 @@ blocked = """
 
 
 def python_folders():
-    """Folders of the repository that hold an ``__init__.py``, tests and build products aside."""
+    """Folders of the repository that hold an ``__init__.py`` and are installed."""
     found = set()
     for path in ROOT.rglob("__init__.py"):
         parts = path.parent.relative_to(ROOT).parts
-        if parts[0] not in ("tests", "build", "studies") and not parts[0].startswith("."):
+        if parts[0] not in ("tests", "build", "studies", "tools") and not parts[0].startswith("."):
             found.add("/".join(parts))
     return found
 
