@@ -12,7 +12,7 @@ import os
 import tarfile
 import wave
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -292,14 +292,29 @@ def log_mel(samples: np.ndarray, rate: int) -> np.ndarray:
     return np.clip(np.rint(value), 0, 255).astype(np.uint8)
 
 
-def _clip_features(data: bytes, name: str) -> np.ndarray:
+def _second(data: bytes, name: str) -> tuple[np.ndarray, int]:
+    """Samples float64 [rate] of one second, and their rate, 8000 or 16000 Hz."""
     samples, rate = decode(data, name)
     if rate not in (8000, 16000):
         raise InputError(f"{name}: {rate} samples a second, 8000 or 16000 are needed")
     if not rate // 25 <= len(samples) <= 2 * rate:
         raise InputError(f"{name}: {len(samples)} samples, one second of {rate} is needed")
     # Some published clips are shorter than their second; silence makes it up.
-    return log_mel(np.pad(samples[:rate], (0, max(0, rate - len(samples)))), rate)
+    return np.pad(samples[:rate], (0, max(0, rate - len(samples)))), rate
+
+
+def _clip_features(data: bytes, name: str) -> np.ndarray:
+    return log_mel(*_second(data, name))
+
+
+def _clip_samples(data: bytes, name: str) -> np.ndarray:
+    """Samples int16 [8000] at 8 kHz; sound of 16 kHz is filtered and every second sample kept."""
+    samples, rate = _second(data, name)
+    if rate == 16000:
+        from scipy.signal import resample_poly
+
+        samples = resample_poly(samples, 1, 2)
+    return np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
 
 
 def _word_and_name(path: str) -> tuple[str, str] | None:
@@ -341,38 +356,66 @@ def speaker_parts(label: np.ndarray, who: np.ndarray, order: np.ndarray) -> np.n
     return part[who]
 
 
-def clips_of(sources: list[Path]) -> Clips:
-    """Features and split of all clips in tar archives, or in a folder with a folder per word.
+@dataclass(frozen=True)
+class Sounds:
+    """Spoken words as sound, one second each at 8 kHz, in the order and with the parts of
+    :class:`Clips`.
+
+    samples : int16 [clips, 8000]
+    label, speaker, part : int64 [clips], as in :class:`Clips`
+    """
+
+    samples: np.ndarray
+    label: np.ndarray
+    speaker: np.ndarray
+    part: np.ndarray
+
+
+def _clips_by_name(
+    sources: list[Path], read: Callable[[bytes, str], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What `read` makes of every clip [clips, ...], and label, speaker and part [clips].
 
     A clip is called ``SPEAKER_nohash_N``. Speakers are put in order by the SHA-1 of their name,
     clips without one (silence) by the SHA-1 of theirs, so the split is a function of the data.
-    Raises :class:`InputError` for a clip that cannot be read or another number of samples.
     """
-    found: dict[tuple[str, str], np.ndarray] = {}
+    clips: dict[tuple[str, str], np.ndarray] = {}
     for source in sources:
         for word, name, data in _members(source):
             where = f"{source}: {word}/{name}"
-            if len(data) > MAX_CLIP_BYTES or len(found) >= MAX_CLIPS:
+            if len(data) > MAX_CLIP_BYTES or len(clips) >= MAX_CLIPS:
                 raise InputError(f"{where}: larger than any archive of words that is known")
-            found[word, name] = _clip_features(data, where)
-    names = sorted(found, key=lambda key: (WORDS.index(key[0]), key[1]))
+            clips[word, name] = read(data, where)
+    names = sorted(clips, key=lambda key: (WORDS.index(key[0]), key[1]))
     if absent := [word for word in KEYWORDS if word not in {key[0] for key in names}]:
         raise InputError(f"{sources[0]}: no clip of {absent[0]!r} in it")
     label = np.array([WORDS.index(word) for word, _ in names])
-    speakers = [name.split("_")[0] if word != SILENCE else "" for word, name in names]
-    known = sorted(set(speakers) - {""})
-    number = {name: index for index, name in enumerate(known)} | {"": -1}
+    # A clip of another word may carry it in front: ``bed_SPEAKER_nohash_N``.
+    speakers = [
+        name.partition("_nohash")[0].rpartition("_")[2] if word != SILENCE else ""
+        for word, name in names
+    ]
+    ordered = sorted(set(speakers) - {""})
+    number = {name: index for index, name in enumerate(ordered)} | {"": -1}
     who = np.array([number[name] for name in speakers])
 
     def digest(name: str) -> str:
         return hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()
 
-    order = np.array(sorted(range(len(known)), key=lambda index: digest(known[index])))
+    order = np.array(sorted(range(len(ordered)), key=lambda index: digest(ordered[index])))
     part = speaker_parts(label, who, order)
     for index in np.flatnonzero(who < 0):
         share = int(digest(f"{names[index][1]}.wav"), 16) % 100
         part[index] = 2 if share < 20 else int(share < 35)
-    return Clips(np.stack([found[key] for key in names]), label, who, part)
+    return np.stack([clips[key] for key in names]), label, who, part
+
+
+def clips_of(sources: list[Path]) -> Clips:
+    """Features and split of all clips in tar archives, or in a folder with a folder per word.
+
+    Raises :class:`InputError` for a clip that cannot be read or another number of samples.
+    """
+    return Clips(*_clips_by_name(sources, _clip_features))
 
 
 def _clips_from_features(path: Path) -> Clips:
@@ -424,12 +467,22 @@ def speech() -> Clips:
     """
     if path := _find(SPEECH_FOLDERS, SPEECH_FEATURES):
         return _clips_from_features(path)
+    return _computed(_speech_sources())
+
+
+def speech_sounds() -> Sounds:
+    """The same clips as sound; about 80 MB. Raises :class:`InputError` where they are missing."""
+    return Sounds(*_clips_by_name(_speech_sources(), _clip_samples))
+
+
+def _speech_sources() -> list[Path]:
+    """The archives or the folder that hold the clips."""
     for root in _roots():
         for folder in SPEECH_FOLDERS:
             if (root / folder / KEYWORDS[0]).is_dir():
-                return _computed([root / folder])
+                return [root / folder]
             if archives := sorted((root / folder).glob(f"audio*_{KEYWORDS[0]}.tar")):
-                return _computed(sorted(archives[0].parent.glob("audio*.tar")))
+                return sorted(archives[0].parent.glob("audio*.tar"))
     archive = _find(SPEECH_FOLDERS, SPEECH_ARCHIVE) or _download(
         "Speech Commands",
         SPEECH_ARCHIVE,
@@ -437,7 +490,7 @@ def speech() -> Clips:
         SPEECH_SHA256,
         cache_folder() / "speech_commands" / SPEECH_ARCHIVE,
     )
-    return _computed([archive])
+    return [archive]
 
 
 def _computed(sources: list[Path]) -> Clips:

@@ -1,0 +1,1 @@
+"""Speech enhancement: noisy speech, energies and gains of bands, resynthesis, measures."""
