@@ -4,32 +4,40 @@ from amaranth import *
 
 
 class Counter:
-    """A counter over `count` values that starts again after the last; no logic for one value."""
+    """A counter over `count` values that starts again after the last, or after a value in whose
+    cycle `end` is set; no logic for one value."""
 
-    def __init__(self, m: Module, name: str, count: int, step: Value) -> None:
+    def __init__(
+        self, m: Module, name: str, count: int, step: Value, end: Value | None = None
+    ) -> None:
         self.value = Signal(range(count), name=name)
         self.last = Signal(name=f"{name}_last")
-        m.d.comb += self.last.eq(self.value == count - 1)
+        at_end = self.value == count - 1
+        m.d.comb += self.last.eq(at_end if end is None else at_end | end)
         with m.If(step):
-            if count & (count - 1):
+            if count & (count - 1) or end is not None:
                 m.d.sync += self.value.eq(Mux(self.last, 0, self.value + 1))
             else:
                 m.d.sync += self.value.eq(self.value + 1)
 
 
 class UnitCounter:
-    """Counts `count` codes that are packed `lanes` to a word: `word`, `lane`, `last`."""
+    """Counts `count` codes that are packed `lanes` to a word: `word`, `lane`, `last`; `end` as of
+    :class:`Counter`."""
 
-    def __init__(self, m: Module, name: str, count: int, lanes: int, step: Value) -> None:
+    def __init__(
+        self, m: Module, name: str, count: int, lanes: int, step: Value, end: Value | None = None
+    ) -> None:
         if lanes & (lanes - 1) == 0:
-            flat = Counter(m, name, count, step)
+            flat = Counter(m, name, count, step, end)
             shift = lanes.bit_length() - 1
             self.word, self.lane, self.last = flat.value[shift:], flat.value[:shift], flat.last
             return
         words, rest = -(-count // lanes), (count - 1) % lanes
         lane, word = Signal(range(lanes), name=f"{name}_lane"), Signal(range(words), name=name)
         self.last = Signal(name=f"{name}_last")
-        m.d.comb += self.last.eq((word == words - 1) & (lane == rest))
+        at_end = (word == words - 1) & (lane == rest)
+        m.d.comb += self.last.eq(at_end if end is None else at_end | end)
         with m.If(step):
             with m.If(self.last):
                 m.d.sync += [lane.eq(0), word.eq(0)]

@@ -57,7 +57,8 @@ class Network(wiring.Component):
     Members
     -------
     i : In, {code: signed(in_bits), last: 1}
-        Features of a step in order, steps in order; `last` with the last of a sequence.
+        Features of a step in order, steps in order; `last` with the last of a sequence. A `last`
+        that comes earlier ends the sequence, whose class then means nothing; the next is right.
     o_h : Out, {code: signed(state_bits), last: 1}
         States of the last layer, unit after unit, step after step; `last` with a sequence's last.
     o_logits : Out, {logit: signed(acc_width), last: 1}

@@ -22,12 +22,12 @@ class Sequencer(wiring.Component):
     Parameters
     ----------
     plan : Schedule
-    state_lanes, input_lanes : int, codes to a word of the state and of the input
+    input_lanes, state_lanes : int, codes to a word of the input and of the state
 
     Members
     -------
     i_valid, i_last : In(1); i_ready : Out(1)
-        The layer's input stream without its payload.
+        The layer's input stream without its codes. `i_last` ends a vector wherever it comes.
     x_write_enable : Out(input_lanes); x_write_address, x_read_enable, x_read_address : Out
     h_write_enable : Out(state_lanes); h_write_address, h_read_enable, h_read_address : Out
     advance : Out(1), words of weights are asked for in this cycle
@@ -107,7 +107,9 @@ class Sequencer(wiring.Component):
         vectors = Signal(2)  # whole input vectors in the buffer: 0, 1, 2
         finals = Signal(2)  # per bank: its vector is the last of a sequence
         i_taken = self.i_valid & self.i_ready
-        feature = UnitCounter(m, "feature", plan.input_size, self.input_lanes, i_taken)
+        # A `last` ends the vector wherever it comes, so that a sender that lost count is in step
+        # again with the next sequence.
+        feature = UnitCounter(m, "feature", plan.input_size, self.input_lanes, i_taken, self.i_last)
         filled = i_taken & feature.last
         into = bank ^ vectors[0]
         m.d.comb += [

@@ -178,6 +178,52 @@ def test_reset_in_mid_sequence_starts_afresh(seed):
     assert plain(got) == wanted
 
 
+@pytest.mark.parametrize(
+    ("share", "lanes", "layers", "inputs"),
+    [
+        ("none", (1, 1), 1, 4),
+        ("none", (3, 2), 2, 7),
+        ("none", (1, 1), 1, 5),
+        ("all", (1, 1), 1, 3),
+    ],
+)
+def test_a_last_in_the_middle_of_a_vector_ends_the_sequence(share, lanes, layers, inputs):
+    """A sender that loses or doubles a feature is in step again with the next sequence."""
+    rng = np.random.default_rng([inputs, layers])
+    bits = 2 if share == "all" else 6
+    model = random_model(rng, Genome.uniform(bits, layers), inputs, 2, 2)
+    steps = (2, 2, 1, 1, 2)
+    sequences = [rng.integers(-128, 128, (t, inputs)) for t in steps]
+    sent = [features([sequence]) for sequence in sequences]
+    del sent[0][inputs + 1]  # a feature of the last step is lost
+    sent[2].insert(1, sent[2][0])  # one is doubled, so that the last one is that of a second step
+    wanted = {name: [] for name in ("o_h", "o_logits", "o_class")}
+    right = {name: [] for name in wanted}  # transfers that do not depend on the broken vectors
+    for number, sequence in enumerate(sequences):
+        broken = number in (0, 2)
+        # Codes of a broken vector are not defined, how many transfers it gives is.
+        given = np.zeros((2, inputs), int) if number == 2 else sequence
+        for name, values in expected(model, [given]).items():
+            whole = 2 if number == 0 and name == "o_h" else 0  # the first step came whole
+            right[name] += [not broken or k < whole for k in range(len(values))]
+            wanted[name] += values
+    got = plain(
+        run_streams(
+            Design.of(model, Lanes(*lanes), share).component(),
+            {"i": [transfer for transfers in sent for transfer in transfers]},
+            {name: len(values) for name, values in wanted.items()},
+            pause=0.2,
+            seed=1,
+            cycles=60000,
+        )
+    )
+    for name, values in wanted.items():
+        pairs = [(a, b) for a, b, ok in zip(got[name], values, right[name], strict=True) if ok]
+        assert [a for a, _ in pairs] == [b for _, b in pairs], name
+        if name != "o_class":
+            assert [last for _, last in got[name]] == [last for _, last in values]
+
+
 def measure(design, steps):
     """Cycles between the last units of consecutive steps of the first layer, in the steady
     state."""

@@ -93,11 +93,11 @@ class Machine(wiring.Component):
         last_word = word == Mux(of_x, shape.inputs - 1, shape.hidden - 1)
         loop = row.flag("loop") | load
         m.d.comb += [
-            now.done.eq(advance & (~loop | last_word)),
+            now.done.eq(advance & (~loop | last_word | (load & self.i.payload.last))),
             now.word_next.eq(word),
         ]
         with m.If(advance & loop):
-            m.d.comb += now.word_next.eq(Mux(last_word, 0, word + 1))
+            m.d.comb += now.word_next.eq(Mux(now.done, 0, word + 1))
         m.d.sync += word.eq(now.word_next)
 
         logit = row.is_("kind", "logit")
