@@ -15,16 +15,43 @@ from importlib import import_module
 import click
 
 from . import __version__
+from .commands.help import Group
 from .model.errors import InputError, one_line
 
-#: Commands in the order of the help, and the module of :mod:`.commands` that each lies in.
-COMMANDS = {
-    **{name: name for name in ("gru", "area", "sim", "lut", "front", "unit", "search", "report")},
-    **{name: name for name in ("campaign", "train", "qat", "experiment")},
-    "import": "import_",
-    **{name: name for name in ("golden", "bench", "proxy")},
-    **{name: name for name in ("bitstream", "host")},
+#: Commands by group, in the order of the help, each with its summary. The summaries are here too so
+#: that the help loads no command; a test holds them to the first sentences of the commands.
+GROUPS: dict[str, dict[str, str]] = {
+    "From a network to Verilog": {
+        "import": "Turn a model trained elsewhere into a checkpoint.",
+        "gru": "Quantise a network, write its Verilog and measure it.",
+        "area": "Measure the hardware of every operator with Yosys.",
+        "sim": "Prove the Verilog equal to the integer model, bit by bit.",
+        "golden": "Evaluate integer codes exactly as the hardware does.",
+        "bitstream": "Make a bitstream with a network behind the board's serial port.",
+        "host": "Send test sequences to a board and check its labels.",
+    },
+    "Searching": {
+        "search": "Search for genomes that cost little and keep the accuracy.",
+        "report": "Show a search as one HTML page, and as pictures.",
+        "experiment": "Run the whole flow for a task: search, training, cells, test.",
+        "proxy": "Search, judge and use training-free proxies of accuracy.",
+    },
+    "Tables and units": {
+        "lut": "Make the best piecewise-linear table of a function, and a unit.",
+        "front": "Find units of a function, from smallest to most accurate.",
+        "unit": "Make a verified softmax, normalisation, 1/x or 1/sqrt(x) unit.",
+    },
+    "Data and training": {
+        "train": "Train a float network (needs torch).",
+        "qat": "Train the weights further, quantised by a genome (needs torch).",
+    },
+    "Checks and speed": {
+        "campaign": "Simulate many random genomes, knobs and sizes.",
+        "bench": "Measure the speed of every part (needs torch).",
+    },
 }
+#: Modules of :mod:`.commands` whose name is not the command's.
+MODULES = {"import": "import_"}
 
 
 #: Package -> extra that brings it: what a core installation lacks.
@@ -39,18 +66,21 @@ EXTRAS = {
 }
 
 
-class LazyGroup(click.Group):
-    """Loads a command's module when the command, or the list of all, is asked for."""
+class LazyGroup(Group):
+    """Loads a command's module when the command is asked for."""
 
     def list_commands(self, ctx: click.Context | None) -> list[str]:
-        return list(COMMANDS)
+        return [name for commands in GROUPS.values() for name in commands]
 
     def get_command(self, ctx: click.Context | None, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self.list_commands(ctx):
             return None
-        module = COMMANDS[cmd_name]
+        module = MODULES.get(cmd_name, cmd_name)
         command: click.Command = getattr(import_module(f".commands.{module}", __package__), module)
         return command
+
+    def sections(self, ctx: click.Context) -> dict[str, dict[str, str]]:
+        return GROUPS
 
 
 @click.group(

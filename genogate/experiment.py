@@ -31,13 +31,15 @@ def _announce(plan: Plan, workers: int) -> None:
     """Say on stderr what is ahead, and about how long it takes."""
     import click
 
-    from .commands.terminal import duration
+    from .commands.terminal import duration, switched
     from .model import zoo
     from .model.checkpoints.provenance import caution
     from .model.checkpoints.training import Recipe, recipe_for
     from .model.data.tasks import load_task
     from .search.experiment.duration import seconds_of_update, work_of
 
+    if switched("quiet"):
+        return
     task = load_task(plan.task)
     count = len(task.x_train)
     recipe = recipe_for(plan.task, {}, count)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from .commands.terminal import QUIET
+from .commands.terminal import QUIET, switched
 from .flow import Say, _source, _task_of
 from .model.errors import InputError, shown
 from .model.files import write_json
@@ -165,13 +165,14 @@ def run_eval(
         }
     if out:
         # JSON has no NaN.
-        write_json(out, _without_nan(document))
+        write_json(out, without_nan(document))
     return document
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """`value` with None for NaN and infinity, which JSON has not."""
     if isinstance(value, dict):
-        return {name: _without_nan(each) for name, each in value.items()}
+        return {name: without_nan(each) for name, each in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -218,6 +219,9 @@ def progress_of_proxies() -> Iterator[tuple[Say, Callable[[Any], None]]]:
             f"proxies{best}  {speed:.0f}/s  {max(left, 0):.0f} s left"
         )
 
+    if switched("quiet"):
+        yield (lambda text: None), (lambda progress: None)
+        return
     if console.is_terminal:
         with console.status("") as status:
             yield (lambda text: status.update(f"{text} ...")), lambda p: status.update(line(p))

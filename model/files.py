@@ -118,9 +118,14 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def json_text(value: Any) -> str:
+    """`value` as indented JSON, with a line feed at its end."""
+    return json.dumps(value, indent=1) + "\n"
+
+
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write `value` as indented JSON, atomically (see :func:`write_bytes`)."""
-    write_text(path, json.dumps(value, indent=1) + "\n")
+    write_text(path, json_text(value))
 
 
 def regular_file(path: str | os.PathLike[str], most_bytes: int = MAX_BYTES) -> Path:

@@ -134,27 +134,28 @@ class Knobs:
 
     dense_output: str = knob(
         "8",
-        "Output bits of a dense operator: its gene's, or always 8.",
+        "Output bits of a dense operator: those of its gene, or always 8.",
         choices=("gene", "8"),
         genes=("gene", "8"),
         short="out",
     )
     granularity: str = knob(
         "tensor",
-        "Weight scales: one per matrix, or per output by powers of two.",
+        "Weight scales: one per matrix, or powers of two times it per output channel.",
         choices=("tensor", "channel"),
         genes=("tensor", "channel"),
     )
     multiplier_terms: int | None = knob(
         1,
-        "Signed powers of two in a requantiser's multiplier (1: shift only).",
+        "Signed powers of two in the multiplier of a requantiser; 1 is a shift alone.",
         choices=(1, 2, 3, None),
         genes=(1, 2, 3),
         short="terms",
     )
     activation: str = knob(
         "auto",
-        "Sigmoid and tanh: piecewise linear, tables, or the cheaper that holds accuracy.",
+        "Hardware of sigmoid and tanh: piecewise linear, tables, or the cheaper one that keeps the "
+        "accuracy.",
         choices=("auto", "pwl", "table"),
         genes=("table", "pwl", "auto"),
     )
@@ -187,7 +188,7 @@ class Knobs:
     )
     share: str = knob(
         "none",
-        "What shares hardware: nothing, or all operators and the classifier one serial adder.",
+        "Hardware to share: none, or one serial adder for all operators and the classifier.",
         choices=SHARES,
         genes=SHARES,
         short="share-",

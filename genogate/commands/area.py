@@ -6,27 +6,41 @@ from typing import Any
 
 import click
 
-from .options import build, network_options
-from .terminal import progress
+from .completion import targets
+from .help import Command, group
+from .options import build, network_folder, network_options, output_options
+from .terminal import progress, show
 
 
-@click.command()
-@network_options
-@click.option(
-    "--target",
-    default="generic",
-    show_default=True,
-    metavar="NAME",
-    help="generic (cells), an FPGA (ice40-up5k, ice40-hx8k, ecp5-25k, ecp5-85k, gowin-gw1n-9 ...) "
-    "or sky130 (um^2; GENOGATE_LIBERTY or PDK_ROOT names the cells).",
+@click.command(
+    cls=Command,
+    examples=(
+        "genogate area --genome int4",
+        "genogate area --genome int4 --target ice40-up5k",
+    ),
 )
-@click.option("--route", is_flag=True, help="Place and route too: clock frequency (FPGAs).")
+@network_options
+@group(
+    "Part",
+    click.option(
+        "--target",
+        default="generic",
+        show_default=True,
+        metavar="NAME",
+        shell_complete=targets,
+        help="Part to measure for: generic (cells), an FPGA (ice40-up5k, ice40-hx8k, ecp5-25k, "
+        "ecp5-85k, gowin-gw1n-9 ...) or sky130 (um^2; GENOGATE_LIBERTY or PDK_ROOT names the "
+        "cells).",
+    ),
+    click.option("--route", is_flag=True, help="Place and route too, for the clock of an FPGA."),
+)
+@output_options(network_folder)
 def area(target: str, route: bool, **options: Any) -> None:
-    """Cells, transistors and memory bits of every operator, by Yosys.
+    """Measure the hardware of every operator with Yosys.
 
-    Writes area.json. With --target what the network takes of a real part, in target.json. Every
-    module is synthesised once and cached by its content, so a second genome costs only what is new
-    in it.
+    Writes area.json with cells, transistors and memory bits. With --target it writes target.json:
+    what the network takes of a real part. Every module is synthesised once and cached by its
+    content, so a second genome costs only what is new in it.
     """
     from ..flow import write_area
     from ..printing import print_area
@@ -39,7 +53,5 @@ def area(target: str, route: bool, **options: Any) -> None:
             document = write_area(network, options["out"], say)
         else:
             document = write_target(network, target, route, options["out"], say)
-    if target == "generic":
-        print_area(document, options["out"] or network.folder)
-    else:
-        print_target(document, options["out"] or network.folder)
+    report = print_area if target == "generic" else print_target
+    show(document, lambda: report(document, options["out"] or network.folder))

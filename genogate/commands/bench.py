@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import click
 
-from .terminal import progress
+from .help import Command
+from .options import output_options
+from .terminal import progress, show
 
 
-@click.command()
-@click.option(
-    "--out",
-    metavar="FILE",
-    default="build/bench.json",
-    show_default=True,
-    help="The figures, as JSON.",
+@click.command(cls=Command, examples=("genogate bench",))
+@output_options(
+    click.option(
+        "--out",
+        metavar="FILE",
+        default="build/bench.json",
+        show_default=True,
+        help="File to write the figures to.",
+    )
 )
 def bench(out: str) -> None:
-    """Measure speeds, against torch where there is a counterpart.
+    """Measure the speed of every part (needs torch).
 
     Golden model and compiled twin against float torch.nn.GRU on the same batch, one thread each;
     emit time; area time cold and cached; cells with constant against run-time multipliers.
@@ -28,4 +32,4 @@ def bench(out: str) -> None:
     with progress() as say:
         figures = run(say)
     write_json(out, figures)
-    print_bench(figures, out)
+    show(figures, lambda: print_bench(figures, out))

@@ -6,21 +6,29 @@ from typing import Any
 
 import click
 
-from .options import build, network_options
-from .terminal import progress
+from .completion import boards
+from .help import Command, group
+from .options import build, network_options, out_option, output_options
+from .terminal import progress, show
 
 
-@click.command()
+@click.command(cls=Command, examples=("genogate bitstream --board icebreaker --genome int4",))
 @network_options
-@click.option(
-    "--board",
-    default="icebreaker",
-    show_default=True,
-    metavar="NAME",
-    help="icebreaker, icesugar, ice40-hx8k-evn, ulx3s-25f, ulx3s-85f, orangecrab or tang-nano-9k.",
+@group(
+    "Board",
+    click.option(
+        "--board",
+        default="icebreaker",
+        show_default=True,
+        metavar="NAME",
+        shell_complete=boards,
+        help="Board: icebreaker, icesugar, ice40-hx8k-evn, ulx3s-25f, ulx3s-85f, orangecrab or "
+        "tang-nano-9k.",
+    ),
 )
+@output_options(out_option("FOLDER", "build/CHECKPOINT/GENOME/BOARD"))
 def bitstream(board: str, **options: Any) -> None:
-    """A bitstream for a board: features in and labels out over its serial port.
+    """Make a bitstream with a network behind the board's serial port.
 
     Writes the bitstream, board.json (frequency, what it takes, rate of the serial port) and the
     integer model. Yosys, nextpnr and the packer come from PyPI (the extra fpga). Program the board
@@ -33,4 +41,4 @@ def bitstream(board: str, **options: Any) -> None:
     with progress() as say:
         network = build(options, say)
         document, folder = write_bitstream(network, board, options["out"], say)
-    print_bitstream(document, folder)
+    show(document, lambda: print_bitstream(document, folder))

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import click
 
+from .help import Command, group
+from .options import output_options, seed_option, workers_option
+from .terminal import show, switched
 
-@click.command()
-@click.option("--n", "count", type=int, default=300, show_default=True, help="Number of networks.")
-@click.option("--seed", type=int, default=2026, show_default=True, help="Of everything random.")
-@click.option("--workers", type=int, default=2, show_default=True, help="Processes.")
-@click.option(
-    "--out",
-    metavar="FOLDER",
-    default="build/campaign",
-    show_default=True,
-    help="Where to write; a campaign that was stopped goes on from there.",
+
+@click.command(cls=Command, examples=("genogate campaign --n 20 --out build/campaign-20",))
+@group(
+    "Campaign",
+    click.option(
+        "--n", "count", type=int, default=300, show_default=True, help="Number of networks."
+    ),
+    seed_option(2026),
+    workers_option(),
+)
+@output_options(
+    click.option(
+        "--out",
+        metavar="FOLDER",
+        default="build/campaign",
+        show_default=True,
+        help="Folder to write to. A stopped campaign resumes from there.",
+    )
 )
 def campaign(count: int, seed: int, workers: int, out: str) -> None:
     """Simulate many random genomes, knobs and sizes.
@@ -25,7 +36,8 @@ def campaign(count: int, seed: int, workers: int, out: str) -> None:
     from ..printing import print_campaign
     from ..sim.rtl.network.campaign import campaign as run
 
-    summary = run(count, out_dir=out, seed=seed, workers=workers)
-    print_campaign(summary, out)
+    visible = not switched("quiet")
+    summary = run(count, out_dir=out, seed=seed, workers=workers, progress=visible)
+    show(summary, lambda: print_campaign(summary, out))
     if summary["failed_cases"]:
         raise click.exceptions.Exit(1)

@@ -7,74 +7,148 @@ from typing import Any
 import click
 
 from ..model.knobs import Knobs
-from .terminal import saying
+from .help import Command, group
+from .options import (
+    out_option,
+    output_options,
+    seed_option,
+    training_task_option,
+    workers_option,
+)
+from .terminal import saying, show
+
+#: Told where a plan has a value for every task.
+PLAN = "the task's plan"
 
 
-@click.command()
-@click.option(
-    "--task",
-    default="digits-row",
-    show_default=True,
-    help="Data set, or a file NAME.npz with your own.",
+@click.command(
+    cls=Command,
+    examples=(
+        "genogate experiment --task digits-row --budget quick",
+        "genogate experiment --task mine.npz --checkpoints mine.safetensors --hidden none",
+    ),
 )
-@click.option(
-    "--budget",
-    type=click.Choice(["full", "quick"]),
-    default="full",
-    show_default=True,
-    help="quick says nothing; it is for a look.",
+@group(
+    "Networks and data",
+    training_task_option,
+    click.option(
+        "--checkpoints",
+        metavar="NAME|FILE,...",
+        show_default="all that are shipped for the task",
+        help="Float networks: the reference, further seeds of its size, and networks of the sizes "
+        "of --hidden. The name seedN is a network trained here.",
+    ),
+    click.option(
+        "--hidden",
+        metavar="N,...|none",
+        show_default=PLAN,
+        help="Further hidden sizes, trained here.",
+    ),
+    click.option(
+        "--lanes",
+        default="1",
+        show_default=True,
+        metavar="N|X,H",
+        help="Multiply-accumulates per cycle of a dense operator.",
+    ),
+    click.option(
+        "--activation",
+        type=click.Choice(["auto", "pwl", "table"]),
+        default="table",
+        show_default=True,
+        help="Hardware of sigmoid and tanh. Tables are quick to measure.",
+    ),
 )
-@click.option(
-    "--checkpoints",
-    metavar="NAME|FILE,...",
-    help="Float networks: the reference, further seeds of its size, and any of the "
-    "sizes of --hidden; seedN: trained here. All that are shipped.",
+@group(
+    "Searches",
+    click.option(
+        "--budget",
+        type=click.Choice(["full", "quick"]),
+        default="full",
+        show_default=True,
+        help="Effort: quick is for a look at the flow, its figures say nothing.",
+    ),
+    click.option(
+        "--objectives", show_default="accuracy,size,cells", help="Objectives of the searches."
+    ),
+    click.option(
+        "--pop", "pop_size", type=int, show_default=PLAN, help="Population size of a search."
+    ),
+    click.option(
+        "--generations",
+        type=int,
+        show_default=PLAN,
+        help="Number of generations of exploration; as many of local search follow.",
+    ),
+    seed_option(None, help="Seed of searches and trainings; 0 by default."),
 )
-@click.option("--hidden", metavar="N,...|none", help="Further hidden sizes, trained here.")
-@click.option("--objectives", help="Of the searches; accuracy,size,cells.")
-@click.option("--epochs", type=int, help="Of training a network for its genome.")
-@click.option("--any-epochs", type=int, help="Of training weights for all genomes.")
-@click.option(
-    "--scales",
-    type=click.Choice(["fixed", "learned"]),
-    help="Of the networks that are trained for their genome.",
+@group(
+    "Training",
+    click.option(
+        "--epochs",
+        type=int,
+        show_default=PLAN,
+        help="Number of epochs of training a network for its genome.",
+    ),
+    click.option(
+        "--any-epochs",
+        type=int,
+        show_default=PLAN,
+        help="Number of epochs of training weights for all genomes.",
+    ),
+    click.option(
+        "--sequences", type=int, show_default="all", help="Training sequences that an epoch sees."
+    ),
+    click.option(
+        "--any-sequences",
+        type=int,
+        show_default="as --sequences",
+        help="Training sequences that an epoch of training for all genomes sees.",
+    ),
+    click.option(
+        "--scales",
+        type=click.Choice(["fixed", "learned"]),
+        show_default="fixed",
+        help="Keep the scales of a network trained for its genome, or train them too.",
+    ),
+    click.option(
+        "--teacher",
+        type=click.Choice(["own", "reference"]),
+        show_default=PLAN,
+        help="Teacher of networks of other sizes: their own float network, or the reference.",
+    ),
+    click.option(
+        "--rounds",
+        type=int,
+        show_default=PLAN,
+        help="Number of rounds that train networks of the front.",
+    ),
+    click.option(
+        "--trained", type=int, show_default=PLAN, help="Number of networks that a round trains."
+    ),
+    click.option(
+        "--every-seed/--first-seed",
+        default=None,
+        help="Train on every seed in each round, or on the first; further seeds may be added "
+        "later.",
+    ),
 )
-@click.option(
-    "--teacher",
-    type=click.Choice(["own", "reference"]),
-    help="Whose answers teach other sizes: their own float network's, or those of the "
-    "reference's size.",
+@group(
+    "Run",
+    workers_option(),
+    click.option(
+        "--sim-sequences",
+        type=int,
+        show_default="20",
+        help="Number of test sequences to simulate as Verilog.",
+    ),
 )
-@click.option("--sequences", type=int, help="Training sequences that an epoch sees; all.")
-@click.option("--any-sequences", type=int, help="The same, of training weights for all genomes.")
-@click.option("--pop", "pop_size", type=int, help="Genomes of a search's population.")
-@click.option("--generations", type=int, help="Of exploration; as many of local search follow.")
-@click.option("--rounds", type=int, help="Rounds of training what was found.")
-@click.option("--trained", type=int, help="Networks that a round trains.")
-@click.option(
-    "--every-seed/--first-seed",
-    default=None,
-    help="Whether rounds train on every seed; on the first, further ones may be added later.",
+@output_options(
+    click.option(
+        "--record", is_flag=True, help="Copy the record to docs/data, for the results pages."
+    ),
+    out_option("FOLDER", "runs/experiment-TASK"),
 )
-@click.option("--seed", type=int, help="Of searches and trainings; 0.")
-@click.option("--sim-sequences", type=int, help="Test sequences to simulate as Verilog.")
-@click.option(
-    "--lanes",
-    default="1",
-    show_default=True,
-    metavar="N|X,H",
-    help="Multiply-accumulates per cycle of a dense operator.",
-)
-@click.option(
-    "--activation",
-    type=click.Choice(["auto", "pwl", "table"]),
-    default="table",
-    show_default=True,
-    help="Sigmoid and tanh; tables are quick to measure.",
-)
-@click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes.")
-@click.option("--record", is_flag=True, help="Keep it in docs/data too, for docs/results.md.")
-@click.option("--out", metavar="FOLDER", help="Where to write; runs/experiment-TASK.")
 def experiment(
     task: str,
     budget: str,
@@ -85,11 +159,11 @@ def experiment(
     activation: str,
     **options: Any,
 ) -> None:
-    """Everything for a task: searches, training of what they find, one look at the test part.
+    """Run the whole flow for a task: search, training, cells, test.
 
     Float networks, weights for all genomes, searches on both, homogeneous rivals, rounds of
     training, several seeds, cells by Yosys, and one mixed network simulated as Verilog. Every
-    number is kept in experiment.json as soon as it is known: the same command goes on after a stop.
+    number is kept in experiment.json as soon as it is known: the same command resumes after a stop.
     """
     from ..experiment import record_in_docs, run_experiment
     from ..printing import print_experiment
@@ -99,8 +173,13 @@ def experiment(
         options["exploit"] = options["generations"]
     with saying() as say:
         document, folder = run_experiment(task, budget, options, knobs, out, workers, say)
-    print_experiment(document, folder)
-    if record:
-        click.echo(f"written  {record_in_docs(document)}")
+    copies = [record_in_docs(document)] if record else []
+
+    def table() -> None:
+        print_experiment(document, folder)
+        for path in copies:
+            click.echo(f"written  {path}")
+
+    show(document, table)
     if document.get("simulation", {}).get("mismatches"):
         raise click.exceptions.Exit(1)

@@ -6,55 +6,79 @@ from typing import Any
 
 import click
 
-from .options import expression
-from .terminal import progress
+from .completion import functions
+from .help import Command, group
+from .options import expression, out_option, output_options, seed_option
+from .terminal import progress, show
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
-@click.argument("function", callback=expression)
-@click.option(
-    "--range",
-    "bounds",
-    type=float,
-    nargs=2,
-    metavar="LOW HIGH",
-    help="The function's range; needed for an expression.",
+@click.command(
+    cls=Command,
+    context_settings={"ignore_unknown_options": True},
+    examples=(
+        "genogate front gelu",
+        'genogate front "x * tanh(log(1 + exp(x)))" --range -4 4 --generations 4',
+    ),
 )
-@click.option(
-    "--scale",
-    type=int,
-    default=5,
-    show_default=True,
-    metavar="K",
-    help="Scale 2^-K of the input codes.",
+@click.argument("function", callback=expression, shell_complete=functions)
+@group(
+    "Function and codes",
+    click.option(
+        "--range",
+        "bounds",
+        type=float,
+        nargs=2,
+        metavar="LOW HIGH",
+        help="Range of the function; an expression needs one.",
+    ),
+    click.option(
+        "--scale",
+        type=int,
+        default=5,
+        show_default=True,
+        metavar="K",
+        help="Scale 2^-K of the input codes.",
+    ),
+    click.option(
+        "--in-bits", type=int, default=8, show_default=True, help="Bits of input codes, 4 to 8."
+    ),
+    click.option(
+        "--out-bits", type=int, default=8, show_default=True, help="Bits of output codes, 4 to 8."
+    ),
 )
-@click.option("--in-bits", type=int, default=8, show_default=True, help="Input codes, 4 to 8 bits.")
-@click.option(
-    "--out-bits", type=int, default=8, show_default=True, help="Output codes, 4 to 8 bits."
+@group(
+    "Search",
+    click.option(
+        "--pop",
+        "pop_size",
+        type=int,
+        default=36,
+        show_default=True,
+        help="Units measured first; a third as many in each generation.",
+    ),
+    click.option(
+        "--generations",
+        type=int,
+        default=12,
+        show_default=True,
+        help="Number of generations of the search.",
+    ),
+    seed_option(),
 )
-@click.option(
-    "--pop",
-    "pop_size",
-    type=int,
-    default=36,
-    show_default=True,
-    help="Units measured first; a third as many in each generation.",
-)
-@click.option("--generations", type=int, default=12, show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--out", metavar="FOLDER", help="Where to write; build/front/FUNCTION-SCALE/.")
+@output_options(out_option("FOLDER", "build/front/FUNCTION-SCALE"))
 def front(**options: Any) -> None:
-    """Units of a function with constants folded in, from the smallest to the most accurate.
+    """Find units of a function, from smallest to most accurate.
 
     FUNCTION as in `genogate lut`. A genetic search over whole units, started from exact tables,
     with Yosys in the loop: slopes of few signed digits, round break points, shared logic, and the
-    form with the fewest cells. Writes front.json and a verified Verilog file for every unit.
+    form with the fewest cells. Writes front.json and a verified Verilog file for every unit, its
+    constants folded in.
     """
     from ..lut import write_front
     from ..printing import print_front
 
     with progress() as say:
         record, folder = write_front(**options, say=say)
-    print_front(record, folder)
+    show(record, lambda: print_front(record, folder))
     if not record["verified"]["passed"]:
         raise click.exceptions.Exit(1)

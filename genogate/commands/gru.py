@@ -6,14 +6,23 @@ from typing import Any
 
 import click
 
-from .options import build, network_options
-from .terminal import progress
+from .help import Command
+from .options import build, network_folder, network_options, output_options
+from .terminal import progress, show
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=(
+        "genogate gru --genome int4",
+        "genogate gru --genome 4,4,6,3,3,5,6,6,8,6,8,6,8,8,5,5,8 --lanes 2",
+        "genogate gru --checkpoint digits-row-2layer --out build/two-layers",
+    ),
+)
 @network_options
+@output_options(network_folder)
 def gru(**options: Any) -> None:
-    """Quantise, emit Verilog and measure, in one folder.
+    """Quantise a network, write its Verilog and measure it.
 
     Writes gru.v, model.safetensors (every integer of the network) and report.json (accuracy, size,
     cycles, cells of every operator), and prints the report. Beside them a self-checking Verilog
@@ -26,4 +35,4 @@ def gru(**options: Any) -> None:
     with progress() as say:
         network = build(options, say)
         report = write_gru(network, options["out"], say)
-    print_report(report, options["out"] or network.folder)
+    show(report, lambda: print_report(report, options["out"] or network.folder))

@@ -4,18 +4,46 @@ from __future__ import annotations
 
 import click
 
-from .options import test_option
-from .terminal import progress
+from .completion import tasks
+from .help import Command, group
+from .options import out_option, output_options, seed_option, test_option
+from .terminal import progress, show
 
 
-@click.command("import")
-@click.argument("model")
-@click.option("--task", required=True, help="Data set that it is for, or a file NAME.npz.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the task's split.")
-@click.option("--gru", metavar="NAME", help="The GRU's module, if there are several.")
-@click.option("--classifier", metavar="NAME", help="The linear layer, if shapes do not tell.")
-@test_option
-@click.option("--out", metavar="FILE", help="The checkpoint; build/TASK/MODEL.safetensors.")
+@click.command(
+    "import",
+    cls=Command,
+    examples=(
+        "genogate import mine.pt --task mine.npz --out mine.safetensors",
+        "genogate import model.pt --task kws10 --gru encoder.gru --classifier head",
+    ),
+)
+@click.argument("model", type=click.Path())
+@group(
+    "Model and data",
+    click.option(
+        "--task",
+        required=True,
+        metavar="NAME|FILE.npz",
+        shell_complete=tasks,
+        help="Data set that the model is for: a task by name, or a file with your own data.",
+    ),
+    seed_option(0, help="Seed of the task's split."),
+    click.option(
+        "--gru",
+        metavar="NAME",
+        show_default="the only one",
+        help="Module of the GRU in a state dict.",
+    ),
+    click.option(
+        "--classifier",
+        metavar="NAME",
+        show_default="by its shape",
+        help="Module of the linear classifier in a state dict.",
+    ),
+    test_option,
+)
+@output_options(out_option("FILE", "build/TASK/MODEL.safetensors", "Checkpoint to write."))
 def import_(
     model: str,
     task: str,
@@ -25,7 +53,7 @@ def import_(
     test: bool,
     out: str | None,
 ) -> None:
-    """Make a checkpoint of a model trained elsewhere.
+    """Turn a model trained elsewhere into a checkpoint.
 
     MODEL is a GRU with a linear classifier on its last state: a file of torch with a state dict
     (.pt, .ckpt, .bin ...), safetensors, an ONNX graph whose GRU has linear_before_reset=1, or a
@@ -38,4 +66,4 @@ def import_(
     with progress() as say:
         say("Reading and evaluating")
         checkpoint, path = run_import(model, task, seed, out, gru, classifier, test)
-    print_import(checkpoint, path)
+    show({"written": str(path), **checkpoint.info}, lambda: print_import(checkpoint, path))

@@ -1,19 +1,19 @@
-"""Options that several commands have, and what they stand for: knobs and networks."""
+"""Options that several commands have, and what they stand for: networks, knobs, output."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..model.errors import InputError
 from ..model.knobs import Knob, Knobs, declared, knob_text, options
+from .completion import checkpoints, genomes, tasks
+from .help import Decorated, group, together
 
 if TYPE_CHECKING:
     from ..flow import Network, Say
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 GENOME_HELP = (
     "Bits (2 to 8) of the 17 operators of every layer: int2 ... int8, a list of integers "
@@ -21,26 +21,16 @@ GENOME_HELP = (
 )
 
 
-def together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
-    """Several options as one decorator, in their order."""
-
-    def decorate(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-def knob_options(knobs: type[Knobs] = Knobs) -> Callable[[Command], Command]:
+def knob_options(knobs: type[Knobs] = Knobs) -> Callable[[Decorated], Decorated]:
     """An option for every knob, read off its declaration."""
-    return together(
+    return group(
+        "Knobs of quantisation and hardware",
         *(
             _knob_option(option, [declared(knobs)[name] for name in names], default)
             for (option, names), default in zip(
                 options(knobs).items(), knobs().option_texts().values(), strict=True
             )
-        )
+        ),
     )
 
 
@@ -62,26 +52,108 @@ def _knob_option(option: str, fields: list[Knob], default: str) -> Callable[[Any
     )
 
 
-#: The float checkpoint, and what the paper leaves open.
-source_options = together(
-    click.option("--task", help="Data set; digits-row, or the checkpoint's own."),
-    click.option(
-        "--checkpoint",
-        metavar="NAME|FILE",
-        help="Float checkpoint: a shipped one by name, or a file; the task's by default.",
-    ),
-    knob_options(),
+def _switch(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    """Keep a switch of the output where :mod:`.terminal` looks it up."""
+    if value:
+        context.meta[f"genogate.{parameter.name}"] = True
+
+
+def genome_option(default: str = "int8") -> Callable[[Any], Any]:
+    """The genome of a network."""
+    return click.option(
+        "--genome", default=default, show_default=True, shell_complete=genomes, help=GENOME_HELP
+    )
+
+
+def out_option(kind: str, default: str, help: str = "") -> Callable[[Any], Any]:
+    """Where a result goes. `kind` : ``FOLDER`` or ``FILE``; `default` : the place, in words."""
+    text = help or f"{kind.capitalize()} to write to."
+    return click.option("--out", metavar=kind, show_default=default, help=text)
+
+
+def seed_option(
+    default: int | None = 0, help: str = "Seed for all random choices."
+) -> Callable[[Any], Any]:
+    """The seed of a command."""
+    return click.option(
+        "--seed", type=click.IntRange(0), default=default, show_default=True, help=help
+    )
+
+
+def workers_option(default: int = 2) -> Callable[[Any], Any]:
+    """Processes that work at the same time."""
+    return click.option(
+        "--workers",
+        type=click.IntRange(1),
+        default=default,
+        show_default=True,
+        help="Number of worker processes.",
+    )
+
+
+#: Data of a command that has a checkpoint as well.
+task_option = click.option(
+    "--task",
+    metavar="NAME|FILE.npz",
+    shell_complete=tasks,
+    show_default="the checkpoint's own, or digits-row",
+    help="Data set: a task by name, or a file with your own data.",
 )
+#: Data of a command that trains.
+training_task_option = click.option(
+    "--task",
+    metavar="NAME|FILE.npz",
+    default="digits-row",
+    show_default=True,
+    shell_complete=tasks,
+    help="Data set: a task by name, or a file with your own data.",
+)
+#: A trained float network.
+checkpoint_option = click.option(
+    "--checkpoint",
+    metavar="NAME|FILE",
+    shell_complete=checkpoints,
+    show_default="the one shipped for the task",
+    help="Float network: a shipped checkpoint by name, or a file.",
+)
+#: The float network and its data.
+source_options = group("Network", task_option, checkpoint_option)
 #: A look at the part of the data that no choice may depend on.
 test_option = click.option(
-    "--test", is_flag=True, help="Also look at the test part, which no choice may depend on."
+    "--test", is_flag=True, help="Evaluate the test part too. No choice may depend on it."
 )
+#: The report as JSON, or no report at all.
+output_switches = together(
+    click.option(
+        "--json",
+        is_flag=True,
+        expose_value=False,
+        callback=_switch,
+        help="Print the report as JSON on stdout, and nothing else there.",
+    ),
+    click.option(
+        "--quiet",
+        is_flag=True,
+        expose_value=False,
+        callback=_switch,
+        help="Print no report and no progress, only errors and warnings.",
+    ),
+)
+
+
+def output_options(*options: Callable[[Any], Any]) -> Callable[[Decorated], Decorated]:
+    """What a command prints and where it writes, `options` first."""
+    return group("Output", *options, output_switches)
+
+
 #: Which network is meant.
 network_options = together(
-    click.option("--genome", default="int8", show_default=True, help=GENOME_HELP),
+    group("Network", genome_option()),
     source_options,
-    click.option("--out", metavar="FOLDER", help="Where to write; build/TASK/GENOME/."),
+    knob_options(),
 )
+#: The folder of a network's results.
+network_folder = out_option("FOLDER", "build/CHECKPOINT/GENOME")
 
 
 def knobs_of(given: dict[str, Any]) -> Knobs:

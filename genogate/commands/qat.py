@@ -6,77 +6,96 @@ from typing import Any
 
 import click
 
-from .options import GENOME_HELP, knobs_of, source_options, test_option, with_recorded_options
-from .terminal import epochs_bar
+from .help import Command, group
+from .options import (
+    genome_option,
+    knob_options,
+    knobs_of,
+    out_option,
+    output_options,
+    seed_option,
+    source_options,
+    test_option,
+    with_recorded_options,
+)
+from .terminal import epochs_bar, show
+
+#: Options of the training itself, by the names of the recipe's fields.
+RECIPE = ("epochs", "lr", "batch", "seed", "distil", "narrow", "tables", "scales", "patience")
 
 
-@click.command()
-@click.option("--genome", default="int4", show_default=True, help=GENOME_HELP)
+@click.command(
+    cls=Command,
+    examples=(
+        "genogate qat --genome int4 --epochs 3 --out int4.safetensors",
+        "genogate qat --any --epochs 3 --out any.safetensors",
+    ),
+)
+@group("Network", genome_option("int4"))
 @source_options
-@click.option(
-    "--any", "for_all", is_flag=True, help="One set of weights for all genomes, not for --genome."
+@group(
+    "Training",
+    click.option(
+        "--any",
+        "for_all",
+        is_flag=True,
+        help="Train one set of weights for all genomes instead of one for --genome.",
+    ),
+    click.option(
+        "--epochs", type=int, show_default="30, or 50 with --any", help="Number of epochs."
+    ),
+    click.option(
+        "--lr",
+        type=float,
+        show_default="0.005; a fifth for long sequences",
+        help="Greatest learning rate.",
+    ),
+    click.option(
+        "--batch",
+        type=int,
+        show_default="as the float network's training",
+        help="Sequences of an update.",
+    ),
+    seed_option(),
+    click.option(
+        "--distil/--no-distil",
+        default=True,
+        show_default=True,
+        help="Let the float network teach the quantised one.",
+    ),
+    click.option("--ternary", "narrow", is_flag=True, help="Keep 2-bit weights within -1 to 1."),
+    click.option("--tables", is_flag=True, help="Train the entries of activation tables too."),
+    click.option(
+        "--scales",
+        type=click.Choice(["learned", "fixed"]),
+        show_default="fixed",
+        help="Train the scales too, or keep them.",
+    ),
+    click.option(
+        "--patience",
+        type=int,
+        show_default="never stop early",
+        help="Stop after so many epochs without a better validation accuracy.",
+    ),
 )
-@click.option("--epochs", type=int, help="30; with --any 50.")
-@click.option("--lr", type=float, help="Largest learning rate.")
-@click.option("--batch", type=int, help="Sequences; as the task's float training.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
-@click.option(
-    "--distil/--no-distil",
-    default=True,
-    show_default=True,
-    help="Whether the float network teaches it.",
+@knob_options()
+@output_options(
+    test_option,
+    out_option("FILE", "build/TASK/GENOME-qat.safetensors", "Checkpoint to write."),
 )
-@click.option("--ternary", "narrow", is_flag=True, help="2-bit weights -1 to 1, not -2 to 1.")
-@click.option("--tables", is_flag=True, help="The entries of activation tables are trained too.")
-@click.option(
-    "--scales",
-    type=click.Choice(["learned", "fixed"]),
-    help="Whether scales are trained too; fixed.",
-)
-@click.option(
-    "--patience", type=int, help="Stop after so many epochs without a better validation accuracy."
-)
-@test_option
-@click.option("--out", metavar="FILE", help="The checkpoint; build/TASK/GENOME-qat.safetensors.")
-def qat(
-    genome: str,
-    for_all: bool,
-    out: str | None,
-    test: bool,
-    epochs: int | None,
-    lr: float | None,
-    batch: int | None,
-    seed: int,
-    distil: bool,
-    narrow: bool,
-    tables: bool,
-    scales: str | None,
-    patience: int | None,
-    **options: Any,
-) -> None:
-    """Train the weights on, quantised as the genome says (needs torch).
+def qat(genome: str, for_all: bool, out: str | None, test: bool, **options: Any) -> None:
+    """Train the weights further, quantised by a genome (needs torch).
 
     The forward pass is the integer network itself, so `genogate gru --genome G --checkpoint FILE`
     gives exactly the network that was trained; any other genome with that checkpoint is quantised
     as always. With --any the weights are trained for all genomes at once, for a search to run on.
-    A training that was stopped goes on when the same command is given again.
+    A training that was stopped resumes when the same command is given again.
     """
     from ..printing import print_tuning
     from ..tuning import run_any, run_tuning
 
     given = {**options, "genome": genome}
-    found = given if for_all else with_recorded_options(given)
-    recipe = {
-        "epochs": epochs,
-        "lr": lr,
-        "batch": batch,
-        "seed": seed,
-        "distil": distil,
-        "narrow": narrow,
-        "tables": tables,
-        "scales": scales,
-        "patience": patience,
-    }
+    network = given if for_all else with_recorded_options(given)
     with epochs_bar("Reading") as update:
 
         def say(text: str) -> None:
@@ -86,18 +105,18 @@ def qat(
             now = f"loss {loss:.4f}, validation {score:.4f}"
             update(total=total, completed=done, now=now)
 
-        about: dict[str, Any] = {
-            "task": found["task"],
-            "checkpoint": found["checkpoint"],
-            "knobs": knobs_of(found),
+        arguments: dict[str, Any] = {
+            "task": network["task"],
+            "checkpoint": network["checkpoint"],
+            "knobs": knobs_of(network),
             "out": out,
-            "options": recipe,
+            "options": {name: options[name] for name in RECIPE},
             "say": say,
             "tell": tell,
             "test": test,
         }
         if for_all:
-            report, path = run_any(**about)
+            report, path = run_any(**arguments)
         else:
-            report, path = run_tuning(genome=found["genome"], **about)
-    print_tuning(report, path)
+            report, path = run_tuning(genome=network["genome"], **arguments)
+    show({"written": str(path), **report}, lambda: print_tuning(report, path))

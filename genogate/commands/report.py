@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import click
 
-from .terminal import progress
+from .help import Command, group
+from .options import out_option, output_options
+from .terminal import progress, show
 
 
-@click.command()
-@click.argument("run", metavar="RUN")
-@click.option(
-    "--beside",
-    multiple=True,
-    metavar="RUN",
-    help="Draw the hypervolume of this run too (may be repeated). Runs next to RUN that "
-    "differ from it only in method and seed are found without it.",
+@click.command(cls=Command, examples=("genogate report runs/digits-row-nsga2-0",))
+@click.argument("run", metavar="RUN", type=click.Path())
+@group(
+    "Contents",
+    click.option(
+        "--beside",
+        multiple=True,
+        metavar="RUN",
+        help="Draw the hypervolume of this run too (may be repeated). Runs next to RUN that "
+        "differ from it only in method and seed are drawn without it.",
+    ),
+    click.option(
+        "--pictures/--no-pictures", default=True, help="Write the pictures as PNG files too."
+    ),
+    click.option(
+        "--cells/--no-cells",
+        default=True,
+        help="Measure cells by operator for the points of the front.",
+    ),
 )
-@click.option("--pictures/--no-pictures", default=True, help="PNG files for papers, beside it.")
-@click.option(
-    "--cells/--no-cells", default=True, help="Cells by operator for the points of the front."
-)
-@click.option("--out", metavar="FILE", help="Where to write; RUN/report.html.")
+@output_options(out_option("FILE", "RUN/report.html", "HTML file to write."))
 def report(run: str, beside: tuple[str, ...], pictures: bool, cells: bool, out: str | None) -> None:
-    """One page about a search: its front, genes and cells, to look at and to turn.
+    """Show a search as one HTML page, and as pictures.
 
-    RUN is the folder of a search, which may still be going on. Writes one HTML file that loads
+    RUN is the folder of a search, which may still be running. Writes one HTML file that loads
     nothing, so that it can be opened from disk, sent, and kept; and PNG files of its pictures.
     """
     from ..search.report.page import write_report
@@ -33,8 +42,12 @@ def report(run: str, beside: tuple[str, ...], pictures: bool, cells: bool, out: 
         page, images, notes = write_report(
             run, beside, out, pictures=pictures, cells=cells, say=say
         )
-    for note in notes:
-        click.echo(note)
-    click.echo(f"written  {page}")
-    if images:
-        click.echo(f"         {images[0].parent}/ ({len(images)} pictures)")
+
+    def table() -> None:
+        for note in notes:
+            click.echo(note)
+        click.echo(f"written  {page}")
+        if images:
+            click.echo(f"         {images[0].parent}/ ({len(images)} pictures)")
+
+    show({"page": str(page), "pictures": list(map(str, images)), "notes": list(notes)}, table)

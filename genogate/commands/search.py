@@ -7,129 +7,182 @@ from typing import Any
 import click
 
 from ..model.knobs import knob_genes
-from .options import knobs_of, source_options, test_option
-from .terminal import search_progress
+from .completion import checkpoints
+from .help import Command, group
+from .options import (
+    knob_options,
+    knobs_of,
+    out_option,
+    output_options,
+    seed_option,
+    source_options,
+    test_option,
+    workers_option,
+)
+from .terminal import search_progress, show
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=(
+        "genogate search --task digits-row",
+        "genogate search --pop 8 --generations 2 --exploit 2 --out runs/first-look",
+        "genogate search --objectives accuracy,cells --max-drop 1 --max-cells 2500",
+    ),
+)
 @source_options
-@click.option(
-    "--objectives",
-    default="accuracy,size,cells",
-    show_default=True,
-    help="accuracy and one or more of size, weights (of the GRU alone), cells, memory, "
-    "cycles, silicon.",
+@group(
+    "Network",
+    click.option(
+        "--also",
+        multiple=True,
+        metavar="NAME|FILE",
+        shell_complete=checkpoints,
+        help="Another checkpoint of the task, of other sizes or weights (may be repeated). Which "
+        "one is a gene; --checkpoint stays the reference.",
+    ),
 )
-@click.option(
-    "--also",
-    multiple=True,
-    metavar="NAME|FILE",
-    help="Another checkpoint of the task, of other sizes or weights (may be repeated); "
-    "which one is a gene. --checkpoint stays what all is relative to.",
+@group(
+    "Objectives and limits",
+    click.option(
+        "--objectives",
+        default="accuracy,size,cells",
+        show_default=True,
+        help="Objectives: accuracy and one or more of size, weights (of the GRU alone), cells, "
+        "memory, cycles, silicon.",
+    ),
+    click.option(
+        "--max-drop",
+        default="10",
+        show_default=True,
+        metavar="POINTS|none",
+        help="Points of accuracy below INT8 beyond which a genome is rejected, unmeasured.",
+    ),
+    click.option("--max-size", type=float, metavar="BITS", help="Limit for the size."),
+    click.option("--max-weights", type=float, metavar="BITS", help="Limit for the GRU's weights."),
+    click.option("--max-cells", type=float, metavar="CELLS", help="Limit for the cells."),
+    click.option("--max-memory", type=float, metavar="BITS", help="Limit for the memory bits."),
+    click.option("--max-cycles", type=float, metavar="CYCLES", help="Limit for cycles per step."),
+    click.option(
+        "--bit-weight",
+        type=float,
+        default=0.75,
+        show_default=True,
+        metavar="K",
+        help="Cells that a memory bit counts as in the objective silicon.",
+    ),
+    click.option(
+        "--estimate",
+        is_flag=True,
+        help="Search by estimated cells, without Yosys, and measure the front at the end.",
+    ),
+    test_option,
 )
-@click.option(
-    "--method", default="nsga2", show_default=True, help="nsga2, or its rivals random and greedy."
+@group(
+    "Search",
+    click.option(
+        "--method",
+        default="nsga2",
+        show_default=True,
+        help="Strategy: nsga2, or its rivals random and greedy.",
+    ),
+    click.option(
+        "--pop", "pop_size", type=int, default=40, show_default=True, help="Population size."
+    ),
+    click.option(
+        "--generations",
+        type=int,
+        default=10,
+        show_default=True,
+        help="Number of generations of exploration.",
+    ),
+    click.option(
+        "--exploit",
+        type=int,
+        show_default="15, for nsga2",
+        help="Number of generations of local search around the front, after exploration.",
+    ),
+    seed_option(),
+    click.option(
+        "--initial",
+        show_default="sensitivity, for nsga2",
+        help="First population: random; homogeneous (with the homogeneous genomes in it); or "
+        "sensitivity (with these, and genomes ordered by the sensitivity of every operator).",
+    ),
+    click.option(
+        "--knob-genes",
+        metavar="KNOB,...",
+        default="",
+        help=f"Knobs that are genes too: {', '.join(knob_genes())}.",
+    ),
 )
-@click.option("--pop", "pop_size", type=int, default=40, show_default=True, help="Genomes.")
-@click.option("--generations", type=int, default=10, show_default=True, help="Of exploration.")
-@click.option(
-    "--exploit",
-    type=int,
-    show_default="15, for nsga2",
-    help="Generations of local search around the front, after that.",
+@group(
+    "Proxy",
+    click.option(
+        "--prescreen",
+        metavar="PROXY",
+        help="Search by this training-free proxy (name or formula, `genogate proxy show`) between "
+        "two generations that are evaluated; every evaluation corrects it.",
+    ),
+    click.option(
+        "--prescreen-factor",
+        type=int,
+        default=50,
+        show_default=True,
+        metavar="N",
+        help="Genomes ranked by the proxy for each one that is evaluated.",
+    ),
+    click.option(
+        "--proxy-only",
+        is_flag=True,
+        help="Use the proxy of --prescreen as the accuracy objective; only the front is evaluated, "
+        "at the end.",
+    ),
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
-@click.option(
-    "--initial",
-    show_default="sensitivity, for nsga2",
-    help="First population: random; with the homogeneous genomes; or with these and "
-    "genomes ordered by the sensitivity of every operator.",
+@group(
+    "Retraining",
+    click.option(
+        "--beacon",
+        metavar="COMMAND",
+        help="Command that retrains a genome, with {genome} (a genome file) and {out} (the "
+        "checkpoint to write) in it.",
+    ),
+    click.option(
+        "--beacons",
+        type=int,
+        default=3,
+        show_default=True,
+        help="Greatest number of genomes to retrain, with --beacon.",
+    ),
+    click.option(
+        "--beacon-distance",
+        type=float,
+        default=1.0,
+        show_default=True,
+        metavar="BITS",
+        help="Distance (mean over genes) within which genomes try a beacon's weights.",
+    ),
 )
-@click.option(
-    "--knob-genes",
-    metavar="KNOB,...",
-    default="",
-    help=f"Knobs that are genes too: {', '.join(knob_genes())}.",
+@knob_options()
+@group(
+    "Workers",
+    workers_option(),
+    click.option(
+        "--backend",
+        type=click.Choice(["processes", "serial", "dask", "ray"]),
+        show_default="processes",
+        help="Workers: processes of this machine, none (serial), or a cluster (dask, ray).",
+    ),
+    click.option(
+        "--scheduler", metavar="ADDRESS", help="Address of a running cluster (dask, ray)."
+    ),
 )
-@click.option(
-    "--max-drop",
-    default="10",
-    show_default=True,
-    metavar="POINTS|none",
-    help="Points of accuracy below INT8 beyond which a genome is of no use (and goes unmeasured).",
+@output_options(
+    click.option("--resume", is_flag=True, help="Resume the search in that folder."),
+    out_option("FOLDER", "runs/TASK-METHOD-SEED"),
 )
-@click.option("--max-size", type=float, metavar="BITS", help="Limit of the size.")
-@click.option("--max-weights", type=float, metavar="BITS", help="Limit of the GRU's weights.")
-@click.option("--max-cells", type=float, metavar="CELLS", help="Limit of the cells.")
-@click.option("--max-memory", type=float, metavar="BITS", help="Limit of the memory bits.")
-@click.option("--max-cycles", type=float, metavar="CYCLES", help="Limit of cycles per step.")
-@click.option(
-    "--bit-weight",
-    type=float,
-    default=0.75,
-    show_default=True,
-    metavar="K",
-    help="Cells that a memory bit counts as in the objective silicon.",
-)
-@click.option(
-    "--beacon",
-    metavar="COMMAND",
-    help="Retrains a few genomes: a command with {genome} (a genome file) and {out} (the "
-    "checkpoint to write) in it.",
-)
-@click.option(
-    "--beacons",
-    type=int,
-    default=3,
-    show_default=True,
-    help="Genomes to retrain at most, with --beacon.",
-)
-@click.option(
-    "--beacon-distance",
-    type=float,
-    default=1.0,
-    show_default=True,
-    metavar="BITS",
-    help="Genomes so near (mean over genes) try a beacon's weights.",
-)
-@click.option(
-    "--prescreen",
-    metavar="PROXY",
-    help="Search by this training-free proxy (name or formula, `genogate proxy show`), "
-    "corrected by every evaluation, between two generations that are "
-    "evaluated.",
-)
-@click.option(
-    "--prescreen-factor",
-    type=int,
-    default=50,
-    show_default=True,
-    metavar="N",
-    help="Genomes looked at for each that is evaluated, with --prescreen.",
-)
-@click.option(
-    "--proxy-only",
-    is_flag=True,
-    help="The proxy of --prescreen is the accuracy objective; only the front is "
-    "evaluated, in the end.",
-)
-@click.option(
-    "--estimate",
-    is_flag=True,
-    help="Search by estimated cells, without Yosys, and measure the front in the end.",
-)
-@click.option("--workers", type=click.IntRange(1), default=2, show_default=True, help="Processes.")
-@click.option(
-    "--backend",
-    type=click.Choice(["processes", "serial", "dask", "ray"]),
-    help="Where evaluations run; processes of this machine when not given.",
-)
-@click.option("--scheduler", metavar="ADDRESS", help="Of a running cluster (dask, ray).")
-@click.option("--resume", is_flag=True, help="Go on with the run in that folder.")
-@test_option
-@click.option("--out", metavar="FOLDER", help="Where to write; runs/TASK-METHOD-SEED.")
 def search(out: str | None, resume: bool, **options: Any) -> None:
-    """Search genomes: fewest cells, bits ... at the best accuracy.
+    """Search for genomes that cost little and keep the accuracy.
 
     NSGA-II over the bit widths of all operators, then local search around the front. Accuracy is
     that of the validation part; cells come from Yosys, each distinct module once ever. Ends with
@@ -139,12 +192,13 @@ def search(out: str | None, resume: bool, **options: Any) -> None:
     Kill it at any time: with --resume the same run goes on.
     """
     from ..flow import run_search
+    from ..model.files import read_json
     from ..printing import print_search
 
     try:
         with search_progress() as (say, tell):
             report, folder = run_search(options, knobs_of(options), out, resume, say, tell)
     except KeyboardInterrupt:
-        click.echo("genogate: what is evaluated is kept, --resume goes on from there", err=True)
+        click.echo("genogate: evaluations are kept; --resume goes on from there", err=True)
         raise
-    print_search(report, folder)
+    show(read_json(folder / "front.json"), lambda: print_search(report, folder))

@@ -6,34 +6,39 @@ from typing import Any
 
 import click
 
-from .options import build, network_options
-from .terminal import progress
+from .help import Command, group
+from .options import build, network_options, out_option, output_options, seed_option
+from .terminal import progress, show
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=(
+        "genogate sim --genome int4 --sequences 4",
+        "genogate sim --genome int4 --sequences all --simulator verilator",
+    ),
+)
 @network_options
-@click.option(
-    "--sequences",
-    metavar="N|all",
-    default="8",
-    show_default=True,
-    help="Test sequences to run; all: the whole test part.",
+@group(
+    "Simulation",
+    click.option(
+        "--sequences",
+        metavar="N|all",
+        default="8",
+        show_default=True,
+        help="Number of test sequences to run; all is the whole test part.",
+    ),
+    click.option(
+        "--simulator",
+        type=click.Choice(["verilator", "icarus"]),
+        show_default="Icarus for few sequences, Verilator for many, or the one installed",
+        help="Simulator to run.",
+    ),
+    seed_option(2026, help="Seed for the choice of sequences, stalls and resets."),
 )
-@click.option(
-    "--simulator",
-    type=click.Choice(["verilator", "icarus"]),
-    help="Default: Icarus for few sequences, Verilator where compiling pays, or whichever is "
-    "installed.",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(0),
-    default=2026,
-    show_default=True,
-    help="Of the choice of sequences, stalls and resets.",
-)
+@output_options(out_option("FOLDER", "build/CHECKPOINT/GENOME/sim"))
 def sim(sequences: str, simulator: str | None, seed: int, **options: Any) -> None:
-    """Hold the emitted Verilog to the golden model, bit by bit.
+    """Prove the Verilog equal to the integer model, bit by bit.
 
     Runs real test sequences through Verilator or Icarus Verilog under cocotb, with random stalls,
     resets in mid-sequence and sequences back to back, and compares every code of every operator,
@@ -41,6 +46,7 @@ def sim(sequences: str, simulator: str | None, seed: int, **options: Any) -> Non
     operator that does.
     """
     from ..flow import run_sim
+    from ..model.files import read_json
     from ..printing import print_sim
 
     try:
@@ -59,6 +65,6 @@ def sim(sequences: str, simulator: str | None, seed: int, **options: Any) -> Non
             say=say,
             simulator=simulator,
         )
-    print_sim(report, folder)
+    show(read_json(folder / "sim.json"), lambda: print_sim(report, folder))
     if not report.passed:
         raise click.exceptions.Exit(1)

@@ -1,4 +1,4 @@
-"""What a command says while it works, on stderr: spinners, bars and lines."""
+"""What a command prints: its report on stdout, and progress on stderr while it works."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import click
+
 if TYPE_CHECKING:
     from ..flow import Say
 
@@ -18,13 +20,32 @@ RECENT = 5
 QUIET = 15.0
 
 
+def switched(name: str) -> bool:
+    """Whether the command that runs was given ``--json`` or ``--quiet``."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.meta.get(f"genogate.{name}"))
+
+
+def show(record: Any, table: Callable[[], None]) -> None:
+    """Print the report: `record` as JSON with ``--json``, nothing with ``--quiet``, else `table`.
+
+    record : JSON-able; what the file on disk holds, where there is one
+    """
+    if switched("json"):
+        from ..model.files import json_text
+
+        click.echo(json_text(record), nl=False)
+    elif not switched("quiet"):
+        table()
+
+
 @contextmanager
 def progress() -> Iterator[Say]:
     """A spinner that says what is being done; silent where stderr is no terminal."""
     from rich.console import Console
 
     console = Console(stderr=True)
-    if not console.is_terminal:
+    if not console.is_terminal or switched("quiet"):
         yield lambda text: None
         return
     with console.status("") as status:
@@ -48,7 +69,7 @@ def epochs_bar(text: str, total: int | None = None, now: str = "") -> Iterator[C
         TextColumn("{task.fields[now]}"),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=not console.is_terminal or switched("quiet"),
     ) as bar:
         yield partial(bar.update, bar.add_task(text, total=total, now=now))
 
@@ -112,6 +133,9 @@ def search_progress() -> Iterator[tuple[Callable[[str], None], Callable[[Any], N
             f"{speed:.2f} evaluations/s  {until}"
         )
 
+    if switched("quiet"):
+        yield (lambda text: None), (lambda progress: None)
+        return
     if not console.is_terminal:
         said = time.monotonic()
 

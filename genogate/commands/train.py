@@ -6,72 +6,105 @@ from typing import Any
 
 import click
 
-from .options import test_option
-from .terminal import epochs_bar
+from .help import Command, group
+from .options import (
+    out_option,
+    output_options,
+    seed_option,
+    test_option,
+    training_task_option,
+)
+from .terminal import epochs_bar, show
 
 
-@click.command()
-@click.option(
-    "--task",
-    default="digits-row",
-    show_default=True,
-    help="Data set, or a file NAME.npz with your own.",
+@click.command(
+    cls=Command,
+    examples=(
+        "genogate train --epochs 5 --hidden 24 --out mine.safetensors",
+        "genogate train --task mine.npz --hidden 24 --augment shift,noise=0.2",
+    ),
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of split and training.")
-@click.option("--hidden", type=int, help="Units of every layer.")
-@click.option("--layers", type=int, default=1, show_default=True, help="GRU layers in series.")
-@click.option("--epochs", type=int, help="Of your own data: as many as make 4,000 updates.")
-@click.option("--lr", type=float, help="Largest learning rate.")
-@click.option("--batch", type=int)
-@click.option("--weight-decay", type=float)
-@click.option("--label-smoothing", type=float)
-@click.option(
-    "--patience",
-    type=int,
-    default=0,
-    show_default=True,
-    help="Stop after so many epochs without a better validation accuracy and keep the "
-    "best; 0: keep the last.",
+@group(
+    "Network and data",
+    training_task_option,
+    click.option(
+        "--hidden", type=int, show_default="the task's own", help="Number of units of every layer."
+    ),
+    click.option(
+        "--layers", type=int, default=1, show_default=True, help="Number of GRU layers in series."
+    ),
+    click.option(
+        "--start",
+        default="",
+        metavar="NAME|FILE",
+        help="Checkpoint of the same sizes, of any task, to start from.",
+    ),
+    click.option(
+        "--slower",
+        type=float,
+        default=1.0,
+        show_default=True,
+        help="With --start: how many times finer the steps are than those it was trained on.",
+    ),
+    click.option(
+        "--augment",
+        default="",
+        metavar="CHANGE,...",
+        help="Random changes of your own data that keep the class: shift, stretch, noise, offset; "
+        "with a size as in noise=0.2.",
+    ),
 )
-@click.option(
-    "--start",
-    default="",
-    metavar="NAME|FILE",
-    help="Checkpoint of the same sizes, of any task, to start from.",
+@group(
+    "Training",
+    click.option(
+        "--epochs",
+        type=int,
+        show_default="the task's own; for your data what makes 4,000 updates",
+        help="Number of epochs.",
+    ),
+    click.option("--lr", type=float, show_default="the task's own", help="Greatest learning rate."),
+    click.option(
+        "--batch", type=int, show_default="the task's own", help="Sequences of an update."
+    ),
+    click.option(
+        "--weight-decay", type=float, show_default="the task's own", help="Weight decay of AdamW."
+    ),
+    click.option(
+        "--label-smoothing",
+        type=float,
+        show_default="the task's own",
+        help="Share of each label that is spread over all classes.",
+    ),
+    click.option(
+        "--patience",
+        type=int,
+        default=0,
+        show_default=True,
+        help="Stop after so many epochs without a better validation accuracy and keep the best; "
+        "0 trains all epochs and keeps the last.",
+    ),
+    seed_option(0, help="Seed of the split and of the training."),
 )
-@click.option(
-    "--slower",
-    type=float,
-    default=1.0,
-    show_default=True,
-    help="With --start: how many times as fine the steps are as those it was trained on.",
+@output_options(
+    test_option, out_option("FILE", "build/TASK/seedN.safetensors", "Checkpoint to write.")
 )
-@click.option(
-    "--augment",
-    default="",
-    metavar="CHANGE,...",
-    help="Random changes of your own data that keep the class: shift, stretch, noise, offset; with "
-    "a size as in noise=0.2.",
-)
-@test_option
-@click.option("--out", metavar="FILE", help="The checkpoint; build/TASK/seedN.safetensors.")
 def train(task: str, out: str | None, test: bool, **recipe: Any) -> None:
     """Train a float network (needs torch).
 
-    Writes a safetensors checkpoint that the other commands take with --checkpoint. What is not
-    given is the task's own recipe. Prints accuracy on the validation part. The same options give
-    the same bytes on the same machine, also when it was stopped in between: the same command goes
-    on from FILE.partial.
+    Writes a safetensors checkpoint that the other commands take with --checkpoint. Every option
+    that is not given comes from the task's own recipe. Prints accuracy on the validation part. The
+    same options give the same bytes on the same machine. A training that was stopped resumes from
+    FILE.partial when the same command is given again.
     """
     from ..flow import run_training, sequences_of
     from ..model.checkpoints.training import recipe_for
     from ..printing import print_training
 
-    chosen = recipe_for(task, recipe, sequences_of(task, recipe["seed"]))
-    with epochs_bar("epochs", chosen.epochs, "loss nan") as update:
+    full = recipe_for(task, recipe, sequences_of(task, recipe["seed"]))
+    with epochs_bar("epochs", full.epochs, "loss nan") as update:
 
         def tell(done: int, total: int, loss: float) -> None:
             update(completed=done, now=f"loss {loss:.4f}")
 
-        checkpoint, path = run_training(task, chosen, out, tell, test)
-    print_training(checkpoint, path)
+        checkpoint, path = run_training(task, full, out, tell, test)
+    show({"written": str(path), **checkpoint.info}, lambda: print_training(checkpoint, path))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ....model.errors import InputError
@@ -402,7 +403,7 @@ def campaign(
         Processes.
     indices : cases to run instead of ``range(n)``, to repeat some alone.
     progress : bool
-        Show a progress bar.
+        Show a progress bar on stderr.
 
     The summary has ``cases failed_cases mismatches sequences codes cycles case_seconds seconds
     resumed workers seed sources versions failures``, ``cycles_per_step`` (cases in which it could
@@ -439,7 +440,7 @@ def campaign(
     # Forked workers would inherit locks of whatever threads the caller runs.
     context = multiprocessing.get_context("spawn")
     with (
-        Progress(*columns, disable=not progress) as bar,
+        Progress(*columns, console=Console(stderr=True), disable=not progress) as bar,
         open(results, "ab") as file,
         ProcessPoolExecutor(workers, mp_context=context, initializer=_depend_on_the_parent) as pool,
     ):
