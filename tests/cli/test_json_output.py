@@ -1,6 +1,7 @@
 """--json prints the record on stdout and nothing else, --quiet prints no report."""
 
 import json
+import shlex
 import shutil
 
 import numpy as np
@@ -49,20 +50,7 @@ def record(outcome, code=0):
             ["unit", "rsqrt", "--entries", "4"], "report.json", marks=needs_icarus, id="unit"
         ),
         pytest.param(
-            [
-                "front",
-                "tanh",
-                "--in-bits",
-                "5",
-                "--out-bits",
-                "5",
-                "--scale",
-                "2",
-                "--pop",
-                "6",
-                "--generations",
-                "1",
-            ],
+            shlex.split("front tanh --in-bits 5 --out-bits 5 --scale 2 --pop 6 --generations 1"),
             "front.json",
             marks=needs_icarus,
             id="front",
