@@ -189,19 +189,27 @@ def _float_network(network: Network) -> dict[str, Any]:
     return document
 
 
-def integration_files(network: Network) -> dict[str, str]:
+def integration_files(network: Network, wrapper: str = "none") -> dict[str, str]:
     """Name -> text of what lies beside ``gru.v``: a self-checking bench in plain Verilog with
-    vectors of the first test sequences, and a core file for FuseSoC."""
+    vectors of the first test sequences, a `wrapper` where one is wanted, and a core file for
+    FuseSoC."""
     from .synth.integration.fusesoc import NAME, core_file
     from .synth.integration.plain_bench import plain_bench, sequences_for
+    from .synth.integration.wrapper import wrapper_verilog
+
+    around = {}
+    if wrapper != "none":
+        around[f"gru_{wrapper}.v"] = wrapper_verilog(network.design, wrapper)
 
     x = network.task.x_test
     count = min(len(x), sequences_for(network.design, x.shape[1]))
     bench = plain_bench(network.design, network.model.quantize_input(x[:count]))
-    return {**bench, NAME: core_file(network.design, bench)}
+    return {**bench, **around, NAME: core_file(network.design, bench, around)}
 
 
-def write_gru(network: Network, out: str | os.PathLike[str] | None, say: Say) -> dict[str, Any]:
+def write_gru(
+    network: Network, out: str | os.PathLike[str] | None, say: Say, wrapper: str = "none"
+) -> dict[str, Any]:
     """Verilog with test bench and core file, integer model and report of `network`, all or none;
     returns the report."""
     from .model.checkpoints.provenance import unseen
@@ -213,7 +221,7 @@ def write_gru(network: Network, out: str | os.PathLike[str] | None, say: Say) ->
     with staged(out or network.folder) as stage:
         say("Emitting Verilog")
         write_text(stage / "gru.v", emit(design))
-        for name, text in integration_files(network).items():
+        for name, text in integration_files(network, wrapper).items():
             write_text(stage / name, text)
         model.save(stage / "model.safetensors")
         say("Evaluating the test part")

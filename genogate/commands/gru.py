@@ -20,8 +20,15 @@ from .terminal import progress, show
     ),
 )
 @network_options
+@click.option(
+    "--wrapper",
+    type=click.Choice(["none", "axi", "bytes"]),
+    default="none",
+    show_default=True,
+    help="Also write gru_axi.v or gru_bytes.v: gru.v behind AXI4-Stream or byte streams.",
+)
 @output_options(network_folder)
-def gru(**options: Any) -> None:
+def gru(wrapper: str, **options: Any) -> None:
     """Quantise a network, write its Verilog and measure it.
 
     Writes gru.v, model.safetensors (every integer of the network) and report.json (accuracy, size,
@@ -34,5 +41,5 @@ def gru(**options: Any) -> None:
 
     with progress() as say:
         network = build(options, say)
-        report = write_gru(network, options["out"], say)
+        report = write_gru(network, options["out"], say, wrapper)
     show(report, lambda: print_report(report, options["out"] or network.folder))

@@ -10,11 +10,14 @@ from ...hdl.gru.design import Design
 NAME = "gru.core"
 
 
-def core_file(design: Design, bench_files: Iterable[str]) -> str:
-    """The text of ``gru.core``: file sets ``rtl`` and ``bench``, targets ``default`` and ``sim``.
+def core_file(design: Design, bench_files: Iterable[str], wrappers: Iterable[str] = ()) -> str:
+    """The text of ``gru.core``: file sets ``rtl`` and ``bench``, targets ``default`` and ``sim``,
+    and one for each wrapper.
 
     bench_files : names of the test bench and of the vectors that it reads at run time
+    wrappers : names of the wrappers' files; ``gru_axi.v`` has the target ``axi``
     """
+    wrappers = list(wrappers)
     model = design.model
     first, last = model.layers[0], model.layers[-1]
     about = (
@@ -28,7 +31,7 @@ def core_file(design: Design, bench_files: Iterable[str]) -> str:
         f"description: {json.dumps(about)}",
         "filesets:",
         "  rtl:",
-        "    files: [gru.v]",
+        f"    files: [{', '.join(['gru.v', *wrappers])}]",
         "    file_type: verilogSource-2005",
         "  bench:",
         "    files:",
@@ -51,6 +54,9 @@ def core_file(design: Design, bench_files: Iterable[str]) -> str:
         "    toplevel: gru_tb",
         "    tools:",
         "      verilator: {mode: binary, verilator_options: [-CFLAGS, -std=c++20]}",
-        "",
     ]
+    for name in wrappers:
+        top = name.removesuffix(".v")
+        lines += [f"  {top.removeprefix('gru_')}:", "    <<: *default", f"    toplevel: {top}"]
+    lines.append("")
     return "\n".join(lines)

@@ -78,7 +78,7 @@ def made(tmp_path_factory):
     from genogate.cli import main
 
     folder = tmp_path_factory.mktemp("gru")
-    argv = ["genogate", "gru", "--genome", "int4", "--lanes", "2,4"]
+    argv = ["genogate", "gru", "--genome", "int4", "--lanes", "2,4", "--wrapper", "axi"]
     out, before = io.StringIO(), os.getcwd()
     os.chdir(folder)
     try:
@@ -99,7 +99,7 @@ def test_gru_writes_files_that_belong_together(made):
     assert place.relative_to(folder).as_posix() == "build/digits-row/int4-lx2-lh4"
     bench = {f"gru_tb_{stream}.hex" for stream in ("i", "o_h", "o_logits", "o_class")}
     assert {path.name for path in results} == bench | {
-        *("gru.v", "gru_tb.v", "gru.core", "model.safetensors", "report.json")
+        *("gru.v", "gru_tb.v", "gru_axi.v", "gru.core", "model.safetensors", "report.json")
     }
     report = json.loads((place / "report.json").read_text())
     model = IntModel.load(place / "model.safetensors")

@@ -103,3 +103,10 @@ def test_the_core_file_names_every_file(tmp_path):
     assert [next(iter(entry)) for entry in core["filesets"]["bench"]["files"]] == bench
     assert core["targets"]["default"]["toplevel"] == "gru"
     assert core["targets"]["sim"]["filesets"] == ["rtl", "bench"]
+
+
+def test_a_wrapper_is_in_the_core_file_with_a_target_of_its_own(tmp_path):
+    design, _ = written(tmp_path)
+    core = yaml.safe_load(core_file(design, ["gru_tb.v"], ["gru_axi.v"]))
+    assert core["filesets"]["rtl"]["files"] == ["gru.v", "gru_axi.v"]
+    assert core["targets"]["axi"] == {"filesets": ["rtl"], "toplevel": "gru_axi"}

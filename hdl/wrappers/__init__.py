@@ -1,0 +1,1 @@
+"""The network behind interfaces that systems already have: AXI-stream, bytes."""
