@@ -29,7 +29,8 @@ class AxiNetwork(wiring.Component):
     -------
     aclk, aresetn : In(1), clock and synchronous reset, active low
     s_axis_tdata : In(8); s_axis_tlast, s_axis_tvalid : In(1); s_axis_tready : Out(1)
-    m_axis_tdata : Out(32); m_axis_tlast, m_axis_tuser, m_axis_tvalid : Out(1); m_axis_tready : In(1)
+    m_axis_tdata : Out(32); m_axis_tlast, m_axis_tuser, m_axis_tvalid : Out(1)
+    m_axis_tready : In(1)
     """
 
     def __init__(self, design: Design, *, instance: bool = False) -> None:
