@@ -36,7 +36,8 @@ FIGURES = {
 
 def _tables(names: Sequence[str], say: Say) -> list[tuple[Any, Any]]:
     """Tables and the statistics of their networks. Raises :class:`InputError` for unknown names."""
-    from .search.proxies import statistics, tables
+    from .search.proxies import tables
+    from .search.proxies.networks import statistics_of
 
     if not names:
         raise InputError(f"proxy: no table given; --table NAME, of {', '.join(tables.NAMES)}")
@@ -48,7 +49,7 @@ def _tables(names: Sequence[str], say: Say) -> list[tuple[Any, Any]]:
             raise InputError(f"table {shown(name)}: {', '.join(tables.NAMES)} are known")
         table = tables.load(name)
         say(f"Statistics of {name}")
-        found.append((table, statistics.of(name, say=say)))
+        found.append((table, statistics_of(name, say=say)))
     return found
 
 
@@ -117,7 +118,7 @@ def run_score(
 
     from .model import zoo
     from .model.genome import parse_genome
-    from .search.proxies import statistics
+    from .search.proxies.gru.statistics import of_gru
     from .search.proxies.use import Ranker, resolve
 
     chosen = resolve(proxy)
@@ -125,7 +126,7 @@ def run_score(
     parsed = [parse_genome(text, floating.layers) for text in genomes]
     data = _task_of(floating, task)
     say("Statistics of the network")
-    ranker = Ranker(chosen, statistics.of_gru(floating, data, say=say))
+    ranker = Ranker(chosen, of_gru(floating, data, say=say))
     found = ranker(np.array([genome.genes for genome in parsed], np.uint8))
     order = np.argsort(-found, kind="stable")
     return [(str(genomes[k]), float(found[k])) for k in order]
@@ -138,9 +139,9 @@ def run_eval(
 
     passes : also of ``output-kl``, which runs the network once for each configuration
     """
-    from .search.proxies import handcrafted
     from .search.proxies.fitness import SUBSETS, Bench
     from .search.proxies.formula import Proxy
+    from .search.proxies.networks import output_kl
     from .search.proxies.use import Ranker, baselines, resolve
 
     if subset not in SUBSETS:
@@ -159,7 +160,7 @@ def run_eval(
         known += baselines(statistics, table.genomes).items()
         if passes or chosen == "output-kl":
             say(f"A network pass for each of {len(table.genomes)} genomes of {table.name}")
-            known.append(("output-kl", handcrafted.output_kl(table.name, table.genomes)))
+            known.append(("output-kl", output_kl(table.name, table.genomes)))
         document["tables"][table.name] = {
             name: bench.judge(bench.rounded(found), subset) for name, found in known
         }

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from genogate.model.errors import InputError
 from genogate.model.files import read_json
-from genogate.search.proxies import handcrafted, statistics, tables, use
+from genogate.search.proxies import handcrafted, tables, use
 from genogate.search.proxies.fitness import report, spearman
 from genogate.search.proxies.formula import InvalidProxy, Proxy, scores
+from genogate.search.proxies.networks import output_kl, statistics_of
 from genogate.search.proxies.primitives import Inputs
 from genogate.search.proxies.tables import SUBSETS, Table
 from genogate.search.proxies.use import FOUND
@@ -110,7 +111,7 @@ def measure(say: Say = lambda text: None, names: Sequence[str] = tables.NAMES) -
     evolved = {name: Proxy.parse(text) for name, text in use.found().items()}
     for name in names:
         say(f"{name}: statistics")
-        table, of = tables.load(name), statistics.of(name, say=say)
+        table, of = tables.load(name), statistics_of(name, say=say)
         about[name] = _about(table)
         say(f"{name}: scores")
         count = len(table.genomes)
@@ -136,7 +137,7 @@ def measure(say: Say = lambda text: None, names: Sequence[str] = tables.NAMES) -
             rows.append({"table": name, "proxy": proxy, "kind": "evolved", "reports": reports})
         say(f"{name}: {PASSES} network passes")
         begin = time.perf_counter()
-        found = handcrafted.output_kl(name, table.genomes[:PASSES])
+        found = output_kl(name, table.genomes[:PASSES])
         about[name]["seconds of a pass"] = (time.perf_counter() - begin) / len(found)
         rows.append(
             {

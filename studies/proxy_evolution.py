@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 from genogate.model.errors import InputError
-from genogate.search.proxies import handcrafted, statistics, tables
+from genogate.search.proxies import handcrafted, tables
 from genogate.search.proxies.evolution import Config, Evolution, Outcome, curve, search, validity
 from genogate.search.proxies.fitness import SUBSETS, Bench, half, spearman
 from genogate.search.proxies.formula import Proxy, scores
+from genogate.search.proxies.networks import output_kl, statistics_of
 
 from .proxies import PUBLISHED
 from .search import spread
@@ -98,7 +99,7 @@ def measure(say: Say, size: Size = FULL, folder: Path = FOLDER) -> dict[str, Any
     networks = {}
     for name in (*size.searched, *size.others):
         say(f"{name}: statistics")
-        table, networks[name] = tables.load(name), statistics.of(name, say=say)
+        table, networks[name] = tables.load(name), statistics_of(name, say=say)
         if name in size.searched:
             rows, rest = half(len(table.genomes))
             benches.append(Bench.of(table, networks[name], rows=rows))
@@ -172,9 +173,9 @@ def _speed(benches: Sequence[Bench], size: Size, say: Say) -> dict[str, Any]:
     for bench in benches:
         say(f"{bench.name}: network passes")
         genomes = tables.load(bench.name).genomes
-        handcrafted.output_kl(bench.name, genomes[:1])  # calibrates
+        output_kl(bench.name, genomes[:1])  # calibrates
         begin = time.process_time()
-        handcrafted.output_kl(bench.name, genomes[: size.passes])
+        output_kl(bench.name, genomes[: size.passes])
         passes += (time.process_time() - begin) / size.passes * len(bench.accuracy)
     return {
         "candidate": candidate,

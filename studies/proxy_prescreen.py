@@ -22,7 +22,8 @@ from genogate.model.knobs import Knobs
 from genogate.search.genomes.config import Config
 from genogate.search.genomes.evaluate import Setting, evaluate, load
 from genogate.search.genomes.run import Run
-from genogate.search.proxies import statistics, tables, use
+from genogate.search.proxies import tables, use
+from genogate.search.proxies.gru.statistics import of_gru
 
 from .search import spread, volume
 from .search import table as lines_of
@@ -116,7 +117,7 @@ def measure(say: Say, size: Size = FULL, folder: Path = FOLDER) -> dict[str, Any
 def _warm(setting: Setting, say: Say) -> None:
     """Calibration, its curves and the statistics, which all runs share."""
     material = load(setting)
-    statistics.of_gru(zoo.load(setting.checkpoint), material.task, say=say)
+    of_gru(zoo.load(setting.checkpoint), material.task, say=say)
     say(f"{setting.checkpoint}: calibration")
     list(evaluate(setting, [Genome.uniform(bits, material.layers) for bits in range(2, 9)]))
 

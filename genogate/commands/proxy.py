@@ -217,15 +217,15 @@ def proxy_table(network: str, trained: int, workers: int, out: str | None) -> No
     """
     from pathlib import Path
 
-    from ..search.proxies import tables
+    from ..search.proxies.networks import make_table
 
     path = Path(out or f"runs/table-{Path(network).stem}.npz")
     with progress() as say:
-        made = tables.make(network, path, trained=trained, workers=workers, say=say)
-    count = len(made.genomes)
+        table = make_table(network, path, trained=trained, workers=workers, say=say)
+    count = len(table.genomes)
     show(
-        {"written": str(path), "network": made.name, "genomes": count},
-        lambda: click.echo(f"{path}: {count} genomes of {made.name}"),
+        {"written": str(path), "network": table.name, "genomes": count},
+        lambda: click.echo(f"{path}: {count} genomes of {table.name}"),
     )
 
 

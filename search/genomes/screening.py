@@ -13,8 +13,8 @@ from functools import cached_property
 import numpy as np
 
 from ...model.genome import MAX_BITS, MIN_BITS, Genome
-from ..proxies import statistics
 from ..proxies.formula import Proxy
+from ..proxies.gru.statistics import of_gru
 from ..proxies.use import Ranker, resolve
 from .evaluate import Say, Setting, load
 from .pareto import Array, crowded, gains, non_dominated
@@ -57,7 +57,7 @@ class Prescreen:
         from ...model import zoo
 
         material = load(setting)
-        made = statistics.of_gru(zoo.load(setting.checkpoint), material.task, say=say)
+        made = of_gru(zoo.load(setting.checkpoint), material.task, say=say)
         found = cls(Ranker(proxy, made), material.layers)
         found.ends  # noqa: B018 - to complain now
         return found

@@ -15,12 +15,8 @@ from math import erf, sqrt
 
 import numpy as np
 
-from ...model.checkpoints.floating import forward
 from ...model.errors import InputError
-from ...model.genome import Genome
-from ...model.quantize.quantize import draft, without_synthesis
-from ...sim import fast
-from .statistics import FIXED, OWN, Statistics, balanced
+from .statistics import FIXED, OWN, Statistics
 
 Array = np.ndarray
 #: Width of what no gene sets: activations of a CNN, inputs, outputs of dense operators.
@@ -29,8 +25,6 @@ FIXED_BITS = 8
 BETA = 1.0
 #: Weights of the stages of a network in the QE-score, the last one last.
 STAGE_WEIGHTS = (0.0, 0.0, 1.0, 1.0, 6.0)
-#: Samples that outputs are compared on.
-COMPARED = 64
 _TINY = 1e-30
 
 
@@ -305,51 +299,3 @@ def scores(name: str, statistics: Statistics, genomes: Array) -> Array:
     index = columns(statistics, genomes)
     table = TABLES[name](statistics)
     return table[np.arange(index.shape[1]), index].sum(1)
-
-
-def kl(logits: Array, quantised: Array) -> float:
-    """Mean over samples of the Kullback-Leibler divergence of softmaxed answers, nats."""
-
-    def log_softmax(x: Array) -> Array:
-        x = x - x.max(1, keepdims=True)
-        return x - np.log(np.exp(x).sum(1, keepdims=True))
-
-    p, q = log_softmax(logits), log_softmax(quantised)
-    return float((np.exp(p) * (p - q)).sum(1).mean())
-
-
-def output_kl(name: str, genomes: Array, *, seed: int = 0) -> Array:
-    """-KL(f(x) || f_q(x)) on one batch of training data, a network pass for each genome: the upper
-    anchor, not zero-cost. `name` is that of a table; float64 [N]."""
-    from threadpoolctl import threadpool_limits
-
-    from . import tables
-
-    if name.endswith(".npz"):
-        name = str(tables.load(name).about.get("checkpoint"))
-    # Small products on many threads wait for one another more than they work.
-    with threadpool_limits(1):
-        if name in tables.CNN_NAMES:
-            from . import cnn
-
-            return cnn.output_kl(name, genomes, seed=seed)
-        return _output_kl(name, genomes, seed)
-
-
-def _output_kl(name: str, genomes: Array, seed: int) -> Array:
-    from . import tables
-
-    material = tables.material(name)
-    task = material.task
-    x = task.x_train[balanced(task.y_train, COMPARED, seed)]
-    plain = forward(material.checkpoint, x).logits
-    calibration = material.calibration
-    head = calibration.classifier.curves[8, "tensor"].best_scale
-    found = []
-    for row in np.asarray(genomes):
-        made = draft(calibration, Genome.from_genes(row), tables.KNOBS)
-        model = made.choose(without_synthesis(made.groups))
-        state = model.info["scales"][-1]["s_h"]["scale"]
-        logits = fast.run(model, model.quantize_input(x)).logits * (head * state)
-        found.append(-kl(plain, logits))
-    return np.array(found)

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from genogate.model.errors import InputError
 from genogate.search.proxies import handcrafted
+from genogate.search.proxies.divergence import kl
+from genogate.search.proxies.networks import output_kl
 from genogate.search.proxies.statistics import FIXED, OWN, Statistics
 
 #: Item 0 has four weights, item 1 two outputs in a batch of two samples; widths 2 and 4.
@@ -155,12 +157,12 @@ def test_an_unknown_proxy_is_refused():
 def test_divergence_of_answers():
     a, b = np.log([[0.5, 0.5], [0.9, 0.1]]), np.log([[0.25, 0.75], [0.9, 0.1]])
     by_hand = (0.5 * np.log(2) + 0.5 * np.log(0.5 / 0.75)) / 2
-    assert handcrafted.kl(a, b + 7) == pytest.approx(by_hand)
-    assert handcrafted.kl(a, a) == 0
+    assert kl(a, b + 7) == pytest.approx(by_hand)
+    assert kl(a, a) == 0
 
 
 def test_outputs_of_wider_networks_differ_less():
-    found = handcrafted.output_kl("digits-row", np.array([[8] * 17, [5] * 17, [3] * 17, [2] * 17]))
+    found = output_kl("digits-row", np.array([[8] * 17, [5] * 17, [3] * 17, [2] * 17]))
     assert found[0] <= 0
     assert (np.diff(found) < 0).all()
     assert -found[0] < 0.05

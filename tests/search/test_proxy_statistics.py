@@ -7,8 +7,11 @@ from genogate.model.data.tasks import Task
 from genogate.model.errors import InputError
 from genogate.model.genome import GENES
 from genogate.model.quantize.calibrate import calibrate
-from genogate.search.proxies import statistics
-from genogate.search.proxies.statistics import GruNetwork, Statistics, balanced, linear_cka
+from genogate.search.proxies import collection, statistics
+from genogate.search.proxies.collection import balanced, linear_cka
+from genogate.search.proxies.gru import statistics as gru_statistics
+from genogate.search.proxies.gru.statistics import GruNetwork, of_gru
+from genogate.search.proxies.statistics import Statistics
 
 torch = pytest.importorskip("torch")
 SEED = 2307
@@ -47,7 +50,7 @@ class Scale:
 
 def test_derivatives_of_a_logistic_unit_are_those_by_hand():
     w, x, y = -0.5, np.array([[1.0], [2.0], [-3.0]]), np.array([0, 1, 1])
-    found = statistics.collect(Scale(w), x, y, {})
+    found = collection.collect(Scale(w), x, y, {})
     p = 1 / (1 + np.exp(-w * x[:, 0]))
     # dL/du of one sample; class 0 is the one with logit u.
     slope = np.where(y == 0, p - 1, p)
@@ -117,14 +120,14 @@ def test_outputs_are_those_of_the_float_network(layers):
 @pytest.fixture(scope="module")
 def found():
     checkpoint, task = small()
-    return statistics.of_gru(checkpoint, task, keep=False, batch=16)
+    return of_gru(checkpoint, task, keep=False, batch=16)
 
 
 @pytest.fixture
 def rough(monkeypatch):
     """Fewer products with the Hessian, where their values do not matter."""
-    monkeypatch.setattr(statistics, "PROBES", 1)
-    monkeypatch.setattr(statistics, "ROUNDS", 2)
+    monkeypatch.setattr(collection, "PROBES", 1)
+    monkeypatch.setattr(collection, "ROUNDS", 2)
 
 
 def test_the_gradient_is_that_of_finite_differences(found):
@@ -198,7 +201,7 @@ def test_operands_of_multiplications(found):
 
 def test_a_second_layer_reads_the_state_below(rough):
     checkpoint, task = small(layers=2)
-    made = statistics.of_gru(checkpoint, task, keep=False, batch=8)
+    made = of_gru(checkpoint, task, keep=False, batch=8)
     assert made.names[17] == "1.w_ir"
     assert made.vectors["operands"][17].tolist() == [statistics.OWN, GENES.index("s_h")]
     assert made.vectors["stages"].tolist() == [0] * 17 + [1] * 17
@@ -207,7 +210,7 @@ def test_a_second_layer_reads_the_state_below(rough):
 def test_the_same_seed_gives_the_same_statistics_through_a_file(tmp_path, rough):
     checkpoint, task = small()
     found, again, other = (
-        statistics.of_gru(checkpoint, task, keep=False, batch=8, seed=seed) for seed in (0, 0, 1)
+        of_gru(checkpoint, task, keep=False, batch=8, seed=seed) for seed in (0, 0, 1)
     )
     assert again.hash == found.hash != other.hash
     found.save(tmp_path / "s.npz")
@@ -220,20 +223,20 @@ def test_the_same_seed_gives_the_same_statistics_through_a_file(tmp_path, rough)
 def test_statistics_are_kept_in_the_cache(tmp_path, monkeypatch, rough):
     monkeypatch.setenv("GENOGATE_CACHE", str(tmp_path))
     checkpoint, task = small(hidden=3)
-    first = statistics.of_gru(checkpoint, task, batch=8)
+    first = of_gru(checkpoint, task, batch=8)
     kept = list(tmp_path.rglob("*.npz"))
     assert len(kept) == 1
-    monkeypatch.setattr(statistics, "collect", None)
-    assert statistics.of_gru(checkpoint, task, batch=8).hash == first.hash
+    monkeypatch.setattr(gru_statistics, "collect", None)
+    assert of_gru(checkpoint, task, batch=8).hash == first.hash
 
 
 def test_a_damaged_entry_of_the_cache_is_made_again(tmp_path, monkeypatch, rough):
     monkeypatch.setenv("GENOGATE_CACHE", str(tmp_path))
     checkpoint, task = small(hidden=3)
-    first = statistics.of_gru(checkpoint, task, batch=8)
+    first = of_gru(checkpoint, task, batch=8)
     path = next(tmp_path.rglob("*.npz"))
     path.write_bytes(path.read_bytes()[:-999])
-    assert statistics.of_gru(checkpoint, task, batch=8).hash == first.hash
+    assert of_gru(checkpoint, task, batch=8).hash == first.hash
 
 
 def test_another_file_is_refused(tmp_path):

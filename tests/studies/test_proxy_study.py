@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from genogate.search.proxies import handcrafted, statistics, tables
+from genogate.search.proxies import handcrafted, tables
 from genogate.search.proxies.statistics import KINDS, MORE, OWN, Statistics
 from genogate.search.proxies.tables import Table
 
@@ -64,8 +64,8 @@ def toy():
 def measured(monkeypatch):
     network, table = toy()
     monkeypatch.setattr(tables, "load", lambda name: table)
-    monkeypatch.setattr(statistics, "of", lambda name, say: network)
-    monkeypatch.setattr(handcrafted, "output_kl", lambda name, rows: np.arange(len(rows)) * 1.0)
+    monkeypatch.setattr(study, "statistics_of", lambda name, say: network)
+    monkeypatch.setattr(study, "output_kl", lambda name, rows: np.arange(len(rows)) * 1.0)
     monkeypatch.setattr(study.use, "found", lambda: {"mine": "negate(mean(square(error)))"})
     # As it comes back from its file.
     return json.loads(json.dumps(study.measure(names=("toy",)), allow_nan=False))

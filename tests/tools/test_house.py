@@ -93,8 +93,9 @@ def test_a_module_that_only_the_results_import_is_for_the_docs(tmp_path):
     assert counts["only_for_docs_lines"] == 2
 
 
-def test_this_repository_has_no_arrow_against_the_order_and_no_opt_out():
+def test_this_repository_has_no_circle_no_arrow_against_the_order_and_no_opt_out():
     counts = measure(ROOT)
+    assert counts["circles"] == []
     assert counts["arrows_against"] == []
     assert counts["fmt_skip"] == 0
 

@@ -1,0 +1,1 @@
+"""Two small CNNs, the analogue of MQ-Bench-101: layers, weights, quantisation, tables."""

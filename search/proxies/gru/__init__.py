@@ -1,0 +1,1 @@
+"""Shipped GRUs as networks of tables: calibration, tables, statistics."""
