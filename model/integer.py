@@ -378,7 +378,8 @@ class Layer:
 
 @dataclass(frozen=True, kw_only=True)
 class Classifier(_Linear):
-    """INT8 dense on the last state; logits are the raw accumulators, class = first greatest."""
+    """Dense on the last state, weights of 2 to 8 bits; logits are the raw accumulators, the class
+    is the first greatest."""
 
     kind: ClassVar[str] = "classifier"
 

@@ -128,6 +128,8 @@ class Knobs:
     share : "none" or "all"
         One unit per operator, or one adder that does all of them; ``lanes``, equal on both sides,
         are then bits of a weight that it takes a cycle: 1, 2, 4 or 8.
+    classifier_bits : int
+        Width of the classifier's weights, 2 to 8.
 
     Raises :class:`InputError` for anything else.
     """
@@ -192,6 +194,15 @@ class Knobs:
         choices=SHARES,
         genes=SHARES,
         short="share-",
+        later=True,
+    )
+    classifier_bits: int = knob(
+        8,
+        "Width of the classifier's weights, 2 to 8.",
+        low=2,
+        high=8,
+        genes=tuple(range(2, 9)),
+        short="cls",
         later=True,
     )
 

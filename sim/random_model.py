@@ -249,6 +249,7 @@ def random_model(
     entries: int = 8,
     dense_output: str = "mix",
     input_bits: int = 8,
+    classifier_bits: int = 8,
 ) -> IntModel:
     """A random :class:`~genogate.model.integer.IntModel` of ``len(genome.layers)`` layers.
 
@@ -269,6 +270,8 @@ def random_model(
         Width of the dense operators' output codes.
     input_bits : int
         Width of the input codes, 1 to 8.
+    classifier_bits : int
+        Width of the classifier's weights, 2 to 8.
     """
     layers, in_bits, inputs = [], input_bits, input_size
     for row in genome.layers:
@@ -288,10 +291,16 @@ def random_model(
             )
         )
         in_bits, inputs = genes["s_h"], hidden_size
-    weight = rng.integers(-128, 128, (classes, hidden_size)).astype(np.int8)
+    least, most = code_range(classifier_bits)
+    weight = rng.integers(least, most + 1, (classes, hidden_size)).astype(np.int8)
     bias = rng.integers(-5000, 5001, classes).astype(np.int64)
     low, high = acc_bounds(weight, bias, in_bits)
     classifier = Classifier(
-        weight=weight, bias=bias, in_bits=in_bits, weight_bits=8, acc_min=low, acc_max=high
+        weight=weight,
+        bias=bias,
+        in_bits=in_bits,
+        weight_bits=classifier_bits,
+        acc_min=low,
+        acc_max=high,
     )
     return IntModel(genome, tuple(layers), classifier, 1 / 128, 0, {"random": True})

@@ -103,7 +103,7 @@ def starting_model(
         records.append(scales)
         in_scale = scales["s_h"]["scale"]
     model = replace(model, layers=tuple(layers), info={**model.info, "scales": records})
-    return model, calibration.classifier.curves[8, "tensor"].best_scale
+    return model, calibration.classifier_scale(knobs.classifier_bits)
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,8 @@ class Structure:
                         *(torch.from_numpy(np.concatenate(part))[:, None] for part in (low, high)),
                     )
                 )
-        limits = [torch.full((1, 1), float(v), dtype=torch.float64) for v in code_range(8)]
+        head = code_range(model.classifier.weight_bits)
+        limits = [torch.full((1, 1), float(v), dtype=torch.float64) for v in head]
         self.codes.append((torch.ones((1, 1), dtype=torch.float64), *limits))
         #: Of activation units that may be trained: output scale, zero point, least and most code.
         self.units: dict[str, tuple[float, ...]] = {}

@@ -368,6 +368,8 @@ class GenomeTrainer(Trainer):
     def rate(self, name: str) -> float:
         if is_scale(name):
             return SCALE_RATE
+        if name.startswith("classifier"):
+            return float(2 ** ((8 - self.structure.model.classifier.weight_bits) / RATE_BITS))
         if not name.startswith(("weight", "bias")):
             return 1.0
         layer = self.structure.model.layers[int(name.rpartition("l")[2])]

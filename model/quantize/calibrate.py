@@ -435,6 +435,10 @@ class Calibration:
             pairs = {(number, "classifier"): (0 * self.classifier.matrix, self.classifier_bias)}
         return self.probe.loss(pairs) > MAX_LOSS
 
+    def classifier_scale(self, bits: int) -> float:
+        """Scale of the classifier's weights of `bits` bits."""
+        return self.classifier.curves[bits, "tensor"].best_scale
+
     def input_format(self, bits: int) -> tuple[float, int]:
         """Scale and zero point of the network's input codes of `bits` bits."""
         if bits not in self._formats:

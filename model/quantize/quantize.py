@@ -505,7 +505,7 @@ def refuse_lost(calibration: Calibration) -> None:
             size = scale[f"{name}.weight"]
             rounded[number, name] = weights.rounded(size, layer.biases[name])
         in_scale = scale["s_h"]
-    size = calibration.classifier.curves[8, "tensor"].best_scale
+    size = calibration.classifier_scale(8)
     last = len(calibration.layers) - 1
     rounded[last, "classifier"] = calibration.classifier.rounded(size, calibration.classifier_bias)
     loss = calibration.probe.loss(rounded)
@@ -608,15 +608,16 @@ def draft(
             }
         )
         in_scale, in_zero, in_bits = scale["s_h"], zero["s_h"], widths.out["s_h"]
-    weights = calibration.classifier
+    weights, bits = calibration.classifier, knobs.classifier_bits
+    scale_of_weights = calibration.classifier_scale(bits)
     stored = _dense(
         weights,
         calibration.classifier_bias,
-        scale=weights.curves[8, "tensor"].best_scale,
+        scale=scale_of_weights,
         in_scale=in_scale,
         in_zero=in_zero,
         in_bits=in_bits,
-        weight_bits=8,
+        weight_bits=bits,
         granularity="tensor",
     )
     del stored["channel_shift"]
@@ -624,7 +625,7 @@ def draft(
         **(info or {}),
         "knobs": knobs.to_json(),
         "scales": scales,
-        "logit_scale": float(weights.curves[8, "tensor"].best_scale * in_scale),
+        "logit_scale": float(scale_of_weights * in_scale),
     }
     return Draft(genome, tuple(layers), tuple(groups), Classifier(**stored), first, record)
 

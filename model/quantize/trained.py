@@ -188,7 +188,7 @@ class Trained:
                 ops[name] = cls(**entry)
             layers.append(Layer(ops))
             (in_scale, in_zero), in_bits = state, ops["s_h"].out_bits
-        scale = float(document["classifier_scale"])
+        scale, head_bits = float(document["classifier_scale"]), knobs.classifier_bits
         linear = self._linear(
             self.tensors["classifier.weight"],
             self.tensors["classifier.bias"],
@@ -196,7 +196,7 @@ class Trained:
             in_zero,
             scale=scale,
             shift=np.zeros(len(self.tensors["classifier.bias"]), np.uint8),
-            bits=8,
+            bits=head_bits,
             in_bits=in_bits,
             narrow=False,
         )
@@ -204,7 +204,7 @@ class Trained:
         return IntModel(
             genome=genome,
             layers=tuple(layers),
-            classifier=Classifier(**linear, in_bits=in_bits, weight_bits=8),
+            classifier=Classifier(**linear, in_bits=in_bits, weight_bits=head_bits),
             input_scale=float(first["scale"]),
             input_zero_point=first["zero_point"],
             info={**info, "knobs": knobs.to_json(), "scales": document["scales"]},

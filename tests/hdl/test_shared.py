@@ -71,6 +71,7 @@ def run(model, sequences, pause, seed, lanes=1):
         {"layers": 2, "sizes": (2, 3, 2)},
         {"sizes": (1, 1, 2), "input_bits": 1},
         {"sizes": (9, 2, 5)},
+        {"sizes": (1, 2, 3), "classifier_bits": 3},
     ],
     ids=lambda about: " ".join(f"{k}={v}" for k, v in about.items()),
 )

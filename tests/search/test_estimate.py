@@ -36,7 +36,7 @@ def test_every_part_of_a_network_has_an_estimate():
     for layers, knobs in (
         (1, {"activation": "pwl"}),
         (2, {"channel": True, "terms": None}),
-        (1, {"terms": 1, "input_bits": 1}),
+        (1, {"terms": 1, "input_bits": 1, "classifier_bits": 2}),
     ):
         genome = Genome.from_genes(rng.integers(2, 9, 17 * layers))
         model = random_model(rng, genome, 5, 12, 3, **knobs)

@@ -55,6 +55,7 @@ class Case:
     stall: float
     input_bits: int = 8
     share: str = "none"
+    classifier_bits: int = 8
 
     @property
     def ideal_cycles(self) -> int:
@@ -78,6 +79,7 @@ class Case:
             entries=self.entries,
             dense_output=self.dense_output,
             input_bits=self.input_bits,
+            classifier_bits=self.classifier_bits,
         )
 
     def codes(self) -> np.ndarray:
@@ -122,7 +124,8 @@ def _random_case(seed: int, index: int) -> Case:
         # Drawn last, so that all else is as it was before there was a choice.
         input_bits=one_of((8, *range(1, 8)), (0.44, *[0.08] * 7)),
     )
-    return _shared(case) if one_of(SHARES, (0.7, 0.3)) == "all" else case
+    case = _shared(case) if one_of(SHARES, (0.7, 0.3)) == "all" else case
+    return replace(case, classifier_bits=one_of((8, *range(2, 8)), (0.52, *[0.08] * 6)))
 
 
 def _shared(case: Case) -> Case:
@@ -202,6 +205,7 @@ def _forced() -> list[dict[str, Any]]:
             for output in ("gene", "8")
         ),
         *({"name": f"input of {bits} bits", "input_bits": bits} for bits in (1, 2, 4)),
+        *({"name": f"classifier of {bits} bits", "classifier_bits": bits} for bits in (2, 5)),
         *(
             {"name": f"share all, {name}", "share": "all", "genes": genes, **more}
             for name, genes, more in (
@@ -226,6 +230,7 @@ def make_case(seed: int, index: int) -> Case:
         # Forced genomes have their own number of layers; the others keep one layer.
         change.setdefault("genes", case.genes[:1])
         change.setdefault("input_bits", 8)
+        change.setdefault("classifier_bits", 8)
         change.setdefault("share", "none")
         case = replace(case, **change)
         if case.share == "all":
