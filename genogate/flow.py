@@ -473,6 +473,7 @@ def _search_config(options: dict[str, Any]) -> Config:
         "prescreen",
         "prescreen_factor",
         "proxy_only",
+        "seed_patterns",
     )
     return Config(
         objectives=parts(options["objectives"]),

@@ -80,6 +80,11 @@ PLAN = "the task's plan"
         show_default=PLAN,
         help="Number of generations of exploration; as many of local search follow.",
     ),
+    click.option(
+        "--seed-patterns/--no-seed-patterns",
+        default=None,
+        help="Start searches from genomes written by hand too; not by default.",
+    ),
     seed_option(None, help="Seed of searches and trainings; 0 by default."),
 )
 @group(

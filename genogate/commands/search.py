@@ -110,6 +110,12 @@ from .terminal import search_progress, show
         "sensitivity (with these, and genomes ordered by the sensitivity of every operator).",
     ),
     click.option(
+        "--seed-patterns",
+        is_flag=True,
+        help="Put genomes written by hand (2- to 4-bit weights, one width for the rest) into the "
+        "first population too.",
+    ),
+    click.option(
         "--knob-genes",
         metavar="KNOB,...",
         default="",

@@ -31,6 +31,7 @@ from ...model.data.tasks import load_task
 from ...model.errors import InputError, shown
 from ...model.files import read_json, write_json
 from ...model.genome import Genome
+from ...model.knobs import Knobs
 from ...model.qat.any_precision import AnyTuning
 from ...model.qat.tune import Tuning
 from ...synth.area import script_hash, totals
@@ -40,6 +41,7 @@ from ..genomes.evaluate import Setting
 from ..genomes.exploit import steps
 from ..genomes.folder import alone
 from ..genomes.pareto import non_dominated
+from ..genomes.patterns import patterns
 from ..genomes.run import Run
 from ..pool.backends import Pool
 from .choice import ALLOWED, GOALS, Entry, predicted, proposals
@@ -54,16 +56,13 @@ from .jobs import (
     train_for_all,
     train_for_one,
 )
-from .plan import BASELINES, Plan, scheme_genome
+from .plan import BASELINES, Plan, by_hand, scheme_genome
 
 Array = np.ndarray
 Say = Callable[[str], None]
 VERSION = 1
 #: A training is no evaluation: it may take a day.
 LONGEST = 24 * 3600.0
-#: Weights (r, z, n of both sides) and the rest, that searches start from besides their own.
-WEIGHT_PATTERNS = ((2, 2, 2), (2, 2, 3), (3, 3, 3), (2, 2, 4), (3, 3, 4))
-REST_WIDTHS = (8, 7, 6, 5, 4)
 #: Steps from each network that is worth it that are looked at in a round.
 NEIGHBOURS = 24
 #: Networks whose neighbours are looked at in a round.
@@ -150,8 +149,13 @@ class Record:
             before["plan"] = {
                 "any_sequences": Plan.any_sequences,
                 "teacher": Plan.teacher,
+                # Before there was a choice, they were always there.
+                "seed_patterns": True,
                 **before["plan"],
             }
+            knobs = before["plan"].get("knobs")
+            if isinstance(knobs, dict):
+                before["plan"]["knobs"] = Knobs().to_json() | knobs
         for part in ("plan", "data"):
             old = before.get(part)
             try:
@@ -211,6 +215,17 @@ class Record:
         return [self.numbers[key] for key in self.order if self.numbers[key]["stage"] == stage]
 
 
+def _as_begun(folder: Path, plan: Plan) -> Plan:
+    """`plan` with patterns by hand where the experiment in `folder` was begun with them, before
+    there was a choice."""
+    path = folder / "experiment.json"
+    before = read_json(path) if path.exists() else None
+    begun = before.get("plan") if isinstance(before, dict) else None
+    if isinstance(begun, dict) and "seed_patterns" not in begun:
+        return replace(plan, seed_patterns=True)
+    return plan
+
+
 @dataclass(frozen=True)
 class Source:
     """A float network of the experiment: hidden size, seed of its split, where it is."""
@@ -230,8 +245,9 @@ class Experiment:
     def __init__(
         self, folder: str | Path, plan: Plan, *, workers: int = 1, say: Say = lambda text: None
     ) -> None:
-        self.folder, self.plan, self.workers, self.say = Path(folder), plan, workers, say
-        self.silicon = plan.config.silicon
+        self.folder, self.workers, self.say = Path(folder), workers, say
+        self.plan = _as_begun(self.folder, plan)
+        self.silicon = self.plan.config.silicon
         self.pool: Pool
 
     # Jobs
@@ -473,13 +489,14 @@ class Experiment:
         return rows
 
     def schemes(self) -> list[Candidate]:
-        """Starting points of a structure that searches seldom meet, in every size."""
-        rows = [(*2 * pattern, *[rest] * 11) for pattern in WEIGHT_PATTERNS for rest in REST_WIDTHS]
-        rows += [scheme_genome(name, 1).genes for name in BASELINES]
+        """Genomes by hand, in every size; none without `seed_patterns`."""
+        if not self.plan.seed_patterns:
+            return []
+        genomes = [*patterns(), *(scheme_genome(name, 1) for name in BASELINES)]
         return [
-            self.placed(hidden, Candidate(Genome.from_genes(row)))
+            self.placed(hidden, Candidate(genome))
             for hidden in (self.first.hidden, *self.plan.hidden)
-            for row in dict.fromkeys(rows)
+            for genome in dict.fromkeys(genomes)
         ]
 
     def neighbours(self, run: Run, parents: Sequence[Candidate], number: int) -> list[Candidate]:
@@ -650,6 +667,9 @@ class Experiment:
         ]
         own = evaluated(rivals, "Homogeneous networks")
         known = list(zip(own, self.trained_on(own, seeds, "Homogeneous networks"), strict=True))
+        if not plan.seed_patterns:
+            # Rivals by hand are trained and reported, but nothing is searched around them.
+            known = [(e, d) for e, d in known if not by_hand(e.candidate.genome, e.candidate.knobs)]
         for number in range(plan.rounds):
             useful = sorted((d, k) for k, (_, d) in enumerate(known) if d <= 1.5 * ALLOWED[-1])
             parents = [
@@ -774,6 +794,8 @@ class Experiment:
 
         whole = [g for g in groups if len(g["seeds"]) == len(self.seeds)]
         mixed = [g for g in whole if len(set(g["genes"])) > 1]
+        if not self.plan.seed_patterns:
+            mixed = [g for g in mixed if not by_hand(Genome.from_genes(g["genes"]), g["knobs"])]
         aims = [
             (goal, limit) for limit in ALLOWED for goal in GOALS if self.silicon or goal == GOALS[0]
         ]

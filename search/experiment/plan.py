@@ -49,6 +49,9 @@ class Plan:
         of its size, or "reference", that of the reference's size and its seed
     any_seeds : whether further seeds get weights for all too; else they train from float weights
     knob_genes : of every search, besides the widths
+    seed_patterns : whether populations start from genomes that were written by hand too, and these
+        count as found. Without, what a search starts from is computed: homogeneous genomes, and
+        those ordered by the sensitivity of every operator
     rounds, trained : rounds of training what was found, and networks of each
     every_seed : whether rounds train on every seed (what validation parts are too small to tell
         from one), or on the first, and the best of each cost and limit on the others afterwards
@@ -63,6 +66,7 @@ class Plan:
     baselines: tuple[str, ...] = tuple(BASELINES)
     small: tuple[str, ...] = ("int4", "weights 2, rest 8")
     knob_genes: tuple[str, ...] = ("input_bits",)
+    seed_patterns: bool = False
     seed: int = 0
     float_epochs: int | None = None
     epochs: int = 30
@@ -247,6 +251,12 @@ def shipped_of(task: str) -> tuple[str, ...]:
     if task not in names:
         return ()
     return (task, *(name for name in names if re.fullmatch(rf"{task}-seed\d+", name)))
+
+
+def by_hand(genome: Genome, knobs: Any) -> bool:
+    """Whether a network is one of the mixed :data:`BASELINES`, which need no search."""
+    mixed = [name for name, (weights, rest) in BASELINES.items() if weights != rest]
+    return not knobs and genome.genes in [scheme_genome(name, 1).genes for name in mixed]
 
 
 def scheme_genome(scheme: str, layers: int) -> Genome:

@@ -27,6 +27,8 @@ class Config:
     initial : the first population: ``random``; with the ``homogeneous`` genomes (the default of the
         rivals); or these and genomes ordered by ``sensitivity``, which evaluates 102 genomes a
         layer first (the default of ``nsga2``, and for it alone)
+    seed_patterns : whether genomes written by hand (:mod:`.patterns`) are up to half of the first
+        population
     knob_genes : of :data:`KNOB_GENES`; the setting's knobs are what the other knobs are, and INT8
         with the setting's knobs is what everything is relative to
     checkpoints : names or files of checkpoints besides the setting's, of the same task, split and
@@ -64,6 +66,7 @@ class Config:
     prescreen: str | None = None
     prescreen_factor: int = 50
     proxy_only: bool = False
+    seed_patterns: bool = False
 
     def __post_init__(self) -> None:
         if self.initial is None:

@@ -122,6 +122,7 @@ class Folder:
                 "checkpoints": [],
                 "prescreen": None,
                 "proxy_only": False,
+                "seed_patterns": False,
             }
             | before["config"],
             "setting": {"also": {}, "estimate": False} | before["setting"],

@@ -6,6 +6,7 @@ from ....model.genome import MAX_BITS, MIN_BITS, Genome
 from .. import sensitivity
 from ..candidate import Candidate
 from ..pareto import Array
+from ..patterns import patterns
 from .context import Context
 from .screening import GROWN, screened
 
@@ -23,6 +24,9 @@ def first_population(context: Context) -> Array:
         context.evaluate([Candidate(genome) for genome in known])
     if config.initial == "sensitivity":
         known += _by_sensitivity(context, rng, rows, known)
+    if config.seed_patterns:
+        by_hand = sensitivity.spread(patterns(context.encoding.layers), config.pop_size // 2)
+        known = [*by_hand, *(genome for genome in known if genome not in by_hand)]
     for k, genome in enumerate(known[: config.pop_size]):
         rows[k] = context.encoding.encode(Candidate(genome))
         for variable in space.categories:
