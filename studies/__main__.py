@@ -13,14 +13,19 @@ from .results import results
     "--docs", default="docs", show_default=True, metavar="FOLDER", help="The docs folder."
 )
 @click.option("--quick", is_flag=True, help="Small versions of the sections; with another --docs.")
-def study(only: tuple[str, ...], docs: str, quick: bool) -> None:
+@click.option(
+    "--budget",
+    metavar="TIME",
+    help="Time for a section of many trainings, as in 60m; the next call goes on.",
+)
+def study(only: tuple[str, ...], docs: str, quick: bool, budget: str | None) -> None:
     """Measure what docs/results.md reports, and write it again.
 
     The figures go to docs/data, and the page is made from them. All sections take about three hours
     on two cores; those of silicon need a Liberty file and OpenSTA.
     """
     with saying() as say:
-        present = results(only, docs, say, quick)
+        present = results(only, docs, say, quick, budget)
     click.echo(f"{docs}/results.md: {', '.join(present)}")
 
 

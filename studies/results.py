@@ -137,24 +137,31 @@ STUDIES = {
     "proxy_evolution": ("studies.proxy_evolution", "measure", "render"),
     "proxy_prescreen": ("studies.proxy_prescreen", "measure", "render"),
     "house": ("studies.house", "measure", "render"),
+    "baselines": ("studies.baselines", "measure", "render"),
+    "rungs": ("studies.rungs", "measure", "render"),
     "experiments": ("studies.experiments", "measure", "render"),
     "experiment_transfer": ("studies.transfer", "measure", "render"),
 }
-#: Sections about runs that are made by a command of their own: measured only when asked for.
-OF_RUNS = ("experiments", "experiment_transfer")
+#: Sections that are measured only when asked for: about runs that are made by a command of their
+#: own, or of many trainings, which a budget ends and the next call goes on with.
+OF_RUNS = ("experiments", "experiment_transfer", "baselines", "rungs")
 
 
 def _study(name: str, part: int) -> Callable[..., Any]:
     """A function of a study, whose module is imported when it is called."""
 
-    def call(*arguments: Any) -> Any:
-        module = import_module(STUDIES[name][0])
-        return getattr(module, STUDIES[name][part])(*arguments)
+    def call(*arguments: Any, budget: str | None = None) -> Any:
+        function = getattr(import_module(STUDIES[name][0]), STUDIES[name][part])
+        if budget is None:
+            return function(*arguments)
+        if "budget" not in signature(function).parameters:
+            raise InputError(f"results: section {name} takes no budget")
+        return function(*arguments, budget=budget)
 
     return call
 
 
-SECTIONS: dict[str, Callable[[Say], dict[str, Any]]] = {
+SECTIONS: dict[str, Callable[..., dict[str, Any]]] = {
     "ptq": measure_ptq,
     "activation": measure_activation,
     "core": measure_core,
@@ -465,10 +472,18 @@ def _quick(name: str, say: Say) -> dict[str, Any]:
         return run(say, module.QUICK, **apart)
 
 
-def results(only: Sequence[str], docs: str | Path, say: Say, quick: bool = False) -> list[str]:
+def results(
+    only: Sequence[str],
+    docs: str | Path,
+    say: Say,
+    quick: bool = False,
+    budget: str | None = None,
+) -> list[str]:
     """Measure the sections `only` (all when empty, none for ``("none",)``), then write the pages.
 
     quick : small versions, which say nothing, of the sections that have one
+    budget : text of the time that a section may take (:mod:`genogate.search.budget`); what is
+        missing then is measured by the next call
 
     Writes ``results.md``, the front page, and one page a section in ``results/``. Returns the
     sections. Raises :class:`InputError` for an unknown section or
@@ -483,7 +498,8 @@ def results(only: Sequence[str], docs: str | Path, say: Say, quick: bool = False
     if not docs.is_dir():
         raise InputError(f"results: {docs} is no folder; run it at the top of the repository")
     for name in chosen:
-        found = _quick(name, say) if quick else SECTIONS[name](say)
+        given = {} if budget is None or name not in STUDIES else {"budget": budget}
+        found = _quick(name, say) if quick else SECTIONS[name](say, **given)
         for document in found.pop("documents", ()):
             record_in_docs(document, docs)
         write_json(docs / "data" / f"{name}.json", found)

@@ -42,6 +42,8 @@ class AnyTuning(Tuning):
     pool : genomes drawn after each calibration; batches draw from them
     refresh : epochs between calibrations
     together : genomes that a batch is computed by
+    sandwich : whether INT8 is one of them in every batch, and teaches the others (the inner
+        teacher of the sandwich rule)
     """
 
     epochs: int = 50
@@ -50,11 +52,15 @@ class AnyTuning(Tuning):
     pool: int = 24
     refresh: int = 2
     together: int = 3
+    sandwich: bool = False
+    keep: str = "last"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, most in (("pool", 10_000), ("refresh", 100_000), ("together", 64)):
             index_within(name, getattr(self, name), 1, most)
+        if self.sandwich and self.together < 2:
+            raise InputError("sandwich: at least 2 genomes together, INT8 and one that it teaches")
         if self.scales != "fixed":
             raise InputError("scales: training for all genomes calibrates them for each genome")
         if self.patience:
@@ -86,6 +92,8 @@ class AnyTrainer(Trainer):
         super().__init__(task, checkpoint, recipe)
         self.knobs = knobs
         self.pool: list[Structure] = []
+        self.widest: Structure | None = None
+        self.inner: Any = None
         self.calibrated = self.tensors()
 
     @property
@@ -112,8 +120,10 @@ class AnyTrainer(Trainer):
             return float(np.mean(self.network.classes(structure, latents, x) == y))
 
         layers, least = self.checkpoint.layers, 0.0
-        if self.task.steps > LONG:
-            least = HOPE * right(structure_of(Genome.uniform(MAX_BITS, layers)))
+        if self.task.steps > LONG or self.recipe.sandwich:
+            widest = structure_of(Genome.uniform(MAX_BITS, layers))
+            least = HOPE * right(widest) if self.task.steps > LONG else 0.0
+            self.widest = widest if self.recipe.sandwich else None
         drawn = 0
         while len(self.pool) < self.recipe.pool:
             structure, drawn = structure_of(random_genome(draw, layers)), drawn + 1
@@ -136,11 +146,22 @@ class AnyTrainer(Trainer):
         self.calibrated = {name: tensors[f"calibrated.{name}"] for name in self.latents}
 
     def structures(self, draw: np.random.Generator) -> Sequence[Structure]:
-        count = min(self.recipe.together, len(self.pool))
-        return [self.pool[k] for k in draw.choice(len(self.pool), count, replace=False)]
+        widest = [] if self.widest is None else [self.widest]
+        count = min(self.recipe.together - len(widest), len(self.pool))
+        chosen = draw.choice(len(self.pool), count, replace=False)
+        return [*widest, *(self.pool[k] for k in chosen)]
+
+    def loss(self, structure: Structure, x: np.ndarray, y: Any, taught: Any) -> Any:
+        if self.widest is None:
+            return super().loss(structure, x, y, taught)
+        logits = self.network.real_logits(structure, self.latents, structure.input_codes(x))
+        if structure is self.widest:
+            self.inner = logits.detach()
+            return self.loss_of(logits, y, taught)
+        return self.loss_of(logits, y, None if taught is None else self.inner)
 
     def judge(self) -> tuple[float, float]:
-        """Mean accuracy of some of the pool; the last epoch is kept."""
+        """Mean accuracy of some of the pool, which differs from epoch to epoch with the pool."""
         scores = [
             (self.network.classes(structure, self.latents, self.task.x_val) == self.task.y_val)
             for structure in self.pool[:4]

@@ -32,7 +32,7 @@ from ..checkpoints.training import (
     import_torch,
 )
 from ..data.tasks import Task, changing, is_own
-from ..errors import InputError, index_within, number_within
+from ..errors import InputError, index_within, number_within, shown
 from ..files import read_tensors, write_tensors
 from ..genome import GENES, Genome
 from ..integer import IntModel
@@ -46,6 +46,8 @@ from .network import LONG, Network, Structure, export, is_scale, real_weights, s
 Progress = Callable[[int, int, float, float], None]
 
 STATE_KIND = "genogate-tuning-state"
+#: Which epoch a training ends with.
+KEEP = ("best", "last")
 #: Halvings of weight width for which the learning rate doubles: at 2 bits it is 4 times as high.
 RATE_BITS = 3.0
 #: Learning rate of scales (octaves), against that of weights, and the share of the epochs that they
@@ -70,6 +72,8 @@ class Tuning:
     scales : "fixed": they stay as calibration chose them; "learned": they are trained too, for the
         first part of the epochs (:mod:`.learned_scales`), which takes half as long again and was no
         better on validation of three networks of digits-row at INT4, INT3 and INT2
+    keep : "best": the epoch of best validation accuracy, which flatters it; "last": the last epoch,
+        so that validation accuracy is that of a network nothing of which it has chosen
     lr : of weights of 8 bits, in sequences of up to :data:`.network.LONG` steps; those of
         fewer bits have further to the next code, and learn faster; longer sequences have
         :data:`LONG_RATE` of it
@@ -85,8 +89,13 @@ class Tuning:
     tables: bool = False
     patience: int = 0
     scales: str = "fixed"
+    keep: str = "best"
 
     def __post_init__(self) -> None:
+        if self.keep not in KEEP:
+            raise InputError(f"keep: {shown(self.keep)} is not {' or '.join(KEEP)}")
+        if self.keep == "last" and self.patience:
+            raise InputError("patience: it keeps the best epoch: leave it out, or keep the best")
         if self.scales not in ("learned", "fixed"):
             raise InputError(f"scales: {self.scales!r} is not learned or fixed")
         if self.tables and self.scales == "learned":
@@ -213,8 +222,12 @@ class Trainer:
     @property
     def about(self) -> list[Any]:
         """JSON-able: what a state must have been made for to be gone on with."""
+        recipe = asdict(self.recipe)
+        if recipe["keep"] == type(self.recipe).keep:
+            # States of before there was a choice can still be gone on with.
+            del recipe["keep"]
         return [
-            asdict(self.recipe),
+            recipe,
             self.checkpoint.hash,
             self.task.split_hash,
             str(self.torch.__version__),
@@ -227,8 +240,12 @@ class Trainer:
 
     def loss(self, structure: Structure, x: np.ndarray, y: Any, taught: Any) -> Any:
         """Cross entropy, and the distance to the teacher's softened answers."""
-        recipe, functional = self.recipe, self.torch.nn.functional
         logits = self.network.real_logits(structure, self.latents, structure.input_codes(x))
+        return self.loss_of(logits, y, taught)
+
+    def loss_of(self, logits: Any, y: Any, taught: Any) -> Any:
+        """The same of logits in real units."""
+        recipe, functional = self.recipe, self.torch.nn.functional
         loss = functional.cross_entropy(logits, y, label_smoothing=self.smoothing)
         if taught is None:
             return loss
@@ -285,7 +302,8 @@ class Trainer:
             self.before_epoch()
             loss = self.one_epoch()
             score = self.judge()
-            if self.epoch >= self.first and score > self.best:
+            better = score > self.best or self.recipe.keep == "last"
+            if self.epoch >= self.first and better:
                 self.best, self.best_epoch, self.kept = score, self.epoch, self.tensors()
             if path is not None:
                 self._save(path)

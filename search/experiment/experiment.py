@@ -153,6 +153,7 @@ class Record:
                 "seed_patterns": True,
                 **before["plan"],
             }
+            _recipes_as_made(before)
             knobs = before["plan"].get("knobs")
             if isinstance(knobs, dict):
                 before["plan"]["knobs"] = Knobs().to_json() | knobs
@@ -213,6 +214,19 @@ class Record:
 
     def of(self, stage: str) -> list[dict[str, Any]]:
         return [self.numbers[key] for key in self.order if self.numbers[key]["stage"] == stage]
+
+
+def _recipes_as_made(before: Mapping[str, Any]) -> None:
+    """Give recipes of an older record what they did not say: which epoch was kept."""
+    recipes = before["data"].get("recipes") if isinstance(before.get("data"), dict) else None
+    if (
+        isinstance(recipes, list)
+        and len(recipes) == 2
+        and all(isinstance(r, dict) for r in recipes)
+    ):
+        recipes[0].setdefault("keep", Tuning.keep)
+        recipes[1].setdefault("keep", AnyTuning.keep)
+        recipes[1].setdefault("sandwich", AnyTuning.sandwich)
 
 
 def _as_begun(folder: Path, plan: Plan) -> Plan:

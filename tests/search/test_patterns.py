@@ -57,7 +57,9 @@ def test_experiments_start_from_none_and_those_that_did_go_on_with_them(tmp_path
     assert new.schemes() == []
     begun = json.loads(json.dumps(asdict(plan)))
     del begun["seed_patterns"], begun["knobs"]["classifier_bits"]
-    document = {**new.record.head, "plan": begun, "numbers": [], "done": False}
+    data = json.loads(json.dumps(new.record.head["data"]))
+    del data["recipes"][0]["keep"], data["recipes"][1]["keep"], data["recipes"][1]["sandwich"]
+    document = {**new.record.head, "data": data, "plan": begun, "numbers": [], "done": False}
     (tmp_path / "experiment.json").write_text(json.dumps(document))
     old = Experiment(tmp_path, plan)
     old.prepare()
