@@ -35,7 +35,7 @@ NETWORK := $${GENOME:+--genome "$$GENOME"} $${TASK:+--task "$$TASK"} \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help bitstream host gru lut front unit sim area golden train import qat campaign search proxy report experiment bench results docs test lint typecheck fmt clean icarus
+.PHONY: help doctor bitstream host gru lut front unit sim area golden train import qat campaign search proxy report experiment bench results docs test lint typecheck fmt clean icarus
 
 help: ## This list
 	@echo 'Genogate: from a genome (bit widths of a GRU) to verified Verilog.'
@@ -91,6 +91,9 @@ qat: .venv/dev.stamp ## Train on, quantised as GENOME says; ARGS=--any for every
 import: .venv/$(if $(filter %.safetensors %.onnx,$(MODEL)),onnx,train).stamp ## Your own model as a checkpoint: MODEL=model.pt (.onnx ...), TASK, OUT=file
 	@$(BIN)/genogate import "$${MODEL:?give MODEL= and TASK=}" --task "$${TASK:?give it}" \
 		$${SEED:+--seed "$$SEED"} $${OUT:+--out "$$OUT"} $$ARGS
+
+doctor: .venv/core.stamp ## What is installed, what is missing for which command, and what to type
+	@$(BIN)/genogate doctor $$ARGS
 
 bench: .venv/dev.stamp ## Speed of every part, against torch where there is a counterpart
 	@$(BIN)/genogate bench $${OUT:+--out "$$OUT"} $$ARGS

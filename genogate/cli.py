@@ -46,6 +46,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "qat": "Train the weights further, quantised by a genome (needs torch).",
     },
     "Checks and speed": {
+        "doctor": "Say what is installed, what is missing, and what to type.",
         "campaign": "Simulate many random genomes, knobs and sizes.",
         "bench": "Measure the speed of every part (needs torch).",
     },

@@ -67,16 +67,25 @@ def _abandoned(rest: str) -> bool:
     return start is None or (start != int(match["start"]) and 0 not in (start, int(match["start"])))
 
 
+def abandoned(folder: str | os.PathLike[str], prefix: str) -> list[Path]:
+    """What dead processes left in `folder` under `prefix`."""
+    with suppress(OSError):
+        return [
+            Path(entry.path)
+            for entry in os.scandir(folder)
+            if entry.name.startswith(prefix) and _abandoned(entry.name[len(prefix) :])
+        ]
+    return []
+
+
 def sweep(folder: str | os.PathLike[str], prefix: str) -> None:
     """Remove what dead processes left in `folder` under `prefix`."""
-    with suppress(OSError):
-        for entry in list(os.scandir(folder)):
-            if entry.name.startswith(prefix) and _abandoned(entry.name[len(prefix) :]):
-                if entry.is_dir(follow_symlinks=False):
-                    shutil.rmtree(entry.path, ignore_errors=True)
-                else:
-                    with suppress(OSError):
-                        os.unlink(entry.path)
+    for path in abandoned(folder, prefix):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink()
 
 
 @contextmanager

@@ -470,6 +470,16 @@ def speech() -> Clips:
     return _computed(_speech_sources())
 
 
+def speech_is_here() -> bool:
+    """Whether features or clips of Speech Commands are found without a download."""
+    names = (SPEECH_FEATURES, SPEECH_ARCHIVE, KEYWORDS[0])
+    return any(_find(SPEECH_FOLDERS, name) for name in names) or any(
+        next((root / folder).glob(f"audio*_{KEYWORDS[0]}.tar"), None)
+        for root in _roots()
+        for folder in SPEECH_FOLDERS
+    )
+
+
 def speech_sounds() -> Sounds:
     """The same clips as sound; about 80 MB. Raises :class:`InputError` where they are missing."""
     return Sounds(*_clips_by_name(_speech_sources(), _clip_samples))
