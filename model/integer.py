@@ -19,8 +19,11 @@ import numpy as np
 from .errors import InputError, integer_within, shown
 from .files import read_tensors, write_tensors
 from .genome import GENES, MAX_BITS, MIN_BITS, Genome
+from .head import Head
 
 KIND, VERSION = "genogate-integer-model", 1
+#: Of files with a head other than the class after the last step. Others stay as they were.
+HEAD_VERSION = 2
 #: Bounds of what the hardware generator accepts; far beyond what calibration chooses.
 MAX_SHIFT, MAX_MULTIPLIER, MAX_ZERO, MAX_SIZE, MAX_CHANNEL_SHIFT = 40, 1 << 20, 1 << 16, 4096, 7
 
@@ -275,6 +278,62 @@ class PiecewiseLinear(_Op):
             )
 
 
+@dataclass(frozen=True)
+class Requantize(_Op):
+    """``o = sat(((m a + half) >> n) + Z)`` of a sum ``a`` within `acc_min` to `acc_max`."""
+
+    kind: ClassVar[str] = "requantize"
+    acc_min: int
+    acc_max: int
+    out_bits: int
+    multiplier: int
+    shift: int
+    zero_point: int
+
+
+@dataclass(frozen=True)
+class OutputStage:
+    """What makes codes of the sums of a linear operator: a requantiser, and an activation or none.
+
+    ReLU needs no unit: the requantiser's lowest code stands for zero, and it saturates there.
+
+    Parameters
+    ----------
+    requantize : Requantize
+    activation : Table, PiecewiseLinear or None
+    scale, zero_point
+        A code stands for ``scale * (code - zero_point)``; no result depends on them.
+    """
+
+    requantize: Requantize
+    activation: Table | PiecewiseLinear | None
+    scale: float
+    zero_point: int
+
+    def __post_init__(self) -> None:
+        _check_scale("output stage: scale", self.scale)
+        integer_within("output stage: zero_point", self.zero_point, -MAX_ZERO, MAX_ZERO)
+        if self.activation is not None and self.activation.a_bits != self.requantize.out_bits:
+            raise InputError(
+                f"output stage: the activation takes {self.activation.a_bits} bits, "
+                f"the requantiser gives {self.requantize.out_bits}"
+            )
+
+    @property
+    def out_bits(self) -> int:
+        """Width of the codes."""
+        return (self.activation or self.requantize).out_bits
+
+    def real(self, codes: np.ndarray) -> np.ndarray:
+        """What `codes` stand for, float64."""
+        return self.scale * (np.asarray(codes, np.float64) - self.zero_point)
+
+
+def _check_scale(name: str, scale: Any) -> None:
+    if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale < 1e30:
+        raise InputError(f"{name} {shown(scale)} is not a positive number")
+
+
 Operator = Dense | Sum | Complement | Product | Table | PiecewiseLinear
 #: The operator classes allowed under each gene name.
 CLASSES: dict[str, tuple[type, ...]] = {
@@ -385,7 +444,17 @@ class Classifier(_Linear):
 
 
 _KINDS: dict[str, Any] = {
-    c.kind: c for c in (Dense, Sum, Complement, Product, Table, PiecewiseLinear, Classifier)
+    c.kind: c
+    for c in (
+        Dense,
+        Sum,
+        Complement,
+        Product,
+        Table,
+        PiecewiseLinear,
+        Classifier,
+        Requantize,
+    )
 }
 
 
@@ -414,6 +483,27 @@ def _unpack(prefix: str, entry: Any, tensors: dict[str, np.ndarray]) -> Any:
         raise InputError(f"{prefix}: {error}") from None
 
 
+def _pack_stage(prefix: str, stage: OutputStage, tensors: dict[str, np.ndarray]) -> dict[str, Any]:
+    unit = stage.activation
+    return {
+        "requantize": _pack(f"{prefix}.requantize", stage.requantize, tensors),
+        "activation": None if unit is None else _pack(f"{prefix}.activation", unit, tensors),
+        "scale": stage.scale,
+        "zero_point": stage.zero_point,
+    }
+
+
+def _unpack_stage(prefix: str, entry: Any, tensors: dict[str, np.ndarray]) -> OutputStage:
+    requantize = _unpack(f"{prefix}.requantize", entry["requantize"], tensors)
+    unit = entry["activation"]
+    unit = None if unit is None else _unpack(f"{prefix}.activation", unit, tensors)
+    if not isinstance(requantize, Requantize) or not isinstance(
+        unit, Table | PiecewiseLinear | None
+    ):
+        raise InputError(f"{prefix}: wrong operator kind")
+    return OutputStage(requantize, unit, entry["scale"], entry["zero_point"])
+
+
 @dataclass(frozen=True)
 class IntModel:
     """A whole network: layers in series, then the classifier.
@@ -423,11 +513,15 @@ class IntModel:
     genome : Genome
     layers : tuple of Layer
     classifier : Classifier
+        The last linear operator, whatever the head makes of its sums.
     input_scale, input_zero_point
         ``code = clip(round(x / input_scale) + input_zero_point)``, codes of :attr:`in_bits` bits:
         how a user makes codes.
     info : dict
         JSON-able provenance: task, knobs, scales, checkpoint hash. Not part of the hash.
+    head : Head
+        What the network answers, and when.
+    stage : OutputStage, where the head answers codes, else None
     """
 
     genome: Genome
@@ -436,13 +530,13 @@ class IntModel:
     input_scale: float
     input_zero_point: int
     info: dict[str, Any] = field(default_factory=dict, compare=False)
+    head: Head = field(default_factory=Head)
+    stage: OutputStage | None = None
 
     def __post_init__(self) -> None:
         if len(self.layers) != len(self.genome.layers):
             raise InputError("model: genome and layers differ in number")
-        scale = self.input_scale
-        if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale < 1e30:
-            raise InputError(f"model: input_scale {shown(scale)} is not a positive number")
+        _check_scale("model: input_scale", self.input_scale)
         integer_within("model.input_zero_point", self.input_zero_point, -MAX_ZERO, MAX_ZERO)
         for number, (layer, genes) in enumerate(zip(self.layers, self.genome.layers, strict=True)):
             if number:
@@ -459,6 +553,19 @@ class IntModel:
             raise InputError("model: the classifier does not fit the last layer")
         if self.classifier.in_bits != top.bits("h"):
             raise InputError("model: the classifier's input width is not the last state's")
+        self._check_head()
+
+    def _check_head(self) -> None:
+        if (self.stage is not None) != (self.head.output == "codes"):
+            raise InputError(f"model: a head of {self.head} and its output stage do not fit")
+        if self.stage is None:
+            return
+        sums, taken = self.classifier, self.stage.requantize
+        if (sums.acc_min, sums.acc_max) != (taken.acc_min, taken.acc_max):
+            raise InputError("model: the output stage takes other sums than the classifier gives")
+        curved = self.head.activation in ("sigmoid", "tanh")
+        if curved != (self.stage.activation is not None):
+            raise InputError(f"model: a head of {self.head} and its activation do not fit")
 
     @property
     def in_bits(self) -> int:
@@ -467,6 +574,7 @@ class IntModel:
 
     @property
     def classes(self) -> int:
+        """Sums of the last linear operator: classes, logits or codes of an answer."""
         return len(self.classifier.bias)
 
     @property
@@ -485,7 +593,7 @@ class IntModel:
     def _content(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         tensors: dict[str, np.ndarray] = {}
         document: dict[str, Any] = {
-            "version": VERSION,
+            "version": VERSION if self.head.plain else HEAD_VERSION,
             "genome": [list(layer) for layer in self.genome.layers],
             "input": {"scale": self.input_scale, "zero_point": self.input_zero_point},
             "layers": [
@@ -494,6 +602,10 @@ class IntModel:
             ],
             "classifier": _pack("classifier", self.classifier, tensors),
         }
+        if not self.head.plain:
+            document["head"] = self.head.to_json()
+        if self.stage is not None:
+            document["stage"] = _pack_stage("stage", self.stage, tensors)
         return tensors, document
 
     @property
@@ -521,9 +633,11 @@ class IntModel:
         """Read and check a file written by :meth:`save`. Raises :class:`InputError`."""
         tensors, document = read_tensors(path, KIND)
         try:
-            if document["version"] != VERSION:
+            if document["version"] not in (VERSION, HEAD_VERSION):
                 version = shown(document["version"])
-                raise InputError(f"version {version}, this program reads {VERSION}")
+                raise InputError(
+                    f"version {version}, this program reads {VERSION} and {HEAD_VERSION}"
+                )
             layers = []
             for k, entry in enumerate(document["layers"]):
                 if set(entry) != set(SCHEDULE):
@@ -546,6 +660,10 @@ class IntModel:
                 input_scale=document["input"]["scale"],
                 input_zero_point=document["input"]["zero_point"],
                 info=document.get("info", {}),
+                head=Head.of(document.get("head")),
+                stage=_unpack_stage("stage", document["stage"], tensors)
+                if "stage" in document
+                else None,
             )
             if not isinstance(model.info, dict):
                 raise InputError(f"info: {shown(model.info)} is not an object")

@@ -247,15 +247,15 @@ class _Plan:
 def run(model: IntModel, codes: np.ndarray, *, every: bool = True) -> golden.Result:
     """As :func:`.golden.run` without a trace: the same bits, several times faster.
 
-    every : whether ``hidden`` holds the states of all steps, or [batch, 1, units] of the last
+    every : whether ``hidden`` holds the states of all steps, or [batch, 1, units] of the last;
+        all where the head answers at every step
     """
     x = golden.check_codes(model, codes)
+    every = every or model.head.every
     plans = [_Plan(layer) for layer in model.layers]
     if not all(plan.ok for plan in plans):
         found = golden.run(model, x)
         return found if every else replace(found, hidden=found.hidden[:, -1:])
-    head = model.classifier
-    weight = golden.exact_matmul(head.weight, head.in_bits)
     steps = x.shape[1] if every else 1
     hidden = np.empty((len(x), steps, model.layers[-1].hidden_size), np.int64)
     for start in range(0, len(x), BLOCK):
@@ -263,8 +263,7 @@ def run(model: IntModel, codes: np.ndarray, *, every: bool = True) -> golden.Res
         for plan in plans:
             states = plan.run(states, every or plan is not plans[-1])
         hidden[start : start + BLOCK] = states.transpose(2, 0, 1)
-    logits = weight(hidden[:, -1]) + head.bias
-    return golden.Result(hidden, logits, logits.argmax(1))
+    return golden.answer(model, hidden)
 
 
 def accuracy(model: IntModel, x: np.ndarray, y: np.ndarray) -> float:

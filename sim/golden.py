@@ -19,8 +19,10 @@ from ..model.integer import (
     IntModel,
     Layer,
     Operator,
+    OutputStage,
     PiecewiseLinear,
     Product,
+    Requantize,
     Sum,
     Table,
     code_range,
@@ -115,6 +117,23 @@ def activation(op: Table | PiecewiseLinear, a: Array) -> Array:
     return saturate(round_shift(value, op.fraction_bits) + op.zero_point, op.out_bits)
 
 
+def requantized(op: Requantize, acc: Array) -> Array:
+    """Codes of sums, any shape."""
+    return requantize(
+        acc,
+        multiplier=op.multiplier,
+        shift=op.shift,
+        zero_point=op.zero_point,
+        out_bits=op.out_bits,
+    )
+
+
+def output_stage(stage: OutputStage, acc: Array) -> Array:
+    """Codes of the sums of a linear operator, any shape."""
+    codes = requantized(stage.requantize, acc)
+    return codes if stage.activation is None else activation(stage.activation, codes)
+
+
 def evaluate(op: Operator, *operands: Array) -> Array:
     """Codes of any operator from the codes of its operands."""
     if isinstance(op, Dense):
@@ -133,8 +152,10 @@ class Result:
     """What :func:`run` returns.
 
     hidden : int64 [batch, steps, units], states of the last layer after each step.
-    logits : int64 [batch, classes], raw accumulators of the classifier.
-    classes : int64 [batch], index of the first greatest logit.
+    logits : int64 [batch, classes], raw accumulators of the classifier;
+        [batch, steps, classes] where the head answers at every step.
+    classes : int64 [batch] or [batch, steps], index of the first greatest logit.
+    codes : int64, shaped as the logits, where the head answers codes, else None.
     trace : (layer, operator) -> int64 [batch, steps, units], every intermediate code; empty
         unless asked for. ``(layer, "s_h")`` is the layer's state after each step.
     """
@@ -143,6 +164,7 @@ class Result:
     logits: Array
     classes: Array
     trace: dict[tuple[int, str], Array] = field(default_factory=dict)
+    codes: Array | None = None
 
 
 def check_codes(model: IntModel, codes: Array) -> Array:
@@ -199,8 +221,18 @@ def run(model: IntModel, codes: Array, *, trace: bool = False) -> Result:
         taken: dict[str, Array] | None = {} if trace else None
         x = run_layer(layer, x, taken)
         kept.update({(number, name): codes for name, codes in (taken or {}).items()})
-    logits = dense_accumulate(model.classifier, x[:, -1])
-    return Result(x, logits, logits.argmax(1), kept)
+    return answer(model, x, kept)
+
+
+def answer(
+    model: IntModel, hidden: Array, trace: dict[tuple[int, str], Array] | None = None
+) -> Result:
+    """What the head makes of the states int64 [batch, steps, units] of the last layer."""
+    seen = hidden if model.head.every else hidden[:, -1]
+    flat = dense_accumulate(model.classifier, seen.reshape(-1, seen.shape[-1]))
+    logits = flat.reshape(*seen.shape[:-1], model.classes)
+    codes = None if model.stage is None else output_stage(model.stage, logits)
+    return Result(hidden, logits, logits.argmax(-1), trace or {}, codes)
 
 
 def accuracy(

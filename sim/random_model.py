@@ -8,6 +8,7 @@ codes of most operators stay off the rails, else mismatches could hide behind sa
 import numpy as np
 
 from ..model.genome import GENES, Genome
+from ..model.head import Head
 from ..model.integer import (
     MAX_SHIFT,
     OPERANDS,
@@ -17,14 +18,16 @@ from ..model.integer import (
     IntModel,
     Layer,
     Operator,
+    OutputStage,
     PiecewiseLinear,
     Product,
+    Requantize,
     Sum,
     Table,
     acc_bounds,
     code_range,
 )
-from .golden import evaluate
+from .golden import evaluate, requantized
 
 Array = np.ndarray
 Generator = np.random.Generator
@@ -159,7 +162,7 @@ def _curve(rng: Generator, name: str, a_bits: int, out_bits: int) -> np.ndarray:
     """Real output codes, unrounded, of a sigmoid or tanh over all input codes, in order."""
     low, high = code_range(a_bits)
     real = (np.arange(low, high + 1) - rng.normal(0, 0.1 * high)) * rng.uniform(3, 9) / high
-    if name == "a_n":
+    if name in ("a_n", "tanh"):
         return np.tanh(real / 2) * 2 ** (out_bits - 1)
     return 2**out_bits / (1 + np.exp(-real)) - 2 ** (out_bits - 1)
 
@@ -236,6 +239,31 @@ def _layer(
     return Layer(ops)
 
 
+def _stage(
+    rng: Generator,
+    classifier: Classifier,
+    function: str,
+    acc: Array,
+    out_bits: int,
+    terms: int | None,
+    activation: str,
+    entries: int,
+) -> OutputStage:
+    """An output stage for sums of which `acc` [samples, outputs] are some."""
+    unit = function in ("sigmoid", "tanh")
+    bits = int(rng.integers(3, 9)) if unit else out_bits
+    (multiplier,), shift = _multipliers(
+        rng, [2 ** (bits - 1) / _spread(acc) * rng.uniform(0.5, 1.1)], terms
+    )
+    zero = code_range(bits)[0]
+    if function != "relu":
+        zero = _output_zero(rng, (acc * multiplier) >> shift, bits, False)
+    op = Requantize(classifier.acc_min, classifier.acc_max, bits, multiplier, shift, zero)
+    curve = _activation(rng, function, bits, out_bits, activation, entries) if unit else None
+    assert curve is None or isinstance(curve, Table | PiecewiseLinear)
+    return OutputStage(op, curve, 1 / 128, int(np.median(requantized(op, acc))))
+
+
 def random_model(
     rng: Generator,
     genome: Genome,
@@ -250,6 +278,8 @@ def random_model(
     dense_output: str = "mix",
     input_bits: int = 8,
     classifier_bits: int = 8,
+    head: Head | None = None,
+    head_bits: int = 8,
 ) -> IntModel:
     """A random :class:`~genogate.model.integer.IntModel` of ``len(genome.layers)`` layers.
 
@@ -272,7 +302,12 @@ def random_model(
         Width of the input codes, 1 to 8.
     classifier_bits : int
         Width of the classifier's weights, 2 to 8.
+    head : Head
+        By default a class after the last step.
+    head_bits : int
+        Width of the codes of a head that answers codes.
     """
+    head = head or Head()
     layers, in_bits, inputs = [], input_bits, input_size
     for row in genome.layers:
         genes = dict(zip(GENES, row, strict=True))
@@ -303,4 +338,9 @@ def random_model(
         acc_min=low,
         acc_max=high,
     )
-    return IntModel(genome, tuple(layers), classifier, 1 / 128, 0, {"random": True})
+    stage = None
+    if head.output == "codes":
+        seen = rng.integers(*code_range(in_bits), (64, hidden_size), endpoint=True)
+        acc = seen @ weight.astype(np.int64).T + bias
+        stage = _stage(rng, classifier, head.activation, acc, head_bits, terms, activation, entries)
+    return IntModel(genome, tuple(layers), classifier, 1 / 128, 0, {"random": True}, head, stage)

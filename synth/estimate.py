@@ -22,7 +22,7 @@ from ..hdl.gru.design import Design
 from ..hdl.gru.shared.shape import Shape
 from ..model.files import write_json
 from ..model.genome import GENES, MAX_BITS, MIN_BITS, Genome
-from ..model.integer import Operator
+from ..model.integer import Operator, signed_width
 from ..model.knobs import Knobs
 from ..model.quantize.scales import signed_digits
 from .area import ModuleArea, as_built, known_areas
@@ -227,7 +227,7 @@ def _sequencer(i: Identity) -> list[float]:
 
 
 def _classifier(i: Identity) -> list[float]:
-    _, (classes, inputs), width, digit, in_bits, bias, acc, chunks = i
+    _, (classes, inputs), width, digit, in_bits, bias, acc, chunks, *_ = i
     return [
         1,
         in_bits * digit,
@@ -297,6 +297,11 @@ def cells(identity: Identity) -> float:
     kind = identity[0]
     if kind == "Fork":
         return 3.0
+    if kind == "Requantize":
+        _, low, high, bits, multiplier, *_ = identity
+        # One adder for each term of the multiplier and for the rounding constant, and saturation.
+        adders = len(signed_digits(multiplier))
+        return 4.0 * adders * signed_width(low, high) + 3.0 * bits
     if kind not in FEATURES:
         return 0.0
     return max(1.0, float(_coefficients()[kind] @ np.array(FEATURES[kind](identity), float)))
@@ -310,7 +315,7 @@ def memory_bits(identity: Identity) -> int:
     if kind in ("CodeBuffer", "StateMemory"):
         return int(rest[0] * rest[1] * rest[2])
     if kind == "Classifier":
-        (classes, inputs), _, digit, in_bits, bias, _, chunks = rest
+        (classes, inputs), _, digit, in_bits, bias, _, chunks, *_ = rest
         return int(classes * (inputs * digit * chunks + bias) + inputs * in_bits)
     return 0
 

@@ -8,6 +8,7 @@ from amaranth.back import rtlil
 
 from .. import __version__
 from ..hdl.gru.design import Design
+from ..model.integer import IntModel
 from .exact_widths import exact_widths
 from .yosys import Job, find, run
 
@@ -32,9 +33,8 @@ write_verilog -norename top.v
 def header(design: Design) -> str:
     """The comment at the top of the file: provenance and ports."""
     model, lanes = design.model, design.lanes
-    first, last, top = model.layers[0], model.layers[-1], model.classifier
-    state, logit = last.bits("h"), top.acc_width
-    label = max(1, (model.classes - 1).bit_length())
+    first, last = model.layers[0], model.layers[-1]
+    state, head = last.bits("h"), model.head
     genes = [
         f"//   layer {k}: {' '.join(map(str, row))}" for k, row in enumerate(model.genome.layers)
     ]
@@ -46,7 +46,9 @@ def header(design: Design) -> str:
             *genes,
             f"// model hash {model.hash}",
             f"// layers {len(model.layers)}, inputs {first.input_size}, "
-            f"units {last.hidden_size}, classes {model.classes}",
+            f"units {last.hidden_size}, {'classes' if head.output == 'class' else 'outputs'} "
+            f"{model.classes}",
+            *([] if head.plain else [f"// head: {head}"]),
             f"// lanes: {lanes.x} (x side), {lanes.h} (h side); "
             f"{design.cycles_per_step} cycles per time step,",
             f"//   {design.cycles_per_sequence(1)} cycles at least between sequences, whose "
@@ -60,14 +62,32 @@ def header(design: Design) -> str:
             f"[{first.in_bits}] last feature of a sequence's last step",
             f"//   o_h (out)    [{state - 1}:0] state code of the last layer, unit after unit, "
             f"[{state}] last of the sequence",
-            f"//   o_logits     [{logit - 1}:0] logit, class 0 first, [{logit}] last class",
-            f"//   o_class      [{label - 1}:0] index of the first greatest logit",
+            *_answer_ports(model),
             "// A last with any other feature than the last of a step is ignored.",
             "// After a last feature the next sequence starts from the zero state.",
             "",
             "",
         ]
     )
+
+
+def _answer_ports(model: IntModel) -> list[str]:
+    """What the header says of the streams of answers."""
+    head, logit = model.head, model.classifier.acc_width
+    label = max(1, (model.classes - 1).bit_length())
+    if model.stage is not None:
+        code = model.stage.out_bits
+        return [
+            f"//   o_codes      [{code - 1}:0] output code, output 0 first, [{code}] last of the "
+            "sequence",
+            f"//                for {model.stage.scale:.6g} * (code - {model.stage.zero_point})",
+        ]
+    last = "last of the sequence" if head.every else "last class"
+    ports = [f"//   o_logits     [{logit - 1}:0] logit, class 0 first, [{logit}] {last}"]
+    if head.output == "class":
+        more = f", [{label}] {last}" if head.every else ""
+        ports.append(f"//   o_class      [{label - 1}:0] index of the first greatest logit{more}")
+    return ports
 
 
 def _started(text: str) -> str:

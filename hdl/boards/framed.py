@@ -5,7 +5,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.crc.catalog import CRC16_IBM_3740
 from amaranth.lib.wiring import In, Out
 
-from ...model.errors import index_within
+from ...model.errors import InputError, index_within
 from ..gru.design import Design
 from .protocol import IDENTITY_LENGTH, LABEL_LENGTH, MAX_LENGTH, SYNC, Status
 
@@ -31,6 +31,11 @@ class FramedNetwork(wiring.Component):
 
     def __init__(self, design: Design, *, timeout: int) -> None:
         self.model = design.model
+        if not self.model.head.plain:
+            raise InputError(
+                f"board: its frames answer a class a sequence, this network {self.model.head}: "
+                "take the Verilog (genogate gru) into a design of your own"
+            )
         self.timeout = index_within("timeout", timeout, 16, 1 << 28)
         self.network = design.component()
         super().__init__(

@@ -1,4 +1,4 @@
-"""The classifier: logits of a sequence's last state, and the greatest of them."""
+"""The classifier: sums of the last state, or of every state, and the greatest of them."""
 
 from functools import partial
 
@@ -7,6 +7,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ...model import integer
+from ...model.head import Head
 from ...model.integer import signed_width
 from ..dense import Accumulation, Accumulator
 from ..memories import CodeBuffer, Rom, bias_words, weight_words
@@ -21,58 +22,70 @@ def logit_layout(bits: int) -> data.StructLayout:
     return data.StructLayout({"logit": signed(bits), "last": 1})
 
 
+def class_layout(classes: int, head: Head) -> data.StructLayout | Shape:
+    """The payload of the stream of classes: the class; `last` above it where the head answers at
+    every step."""
+    label = unsigned(max(1, (classes - 1).bit_length()))
+    return data.StructLayout({"label": label, "last": 1}) if head.every else label
+
+
 class Classifier(wiring.Component):
     """``logit = bias + weight @ h``, raw; class = index of the first greatest.
 
     One multiplier for weights in digits: a sequence takes ``C H chunks`` cycles and a few, beside
     the layers. The state is taken while it arrives; while its logits are computed, no other
-    state of a last step is taken, others pass.
+    state of a last step is taken, others pass. A head at every step takes the state of every step.
 
     Parameters
     ----------
     op : integer.Classifier
     chunks : int, digits of a weight, a divisor of ``op.weight_bits``
+    head : Head, when it answers, and whether the greatest sum is looked for
 
     Members
     -------
     i : In(stream.Signature(StructLayout(code=signed(in_bits), last=1)))
         The units of the last layer; `last` as there.
-    last_step : In(1)
+    last_step : In(1), of a head at the last step
         While `i` is valid: it belongs to the last step of a sequence. Others are dropped.
     o_logits : Out(stream.Signature(StructLayout(logit=signed(acc_width), last=1)))
-        One logit a transfer, class 0 first.
-    o_class : Out(stream.Signature(range(classes)))
-        One per sequence, after its last logit.
+        One logit a transfer, class 0 first; `last` with the last one of a sequence.
+    o_class : Out(stream.Signature(class_layout(classes, head))), of a head that answers classes
+        One per sequence, after its last logit; or one per step, `last` with that of the last step.
     """
 
-    def __init__(self, op: integer.Classifier, chunks: int = 1) -> None:
-        self.op, self.chunks = op, chunks
+    def __init__(self, op: integer.Classifier, chunks: int = 1, head: Head | None = None) -> None:
+        self.op, self.chunks, self.head = op, chunks, head or Head()
         bias = op.bias.tolist()
         self.need = Accumulation.of(op.weight, bias, op.in_bits, op.weight_bits, chunks)
         self.bias, self.bias_width, _ = bias_words(bias, [0] * len(bias))
-        super().__init__(
-            {
-                "i": In(stream.Signature(code_layout(op.in_bits))),
-                "last_step": In(1),
-                "o_logits": Out(stream.Signature(logit_layout(op.acc_width))),
-                "o_class": Out(stream.Signature(unsigned(class_bits(op)))),
-            }
-        )
+        members = {
+            "i": In(stream.Signature(code_layout(op.in_bits))),
+            "last_step": In(1),
+            "o_logits": Out(stream.Signature(logit_layout(op.acc_width))),
+            "o_class": Out(stream.Signature(class_layout(len(bias), self.head))),
+        }
+        if self.head.every:
+            del members["last_step"]
+        if self.head.output != "class":
+            del members["o_class"]
+        super().__init__(members)
 
     @property
     def identity(self) -> tuple[object, ...]:
         """See :class:`hdl.operator.Part`. Weights are not in it."""
-        return _identity(self.op, self.need, self.chunks)
+        return _identity(self.op, self.need, self.chunks, self.head)
 
     @classmethod
-    def part(cls, op: integer.Classifier, chunks: int = 1) -> Part:
+    def part(cls, op: integer.Classifier, chunks: int = 1, head: Head | None = None) -> Part:
         """The component, not built yet."""
         need = Accumulation.of(op.weight, op.bias.tolist(), op.in_bits, op.weight_bits, chunks)
         outputs, inputs = op.weight.shape
+        head = head or Head()
         return Part(
-            _identity(op, need, chunks),
+            _identity(op, need, chunks, head),
             f"Classifier, {inputs} codes of {op.in_bits} bits, {outputs} classes",
-            partial(cls, op, chunks),
+            partial(cls, op, chunks, head),
         )
 
     def elaborate(self, platform) -> Module:
@@ -98,8 +111,11 @@ class Classifier(wiring.Component):
         # One counter for the units: of the state coming in, then of the sums.
         working = Signal()
         advance, stored = Signal(), Signal()
-        m.d.comb += stored.eq(self.i.valid & self.last_step & ~working)
-        m.d.comb += self.i.ready.eq(~self.last_step | ~working)
+        if self.head.every:
+            m.d.comb += [stored.eq(self.i.valid & ~working), self.i.ready.eq(~working)]
+        else:
+            m.d.comb += stored.eq(self.i.valid & self.last_step & ~working)
+            m.d.comb += self.i.ready.eq(~self.last_step | ~working)
         unit = Counter(m, "unit", hidden, advance | stored)
         digit = Counter(m, "digit", chunks, advance & unit.last)
         label = Counter(m, "label", classes, advance & unit.last & digit.last)
@@ -149,30 +165,66 @@ class Classifier(wiring.Component):
         if chunks > 1:
             m.d.comb += [mac.next_digit.eq(next_digit), mac.top.eq(top)]
 
-        # Logits leave as they are summed; the greatest so far is kept.
         logit = mac.acc[: op.acc_width].as_signed()
-        greatest = Signal(signed(op.acc_width), reset_less=True)
-        place = Signal(class_bits(op), reset_less=True)
         out = Counter(m, "out", classes, taken)
+        final = self._final(m, out.last, stored, advance, enable)
+        # Named as they have always been in the Verilog: not at all, and by its variable.
         known, chosen = Signal(), Signal()
-        better = (out.value == 0) | (logit > greatest)
+        classified = self.head.output == "class"
         m.d.comb += [
             self.o_logits.payload.logit.eq(logit),
-            self.o_logits.payload.last.eq(out.last),
-            self.o_logits.valid.eq(done & ~known),
+            self.o_logits.payload.last.eq(final),
+            self.o_logits.valid.eq(done & ~known if classified else done),
             taken.eq(self.o_logits.valid & self.o_logits.ready),
+        ]
+        if classified:
+            self._greatest(m, logit, out, (known, chosen), taken)
+        return m
+
+    def _final(self, m: Module, last: Value, stored: Value, advance: Value, enable: Value) -> Value:
+        """Whether the sum that leaves, perhaps the `last` of an answer, is the last of a
+        sequence."""
+        if not self.head.every:
+            return last
+        # States of the next step come in while sums of this one still leave.
+        flags = [Signal(name=f"final{k}") for k in range(3)]
+        steps = (stored, advance, enable)
+        sources = (self.i.payload.last, *flags)
+        for step, flag, source in zip(steps, flags, sources, strict=False):
+            with m.If(step):
+                m.d.sync += flag.eq(source)
+        return last & flags[-1]
+
+    def _greatest(
+        self, m: Module, logit: Value, out: Counter, flags: tuple[Signal, Signal], taken: Value
+    ) -> None:
+        """Logits leave as they are summed; the greatest so far is kept. `flags`: it is known, and
+        taken."""
+        known, chosen = flags
+        op = self.op
+        greatest = Signal(signed(op.acc_width), reset_less=True)
+        place = Signal(class_bits(op), reset_less=True)
+        better = (out.value == 0) | (logit > greatest)
+        payload: Value = place
+        if self.head.every:
+            final = Signal()
+            with m.If(taken & out.last):
+                m.d.sync += final.eq(self.o_logits.payload.last)
+            payload = Cat(place, final)
+        m.d.comb += [
             chosen.eq(known & self.o_class.ready),
-            self.o_class.payload.eq(place),
+            Value.cast(self.o_class.payload).eq(payload),
             self.o_class.valid.eq(known),
         ]
         with m.If(taken & better):
             m.d.sync += [greatest.eq(logit), place.eq(out.value)]
         with m.If((taken & out.last) | chosen):
             m.d.sync += known.eq(~known)
-        return m
 
 
-def _identity(op: integer.Classifier, need: Accumulation, chunks: int) -> tuple[object, ...]:
+def _identity(
+    op: integer.Classifier, need: Accumulation, chunks: int, head: Head
+) -> tuple[object, ...]:
     # Only widths: what the accumulator may hold is known to nothing after it.
     bias_width = signed_width(int(op.bias.min()), int(op.bias.max()))
     return (
@@ -184,6 +236,7 @@ def _identity(op: integer.Classifier, need: Accumulation, chunks: int) -> tuple[
         bias_width,
         op.acc_width,
         chunks,
+        *(() if head.plain else (head.at, head.output == "class")),
     )
 
 
@@ -196,6 +249,9 @@ def class_bits(op: integer.Classifier) -> int:
 PATIENCE = 2
 
 
-def classifier_chunks(op: integer.Classifier, pass_cycles: int) -> int:
-    """Digits that the classifier takes a weight in: as many as :data:`PATIENCE` steps allow."""
+def classifier_chunks(op: integer.Classifier, pass_cycles: int, head: Head) -> int:
+    """Digits that the classifier takes a weight in: as many as :data:`PATIENCE` steps allow; whole
+    weights where every step waits for it."""
+    if head.every:
+        return 1
     return divisor_within(op.weight_bits, PATIENCE * pass_cycles // len(op.bias))

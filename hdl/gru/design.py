@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from ...model.errors import InputError
 from ...model.genome import GENES
 from ...model.integer import IntModel
 from ...model.knobs import Lanes, check_share
 from ..operator import Part
+from ..requantize import Requantize
 from .classifier import Classifier, classifier_chunks
-from .layer import GruLayer, layer_parts
+from .layer import GruLayer, component_part, layer_parts
 from .network import Fork, Network
 from .schedule import Schedule
 from .shared.layer import SharedLayer, SharedPlan, chain_cycles
@@ -38,6 +40,11 @@ class Design:
         :class:`InputError` for lanes that `share` cannot have."""
         lanes = lanes or Lanes()
         check_share(share, lanes)
+        if share == "all" and not model.head.plain:
+            raise InputError(
+                f"share all: the shared adder answers a class at the last step, this network "
+                f"{model.head}: give --share none"
+            )
         return cls(model, lanes, share)
 
     @cached_property
@@ -64,15 +71,39 @@ class Design:
 
     @cached_property
     def rest(self) -> dict[str, Part]:
-        """The parts beside the layers: ``classifier`` and ``fork``; none where all is shared."""
+        """The parts beside the layers: ``classifier`` and ``fork``, and where the head answers
+        codes ``requantize`` and ``activation``; none where all is shared."""
         if self.share == "all":
             return {}
-        op = self.model.classifier
-        chunks = classifier_chunks(op, self.schedules[-1].pass_cycles)
-        return {
-            "classifier": Classifier.part(op, chunks),
+        op, stage = self.model.classifier, self.model.stage
+        parts = {
+            "classifier": Classifier.part(op, self.classifier_chunks, self.model.head),
             "fork": Part(Fork.identity, "Fork", Fork),
         }
+        if stage is not None:
+            parts["requantize"] = Requantize.part(stage.requantize)
+            if stage.activation is not None:
+                parts["activation"] = component_part(stage.activation)
+        return parts
+
+    @property
+    def classifier_chunks(self) -> int:
+        """Digits in which the classifier takes a weight."""
+        cycles = self.schedules[-1].pass_cycles
+        return classifier_chunks(self.model.classifier, cycles, self.model.head)
+
+    @property
+    def answer_cycles(self) -> int:
+        """Cycles that the classifier is busy with an answer:
+        ``C H chunks + (H - 1) K + 1 - max(0, K - drain)``. It multiplies C H weights in so many
+        digits, after it has stored the H units of the step, which come every K cycles (the second
+        one as soon as the first has left, with H > 1)."""
+        classes, hidden = self.model.classifier.weight.shape
+        top = self.schedules[-1]
+        storing = (hidden - 1) * top.pass_cycles + 1
+        if hidden > 1:
+            storing -= max(0, top.pass_cycles - top.drain)
+        return classes * hidden * self.classifier_chunks + storing
 
     @property
     def serves(self) -> dict[str, tuple[str, ...]]:
@@ -100,31 +131,25 @@ class Design:
         for the last unit of the step before as far as nothing hides it, and the one feature a cycle
         that comes in. The slowest layer decides. Where everything is shared: ``I + H U``, U cycles
         a unit (:class:`~.shared.layer.SharedLayer`); for layers in series
-        :func:`~.shared.layer.chain_cycles`.
+        :func:`~.shared.layer.chain_cycles`. A head at every step takes :attr:`answer_cycles` a
+        step, where that is more.
         """
         if self.share == "all":
             return chain_cycles(self.shared)
-        return max(schedule.cycles_per_step for schedule in self.schedules)
+        cycles = max(schedule.cycles_per_step for schedule in self.schedules)
+        return max(cycles, self.answer_cycles) if self.model.head.every else cycles
 
     def cycles_per_sequence(self, steps: int) -> int:
         """Cycles between sequences of `steps` that follow back to back, no side ever stalling.
 
-        ``max(T S, C H chunks + (H - 1) K + 1 - max(0, K - drain))``: T steps of S cycles, or what
-        the classifier takes for a sequence where that is more: it multiplies C H weights in so many
-        digits, after it has stored the H units of the last step, which come every K cycles (the
-        second one as soon as the first has left, with H > 1). Where everything is shared the
-        classifier's cycles come after the steps.
+        ``max(T S, A)``: T steps of S cycles, or the A cycles that the classifier takes for an
+        answer (:attr:`answer_cycles`) where that is more. Where everything is shared the
+        classifier's cycles come after the steps. A head at every step adds nothing to its steps.
         """
         cycles = steps * self.cycles_per_step
-        classes, hidden = self.model.classifier.weight.shape
         if self.share == "all":
-            return cycles + classes * self.shared[-1].program.class_cycles + 1
-        top = self.schedules[-1]
-        chunks = classifier_chunks(self.model.classifier, top.pass_cycles)
-        storing = (hidden - 1) * top.pass_cycles + 1
-        if hidden > 1:
-            storing -= max(0, top.pass_cycles - top.drain)
-        return max(cycles, classes * hidden * chunks + storing)
+            return cycles + self.model.classes * self.shared[-1].program.class_cycles + 1
+        return cycles if self.model.head.every else max(cycles, self.answer_cycles)
 
     @property
     def ideal_cycles_per_step(self) -> int:

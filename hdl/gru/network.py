@@ -10,7 +10,7 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from .classifier import class_bits, logit_layout
+from .classifier import class_layout, logit_layout
 from .layer import code_layout
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ class Network(wiring.Component):
     """All layers of an integer model and its classifier, bit-exact with golden.run.
 
     Submodules ``layer0``, ``layer1``, ..., ``classifier``, ``fork``; between them are wires alone.
-    Where everything is shared the last layer does the classifier's work, and nothing forks.
+    Where everything is shared the last layer does the classifier's work, and nothing forks. A head
+    that answers codes has ``requantize``, and ``activation`` for sigmoid and tanh, behind it.
     A sequence starts from the zero state, after reset and after each `last`; sequences may follow
     each other at once. Every stream may pause at any time; what is valid stays until it is taken.
 
@@ -61,24 +62,31 @@ class Network(wiring.Component):
         that comes earlier ends the sequence, whose class then means nothing; the next is right.
     o_h : Out, {code: signed(state_bits), last: 1}
         States of the last layer, unit after unit, step after step; `last` with a sequence's last.
-    o_logits : Out, {logit: signed(acc_width), last: 1}
-        The logits of a sequence, class 0 first; `last` with the last class.
-    o_class : Out, unsigned
-        Index of the first greatest logit; after its sequence's logits.
+    o_logits : Out, {logit: signed(acc_width), last: 1}, of a head that answers class or logits
+        The logits of an answer, class 0 first; `last` with a sequence's last.
+    o_class : Out, unsigned, of a head that answers a class
+        Index of the first greatest logit; after its sequence's logits. At every step
+        {label: unsigned, last: 1}, after that step's logits.
+    o_codes : Out, {code: signed(out_bits), last: 1}, of a head that answers codes
+        The codes of an answer in order; `last` with a sequence's last.
     """
 
     def __init__(self, design: Design) -> None:
         self.design = design
         model = design.model
         top = model.layers[-1]
-        super().__init__(
-            {
-                "i": In(stream.Signature(code_layout(model.layers[0].in_bits))),
-                "o_h": Out(stream.Signature(code_layout(top.bits("h")))),
-                "o_logits": Out(stream.Signature(logit_layout(model.classifier.acc_width))),
-                "o_class": Out(stream.Signature(unsigned(class_bits(model.classifier)))),
-            }
-        )
+        members = {
+            "i": In(stream.Signature(code_layout(model.layers[0].in_bits))),
+            "o_h": Out(stream.Signature(code_layout(top.bits("h")))),
+        }
+        if model.stage is not None:
+            members["o_codes"] = Out(stream.Signature(code_layout(model.stage.out_bits)))
+        else:
+            logits = logit_layout(model.classifier.acc_width)
+            members["o_logits"] = Out(stream.Signature(logits))
+        if model.head.output == "class":
+            members["o_class"] = Out(stream.Signature(class_layout(model.classes, model.head)))
+        super().__init__(members)
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -107,9 +115,33 @@ class Network(wiring.Component):
             self.o_h.valid.eq(fork.valid_a),
             classifier.i.payload.eq(top.o.payload),
             classifier.i.valid.eq(fork.valid_b),
-            classifier.last_step.eq(top.last_step),
+            *([] if design.model.head.every else [classifier.last_step.eq(top.last_step)]),
             top.o.ready.eq(fork.i_ready),
         ]
+        if "requantize" in rest:
+            self._codes(m, rest)
+            return m
         wiring.connect(m, classifier.o_logits, wiring.flipped(self.o_logits))
-        wiring.connect(m, classifier.o_class, wiring.flipped(self.o_class))
+        if design.model.head.output == "class":
+            wiring.connect(m, classifier.o_class, wiring.flipped(self.o_class))
         return m
+
+    def _codes(self, m: Module, rest: dict[str, Any]) -> None:
+        """The sums leave as codes, in the cycles in which they are there."""
+        sums = rest["classifier"].o_logits
+        m.submodules.requantize = stage = rest["requantize"]
+        m.d.comb += [
+            stage.i.payload.eq(sums.payload.logit),
+            stage.i.valid.eq(sums.valid),
+            sums.ready.eq(stage.i.ready),
+        ]
+        if "activation" in rest:
+            m.submodules.activation = rest["activation"]
+            wiring.connect(m, stage.o, rest["activation"].i)
+            stage = rest["activation"]
+        m.d.comb += [
+            self.o_codes.payload.code.eq(stage.o.payload),
+            self.o_codes.payload.last.eq(sums.payload.last),
+            self.o_codes.valid.eq(stage.o.valid),
+            stage.o.ready.eq(self.o_codes.ready),
+        ]

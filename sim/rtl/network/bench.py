@@ -24,7 +24,7 @@ import numpy as np
 from cocotb.triggers import First, Timer
 
 from ....model.integer import IntModel, code_range
-from .harness import JOB_VARIABLE, LOG, PERIOD
+from .harness import JOB_VARIABLE, LOG, PERIOD, output_ports, transfers
 from .transcript import Comparison, Expectation, Segment, read_log
 
 
@@ -116,17 +116,17 @@ class Bench:
 
         `after`: reset again at a random moment after that many states.
         """
-        dut, hidden = self.dut, self.model.layers[-1].hidden_size
+        dut, ports = self.dut, output_ports(self.model)
         # Each part draws its own numbers, so one part can be repeated alone.
         seed = f"{self.seed} {name}"
         chooser = random.Random(seed)
-        dut.i_valid.value = dut.o_h_ready.value = 0
-        dut.o_logits_ready.value = dut.o_class_ready.value = 0
+        dut.i_valid.value = 0
+        for port in ports:
+            getattr(dut, f"{port}_ready").value = 0
         dut.rst.value = 1
-        steps = sum(steps for _, steps in segment.sequences)
-        dut.want_h.value = steps * hidden
-        dut.want_logits.value = len(segment.sequences) * self.model.classes
-        dut.want_class.value = len(segment.sequences)
+        for port in ports:
+            count = sum(transfers(self.model, port, steps) for _, steps in segment.sequences)
+            getattr(dut, f"want_{port.removeprefix('o_')}").value = count
         dut.limit.value = self.limit
         dut.mark.value = 0xFFFFFFFF if after is None else after
         await cycles(chooser.randint(1, 3))
@@ -137,7 +137,7 @@ class Bench:
                 drive_input(dut, self.words(segment), Stalls(stall, 2 * self.operand, f"{seed} i"))
             )
         ]
-        for port in ("o_h", "o_logits", "o_class"):
+        for port in ports:
             ready = getattr(dut, f"{port}_ready")
             # The classifier is only felt upstream when it waits for a whole step.
             long = max(4 * self.operand, self.step if port != "o_h" else 0)

@@ -23,6 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ....model.errors import InputError
 from ....model.files import write_json
 from ....model.genome import GENES, MAX_BITS, MIN_BITS, Genome
+from ....model.head import ACTIVATIONS, OUTPUTS, Head
 from ....model.integer import IntModel, code_range
 from ....model.knobs import SHARED_LANES, SHARES, Lanes
 from ...random_model import random_model
@@ -56,6 +57,10 @@ class Case:
     input_bits: int = 8
     share: str = "none"
     classifier_bits: int = 8
+    at: str = "last"
+    output: str = "class"
+    function: str = "none"
+    head_bits: int = 8
 
     @property
     def ideal_cycles(self) -> int:
@@ -80,6 +85,8 @@ class Case:
             dense_output=self.dense_output,
             input_bits=self.input_bits,
             classifier_bits=self.classifier_bits,
+            head=Head(self.at, self.output, self.function),
+            head_bits=self.head_bits,
         )
 
     def codes(self) -> np.ndarray:
@@ -125,7 +132,17 @@ def _random_case(seed: int, index: int) -> Case:
         input_bits=one_of((8, *range(1, 8)), (0.44, *[0.08] * 7)),
     )
     case = _shared(case) if one_of(SHARES, (0.7, 0.3)) == "all" else case
-    return replace(case, classifier_bits=one_of((8, *range(2, 8)), (0.52, *[0.08] * 6)))
+    case = replace(case, classifier_bits=one_of((8, *range(2, 8)), (0.52, *[0.08] * 6)))
+    if case.share == "all":
+        return case
+    output = one_of(OUTPUTS, (0.6, 0.15, 0.25))
+    return replace(
+        case,
+        at=one_of(("last", "every")),
+        output=output,
+        function=one_of(ACTIVATIONS) if output == "codes" else "none",
+        head_bits=int(rng.integers(MIN_BITS, MAX_BITS + 1)) if output == "codes" else 8,
+    )
 
 
 def _shared(case: Case) -> Case:
@@ -218,6 +235,21 @@ def _forced() -> list[dict[str, Any]]:
                 ("one unit", Genome.uniform(8).layers, {"hidden_size": 1, "input_size": 1}),
             )
         ),
+        *(
+            {"name": f"head: {Head(at, output, function)}", "genes": genes, **more}
+            | {"at": at, "output": output, "function": function, "head_bits": bits}
+            for at, output, function, bits, genes, more in (
+                ("every", "class", "none", 8, Genome.uniform(8).layers, {}),
+                ("every", "class", "none", 8, Genome.uniform(4).layers, {"hidden_size": 1}),
+                ("every", "logits", "none", 8, Genome.uniform(5, 2).layers, {}),
+                ("every", "codes", "sigmoid", 8, Genome.uniform(8).layers, {"classes": 12}),
+                ("every", "codes", "tanh", 5, Genome.uniform(6).layers, {"activation": "table"}),
+                ("every", "codes", "relu", 3, Genome.uniform(8).layers, {"terms": None}),
+                ("every", "codes", "none", 8, Genome.uniform(3).layers, {"classes": 1}),
+                ("last", "codes", "sigmoid", 4, Genome.uniform(8).layers, {"activation": "pwl"}),
+                ("last", "logits", "none", 8, Genome.uniform(8).layers, {}),
+            )
+        ),
     ]
     return forced
 
@@ -231,7 +263,8 @@ def make_case(seed: int, index: int) -> Case:
         change.setdefault("genes", case.genes[:1])
         change.setdefault("input_bits", 8)
         change.setdefault("classifier_bits", 8)
-        change.setdefault("share", "none")
+        for name in ("share", "at", "output", "function", "head_bits"):
+            change.setdefault(name, Case.__dataclass_fields__[name].default)
         case = replace(case, **change)
         if case.share == "all":
             case = _shared(case)

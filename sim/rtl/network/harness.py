@@ -19,13 +19,16 @@ JOB_VARIABLE = "GENOGATE_JOB"
 HOLD_EVENT, UNKNOWN_EVENT, RESET = 1_000_000, 2_000_000, -1
 #: Logged in place of a payload that holds x or z.
 UNKNOWN = 1 << 62
+#: A number that no counter of the bench reaches, as Verilog writes it.
+NEVER = "32'hffffffff"
 #: Clock period, ns.
 PERIOD = 10
 
 
 @dataclass(frozen=True)
 class Watched:
-    """One watched stream: `layer` and `name` (a gene), or layer -1 and ``o_h o_logits o_class``."""
+    """One watched stream: `layer` and `name` (a gene), or layer -1 and a port of
+    :func:`output_ports`."""
 
     layer: int
     name: str
@@ -44,17 +47,46 @@ def watched_streams(model: IntModel) -> list[Watched]:
         for number, layer in enumerate(model.layers)
         for name in SCHEDULE
     ]
-    return [
-        *streams,
-        Watched(-1, "o_h", model.layers[-1].bits("h") + 1),
-        Watched(-1, "o_logits", model.classifier.acc_width + 1),
-        Watched(-1, "o_class", class_width(model) + 1),
-    ]
+    widths = {
+        "o_h": model.layers[-1].bits("h") + 1,
+        "o_logits": model.classifier.acc_width + 1,
+        # A leading 0 keeps the class unsigned.
+        "o_class": class_width(model) + 1,
+        "o_codes": 0 if model.stage is None else model.stage.out_bits + 1,
+    }
+    return [*streams, *(Watched(-1, name, widths[name]) for name in output_ports(model))]
+
+
+def output_ports(model: IntModel) -> tuple[str, ...]:
+    """The output streams of ``gru``, in dataflow order."""
+    answers = {
+        "class": ("o_logits", "o_class"),
+        "logits": ("o_logits",),
+        "codes": ("o_codes",),
+    }
+    return ("o_h", *answers[model.head.output])
+
+
+def flagged(model: IntModel, name: str) -> bool:
+    """Whether transfers of port `name` carry a `last`."""
+    return name != "o_class" or model.head.every
+
+
+def answers(model: IntModel, steps: int) -> int:
+    """Answers to a sequence of `steps`."""
+    return steps if model.head.every else 1
+
+
+def transfers(model: IntModel, name: str, steps: int) -> int:
+    """Transfers on output port `name` of a sequence of `steps`."""
+    if name == "o_h":
+        return steps * model.layers[-1].hidden_size
+    return answers(model, steps) * (1 if name == "o_class" else model.classes)
 
 
 def class_width(model: IntModel) -> int:
     """Width of the ``o_class`` payload, bits."""
-    return max(1, (model.classes - 1).bit_length())
+    return max(1, (model.classes - 1).bit_length()) + model.head.every
 
 
 _WATCH = f"""\
@@ -121,13 +153,14 @@ def harness_verilog(model: IntModel, share: str = "none") -> str:
         elif stream.layer >= 0:
             path = f"dut.layer{stream.layer}.{stream.name}.o__"
             signals = (f"{path}valid", f"{path}ready", f"{path}payload")
-        elif stream.name == "o_class":
-            # A leading 0 keeps the class unsigned.
-            signals = ("o_class_valid", "o_class_ready", "{1'b0, o_class_payload}")
         else:
             # The `last` flag goes below the code, so that the sign stays on top.
             name, high = stream.name, top[stream.name]
-            payload = f"{{{name}_payload[{high - 1}:0], {name}_payload[{high}]}}"
+            sign = "1'b0, " if name == "o_class" else ""
+            payload = f"{{{sign}{name}_payload}}"
+            if flagged(model, name):
+                high -= name == "o_class"
+                payload = f"{{{sign}{name}_payload[{high - 1}:0], {name}_payload[{high}]}}"
             signals = (f"{name}_valid", f"{name}_ready", payload)
         watches.append(
             f"  bench_watch #(.ID({number}), .WIDTH({stream.width})) watch_{number} "
@@ -137,6 +170,26 @@ def harness_verilog(model: IntModel, share: str = "none") -> str:
     if share == "all":
         last = len(_made()) - 1
         watches += [_SHARED.format(layer=k, last=last) for k in range(len(model.layers))]
+    ports = output_ports(model)
+    bits = {name: stream.width for stream in watched if (name := stream.name) in ports}
+    if "o_class" in bits:
+        bits["o_class"] -= 1
+    readies = ", ".join(f"{name}_ready = 0" for name in ports)
+    short = [name.removeprefix("o_") for name in ports]
+    wants = ", ".join(f"want_{name} = {NEVER if name == 'h' else 0}" for name in short)
+    counts = [f"n_{name}" for name in short]
+    lines = {
+        "wires": [f"  wire [{bits[name] - 1}:0] {name}_payload;" for name in ports],
+        "pins": [
+            f"    .{name}__payload({name}_payload), .{name}__valid({name}_valid),\n"
+            f"    .{name}__ready({name}_ready)"
+            for name in ports
+        ],
+        "moves": [
+            f"  wire move_{name} = o_{name}_valid === 1'b1 && o_{name}_ready;" for name in short
+        ],
+        "counted": [f"      n_{name} <= n_{name} + move_{name};" for name in short],
+    }
     newline = "\n"
     return f"""\
 `timescale 1ns/1ps
@@ -147,43 +200,33 @@ module bench;
   reg clk = 0;
   always #{PERIOD // 2} clk = ~clk;
   // Driven from Python.
-  reg rst = 1, i_valid = 0, o_h_ready = 0, o_logits_ready = 0, o_class_ready = 0, flush = 0;
+  reg rst = 1, i_valid = 0, {readies}, flush = 0;
   reg [{in_bits}:0] i_payload = 0;
-  reg [31:0] mark = 32'hffffffff, limit = 32'hffffffff;
-  reg [31:0] want_h = 32'hffffffff, want_logits = 0, want_class = 0;
+  reg [31:0] mark = {NEVER}, limit = {NEVER};
+  reg [31:0] {wants};
   // Watched from Python.
-  wire i_ready, o_h_valid, o_logits_valid, o_class_valid;
-  wire [{top["o_h"]}:0] o_h_payload;
-  wire [{top["o_logits"]}:0] o_logits_payload;
-  wire [{top["o_class"] - 1}:0] o_class_payload;
+  wire i_ready, {", ".join(f"{name}_valid" for name in ports)};
+{newline.join(lines["wires"])}
   reg taken = 0;
-  reg [31:0] cycle = 0, idle = 0, n_h = 0, n_logits = 0, n_class = 0;
+  reg [31:0] cycle = 0, idle = 0, {", ".join(f"{name} = 0" for name in counts)};
   wire marked = n_h >= mark;
-  wire done = n_h >= want_h && n_logits >= want_logits && n_class >= want_class;
+  wire done = {" && ".join(f"n_{name} >= want_{name}" for name in short)};
   wire stuck = idle > limit;
   gru dut (.clk(clk), .rst(rst),
     .i__payload(i_payload), .i__valid(i_valid), .i__ready(i_ready),
-    .o_h__payload(o_h_payload), .o_h__valid(o_h_valid), .o_h__ready(o_h_ready),
-    .o_logits__payload(o_logits_payload), .o_logits__valid(o_logits_valid),
-    .o_logits__ready(o_logits_ready),
-    .o_class__payload(o_class_payload), .o_class__valid(o_class_valid),
-    .o_class__ready(o_class_ready));
+{("," + newline).join(lines["pins"])});
   wire move_i = i_valid && i_ready === 1'b1;
-  wire move_h = o_h_valid === 1'b1 && o_h_ready;
-  wire move_logits = o_logits_valid === 1'b1 && o_logits_ready;
-  wire move_class = o_class_valid === 1'b1 && o_class_ready;
+{newline.join(lines["moves"])}
   always @(posedge flush) $fflush(log);
   always @(posedge clk) begin
     cycle <= cycle + 1;
     if (rst) begin
       $fwrite(log, "{RESET} %0d 0\\n", cycle);
-      idle <= 0; n_h <= 0; n_logits <= 0; n_class <= 0;
+      idle <= 0; {" ".join(f"{name} <= 0;" for name in counts)}
     end else begin
-      idle <= move_i | move_h | move_logits | move_class ? 0 : idle + 1;
+      idle <= move_i | {" | ".join(f"move_{name}" for name in short)} ? 0 : idle + 1;
       taken <= taken ^ move_i;
-      n_h <= n_h + move_h;
-      n_logits <= n_logits + move_logits;
-      n_class <= n_class + move_class;
+{newline.join(lines["counted"])}
     end
   end
 {newline.join(watches)}

@@ -6,8 +6,17 @@ from pathlib import Path
 import numpy as np
 
 from ....model.integer import SCHEDULE, IntModel
-from ...golden import dense_accumulate, run
-from .harness import HOLD_EVENT, RESET, UNKNOWN, UNKNOWN_EVENT, watched_streams
+from ...golden import dense_accumulate, output_stage, run
+from .harness import (
+    HOLD_EVENT,
+    RESET,
+    UNKNOWN,
+    UNKNOWN_EVENT,
+    answers,
+    flagged,
+    transfers,
+    watched_streams,
+)
 
 #: Mismatches listed per segment; the first one is what matters.
 MAX_MESSAGES = 20
@@ -52,7 +61,10 @@ class Expectation:
         batch, steps, hidden = result.hidden.shape
         # A sequence may end after any of its steps, so the classifier is evaluated after each.
         flat = dense_accumulate(model.classifier, result.hidden.reshape(-1, hidden))
-        self.logits = flat.reshape(batch, steps, model.classes)
+        logits = flat.reshape(batch, steps, model.classes)
+        self.answers = {"o_logits": logits, "o_class": logits.argmax(-1)[..., None]}
+        if model.stage is not None:
+            self.answers["o_codes"] = output_stage(model.stage, logits)
 
     def expected(self, number: int, segment: Segment) -> np.ndarray:
         """All values of stream `number` in `segment`, int64, as the harness logs them."""
@@ -61,17 +73,16 @@ class Expectation:
         for sequence, steps in segment.sequences:
             if stream.layer >= 0:
                 parts.append(self.trace[stream.layer, stream.name][sequence, :steps].ravel())
-            elif stream.name == "o_class":
-                parts.append(self.logits[sequence, steps - 1].argmax(keepdims=True))
+                continue
+            if stream.name == "o_h":
+                values = self.trace[top, "s_h"][sequence, :steps].ravel()
             else:
-                values = (
-                    self.trace[top, "s_h"][sequence, :steps].ravel()
-                    if stream.name == "o_h"
-                    else self.logits[sequence, steps - 1]
-                )
-                last = np.zeros_like(values)
-                last[-1] = 1
-                parts.append(2 * values + last)
+                first = steps - answers(self.model, steps)
+                values = self.answers[stream.name][sequence, first:steps].ravel()
+            if flagged(self.model, stream.name):
+                values = 2 * values
+                values[-1] += 1
+            parts.append(values)
         return np.concatenate(parts)
 
     def place(self, number: int, index: int, segment: Segment) -> tuple[tuple[int, ...], str, int]:
@@ -81,17 +92,26 @@ class Expectation:
         of the sequence.
         """
         stream, before, position = self.streams[number], 0, 0
-        per_sequence = {"o_logits": self.model.classes, "o_class": 1}.get(stream.name)
+        answer = stream.layer < 0 and stream.name != "o_h"
         units = self.model.layers[stream.layer].hidden_size
+        if answer:
+            units = transfers(self.model, stream.name, 1)
         for position, (_, steps) in enumerate(segment.sequences):
-            size = per_sequence or units * steps
+            size = units * (answers(self.model, steps) if answer else steps)
             if index < size or position == len(segment.sequences) - 1:
                 break
             index, before = index - size, before + steps
         step, unit = divmod(index, units)
-        if per_sequence:
+        if answer:
+            label = stream.name + (f"[{unit}]" if units > 1 else "")
+            if self.model.head.every:
+                return (
+                    (before + step, len(self.streams), unit, number),
+                    (f"step {step}: {label}"),
+                    position,
+                )
             key = (before + steps - 1, len(self.streams), index, number)
-            return key, stream.name + (f"[{index}]" if per_sequence > 1 else ""), position
+            return key, label, position
         layer = stream.layer if stream.layer >= 0 else len(self.model.layers)
         where = f"layer {layer} " if stream.layer >= 0 else ""
         return (
@@ -143,10 +163,10 @@ class Expectation:
 
     def _texts(self, name: str, rtl: int, golden: int) -> tuple[str, str]:
         """Both values as a reader wants them: the `last` flag named where it differs."""
-        flagged = name in ("o_h", "o_logits")
+        last = name in ("o_h", "o_logits", "o_codes", "o_class") and flagged(self.model, name)
         if rtl == UNKNOWN:
-            return "x", str(golden >> 1 if flagged else golden)
-        if not flagged:
+            return "x", str(golden >> 1 if last else golden)
+        if not last:
             return str(rtl), str(golden)
         if rtl >> 1 != golden >> 1:
             return str(rtl >> 1), str(golden >> 1)

@@ -1,0 +1,60 @@
+"""Heads other than a class at the last step, in Verilog: every code, and cycles as stated."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from genogate.hdl.gru.design import Design
+from genogate.model.genome import Genome
+from genogate.model.head import Head
+from genogate.model.knobs import Lanes
+from genogate.sim.random_model import random_model
+from genogate.sim.rtl.network.campaign import make_case
+from genogate.sim.rtl.network.regression import simulate
+from genogate.synth.verilog import emit
+
+
+def simulated(head, folder, *, hidden=6, classes=3, layers=1, emitted=lambda model: model):
+    rng = np.random.default_rng(11)
+    model = random_model(rng, Genome.uniform(7, layers), 3, hidden, classes, head=head, head_bits=6)
+    design = Design.of(model, Lanes(2, 3))
+    codes = rng.integers(-128, 128, (3, 5, 3))
+    text = emit(Design.of(emitted(model), Lanes(2, 3)))
+    report = simulate(model, text, codes, out_dir=folder, waves_on_failure=False)
+    return report, design
+
+
+@pytest.mark.parametrize(
+    ("head", "more"),
+    [
+        (Head("every"), {"layers": 2}),
+        (Head("every", "logits"), {"hidden": 1}),
+        (Head("every", "codes", "sigmoid"), {"classes": 9}),
+        (Head("last", "codes", "relu"), {}),
+    ],
+    ids=lambda value: str(value) if isinstance(value, Head) else "",
+)
+def test_every_answer_equals_golden_in_the_cycles_stated(head, more, tmp_path):
+    report, design = simulated(head, tmp_path, **more)
+    assert report.passed, report.mismatches[0]
+    assert report.cycles_per_step == design.cycles_per_step
+    port = {"class": "o_class", "logits": "o_logits", "codes": "o_codes"}[head.output]
+    assert report.transfers[port] >= 15 if head.every else 3
+
+
+def test_a_wrong_answer_is_told_with_its_step(tmp_path):
+    def other(model):
+        op = replace(model.stage.requantize, zero_point=model.stage.requantize.zero_point + 1)
+        return replace(model, stage=replace(model.stage, requantize=op))
+
+    report, _ = simulated(Head("every", "codes"), tmp_path, emitted=other)
+    assert not report.passed
+    assert report.mismatches[0].startswith("step 0: o_codes[0] rtl ")
+
+
+def test_a_campaign_draws_all_heads():
+    cases = [make_case(2026, index) for index in range(300)]
+    assert {case.at for case in cases} == {"last", "every"}
+    assert {case.output for case in cases} == {"class", "logits", "codes"}
+    assert {case.function for case in cases} == {"none", "relu", "sigmoid", "tanh"}
+    assert all(case.at == "last" for case in cases if case.share == "all")
