@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...hdl.gru.design import Design
+from ...model.integer import IntModel
 from ...sim.golden import Result, run
 
 #: Sequences in the vectors, at most, and clock cycles that they may take together.
@@ -61,14 +62,27 @@ def vectors(design: Design, codes: np.ndarray) -> tuple[Vectors, list[Vectors]]:
     result: Result = run(model, codes)
     batch = len(codes)
     in_bits, state_bits = model.layers[0].in_bits, model.layers[-1].bits("h")
-    logit_bits = model.classifier.acc_width
-    label_bits = max(1, (model.classes - 1).bit_length())
     outputs = [
         Vectors("o_h", state_bits + 1, _packed(result.hidden.reshape(batch, -1), state_bits)),
-        Vectors("o_logits", logit_bits + 1, _packed(result.logits, logit_bits)),
-        Vectors("o_class", label_bits, tuple(result.classes.tolist())),
+        *_answers(model, result),
     ]
     return Vectors("i", in_bits + 1, _packed(codes.reshape(batch, -1), in_bits)), outputs
+
+
+def _answers(model: IntModel, result: Result) -> list[Vectors]:
+    """The streams of answers, those of a sequence in a row."""
+    batch = len(result.hidden)
+    if result.codes is not None and model.stage is not None:
+        bits = model.stage.out_bits
+        return [Vectors("o_codes", bits + 1, _packed(result.codes.reshape(batch, -1), bits))]
+    bits = model.classifier.acc_width
+    streams = [Vectors("o_logits", bits + 1, _packed(result.logits.reshape(batch, -1), bits))]
+    if model.head.output != "class":
+        return streams
+    bits = max(1, (model.classes - 1).bit_length())
+    if model.head.every:
+        return [*streams, Vectors("o_class", bits + 1, _packed(result.classes, bits))]
+    return [*streams, Vectors("o_class", bits, tuple(result.classes.tolist()))]
 
 
 _CHECK = """\

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from genogate.hdl.gru.design import Design
 from genogate.model.genome import Genome
+from genogate.model.head import Head
 from genogate.model.integer import code_range
 from genogate.model.knobs import Lanes
 from genogate.sim.random_model import random_model
@@ -20,19 +21,19 @@ SEED = 2026
 
 
 @lru_cache
-def files_of(share, lanes):
+def files_of(share, lanes, head=None):
     """``gru.v``, bench and vectors of a small random network."""
     rng = np.random.default_rng(SEED)
-    model = random_model(rng, Genome.uniform(4), 3, 4, 3)
+    model = random_model(rng, Genome.uniform(4), 3, 4, 3, head=head)
     design = Design.of(model, lanes, share)
     low, high = code_range(model.layers[0].in_bits)
     codes = rng.integers(low, high + 1, (3, 4, 3))
     return design, {"gru.v": emit(design), **plain_bench(design, codes)}
 
 
-def written(folder, share="none", lanes=None):
+def written(folder, share="none", lanes=None, head=None):
     """The files in `folder`."""
-    design, files = files_of(share, lanes)
+    design, files = files_of(share, lanes, head)
     for name, text in files.items():
         (folder / name).write_text(text)
     return design, files
@@ -53,6 +54,21 @@ def test_the_bench_passes_in_icarus(tmp_path, share, lanes, stalls):
     *_, last = simulated(tmp_path, f"-Pgru_tb.STALLS={stalls}")
     # 3 sequences: 4 steps of 4 units, 3 logits and a class.
     assert last.startswith(f"PASS: {3 * (16 + 3 + 1)} transfers equal")
+
+
+@pytest.mark.parametrize(
+    ("head", "transfers"),
+    [
+        (Head("every"), 4 * (4 + 3 + 1)),
+        (Head("every", "codes", "tanh"), 4 * (4 + 3)),
+        (Head("last", "logits"), 16 + 3),
+    ],
+    ids=str,
+)
+def test_the_bench_passes_with_other_heads(tmp_path, head, transfers):
+    written(tmp_path, head=head)
+    *_, last = simulated(tmp_path)
+    assert last.startswith(f"PASS: {3 * transfers} transfers equal")
 
 
 @pytest.mark.parametrize("stream", ["i", "o_h", "o_logits", "o_class"])
