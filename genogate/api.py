@@ -7,26 +7,25 @@ an input does not fit.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import flow
 from .model.errors import InputError, shown
 from .model.knobs import Knobs, fields_of
+from .network import Network as Quantised
+from .network import build_network
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from .model.aliases import Say
     from .model.checkpoints.floating import Checkpoint
     from .model.integer import IntModel
     from .model.tables.table import LutTable
     from .sim.golden import Result
     from .sim.rtl.network.regression import SimReport
     from .synth.area import AreaReport
-
-#: Told what is being done now.
-Say = Callable[[str], None]
 
 
 def _silent(text: str) -> None:
@@ -41,7 +40,7 @@ class Network:
     checkpoint : the float network that it was quantised from
     """
 
-    def __init__(self, built: flow.Network, say: Say = _silent) -> None:
+    def __init__(self, built: Quantised, say: Say = _silent) -> None:
         self._built, self._say = built, say
         self.model: IntModel = built.model
         self.knobs: Knobs = built.knobs
@@ -98,9 +97,10 @@ class Network:
         out : folder for the simulation's files; a temporary one by default
         """
         from .model.leftovers import scratch
+        from .simulation import run_sim
 
         with scratch() as folder:
-            report, _ = flow.run_sim(
+            report, _ = run_sim(
                 self._built, sequences=sequences, seed=seed, out=out or folder, say=self._say
             )
         return report
@@ -114,7 +114,9 @@ class Network:
     def save(self, folder: str | os.PathLike[str]) -> dict[str, Any]:
         """Write ``gru.v`` with its test bench and core file, ``model.safetensors`` and
         ``report.json`` to `folder`, all or none; the report is returned too."""
-        return flow.write_gru(self._built, folder, self._say)
+        from .outputs import write_gru
+
+        return write_gru(self._built, folder, self._say)
 
 
 def quantize(
@@ -155,9 +157,7 @@ def quantize(
             name = os.fspath(source)
         else:
             name = str(_imported(source, task, folder))
-        built = flow.build_network(
-            genome=str(text), task=task, checkpoint=name, knobs=choices, say=say
-        )
+        built = build_network(genome=str(text), task=task, checkpoint=name, knobs=choices, say=say)
     return Network(built, say)
 
 
@@ -222,11 +222,12 @@ def search_genomes(
     """Search genomes of a checkpoint (a shipped one's name, or a file); the front is returned, and
     genome files are left in the folder `out`. Further options as those of ``genogate search``."""
     from .commands.options import knobs_of
+    from .genome_search import run_search
 
     name = os.fspath(source)
     changes = {"checkpoint": name, "objectives": ",".join(objectives), **options}
     chosen = _options_of("search", [], changes)
-    front, _ = flow.run_search(
+    front, _ = run_search(
         chosen,
         knobs_of(chosen),
         None if out is None else os.fspath(out),

@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .flow import Say, parts
+from .genome_search import parts
+from .model.aliases import Say
 from .model.errors import InputError
 
 if TYPE_CHECKING:

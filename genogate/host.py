@@ -24,7 +24,7 @@ from .model.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
 
-    from .flow import Say
+    from .model.aliases import Say
 
 #: How often a frame is sent again after the board answered an error, or nothing.
 RETRIES = 2

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
+from .commands.tables import console, new_table, print_pairs
 from .commands.terminal import QUIET, switched
-from .flow import Say, _source, _task_of
+from .model.aliases import Say
 from .model.errors import InputError, shown
 from .model.files import write_json
-from .printing import _console, _pairs, _table
+from .network import source_of, task_of
 
 if TYPE_CHECKING:
     from .search.proxies.evolution import Outcome, Progress
@@ -122,9 +123,9 @@ def run_score(
     from .search.proxies.use import Ranker, resolve
 
     chosen = resolve(proxy)
-    floating = zoo.load(_source(checkpoint, task))
+    floating = zoo.load(source_of(checkpoint, task))
     parsed = [parse_genome(text, floating.layers) for text in genomes]
-    data = _task_of(floating, task)
+    data = task_of(floating, task)
     say("Statistics of the network")
     ranker = Ranker(chosen, of_gru(floating, data, say=say))
     found = ranker(np.array([genome.genes for genome in parsed], np.uint8))
@@ -240,15 +241,15 @@ def progress_of_proxies() -> Iterator[tuple[Say, Callable[[Any], None]]]:
 
 def print_search(outcomes: Sequence[Outcome], held: Sequence[Bench], folder: Path) -> None:
     """The best formula of each seed, and what it is worth on the rows that it has not seen."""
-    console = _console()
+    terminal = console()
     for outcome in outcomes:
         if not outcome.best:
-            console.print(f"seed {outcome.seed}: nothing that ranks was found")
+            terminal.print(f"seed {outcome.seed}: nothing that ranks was found")
             continue
         counts = outcome.counts
         proxy, fitness = outcome.short or (outcome.best[0].proxy, outcome.best[0].fitness)
-        _pairs(
-            console,
+        print_pairs(
+            terminal,
             [
                 (f"seed {outcome.seed}", f"fitness {fitness:.4f}"),
                 ("formula", proxy.formula),
@@ -262,28 +263,28 @@ def print_search(outcomes: Sequence[Outcome], held: Sequence[Bench], folder: Pat
         )
         for bench in held:
             figures = bench.report(proxy)
-            console.print(
+            terminal.print(
                 Text(f"  {bench.name}, held out: ")
                 + Text(
                     "  ".join(f"{kind} {part['spearman']:.3f}" for kind, part in figures.items())
                 )
             )
-        console.print()
-    _pairs(console, [("written", f"{folder}/found.json")])
+        terminal.print()
+    print_pairs(terminal, [("written", f"{folder}/found.json")])
 
 
 def print_eval(document: dict[str, Any]) -> None:
     """The figures, the best by Spearman first."""
-    console = _console()
-    _pairs(console, [("proxy", document.get("formula", document["proxy"]))])
+    terminal = console()
+    print_pairs(terminal, [("proxy", document.get("formula", document["proxy"]))])
     for name, rows in document["tables"].items():
-        console.print()
-        table = _table(f"{name}, {document['subset']}", *FIGURES.values())
+        terminal.print()
+        table = new_table(f"{name}, {document['subset']}", *FIGURES.values())
         order = sorted(rows, key=lambda row: (-_number(rows[row]["spearman"]), row))
         for row in order:
             cells = [_cell(rows[row][figure], 2 if figure == "regret" else 3) for figure in FIGURES]
             table.add_row(row, *cells, style="bold" if row == "proxy" else None)
-        console.print(table)
+        terminal.print(table)
 
 
 def _number(value: float) -> float:

@@ -6,11 +6,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .flow import _identity
 from .model.errors import InputError
+from .network import identity_of
 
 if TYPE_CHECKING:
-    from .flow import Network, Say
+    from .model.aliases import Say
+    from .network import Network
 
 
 def check_route(target: str, route: bool) -> None:
@@ -32,7 +33,7 @@ def target_document(network: Network, target: str, route: bool, say: Say) -> dic
     else:
         report = fpga_report(target, network.design, routed=route, progress=say).to_json()
     cycles = network.design.cycles_per_step
-    return {**_identity(network), "cycles_per_step": cycles, **report}
+    return {**identity_of(network), "cycles_per_step": cycles, **report}
 
 
 def write_target(
@@ -137,7 +138,7 @@ def write_bitstream(
     with staged(folder) as stage:
         bitstream = build(network.design, board, progress=say)
         (stage / bitstream.name).write_bytes(bitstream.data)
-        document = {**_identity(network), "board": board, **bitstream.to_json()}
+        document = {**identity_of(network), "board": board, **bitstream.to_json()}
         write_json(stage / "board.json", document)
         network.model.save(stage / "model.safetensors")
     return document, folder

@@ -7,7 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .flow import Say, _source, _task_of, resumable
+from .model.aliases import Say
+from .network import source_of, task_of
+from .outputs import resumable
 
 if TYPE_CHECKING:
     from .model.checkpoints.floating import Checkpoint
@@ -23,15 +25,15 @@ REPORTED = (8, 4, 3, 2)
 def _loaded(checkpoint: str | None, task: str | None) -> tuple[Checkpoint, Task]:
     from .model import zoo
 
-    floating = zoo.load(_source(checkpoint, task))
-    return floating, _task_of(floating, task)
+    floating = zoo.load(source_of(checkpoint, task))
+    return floating, task_of(floating, task)
 
 
 def _source_name(checkpoint: str | None, task: str | None) -> str:
     """The name of a shipped checkpoint, or the full path of a file."""
     from .model import zoo
 
-    name = _source(checkpoint, task)
+    name = source_of(checkpoint, task)
     return name if name in zoo.names() else str(Path(name).resolve())
 
 

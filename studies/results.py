@@ -40,8 +40,9 @@ def measure_activation(say: Say) -> dict[str, Any]:
 
 def measure_core(say: Say) -> dict[str, Any]:
     """Cells of every operator of the INT8 core of digits-row, default knobs."""
-    from genogate.flow import area_document, build_network
     from genogate.model.knobs import Knobs
+    from genogate.network import build_network
+    from genogate.outputs import area_document
 
     network = build_network(
         genome="int8", task="digits-row", checkpoint=None, knobs=Knobs(), say=say

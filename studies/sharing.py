@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from genogate.flow import build_network
 from genogate.model.data.tasks import load_task
 from genogate.model.knobs import Knobs
+from genogate.network import build_network
 from genogate.synth.area import area_report
 from genogate.synth.targets.sky130 import standard_cell_report
 from genogate.synth.yosys import find as find_yosys

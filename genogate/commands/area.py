@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -42,8 +43,7 @@ def area(target: str, route: bool, **options: Any) -> None:
     what the network takes of a real part. Every module is synthesised once and cached by its
     content, so a second genome costs only what is new in it.
     """
-    from ..flow import write_area
-    from ..printing import print_area
+    from ..outputs import write_area
     from ..targets import check_route, print_target, write_target
 
     check_route(target, route)
@@ -55,3 +55,21 @@ def area(target: str, route: bool, **options: Any) -> None:
             document = write_target(network, target, route, options["out"], say)
     report = print_area if target == "generic" else print_target
     show(document, lambda: report(document, options["out"] or network.folder))
+
+
+def print_area(document: dict[str, Any], folder: str | Path) -> None:
+    """The report of ``genogate area``."""
+    from .tables import console, genome_text, print_operators, print_pairs
+
+    terminal = console()
+    print_operators(terminal, document)
+    terminal.print()
+    print_pairs(
+        terminal,
+        [
+            ("genome", genome_text(document)),
+            ("flat", f"{document['cells_flat']:,} cells with module borders dissolved"),
+            ("measured by", document["yosys"]),
+            ("written", str(Path(folder) / "area.json")),
+        ],
+    )

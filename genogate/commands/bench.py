@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import click
 
 from .help import Command
@@ -27,9 +30,25 @@ def bench(out: str) -> None:
     """
     from ..bench import bench as run
     from ..model.files import write_json
-    from ..printing import print_bench
 
     with progress() as say:
         figures = run(say)
     write_json(out, figures)
     show(figures, lambda: print_bench(figures, out))
+
+
+def print_bench(figures: dict[str, Any], path: str | Path) -> None:
+    """The figures of ``genogate bench``, nested ones with dotted names."""
+    from .tables import console, number_text, print_pairs
+
+    rows = []
+    for name, value in figures.items():
+        inner = value.items() if isinstance(value, dict) else [("", value)]
+        for key, number in inner:
+            text = (
+                f"{number:,.4g}"
+                if isinstance(number, float) and number < 1e4
+                else (f"{number:,.0f}" if isinstance(number, float) else number_text(number))
+            )
+            rows.append((".".join(filter(None, (name, key))).replace("_", " "), text))
+    print_pairs(console(), [*rows, ("written", str(path))])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import click
 
 from .help import Command, group
@@ -33,7 +36,6 @@ def campaign(count: int, seed: int, workers: int, out: str) -> None:
     Each network is emitted, simulated and held to the golden model as in `genogate sim`. Exits with
     1 when anything differs; what failed stays in the folder, with a waveform.
     """
-    from ..printing import print_campaign
     from ..sim.rtl.network.campaign import campaign as run
 
     visible = not switched("quiet")
@@ -41,3 +43,32 @@ def campaign(count: int, seed: int, workers: int, out: str) -> None:
     show(summary, lambda: print_campaign(summary, out))
     if summary["failed_cases"]:
         raise click.exceptions.Exit(1)
+
+
+def print_campaign(summary: dict[str, Any], folder: str | Path) -> None:
+    """The summary of ``genogate campaign``."""
+    from rich.text import Text
+
+    from .tables import console, print_pairs
+
+    terminal = console()
+    for failure in summary["failures"][:10]:
+        terminal.print(Text(f"case {failure['index']} ({failure['name']}): {failure['first']}"))
+    busy = summary["utilisation_16_units_and_more"]["min"]
+    print_pairs(
+        terminal,
+        [
+            ("networks", f"{summary['cases']:,}, {summary['failed_cases']} failed"),
+            (
+                "compared",
+                f"{summary['codes']:,} codes of {summary['sequences']:,} sequences, "
+                f"{summary['mismatches']} mismatches; seed {summary['seed']}",
+            ),
+            (
+                "multipliers busy",
+                f"at least {busy:.1%} from 16 units on" if busy else "not measured",
+            ),
+            ("time", f"{summary['seconds']:,} s, {summary['resumed']} networks resumed"),
+            ("written", str(Path(folder) / "summary.json")),
+        ],
+    )

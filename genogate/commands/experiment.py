@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -171,7 +172,6 @@ def experiment(
     number is kept in experiment.json as soon as it is known: the same command resumes after a stop.
     """
     from ..experiment import record_in_docs, run_experiment
-    from ..printing import print_experiment
 
     knobs = Knobs.from_texts({"activation": activation, "lanes": lanes})
     if options["generations"] is not None:
@@ -188,3 +188,26 @@ def experiment(
     show(document, table)
     if document.get("simulation", {}).get("mismatches"):
         raise click.exceptions.Exit(1)
+
+
+def print_experiment(document: dict[str, Any], folder: str | Path) -> None:
+    """The table of ``genogate experiment``."""
+    from rich.text import Text
+
+    from ..search.experiment.summary import lines_of
+    from .tables import console, print_pairs
+
+    terminal = console()
+    for line in lines_of(document):
+        terminal.print(Text(line))
+    simulation = document.get("simulation", {})
+    if "skipped" in simulation:
+        said = f"skipped: {simulation['skipped']}"
+    elif simulation:
+        said = (
+            f"{simulation['count']} test sequences of {simulation['steps_run']} steps, "
+            f"{simulation['mismatches']} mismatches"
+        )
+    else:
+        said = "none"
+    print_pairs(terminal, [("simulated", said), ("written", f"{folder}/experiment.json")])

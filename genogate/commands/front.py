@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -75,10 +76,49 @@ def front(**options: Any) -> None:
     constants folded in.
     """
     from ..lut import write_front
-    from ..printing import print_front
 
     with progress() as say:
         record, folder = write_front(**options, say=say)
     show(record, lambda: print_front(record, folder))
     if not record["verified"]["passed"]:
         raise click.exceptions.Exit(1)
+
+
+def print_front(record: dict[str, Any], folder: str | Path) -> None:
+    """The units of ``genogate front``."""
+    from rich.text import Text
+
+    from .tables import console, new_table, power_text, print_pairs
+
+    terminal, verified = console(), record["verified"]
+    for text in verified["first"]:
+        terminal.print(Text(text))
+    rows = new_table("file", "cells", "mean squared error", "segments", "form")
+    for unit in record["units"]:
+        rows.add_row(
+            unit["file"],
+            f"{unit['cells']:,}",
+            f"{unit['mse']:.3g}",
+            str(len(unit["slopes"])),
+            unit["form"],
+        )
+    terminal.print(rows)
+    terminal.print()
+    low, high = record["range"]
+    print_pairs(
+        terminal,
+        [
+            (
+                "function",
+                f"{record['function']} on {low:g} to {high:g}, "
+                f"codes of scale {power_text(record['scale'])}",
+            ),
+            (
+                "verified",
+                f"{verified['codes']:,} codes in Icarus, stalls, "
+                f"{verified['mismatches']} mismatches",
+            ),
+            ("measured by", record["yosys"]),
+            ("written", f"{folder}/"),
+        ],
+    )

@@ -25,7 +25,7 @@ def golden(model: str, inputs: str, outputs: str) -> None:
     classes [batch], so that you can check the Verilog with your own simulator. If OUTPUTS ends in
     .npy it receives the hidden states, and NAME.logits.npy beside it the logits.
     """
-    from ..flow import run_golden
+    from ..evaluation import run_golden
 
     def table() -> None:
         for name, shape in shapes.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -36,10 +37,67 @@ def gru(wrapper: str, **options: Any) -> None:
     bench with vectors (gru_tb.v and its .hex files) and gru.core for FuseSoC. Either all files are
     written or none.
     """
-    from ..flow import write_gru
-    from ..printing import print_report
+    from ..outputs import write_gru
 
     with progress() as say:
         network = build(options, say)
         report = write_gru(network, options["out"], say, wrapper)
     show(report, lambda: print_report(report, options["out"] or network.folder))
+
+
+def _original(about: dict[str, Any]) -> str:
+    """What is known of the float network that a chain of trainings began with."""
+    name = about.get("imported") or about.get("source") or f"checkpoint {about.get('hash')}"
+    if "accuracy" in about:
+        score = f"{about['accuracy']:.4f}"
+    elif "val" in about:
+        score = f"{about['val']:.4f} on validation"
+    else:
+        score = "unknown"
+    return f"{score}, the original network ({name})"
+
+
+def print_report(report: dict[str, Any], folder: str | Path) -> None:
+    """The report of ``genogate gru``."""
+    from ..reference import size_text
+    from .tables import console, genome_text, print_operators, print_pairs
+
+    terminal = console()
+    print_operators(terminal, report)
+    terminal.print()
+    images = f"{report['test_sequences']} test sequences"
+    if not report["test_unseen"]:
+        images += ", which its training may have seen"
+    float_text = f"float {report['accuracy_float']:.4f}"
+    if "original" in report:
+        float_text = f"the trained weights run as float {report['accuracy_float']:.4f}"
+    print_pairs(
+        terminal,
+        [
+            ("genome", genome_text(report)),
+            (
+                "accuracy",
+                f"{report['accuracy']:.4f} on {images} ({float_text})",
+            ),
+            *([("float", _original(report["original"]))] if "original" in report else []),
+            (
+                "size",
+                size_text(report),
+            ),
+            (
+                "cycles per step",
+                f"{report['cycles_per_step']:,}, multipliers busy {report['utilisation']:.1%}",
+            ),
+            (
+                "per sequence",
+                f"{report['cycles_per_sequence']:,} cycles back to back, {report['steps']} steps",
+            ),
+            ("cells", f"{report['cells']:,} summed over modules, {report['cells_flat']:,} flat"),
+            ("memory", f"{report['memory_bits']:,} bits"),
+            ("measured by", report["yosys"]),
+            (
+                "written",
+                str(Path(folder) / "{gru.v,gru_tb.v,report.json,...}"),
+            ),
+        ],
+    )

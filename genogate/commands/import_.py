@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..model.checkpoints.floating import Checkpoint
+
+from pathlib import Path
+
 import click
 
 from .completion import tasks
@@ -60,10 +67,32 @@ def import_(
     Keras 3 archive (.keras) whose GRU has reset_after=True; the content decides, not the suffix.
     Prints its float accuracy on the task.
     """
-    from ..flow import run_import
-    from ..printing import print_import
+    from ..training import run_import
 
     with progress() as say:
         say("Reading and evaluating")
         checkpoint, path = run_import(model, task, seed, out, gru, classifier, test)
     show({"written": str(path), **checkpoint.info}, lambda: print_import(checkpoint, path))
+
+
+def print_import(checkpoint: Checkpoint, path: str | Path) -> None:
+    """What ``genogate import`` read."""
+    from .tables import accuracies, console, print_pairs
+
+    scores = checkpoint.info["accuracy"]
+    units = ", ".join(str(checkpoint.hidden_size(k)) for k in range(checkpoint.layers))
+    print_pairs(
+        console(),
+        [
+            (
+                "network",
+                f"{checkpoint.input_size} inputs, {checkpoint.layers} GRU layers of {units} "
+                f"units, {checkpoint.classes} classes",
+            ),
+            (
+                "accuracy",
+                f"{accuracies(scores)} (float)",
+            ),
+            ("written", str(path)),
+        ],
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -155,7 +156,6 @@ def lut(out: str | None, **options: Any) -> None:
     Verilog gave every code as it should; exits with 1 where it did not.
     """
     from ..lut import make_table, write_lut
-    from ..printing import print_lut
 
     with progress() as say:
         table = make_table(options, say)
@@ -163,3 +163,102 @@ def lut(out: str | None, **options: Any) -> None:
     show(report, lambda: print_lut(report, folder))
     if not report["verified"].get("passed", True):
         raise click.exceptions.Exit(1)
+
+
+def _guard(table: dict[str, Any]) -> list[tuple[str, str]]:
+    """What became of the guard, where it was given up."""
+    if "guard_asked" not in table:
+        return []
+    return [
+        (
+            "guard",
+            f"none: no table of this format stays within {table['guard_asked']:g} of the function "
+            "outside of its range",
+        )
+    ]
+
+
+def _optimum(table: dict[str, Any]) -> str:
+    """How far the table is from the best one, and why that is known."""
+    optimum, objective = table["optimum"], table["objective"]
+    times = (
+        f"this table {table['value']:.4g}"
+        if optimum["ratio"] is None
+        else f"this table {optimum['ratio']:.3f} times that"
+    )
+    text = f"{optimum[objective]:.4g} in this format, {times}"
+    text += f"; real numbers {optimum['real']:.3g}" if "real" in optimum else ""
+    return f"{text}\n{'':16}by {optimum['proof']}"
+
+
+def print_lut(report: dict[str, Any], folder: str | Path) -> None:
+    """The report of ``genogate lut``."""
+    from rich.text import Text
+
+    from .tables import console, new_table, power_text, print_pairs
+
+    table, verified = report["table"], report["verified"]
+    terminal = console()
+    for text in verified.get("first", ()):
+        terminal.print(Text(text))
+    fixed, silicon = report["style"] == "fixed", "silicon" in report["modules"][0]
+    costs = ["cells", *(["um^2"] if silicon else [])] if fixed else []
+    rows = new_table("scale", "mse", "max", "mse (A)", "max (A)", "output", "off", *costs)
+    for k, (row, unit) in enumerate(zip(table["scales"], report["units"], strict=True)):
+        errors = [f"{row['errors'][p][e]:.3g}" for p in ("R", "A") for e in ("mse", "max")]
+        cells = [f"{report['modules'][k]['cells']:,}"] if fixed else []
+        if fixed and silicon:
+            cells.append(f"{report['modules'][k]['silicon']['area_um2']:,.0f}")
+        rows.add_row(
+            power_text(row["scale"]),
+            *errors,
+            power_text(unit["out_scale"]),
+            str(unit["codes_off"]),
+            *cells,
+        )
+    terminal.print(rows)
+    terminal.print(
+        "Errors in the range, and of every code (A); codes that the unit is off at most\n"
+    )
+    form, mean = table["format"], table["errors"]
+    low, high = table["range"]
+    pairs = [
+        (
+            "function",
+            f"{table['function']} on {low:g} to {high:g}, {table['entries']} segments, "
+            f"{table['in_bits']}-bit codes",
+        ),
+        (
+            "format",
+            f"{form['kind']}, slopes {form['slope_bits']}, intercepts "
+            f"{form['intercept_bits']} bits"
+            + (f", {form['fraction_bits']} behind the point" if form["kind"] == "fixed" else ""),
+        ),
+        *_guard(table),
+        (
+            "error",
+            f"{mean['R']['mse']:.4g} in the range, {mean['A']['mse']:.4g} everywhere; "
+            f"greatest {mean['R']['max']:.3g} and {mean['A']['max']:.3g}",
+        ),
+    ]
+    if "optimum" in table:
+        pairs.append(("least possible", _optimum(table)))
+    if verified:
+        pairs.append(
+            (
+                "verified",
+                f"{verified['codes']:,} codes in Icarus, stalls, "
+                f"{verified['mismatches']} mismatches",
+            )
+        )
+    if not fixed:
+        area = report["modules"][0]
+        pairs.append(("area", f"{area['cells']:,} cells ({area['flip_flops']:,} flip-flops)"))
+        if silicon:
+            made = area["silicon"]
+            text = f"{made['area_um2']:,.0f} um^2 for a clock of {made['clock_ns']:g} ns"
+            if made["delay_ns"] is not None:
+                text += f", {made['delay_ns']:.2f} ns needed"
+            pairs.append(("silicon", text))
+    pairs += [("measured by", report["yosys"]), ("written", f"{folder}/")]
+    print_pairs(terminal, pairs)

@@ -13,7 +13,8 @@ from .completion import checkpoints, genomes, tasks
 from .help import Decorated, group, together
 
 if TYPE_CHECKING:
-    from ..flow import Network, Say
+    from ..model.aliases import Say
+    from ..network import Network
 
 GENOME_HELP = (
     "Bits (2 to 8) of the 17 operators of every layer: int2 ... int8, a list of integers "
@@ -181,7 +182,7 @@ def with_recorded_options(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def build(options: dict[str, Any], say: Say) -> Network:
-    from ..flow import build_network
+    from ..network import build_network
 
     options = with_recorded_options(options)
     return build_network(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -91,7 +92,6 @@ def qat(genome: str, for_all: bool, out: str | None, test: bool, **options: Any)
     as always. With --any the weights are trained for all genomes at once, for a search to run on.
     A training that was stopped resumes when the same command is given again.
     """
-    from ..printing import print_tuning
     from ..tuning import run_any, run_tuning
 
     given = {**options, "genome": genome}
@@ -120,3 +120,37 @@ def qat(genome: str, for_all: bool, out: str | None, test: bool, **options: Any)
         else:
             report, path = run_tuning(genome=network["genome"], **arguments)
     show({"written": str(path), **report}, lambda: print_tuning(report, path))
+
+
+def print_tuning(report: dict[str, Any], path: str | Path) -> None:
+    """What ``genogate qat`` made."""
+    from ..reference import size_text
+    from .tables import console, print_caution, print_pairs
+
+    scores = report["accuracy"]
+    rows = []
+
+    def row(name: str, score: dict[str, float]) -> None:
+        parts = {"val": "validation", "test": "test"}
+        text = ", ".join(f"{parts[part]} {score[part]:.4f}" for part in parts if part in score)
+        rows.append((name, text))
+
+    row("float before", scores["float"])
+    if "qat" in scores:
+        row("quantised", scores["ptq"])
+        row("trained", scores["qat"])
+        rows.append(
+            (
+                "size",
+                size_text(report),
+            )
+        )
+        rows.append(("epochs", f"{report['epochs_done']}, kept {report['best_epoch']}"))
+        rows.append(("model", report["model_hash"]))
+    else:
+        for genome, both in scores.items():
+            if genome != "float":
+                row(f"{genome} before", both["ptq"])
+                row(f"{genome} after", both["any"])
+    print_pairs(console(), [*rows, ("written", str(path))])
+    print_caution(report.get("caution"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -197,9 +198,8 @@ def search(out: str | None, resume: bool, **options: Any) -> None:
     smallest, fewest-weights, fewest-cells, front-N) that the other commands take with --genome.
     Kill it at any time: with --resume the same run goes on.
     """
-    from ..flow import run_search
+    from ..genome_search import run_search
     from ..model.files import read_json
-    from ..printing import print_search
 
     try:
         with search_progress() as (say, tell):
@@ -208,3 +208,43 @@ def search(out: str | None, resume: bool, **options: Any) -> None:
         click.echo("genogate: evaluations are kept; --resume goes on from there", err=True)
         raise
     show(read_json(folder / "front.json"), lambda: print_search(report, folder))
+
+
+def print_search(report: dict[str, Any], folder: str | Path) -> None:
+    """What ``genogate search`` ends with; the whole front is in its file and its page."""
+    from .tables import by_make, console, new_table, number_text, print_caution, print_pairs
+
+    terminal, rows = console(), report["conclusion"]
+    if report.get("damaged"):
+        terminal.print(f"{report['damaged']} damaged evaluations were made again.")
+    if not report["points"]:
+        terminal.print("No genome within the limits was found: allow more, or search longer.")
+        return
+    costs = [name for name in ("cells", "memory") if name in rows[0]]
+    tested = ["test"] if "test_accuracy" in rows[0] else []
+    share = f"of int8 ({report['reference']})"
+    table = new_table("genome", "points lost", *tested, "bits", share, *costs)
+    for row in rows:
+        table.add_row(
+            row["name"],
+            f"{row['drop']:.2f}",
+            *(f"{row['test_accuracy']:.4f}" for _ in tested),
+            f"{row['size']:,}",
+            f"{row['share']:.1%}",
+            *(number_text(row.get(name)) for name in costs),
+        )
+    terminal.print(table)
+    terminal.print()
+    names = [row["name"] for row in rows]
+    chosen = next((n for n in names if n.startswith("within-0.5")), names[-1])
+    page = "make report RUN={}" if by_make() else "genogate report {}"
+    pairs = [
+        ("points lost", f"against int8, on {report['judged']}"),
+        ("front", f"{len(report['points'])} points in {Path(folder) / 'front.json'}"),
+        ("page", page.format(folder)),
+    ]
+    if chosen != "int8":
+        emit = "make gru GENOME={}" if by_make() else "genogate gru --genome {}"
+        pairs.append(("emit", emit.format(Path(folder) / chosen)))
+    print_pairs(terminal, [*pairs, ("written", f"{folder}/")])
+    print_caution(report.get("caution"))

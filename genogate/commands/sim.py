@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..sim.rtl.network.regression import SimReport
+
+from pathlib import Path
 from typing import Any
 
 import click
@@ -45,9 +51,8 @@ def sim(sequences: str, simulator: str | None, seed: int, **options: Any) -> Non
     every hidden state and every logit. Exits with 1 when anything differs, naming the first
     operator that does.
     """
-    from ..flow import run_sim
     from ..model.files import read_json
-    from ..printing import print_sim
+    from ..simulation import run_sim
 
     try:
         count = None if sequences == "all" else int(sequences)
@@ -68,3 +73,34 @@ def sim(sequences: str, simulator: str | None, seed: int, **options: Any) -> Non
     show(read_json(folder / "sim.json"), lambda: print_sim(report, folder))
     if not report.passed:
         raise click.exceptions.Exit(1)
+
+
+def print_sim(report: SimReport, folder: str | Path) -> None:
+    """The outcome of ``genogate sim``."""
+    from rich.text import Text
+
+    from .tables import console, number_text, print_pairs
+
+    terminal = console()
+    for message in report.mismatches[:10]:
+        terminal.print(Text(message))
+    more = len(report.mismatches) - 10
+    if more > 0:
+        terminal.print(f"... and {more} more")
+    rows = [
+        ("result", "bit-exact" if report.passed else "DIFFERS"),
+        ("genome", f"{report.genome} (model {report.model_hash})"),
+        (
+            "compared",
+            f"{report.codes:,} codes of {report.sequences} sequences, "
+            f"{report.steps:,} steps; seed {report.seed}",
+        ),
+        ("cycles per step", number_text(report.cycles_per_step) or "not measured"),
+        ("scenarios", ", ".join(scenario["name"] for scenario in report.scenarios)),
+        ("simulator", ", cocotb ".join(report.versions.values())),
+        ("time", f"{report.seconds:.1f} s"),
+        ("written", str(Path(folder) / "sim.json")),
+    ]
+    if report.waveform:
+        rows.insert(1, ("waveform", report.waveform))
+    print_pairs(terminal, rows)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from ..flow import Say
+    from ..model.aliases import Say
 
 #: Generations whose time tells that of the ones to come.
 RECENT = 5

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..model.checkpoints.floating import Checkpoint
+
+from pathlib import Path
 from typing import Any
 
 import click
@@ -96,9 +102,8 @@ def train(task: str, out: str | None, test: bool, **recipe: Any) -> None:
     same options give the same bytes on the same machine. A training that was stopped resumes from
     FILE.partial when the same command is given again.
     """
-    from ..flow import run_training, sequences_of
     from ..model.checkpoints.training import recipe_for
-    from ..printing import print_training
+    from ..training import run_training, sequences_of
 
     full = recipe_for(task, recipe, sequences_of(task, recipe["seed"]))
     with epochs_bar("epochs", full.epochs, "loss nan") as update:
@@ -108,3 +113,21 @@ def train(task: str, out: str | None, test: bool, **recipe: Any) -> None:
 
         checkpoint, path = run_training(task, full, out, tell, test)
     show({"written": str(path), **checkpoint.info}, lambda: print_training(checkpoint, path))
+
+
+def print_training(checkpoint: Checkpoint, path: str | Path) -> None:
+    """What ``genogate train`` made."""
+    from .tables import accuracies, console, print_pairs
+
+    scores = checkpoint.info["accuracy"]
+    print_pairs(
+        console(),
+        [
+            (
+                "accuracy",
+                accuracies(scores),
+            ),
+            ("again", checkpoint.info["command"]),
+            ("written", str(path)),
+        ],
+    )

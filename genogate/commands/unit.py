@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -59,7 +60,6 @@ def unit(kind: str, out: str | None, **given: Any) -> None:
     tables and range reduction by powers of two. Writes unit.v and report.json, and runs the Verilog
     in Icarus against the golden model; exits with 1 where they differ.
     """
-    from ..printing import print_unit
     from ..unit import make_unit, write_unit
 
     with progress() as say:
@@ -68,3 +68,37 @@ def unit(kind: str, out: str | None, **given: Any) -> None:
     show(report, lambda: print_unit(report, folder))
     if not report["verified"]["passed"]:
         raise click.exceptions.Exit(1)
+
+
+def print_unit(report: dict[str, Any], folder: str | Path) -> None:
+    """The report of ``genogate unit``."""
+    from rich.text import Text
+
+    from .tables import console, print_pairs
+
+    area, verified = report["area"], report["verified"]
+    terminal = console()
+    for text in verified["mismatches"][:10]:
+        terminal.print(Text(text))
+    print_pairs(
+        terminal,
+        [
+            (
+                "unit",
+                f"{report['unit']}, {report['in_bits']}-bit codes of scale 2^{-report['scale']} "
+                f"to {report['out_bits']}-bit codes, {report['entries']} segments",
+            ),
+            (
+                "verified",
+                f"{verified['elements']:,} elements in Icarus, stalls and resets, "
+                f"{len(verified['mismatches'])} mismatches",
+            ),
+            (
+                "area",
+                f"{area['cells']:,} cells ({area['flip_flops']:,} flip-flops), "
+                f"{area['memory_bits']:,} memory bits",
+            ),
+            ("measured by", area["yosys"]),
+            ("written", str(Path(folder) / "{unit.v,report.json}")),
+        ],
+    )

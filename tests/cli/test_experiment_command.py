@@ -115,8 +115,8 @@ def test_the_verilog_was_compared_or_the_reason_is_there(whole):
 
 
 def test_a_trained_network_is_what_the_other_commands_make_of_its_file(whole):
-    from genogate.flow import build_network
     from genogate.model.knobs import Knobs
+    from genogate.network import build_network
 
     folder, _, _ = whole
     row = next(r for r in read(folder)["numbers"] if r["stage"] == "trained")

@@ -83,7 +83,7 @@ def test_a_room_imports_only_from_its_left(room):
 def test_emitting_needs_neither_torch_nor_cocotb():
     program = f"""
 {BLOCK} ("torch", "cocotb", "cocotb_tools", "pymoo", "numba")
-import genogate.cli, genogate.flow, genogate.synth.verilog, genogate.model.quantize.quantize
+import genogate.cli, genogate.outputs, genogate.synth.verilog, genogate.model.quantize.quantize
 import genogate.model.checkpoints.training, genogate.model.zoo
 import genogate.sim.golden, genogate.synth.area
 """

@@ -9,9 +9,9 @@ pytest.importorskip("numba")
 
 
 def test_the_checkpoint_gives_the_trained_network_to_other_commands(genogate, tmp_path):
-    from genogate.flow import build_network
     from genogate.model import zoo
     from genogate.model.knobs import Knobs
+    from genogate.network import build_network
 
     genes = ",".join(["3"] * 6 + ["5"] * 11)
     given = ("qat", "--genome", genes, "--activation", "table", "--epochs", "1", "--batch", "64")

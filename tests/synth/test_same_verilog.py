@@ -3,8 +3,8 @@
 import hashlib
 
 import pytest
-from genogate.flow import build_network
 from genogate.model.knobs import Knobs
+from genogate.network import build_network
 from genogate.synth.verilog import emit
 
 #: First digits of SHA-256 over the text after the header, by Yosys 0.70. A change that means to

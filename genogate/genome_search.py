@@ -1,0 +1,156 @@
+"""Searches of genomes: from a command's options to a run, and what is said at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .model.aliases import Say
+from .model.errors import InputError
+from .network import source_of, task_of
+
+if TYPE_CHECKING:
+    from .model.knobs import Knobs
+    from .search.genomes.candidate import Point
+    from .search.genomes.config import Config
+    from .search.genomes.run import Run
+
+
+def _limits(options: dict[str, Any]) -> tuple[tuple[str, float], ...]:
+    from .search.genomes.config import LIMITS
+
+    named = ((name, options[f"max_{name}"]) for name in LIMITS)
+    return tuple((name, value) for name, value in named if value is not None)
+
+
+def parts(text: str) -> tuple[str, ...]:
+    """Parts of a list with commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _search_config(options: dict[str, Any]) -> Config:
+    from .search.genomes.config import Config
+
+    drop = options["max_drop"]
+    try:
+        max_drop = None if drop == "none" else float(drop)
+    except ValueError:
+        raise InputError(f"max-drop: {drop[:40]!r} is neither a number nor none") from None
+    exploit = options["exploit"]
+    if exploit is None:
+        exploit = 15 if options["method"] == "nsga2" else 0
+    names = (
+        "method",
+        "pop_size",
+        "generations",
+        "seed",
+        "initial",
+        "bit_weight",
+        "beacon_distance",
+        "prescreen",
+        "prescreen_factor",
+        "proxy_only",
+        "seed_patterns",
+    )
+    return Config(
+        objectives=parts(options["objectives"]),
+        exploit=exploit,
+        max_drop=max_drop,
+        knob_genes=parts(options["knob_genes"].replace("-", "_")),
+        limits=_limits(options),
+        beacons=options["beacons"] if options["beacon"] else 0,
+        checkpoints=options["also"],
+        **{name: options[name] for name in names},
+    )
+
+
+def run_search(
+    options: dict[str, Any],
+    knobs: Knobs,
+    out: str | None,
+    resume: bool,
+    say: Say,
+    tell: Callable[[Any], None],
+) -> tuple[dict[str, Any], Path]:
+    """Search genomes on the validation part.
+
+    Returns the front (``front.json``; with the option `test` its accuracies on the test part too),
+    what is said at the end (``conclusion``, ``judged``, ``caution``), and the run's folder.
+    """
+    from .model import zoo
+    from .search.genomes.beacons import by_command
+    from .search.genomes.evaluate import Setting
+    from .search.genomes.run import Run
+
+    config = _search_config(options)
+    source = source_of(options["checkpoint"], options["task"])
+    task_of(zoo.load(source), options["task"])
+    setting = Setting(
+        source, knobs, config.silicon, estimate=options["estimate"] and config.silicon
+    )
+    label = Path(source).stem
+    folder = Path(out or Path("runs") / f"{label}-{config.method}-{config.seed}{knobs.suffix}")
+    # By the further checkpoint that it begins with.
+    sources: dict[str | None, str] = {None: source} | {name: name for name in config.checkpoints}
+    retrain = (
+        {
+            name: by_command(options["beacon"], begun, knobs.changes)
+            for name, begun in sources.items()
+        }
+        if options["beacon"]
+        else None
+    )
+    run = Run(folder, setting, config, resume=resume, retrain=retrain)
+    front = run.go(
+        workers=options["workers"],
+        backend=options["backend"],
+        scheduler=options["scheduler"],
+        say=say,
+        tell=tell,
+    )
+    report = _searched(run, front, options["test"], say)
+    if run.evaluator.store.damaged:
+        report["damaged"] = run.evaluator.store.damaged
+    return report, folder
+
+
+def _searched(run: Run, front: list[Point], test: bool, say: Say) -> dict[str, Any]:
+    """The document of a run's front, and the table that a search ends with."""
+    from dataclasses import replace
+
+    from .model import zoo
+    from .model.checkpoints.provenance import caution
+    from .model.files import read_json, write_json
+    from .reference import reference_of
+    from .search.genomes import conclusion
+    from .search.genomes.evaluate import Case, load, on_test
+    from .search.genomes.folder import names_of
+
+    path, setting = run.folder / "front.json", run.setting
+    report = read_json(path)
+    int8 = dict(run.points[run.int8].result)
+    results: list[dict[str, Any]] = report["points"]
+    if test:
+        say("Test part")
+        cases = [Case(setting, run.int8.genome)]
+        for point in front:
+            own = point.candidate.setting(setting)
+            checkpoint = point.beacon or own.checkpoint
+            cases.append(Case(replace(own, checkpoint=checkpoint), point.genome))
+        shares = on_test(cases)
+        for result, share in zip([int8, *results], shares, strict=True):
+            result["test_accuracy"] = share
+        write_json(path, report)
+    material, floating = load(setting), zoo.load(setting.checkpoint)
+    reference = reference_of(material.task, floating, setting.knobs, int8["size"])
+    named = {name: results[k] for k, names in names_of(run.ledger, front).items() for name in names}
+    judged, images = len(material.y_shifted), len(material.task.y_val)
+    shifted = setting.shifts and judged > images
+    return report | {
+        "conclusion": conclusion.table(results, named, int8, reference.bits),
+        "reference": reference.name or Path(setting.checkpoint).stem,
+        "judged": f"{images:,} validation sequences"
+        + (f" and their {judged - images:,} shifted copies" if shifted else ""),
+        "caution": caution(floating),
+    }

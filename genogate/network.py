@@ -1,0 +1,145 @@
+"""A quantised network and everything that it came from: checkpoint, data, genome and knobs."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import __version__
+from .model.aliases import Say
+from .model.errors import InputError
+
+if TYPE_CHECKING:
+    from .hdl.gru.design import Design
+    from .model.checkpoints.floating import Checkpoint
+    from .model.data.tasks import Task
+    from .model.integer import IntModel
+    from .model.knobs import Knobs
+
+
+@dataclass(frozen=True)
+class Network:
+    """A quantised network with everything that it came from.
+
+    folder : where its results go when the user names no other place
+    int8_size_bits : size of the same network with every gene at 8
+    """
+
+    task: Task
+    checkpoint: Checkpoint
+    knobs: Knobs
+    model: IntModel
+    int8_size_bits: int
+    folder: Path
+
+    @cached_property
+    def design(self) -> Design:
+        """The hardware, planned once."""
+        from .hdl.gru.design import Design
+
+        return Design.of(self.model, self.knobs.lanes, self.knobs.share)
+
+
+def task_of(checkpoint: Checkpoint, name: str | None) -> Task:
+    """The data that `checkpoint` was trained on, cut as it was cut for its training."""
+    from .model.data.tasks import DEFAULT_TASK, is_own, load_task
+
+    trained_on = checkpoint.info.get("task")
+    name = name or trained_on or DEFAULT_TASK
+    # A file may have been moved; its content is told by the hash of the split.
+    moved = isinstance(trained_on, str) and is_own(trained_on) and is_own(name)
+    if trained_on not in (None, name) and not moved:
+        raise InputError(f"task {name!r:.60}: the checkpoint was trained on {trained_on!r:.60}")
+    task = load_task(name, checkpoint.info.get("split_seed", 0))
+    if checkpoint.info.get("split_hash", task.split_hash) != task.split_hash:
+        raise InputError(
+            f"checkpoint: it was trained on another split of {name}, so images of its training "
+            "would count as test; train it again with this version"
+        )
+    have = checkpoint.input_size, checkpoint.classes
+    need = task.features, task.classes
+    if have != need:
+        raise InputError(
+            f"checkpoint: {have[0]} inputs and {have[1]} classes, "
+            f"task {name} has {need[0]} and {need[1]}"
+            + ("" if trained_on else ": say which data it is for, --task NAME or --task FILE.npz")
+        )
+    return task
+
+
+def source_of(checkpoint: str | None, task: str | None) -> str:
+    """What :func:`.model.zoo.load` takes: the checkpoint given, or the one shipped for `task`."""
+    from .model import zoo
+    from .model.data.tasks import DEFAULT_TASK, check_name
+
+    if task is not None:
+        check_name(task)
+    if checkpoint is None and task is not None and task not in zoo.names():
+        raise InputError(
+            f"task {task!r:.60}: no checkpoint is shipped for it: make one (genogate train --task "
+            f"{task:.60} --out FILE, or genogate import) and give it with --checkpoint FILE"
+        )
+    if checkpoint is not None:
+        return checkpoint
+    return task or DEFAULT_TASK
+
+
+def build_network(
+    *, genome: str, task: str | None, checkpoint: str | None, knobs: Knobs, say: Say
+) -> Network:
+    """Calibrate and quantise. Raises :class:`InputError` for anything that does not fit."""
+    from .model import zoo
+    from .model.genome import Genome, parse_genome
+    from .model.quantize.calibrate import calibrate
+    from .model.quantize.quantize import quantize
+
+    source = source_of(checkpoint, task)
+    floating = zoo.load(source)
+    parsed = parse_genome(genome, floating.layers)
+    data = task_of(floating, task)
+    from .synth.area import cheapest
+
+    warn_of_features(data)
+    say("Calibrating")
+    calibration = calibrate(floating, data.x_calibration)
+    say("Quantising")
+    info = {
+        "genogate": __version__,
+        "task": data.name,
+        "split_seed": data.split_seed,
+        "split_hash": data.split_hash,
+        "checkpoint": floating.hash,
+    }
+    chosen = partial(cheapest, progress=say)
+    model = quantize(calibration, parsed, knobs, cheapest=chosen, info=info)
+    int8 = quantize(calibration, Genome.uniform(8, floating.layers), knobs)
+    # A shipped checkpoint is known by its name, any other by its content.
+    place = source if source in zoo.names() else f"{data.label}-{floating.hash[:8]}"
+    folder = Path("build") / place / f"{parsed.id}{knobs.suffix}"
+    return Network(data, floating, knobs, model, int8.size_bits, folder)
+
+
+def identity_of(network: Network) -> dict[str, Any]:
+    """What a result must name so that it can be made again."""
+    model = network.model
+    return {
+        "genogate": __version__,
+        "task": network.task.name,
+        "split_seed": network.task.split_seed,
+        "split_hash": network.task.split_hash,
+        "checkpoint": network.checkpoint.hash,
+        "genome": {"id": model.genome.id, "layers": [list(genes) for genes in model.genome.layers]},
+        "knobs": network.knobs.to_json(),
+        "model_hash": model.hash,
+    }
+
+
+def warn_of_features(task: Task) -> None:
+    """Say on stderr, a line each, what is unfortunate about the features of `task`."""
+    from .model.data.features import feature_warnings
+
+    for line in feature_warnings(task.x_calibration):
+        print(f"genogate: warning: {line}", file=sys.stderr, flush=True)

@@ -1,0 +1,143 @@
+"""What lands in a folder, all or nothing: Verilog, integer model, reports, checkpoints."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .model.aliases import Say
+from .model.errors import InputError
+from .network import Network, identity_of
+
+
+def _test_accuracy(network: Network) -> float:
+    """Test accuracy of the integer model, by the golden model."""
+    from .sim import golden
+
+    return golden.accuracy(network.model, network.task.x_test, network.task.y_test)
+
+
+def area_document(network: Network, say: Say) -> dict[str, Any]:
+    """Identity of the network, and what Yosys measures of it."""
+    from .synth.area import area_report
+
+    area = area_report(network.design, progress=say)
+    return {**identity_of(network), **area.to_json()}
+
+
+def _float_network(network: Network) -> dict[str, Any]:
+    """Test accuracy of the float network that quantisation began with, and which one that is.
+
+    For weights that were trained on, the user's own network counts wherever it can still be read.
+    """
+    from .model.checkpoints import provenance
+    from .model.checkpoints.floating import accuracy
+    from .model.zoo import load
+
+    x, y = network.task.x_test, network.task.y_test
+    same = {"accuracy_float": round(accuracy(network.checkpoint, x, y), 6)}
+    if not provenance.trained_further(network.checkpoint):
+        return same | {"float_network": "the checkpoint"}
+    about = provenance.original(network.checkpoint)
+    document = same | {"float_network": "the trained weights, run as float", "original": about}
+    try:
+        before = load(about["source"])
+    except (InputError, KeyError, TypeError):
+        return document
+    if before.hash == about.get("hash") and before.input_size == network.task.features:
+        document["original"] = about | {"accuracy": round(accuracy(before, x, y), 6)}
+    return document
+
+
+def integration_files(network: Network, wrapper: str = "none") -> dict[str, str]:
+    """Name -> text of what lies beside ``gru.v``: a self-checking bench in plain Verilog with
+    vectors of the first test sequences, a `wrapper` where one is wanted, and a core file for
+    FuseSoC."""
+    from .synth.integration.fusesoc import NAME, core_file
+    from .synth.integration.plain_bench import plain_bench, sequences_for
+    from .synth.integration.wrapper import wrapper_verilog
+
+    around = {}
+    if wrapper != "none":
+        around[f"gru_{wrapper}.v"] = wrapper_verilog(network.design, wrapper)
+
+    x = network.task.x_test
+    count = min(len(x), sequences_for(network.design, x.shape[1]))
+    bench = plain_bench(network.design, network.model.quantize_input(x[:count]))
+    return {**bench, **around, NAME: core_file(network.design, bench, around)}
+
+
+def write_gru(
+    network: Network, out: str | os.PathLike[str] | None, say: Say, wrapper: str = "none"
+) -> dict[str, Any]:
+    """Verilog with test bench and core file, integer model and report of `network`, all or none;
+    returns the report."""
+    from .model.checkpoints.provenance import unseen
+    from .model.files import staged, write_json, write_text
+    from .reference import reference_of
+    from .synth.verilog import emit
+
+    model, design = network.model, network.design
+    with staged(out or network.folder) as stage:
+        say("Emitting Verilog")
+        write_text(stage / "gru.v", emit(design))
+        for name, text in integration_files(network, wrapper).items():
+            write_text(stage / name, text)
+        model.save(stage / "model.safetensors")
+        say("Evaluating the test part")
+        accuracy = _test_accuracy(network)
+        cycles, ideal = design.cycles_per_step, design.ideal_cycles_per_step
+        steps = network.task.x_test.shape[1]
+        area = area_document(network, say)
+        identity = identity_of(network)
+        reference = reference_of(
+            network.task, network.checkpoint, network.knobs, network.int8_size_bits
+        )
+        report = {
+            **identity,
+            "accuracy": round(accuracy, 6),
+            **_float_network(network),
+            "test_sequences": len(network.task.x_test),
+            # None: some network of the chain was trained on nobody knows what.
+            "test_unseen": unseen(network.checkpoint)["test"],
+            "size_bits": model.size_bits,
+            **reference.document(model.size_bits),
+            "cycles_per_step": cycles,
+            "steps": steps,
+            "cycles_per_sequence": design.cycles_per_sequence(steps),
+            "utilisation": round(ideal / cycles, 4),
+            **{key: value for key, value in area.items() if key not in identity},
+        }
+        write_json(stage / "report.json", report)
+    return report
+
+
+def write_area(network: Network, out: str | os.PathLike[str] | None, say: Say) -> dict[str, Any]:
+    """``area.json`` of `network`; returns what it holds."""
+    from .model.files import staged, write_json
+
+    with staged(out or network.folder) as stage:
+        document = area_document(network, say)
+        write_json(stage / "area.json", document)
+    return document
+
+
+@contextmanager
+def resumable(path: Path) -> Iterator[tuple[Path, Path]]:
+    """Around a training whose result goes to the file `path`: where to write that, and the state
+    that a training which was stopped goes on from, ``FILE.partial`` beside it.
+
+    The result moves to its place, and the state goes, when the block ends well. Raises
+    :class:`InputError` for a place that is a folder or cannot be written, before any work is done.
+    """
+    from .model.files import staged
+
+    if path.is_dir():
+        raise InputError(f"cannot write {path}: it is a folder, a file is needed")
+    state = path.with_name(f"{path.name}.partial")
+    with staged(path.parent) as stage:
+        yield stage / path.name, state
+    state.unlink(missing_ok=True)
