@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from .hdl.gru.design import Design
     from .model.checkpoints.floating import Checkpoint
     from .model.data.tasks import Task
+    from .model.genome import Genome
     from .model.integer import IntModel
     from .model.knobs import Knobs
 
@@ -116,10 +118,28 @@ def build_network(
     chosen = partial(cheapest, progress=say)
     model = quantize(calibration, parsed, knobs, cheapest=chosen, info=info)
     int8 = quantize(calibration, Genome.uniform(8, floating.layers), knobs)
-    # A shipped checkpoint is known by its name, any other by its content.
-    place = source if source in zoo.names() else f"{data.label}-{floating.hash[:8]}"
-    folder = Path("build") / place / f"{parsed.id}{knobs.suffix}"
+    folder = result_folder(source, floating) / f"{genome_name(genome, parsed)}{knobs.suffix}"
     return Network(data, floating, knobs, model, int8.size_bits, folder)
+
+
+def result_folder(source: str, checkpoint: Checkpoint) -> Path:
+    """Where the results of a checkpoint go: ``build/NAME`` for a shipped one, and for a file its
+    name and the beginning of its hash, since files in several folders may share a name."""
+    from .model import zoo
+
+    if source in zoo.names():
+        return Path("build") / source
+    return Path("build") / f"{Path(source).stem}-{checkpoint.hash[:8]}"
+
+
+def genome_name(text: str, genome: Genome) -> str:
+    """What a folder of results is called: ``int4``, a genome file's name and the genome's id, or
+    ``mixed`` and the id for a genome in line."""
+    if genome.id.startswith("int"):
+        return genome.id
+    file = re.fullmatch(r"(?:.*[/\\])?([\w.-]*[A-Za-z][\w.-]*)", text)
+    stem = re.sub(r"\.json$", "", file[1]) if file else "mixed"
+    return f"{stem}-{genome.id}"
 
 
 def identity_of(network: Network) -> dict[str, Any]:

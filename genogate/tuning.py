@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .model.aliases import Say
-from .network import source_of, task_of
+from .network import genome_name, result_folder, source_of, task_of
 from .outputs import resumable
 
 if TYPE_CHECKING:
@@ -90,10 +90,10 @@ def run_tuning(
     import_torch()
     import_kernels()
     floating, data = _loaded(checkpoint, task)
+    folder = result_folder(source_of(checkpoint, task), floating)
     floating = without_record(floating)
     parsed = parse_genome(genome, floating.layers)
-    default = Path("build") / data.label / f"{parsed.id}{knobs.suffix}-qat.safetensors"
-    path = Path(out or default)
+    path = Path(out or folder / f"{genome_name(genome, parsed)}{knobs.suffix}-qat.safetensors")
     with resumable(path) as (place, state):
         say("Calibrating")
         calibration = calibrate(floating, data.x_calibration)
@@ -166,7 +166,8 @@ def run_any(
     import_torch()
     import_kernels()
     floating, data = _loaded(checkpoint, task)
-    path = Path(out or Path("build") / data.label / f"any{knobs.suffix}.safetensors")
+    folder = result_folder(source_of(checkpoint, task), floating)
+    path = Path(out or folder / f"any{knobs.suffix}.safetensors")
     with resumable(path) as (place, state):
         say("Training")
         made = tune_any(data, floating, knobs, recipe, progress=tell, state=state)

@@ -21,7 +21,7 @@ class Knob:
     help : one sentence, for the option
     choices : the values allowed, or None for the integers `low` to `high`
     genes : the values that a search tries where the knob is a gene
-    short : prefix of the value in folder names
+    short : what stands before the value in folder names
     option : the option, and gene, that sets it; the field's name by default. Fields that share one
         are set together: ``2`` sets all of them, ``2,4`` one after the other.
     later : the knob came after the first hashes were made: at its default it is in no hash, so that
@@ -139,20 +139,21 @@ class Knobs:
         "Output bits of a dense operator: those of its gene, or always 8.",
         choices=("gene", "8"),
         genes=("gene", "8"),
-        short="out",
+        short="outputs-",
     )
     granularity: str = knob(
         "tensor",
         "Weight scales: one per matrix, or powers of two times it per output channel.",
         choices=("tensor", "channel"),
         genes=("tensor", "channel"),
+        short="scales-per-",
     )
     multiplier_terms: int | None = knob(
         1,
         "Signed powers of two in the multiplier of a requantiser; 1 is a shift alone.",
         choices=(1, 2, 3, None),
         genes=(1, 2, 3),
-        short="terms",
+        short="terms-",
     )
     activation: str = knob(
         "auto",
@@ -167,7 +168,7 @@ class Knobs:
         low=2,
         high=64,
         genes=(4, 6, 8, 12, 16),
-        short="entries",
+        short="entries-",
     )
     lanes_x: int = knob(
         1,
@@ -175,17 +176,17 @@ class Knobs:
         low=1,
         high=MAX_LANES,
         genes=(1, 2, 4, 8),
-        short="lx",
+        short="lanes-",
         option="lanes",
     )
-    lanes_h: int = knob(1, "", low=1, high=MAX_LANES, short="lh", option="lanes")
+    lanes_h: int = knob(1, "", low=1, high=MAX_LANES, option="lanes")
     input_bits: int = knob(
         8,
         "Width of the network's input codes, 1 to 8.",
         low=1,
         high=8,
         genes=tuple(range(1, 9)),
-        short="in",
+        short="input-",
         later=True,
     )
     share: str = knob(
@@ -202,7 +203,7 @@ class Knobs:
         low=2,
         high=8,
         genes=tuple(range(2, 9)),
-        short="cls",
+        short="classifier-",
         later=True,
     )
 
@@ -218,10 +219,13 @@ class Knobs:
 
     @property
     def suffix(self) -> str:
-        """What differs from the defaults, for folder names: ``""`` or e.g. ``-terms2-lx4``."""
-        about = declared(type(self))
+        """What differs from the defaults, for folder names: ``""`` or e.g.
+        ``-terms-2-lanes-2x4``."""
+        about, usual, texts = declared(type(self)), type(self)().option_texts(), self.option_texts()
         return "".join(
-            f"-{about[name].short}{knob_text(value)}" for name, value in self.changes.items()
+            f"-{about[names[0]].short}{texts[option].replace(',', 'x')}"
+            for option, names in options(type(self)).items()
+            if texts[option] != usual[option]
         )
 
     @property

@@ -21,14 +21,16 @@ from .terminal import progress, show
     ),
 )
 @network_options
-@click.option(
-    "--wrapper",
-    type=click.Choice(["none", "axi", "bytes"]),
-    default="none",
-    show_default=True,
-    help="Also write gru_axi.v or gru_bytes.v: gru.v behind AXI4-Stream or byte streams.",
+@output_options(
+    click.option(
+        "--wrapper",
+        type=click.Choice(["none", "axi", "bytes"]),
+        default="none",
+        show_default=True,
+        help="Also write gru_axi.v or gru_bytes.v: gru.v behind AXI4-Stream or byte streams.",
+    ),
+    network_folder,
 )
-@output_options(network_folder)
 def gru(wrapper: str, **options: Any) -> None:
     """Quantise a network, write its Verilog and measure it.
 

@@ -82,7 +82,7 @@ RECIPE = ("epochs", "lr", "batch", "seed", "distil", "narrow", "tables", "scales
 @knob_options()
 @output_options(
     test_option,
-    out_option("FILE", "build/TASK/GENOME-qat.safetensors", "Checkpoint to write."),
+    out_option("FILE", "build/CHECKPOINT/GENOME-qat.safetensors", "Checkpoint to write."),
 )
 def qat(genome: str, for_all: bool, out: str | None, test: bool, **options: Any) -> None:
     """Train the weights further, quantised by a genome (needs torch).

@@ -13,6 +13,8 @@ from genogate.model.checkpoints.floating import Checkpoint
 from genogate.model.data.tasks import load_task
 from genogate.model.genome import GENES, Genome
 from genogate.model.integer import IntModel
+from genogate.model.knobs import Knobs
+from genogate.network import build_network
 from genogate.sim import golden
 from genogate.sim.random_model import random_model
 
@@ -96,7 +98,7 @@ def test_gru_writes_files_that_belong_together(made):
     results = [path for path in folder.rglob("*") if path.is_file()]
     assert len({path.parent for path in results}) == 1
     place = results[0].parent
-    assert place.relative_to(folder).as_posix() == "build/digits-row/int4-lx2-lh4"
+    assert place.relative_to(folder).as_posix() == "build/digits-row/int4-lanes-2x4"
     bench = {f"gru_tb_{stream}.hex" for stream in ("i", "o_h", "o_logits", "o_class")}
     assert {path.name for path in results} == bench | {
         *("gru.v", "gru_tb.v", "gru_axi.v", "gru.core", "model.safetensors", "report.json")
@@ -204,3 +206,21 @@ def test_the_readme_shows_what_the_first_command_prints(genogate):
             assert float(a.replace(",", "")) == pytest.approx(
                 float(b.replace(",", "")), rel=0.03, abs=slack
             ), f"README {ours!r}, now {theirs!r}: paste what make gru GENOME=int8 prints"
+
+
+def test_folders_are_named_after_the_checkpoint_and_the_genome_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    checkpoint = zoo.load("digits-row-seed1")
+    checkpoint.save("mine.safetensors")
+    genes = [4] * 16 + [5]
+    Genome.from_genes(genes).save("low-power.json")
+    name, knobs = Genome.from_genes(genes).id, Knobs(activation="table", lanes_x=2, lanes_h=4)
+
+    def folder(genome):
+        source = {"task": None, "checkpoint": "mine.safetensors", "knobs": knobs}
+        return build_network(genome=genome, **source, say=lambda text: None).folder.as_posix()
+
+    place = f"build/mine-{checkpoint.hash[:8]}"
+    assert folder("low-power.json") == f"{place}/low-power-{name}-table-lanes-2x4"
+    assert folder(",".join(map(str, genes))) == f"{place}/mixed-{name}-table-lanes-2x4"
+    assert folder("int4") == f"{place}/int4-table-lanes-2x4"

@@ -80,6 +80,7 @@ def test_the_help_of_every_option_is_a_sentence(names, command):
             assert re.fullmatch(r"(A \.npy|[A-Z0-9]).+\.", text), where
             assert len(text.split()) >= 2, where
             assert not FRAGMENT.match(text) or text.startswith("With --"), where
+            assert hasattr(option, "help_group"), f"{where} stands in no group"
 
 
 def test_options_stand_in_groups_under_the_description(genogate):

@@ -15,7 +15,7 @@ class WithSkip(Knobs):
     """One knob more, and nothing else."""
 
     skip: str = knob(
-        "none", "Steps to skip.", choices=("none", "half"), genes=("none", "half"), short="skip"
+        "none", "Steps to skip.", choices=("none", "half"), genes=("none", "half"), short="skip-"
     )
 
 
@@ -32,7 +32,7 @@ def test_a_field_more_is_an_option_a_gene_and_a_part_of_the_folder_name():
     assert "Steps to skip.  [default: none]" in help_text
     CliRunner().invoke(command, ["--skip", "half"], catch_exceptions=False)
     assert seen == [WithSkip(skip="half")]
-    assert seen[0].suffix == "-skiphalf"
+    assert seen[0].suffix == "-skip-half"
     assert seen[0].to_json()["skip"] == "half"
     assert knob_genes(WithSkip) == knob_genes() | {"skip": ("none", "half")}
     with pytest.raises(InputError, match=r"skip: 'all' is not one of \('none', 'half'\)"):
@@ -66,8 +66,9 @@ def test_the_order_and_the_values_of_genes_stay_since_stores_and_seeds_depend_on
 
 def test_the_folder_name_says_what_differs():
     assert Knobs().suffix == ""
+    assert Knobs(lanes_x=2, lanes_h=2, activation="pwl").suffix == "-pwl-lanes-2"
     assert Knobs("gene", "channel", None, "table", 16, 2, 4, 3).suffix == (
-        "-outgene-channel-termsfree-table-entries16-lx2-lh4-in3"
+        "-outputs-gene-scales-per-channel-terms-free-table-entries-16-lanes-2x4-input-3"
     )
 
 

@@ -63,4 +63,4 @@ def test_impossible_knob_is_refused(name, value):
 
 def test_suffix_names_what_differs_from_the_defaults():
     assert Knobs().suffix == ""
-    assert Knobs(lanes_h=4, multiplier_terms=None).suffix == "-termsfree-lh4"
+    assert Knobs(lanes_h=4, multiplier_terms=None).suffix == "-terms-free-lanes-1x4"
