@@ -19,14 +19,16 @@ ARGS += $(KNOBS)
 endif
 
 # What a user may set, handed to the command as it is: make gru GENOME=int4 LANES=2
-export BOARD PORT GENOME TASK CHECKPOINT LANES OUT SEED N ARGS MODEL IN FN ENTRIES METHOD SCALES UNIT RUN
+OPTIONS := ARGS BOARD CHECKPOINT ENTRIES EPOCHS FN GENERATIONS GENOME HIDDEN IN LANES METHOD MODEL \
+	N OBJECTIVES OUT POP PORT RUN SCALES SEED TARGET TASK UNIT WORKERS
+export $(OPTIONS)
 
 # A misspelt variable would be ignored in silence: make gru GENOM=int4 must not run INT8.
-SETTABLE := PYTHON TORCH_INDEX KNOBS GENOGATE_MAKE BOARD PORT GENOME TASK CHECKPOINT LANES OUT SEED N ARGS MODEL IN FN ENTRIES METHOD SCALES UNIT RUN
+SETTABLE := PYTHON TORCH_INDEX KNOBS GENOGATE_MAKE $(OPTIONS)
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(SETTABLE) MAKE% -%,$(GIVEN))
 ifneq ($(UNKNOWN),)
-$(error no variable $(UNKNOWN); there are $(sort $(filter-out KNOBS,$(SETTABLE))))
+$(error no variable $(UNKNOWN); there are $(sort $(filter-out KNOBS GENOGATE_MAKE,$(SETTABLE))))
 endif
 
 NETWORK := $${GENOME:+--genome "$$GENOME"} $${TASK:+--task "$$TASK"} \
@@ -37,89 +39,127 @@ NETWORK := $${GENOME:+--genome "$$GENOME"} $${TASK:+--task "$$TASK"} \
 .DELETE_ON_ERROR:
 .PHONY: help doctor bitstream host gru lut front unit sim area golden train import qat campaign search proxy report experiment bench results docs test lint typecheck fmt clean icarus
 
+# Targets by section: what they do | the variables that their recipes read (a test compares).
 help: ## This list
 	@echo 'Genogate: from a genome (bit widths of a GRU) to verified Verilog.'
+	@awk -F ':.*## | [|] ' '/^##@ / { print "\n" substr($$0, 5) } \
+		/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2; if ($$3) printf "%19s%s\n", "", $$3 }' \
+		$(firstword $(MAKEFILE_LIST))
 	@echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo 'Variables'
+	@echo '  GENOME       int2 ... int8, 17 integers a layer (8,8,4,...), or a genome file'
+	@echo '  TASK         digits-row, mnist-row, kws10 ..., or your own data: my.npz'
+	@echo '  CHECKPOINT   a shipped float network by name, or a file'
+	@echo '  LANES        multiply-accumulates per cycle: 2, or 2,4 for input and state side'
+	@echo '  OUT          folder or file to write to'
+	@echo '  SEED         seed for all random choices'
+	@echo '  N            sequences (sim, host), networks (campaign)'
+	@echo '  TARGET       part to measure for: ice40-up5k, ecp5-25k, sky130 ...'
+	@echo '  BOARD, PORT  a board by name, and its serial port'
+	@echo '  MODEL, IN    a model file (of the host: a folder), and input codes'
+	@echo '  FN           gelu, exp ... or an expression in x; ENTRIES, SCALES, METHOD of its table'
+	@echo '  UNIT         softmax, layernorm, rmsnorm, reciprocal or rsqrt; ENTRIES of its tables'
+	@echo '  OBJECTIVES   accuracy,size,cells ...; POP and GENERATIONS of the search'
+	@echo '  EPOCHS       of a training; HIDDEN: units of a layer'
+	@echo '  WORKERS      number of processes'
+	@echo '  RUN          folder of a search'
+	@echo '  ARGS         any other options of the command: ARGS="--activation table --quiet"'
+	@echo '  PYTHON       the interpreter for .venv; TORCH_INDEX: where torch comes from'
 	@echo
-	@echo 'Variables: GENOME=int2 ... int8, 17 integers or a file; TASK=kws10 or my.npz; CHECKPOINT=name or'
-	@echo '  file; LANES=2 or X,H; OUT=folder or file; SEED=integer; N=sequences (sim) or networks'
-	@echo '  (campaign); FN=gelu or an expression in x; ENTRIES=8; SCALES=0:6; METHOD=exact;'
-	@echo '  ARGS="--activation table ..." (any other option of the command)'
-	@echo 'Options of a command: $(BIN)/genogate gru --help, once any of these has run.'
+	@echo 'All options of a command: $(BIN)/genogate gru --help, once any of these has run.'
 
-gru: .venv/core.stamp ## Quantise with GENOME, emit Verilog, measure; all in one folder
+##@ From a network to Verilog
+
+import: .venv/$(if $(filter %.safetensors %.onnx,$(MODEL)),onnx,train).stamp ## Turn a model trained elsewhere into a checkpoint | MODEL TASK SEED OUT ARGS
+	@$(BIN)/genogate import "$${MODEL:?give MODEL= and TASK=}" --task "$${TASK:?give it}" \
+		$${SEED:+--seed "$$SEED"} $${OUT:+--out "$$OUT"} $$ARGS
+
+gru: .venv/core.stamp ## Quantise a network, write its Verilog and measure it | GENOME TASK CHECKPOINT LANES OUT ARGS
 	@$(BIN)/genogate gru $(NETWORK)
 
-lut: .venv/search.stamp icarus ## Table and unit of a function: FN=gelu ENTRIES=8
+area: .venv/$(if $(findstring --route,$(ARGS)),dev,core).stamp ## Measure the hardware of every operator with Yosys | GENOME TASK CHECKPOINT LANES OUT ARGS TARGET
+	@$(BIN)/genogate area $(NETWORK) $${TARGET:+--target "$$TARGET"}
+
+sim: .venv/sim.stamp icarus ## Prove the Verilog equal to the integer model, bit by bit | GENOME TASK CHECKPOINT LANES OUT ARGS N SEED
+	@$(BIN)/genogate sim $(NETWORK) $${N:+--sequences "$$N"} $${SEED:+--seed "$$SEED"}
+
+golden: .venv/core.stamp ## Evaluate integer codes (IN=x.npy) exactly as the hardware does (OUT=y.npz) | MODEL IN OUT ARGS
+	@$(BIN)/genogate golden "$${MODEL:?give MODEL=, IN= and OUT=}" "$${IN:?give it}" "$${OUT:?give it}" \
+		$$ARGS
+
+bitstream: .venv/dev.stamp ## Make a bitstream with a network behind the serial port of BOARD | GENOME TASK CHECKPOINT LANES OUT ARGS BOARD
+	@$(BIN)/genogate bitstream $(NETWORK) $${BOARD:+--board "$$BOARD"}
+
+host: .venv/dev.stamp ## Send test sequences to a board at PORT; MODEL: the folder of its bitstream | PORT MODEL TASK N ARGS
+	@$(BIN)/genogate host --port "$${PORT:?give PORT= and MODEL=}" --model "$${MODEL:?give it}" \
+		$${TASK:+--task "$$TASK"} $${N:+--sequences "$$N"} $$ARGS
+
+##@ Searching
+
+search: .venv/search.stamp ## Search for genomes that cost little and keep the accuracy | TASK CHECKPOINT LANES OBJECTIVES POP GENERATIONS WORKERS SEED OUT ARGS
+	@$(BIN)/genogate search $${TASK:+--task "$$TASK"} $${CHECKPOINT:+--checkpoint "$$CHECKPOINT"} \
+		$${LANES:+--lanes "$$LANES"} $${OBJECTIVES:+--objectives "$$OBJECTIVES"} \
+		$${POP:+--pop "$$POP"} $${GENERATIONS:+--generations "$$GENERATIONS"} \
+		$${WORKERS:+--workers "$$WORKERS"} $${SEED:+--seed "$$SEED"} $${OUT:+--out "$$OUT"} $$ARGS
+
+report: .venv/search.stamp ## Show a search as one HTML page, and as pictures | RUN OUT ARGS
+	@$(BIN)/genogate report "$${RUN:?give RUN=, the folder of a search}" $${OUT:+--out "$$OUT"} $$ARGS
+
+experiment: .venv/dev.stamp icarus ## Run the whole flow for a task; resumes after a stop | TASK LANES EPOCHS POP GENERATIONS WORKERS SEED OUT ARGS
+	@$(BIN)/genogate experiment $${TASK:+--task "$$TASK"} $${LANES:+--lanes "$$LANES"} \
+		$${EPOCHS:+--epochs "$$EPOCHS"} $${POP:+--pop "$$POP"} \
+		$${GENERATIONS:+--generations "$$GENERATIONS"} $${WORKERS:+--workers "$$WORKERS"} \
+		$${SEED:+--seed "$$SEED"} $${OUT:+--out "$$OUT"} $$ARGS
+
+proxy: .venv/dev.stamp ## Training-free proxies of accuracy: ARGS="score evolved int4 int3" | ARGS
+	@$(BIN)/genogate proxy $${ARGS:---help}
+
+##@ Tables and units
+
+lut: .venv/search.stamp icarus ## Make the best piecewise-linear table of a function, and a unit | ENTRIES METHOD SCALES SEED OUT ARGS FN
 	@$(BIN)/genogate lut $${ENTRIES:+--entries "$$ENTRIES"} $${METHOD:+--method "$$METHOD"} \
 		$${SCALES:+--scales "$$SCALES"} $${SEED:+--seed "$$SEED"} $${OUT:+--out "$$OUT"} $$ARGS \
 		$${FN:+-- "$$FN"}
 
-front: .venv/search.stamp icarus ## Units of a function, smallest to most accurate: FN=gelu
-	@$(BIN)/genogate front $${SEED:+--seed "$$SEED"} $${OUT:+--out "$$OUT"} $$ARGS -- "$${FN:-gelu}"
+front: .venv/search.stamp icarus ## Find units of a function, from smallest to most accurate | POP GENERATIONS SEED OUT ARGS FN
+	@$(BIN)/genogate front $${POP:+--pop "$$POP"} $${GENERATIONS:+--generations "$$GENERATIONS"} \
+		$${SEED:+--seed "$$SEED"} $${OUT:+--out "$$OUT"} $$ARGS -- "$${FN:-gelu}"
 
-unit: .venv/search.stamp icarus ## UNIT=softmax, layernorm, rmsnorm, reciprocal or rsqrt, as Verilog
+unit: .venv/search.stamp icarus ## Make a verified softmax, normalisation, 1/x or 1/sqrt(x) unit | UNIT ENTRIES OUT ARGS
 	@$(BIN)/genogate unit "$${UNIT:-softmax}" $${ENTRIES:+--entries "$$ENTRIES"} \
 		$${OUT:+--out "$$OUT"} $$ARGS
 
-area: .venv/core.stamp ## Cells, transistors and memory bits of every operator
-	@$(BIN)/genogate area $(NETWORK)
+##@ Data and training
 
-bitstream: .venv/dev.stamp ## For a board behind its serial port: BOARD=icebreaker GENOME=int4
-	@$(BIN)/genogate bitstream $(NETWORK) $${BOARD:+--board "$$BOARD"}
+train: .venv/dev.stamp ## Train a float network | TASK HIDDEN EPOCHS SEED OUT ARGS
+	@$(BIN)/genogate train $${TASK:+--task "$$TASK"} $${HIDDEN:+--hidden "$$HIDDEN"} \
+		$${EPOCHS:+--epochs "$$EPOCHS"} $${SEED:+--seed "$$SEED"} $${OUT:+--out "$$OUT"} $$ARGS
 
-host: .venv/dev.stamp ## Test sequences through a board: PORT=/dev/ttyUSB1 MODEL=folder of its bitstream
-	@$(BIN)/genogate host --port "$${PORT:?give PORT= and MODEL=}" --model "$${MODEL:?give it}" \
-		$${TASK:+--task "$$TASK"} $${N:+--sequences "$$N"}
+qat: .venv/dev.stamp ## Train the weights further, quantised by a genome (ARGS=--any: for all) | GENOME TASK CHECKPOINT LANES OUT ARGS EPOCHS SEED
+	@$(BIN)/genogate qat $(NETWORK) $${EPOCHS:+--epochs "$$EPOCHS"} $${SEED:+--seed "$$SEED"}
 
-golden: .venv/core.stamp ## Evaluate integer codes: MODEL=model.safetensors IN=x.npy OUT=y.npz
-	@$(BIN)/genogate golden "$${MODEL:?give MODEL=, IN= and OUT=}" "$${IN:?give it}" "$${OUT:?give it}"
+##@ Checks and speed
 
-sim: .venv/sim.stamp icarus ## Hold the emitted Verilog to the golden model on real sequences
-	@$(BIN)/genogate sim $(NETWORK) $${N:+--sequences "$$N"} $${SEED:+--seed "$$SEED"}
-
-campaign: .venv/sim.stamp icarus ## The same for N random genomes, knobs and sizes
-	@$(BIN)/genogate campaign $${N:+--n "$$N"} $${SEED:+--seed "$$SEED"} $${OUT:+--out "$$OUT"} $$ARGS
-
-train: .venv/dev.stamp ## Train a float checkpoint: TASK, SEED, OUT=file
-	@$(BIN)/genogate train $${TASK:+--task "$$TASK"} $${SEED:+--seed "$$SEED"} $${OUT:+--out "$$OUT"} $$ARGS
-
-qat: .venv/dev.stamp ## Train on, quantised as GENOME says; ARGS=--any for every genome; OUT=file
-	@$(BIN)/genogate qat $(NETWORK) $${SEED:+--seed "$$SEED"}
-
-import: .venv/$(if $(filter %.safetensors %.onnx,$(MODEL)),onnx,train).stamp ## Your own model as a checkpoint: MODEL=model.pt (.onnx ...), TASK, OUT=file
-	@$(BIN)/genogate import "$${MODEL:?give MODEL= and TASK=}" --task "$${TASK:?give it}" \
-		$${SEED:+--seed "$$SEED"} $${OUT:+--out "$$OUT"} $$ARGS
-
-doctor: .venv/core.stamp ## What is installed, what is missing for which command, and what to type
+doctor: .venv/core.stamp ## Say what is installed, what is missing, and what to type | ARGS
 	@$(BIN)/genogate doctor $$ARGS
 
-bench: .venv/dev.stamp ## Speed of every part, against torch where there is a counterpart
+campaign: .venv/sim.stamp icarus ## Simulate N random genomes, knobs and sizes | N WORKERS SEED OUT ARGS
+	@$(BIN)/genogate campaign $${N:+--n "$$N"} $${WORKERS:+--workers "$$WORKERS"} \
+		$${SEED:+--seed "$$SEED"} $${OUT:+--out "$$OUT"} $$ARGS
+
+bench: .venv/dev.stamp ## Measure the speed of every part | OUT ARGS
 	@$(BIN)/genogate bench $${OUT:+--out "$$OUT"} $$ARGS
 
-docs: .venv/dev.stamp ## The documentation as a site: build/site/index.html
+##@ The repository
+
+docs: .venv/dev.stamp ## Build the documentation as a site: build/site/index.html
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 	@echo 'written  build/site/index.html'
 
-results: .venv/dev.stamp ## Make docs/results.md again
+results: .venv/dev.stamp ## Measure everything in docs/results again (ARGS="--only NAME": one study) | ARGS
 	@$(BIN)/python -m studies $$ARGS
 
-search: .venv/search.stamp ## Search genomes by NSGA-II: accuracy, size, cells; TASK, SEED, OUT=folder
-	@$(BIN)/genogate search $${TASK:+--task "$$TASK"} $${CHECKPOINT:+--checkpoint "$$CHECKPOINT"} \
-		$${LANES:+--lanes "$$LANES"} $${SEED:+--seed "$$SEED"} $${OUT:+--out "$$OUT"} $$ARGS
-
-proxy: .venv/dev.stamp ## Rank genomes without running them: ARGS="score evolved int4 int3" (or search, eval, show, table)
-	@$(BIN)/genogate proxy $${ARGS:---help}
-
-report: .venv/search.stamp ## One page about a search, and pictures: RUN=runs/NAME
-	@$(BIN)/genogate report "$${RUN:?give RUN=, the folder of a search}" $${OUT:+--out "$$OUT"} $$ARGS
-
-experiment: .venv/dev.stamp icarus ## Everything for a task, on its own: TASK, OUT=folder; goes on after a stop
-	@$(BIN)/genogate experiment $${TASK:+--task "$$TASK"} $${SEED:+--seed "$$SEED"} \
-		$${OUT:+--out "$$OUT"} $$ARGS
-
-test: lint typecheck icarus ## Everything: lint, types, unit tests, cocotb
+test: lint typecheck icarus ## Run what CI runs: lint, types, tests
 	@$(BIN)/pytest -n 2 --dist loadfile
 
 lint: .venv/dev.stamp

@@ -172,18 +172,3 @@ main()
     assert done.stderr.count("\n") == 1, done
     if command[0] != "report":
         assert "pip install 'genogate[" in done.stderr, done
-
-
-def test_make_refuses_a_variable_that_it_does_not_know():
-    def make(*words):
-        call = ["make", "-n", "-o", ".venv/core.stamp", *words]
-        return subprocess.run(call, cwd=ROOT, capture_output=True, text=True)
-
-    done = make("gru", "GENOM=int4")
-    assert done.returncode == 2
-    assert "no variable GENOM;" in done.stderr
-    done = make("gru", "GENOME=int4", "ARGS=--entries 6")
-    assert (done.returncode, done.stderr) == (0, "")
-    done = make("gru", "KNOBS=--entries 6")
-    assert done.returncode == 0
-    assert "ARGS=" in done.stderr
