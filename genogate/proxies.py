@@ -20,8 +20,8 @@ from .model.files import write_json
 from .network import source_of, task_of
 
 if TYPE_CHECKING:
-    from .search.proxies.evolution import Outcome, Progress
     from .search.proxies.fitness import Bench
+    from .search.proxies.proxy_search import Outcome, Progress
 
 #: Columns of ``genogate proxy eval``: figure of a report, and heading.
 FIGURES = {
@@ -62,8 +62,9 @@ def run_search(
     tell: Callable[[Progress], None],
 ) -> tuple[list[Outcome], list[Bench], Path]:
     """Search on the tables; what was found, the rows held out, and where it is written."""
-    from .search.proxies.evolution import Config, search
+    from .search.proxies.evolution import Config
     from .search.proxies.fitness import Bench, Objective, half
+    from .search.proxies.proxy_search import search
     from .search.proxies.screening import CHECKS
 
     config = Config(

@@ -16,8 +16,8 @@ from genogate.model.files import read_json
 from genogate.search.proxies import handcrafted, tables, use
 from genogate.search.proxies.fitness import report, spearman
 from genogate.search.proxies.formula import InvalidProxy, Proxy, scores
+from genogate.search.proxies.inputs import Inputs
 from genogate.search.proxies.networks import output_kl, statistics_of
-from genogate.search.proxies.primitives import Inputs
 from genogate.search.proxies.tables import SUBSETS, Table
 from genogate.search.proxies.use import FOUND
 

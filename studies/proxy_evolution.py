@@ -1,7 +1,7 @@
 """The study of the evolution of proxies: rivals, ablations, and what winners are worth elsewhere.
 
-Searches are kept as they go on (:func:`genogate.search.proxies.evolution.search`): a study that was
-stopped goes on where it was.
+Searches are kept as they go on (:func:`genogate.search.proxies.proxy_search.search`): a study that
+was stopped goes on where it was.
 """
 
 import hashlib
@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 from genogate.model.errors import InputError
 from genogate.search.proxies import handcrafted, tables
-from genogate.search.proxies.evolution import Config, Evolution, Outcome, curve, search, validity
+from genogate.search.proxies.evolution import Config, Evolution
 from genogate.search.proxies.fitness import SUBSETS, Bench, half, spearman
 from genogate.search.proxies.formula import Proxy, scores
 from genogate.search.proxies.networks import output_kl, statistics_of
+from genogate.search.proxies.proxy_search import Outcome, curve, search, validity
 
 from .proxies import PUBLISHED
 from .search import spread

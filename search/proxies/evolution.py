@@ -10,41 +10,25 @@ A run is a function of its tables, configuration and seed. Its whole state, the 
 included, is written between steps: a run that was stopped, however, goes on to the same end.
 """
 
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cache
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ...model.aliases import Array
 from ...model.errors import InputError, integer_within, number_within, shown
-from ...model.files import read_json, write_json
+from ...model.files import write_json
 from .fitness import Bench, Objective, ranks
-from .formula import STRUCTURES, InvalidProxy, Node, Proxy
-from .primitives import BINARY, LEAVES, PRIMITIVES, UNARY, Array
+from .formula import STRUCTURES, Proxy
+from .genotype import Genotype, positions
+from .nodes import Node
 from .screening import CHECKS, Screen
 
 METHODS = ("evolution", "random")
-#: Weights of the leaves in prioritised sampling: what knows the width, and tensors, first.
-LEAF_PRIORITY = {
-    "error": 4.0,
-    "bits": 2.0,
-    "elements": 0.5,
-    "counts": 0.5,
-    "macs": 0.5,
-    "weight": 1.5,
-    "gradient": 1.5,
-    "squared_gradient": 1.5,
-    "hessian": 1.5,
-    "eigenvalue": 1.0,
-}
-#: Unary steps of a chain, of each of two branches, and after those meet; leaves and nodes of a DAG.
-CHAIN, BRANCH, TAIL, DAG_LEAVES, DAG_NODES = 4, 2, 2, 3, 6
 #: Fitness of what cannot be ranked.
 FAILED = -1.0
 #: Seconds between two writings of a state.
@@ -108,88 +92,6 @@ class Config:
 
 
 @dataclass(frozen=True)
-class Genotype:
-    """Genes of a formula: of each position one of its choices."""
-
-    structure: str
-    genes: tuple[int, ...]
-
-    def proxy(self) -> Proxy:
-        """What they encode."""
-        chosen = [
-            position.choices[gene]
-            for position, gene in zip(_positions(self.structure), self.genes, strict=True)
-        ]
-        nodes: list[Node] = []
-
-        def chain(names: Sequence[str], start: Node | None = None) -> int:
-            """Position of the last node of `names` one after the other."""
-            if start is not None:
-                nodes.append(start)
-            for name in names:
-                if name != "no_op":
-                    nodes.append(Node(name, (len(nodes) - 1,)))
-            return len(nodes) - 1
-
-        if self.structure == "sequential":
-            chain(chosen[1:], Node(chosen[0]))
-        elif self.structure == "branched":
-            first, second = chosen[: BRANCH + 1], chosen[BRANCH + 1 : 2 * BRANCH + 2]
-            one, two = (chain(each[1:], Node(each[0])) for each in (first, second))
-            nodes.append(Node(chosen[2 * BRANCH + 2], (one, two)))
-            chain(chosen[2 * BRANCH + 3 :])
-        else:
-            nodes += [Node(name) for name in chosen[:DAG_LEAVES]]
-            for k in range(DAG_LEAVES, len(chosen), 3):
-                name, *references = chosen[k : k + 3]
-                before = tuple(map(int, references[: PRIMITIVES[name].arity]))
-                nodes.append(Node(name, before))
-        return Proxy(tuple(nodes))
-
-
-@dataclass(frozen=True)
-class _Position:
-    """A place in a genotype.
-
-    weights : chances of the choices in prioritised sampling
-    """
-
-    choices: tuple[str, ...]
-    weights: tuple[float, ...]
-
-    def draw(self, rng: np.random.Generator, prioritise: bool) -> int:
-        if prioritise:
-            return int(
-                np.searchsorted(
-                    np.cumsum(self.weights) / sum(self.weights), rng.random(), side="right"
-                )
-            )
-        return int(rng.integers(len(self.choices)))
-
-
-@cache
-def _positions(structure: str) -> tuple[_Position, ...]:
-    def operations(names: Sequence[str]) -> _Position:
-        return _Position(tuple(names), tuple(PRIMITIVES[name].priority for name in names))
-
-    leaf = _Position(LEAVES, tuple(LEAF_PRIORITY.get(name, 1.0) for name in LEAVES))
-    unary, binary = operations(UNARY), operations(BINARY)
-    if structure == "sequential":
-        return leaf, *[unary] * CHAIN
-    if structure == "branched":
-        branch = leaf, *[unary] * BRANCH
-        return *branch, *branch, binary, *[unary] * TAIL
-    places = [leaf] * DAG_LEAVES
-    for k in range(DAG_NODES):
-        # Later nodes read earlier ones more often than inputs, or most nodes would be idle.
-        before = tuple(str(a) for a in range(DAG_LEAVES + k))
-        weights = tuple(1.0 + 2.0 * (a == DAG_LEAVES + k - 1) for a in range(len(before)))
-        reference = _Position(before, weights)
-        places += [operations((*UNARY, *BINARY)), reference, reference]
-    return tuple(places)
-
-
-@dataclass(frozen=True)
 class Member:
     """A candidate that was scored. Its fitness is :data:`FAILED` where it ranks nothing.
 
@@ -216,17 +118,6 @@ class Member:
             Proxy.parse(value["proxy"]),
             float(value["fitness"]),
         )
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a search is: of the seed that went on last, and of all evaluations of all seeds."""
-
-    seed: int
-    done: int
-    total: int
-    best: Member | None
-    seconds: float
 
 
 class Evolution:
@@ -275,8 +166,7 @@ class Evolution:
         return Genotype(
             structure,
             tuple(
-                position.draw(self.rng, self.config.prioritise)
-                for position in _positions(structure)
+                position.draw(self.rng, self.config.prioritise) for position in positions(structure)
             ),
         )
 
@@ -293,7 +183,7 @@ class Evolution:
             hit = rng.random(len(genes)) < config.gene_rate
             hit[int(rng.integers(len(genes)))] = True
             for k in np.flatnonzero(hit):
-                genes[k] = _positions(one.structure)[k].draw(rng, config.prioritise)
+                genes[k] = positions(one.structure)[k].draw(rng, config.prioritise)
         return Genotype(one.structure, tuple(genes))
 
     def score(self, genotype: Genotype) -> Member | None:
@@ -444,242 +334,3 @@ def _negated(proxy: Proxy) -> Proxy:
     if last.name == "negate":
         return Proxy(proxy.nodes[: last.arguments[0] + 1])
     return Proxy((*rest, last, Node("negate", (len(rest),))))
-
-
-def shorten(
-    proxy: Proxy, benches: Sequence[Bench], objective: Objective
-) -> tuple[Proxy, float, int]:
-    """A formula with parts left out as long as its fitness does not fall: it, its fitness, and how
-    many were scored on the way. Where parsimony counts, what has no effect goes first.
-
-    Raises :class:`~.formula.InvalidProxy` where the formula is not finite.
-    """
-
-    def fitness(each: Proxy) -> float:
-        tables = [each.table(bench.inputs) for bench in benches]
-        return objective.many(benches, tables, each.size)[0]
-
-    best, tried = fitness(proxy), 1
-    while True:
-        rivals = []
-        for k, node in enumerate(proxy.nodes):
-            for argument in set(node.arguments):
-                # All that reads the node reads its argument instead.
-                nodes = [
-                    replace(
-                        other, arguments=tuple(argument if a == k else a for a in other.arguments)
-                    )
-                    for other in proxy.nodes
-                ]
-                rivals.append(Proxy(tuple(nodes[: argument + 1] if k == len(nodes) - 1 else nodes)))
-        found = []
-        for rival in rivals:
-            tried += 1
-            with suppress(InvalidProxy):
-                value = fitness(rival)
-                if value >= best:
-                    found.append((value, -rival.size, str(rival), rival))
-        if not found:
-            return proxy, best, tried
-        best, _, _, proxy = max(found, key=lambda row: row[:3])
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a search with one seed has found.
-
-    short : the best formula without what it does not need (:func:`shorten`), and its fitness
-    """
-
-    seed: int
-    best: tuple[Member, ...]
-    history: tuple[tuple[int, float], ...]
-    counts: dict[str, int]
-    population: tuple[Member, ...]
-    short: tuple[Proxy, float] | None = None
-
-    @classmethod
-    def of(cls, evolution: Evolution) -> "Outcome":
-        counts, short = evolution.counts, None
-        if evolution.done and evolution.best:
-            proxy, value, counts["shortening"] = shorten(
-                evolution.best[0].proxy, evolution.benches, evolution.config.objective
-            )
-            short = proxy, value
-        return cls(
-            evolution.seed,
-            tuple(evolution.best),
-            tuple(evolution.history),
-            counts,
-            tuple(evolution.population),
-            short,
-        )
-
-
-def _restored(benches: Sequence[Bench], config: Config, seed: int, path: Path | None) -> Evolution:
-    evolution = Evolution(benches, config, seed)
-    if path is not None and path.exists():
-        try:
-            evolution.restore(read_json(path))
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise InputError(
-                f"{path}: not the state of a proxy search ({error}); remove it, and that seed "
-                "starts again"
-            ) from None
-    return evolution
-
-
-def _go(
-    benches: Sequence[Bench], config: Config, seed: int, path: Path | None, until: int
-) -> Outcome:
-    evolution = _restored(benches, config, seed, path)
-    evolution.run(until, path)
-    return Outcome.of(evolution)
-
-
-def document(benches: Sequence[Bench], config: Config) -> dict[str, Any]:
-    """What a folder's searches depend on, but for their length."""
-    return json.loads(
-        json.dumps(
-            {
-                "version": 1,
-                "config": asdict(config),
-                "tables": {bench.name: bench.fingerprint for bench in benches},
-            }
-        )
-    )
-
-
-def _compare(folder: Path, before: Any, now: dict[str, Any], resume: bool) -> None:
-    if (
-        not isinstance(before, dict)
-        or before.get("version") != now["version"]
-        or not isinstance(before.get("config"), dict)
-    ):
-        raise InputError(f"{folder}: config.json is not that of a proxy search; another folder")
-    if not resume:
-        raise InputError(
-            f"{folder}: holds a search already; --resume to go on with it, or another folder"
-        )
-    differing = [
-        name
-        for name, value in now["config"].items()
-        if name != "evaluations" and before["config"].get(name) != value
-    ]
-    if before.get("tables") != now["tables"]:
-        differing.append("tables")
-    if differing:
-        raise InputError(
-            f"{folder}: its search differs in {', '.join(differing)}; use the same options, or "
-            "another folder"
-        )
-
-
-def search(
-    benches: Sequence[Bench],
-    config: Config,
-    seeds: Sequence[int] = (0,),
-    *,
-    folder: str | Path | None = None,
-    resume: bool = False,
-    workers: int = 1,
-    chunk: int = 500,
-    tell: Callable[[Progress], None] = lambda progress: None,
-) -> list[Outcome]:
-    """Search once with each of `seeds`.
-
-    folder : holds ``config.json``, a ``seed-N.json`` each with its whole state, and in the end
-        ``found.json`` with the best formulas; what is there already is not searched again
-    workers : processes, each with a seed; chunk : evaluations that one makes before it reports
-
-    Raises :class:`InputError` for a folder of another search, and for tables that lack a subset
-    that the objective needs.
-    """
-    if len(set(seeds)) != len(seeds) or not seeds:
-        raise InputError("seeds: one or more different ones are needed")
-    place = Path(folder) if folder is not None else None
-    Evolution(benches, config, seeds[0])  # complains before anything is written
-    if place is not None:
-        now = document(benches, config)
-        if (place / "config.json").exists():
-            _compare(place, read_json(place / "config.json"), now, resume)
-        write_json(place / "config.json", now)
-    paths = {seed: place / f"seed-{seed}.json" if place is not None else None for seed in seeds}
-    started = time.perf_counter()
-    total = config.evaluations * len(seeds)
-    done = dict.fromkeys(seeds, 0)
-
-    def report(seed: int, evaluations: int, best: Member | None) -> None:
-        done[seed] = evaluations
-        tell(Progress(seed, sum(done.values()), total, best, time.perf_counter() - started))
-
-    if workers == 1 or place is None:
-        outcomes = []
-        for seed in seeds:
-            evolution = _restored(benches, config, seed, paths[seed])
-            evolution.run(
-                None,
-                paths[seed],
-                lambda e: report(e.seed, e.evaluations, e.best[0] if e.best else None),
-            )
-            outcomes.append(Outcome.of(evolution))
-    else:
-        from joblib import Parallel, delayed
-
-        # A round's states are in the files, whoever goes on with them in the next.
-        found: dict[int, Outcome] = {}
-        with Parallel(n_jobs=workers, return_as="generator_unordered") as pool:
-            for until in [*range(chunk, config.evaluations, chunk), config.evaluations]:
-                for outcome in pool(
-                    delayed(_go)(benches, config, seed, paths[seed], until) for seed in seeds
-                ):
-                    found[outcome.seed] = outcome
-                    report(
-                        outcome.seed,
-                        outcome.counts["scored"],
-                        outcome.best[0] if outcome.best else None,
-                    )
-        outcomes = [found[seed] for seed in seeds]
-    if place is not None:
-        write_json(
-            place / "found.json",
-            [
-                {
-                    "seed": outcome.seed,
-                    "counts": outcome.counts,
-                    "short": outcome.short
-                    and {"proxy": str(outcome.short[0]), "fitness": outcome.short[1]},
-                    "best": [member.to_json() for member in outcome.best],
-                }
-                for outcome in outcomes
-            ],
-        )
-    return outcomes
-
-
-def config_of(value: dict[str, Any]) -> Config:
-    """A configuration as ``config.json`` holds it.
-
-    Raises :class:`InputError` for what is none.
-    """
-    try:
-        given = value["objective"]
-        objective = Objective(**{**given, "ratios": tuple(given["ratios"])})
-        known = {each.name for each in fields(Config)}
-        rest = {name: each for name, each in value.items() if name in known}
-        return Config(**{**rest, "screening": tuple(value["screening"]), "objective": objective})
-    except (KeyError, TypeError) as error:
-        raise InputError(f"configuration of a proxy search: {error}") from None
-
-
-def validity(counts: dict[str, int]) -> float:
-    """Share of the candidates that were drawn which had a ranking, and were new if that was
-    checked."""
-    return counts["valid"] / counts["drawn"] if counts["drawn"] else float("nan")
-
-
-def curve(outcome: Outcome, at: Array) -> Array:
-    """Best fitness after so many evaluations: float64, the shape of `at`; NaN before the first."""
-    steps = np.array([step for step, _ in outcome.history], float)
-    values = np.array([np.nan, *(value for _, value in outcome.history)])
-    return values[np.searchsorted(steps, np.asarray(at, float), side="right")]

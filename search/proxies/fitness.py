@@ -15,7 +15,8 @@ import numpy as np
 
 from ...model.errors import InputError, shown
 from .formula import Proxy, scores
-from .primitives import SAMPLE, Array, Inputs
+from .inputs import SAMPLE, Inputs
+from .primitives import Array
 
 #: Parts of a table, of which the last two rank nothing by "more bits".
 SUBSETS = ("all", "equal-sum", "equal-size")

@@ -9,7 +9,8 @@ from pathlib import Path
 from ...model.errors import InputError
 from ...model.files import write_text
 from .formula import Proxy
-from .primitives import PRIMITIVES, SYMBOLS
+from .inputs import SYMBOLS
+from .primitives import PRIMITIVES
 
 #: Colours of inputs and of the kinds of primitives, told apart by colour-blind readers too.
 COLOURS = {

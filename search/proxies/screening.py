@@ -30,7 +30,9 @@ import numpy as np
 
 from ...model.errors import InputError, shown
 from .formula import InvalidProxy, Proxy, output_hash, result
-from .primitives import PRIMITIVES, SCALARS, Array, Inputs, Value
+from .inputs import SCALARS, Inputs
+from .layout import Value
+from .primitives import PRIMITIVES, Array
 
 CHECKS = ("normal", "constant", "invalid", "insensitive", "scale", "output")
 #: Values beyond it are taken for an accident.

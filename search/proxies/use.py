@@ -12,7 +12,8 @@ from ...model.errors import InputError, shown
 from ...model.files import read_json
 from . import handcrafted
 from .formula import InvalidProxy, Proxy, scores
-from .primitives import Array, Inputs
+from .inputs import Inputs
+from .primitives import Array
 
 #: Proxies that evolution found and that are shipped: name, text, and how each was found.
 FOUND = Path(__file__).parent / "found.json"

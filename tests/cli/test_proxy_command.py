@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 from genogate.search.proxies import handcrafted, tables, use
-from genogate.search.proxies.primitives import LEAVES, PRIMITIVES
+from genogate.search.proxies.inputs import LEAVES
+from genogate.search.proxies.primitives import PRIMITIVES
 
 ERROR = "negate(sqrt(dot(squared_gradient, square(error))))"
 

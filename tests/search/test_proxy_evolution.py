@@ -11,23 +11,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 from genogate.model.errors import InputError
-from genogate.search.proxies.evolution import (
-    FAILED,
-    Config,
-    Evolution,
-    Genotype,
+from genogate.search.proxies.evolution import FAILED, Config, Evolution
+from genogate.search.proxies.fitness import Bench, Objective, spearman
+from genogate.search.proxies.formula import Proxy
+from genogate.search.proxies.genotype import Genotype
+from genogate.search.proxies.inputs import LEAVES
+from genogate.search.proxies.primitives import UNARY
+from genogate.search.proxies.proxy_search import (
     Outcome,
     config_of,
     curve,
     document,
     search,
-    shorten,
     validity,
 )
-from genogate.search.proxies.fitness import Bench, Objective, spearman
-from genogate.search.proxies.formula import Proxy
-from genogate.search.proxies.primitives import LEAVES, UNARY
 from genogate.search.proxies.screening import CHECKS
+from genogate.search.proxies.shortening import shorten
 from proxy_networks import network
 
 

@@ -9,15 +9,10 @@ from genogate.model.errors import InputError
 from genogate.search.proxies import graph
 from genogate.search.proxies.evolution import Config, Evolution
 from genogate.search.proxies.fitness import Bench, spearman
-from genogate.search.proxies.formula import InvalidProxy, Node, Proxy, output_hash
-from genogate.search.proxies.primitives import (
-    BINARY,
-    LEAVES,
-    PRIMITIVES,
-    UNARY,
-    Inputs,
-    documentation,
-)
+from genogate.search.proxies.formula import InvalidProxy, Proxy, output_hash
+from genogate.search.proxies.inputs import LEAVES, Inputs
+from genogate.search.proxies.nodes import Node
+from genogate.search.proxies.primitives import BINARY, PRIMITIVES, UNARY, documentation
 from genogate.search.proxies.screening import constant_part, insensitive
 from proxy_networks import WIDTHS, network, statistics
 

@@ -5,7 +5,7 @@ import pytest
 from genogate.model.errors import InputError
 from genogate.search.proxies.fitness import Bench
 from genogate.search.proxies.formula import Proxy
-from genogate.search.proxies.primitives import Inputs
+from genogate.search.proxies.inputs import Inputs
 from genogate.search.proxies.screening import CHECKS, Screen
 from proxy_networks import network, statistics
 
