@@ -331,7 +331,7 @@ def write_front(
     from .hdl.units.shift_add_unit import build
     from .model.tables.functions import parse_function
     from .model.tables.table import check_in_bits, check_scales
-    from .search.units.cost_aware import pareto
+    from .search.units.pareto import pareto
     from .sim.rtl.units.bench import verify_verilog
     from .synth.unit_verilog import emit_unit
     from .synth.yosys import find

@@ -16,16 +16,11 @@ from genogate.model.quantize.activations import unit_codes
 from genogate.model.tables.functions import FUNCTIONS, Function
 from genogate.model.tables.optimal import GUARD, Exact
 from genogate.model.tables.table import Format, LutTable, Points
-from genogate.search.units.cost_aware import (
-    Candidate,
-    Genes,
-    Target,
-    best_of,
-    exact_genes,
-    explore,
-    front,
-    predicted,
-)
+from genogate.search.units.genes import Candidate, Genes
+from genogate.search.units.meter import front, predicted
+from genogate.search.units.pareto import explore
+from genogate.search.units.rival import best_of, exact_genes
+from genogate.search.units.target import Target
 from genogate.synth.area import measure as areas_of
 from genogate.synth.area import script_hash
 from genogate.synth.yosys import find

@@ -10,25 +10,13 @@ from genogate.hdl.units.shift_add_unit import build, digits_of
 from genogate.model.errors import InputError
 from genogate.model.integer import PiecewiseLinear
 from genogate.model.tables.functions import FUNCTIONS
-from genogate.search.units import cost_aware
-from genogate.search.units.cost_aware import (
-    Candidate,
-    Editor,
-    Genes,
-    Segmenter,
-    Target,
-    best_of,
-    exact_genes,
-    explore,
-    front,
-    inputs_of,
-    line_errors,
-    pareto,
-    predicted,
-    rival,
-    scaled,
-    slopes_for,
-)
+from genogate.search.units.editor import Editor
+from genogate.search.units.genes import Candidate, Genes, scaled
+from genogate.search.units.meter import front, predicted
+from genogate.search.units.pareto import explore, pareto
+from genogate.search.units.rival import best_of, exact_genes, rival
+from genogate.search.units.segments import Segmenter, inputs_of, line_errors, slopes_for
+from genogate.search.units.target import MAX_SEGMENTS, Target
 from genogate.sim import golden
 from genogate.synth import area
 
@@ -232,7 +220,7 @@ def test_changes_stay_valid_and_canonical_forms_keep_the_law(name):
         )
         np.testing.assert_array_equal(outputs(child.unit(target)), outputs(raw.unit(target)))
         both = editor.cross(child, b)
-        assert len(both.slopes) <= max(cost_aware.MAX_SEGMENTS, len(child.slopes))
+        assert len(both.slopes) <= max(MAX_SEGMENTS, len(child.slopes))
         got = outputs(both.unit(target))
         if both.fold == "odd":
             np.testing.assert_array_equal(got, ~got[::-1])

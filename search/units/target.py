@@ -1,0 +1,135 @@
+"""What a unit is judged on: codes in, codes out, and the halves that it may be computed of."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from ...hdl.units import shift_add_unit
+from ...model.aliases import Array
+from ...model.errors import InputError, integer_within, shown
+from ...model.integer import code_range
+from ...model.tables.functions import Function
+from ...model.tables.optimal import GUARD
+from ...model.tables.table import check_in_bits, codes, output_scale
+
+Fold = Literal["none", "odd", "even"]
+#: Most segments, and fraction bits of slopes, that are looked at.
+MAX_SEGMENTS, FRACTIONS = 24, (1, 2, 3, 4, 5)
+#: Error, squared codes, that an equal half may cost at most.
+_FOLD_ERROR = 16.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a unit is judged on: codes in, codes out, both at fixed scales.
+
+    wanted : float64 [2**in_bits], real output codes, zero point included; 0 where undefined
+    weight : float64 [2**in_bits], 1/n on the n codes of protocol R, else 0
+    watched : bool [2**in_bits], codes of protocol A alone, where the guard holds
+    guard : greatest error there, in output codes
+    coarsest : greatest mean squared error that is of any use, units of y: root 3 % of the range
+    """
+
+    function: Function
+    scale: int
+    in_bits: int
+    out_bits: int
+    out_scale: int
+    zero_point: int
+    wanted: Array
+    weight: Array
+    watched: Array
+    guard: float
+    coarsest: float
+
+    @classmethod
+    def of(
+        cls,
+        function: Function,
+        scale: int,
+        in_bits: int = 8,
+        out_bits: int = 8,
+        guard: float = GUARD,
+    ) -> "Target":
+        """Of a function at input scale ``2**-scale``; the output scale is the best one.
+
+        Raises :class:`InputError` for widths or a scale that cannot be.
+        """
+        check_in_bits(in_bits)
+        integer_within("output bits", out_bits, 2, 8)
+        if not guard > 0:
+            raise InputError(f"guard: {shown(guard)} is not greater than 0")
+        out_scale, zero = output_scale(function, in_bits, scale, out_bits)
+        low, _ = code_range(in_bits)
+        wanted, weight = np.zeros(1 << in_bits), np.zeros(1 << in_bits)
+        watched = np.zeros(1 << in_bits, bool)
+        judged = codes(function, in_bits, scale)
+        for q in (codes(function, in_bits, scale, "A"), judged):
+            wanted[q - low] = np.ldexp(function(np.ldexp(q.astype(float), -scale)), out_scale)
+            wanted[q - low] += zero
+            watched[q - low] = True
+        weight[judged - low] = 1 / len(judged)
+        watched &= weight == 0
+        spread = float(np.ldexp(np.ptp(wanted[weight > 0]), -out_scale))
+        return cls(
+            function,
+            scale,
+            in_bits,
+            out_bits,
+            out_scale,
+            zero,
+            wanted,
+            weight,
+            watched,
+            float(np.ldexp(guard, out_scale)) + 0.5,
+            1e-3 * spread**2,
+        )
+
+    def mse(self, outputs: Array) -> float:
+        """Mean squared error over protocol R of output codes [2**in_bits], in units of y."""
+        return float(np.ldexp(self.weight @ (outputs - self.wanted) ** 2, -2 * self.out_scale))
+
+    def safe(self, outputs: Array) -> bool:
+        """Whether the guard holds: what protocol A adds is near to the saturated function."""
+        return not self._astray(outputs, np.arange(len(self.wanted))).any()
+
+    def _astray(self, outputs: Array, at: Array) -> Array:
+        near = np.clip(self.wanted[at], *code_range(self.out_bits))
+        return self.watched[at] & (np.abs(outputs - near) > self.guard)
+
+    def errors(self, outputs: Array, at: Array) -> Array:
+        """Weighted squared errors, squared codes, of outputs [..., n] at positions [n]; infinite
+        in effect where the guard is broken."""
+        error = self.weight[at] * (outputs - self.wanted[at]) ** 2
+        return error + np.where(self._astray(outputs, at), 1e9, 0.0)
+
+    def ramp(self) -> int:
+        """The shift of the ramp for which what is left is most nearly even."""
+        return min(shift_add_unit.RAMPS, key=lambda p: self._fold_error("even", p))
+
+    def _fold_error(self, fold: Fold, ramp: int) -> float:
+        """The least error, squared codes, that equal halves cost."""
+        right = len(self.wanted) // 2
+        w, f = self.weight[right:], self.wanted[right:]
+        v, g = self.weight[:right][::-1], self.wanted[:right][::-1]
+        if fold == "even":
+            f = f - np.ldexp(np.arange(right), ramp)
+        else:
+            g = -1 - g
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return float(np.nansum(w * v / (w + v) * (f - g) ** 2))
+
+    @cached_property
+    def folds(self) -> list[tuple[Fold, int]]:
+        """Ways to compute it of one half that cost little error, with the ramp; ``none`` first."""
+        found: list[tuple[Fold, int]] = [("none", 0)]
+        right = self.weight[len(self.weight) // 2 :]
+        if not (self.weight[: len(self.weight) // 2] @ right[::-1] > 0):
+            return found
+        ramp = self.ramp()
+        for fold, power in (("odd", 0), ("even", ramp)):
+            if power >= 0 and self._fold_error(fold, power) < _FOLD_ERROR:  # type: ignore[arg-type]
+                found.append((fold, power))  # type: ignore[arg-type]
+        return found
