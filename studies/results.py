@@ -123,6 +123,7 @@ STUDIES = {
     "tables_speed": ("studies.tables", "measure_speed", "render_speed"),
     "tables_cost": ("studies.cost", "measure", "render"),
     "silicon": ("studies.silicon", "measure", "render"),
+    "targets": ("studies.targets", "measure", "render"),
     "lut_exactness": ("genogate.sim.rtl.units.campaign", "measure", "render"),
     "composites": ("genogate.sim.rtl.composites", "measure", "render"),
     "transformer": ("studies.transformer", "measure", "render"),
