@@ -105,6 +105,17 @@ class Network:
             )
         return report
 
+    def on_target(self, target: str, memories: str = "flops") -> dict[str, Any]:
+        """What the network takes of a real part, as ``genogate area --target`` writes it to
+        ``target.json``: an FPGA by name, or ``sky130`` with `memories` as ``flops``, ``latches`` or
+        ``sram``."""
+        from .targets import check_target_options, target_document
+
+        check_target_options(target, memories)
+        if target == "generic":
+            raise InputError("target generic: no part; area() counts its cells")
+        return target_document(self._built, target, False, self._say, memories)
+
     def area(self) -> AreaReport:
         """Cells, transistors and memory bits of every operator, by Yosys."""
         from .synth.area import area_report

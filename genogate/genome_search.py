@@ -46,8 +46,10 @@ def _search_config(options: dict[str, Any]) -> Config:
         "generations",
         "seed",
         "initial",
-        "bit_weight",
         "beacon_distance",
+        "target",
+        "memories",
+        "fit",
         "prescreen",
         "prescreen_factor",
         "proxy_only",
@@ -87,7 +89,12 @@ def run_search(
     source = source_of(options["checkpoint"], options["task"])
     task_of(zoo.load(source), options["task"])
     setting = Setting(
-        source, knobs, config.silicon, estimate=options["estimate"] and config.silicon
+        source,
+        knobs,
+        config.silicon,
+        estimate=config.target != "generic" or (options["estimate"] and config.silicon),
+        target=config.target,
+        memories=config.memories,
     )
     label = Path(source).stem
     folder = Path(out or Path("runs") / f"{label}-{config.method}-{config.seed}{knobs.suffix}")

@@ -71,10 +71,16 @@ def integration_files(network: Network, wrapper: str = "none") -> dict[str, str]
 
 
 def write_gru(
-    network: Network, out: str | os.PathLike[str] | None, say: Say, wrapper: str = "none"
+    network: Network,
+    out: str | os.PathLike[str] | None,
+    say: Say,
+    wrapper: str = "none",
+    target: str = "generic",
+    memories: str = "flops",
 ) -> dict[str, Any]:
     """Verilog with test bench and core file, integer model and report of `network`, all or none;
-    returns the report."""
+    returns the report. With a `target` also ``target.json``, which the report returned has as
+    ``on_target``."""
     from .model.checkpoints.provenance import unseen
     from .model.files import staged, write_json, write_text
     from .reference import reference_of
@@ -112,6 +118,12 @@ def write_gru(
             **{key: value for key, value in area.items() if key not in identity},
         }
         write_json(stage / "report.json", report)
+        if target != "generic":
+            from .targets import target_document
+
+            document = target_document(network, target, False, say, memories)
+            write_json(stage / "target.json", document)
+            report = report | {"on_target": document}
     return report
 
 

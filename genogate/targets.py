@@ -23,13 +23,24 @@ def check_route(target: str, route: bool) -> None:
         raise InputError(f"--route: target {target} is no FPGA, only those are placed and routed")
 
 
-def target_document(network: Network, target: str, route: bool, say: Say) -> dict[str, Any]:
+def check_target_options(target: str, memories: str) -> None:
+    """Raises :class:`InputError` for a target that is none, or memories that it cannot have."""
+    from .synth.targets.devices import check_target
+    from .synth.targets.sky130 import check_memories
+
+    check_target(target)
+    check_memories(target, memories)
+
+
+def target_document(
+    network: Network, target: str, route: bool, say: Say, memories: str = "flops"
+) -> dict[str, Any]:
     """Identity of the network, and what it takes of `target`."""
     from .synth.targets.report import fpga_report
     from .synth.targets.sky130 import standard_cell_report
 
     if target == "sky130":
-        report = standard_cell_report(network.design, progress=say).to_json()
+        report = standard_cell_report(network.design, memories, progress=say).to_json()
     else:
         report = fpga_report(target, network.design, routed=route, progress=say).to_json()
     cycles = network.design.cycles_per_step
@@ -42,12 +53,13 @@ def write_target(
     route: bool,
     out: str | os.PathLike[str] | None,
     say: Say,
+    memories: str = "flops",
 ) -> dict[str, Any]:
     """``target.json`` of `network`; returns what it holds."""
     from .model.files import staged, write_json
 
     with staged(out or network.folder) as stage:
-        document = target_document(network, target, route, say)
+        document = target_document(network, target, route, say, memories)
         write_json(stage / "target.json", document)
     return document
 
@@ -102,12 +114,14 @@ def _print_cells(document: dict[str, Any]) -> None:
         )
     print()
     print(
-        f"{'memory':<26}{'kind':>5}{'words':>7}{'width':>6}{'um2':>10}{'um2/bit':>9}{'macros':>8}"
+        f"{'memory':<26}{'kind':>5}{'words':>7}{'width':>6}{'um2':>10}{'um2/bit':>9}"
+        f"{'latches':>10}{'macros':>8}"
     )
     for row in document["memories"]:
+        latches = f"{row['latches_um2']:,.0f}" if row["kind"] == "ram" else ""
         print(
             f"{row['name']:<26}{row['kind']:>5}{row['words']:>7}{row['width']:>6}"
-            f"{row['um2']:>10,.0f}{row['um2_per_bit']:>9.2f}{row['sram_macros']:>8}"
+            f"{row['um2']:>10,.0f}{row['um2_per_bit']:>9.2f}{latches:>10}{row['sram_macros']:>8}"
         )
     print()
     _pairs(
@@ -115,7 +129,12 @@ def _print_cells(document: dict[str, Any]) -> None:
             ("logic", f"{document['logic_um2']:,.0f} um2, module borders dissolved"),
             ("constants", f"{document['rom_um2']:,.0f} um2 as logic"),
             ("state", f"{document['ram_um2']:,.0f} um2 as flip-flops"),
-            ("total", f"{document['total_um2']:,.0f} um2"),
+            ("total", f"{document['total_um2']:,.0f} um2, memories as {document['memories_as']}"),
+            (
+                "with latches",
+                f"about {document['total_with_latches_um2']:,.0f} um2: state as latches, by the "
+                "areas of the cells",
+            ),
             (
                 "with SRAM",
                 f"about {document['total_with_sram_macros_um2']:,.0f} um2: every memory in whole "

@@ -67,7 +67,12 @@ class Rom(wiring.Component):
             ("Rom", depth, width),
             f"Rom, {depth} words of {width} bits",
             partial(cls._made, words, width),
+            partial(cls._contents, words, width),
         )
+
+    @staticmethod
+    def _contents(words: Callable[[], list[int]], width: int) -> list[tuple[list[int], int]]:
+        return [(words(), width)]
 
     @classmethod
     def _made(cls, words: Callable[[], list[int]], width: int) -> "Rom":

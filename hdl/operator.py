@@ -27,11 +27,15 @@ class Part:
         for what their memories hold. A component that was built has it as an attribute.
     about : a few words for messages, e.g. ``Product, 8 x 7 to 6 bits``
     build : makes the component; can be sent to another process
+    contents : gives the words and the width of each constant memory in it
     """
 
     identity: tuple[object, ...]
     about: str = field(compare=False)
     build: Callable[[], wiring.Component] = field(compare=False, repr=False)
+    contents: Callable[[], list[tuple[list[int], int]]] = field(
+        default=list, compare=False, repr=False
+    )
 
 
 def integers_of(op: Operator) -> tuple[object, ...]:

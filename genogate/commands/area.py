@@ -7,9 +7,8 @@ from typing import Any
 
 import click
 
-from .completion import targets
 from .help import Command, group
-from .options import build, network_folder, network_options, output_options
+from .options import build, network_folder, network_options, output_options, target_options
 from .terminal import progress, show
 
 
@@ -23,20 +22,11 @@ from .terminal import progress, show
 @network_options
 @group(
     "Part",
-    click.option(
-        "--target",
-        default="generic",
-        show_default=True,
-        metavar="NAME",
-        shell_complete=targets,
-        help="Part to measure for: generic (cells), an FPGA (ice40-up5k, ice40-hx8k, ecp5-25k, "
-        "ecp5-85k, gowin-gw1n-9 ...) or sky130 (um^2; GENOGATE_LIBERTY or PDK_ROOT names the "
-        "cells).",
-    ),
+    target_options,
     click.option("--route", is_flag=True, help="Place and route too, for the clock of an FPGA."),
 )
 @output_options(network_folder)
-def area(target: str, route: bool, **options: Any) -> None:
+def area(target: str, memories: str, route: bool, **options: Any) -> None:
     """Measure the hardware of every operator with Yosys.
 
     Writes area.json with cells, transistors and memory bits. With --target it writes target.json:
@@ -44,15 +34,16 @@ def area(target: str, route: bool, **options: Any) -> None:
     content, so a second genome costs only what is new in it.
     """
     from ..outputs import write_area
-    from ..targets import check_route, print_target, write_target
+    from ..targets import check_route, check_target_options, print_target, write_target
 
+    check_target_options(target, memories)
     check_route(target, route)
     with progress() as say:
         network = build(options, say)
         if target == "generic":
             document = write_area(network, options["out"], say)
         else:
-            document = write_target(network, target, route, options["out"], say)
+            document = write_target(network, target, route, options["out"], say, memories)
     report = print_area if target == "generic" else print_target
     show(document, lambda: report(document, options["out"] or network.folder))
 

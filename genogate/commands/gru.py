@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from .help import Command
-from .options import build, network_folder, network_options, output_options
+from .help import Command, group
+from .options import build, network_folder, network_options, output_options, target_options
 from .terminal import progress, show
 
 
@@ -21,6 +21,7 @@ from .terminal import progress, show
     ),
 )
 @network_options
+@group("Part", target_options)
 @output_options(
     click.option(
         "--wrapper",
@@ -31,20 +32,29 @@ from .terminal import progress, show
     ),
     network_folder,
 )
-def gru(wrapper: str, **options: Any) -> None:
+def gru(wrapper: str, target: str, memories: str, **options: Any) -> None:
     """Quantise a network, write its Verilog and measure it.
 
     Writes gru.v, model.safetensors (every integer of the network) and report.json (accuracy, size,
     cycles, cells of every operator), and prints the report. Beside them a self-checking Verilog
-    bench with vectors (gru_tb.v and its .hex files) and gru.core for FuseSoC. Either all files are
-    written or none.
+    bench with vectors (gru_tb.v and its .hex files) and gru.core for FuseSoC; with --target also
+    target.json: what the network takes of a real part. Either all files are written or none.
     """
     from ..outputs import write_gru
+    from ..targets import check_target_options, print_target
 
+    check_target_options(target, memories)
     with progress() as say:
         network = build(options, say)
-        report = write_gru(network, options["out"], say, wrapper)
-    show(report, lambda: print_report(report, options["out"] or network.folder))
+        report = write_gru(network, options["out"], say, wrapper, target, memories)
+
+    def told() -> None:
+        print_report(report, options["out"] or network.folder)
+        if target != "generic":
+            print()
+            print_target(report["on_target"], options["out"] or network.folder)
+
+    show(report, told)
 
 
 def _original(about: dict[str, Any]) -> str:

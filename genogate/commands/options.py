@@ -9,7 +9,7 @@ import click
 
 from ..model.errors import InputError
 from ..model.knobs import Knob, Knobs, declared, knob_text, options
-from .completion import checkpoints, genomes, tasks
+from .completion import checkpoints, genomes, targets, tasks
 from .help import Decorated, group, together
 
 if TYPE_CHECKING:
@@ -122,6 +122,27 @@ source_options = group("Network", task_option, checkpoint_option)
 #: A look at the part of the data that no choice may depend on.
 test_option = click.option(
     "--test", is_flag=True, help="Evaluate the test part too. No choice may depend on it."
+)
+#: The part that figures are of.
+target_options = together(
+    click.option(
+        "--target",
+        default="generic",
+        show_default=True,
+        metavar="NAME",
+        shell_complete=targets,
+        help="Part to measure for: generic (cells), an FPGA (ice40-up5k, ice40-hx8k, ecp5-25k, "
+        "ecp5-85k, gowin-gw1n-9 ...) or sky130 (um^2; GENOGATE_LIBERTY or PDK_ROOT names the "
+        "cells).",
+    ),
+    click.option(
+        "--memories",
+        default="flops",
+        show_default=True,
+        metavar="KIND",
+        help="What holds bits on sky130: flops (constants as logic, state as flip-flops), latches "
+        "(state as latches), or sram (everything in whole macros).",
+    ),
 )
 #: The report as JSON, or no report at all.
 output_switches = together(

@@ -17,6 +17,7 @@ from .options import (
     output_options,
     seed_option,
     source_options,
+    target_options,
     test_option,
     workers_option,
 )
@@ -29,6 +30,7 @@ from .terminal import search_progress, show
         "genogate search --task digits-row",
         "genogate search --pop 8 --generations 2 --exploit 2 --out runs/first-look",
         "genogate search --objectives accuracy,cells --max-drop 1 --max-cells 2500",
+        "genogate search --objectives accuracy,um2 --target sky130",
     ),
 )
 @source_options
@@ -50,8 +52,11 @@ from .terminal import search_progress, show
         default="accuracy,size,cells",
         show_default=True,
         help="Objectives: accuracy and one or more of size, weights (of the GRU alone), cells, "
-        "memory, cycles, silicon.",
+        "memory, cycles; with --target also um2 (sky130), or lut, ff, ebr (block RAMs), dsp "
+        "(FPGAs). Those are estimated, and measured for the front at the end.",
     ),
+    target_options,
+    click.option("--fit", is_flag=True, help="The network must fit the target, an FPGA."),
     click.option(
         "--max-drop",
         default="10",
@@ -64,14 +69,11 @@ from .terminal import search_progress, show
     click.option("--max-cells", type=float, metavar="CELLS", help="Limit for the cells."),
     click.option("--max-memory", type=float, metavar="BITS", help="Limit for the memory bits."),
     click.option("--max-cycles", type=float, metavar="CYCLES", help="Limit for cycles per step."),
-    click.option(
-        "--bit-weight",
-        type=float,
-        default=0.75,
-        show_default=True,
-        metavar="K",
-        help="Cells that a memory bit counts as in the objective silicon.",
-    ),
+    click.option("--max-um2", type=float, metavar="UM2", help="Limit for the area on sky130."),
+    click.option("--max-lut", type=float, metavar="LUTS", help="Limit for the LUTs."),
+    click.option("--max-ff", type=float, metavar="FLIPFLOPS", help="Limit for the flip-flops."),
+    click.option("--max-ebr", type=float, metavar="RAMS", help="Limit for the block RAMs."),
+    click.option("--max-dsp", type=float, metavar="BLOCKS", help="Limit for the DSP blocks."),
     click.option(
         "--estimate",
         is_flag=True,
@@ -212,7 +214,8 @@ def search(out: str | None, resume: bool, **options: Any) -> None:
 
 def print_search(report: dict[str, Any], folder: str | Path) -> None:
     """What ``genogate search`` ends with; the whole front is in its file and its page."""
-    from .tables import by_make, console, new_table, number_text, print_caution, print_pairs
+    from ..search.genomes.conclusion import COSTS
+    from .tables import by_make, console, new_table, print_caution, print_pairs
 
     terminal, rows = console(), report["conclusion"]
     if report.get("damaged"):
@@ -220,7 +223,7 @@ def print_search(report: dict[str, Any], folder: str | Path) -> None:
     if not report["points"]:
         terminal.print("No genome within the limits was found: allow more, or search longer.")
         return
-    costs = [name for name in ("cells", "memory") if name in rows[0]]
+    costs = [name for name in COSTS if name in rows[0]]
     tested = ["test"] if "test_accuracy" in rows[0] else []
     share = f"of int8 ({report['reference']})"
     table = new_table("genome", "points lost", *tested, "bits", share, *costs)
@@ -231,7 +234,7 @@ def print_search(report: dict[str, Any], folder: str | Path) -> None:
             *(f"{row['test_accuracy']:.4f}" for _ in tested),
             f"{row['size']:,}",
             f"{row['share']:.1%}",
-            *(number_text(row.get(name)) for name in costs),
+            *(f"{row[name]:,.0f}" if row.get(name) is not None else "" for name in costs),
         )
     terminal.print(table)
     terminal.print()
@@ -243,6 +246,12 @@ def print_search(report: dict[str, Any], folder: str | Path) -> None:
         ("front", f"{len(report['points'])} points in {Path(folder) / 'front.json'}"),
         ("page", page.format(folder)),
     ]
+    if report.get("estimates"):
+        words = [
+            f"{name} {row['median_percent']:g} % (median), {row['worst_percent']:g} % at worst"
+            for name, row in report["estimates"].items()
+        ]
+        pairs.insert(1, ("estimates off", "; ".join(words) + "; the table is measured"))
     if chosen != "int8":
         emit = "make gru GENOME={}" if by_make() else "genogate gru --genome {}"
         pairs.append(("emit", emit.format(Path(folder) / chosen)))

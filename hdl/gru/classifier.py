@@ -86,6 +86,7 @@ class Classifier(wiring.Component):
             _identity(op, need, chunks, head),
             f"Classifier, {inputs} codes of {op.in_bits} bits, {outputs} classes",
             partial(cls, op, chunks, head),
+            partial(_contents, op, need.digit, chunks),
         )
 
     def elaborate(self, platform) -> Module:
@@ -238,6 +239,12 @@ def _identity(
         chunks,
         *(() if head.plain else (head.at, head.output == "class")),
     )
+
+
+def _contents(op: integer.Classifier, digit: int, chunks: int) -> list[tuple[list[int], int]]:
+    """Weights and biases as the memories hold them."""
+    bias, bias_width, _ = bias_words(op.bias.tolist(), [0] * len(op.bias))
+    return [(weight_words(op.weight, op.weight_bits, 1, chunks), digit), (bias, bias_width)]
 
 
 def class_bits(op: integer.Classifier) -> int:

@@ -72,7 +72,10 @@ def cost(objectives: Sequence[str], result: Mapping[str, Any], int8: Mapping[str
     where a result lacks one."""
     return np.array(
         [
-            result.get(name, np.nan) / int8[name] if OBJECTIVES[name][1] else 1 - result[name]
+            # INT8 may take no block RAM at all.
+            result.get(name, np.nan) / (int8[name] or 1)
+            if OBJECTIVES[name][1]
+            else 1 - result[name]
             for name in objectives
         ]
     )

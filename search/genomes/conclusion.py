@@ -7,7 +7,15 @@ Result = Mapping[str, Any]
 #: Points of accuracy below INT8 within which the least is named.
 DROPS = (0.5, 1.0)
 #: What is least, and the words for it in a name.
-LEAST = {"size": "smallest", "cells": "fewest-cells"}
+LEAST = {
+    "size": "smallest",
+    "cells": "fewest-cells",
+    "um2": "least-area",
+    "lut": "fewest-luts",
+    "ebr": "fewest-block-rams",
+}
+#: Costs that rows of the table at the end have, where they are known.
+COSTS = ("cells", "memory", "um2", "lut", "ff", "ebr", "dsp")
 #: Files that a search writes anew with every front.
 PATTERNS = ("front-*", "within-*")
 
@@ -18,9 +26,9 @@ def drop(result: Result, int8: Result) -> float:
 
 
 def within(results: Sequence[Result], int8: Result) -> dict[str, int]:
-    """Index of the smallest result, and of that with the fewest cells, within each of
-    :data:`DROPS`, by name (``within-0.5-smallest``); of equal ones the most accurate. Results
-    without cells have none of the latter."""
+    """Index of the result with the least of each of :data:`LEAST` within each of :data:`DROPS`, by
+    name (``within-0.5-smallest``); of equal ones the most accurate. What results lack has no
+    name."""
     names = {}
     for most in DROPS:
         # 0.5 points of 200 sequences are one sequence: the limit itself counts.
@@ -51,7 +59,7 @@ def table(
             "drop": round(drop(result, int8), 4),
             "size": result["size"],
             "share": round(result["size"] / reference_bits, 4),
-            **{cost: result[cost] for cost in ("cells", "memory") if cost in result},
+            **{cost: result[cost] for cost in COSTS if cost in result},
             **{n: result[n] for n in ("test_accuracy",) if n in result},
         }
         for name, result in rows

@@ -4,7 +4,10 @@ from dataclasses import dataclass
 
 from ...model.errors import InputError, integer_within, shown
 from ...model.knobs import knob_genes
-from .evaluate import BIT_WEIGHT, MEASURED, OBJECTIVES
+from ...synth.targets import prices
+from ...synth.targets.devices import check_target
+from ...synth.targets.sky130 import check_memories
+from .evaluate import GENERIC, OBJECTIVES
 from .screening import canonical
 
 METHODS = ("nsga2", "random", "greedy")
@@ -12,7 +15,7 @@ INITIAL = ("sensitivity", "homogeneous", "random")
 #: Knobs that may be genes, with the values that they then take.
 KNOB_GENES = knob_genes()
 #: Costs that may be limited, in their own units.
-LIMITS = ("size", "cells", "memory", "cycles", "weights")
+LIMITS = ("size", "cells", "memory", "cycles", "weights", *prices.UNITS)
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,9 @@ class Config:
     max_drop : points of accuracy below INT8 beyond which a genome is of no use, and its hardware is
         not measured; None for no such limit
     limits : cost and greatest value, of :data:`LIMITS`
-    bit_weight : cells that a memory bit counts as in ``silicon``
+    fit : whether the network must fit the target, an FPGA: all of its resources are limits
+    target, memories : as in :class:`~.evaluate.Setting`; figures of a target that an objective or
+        limit names must be its
     prescreen : a proxy (name or text, :mod:`genogate.search.proxies`): between two evaluations of
     `pop_size`
         genomes NSGA-II looks at `prescreen_factor` times as many by its word, put right by what is
@@ -59,7 +64,6 @@ class Config:
     knob_genes: tuple[str, ...] = ()
     max_drop: float | None = 10.0
     limits: tuple[tuple[str, float], ...] = ()
-    bit_weight: float = BIT_WEIGHT
     beacons: int = 0
     beacon_distance: float = 1.0
     checkpoints: tuple[str, ...] = ()
@@ -67,12 +71,22 @@ class Config:
     prescreen_factor: int = 50
     proxy_only: bool = False
     seed_patterns: bool = False
+    target: str = "generic"
+    memories: str = "flops"
+    fit: bool = False
 
     def __post_init__(self) -> None:
         if self.initial is None:
             usual = "sensitivity" if self.method == "nsga2" else "homogeneous"
             object.__setattr__(self, "initial", usual)
+        self._check_target()
         for name in self.objectives:
+            if name == "silicon":
+                raise InputError(
+                    "objective silicon: one price for all bits ranks networks wrongly, so it is "
+                    "gone; um2 of --target sky130, or lut and ebr of an FPGA, have its place "
+                    "(stores and reports of runs that had it are still read)"
+                )
             if name not in OBJECTIVES:
                 raise InputError(f"objective {shown(name)}: {', '.join(OBJECTIVES)} are known")
         if len(set(self.objectives)) != len(self.objectives) or len(self.objectives) < 2:
@@ -111,7 +125,6 @@ class Config:
         self._check_proxy()
         for what, number in (
             ("max_drop", self.max_drop),
-            ("bit_weight", self.bit_weight),
             ("beacon_distance", self.beacon_distance),
         ):
             if number is not None and not 0 <= number < 1e6:
@@ -139,7 +152,24 @@ class Config:
             raise InputError("proxy-only: nothing is evaluated that a beacon could help")
         object.__setattr__(self, "prescreen", canonical(self.prescreen))
 
+    def _check_target(self) -> None:
+        check_target(self.target)
+        check_memories(self.target, self.memories)
+        for name in (*self.objectives, *(name for name, _ in self.limits)):
+            if name in prices.UNITS:
+                prices.check_figure(self.target, name)
+        if self.fit:
+            prices.limits(self.target)
+        prices.check_prices(self.target)
+
+    @property
+    def bounds(self) -> tuple[tuple[str, float], ...]:
+        """:attr:`limits`, and those of the part where the network must fit it."""
+        if not self.fit:
+            return self.limits
+        return (*self.limits, *prices.limits(self.target).items())
+
     @property
     def silicon(self) -> bool:
-        """Whether anything needs Yosys."""
-        return bool(set(MEASURED) & {*self.objectives, *(name for name, _ in self.limits)})
+        """Whether Yosys' generic cells are needed."""
+        return bool(set(GENERIC) & {*self.objectives, *(name for name, _ in self.limits)})

@@ -10,7 +10,7 @@ from ..pool.backends import Pool
 from .candidate import Candidate
 from .config import Config
 from .encoding import Encoding
-from .evaluate import MEASURED, Say, Setting, costs_of
+from .evaluate import GENERIC, MEASURED, Say, Setting, costs_of
 from .exploit import Linear
 from .ledger import Ledger
 from .pareto import Array
@@ -37,13 +37,11 @@ class Costs:
     def told(
         self, candidates: Sequence[Candidate], setting: Setting, pool: Pool, say: Say
     ) -> list[dict[str, Any]]:
-        """Costs without running anything, ``silicon`` included where there are cells."""
+        """Costs without running anything."""
         new = [c for c in dict.fromkeys(candidates) if (setting, c) not in self._known]
         cases = [(setting, c.genome) for c in new]
         for done, (index, found) in enumerate(pool.map(costs_of, cases), 1):
             say(f"Costs: {done} of {len(cases)} genomes")
-            if "cells" in found:
-                found["silicon"] = found["cells"] + self.config.bit_weight * found["memory"]
             self._known[setting, new[index]] = found
         return [self._known[setting, c] for c in candidates]
 
@@ -52,11 +50,11 @@ class Costs:
         a model of the points that have them, or where these are few, by estimate."""
         names = [name for name in self.config.objectives if name != "accuracy"]
         fitted = {name: self.fitted(name) for name in names}
-        setting = plain(self.setting, any(m is None for n, m in fitted.items() if n in MEASURED))
+        setting = plain(self.setting, any(m is None for n, m in fitted.items() if n in GENERIC))
         rows = self.told([*candidates, self.ledger.int8], setting, pool, say)
         wanted = np.array([self.encoding.encode(c) for c in candidates])
         columns = [
-            np.array([row[name] / rows[-1][name] for row in rows[:-1]])
+            np.array([row[name] / (rows[-1][name] or 1) for row in rows[:-1]])
             if model is None
             else model(wanted)
             for name, model in fitted.items()
@@ -74,7 +72,10 @@ class Costs:
             self.encoding.space,
             x,
             np.array(
-                [p.result[name] / self.ledger.points[self.ledger.int8].result[name] for p in known]
+                [
+                    p.result[name] / (self.ledger.points[self.ledger.int8].result[name] or 1)
+                    for p in known
+                ]
             ),
         )
 
@@ -89,12 +90,12 @@ class Costs:
             ]
             told = self.told(
                 [Candidate(genome) for genome in alone],
-                plain(self.setting, name in MEASURED),
+                plain(self.setting, name in GENERIC),
                 pool,
                 say,
             )
             costs = np.array([row[name] for row in told], float).reshape(len(genes), -1)
-            costs /= costs[0, -1]
+            costs /= costs[0, -1] or 1
             self._by_gene[name] = Linear(
                 self.encoding.space, float(1 + (costs[:, 0] - 1).sum()), np.diff(costs).ravel()
             )

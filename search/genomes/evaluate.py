@@ -26,6 +26,9 @@ from ...model.quantize.quantize import Draft, draft, without_synthesis
 from ...sim.fast import accuracy
 from ...synth import estimate
 from ...synth.area import cheapest, script_hash, totals
+from ...synth.targets import prices
+from ...synth.targets.figures import measure as measure_target
+from ...synth.targets.figures import version as target_version
 from ...synth.yosys import find
 from ..pool.backends import Pool
 
@@ -37,13 +40,14 @@ OBJECTIVES = {
     "cells": ("Yosys cells, summed over modules", True),
     "memory": ("memory bits", True),
     "cycles": ("cycles per time step", True),
-    "silicon": ("cells + k memory bits", True),
+    **{name: (unit, True) for name, unit in prices.UNITS.items()},
 }
-#: Objectives that Yosys has to measure.
-MEASURED = ("cells", "memory", "silicon")
-#: k of ``silicon``, the cells that a memory bit counts as: a 6-transistor cell against some 7.8
-#: transistors a cell (INT8 core of digits-row: 32,222 transistors in 4,133 cells).
-BIT_WEIGHT = 0.75
+#: Objectives of no target that Yosys has to measure.
+GENERIC = ("cells", "memory")
+#: All objectives that have to be measured, or estimated.
+MEASURED = (*GENERIC, *prices.UNITS)
+#: What results of a target hold beside its figures.
+SHARES = ("logic_um2", "rom_um2", "ram_um2")
 Say = Callable[[str], None]
 #: Validation sequences below which shifted copies are judged too.
 SMALL = 1000
@@ -56,11 +60,13 @@ class Setting:
     """Everything besides the genome that an evaluation depends on.
 
     checkpoint : name or file of a float checkpoint
-    silicon : whether hardware is measured
+    silicon : whether cells and memory bits are measured
     shifts : whether a small validation part (:data:`SMALL`) is judged together with its copies that
         are shifted as training may shift (``Task.max_shift``). On digits-row, with 189 validation
         images, that ranks genomes more as the test part does, and in finer steps
     estimate : whether hardware is not measured but estimated (:mod:`genogate.synth.estimate`)
+    target : whose figures are in the results too; ``generic`` has none
+    memories : what holds bits on sky130: ``flops``, ``latches`` or ``sram``
     """
 
     checkpoint: str
@@ -68,11 +74,18 @@ class Setting:
     silicon: bool = True
     shifts: bool = True
     estimate: bool = False
+    target: str = "generic"
+    memories: str = "flops"
+
+    @property
+    def hardware(self) -> bool:
+        """Whether anything of the hardware is measured or estimated."""
+        return self.silicon or self.target != "generic"
 
     @property
     def key(self) -> str:
         """A hash of all that results depend on, versions included."""
-        return _key(self, find().version if self.silicon else "")
+        return _key(self, find().version if self.hardware else "")
 
 
 @lru_cache(maxsize=4096)
@@ -91,6 +104,13 @@ def _key(setting: Setting, yosys: str) -> str:
         if setting.silicon
         else None,
     ]
+    if setting.target != "generic":
+        about.append([setting.target, setting.memories])
+        about.append(
+            ["estimate", prices.version(), estimate.version()]
+            if setting.estimate
+            else [yosys, script_hash(), target_version(setting.target)]
+        )
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:20]
 
 
@@ -182,40 +202,48 @@ def _counted(model: IntModel, knobs: Knobs) -> dict[str, Any]:
 def _begin(case: Case) -> tuple[Draft | None, dict[str, Any]]:
     """A network with activation units chosen without Yosys; nothing more of it where that one is
     below the floor, or no hardware is asked for, or an estimate of it."""
-    made = _draft(case.setting, case.genome)
-    if case.setting.silicon and case.setting.estimate:
-        model, knobs = made.choose(estimate.cheapest(made.groups)), case.setting.knobs
-        result = _judge((case.setting, model))
+    setting, made = case.setting, _draft(case.setting, case.genome)
+    if setting.hardware and setting.estimate:
+        model = made.choose(estimate.cheapest(made.groups))
+        result = _judge((setting, model))
         if result["accuracy"] >= case.floor:
-            result |= _estimated(model, knobs)
+            result |= _estimated(model, setting)
         return None, result
-    result = _judge((case.setting, made.choose(without_synthesis(made.groups))))
-    wanted = case.setting.silicon and result["accuracy"] >= case.floor
+    result = _judge((setting, made.choose(without_synthesis(made.groups))))
+    wanted = setting.hardware and result["accuracy"] >= case.floor
     return made if wanted else None, result
 
 
-def _estimated(model: IntModel, knobs: Knobs) -> dict[str, Any]:
+def _estimated(model: IntModel, setting: Setting) -> dict[str, Any]:
     """Hardware by estimate."""
-    area = estimate.total(Design.of(model, knobs.lanes, knobs.share))
-    return {"cells": area.cells, "memory": area.memory_bits}
+    design = Design.of(model, setting.knobs.lanes, setting.knobs.share)
+    result: dict[str, Any] = {}
+    if setting.silicon:
+        area = estimate.total(design)
+        result |= {"cells": area.cells, "memory": area.memory_bits}
+    if setting.target != "generic":
+        result |= prices.figures(setting.target, design, setting.memories)
+    return result
 
 
 def costs_of(case: tuple[Setting, Genome]) -> dict[str, Any]:
     """What is known of a genome without running it: ``size``, ``weights``, ``cycles``, and where
-    hardware is asked for ``memory`` and, by estimate, ``cells``."""
+    hardware is asked for ``memory`` and, by estimate, ``cells``; figures of a target by estimate.
+    """
     setting, genome = case
-    made, knobs = _draft(setting, genome), setting.knobs
-    units = estimate.cheapest if setting.silicon else without_synthesis
+    made = _draft(setting, genome)
+    units = estimate.cheapest if setting.hardware else without_synthesis
     model = made.choose(units(made.groups))
-    found = _counted(model, knobs)
-    return found | _estimated(model, knobs) if setting.silicon else found
+    costs = _counted(model, setting.knobs)
+    return costs | _estimated(model, setting) if setting.hardware else costs
 
 
 def evaluate_cases(
     cases: Sequence[Case], pool: Pool, say: Say = lambda text: None
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Index and result of each case, as they become known: ``accuracy`` (validation part),
-    ``size``, ``weights``, ``cycles``, and ``cells``, ``memory`` where hardware was measured.
+    ``size``, ``weights``, ``cycles``, and ``cells``, ``memory`` and the figures of the target where
+    hardware was measured. All cases have the same target.
 
     A case that is not below its floor has the same result in any company. Raises
     :class:`InputError` where workers or Yosys fail; what was yielded before that stands.
@@ -248,16 +276,32 @@ def evaluate_cases(
                 again.append(number)
         knobs = {k: batch[k].setting.knobs for k in order}
         designs = [Design.of(models[k], knobs[k].lanes, knobs[k].share) for k in order]
-        areas = totals(designs, say, **where)
+        measured = _measured([batch[k].setting for k in order], designs, where, say)
         judged = pool.map(_judge, [(batch[k].setting, models[k]) for k in again])
         for done, (index, result) in enumerate(judged, 1):
             say(f"Accuracy: {done} of {len(again)} genomes")
             results[again[index]] = result
-        for number, area in zip(order, areas, strict=True):
-            yield (
-                start + number,
-                results[number] | {"cells": area.cells, "memory": area.memory_bits},
-            )
+        for number, hardware in zip(order, measured, strict=True):
+            yield start + number, results[number] | hardware
+
+
+def _measured(
+    settings: Sequence[Setting], designs: Sequence[Design], where: dict[str, Any], say: Say
+) -> list[dict[str, Any]]:
+    """Hardware of designs by Yosys. A target's figures are always measured on this machine."""
+    rows: list[dict[str, Any]] = [{} for _ in designs]
+    silicon, target, memories = (
+        getattr(settings[0], name) for name in ("silicon", "target", "memories")
+    )
+    if silicon:
+        for row, area in zip(rows, totals(designs, say, **where), strict=True):
+            row.update(cells=area.cells, memory=area.memory_bits)
+    if target != "generic":
+        workers = where.get("workers")
+        figures = measure_target(target, designs, memories, say, workers)
+        for row, figure in zip(rows, figures, strict=True):
+            row.update(figure)
+    return rows
 
 
 def evaluate(
@@ -281,8 +325,11 @@ def record(setting: Setting) -> dict[str, Any]:
         "knobs": asdict(setting.knobs),
         "key": setting.key,
         "judged_on": len(material.y_shifted) if setting.shifts else len(material.task.y_val),
-        "yosys": find().version if setting.silicon else None,
+        "yosys": find().version if setting.hardware else None,
         "estimate": setting.estimate,
+        "target": setting.target,
+        "memories": setting.memories,
+        **({} if setting.target == "generic" else {"prices": prices.errors(setting.target)}),
     }
 
 
@@ -290,7 +337,7 @@ def on_test(cases: Sequence[Case]) -> list[float]:
     """Accuracy of each on the test part, which no search has looked at. For reports alone."""
     drafts = [_draft(case.setting, case.genome) for case in cases]
     groups = [group for made in drafts for group in made.groups]
-    silicon = any(case.setting.silicon for case in cases)
+    silicon = any(case.setting.hardware for case in cases)
     chosen = iter(cheapest(groups) if silicon else without_synthesis(groups))
     shares = []
     for case, made in zip(cases, drafts, strict=True):

@@ -5,12 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ...synth.targets.prices import figures_of
 from ..pool.backends import Pool
 from .beacons import Beacons
 from .candidate import Candidate, Point
 from .config import Config
 from .costs import Costs
-from .evaluate import MEASURED, Case, Say, Setting, evaluate_cases
+from .evaluate import MEASURED, SHARES, Case, Say, Setting, evaluate_cases
 from .ledger import Ledger
 from .screening import Prescreen
 from .store import Store
@@ -62,14 +63,14 @@ class Evaluator:
         been. Results of before there were ``weights`` lack them."""
         if not set(self.config.objectives) - set(MEASURED) <= result.keys():
             return False
-        if not self.setting.silicon or result["accuracy"] >= self.ledger.floor:
-            return not self.setting.silicon or "cells" in result
+        if not self.setting.hardware:
+            return True
+        needed = ("cells",) if self.setting.silicon else figures_of(self.setting.target)[:1]
+        measured = all(name in result for name in needed)
+        if result["accuracy"] >= self.ledger.floor:
+            return measured
         # Yosys, if it was asked by a run without a floor, may have chosen other units.
-        return (
-            "cells" not in result
-            or self.setting.estimate
-            or self.setting.knobs.activation != "auto"
-        )
+        return not measured or self.setting.estimate or self.setting.knobs.activation != "auto"
 
     def evaluate(
         self, candidates: Sequence[Candidate], pool: Pool, say: Say = lambda text: None
@@ -105,9 +106,8 @@ class Evaluator:
             if result["accuracy"] < self.ledger.floor:
                 # As if it had not been measured, whoever asked for it since: a run that goes on
                 # must see what it saw.
-                result = {n: value for n, value in result.items() if n not in ("cells", "memory")}
-            if "cells" in result:
-                result["silicon"] = result["cells"] + self.config.bit_weight * result["memory"]
+                hidden = (*MEASURED, *SHARES)
+                result = {n: value for n, value in result.items() if n not in hidden}
             self.ledger.points[candidate] = Point(candidate, result, beacon)
         return [self.ledger.points[candidate] for candidate in candidates]
 

@@ -19,7 +19,7 @@ from .pareto import knee
 from .store import Store
 
 #: Versions of config.json that can be gone on with; the last is what is written.
-VERSIONS = (2, 3, 4)
+VERSIONS = (2, 3, 4, 5)
 
 
 @contextmanager
@@ -51,6 +51,9 @@ BEST = {
     "smallest": "size",
     "fewest-weights": "weights",
     "fewest-cells": "cells",
+    "least-area": "um2",
+    "fewest-luts": "lut",
+    "fewest-block-rams": "ebr",
 }
 #: Genome files besides those of :data:`~.conclusion.PATTERNS`.
 NAMES = ("knee", *BEST)
@@ -87,6 +90,8 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        #: What estimates of a target were off by, where the front was measured.
+        self.estimates: dict[str, Any] = {}
 
     @property
     def store(self) -> Path:
@@ -123,10 +128,19 @@ class Folder:
                 "prescreen": None,
                 "proxy_only": False,
                 "seed_patterns": False,
+                "target": "generic",
+                "memories": "flops",
+                "fit": False,
             }
             | before["config"],
-            "setting": {"also": {}, "estimate": False} | before["setting"],
+            "setting": {"also": {}, "estimate": False, "target": "generic", "memories": "flops"}
+            | before["setting"],
         }
+        if "silicon" in before["config"].get("objectives", ()):
+            raise InputError(
+                f"{self.path}: its run minimised silicon, one price for all bits, which is gone; "
+                "genogate report still reads it; search by um2, or lut and ebr, in another folder"
+            )
         if isinstance(knobs, dict):
             before["setting"]["knobs"] = Knobs().to_json() | knobs
         if before["config"]["prescreen"] is None:
@@ -164,6 +178,7 @@ class Folder:
             self.path / "front.json",
             {
                 "objectives": list(ledger.objectives),
+                **({"estimates": self.estimates} if self.estimates else {}),
                 "points": [_entry(k, point) for k, point in enumerate(front)],
                 "named": {
                     name: list(p.genome.genes)

@@ -57,7 +57,9 @@ class Ledger:
         excess = [self.floor - point.result["accuracy"]]
         for name, limit in self.limits:
             # Not measured, since it violates the first already.
-            excess.append(point.result[name] / limit - 1 if name in point.result else 0.0)
+            value = point.result.get(name)
+            # A part may have none of a resource.
+            excess.append(0.0 if value is None else value / limit - 1 if limit else float(value))
         return np.array(excess)
 
     def front(self) -> list[Point]:

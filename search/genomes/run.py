@@ -19,18 +19,20 @@ from pathlib import Path
 from typing import Any
 
 from ...model.errors import InputError
-from ...model.genome import MAX_BITS, Genome
+from ...model.genome import MAX_BITS, MIN_BITS, Genome
+from ...synth.targets.prices import UNITS, over
 from ..pool.backends import Pool
 from .beacons import Beacons, Retrain
 from .candidate import Candidate, Point
 from .config import Config
 from .costs import Costs
 from .encoding import Encoding
-from .evaluate import Say, Setting, load, record
+from .evaluate import Say, Setting, costs_of, load, record
 from .evaluator import Evaluator
 from .folder import VERSIONS, Folder, alone
 from .ledger import Ledger
 from .pareto import hypervolume
+from .refresh import REFRESHES, corrected, estimate_errors
 from .screening import Prescreen
 from .strategies.context import Context
 from .strategies.exploit import exploit
@@ -128,7 +130,7 @@ class Run:
         self.int8 = Candidate(Genome.uniform(MAX_BITS, layers))
         self.estimated: dict[Candidate, Point] = {}
         self.encoding = Encoding(setting, config, layers)
-        self.ledger = Ledger(config.objectives, config.limits, self.int8, blind=config.proxy_only)
+        self.ledger = Ledger(config.objectives, config.bounds, self.int8, blind=config.proxy_only)
         self.costs = Costs(setting, config, self.encoding, self.ledger)
         beacons = Beacons(self.folder, retrain) if retrain else None
         self.evaluator = Evaluator(
@@ -163,6 +165,7 @@ class Run:
         started, config = time.perf_counter(), self.config
         where = backend or ("processes" if workers > 1 else "serial")
         last = int(self.setting.estimate or config.proxy_only)
+        self._check_fit()
         total = config.generations + config.exploit + last
         history: list[dict[str, Any]] = []
 
@@ -182,6 +185,24 @@ class Run:
                     next(steps, None)
                     tell(self._generation(history, total, phase, time.perf_counter() - started))
         return self.front()
+
+    def _check_fit(self) -> None:
+        """Raises :class:`InputError` where not even two bits everywhere fit the part."""
+        if not self.config.fit or self.encoding.choices:
+            return
+        least = Genome.uniform(MIN_BITS, load(self.setting).layers)
+        figures = costs_of((replace(self.setting, silicon=False, estimate=True), least))
+        excess = over(self.config.target, figures)
+        if excess:
+            bounds = dict(self.config.bounds)
+            words = ", ".join(
+                f"{figures[name]:,.0f} of {bounds[name]:,} {UNITS[name]}" for name in excess
+            )
+            raise InputError(
+                f"--fit: not even two bits everywhere fit {self.config.target} ({words}, by "
+                "estimate): fewer units (--also a smaller checkpoint), --share all, fewer lanes, "
+                "or a larger part"
+            )
 
     def _context(self, pool: Pool, say: Say) -> Context:
         if self.config.prescreen is not None:
@@ -238,13 +259,23 @@ class Run:
 
     def _measure(self, pool: Pool, say: Say) -> Iterator[None]:
         """Ends a search by estimates, or by a proxy: what is promising is measured, and nothing
-        else counts."""
-        candidates = promising(self.ledger, self.config.pop_size)
+        else counts. What was measured corrects the estimates, and what is promising by these is
+        measured too."""
+        estimates, blind = self.ledger, self.ledger.blind
+        candidates = promising(estimates, self.config.pop_size)
         self.setting = replace(self.setting, estimate=False)
         self.evaluator.setting = self.costs.setting = self.setting
         self.estimated = self.ledger.start_again()
         self._relative_to_int8(pool, say)
         self.evaluate(candidates, pool, say)
+        if self.config.target != "generic" and not blind:
+            for _ in range(REFRESHES):
+                again = corrected(self.ledger, self.estimated)
+                more = [c for c in promising(again, self.config.pop_size) if c not in self.points]
+                if not more:
+                    break
+                self.evaluate(more[: self.config.pop_size], pool, say)
+        self.files.estimates = estimate_errors(self.ledger, self.estimated)
         yield
 
     def save(self, history: Sequence[Mapping[str, Any]], front: Sequence[Point]) -> None:

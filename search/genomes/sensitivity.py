@@ -223,7 +223,7 @@ def descent(
                     if there["accuracy"] < best - drop or any(c not in there for c in weights):
                         continue
                     saved = sum(
-                        weight * (here[c] - there[c]) / known[int8][c]
+                        weight * (here[c] - there[c]) / (known[int8][c] or 1)
                         for c, weight in weights.items()
                     )
                     lost = max(0.0, here["accuracy"] - there["accuracy"]) + SLIGHT

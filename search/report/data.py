@@ -27,12 +27,16 @@ from ...model.quantize.quantize import draft
 from ...synth.area import area_report, cheapest, prepare
 from ..genomes.candidate import CHECKPOINT, USEFUL_DROP
 from ..genomes.config import Config
-from ..genomes.evaluate import BIT_WEIGHT, OBJECTIVES, Say, Setting, load
+from ..genomes.evaluate import OBJECTIVES, Say, Setting, load
 from ..genomes.sensitivity import spread
 from ..genomes.store import SCHEMA
 
 #: Of config.json; the first is that of files which name none.
-VERSIONS = (1, 2, 3, 4)
+VERSIONS = (1, 2, 3, 4, 5)
+#: Cells that a memory bit counted as in ``silicon``, which runs of before had as an objective, and
+#: the default weight.
+OLD_OBJECTIVES = {"silicon": ("cells + k memory bits", True)}
+BIT_WEIGHT = 0.75
 #: Evaluated points that the page draws at most; of more, every n-th beside the front.
 MAX_POINTS = 8000
 #: Points of the front whose cells are measured operator by operator, beside the named ones.
@@ -48,6 +52,11 @@ LABELS = {
     "memory": ("bits", "Memory"),
     "cycles": ("cycles", "Cycles per time step"),
     "silicon": ("cells", "Cells and weighted memory bits"),
+    "um2": ("um2", "Area on sky130"),
+    "lut": ("LUTs", "4-input LUTs"),
+    "ff": ("flip-flops", "Flip-flops"),
+    "ebr": ("block RAMs", "Block RAMs"),
+    "dsp": ("DSP blocks", "DSP blocks"),
 }
 NAMED = {
     "within-0.5-smallest": "smallest within 0.5 points",
@@ -59,6 +68,15 @@ NAMED = {
     "smallest": "smallest",
     "fewest-weights": "fewest weight bits",
     "fewest-cells": "fewest cells",
+    "within-0.5-least-area": "least area within 0.5 points",
+    "within-1.0-least-area": "least area within 1 point",
+    "least-area": "least area",
+    "within-0.5-fewest-luts": "fewest LUTs within 0.5 points",
+    "within-1.0-fewest-luts": "fewest LUTs within 1 point",
+    "fewest-luts": "fewest LUTs",
+    "within-0.5-fewest-block-rams": "fewest block RAMs within 0.5 points",
+    "within-1.0-fewest-block-rams": "fewest block RAMs within 1 point",
+    "fewest-block-rams": "fewest block RAMs",
 }
 Document = dict[str, Any]
 #: The genes, and what else a point sets itself, as sorted (name, value) pairs.
@@ -151,7 +169,7 @@ def _figures(path: Path, where: str, result: object) -> Document:
         raise InputError(f"{path}: the result of {where} is {shown(result)}")
     kept = {}
     for name, value in result.items():
-        if name in OBJECTIVES or name == "test_accuracy":
+        if name in OBJECTIVES or name in (*OLD_OBJECTIVES, "test_accuracy"):
             if value is None:
                 continue
             if not _finite(value):
@@ -372,7 +390,7 @@ def _command(document: Document, folder: Path, **other: Any) -> str:
 
     for name, value in config.items():
         usual = json.loads(json.dumps(default[name])) if name in default else None
-        if name not in always and value == usual:
+        if (name not in always and value == usual) or name == "bit_weight":
             continue
         if name == "pop_size":
             add("pop", value)
@@ -393,7 +411,9 @@ def _command(document: Document, folder: Path, **other: Any) -> str:
             parts.append(f"--{name.replace('_', '-')}")
         elif value is not None and value is not False and value != []:
             add(name, value)
-    parts += ["--estimate"] * bool(setting.get("estimate"))
+    # With a target figures are always estimated first.
+    estimated = setting.get("estimate") and setting.get("target", "generic") == "generic"
+    parts += ["--estimate"] * bool(estimated)
     parts += [word for option in _options(setting["knobs"]) for word in option.split(" ", 1)]
     if lanes := _lanes(setting["knobs"]):
         parts += ["--lanes", lanes]
@@ -600,7 +620,8 @@ def collect(
     generation = _history(folder)[-1].get("generation") if curves[0]["x"] else None
     total = _generations(document)
     finished = generation is not None and generation >= total
-    used = [name for name in OBJECTIVES if any(name in results[key] for key in keys)]
+    objectives = OBJECTIVES | OLD_OBJECTIVES
+    used = [name for name in objectives if any(name in results[key] for key in keys)]
     base_suffix = _suffix(setting["knobs"], setting["checkpoint"])
     suffixes: dict[str, int] = {base_suffix: 0}
     points, cases = [], []
@@ -635,8 +656,8 @@ def collect(
     notes = _notes(stored, front, odd, len(faint), len(drawn))
     if setting.get("estimate"):
         notes.append(
-            "Cells were estimated while the search ran: those of points off the front are "
-            "estimates, those of the front were measured in the end."
+            f"{_estimated_things(setting)} were estimated while the search ran: those of points "
+            "off the front are estimates, those of the front were measured in the end."
         )
     if not finished:
         notes.append(
@@ -682,9 +703,24 @@ def collect(
     return data
 
 
+def _estimated_things(setting: Document) -> str:
+    """What a search by estimates estimated, with the error of its models where that is recorded."""
+    target = setting.get("target", "generic")
+    if target == "generic":
+        return "Cells"
+    errors = setting.get("prices")
+    words = [
+        f"{name} {row.get('median_percent')} % in the median"
+        for name, row in (errors.items() if isinstance(errors, dict) else ())
+        if isinstance(row, dict)
+    ]
+    off = f" (on networks left out of the models' fit off by {', '.join(words)})" if words else ""
+    return f"Figures of {target}{off}"
+
+
 def _figure(name: str, int8: float | None, weight: object) -> Document:
     """What the page has to know of a figure besides its values."""
-    unit, title = LABELS.get(name, (OBJECTIVES[name][0], name))
+    unit, title = LABELS.get(name, ((OBJECTIVES | OLD_OBJECTIVES)[name][0], name))
     if name == "silicon":
         title = f"Cells and {weight:g} x memory bits" if _finite(weight) else title
     return {"key": name, "unit": unit, "title": title, "high": name == "accuracy", "int8": int8}
@@ -723,6 +759,12 @@ def _add_cells(
 ) -> None:
     """Measure cells operator by operator, or say why not."""
     points = data["points"]
+    if setting.get("target", "generic") != "generic":
+        data["cells_note"] = (
+            f"The run minimised figures of {setting['target']}: `genogate area --target "
+            f"{setting['target']} --genome FILE` has them by operator."
+        )
+        return
     if not setting.get("yosys"):
         data["cells_note"] = (
             "The run was made without silicon among its objectives, so there are no cells by "

@@ -45,6 +45,7 @@ def _header(data: Document) -> str:
             f"population {config.get('pop_size', '?')}",
         ),
         ("Yosys", data["yosys"] or "not used (no silicon among the objectives)"),
+        ("Target", words(config.get("target", "generic"))),
         ("Knobs", knobs),
     ]
     if isinstance(judged := data["judged_on"], int):
@@ -56,7 +57,7 @@ def _header(data: Document) -> str:
                 "copies among them where it is small",
             ),
         )
-    known = {"objectives", "method", "seed", "pop_size", "generations"}
+    known = {"objectives", "method", "seed", "pop_size", "generations", "target"}
     if "silicon" not in data["objectives"]:
         known.add("bit_weight")
     if not config.get("beacons"):

@@ -118,6 +118,12 @@ def _key(tool: Tool, device: Device, text: str) -> str:
     return hashlib.sha256("\0".join(words).encode()).hexdigest()
 
 
+def version(device: Device) -> str:
+    """Changes whenever figures may for the same Yosys."""
+    words = (command(device), _SCRIPT, repr(_CELLS[device.family]))
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:10]
+
+
 def count(tool: Tool, device: Device, statistics: str, bits: int = 0) -> Resources:
     """Resources by what ``stat -json`` wrote. `bits` : those of the memories of the part."""
     try:

@@ -80,6 +80,32 @@ def macros_for(words: int, width: int) -> tuple[int, Macro]:
     return number(best), best
 
 
+#: What holds the bits of a network: constants as logic and state as flip-flops; state as latches;
+#: or everything in macros.
+MEMORIES = ("flops", "latches", "sram")
+#: um^2 of cells of sky130_fd_sc_hd: flip-flop, multiplexer, latch, clock gate (``dfxtp_1``,
+#: ``mux2_1``, ``dlxtp_1``, ``dlclkp_1``).
+_FLOP, _MUX, _LATCH, _GATE = 20.0192, 11.2608, 15.0144, 17.5168
+
+
+def check_memories(target: str, memories: str) -> None:
+    """Raises :class:`InputError` for what is no kind of memory, or not the target's."""
+    if memories not in MEMORIES:
+        raise InputError(f"memories {memories!r:.40}: not one of {' '.join(MEMORIES)}")
+    if memories != "flops" and target != "sky130":
+        raise InputError(
+            f"--memories {memories}: for --target sky130; on {target} memories are what Yosys "
+            "makes of them"
+        )
+
+
+def latch_um2(words: int, width: int, flops_um2: float) -> float:
+    """Area of a RAM as latches, from its area as flip-flops: a latch in place of every flip-flop
+    and the multiplexer before it, and a clock gate a word. Computed from cell areas, not built."""
+    saved = words * width * (_FLOP + _MUX - _LATCH)
+    return max(words * width * _LATCH, flops_um2 - saved + words * _GATE)
+
+
 @dataclass(frozen=True)
 class Cost:
     """Standard cells of a module. um2 : area; ff_um2 : of flip-flops; cells : their number"""
@@ -109,6 +135,11 @@ class Memory:
         return self.words * self.width
 
     @property
+    def latches_um2(self) -> float:
+        """As latches, where it is written."""
+        return latch_um2(self.words, self.width, self.um2) if self.kind == "ram" else self.um2
+
+    @property
     def sram_um2(self) -> float:
         number, macro = macros_for(self.words, self.width)
         return number * macro.area_um2
@@ -130,6 +161,7 @@ class StandardCellReport:
     rows : logic of each module
     memories : each memory
     whole : the logic of the network with the borders between modules dissolved
+    held_by : what holds the bits, one of :data:`MEMORIES`
     """
 
     rows: tuple[Row, ...]
@@ -137,19 +169,24 @@ class StandardCellReport:
     whole: Cost
     library: str
     yosys_version: str
+    held_by: str = "flops"
 
     def _sum(self, kind: Kind) -> float:
         return sum(memory.um2 for memory in self.memories if memory.kind == kind)
 
     @property
-    def total_um2(self) -> float:
-        """Constants as logic, state as flip-flops."""
-        return self.whole.um2 + self._sum("rom") + self._sum("ram")
+    def totals(self) -> dict[str, float]:
+        """Area of the network by what holds the bits."""
+        return {
+            "flops": self.whole.um2 + self._sum("rom") + self._sum("ram"),
+            "latches": self.whole.um2 + sum(memory.latches_um2 for memory in self.memories),
+            "sram": self.whole.um2 + sum(memory.sram_um2 for memory in self.memories),
+        }
 
     @property
-    def total_sram_um2(self) -> float:
-        """All memories as macros."""
-        return self.whole.um2 + sum(memory.sram_um2 for memory in self.memories)
+    def total_um2(self) -> float:
+        """The area as the network is to be built."""
+        return self.totals[self.held_by]
 
     def to_json(self) -> dict[str, Any]:
         bits = {k: sum(m.bits for m in self.memories if m.kind == k) for k in ("rom", "ram")}
@@ -161,7 +198,9 @@ class StandardCellReport:
             "rom_um2": round(self._sum("rom"), 1),
             "ram_um2": round(self._sum("ram"), 1),
             "total_um2": round(self.total_um2, 1),
-            "total_with_sram_macros_um2": round(self.total_sram_um2, 1),
+            "memories_as": self.held_by,
+            "total_with_latches_um2": round(self.totals["latches"], 1),
+            "total_with_sram_macros_um2": round(self.totals["sram"], 1),
             "rom_um2_per_bit": round(self._sum("rom") / bits["rom"], 3) if bits["rom"] else None,
             "ram_um2_per_bit": round(self._sum("ram") / bits["ram"], 2) if bits["ram"] else None,
             "yosys": self.yosys_version,
@@ -183,6 +222,11 @@ class StandardCellReport:
                     "width": memory.width,
                     "um2": round(memory.um2, 1),
                     "um2_per_bit": round(memory.um2 / memory.bits, 3),
+                    **(
+                        {"latches_um2": round(memory.latches_um2, 1)}
+                        if memory.kind == "ram"
+                        else {}
+                    ),
                     "sram_macros": macros_for(memory.words, memory.width)[0],
                     "sram_macro": macros_for(memory.words, memory.width)[1].name,
                     "sram_um2": round(memory.sram_um2, 1),
@@ -244,6 +288,13 @@ def part_design(part: Part) -> Design:
 def _key(tool: Tool, library: Library, text: str) -> str:
     words = ("cells", tool.version, library.hash, repr(_SYNTH), _SCRIPT, text)
     return hashlib.sha256("\0".join(words).encode()).hexdigest()
+
+
+def version() -> str:
+    """Changes whenever figures may for the same Yosys. Raises :class:`InputError` where no Liberty
+    file is found."""
+    words = (liberty.find().hash, repr(_SYNTH), _SCRIPT, repr(MACROS))
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:10]
 
 
 def _cost(tool: Tool, library: Library, statistics: str) -> dict[str, int]:
@@ -309,9 +360,9 @@ def measure(
 
 
 def standard_cell_report(
-    network: NetworkDesign, *, progress: Progress | None = None
+    network: NetworkDesign, held_by: str = "flops", *, progress: Progress | None = None
 ) -> StandardCellReport:
-    """Measure `network` in standard cells.
+    """Measure `network` in standard cells; `held_by` says what holds its bits (:data:`MEMORIES`).
 
     Raises :class:`InputError` without a Liberty file, or when Yosys is
     missing or fails.
@@ -337,5 +388,5 @@ def standard_cell_report(
         if piece.kind != "logic"
     ]
     return StandardCellReport(
-        tuple(rows), tuple(memories), flat, library.name, find_yosys().version
+        tuple(rows), tuple(memories), flat, library.name, find_yosys().version, held_by
     )

@@ -21,6 +21,23 @@ def test_an_unknown_target_is_refused():
     assert refusal("area", "--target", "virtex").startswith("target 'virtex': not one of generic")
 
 
+@pytest.mark.parametrize("command", ["area", "gru", "search"])
+def test_a_target_that_is_none_is_refused_everywhere(command):
+    assert refusal(command, "--target", "asic").startswith("target 'asic': not one of generic")
+
+
+@pytest.mark.parametrize("command", ["area", "gru", "search"])
+def test_memories_that_a_target_does_not_have_are_refused(command):
+    text = refusal(command, "--target", "ecp5-25k", "--memories", "sram")
+    assert text.startswith("--memories sram: for --target sky130")
+    assert "not one of flops" in refusal(command, "--target", "sky130", "--memories", "x")
+
+
+def test_a_search_by_a_figure_of_no_target_is_refused():
+    text = refusal("search", "--objectives", "accuracy,um2")
+    assert "um2 is a figure of --target sky130" in text
+
+
 def test_only_fpgas_are_routed():
     assert "target sky130 is no FPGA" in refusal("area", "--target", "sky130", "--route")
 

@@ -10,7 +10,7 @@ from ..candidate import Candidate, Point
 from ..config import Config
 from ..costs import Costs
 from ..encoding import Encoding
-from ..evaluate import MEASURED, Say
+from ..evaluate import GENERIC, Say
 from ..ledger import Ledger
 from ..screening import Prescreen, plain
 
@@ -46,7 +46,7 @@ class Context:
     def judge_by_proxy(self, genomes: list[Genome]) -> list[Mapping[str, Any]]:
         """What genomes are worth by the proxy, which takes no evaluations."""
         assert self.proxy is not None
-        silicon = bool(set(MEASURED) & set(self.config.objectives))
+        silicon = bool(set(GENERIC) & set(self.config.objectives))
         told = self.costs.told(
             [Candidate(g) for g in genomes], plain(self.costs.setting, silicon), self.pool, self.say
         )

@@ -3,9 +3,12 @@
 import numpy as np
 
 from ..candidate import Candidate
+from ..evaluate import MEASURED
 from ..ledger import Ledger
 from ..pareto import crowded
 
+#: Objectives that a search by estimates has estimated; memory bits are exact.
+ESTIMATED = tuple(name for name in MEASURED if name not in ("memory", "ebr"))
 #: Of a search by estimates: by how much a point's may be too high, as a share, to be measured with
 #: the front in the end, and how many such points there may be for each of the front.
 ESTIMATE_SLACK, ESTIMATE_MORE = 0.02, 1.0
@@ -27,7 +30,7 @@ def promising(ledger: Ledger, count: int) -> list[Candidate]:
     ]
     if not others:
         return list(on_front)
-    estimated = np.array([name in ("cells", "silicon") for name in ledger.objectives])
+    estimated = np.array([name in ESTIMATED for name in ledger.objectives])
     wall, costs = ledger.costs(front), ledger.costs(others)
     margins = []
     for row in costs:

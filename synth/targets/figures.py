@@ -1,0 +1,81 @@
+"""Figures of a target measured by Yosys, part by part, for the end of a search."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ...hdl.gru.design import Design
+from ...hdl.operator import Part
+from ..yosys import Progress
+from . import fpga, sky130
+from .devices import DEVICES
+from .prices import memories_of
+
+
+def measure_parts(
+    target: str,
+    parts: Sequence[Part],
+    memories: str = "flops",
+    progress: Progress | None = None,
+    workers: int | None = None,
+) -> list[dict[str, float]]:
+    """Figures of each part, as :func:`.prices.figures` has them. What was ever measured comes from
+    the cache; equal texts are synthesised once."""
+    if target in DEVICES:
+        names = [part.about for part in parts]
+        rows = fpga.measure(DEVICES[target], parts, names, progress, workers)
+        return [{"lut": r.lut, "ff": r.ff, "ebr": r.ram, "dsp": r.dsp} for r in rows]
+    owners, pieces = [], []
+    for number, part in enumerate(parts):
+        for piece in sky130.pieces_of(sky130.part_design(part), part.about):
+            # A macro is known by its size.
+            if memories == "sram" and piece.kind != "logic":
+                costs = sky130.macros_for(*piece.shape)
+                owners.append((number, piece, costs[0] * costs[1].area_um2))
+                continue
+            owners.append((number, piece, None))
+            pieces.append(piece)
+    measured = iter(sky130.measure(pieces, progress, workers))
+    rows = [{"logic_um2": 0.0, "rom_um2": 0.0, "ram_um2": 0.0} for _ in parts]
+    for number, piece, area in owners:
+        um2 = next(measured).um2 if area is None else area
+        if piece.kind == "ram" and memories == "latches":
+            um2 = sky130.latch_um2(*piece.shape, um2)
+        rows[number][f"{piece.kind}_um2"] += um2
+    return [{"um2": sum(row.values()), **row} for row in rows]
+
+
+def key_of(part: Part) -> tuple[Any, ...]:
+    """What tells the figures of a part: its identity, and what its memories hold."""
+    contents = [tuple(store.words) for store in memories_of(part) if store.words is not None]
+    return (part.identity, *contents)
+
+
+def measure(
+    target: str,
+    designs: Iterable[Design],
+    memories: str = "flops",
+    progress: Progress | None = None,
+    workers: int | None = None,
+) -> list[dict[str, Any]]:
+    """Figures of many networks, each the sum over its parts; all that is new in any of them is
+    synthesised together. Raises :class:`InputError` where Yosys or the cells are missing."""
+    lists = [[(key_of(part), part) for part in design.parts] for design in designs]
+    distinct = {key: part for rows in lists for key, part in rows}
+    rows = measure_parts(target, list(distinct.values()), memories, progress, workers)
+    by_key = dict(zip(distinct, rows, strict=True))
+    totals = []
+    for parts in lists:
+        total: dict[str, float] = {}
+        for key, _ in parts:
+            for name, value in by_key[key].items():
+                total[name] = total.get(name, 0) + value
+        digits = 1 if target == "sky130" else None
+        totals.append({name: round(value, digits) for name, value in total.items()})
+    return totals
+
+
+def version(target: str) -> str:
+    """Changes whenever figures of `target` may for the same Yosys: scripts, cells and libraries."""
+    if target in DEVICES:
+        return fpga.version(DEVICES[target])
+    return sky130.version()

@@ -1,0 +1,246 @@
+"""Figures of a target without Yosys, for searches: area on sky130, LUTs, flip-flops, block RAMs and
+DSP blocks of an FPGA.
+
+Logic is told by a linear model for each kind of part, over the features of :mod:`..estimate` and
+the estimated cells; a memory in logic by its word count, width and the entropy of its contents;
+block RAMs and macros by their geometry, exactly. Coefficients were fitted to parts that Yosys
+measured (``prices.json``, remade by ``python -m genogate.synth.targets.fit``), which holds the
+errors on networks left out of the fit too. A part of a kind that no model knows is measured.
+
+Figures are sums over parts: what ``genogate area --target`` prints as the sum of modules, and what
+a search measures in the end.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from ...hdl.gru.design import Design
+from ...hdl.operator import Part
+from ...model.errors import InputError, shown
+from .. import estimate
+from .devices import DEVICES, check_target
+from .memories import block_rams, ram_features, rom_features
+
+Identity = tuple[Any, ...]
+#: Figures of a target that a search can minimise or limit.
+FPGA_FIGURES = ("lut", "ff", "ebr", "dsp")
+SKY130_FIGURES = ("um2",)
+#: All of them: figure -> unit.
+UNITS = {
+    "um2": "um^2 of cells and memories",
+    "lut": "4-input LUTs",
+    "ff": "flip-flops",
+    "ebr": "block RAMs",
+    "dsp": "DSP blocks",
+}
+#: Targets whose models serve others with the same cells.
+_SAME = {"ice40-hx1k": "ice40-hx8k", "ecp5-85k": "ecp5-25k", "gowin-gw2a-18": "gowin-gw1n-9"}
+_FILE = Path(__file__).with_name("prices.json")
+
+
+def figures_of(target: str) -> tuple[str, ...]:
+    """The figures of a target; none for ``generic``. Raises :class:`InputError` where there is no
+    such target."""
+    check_target(target)
+    return SKY130_FIGURES if target == "sky130" else FPGA_FIGURES if target in DEVICES else ()
+
+
+def check_prices(target: str) -> None:
+    """Raises :class:`InputError` where no models of the target's figures are shipped."""
+    if figures_of(target) and _SAME.get(target, target) not in _document()["targets"]:
+        raise InputError(
+            f"target {target}: no models of its figures are shipped, so nothing searches by them; "
+            f"`python -m genogate.synth.targets.fit {_SAME.get(target, target)}` makes some; "
+            "genogate area --target measures it"
+        )
+
+
+def check_figure(target: str, name: str) -> None:
+    """Raises :class:`InputError` where `target` has no figure `name`."""
+    if name in figures_of(target):
+        return
+    able = [t for t in ("sky130", *DEVICES) if name in figures_of(t)]
+    has = ", ".join(figures_of(target)) or "no figures of a part"
+    raise InputError(
+        f"objective {shown(name)}: target {target} has {has}; {name} is a figure of "
+        f"--target {' or '.join(able[:3])}{' ...' if len(able) > 3 else ''}"
+    )
+
+
+@dataclass(frozen=True)
+class Store:
+    """A memory inside a part. words : its contents, None for one that is written"""
+
+    words: Sequence[int] | None
+    depth: int
+    width: int
+
+    @property
+    def features(self) -> list[float]:
+        """As :mod:`.memories` has them."""
+        if self.words is None:
+            return ram_features(self.depth, self.width)
+        return rom_features(self.words, self.width)
+
+
+def memories_of(part: Part) -> list[Store]:
+    """The memories of a part, with what they hold."""
+    stores = [Store(words, len(words), width) for words, width in part.contents()]
+    kind, *rest = cast(Identity, part.identity)
+    if kind in ("CodeBuffer", "StateMemory"):
+        bits, lanes, depth, *_ = rest
+        stores.append(Store(None, depth, bits * lanes))
+    elif kind == "Classifier":
+        (_, inputs), _, _, in_bits, *_ = rest
+        stores.append(Store(None, inputs, in_bits))
+    return stores
+
+
+def logic_features(identity: Identity) -> list[float] | None:
+    """Features of a part's logic without its memories; None for a kind that no model knows. Parts
+    that are memory alone have none."""
+    kind = identity[0]
+    if kind in ("Rom", "CodeBuffer"):
+        return []
+    if kind == "Fork":
+        return [1.0]
+    features = estimate.FEATURES.get(kind)
+    return None if features is None else [*features(identity), estimate.cells(identity)]
+
+
+@cache
+def _document() -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(_FILE.read_text())
+    return document
+
+
+@cache
+def version() -> str:
+    """Ten hex digits that change whenever prices may."""
+    here = Path(__file__).parent
+    texts = [(here / name).read_bytes() for name in ("prices.py", "memories.py", "prices.json")]
+    digest = hashlib.sha256(b"\0".join([*texts, estimate.version().encode()]))
+    return digest.hexdigest()[:10]
+
+
+@lru_cache(maxsize=256)
+def _coefficients(target: str, figure: str, kind: str) -> np.ndarray | None:
+    models = _document()["targets"][_SAME.get(target, target)]["coefficients"]
+    values = models[figure].get(kind)
+    return None if values is None else np.array(values)
+
+
+def errors(target: str) -> dict[str, Any]:
+    """What estimates of `target` were off by, on networks that were left out of the fit: figure ->
+    ``median_percent``, ``worst_percent``, ``spearman``, ``networks``."""
+    found: dict[str, Any] = _document()["targets"][_SAME.get(target, target)]["error"]
+    return found
+
+
+def _dot(target: str, figure: str, kind: str, features: Sequence[float]) -> float | None:
+    coefficients = _coefficients(target, figure, kind)
+    if coefficients is None:
+        return None
+    return max(0.0, float(coefficients @ np.array(features, float)))
+
+
+@lru_cache(maxsize=1 << 16)
+def _logic(target: str, figure: str, identity: Identity) -> float | None:
+    """A figure of a part's logic; None where no model knows it."""
+    features = logic_features(identity)
+    if features is None:
+        return None
+    if not features:
+        return 0.0
+    return _dot(target, figure, str(identity[0]), features)
+
+
+def _store_um2(store: Store, memories: str) -> float:
+    from .sky130 import latch_um2, macros_for
+
+    if memories == "sram":
+        number, macro = macros_for(store.depth, store.width)
+        return number * macro.area_um2
+    if store.words is None and memories == "latches":
+        flops = _dot("sky130", "um2", "ram", store.features) or 0.0
+        return latch_um2(store.depth, store.width, flops)
+    return _dot("sky130", "um2", "rom" if store.words is not None else "ram", store.features) or 0.0
+
+
+def _sky130(design: Design, memories: str) -> dict[str, float]:
+    total = {"logic_um2": 0.0, "rom_um2": 0.0, "ram_um2": 0.0}
+    for part in design.parts:
+        logic = _logic("sky130", "um2", part.identity)
+        if logic is None:
+            from .figures import measure_parts
+
+            (exact,) = measure_parts("sky130", [part], memories, workers=1)
+            for name in total:
+                total[name] += exact[name]
+            continue
+        total["logic_um2"] += logic
+        for store in memories_of(part):
+            kind = "rom_um2" if store.words is not None else "ram_um2"
+            total[kind] += _store_um2(store, memories)
+    total = {name: round(value, 1) for name, value in total.items()}
+    return {"um2": round(sum(total.values()), 1), **total}
+
+
+def _fpga(target: str, design: Design) -> dict[str, float]:
+    family = DEVICES[target].family
+    total = dict.fromkeys(FPGA_FIGURES, 0.0)
+    for part in design.parts:
+        logic = {name: _logic(target, name, part.identity) for name in ("lut", "ff", "dsp")}
+        if None in logic.values():
+            from .figures import measure_parts
+
+            (exact,) = measure_parts(target, [part], "flops", workers=1)
+            for name in total:
+                total[name] += exact[name]
+            continue
+        for name, value in logic.items():
+            total[name] += value or 0.0
+        for store in memories_of(part):
+            written = store.words is None
+            blocks = block_rams(family, store.depth, store.width, written=written)
+            total["ebr"] += blocks
+            kind = f"{'ram' if written else 'rom'}-{'block' if blocks else 'logic'}"
+            for name in ("lut", "ff"):
+                total[name] += _dot(target, name, kind, store.features) or 0.0
+    return {name: round(value) for name, value in total.items()}
+
+
+def figures(target: str, design: Design, memories: str = "flops") -> dict[str, float]:
+    """Estimated figures of a network.
+
+    For sky130 ``um2`` with its shares ``logic_um2``, ``rom_um2``, ``ram_um2``, memories as
+    `memories` says (``flops``, ``latches``, ``sram``: :mod:`.sky130`); for an FPGA ``lut``, ``ff``,
+    ``ebr``, ``dsp``. Deterministic, but for parts of kinds that no model knows, which Yosys
+    measures.
+    """
+    return _sky130(design, memories) if target == "sky130" else _fpga(target, design)
+
+
+def limits(target: str) -> dict[str, int]:
+    """The resources of an FPGA by the figure that is limited. Raises :class:`InputError` for other
+    targets."""
+    if target not in DEVICES:
+        raise InputError(
+            f"--fit: target {target} is no FPGA with so many resources; --max-um2 limits the area "
+            "of sky130"
+        )
+    device = DEVICES[target].limits
+    return {"ebr" if name == "ram" else name: number for name, number in device.items()}
+
+
+def over(target: str, figures: Mapping[str, float]) -> dict[str, float]:
+    """By how much figures exceed an FPGA's resources; empty where they fit."""
+    excess = {name: figures.get(name, 0) - limit for name, limit in limits(target).items()}
+    return {name: value for name, value in excess.items() if value > 0}

@@ -1,0 +1,95 @@
+"""Networks whose parts the models of :mod:`.prices` are fitted to, and their parts."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...hdl.gru.design import Design
+from ...model import zoo
+from ...model.data.tasks import load_task
+from ...model.genome import GENES, MAX_BITS, MIN_BITS, Genome
+from ...model.knobs import Knobs
+from ...model.quantize.calibrate import calibrate
+from ...model.quantize.quantize import draft
+from .. import estimate
+
+#: Genes of the dense operators, which come first, and the gene of the state.
+_DENSE, _STATE = 6, GENES.index("s_h")
+#: Widths of dense genes, of the state, and of all others together, in genomes that have many parts
+#: in common.
+PALETTE = ((2, 4, 8), (3, 5, 8), (3, 5, 8))
+
+
+@dataclass(frozen=True)
+class Group:
+    """Genomes of one checkpoint with one set of knobs.
+
+    uniform : how many have every gene drawn from 2 to 8; half of these with few bits
+    palette : how many have widths drawn from :data:`PALETTE`
+    homogeneous : widths of those with one width
+    cells_alone : whether the group is for sky130 alone, where parts take less time
+    """
+
+    source: str
+    knobs: Knobs
+    uniform: int = 0
+    palette: int = 0
+    homogeneous: tuple[int, ...] = ()
+    cells_alone: bool = False
+
+    @property
+    def name(self) -> str:
+        """For messages: checkpoint and knobs."""
+        return self.source + self.knobs.suffix
+
+
+FITTED: tuple[Group, ...] = (
+    Group("digits-row", Knobs(), 0, 40, (2, 4, 8)),
+    Group("kws4", Knobs(), 0, 5, (2, 8)),
+    Group("digits-row", Knobs(share="all"), 0, 5, (2, 4, 8)),
+    Group("kws4", Knobs(share="all"), 0, 3, (4,)),
+    Group("digits-row", Knobs(input_bits=4), 0, 2, (4,)),
+    Group("digits-row", Knobs(), 16, 0, (3, 5, 6, 7), cells_alone=True),
+    Group("kws10", Knobs(), 0, 2, (8,), cells_alone=True),
+    Group("mnist-row", Knobs(), 0, 2, (4,), cells_alone=True),
+    Group("digits-row", Knobs(lanes_x=2, lanes_h=2), 0, 2, (4,), cells_alone=True),
+    Group("digits-row", Knobs(share="all", lanes_x=4, lanes_h=4), 0, 3, (8,), cells_alone=True),
+)
+
+
+def genomes(group: Group, seed: int = 7) -> list[Genome]:
+    """The genomes of a group."""
+    rng = np.random.default_rng(seed)
+    layers = zoo.load(group.source).layers
+    shape = (group.uniform, layers * len(GENES))
+    rows = rng.integers(MIN_BITS, MAX_BITS + 1, shape)
+    rows[1::2] = np.minimum(rows, rng.integers(MIN_BITS, 6, shape))[1::2]
+    gene = np.arange(shape[1]) % len(GENES)
+    dense, state, rest = (
+        rng.choice(widths, (group.palette, count))
+        for widths, count in zip(PALETTE, (shape[1], shape[1], 1), strict=True)
+    )
+    drawn = np.where(gene < _DENSE, dense, np.where(gene == _STATE, state, rest))
+    return [
+        *(Genome.uniform(bits, layers) for bits in group.homogeneous),
+        *map(Genome.from_genes, np.vstack([rows, drawn])),
+    ]
+
+
+def designs(source: str, knobs: Knobs, chosen: Sequence[Genome]) -> Iterator[Design]:
+    """The designs of genomes of a checkpoint, activation units chosen by estimate."""
+    checkpoint = zoo.load(source)
+    task = load_task(checkpoint.info["task"], checkpoint.info.get("split_seed", 0))
+    calibration = calibrate(checkpoint, task.x_calibration)
+    for genome in chosen:
+        made = draft(calibration, genome, knobs)
+        model = made.choose(estimate.cheapest(made.groups))
+        yield Design.of(model, knobs.lanes, knobs.share)
+
+
+def samples(*, cells: bool) -> Iterator[tuple[str, list[Design]]]:
+    """Designs by the name of their group. `cells` : for sky130"""
+    for group in FITTED:
+        if cells or not group.cells_alone:
+            yield group.name, list(designs(group.source, group.knobs, genomes(group)))
