@@ -19,7 +19,7 @@ ARGS += $(KNOBS)
 endif
 
 # What a user may set, handed to the command as it is: make gru GENOME=int4 LANES=2
-OPTIONS := ARGS BOARD CHECKPOINT ENTRIES EPOCHS FN GENERATIONS GENOME HIDDEN IN LANES METHOD MODEL \
+OPTIONS := ARGS BOARD CHECKPOINT ENTRIES EPOCHS FN GENERATIONS GENOME HIDDEN IN LANES LIBERTY METHOD MODEL \
 	N OBJECTIVES OUT POP PORT RUN SCALES SEED TARGET TASK UNIT WORKERS
 export $(OPTIONS)
 
@@ -37,7 +37,7 @@ NETWORK := $${GENOME:+--genome "$$GENOME"} $${TASK:+--task "$$TASK"} \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help doctor bitstream host gru lut front unit sim area golden train import qat campaign search proxy report experiment bench results docs test lint typecheck fmt clean icarus
+.PHONY: help doctor asic bitstream host gru lut front unit sim area golden train import qat campaign search proxy report experiment bench results docs test lint typecheck fmt clean icarus
 
 # Targets by section: what they do | the variables that their recipes read (a test compares).
 help: ## This list
@@ -56,6 +56,7 @@ help: ## This list
 	@echo '  N            sequences (sim, host), networks (campaign)'
 	@echo '  TARGET       part to measure for: ice40-up5k, ecp5-25k, sky130 ...'
 	@echo '  BOARD, PORT  a board by name, and its serial port'
+	@echo '  LIBERTY      file of standard cells; by default sky130, under PDK_ROOT'
 	@echo '  MODEL, IN    a model file (of the host: a folder), and input codes'
 	@echo '  FN           gelu, exp ... or an expression in x; ENTRIES, SCALES, METHOD of its table'
 	@echo '  UNIT         softmax, layernorm, rmsnorm, reciprocal or rsqrt; ENTRIES of its tables'
@@ -86,6 +87,9 @@ sim: .venv/sim.stamp icarus ## Prove the Verilog equal to the integer model, bit
 golden: .venv/core.stamp ## Evaluate integer codes (IN=x.npy) exactly as the hardware does (OUT=y.npz) | MODEL IN OUT ARGS
 	@$(BIN)/genogate golden "$${MODEL:?give MODEL=, IN= and OUT=}" "$${IN:?give it}" "$${OUT:?give it}" \
 		$$ARGS
+
+asic: .venv/core.stamp ## Map to the standard cells of LIBERTY, and prove the netlist | GENOME TASK CHECKPOINT LANES OUT ARGS LIBERTY
+	@$(BIN)/genogate asic $(NETWORK) $${LIBERTY:+--liberty "$$LIBERTY"}
 
 bitstream: .venv/dev.stamp ## Make a bitstream with a network behind the serial port of BOARD | GENOME TASK CHECKPOINT LANES OUT ARGS BOARD
 	@$(BIN)/genogate bitstream $(NETWORK) $${BOARD:+--board "$$BOARD"}

@@ -105,6 +105,8 @@ class Netlist:
             name: [pins[pin] for pin in kind.outputs if pin in pins]
             for name, (kind, pins) in instances.items()
         }
+        #: Nets in all, and of each port; nets 0 and 1 are the constants.
+        self.net_count, self.port_nets = len(bits), self._nets
         self._values = [0] * len(bits)
         self._values[1] = self.mask
         self._state = [0] * len(self._flops)
@@ -157,7 +159,8 @@ class Netlist:
 
             return expression.format_map(Names(M="M", state=state))
 
-        lines = ["def settle(v, s, M):"]
+        #: Assignments, in order, that let everything settle; they are Python and C.
+        self.settle_lines = lines = []
         for k, name in enumerate(self._flops):
             kind, pins = self._instances[name]
             for pin, function in kind.outputs.items():
@@ -168,7 +171,8 @@ class Netlist:
             for pin, function in kind.outputs.items():
                 if pin in pins:
                     lines.append(f" v[{pins[pin]}]={text(function, pins)}")
-        lines += [" return v", "def following(v, s, M):", " return ["]
+        #: What each flip-flop takes at the next edge.
+        self.following_lines: list[str] = []
         self.gate_of = {}
         for k, name in enumerate(self._flops):
             kind, pins = self._instances[name]
@@ -178,10 +182,11 @@ class Netlist:
                 gated, there = self._instances[gate]
                 enable = f"v[{there[gated.enable]}]"
                 value = f"(s[{k}]&(M^{enable}))|({value}&{enable})"
-            lines.append(f"  {value},")
-        lines.append(" ]")
+            self.following_lines.append(f"  {value},")
+        text_ = ["def settle(v, s, M):", *lines, " return v"]
+        text_ += ["def following(v, s, M):", " return [", *self.following_lines, " ]"]
         space: dict = {}
-        exec("\n".join(lines), space)  # our own text, from functions that were parsed
+        exec("\n".join(text_), space)  # our own text, from functions that were parsed
         return space["settle"], space["following"]
 
     def set(self, port: str, values: int | np.ndarray) -> None:
@@ -277,7 +282,25 @@ class Netlist:
             self.clock()
         total = cycles * self.lanes
         shares = {gate: count / total for gate, count in enabled.items()}
-        clocked = {
-            name: shares.get(self.gate_of.get(name) or name, 1.0) for name in self._instances
+        return Rates(
+            {name: count / total for name, count in changes.items()}, self._clocked(shares)
+        )
+
+    def _clocked(self, shares: Mapping[str, float]) -> dict[str, float]:
+        """Share of cycles with a clock, per instance, from that of each clock gate."""
+        return {name: shares.get(self.gate_of.get(name) or name, 1.0) for name in self._instances}
+
+    def rates_of(
+        self, toggles: np.ndarray, ones: np.ndarray
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        """The fields of :class:`Rates` from changes a cycle of each net, and from the share of
+        cycles in which it is 1."""
+        shares = {}
+        for gate in self._gates.values():
+            kind, pins = self._instances[gate]
+            shares[gate] = float(ones[pins[kind.enable]])
+        changes = {
+            name: max((float(toggles[net]) for net in nets), default=0.0)
+            for name, nets in self.outputs.items()
         }
-        return Rates({name: count / total for name, count in changes.items()}, clocked)
+        return changes, self._clocked(shares)

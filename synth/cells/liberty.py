@@ -104,6 +104,16 @@ class Library:
         """What cell `name` computes. Raises :class:`InputError` for cells it cannot be said of."""
         return _cell(name, self._parts[1][name])
 
+    def clock_pin(self, name: str) -> str:
+        """The pin by which the clock enters clock gate `name`."""
+        pins = re.findall(r"\bpin\s*\(\s*\"?(\w+)", self._parts[1][name])
+        gate = self.cell(name)
+        first = r'\bpin\s*\(\s*"?{}"?\s*\)(?:(?!\bpin\s*\().)*?\bclock_gate_clock_pin'
+        for pin in pins:
+            if re.search(first.format(pin), self._parts[1][name], re.DOTALL):
+                return pin
+        raise InputError(f"cell {name}: no pin of its clock is named, {gate.gated} stays unknown")
+
     def __hash__(self) -> int:
         return hash(self.hash)
 

@@ -320,13 +320,16 @@ def _cost(tool: Tool, library: Library, statistics: str) -> dict[str, int]:
 
 
 def measure(
-    pieces: Sequence[Piece], progress: Progress | None = None, workers: int | None = None
+    pieces: Sequence[Piece],
+    progress: Progress | None = None,
+    workers: int | None = None,
+    library: Library | None = None,
 ) -> list[Cost]:
     """Cells of each piece by the recipe that makes it smallest; those met before from the cache.
 
     Raises :class:`InputError` without a Liberty file or Yosys, or where Yosys fails.
     """
-    tool, library = find_yosys(), liberty.find()
+    tool, library = find_yosys(), library or liberty.find()
     keys = [_key(tool, library, piece.text) for piece in pieces]
     texts = dict(zip(keys, pieces, strict=True))
     costs: dict[str, dict[str, int]] = {}
@@ -360,14 +363,19 @@ def measure(
 
 
 def standard_cell_report(
-    network: NetworkDesign, held_by: str = "flops", *, progress: Progress | None = None
+    network: NetworkDesign,
+    held_by: str = "flops",
+    *,
+    progress: Progress | None = None,
+    library: Library | None = None,
 ) -> StandardCellReport:
-    """Measure `network` in standard cells; `held_by` says what holds its bits (:data:`MEMORIES`).
+    """Measure `network` in standard cells, those of `library` or of the one that is found;
+    `held_by` says what holds its bits (:data:`MEMORIES`).
 
     Raises :class:`InputError` without a Liberty file, or when Yosys is
     missing or fails.
     """
-    library = liberty.find()
+    library = library or liberty.find()
     modules = module_parts(network)
     pieces = [
         (bits, piece)
@@ -376,7 +384,7 @@ def standard_cell_report(
     ]
     design = Design(emit_rtlil(network))
     whole = Piece("network", "logic", design.unit(design.top, outside=memory_modules(design)))
-    *costs, flat = measure([*(piece for _, piece in pieces), whole], progress)
+    *costs, flat = measure([*(piece for _, piece in pieces), whole], progress, library=library)
     rows = [
         Row(piece.name, bits, cost)
         for (bits, piece), cost in zip(pieces, costs, strict=True)

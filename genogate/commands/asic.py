@@ -1,0 +1,74 @@
+"""`genogate asic`: a network as a netlist of standard cells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from .help import Command, group
+from .options import build, network_options, out_option, output_options
+from .terminal import progress, show
+
+
+@click.command(
+    cls=Command,
+    examples=(
+        "genogate asic --genome int4",
+        "genogate asic --genome int4 --liberty my.lib --clock-gating off --clock 10",
+    ),
+)
+@network_options
+@group(
+    "Cells",
+    click.option(
+        "--liberty",
+        metavar="FILE",
+        help="Liberty file of the cells; GENOGATE_LIBERTY, or sky130's under PDK_ROOT, by default.",
+    ),
+    click.option("--clock", type=float, default=20.0, show_default=True, help="Clock period, ns."),
+    click.option(
+        "--clock-gating",
+        type=click.Choice(["on", "off"]),
+        default="on",
+        show_default=True,
+        help="Give registers and memory words that share an enable a clock gate.",
+    ),
+    click.option(
+        "--sequences",
+        type=int,
+        default=64,
+        show_default=True,
+        help="Test sequences to run through the netlist.",
+    ),
+    click.option(
+        "--whole",
+        is_flag=True,
+        help="Run all steps of long sequences; else as many as take 60,000 cycles.",
+    ),
+)
+@output_options(out_option("FOLDER", "build/CHECKPOINT/GENOME/asic"))
+def asic(
+    liberty: str | None,
+    clock: float,
+    clock_gating: str,
+    sequences: int,
+    whole: bool,
+    **options: Any,
+) -> None:
+    """Map a network to standard cells, and prove the netlist bit-exact.
+
+    Writes the netlist, its constraints (SDC), Verilog models of its cells, a self-checking bench
+    and asic.json: area of every operator, and, where OpenSTA is installed, slack and energy. Test
+    sequences run through the netlist; exits with 1 when anything differs from the golden model.
+    """
+    from ..asic import AsicOptions, print_asic, write_asic
+
+    chosen = AsicOptions(liberty, clock, clock_gating == "on", sequences, whole)
+    chosen.check()
+    with progress() as say:
+        network = build(options, say)
+        document, folder = write_asic(network, chosen, options["out"], say)
+    show(document, lambda: print_asic(document, folder))
+    if document["gate_level"]["mismatches"]:
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,1 @@
+"""A whole network as a netlist of standard cells: mapped, timed, simulated."""

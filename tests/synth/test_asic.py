@@ -1,0 +1,175 @@
+# amaranth: UnusedElaboratable=no
+"""A network in standard cells: the netlist computes what golden does, and its figures add up."""
+
+import json
+import subprocess
+from functools import lru_cache
+
+import numpy as np
+import pytest
+from genogate.asic import AsicOptions
+from genogate.hdl.gru.design import Design
+from genogate.model.errors import InputError
+from genogate.model.genome import Genome
+from genogate.model.integer import code_range
+from genogate.sim.random_model import random_model
+from genogate.synth.asic import simulation
+from genogate.synth.asic.gate_level import gate_level, steps_for
+from genogate.synth.asic.mapping import Mapped, map_design
+from genogate.synth.asic.models import cell_models
+from genogate.synth.asic.timing import constraints, energy, timing
+from genogate.synth.cells import liberty
+from genogate.synth.cells.silicon import find_sta
+from genogate.synth.integration.plain_bench import plain_bench
+from genogate.synth.verilog import emit_rtlil
+
+SEED = 2026
+
+
+def library_or_skip():
+    """Skips where neither GENOGATE_LIBERTY, PDK_ROOT nor GENOGATE_DATA leads to the cells."""
+    try:
+        return liberty.find()
+    except InputError as error:
+        pytest.skip(str(error))
+
+
+def sta_or_skip():
+    try:
+        return find_sta()
+    except InputError as error:
+        pytest.skip(str(error))
+
+
+@lru_cache
+def mapped(gated):
+    """A small network: its design, its netlist, and sequences of codes."""
+    rng = np.random.default_rng(SEED)
+    model = random_model(rng, Genome.uniform(3), 2, 2, 2)
+    design = Design.of(model)
+    low, high = code_range(model.layers[0].in_bits)
+    codes = rng.integers(low, high + 1, (70, 3, 2))
+    netlist = map_design(emit_rtlil(design), "gru", library_or_skip(), gated=gated)
+    return design, netlist, codes
+
+
+@lru_cache
+def outcome_of(gated):
+    """The comparison of the netlist with golden."""
+    design, netlist, codes = mapped(gated)
+    return gate_level(netlist, design, codes)
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_a_netlist_equals_golden(gated):
+    _, netlist, _ = mapped(gated)
+    outcome = outcome_of(gated)
+    assert outcome.mismatches == 0
+    # 3 steps of 2 units, 2 logits, a class.
+    assert outcome.transfers == 70 * (6 + 2 + 1)
+    assert (outcome.sequences, outcome.steps) == (70, 3)
+    assert netlist.clock_gates == 0 if not gated else netlist.clock_gates > 0
+
+
+def test_a_netlist_with_a_wrong_gate_is_found():
+    design, netlist, codes = mapped(False)
+    changed = json.loads(netlist.document)
+    cells = changed["modules"]["gru"]["cells"]
+    name = next(n for n, c in cells.items() if c["type"].endswith("xnor2_1"))
+    cells[name]["type"] = cells[name]["type"].replace("xnor2_1", "xor2_1")
+    broken = Mapped("gru", 1.0, 1.0, netlist.types, json.dumps(changed), netlist.library, "")
+    try:
+        wrong = gate_level(broken, design, codes[:8]).mismatches
+    except InputError as error:
+        wrong = "not correct" in str(error)
+    assert wrong
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_the_written_netlist_passes_the_plain_bench_in_icarus(tmp_path, gated):
+    design, netlist, codes = mapped(gated)
+    files = {
+        "gru_netlist.v": netlist.verilog,
+        "cells.v": cell_models(netlist.library, netlist.types),
+        **plain_bench(design, codes[:3]),
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    sources = ["gru_netlist.v", "cells.v", "gru_tb.v"]
+    subprocess.run(["iverilog", "-o", "tb", *sources], cwd=tmp_path, check=True)
+    done = subprocess.run(["vvp", "-n", "tb"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.startswith("PASS: 27 transfers equal"), done.stdout
+
+
+def test_every_flip_flop_bears_the_name_of_its_net():
+    _, netlist, _ = mapped(False)
+    assert len(set(netlist.instances.values())) == netlist.cells
+    named = [name for name in netlist.instances.values() if name.startswith("r_layer0_")]
+    assert len(named) > 0.5 * netlist.flip_flops
+
+
+def test_a_netlist_has_slack_and_is_too_slow_at_a_short_clock():
+    sta = sta_or_skip()
+    _, netlist, _ = mapped(False)
+    slow, fast = timing(netlist, sta, 20.0), timing(netlist, sta, 1.0)
+    assert slow.slack_ns > 0 > fast.slack_ns
+    # 0.6 of the period lies between the delays outside, or all of it between registers.
+    assert 0.6 * 19 - 0.1 < slow.slack_ns - fast.slack_ns < 19.1
+    text = constraints(netlist, 20.0)
+    assert text.startswith("create_clock -name clk -period 20 [get_ports clk]\n")
+    assert "set_input_delay 4 -clock clk [get_ports {i__payload[*]}]" in text
+
+
+def test_clock_gates_save_most_of_the_clocking():
+    sta = sta_or_skip()
+    spent = {}
+    for gated in (False, True):
+        _, netlist, _ = mapped(gated)
+        spent[gated] = energy(netlist, sta, outcome_of(gated).activity, 20.0)
+    assert spent[True].clocking < 0.7 * spent[False].clocking
+    assert spent[True].data == pytest.approx(spent[False].data, rel=0.3)
+    assert all(e.leakage < 0.01 * e.total for e in spent.values())
+
+
+def test_long_sequences_are_cut_to_what_fits():
+    design, _, _ = mapped(False)
+    assert steps_for(design, 3) == 3
+    assert steps_for(design, 10**6, cycles=100 * design.cycles_per_step) == 100
+    assert steps_for(design, 5, cycles=1) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"clock_ns": 0}, "clock: 0 is not within 0.01 to 1000000.0"),
+        ({"sequences": 0}, "sequences: 0 is not 1 or more"),
+        ({"liberty": "/nowhere/x.lib"}, "/nowhere/x.lib: no such file"),
+    ],
+)
+def test_wrong_options_are_refused(options, message):
+    with pytest.raises(InputError) as refusal:
+        AsicOptions(**options).check()
+    assert message in str(refusal.value)
+
+
+def test_a_file_that_is_no_liberty_file_is_refused(tmp_path):
+    path = tmp_path / "cells.lib"
+    path.write_text("module x; endmodule\n")
+    with pytest.raises(InputError, match="not a Liberty file"):
+        AsicOptions(liberty=str(path)).check()
+
+
+def test_a_missing_compiler_is_refused(monkeypatch):
+    library_or_skip()
+    monkeypatch.setattr(simulation.shutil, "which", lambda name: None)
+    with pytest.raises(InputError, match="no C compiler"):
+        AsicOptions().check()
+
+
+def test_clock_gating_without_a_clock_gate_is_refused(tmp_path):
+    library = library_or_skip()
+    path = tmp_path / "cells.lib"
+    path.write_text(library.text.replace("clock_gating_integrated_cell", "nothing"))
+    with pytest.raises(InputError, match="no clock gate; give --clock-gating off"):
+        AsicOptions(liberty=str(path)).check()
+    AsicOptions(liberty=str(path), gated=False).check()
