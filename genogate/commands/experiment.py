@@ -25,6 +25,7 @@ PLAN = "the task's plan"
 @click.command(
     cls=Command,
     examples=(
+        "genogate experiment --task mine.npz --budget 60m",
         "genogate experiment --task digits-row --budget quick",
         "genogate experiment --task mine.npz --checkpoints mine.safetensors --hidden none",
     ),
@@ -64,10 +65,12 @@ PLAN = "the task's plan"
     "Searches",
     click.option(
         "--budget",
-        type=click.Choice(["full", "quick"]),
+        metavar="TIME|full|quick",
         default="full",
         show_default=True,
-        help="Effort: quick is for a look at the flow, its figures say nothing.",
+        help="Effort. CPU time over all processes, as in 60m: networks of several sizes, a search "
+        "that trains, and one page, page.html, that says what to build; full: the task's plan; "
+        "quick: for a look at the flow, its figures say nothing.",
     ),
     click.option(
         "--objectives", show_default="accuracy,size,cells", help="Objectives of the searches."
@@ -171,9 +174,12 @@ def experiment(
     training, several seeds, cells by Yosys, and one mixed network simulated as Verilog. Every
     number is kept in experiment.json as soon as it is known: the same command resumes after a stop.
     """
+    knobs = Knobs.from_texts({"activation": activation, "lanes": lanes})
+    if budget not in ("full", "quick"):
+        _within_budget(task, budget, options, knobs, out, workers, record)
+        return
     from ..experiment import record_in_docs, run_experiment
 
-    knobs = Knobs.from_texts({"activation": activation, "lanes": lanes})
     if options["generations"] is not None:
         options["exploit"] = options["generations"]
     with saying() as say:
@@ -188,6 +194,23 @@ def experiment(
     show(document, table)
     if document.get("simulation", {}).get("mismatches"):
         raise click.exceptions.Exit(1)
+
+
+def _within_budget(
+    task: str,
+    budget: str,
+    options: dict[str, Any],
+    knobs: Knobs,
+    out: str | None,
+    workers: int,
+    record: bool,
+) -> None:
+    from ..budgeted import run_budgeted
+    from .search import print_ladder
+
+    with saying() as say:
+        document, folder = run_budgeted(task, budget, options, knobs, out, workers, record, say)
+    show(document, lambda: print_ladder(document, folder))
 
 
 def print_experiment(document: dict[str, Any], folder: str | Path) -> None:

@@ -21,13 +21,14 @@ from .options import (
     test_option,
     workers_option,
 )
-from .terminal import search_progress, show
+from .terminal import saying, search_progress, show
 
 
 @click.command(
     cls=Command,
     examples=(
         "genogate search --task digits-row",
+        "genogate search --task digits-row --budget 10m",
         "genogate search --pop 8 --generations 2 --exploit 2 --out runs/first-look",
         "genogate search --objectives accuracy,cells --max-drop 1 --max-cells 2500",
         "genogate search --objectives accuracy,um2 --target sky130",
@@ -83,6 +84,13 @@ from .terminal import search_progress, show
 )
 @group(
     "Search",
+    click.option(
+        "--budget",
+        metavar="TIME",
+        help="CPU time over all processes, as in 60m: trains networks too, from short trainings of "
+        "many to full ones of few, and ends with the one of least cost (area, unless --objectives "
+        "names another) within --max-drop, 0.5 then. Needs no other option of this group.",
+    ),
     click.option(
         "--method",
         default="nsga2",
@@ -200,6 +208,9 @@ def search(out: str | None, resume: bool, **options: Any) -> None:
     smallest, fewest-weights, fewest-cells, front-N) that the other commands take with --genome.
     Kill it at any time: with --resume the same run goes on.
     """
+    if options["budget"] is not None:
+        _search_within_budget(out, resume, options)
+        return
     from ..genome_search import run_search
     from ..model.files import read_json
 
@@ -210,6 +221,60 @@ def search(out: str | None, resume: bool, **options: Any) -> None:
         click.echo("genogate: evaluations are kept; --resume goes on from there", err=True)
         raise
     show(read_json(folder / "front.json"), lambda: print_search(report, folder))
+
+
+def _search_within_budget(out: str | None, resume: bool, options: dict[str, Any]) -> None:
+    from ..ladder import run_ladder
+
+    source = click.get_current_context().get_parameter_source
+    given = {n for n in options if source(n) is not click.core.ParameterSource.DEFAULT}
+    try:
+        with saying() as say:
+            document, folder = run_ladder(options, given, knobs_of(options), out, resume, say)
+    except KeyboardInterrupt:
+        click.echo("genogate: evaluations are kept; --resume goes on from there", err=True)
+        raise
+    show(document, lambda: print_ladder(document, folder))
+
+
+def print_ladder(document: dict[str, Any], folder: str | Path) -> None:
+    """What a search within a budget ends with."""
+    from ..search.ladder.page import widths
+    from ..search.ladder.price import COSTS
+    from .tables import console, new_table, print_pairs
+
+    terminal, best, cost = console(), document["best"], document["cost"]
+    tested = ["test"] if "test" in document["int8"] else []
+    table = new_table("network", "units", "genes", "in", "class.", cost, "saved", "lost", *tested)
+    base = document["int8"][cost]
+    rows = [("INT8", document["int8"]), *([("best", best)] if best else [])]
+    rows += [("front", entry) for entry in document["front"] if best is None or entry != best]
+    for name, entry in rows:
+        table.add_row(
+            name,
+            str(entry["hidden"]),
+            widths(entry),
+            str(entry["input_bits"]),
+            str(entry["classifier_bits"]),
+            f"{entry[cost]:,.0f}",
+            f"{100 * (1 - entry[cost] / base):.1f} %",
+            f"{entry['lost']:+.2f}",
+            *(f"{entry['test']:.4f}" if "test" in entry else "" for _ in tested),
+        )
+    terminal.print(table)
+    terminal.print()
+    spent = document["spent_seconds"] / 60
+    pairs = [
+        ("cost", COSTS[cost]),
+        ("points lost", f"against INT8 trained as long, on {document['validation']}"),
+        ("spent", f"{spent:.1f} of {document['budget_seconds'] / 60:.1f} CPU minutes"),
+        ("page", f"{Path(folder) / 'page.html'}"),
+    ]
+    if "cells_measured" in document:
+        pairs.append(("Verilog", f"{Path(folder) / 'best' / 'gru.v'}"))
+    elif best is not None:
+        pairs.append(("emit", f"genogate gru --genome {Path(folder) / 'best'}"))
+    print_pairs(terminal, [*pairs, ("written", f"{folder}/")])
 
 
 def print_search(report: dict[str, Any], folder: str | Path) -> None:

@@ -1,0 +1,173 @@
+"""``genogate experiment --budget 60m``: from data to Verilog within a budget, one page at the end.
+
+Float networks of several sizes, a search that trains (:mod:`genogate.search.ladder`), one look at
+the test part, and the files of what it ends with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .ladder import GENES
+from .model.aliases import Say
+from .model.errors import InputError
+
+if TYPE_CHECKING:
+    from .model.knobs import Knobs
+
+#: Share of the budget that a float network may take, and share of the units of further sizes.
+FLOAT_SHARE, SIZES = 0.2, (0.75, 0.5)
+#: Options of the experiment that a budget decides.
+DECIDED = (
+    "objectives",
+    "epochs",
+    "any_epochs",
+    "scales",
+    "teacher",
+    "sequences",
+    "any_sequences",
+    "pop_size",
+    "generations",
+    "rounds",
+    "trained",
+    "every_seed",
+    "sim_sequences",
+    "seed_patterns",
+)
+
+
+def _check(options: dict[str, Any], record: bool) -> None:
+    for name in DECIDED:
+        if options[name] is not None:
+            option = {"pop_size": "pop"}.get(name, name).replace("_", "-")
+            raise InputError(
+                f"{option}: the budget decides it; leave it out, or give --budget full"
+            )
+    if record:
+        raise InputError("record: for --budget full; leave it out")
+
+
+def _fits(task: str, seed: int, hidden: int, seconds: float) -> float:
+    """CPU seconds that a float network takes, about. Raises :class:`InputError` where the budget
+    would be gone by it."""
+    from .model.checkpoints.training import recipe_for
+    from .model.data.tasks import load_task
+    from .search.experiment.duration import seconds_of_update
+
+    data = load_task(task, seed)
+    recipe = recipe_for(task, {"seed": seed, "hidden": hidden}, len(data.x_train))
+    updates = recipe.epochs * -(-len(data.x_train) // recipe.batch)
+    took = updates * seconds_of_update(data, recipe.hidden, recipe.batch)
+    if took > 0.5 * seconds:
+        raise InputError(
+            f"budget: training the float network of {task} takes about {took / 60:.1f} CPU minutes "
+            f"here, more than half of it: give --budget {int(took / 30) + 1}m or more, or a "
+            "trained network with --checkpoints"
+        )
+    return took
+
+
+def float_networks(
+    folder: Path, task: str, options: dict[str, Any], seconds: float, say: Say
+) -> tuple[tuple[str, ...], float]:
+    """Float networks of one split, the reference first, and the CPU seconds that training them here
+    took: those given, else the shipped one or one trained here, and smaller ones."""
+    from .experiment import numbers_of
+    from .genome_search import parts
+    from .model import zoo
+    from .model.checkpoints.training import Recipe, recipe_for
+    from .search.experiment.jobs import Float, train_float
+
+    seed = options["seed"] or 0
+    given = parts(options["checkpoints"]) if options["checkpoints"] else ()
+    sizes = numbers_of(options["hidden"], "hidden")
+    spent, names = 0.0, list(given)
+
+    def train(hidden: int) -> None:
+        nonlocal spent
+        path = folder / "float" / f"h{hidden}-seed{seed}.safetensors"
+        if not path.exists():
+            _fits(task, seed, hidden, seconds)
+        say(f"Training the float network of {hidden} units")
+        spent += train_float(Float(task, seed, hidden, None, str(path)))["seconds"]
+        names.append(str(path))
+
+    if not names:
+        shipped = task if seed == 0 else f"{task}-seed{seed}"
+        if shipped in zoo.names():
+            names.append(shipped)
+        else:
+            train(
+                recipe_for(task, {}).hidden if sizes is None else max(sizes, default=Recipe.hidden)
+            )
+    first = zoo.load(names[0])
+    if first.layers != 1:
+        raise InputError(f"checkpoint {names[0]}: {first.layers} layers; experiments are for one")
+    if sizes is None and not given:
+        sizes = tuple(h for share in SIZES if (h := round(share * first.hidden_size())) > 1)
+    have = {zoo.load(name).hidden_size() for name in names}
+    for hidden in sizes or ():
+        if hidden not in have and (
+            spent + _fits(task, seed, hidden, 1e9) <= 2 * FLOAT_SHARE * seconds
+        ):
+            train(hidden)
+    return tuple(names), spent
+
+
+def run_budgeted(
+    task: str,
+    budget: str,
+    options: dict[str, Any],
+    knobs: Knobs,
+    out: str | None,
+    workers: int,
+    record: bool,
+    say: Say,
+) -> tuple[dict[str, Any], Path]:
+    """Everything within a budget; the document, and the folder with ``page.md``, ``page.html`` and,
+    in ``best/``, the files of the network to build. The same call goes on after a stop."""
+    from .model.checkpoints.training import import_torch
+    from .model.data.tasks import check_name
+    from .model.files import write_json
+    from .model.genome import found_with
+    from .model.qat.network import import_kernels
+    from .network import build_network
+    from .outputs import write_gru
+    from .search.budget import seconds_of
+    from .search.experiment.jobs import Look, look_at
+    from .search.ladder.ladder import BEST, search
+    from .search.ladder.page import write_pages
+    from .search.ladder.plan import Plan
+
+    seconds = seconds_of(budget)
+    _check(options, record)
+    check_name(task)
+    import_torch()
+    import_kernels()
+    folder = Path(out or Path("runs") / f"experiment-{Path(task).stem}-budget")
+    networks, spent = float_networks(folder, task, options, seconds, say)
+    plan = Plan(networks, budget=seconds - spent, seed=options["seed"] or 0, knobs=knobs)
+    place = folder / "search"
+    document = search(place, plan, resume=True, workers=workers, say=say)
+    document["float_seconds"] = round(spent, 1)
+    for entry in filter(None, (document["int8"], document["best"])):
+        own = replace(knobs, **{name: entry[name] for name in GENES})
+        entry["test"] = look_at(Look(str(place / entry["network"]), None, own, ("test",)))["test"]
+    if document["best"] is not None:
+        about = found_with(str(place / BEST))
+        assert about is not None
+        checkpoint, changes = about
+        network = build_network(
+            genome=str(place / BEST),
+            task=None,
+            checkpoint=checkpoint,
+            knobs=replace(knobs, **changes),
+            say=say,
+        )
+        report = write_gru(network, folder / BEST, say)
+        document["cells_measured"] = report["cells"]
+    write_json(folder / "experiment.json", document)
+    write_pages(folder, document)
+    return document, folder

@@ -1,0 +1,129 @@
+"""A search within a budget: from the options of a command to its document and folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .genome_search import parts
+from .model.aliases import Say
+from .model.errors import InputError
+from .network import source_of, task_of
+
+if TYPE_CHECKING:
+    from .model.knobs import Knobs
+    from .search.ladder.plan import Plan
+
+#: Options that mean nothing with a budget, which decides what they would.
+DECIDED = (
+    "method",
+    "pop_size",
+    "generations",
+    "exploit",
+    "initial",
+    "seed_patterns",
+    "knob_genes",
+    "prescreen",
+    "prescreen_factor",
+    "proxy_only",
+    "beacon",
+    "beacons",
+    "beacon_distance",
+    "estimate",
+    "bit_weight",
+    "max_weights",
+    "max_cycles",
+)
+#: Knobs that are genes of such a search.
+GENES = ("input_bits", "classifier_bits")
+
+
+def _cost(objectives: str, given: bool) -> str:
+    """The cost that is made small; area where no objectives are given."""
+    from .search.ladder.price import COSTS
+
+    if not given:
+        return next(iter(COSTS))
+    costs = [name for name in parts(objectives) if name != "accuracy"]
+    if len(costs) != 1 or costs[0] not in COSTS:
+        raise InputError(
+            f"objectives: {objectives[:60]!r}: within a budget accuracy and one cost of "
+            f"{', '.join(COSTS)} are searched; leave it out, or leave out --budget"
+        )
+    return costs[0]
+
+
+def plan_of(options: dict[str, Any], given: Iterable[str], knobs: Knobs) -> Plan:
+    """The plan that options stand for, `given` those that the user gave. Raises
+    :class:`InputError`."""
+    from .model import zoo
+    from .search.budget import seconds_of
+    from .search.ladder.plan import Plan
+
+    given = set(given)
+    for name in (*DECIDED, *GENES):
+        if name in given:
+            option = {"pop_size": "pop"}.get(name, name).replace("_", "-")
+            why = "it is a gene" if name in GENES else "the budget decides it"
+            raise InputError(f"{option}: {why}, leave it out, or leave out --budget")
+    source = source_of(options["checkpoint"], options["task"])
+    task_of(zoo.load(source), options["task"])
+    try:
+        drop = float(options["max_drop"]) if "max_drop" in given else 0.5
+    except ValueError:
+        raise InputError(f"max-drop: {options['max_drop'][:40]!r} is not a number") from None
+    limits = [(name, options[f"max_{name}"]) for name in ("size", "cells", "memory")]
+    # Yosys would have to choose among units for every genome.
+    activation = knobs.activation if "activation" in given else "table"
+    return Plan(
+        (source, *options["also"]),
+        cost=_cost(options["objectives"], "objectives" in given),
+        drop=drop,
+        budget=seconds_of(options["budget"]),
+        limits=tuple((name, value) for name, value in limits if value is not None),
+        seed=options["seed"],
+        knobs=replace(knobs, activation=activation),
+    )
+
+
+def run_ladder(
+    options: dict[str, Any],
+    given: Iterable[str],
+    knobs: Knobs,
+    out: str | None,
+    resume: bool,
+    say: Say,
+) -> tuple[dict[str, Any], Path]:
+    """Search until the budget is spent; the document (``ladder.json``) and the folder.
+
+    With the option `test` the entries ``int8`` and ``best`` have their accuracy on the test part.
+    """
+    from .model.checkpoints.training import import_torch
+    from .model.files import write_json
+    from .model.qat.network import import_kernels
+    from .search.experiment.jobs import Look, look_at
+    from .search.ladder.ladder import search
+
+    plan = plan_of(options, given, knobs)
+    import_torch()
+    import_kernels()
+    label = Path(plan.checkpoints[0]).stem
+    folder = Path(out or Path("runs") / f"{label}-budget-{plan.seed}{knobs.suffix}")
+    document = search(
+        folder,
+        plan,
+        resume=resume,
+        workers=options["workers"],
+        backend=options["backend"],
+        scheduler=options["scheduler"],
+        say=say,
+    )
+    if options["test"]:
+        for entry in filter(None, (document["int8"], document["best"])):
+            own = replace(plan.knobs, **{name: entry[name] for name in GENES})
+            look = Look(str(folder / entry["network"]), None, own, ("test",))
+            entry["test"] = look_at(look)["test"]
+        write_json(folder / "ladder.json", document)
+    return document, folder

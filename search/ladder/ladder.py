@@ -1,0 +1,165 @@
+"""A search within a budget, in a folder: begun, killed, gone on with, and ended with a genome file.
+
+What was evaluated is read from the folder's store with the CPU seconds that it took, so a search
+that was stopped, however, spends the same budget on the same networks and ends with the same one.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ...model.errors import InputError
+from ...model.files import read_json, write_json
+from ...model.genome import MAX_BITS, MIN_BITS, Genome
+from ..genomes.evaluate import Setting, load
+from ..genomes.folder import alone
+from ..pool.backends import Pool
+from .climb import Climb
+from .page import write_pages
+from .plan import Plan, as_record, check_limits, check_validation, epochs_within
+from .rungs import LEAST_BITS, Net, Result, Rungs
+
+Say = Callable[[str], None]
+VERSION = 1
+#: A training is no evaluation: it may take a day.
+LONGEST = 24 * 3600.0
+#: The genome file of the network that a search ends with.
+BEST = "best"
+
+
+def begin(folder: Path, plan: Plan, resume: bool) -> None:
+    """Write what the search is. Raises :class:`InputError` where the folder holds another one, or
+    the same and `resume` is not set."""
+    path = folder / "config.json"
+    document = {"version": VERSION, "kind": "ladder", **as_record(plan)}
+    # A search that was refused, or ended before INT8 was trained, is none.
+    if path.exists() and (folder / "ladder.json").exists():
+        before = read_json(path)
+        if not isinstance(before, dict) or before.get("kind") != "ladder":
+            raise InputError(f"{folder}: holds something else; use another folder")
+        differing = [n for n in document if before.get(n) != document[n]]
+        if differing:
+            raise InputError(
+                f"{folder}: its search differs in {', '.join(differing)}; use the same options, or "
+                "another folder"
+            )
+        if not resume:
+            raise InputError(
+                f"{folder}: holds a search already; --resume to go on with it, or another folder"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(path, document)
+
+
+def check(plan: Plan) -> None:
+    """Raises :class:`InputError` for networks that cannot be compared."""
+    first = load(Setting(plan.checkpoints[0], plan.knobs, False))
+    if first.layers != 1:
+        raise InputError(
+            f"checkpoint {plan.checkpoints[0]}: {first.layers} layers; a search within a budget is "
+            "for one layer"
+        )
+    for name in plan.checkpoints[1:]:
+        other = load(Setting(name, plan.knobs, False))
+        if (other.task.split_hash, other.layers) != (first.task.split_hash, first.layers):
+            raise InputError(
+                f"checkpoint {name}: of another task, split or number of layers than "
+                f"{plan.checkpoints[0]}"
+            )
+
+
+def search(
+    folder: str | Path,
+    plan: Plan,
+    *,
+    resume: bool = False,
+    workers: int = 1,
+    backend: str | None = None,
+    scheduler: str | None = None,
+    say: Say = lambda text: None,
+) -> dict[str, Any]:
+    """Search until the budget is spent; the document of ``ladder.json``.
+
+    Raises :class:`InputError` for a budget too small for a comparison, limits that no network
+    keeps, a validation part that cannot tell the points that may be lost, and a folder with another
+    search.
+    """
+    folder = Path(folder)
+    check(plan)
+    telling = check_validation(plan)
+    begin(folder, plan, resume)
+    where = backend or ("processes" if workers > 1 else "serial")
+    with alone(folder), Pool(where, workers, scheduler, timeout=LONGEST) as pool:
+        rungs = Rungs(folder, plan, pool, say)
+        smallest = Net(
+            min(range(len(plan.checkpoints)), key=lambda k: _units(plan, k)),
+            Genome.uniform(MIN_BITS),
+            LEAST_BITS,
+            LEAST_BITS,
+        )
+        check_limits(plan, rungs.priced([smallest])[0])
+        int8 = Net(0, Genome.uniform(MAX_BITS))
+        # The first epoch of a process compiles; the second training is what an epoch takes.
+        rungs.trained([(int8, None)], "first look", 1)
+        before = rungs.spent
+        rungs.trained([(int8, None)], "first look", 2)
+        name = load(Setting(plan.checkpoints[0], plan.knobs, False)).task.name
+        full, short = epochs_within(plan, max(1e-3, (rungs.spent - before) / 2), name)
+        climb = Climb(rungs, short, full)
+        for stage in climb.run():
+            write_json(folder / "ladder.json", _document(climb, telling, stage, done=False))
+        document = _document(climb, telling, "done", done=True)
+        write_json(folder / "ladder.json", document)
+        best = climb.best()
+        if best is not None:
+            knobs = best.net.knobs(plan.knobs)
+            path = os.path.relpath(best.path, folder)
+            best.net.genome.save(folder / BEST, checkpoint=path, knobs=knobs.changes)
+        write_pages(folder, document)
+        rungs.close()
+    return document
+
+
+def _units(plan: Plan, number: int) -> int:
+    material = load(Setting(plan.checkpoints[number], plan.knobs, False))
+    return int(material.calibration.classifier.matrix.shape[1])
+
+
+def _entry(climb: Climb, result: Result) -> dict[str, Any]:
+    net = result.net
+    return {
+        "hidden": _units(climb.plan, net.size),
+        "genes": list(net.genome.genes),
+        "input_bits": net.input_bits,
+        "classifier_bits": net.classifier_bits,
+        "judged": result.judged,
+        "lost": round(climb.lost(result), 4),
+        "network": os.path.relpath(result.path, climb.rungs.folder),
+        **climb.rungs.priced([net])[0],
+    }
+
+
+def _document(climb: Climb, telling: str, stage: str, done: bool) -> dict[str, Any]:
+    plan, best = climb.plan, climb.best()
+    front: list[Result] = []
+    for result in sorted(climb.finished, key=lambda r: (climb.cost(r.net), -r.judged)):
+        if not front or result.judged > front[-1].judged:
+            front.append(result)
+    return {
+        "version": VERSION,
+        "task": load(Setting(plan.checkpoints[0], plan.knobs, False)).task.name,
+        "stage": stage,
+        "done": done,
+        "cost": plan.cost,
+        "drop": plan.drop,
+        "budget_seconds": plan.budget,
+        "spent_seconds": round(climb.rungs.spent, 1),
+        "epochs": {"full": climb.full, "short": climb.short},
+        "trainings": {"full": len(climb.finished), "short": len(climb.trained)},
+        "validation": telling,
+        "int8": _entry(climb, climb.finished[0]),
+        "best": None if best is None else _entry(climb, best),
+        "front": [_entry(climb, result) for result in front],
+        "finished": [_entry(climb, result) for result in climb.finished],
+    }

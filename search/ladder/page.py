@@ -1,0 +1,122 @@
+"""The page that a search within a budget ends with, as Markdown and HTML."""
+
+import html
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...model.files import write_text
+from .price import COSTS
+
+Rows = Sequence[Sequence[str]]
+#: How the network comes to hardware.
+EMIT = (
+    "`genogate gru --genome best` makes its Verilog from this folder, bit for bit as it was "
+    "trained."
+)
+FILES = (
+    "The folder `best` has its Verilog, integer model, test bench and report; `genogate sim "
+    "--genome search/best` holds the Verilog to the golden model."
+)
+HEAD = ("network", "units", "bits", "input", "classifier", "cost", "saved", "points lost")
+
+
+def widths(entry: Mapping[str, Any]) -> str:
+    """The genes of a network: weights, sums and 1 - z, products, activations."""
+    digits = "".join(map(str, entry["genes"]))
+    return f"{digits[:6]} {digits[6:11]} {digits[11:14]} {digits[14:]}"
+
+
+def _row(name: str, entry: Mapping[str, Any], document: Mapping[str, Any]) -> tuple[str, ...]:
+    cost, base = entry[document["cost"]], document["int8"][document["cost"]]
+    return (
+        name,
+        str(entry["hidden"]),
+        widths(entry),
+        str(entry["input_bits"]),
+        str(entry["classifier_bits"]),
+        f"{cost:,.0f}",
+        f"{100 * (1 - cost / base):.1f} %",
+        f"{entry['lost']:+.2f}",
+    )
+
+
+def _test(document: Mapping[str, Any]) -> str:
+    """What the test part says, where it was looked at."""
+    int8, best = document["int8"], document["best"]
+    if "test" not in int8 or best is None:
+        return "The test part was not looked at."
+    return (
+        f"On the test part, looked at once, INT8 has {100 * int8['test']:.2f} % and best "
+        f"{100 * best['test']:.2f} %."
+    )
+
+
+def _parts(document: Mapping[str, Any]) -> tuple[str, list[str], Rows]:
+    """Title, paragraphs, and rows of the table."""
+    best, cost = document["best"], document["cost"]
+    unit = COSTS[cost]
+    if best is None:
+        first = (
+            f"No network within {document['drop']:g} points of INT8 that keeps the limits was "
+            "trained in this budget: give a larger one with --resume, or a larger --max-drop."
+        )
+    else:
+        saved = 100 * (1 - best[cost] / document["int8"][cost])
+        first = (
+            f"Build the network `best`: {best[cost]:,.0f} {unit}, {saved:.1f} % less than INT8 of "
+            f"{document['int8']['hidden']} units, {best['lost']:+.2f} points lost on validation. "
+            f"{FILES if 'cells_measured' in document else EMIT}"
+        )
+    spent = document["spent_seconds"] / 60
+    trainings, epochs = document["trainings"], document["epochs"]
+    paragraphs = [
+        first,
+        f"Error: {document['validation']}. INT8 was trained as long as the others. "
+        f"{_test(document)}",
+        f"Spent: {spent:.1f} of {document['budget_seconds'] / 60:.1f} CPU minutes, on "
+        f"{trainings['full']} trainings of {epochs['full']} epochs and {trainings['short']} of "
+        f"{epochs['short']}. With --resume and a larger --budget the same search goes on.",
+    ]
+    rows = [_row("INT8", document["int8"], document)]
+    rows += [_row("best", best, document)] if best else []
+    rows += [_row("front", entry, document) for entry in document["front"] if entry != best]
+    return f"What to build for {document['task']}", paragraphs, rows
+
+
+def markdown(document: Mapping[str, Any]) -> str:
+    """The page as Markdown."""
+    title, paragraphs, rows = _parts(document)
+    lines = [f"# {title}", ""]
+    for paragraph in paragraphs:
+        lines += [paragraph, ""]
+    lines += [f"Cost: {COSTS[document['cost']]}.", ""]
+    lines += ["| " + " | ".join(HEAD) + " |", "|" + "---|" * len(HEAD)]
+    lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def page(document: Mapping[str, Any]) -> str:
+    """The page as HTML that needs nothing else."""
+    title, paragraphs, rows = _parts(document)
+
+    def cells(row: Sequence[str], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) + "</tr>"
+
+    body = "".join(f"<p>{html.escape(text)}</p>" for text in paragraphs)
+    table = cells(HEAD, "th") + "".join(cells(row, "td") for row in rows)
+    style = (
+        "body{font:16px/1.5 sans-serif;max-width:52em;margin:2em auto;padding:0 1em}"
+        "table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:.3em .6em;"
+        "text-align:right}"
+    )
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f"<style>{style}</style><h1>{html.escape(title)}</h1>{body}<table>{table}</table></html>\n"
+    )
+
+
+def write_pages(folder: Path, document: Mapping[str, Any]) -> None:
+    """Write ``page.md`` and ``page.html``."""
+    write_text(folder / "page.md", markdown(document))
+    write_text(folder / "page.html", page(document))

@@ -1,0 +1,122 @@
+"""What a search within a budget is a function of, and what it refuses before any work."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ...model.errors import InputError, shown
+from ...model.knobs import Knobs
+from ..genomes.evaluate import Setting, load
+from .price import COSTS
+
+#: Epochs of a full training, at most and at least; what a budget allows lies between.
+EPOCHS = (4, 40)
+#: Epochs of a short training, as a share of a full one.
+SHORT = 0.2
+#: Full trainings that a budget is divided into to find their epochs, and the least that make sense:
+#: INT8 that all is relative to, and a network to compare with it.
+TRAININGS, LEAST = 16, 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a search within a budget depends on, besides the data.
+
+    checkpoints : float networks of one task and split by name or file, of different sizes; INT8 of
+        the first, trained, is what accuracy is relative to
+    cost : of :data:`.price.COSTS`, to be made small
+    drop : points of accuracy that may be lost
+    budget : CPU seconds over all processes
+    limits : cost and greatest value of it
+    epochs : of a full training; None: as many as suit the budget
+    knobs : of every network, besides those that are genes here: input and classifier bits
+    """
+
+    checkpoints: tuple[str, ...]
+    cost: str = "um2"
+    drop: float = 0.5
+    budget: float = 3600.0
+    limits: tuple[tuple[str, float], ...] = ()
+    seed: int = 0
+    epochs: int | None = None
+    knobs: Knobs = field(default_factory=lambda: Knobs(activation="table"))
+
+    def __post_init__(self) -> None:
+        if not self.checkpoints or len(set(self.checkpoints)) != len(self.checkpoints):
+            raise InputError("checkpoints: one or more are needed, each once")
+        for name in (self.cost, *(name for name, _ in self.limits)):
+            if name not in COSTS:
+                raise InputError(f"cost {shown(name)}: {', '.join(COSTS)} are known")
+        if not 0 <= self.drop <= 100:
+            raise InputError(f"max-drop: {shown(self.drop)} is not from 0 to 100 points")
+        if not self.budget > 0:
+            raise InputError(f"budget: {shown(self.budget)} is not above 0")
+
+
+def check_validation(plan: Plan) -> str:
+    """What the validation part can tell, as a sentence. Raises :class:`InputError` where it cannot
+    tell the points of accuracy that may be lost."""
+    material = load(Setting(plan.checkpoints[0], plan.knobs, False))
+    judged, sequences = len(material.y_shifted), len(material.task.y_val)
+    step = 100 / judged
+    if step > plan.drop:
+        raise InputError(
+            f"{material.task.name}: one of its {judged} validation sequences is {step:.1f} points, "
+            f"so it cannot tell the {plan.drop:g} that may be lost: give --max-drop "
+            f"{np.ceil(10 * step) / 10:g} or more, or more validation data"
+        )
+    # Of a difference of two networks that disagree on one sequence in twenty.
+    error = 100 * np.sqrt(0.05 / sequences)
+    copies = f" and {judged - sequences:,} shifted copies" if judged > sequences else ""
+    return (
+        f"{sequences:,} validation sequences{copies}: two networks that differ on one sequence in "
+        f"twenty are told apart to about {error:.1f} points (one standard error)"
+    )
+
+
+def check_limits(plan: Plan, least: Mapping[str, float]) -> None:
+    """Raises :class:`InputError` for a limit that no network can keep.
+
+    least : costs of the network of fewest bits
+    """
+    for name, greatest in plan.limits:
+        if least[name] > greatest:
+            raise InputError(
+                f"max-{name}: {greatest:g} is below the {least[name]:,.0f} of the network of "
+                "fewest bits: give more, or a checkpoint of fewer units (--also)"
+            )
+
+
+def epochs_within(plan: Plan, seconds_of_epoch: float, batches_name: str) -> tuple[int, int]:
+    """Epochs of a full and of a short training. Raises :class:`InputError` for a budget that no
+    comparison fits into.
+
+    seconds_of_epoch : CPU seconds, measured here
+    """
+    low, high = EPOCHS
+    full = plan.epochs or int(np.clip(plan.budget / (TRAININGS * seconds_of_epoch), low, high))
+    need = LEAST * full * seconds_of_epoch
+    if need > plan.budget:
+        raise InputError(
+            f"budget: {plan.budget / 60:.3g} CPU minutes are too few: {LEAST} trainings of "
+            f"{batches_name} take {need / 60:.3g} here: give --budget "
+            f"{max(1, int(np.ceil(need / 60)))}m or more"
+        )
+    return full, max(1, round(SHORT * full))
+
+
+def as_record(plan: Plan) -> dict[str, Any]:
+    """What a folder remembers of a plan: all but the budget, which may grow."""
+    return {
+        "cost": plan.cost,
+        "drop": plan.drop,
+        "limits": [list(limit) for limit in plan.limits],
+        "seed": plan.seed,
+        "epochs": plan.epochs,
+        "knobs": plan.knobs.identity,
+        "checkpoints": [
+            load(Setting(name, plan.knobs, False)).checkpoint_hash for name in plan.checkpoints
+        ],
+    }

@@ -1,0 +1,206 @@
+"""The rungs of a ladder: evaluations by fidelity, each kept as soon as it is known.
+
+Prices and quantised networks cost milliseconds, short trainings seconds, full trainings more. What
+an evaluation took in CPU seconds is kept with it, so that a search that is started again spends the
+same budget on the same networks, and arrives at the same result.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ...model.genome import Genome
+from ...model.knobs import Knobs
+from ...model.qat.tune import Tuning
+from ..experiment.jobs import ForOne, Look, look_at, train_for_one
+from ..genomes.evaluate import Setting, load
+from ..genomes.store import Store
+from ..pool.backends import Pool
+from .plan import Plan
+from .price import price_of
+
+Say = Callable[[str], None]
+#: Least bits of input and classifier.
+LEAST_BITS = 2
+
+
+@dataclass(frozen=True)
+class Net:
+    """A network to be looked at: one of the plan's checkpoints, a genome, and bits of input and
+    classifier."""
+
+    size: int
+    genome: Genome
+    input_bits: int = 8
+    classifier_bits: int = 8
+
+    def knobs(self, base: Knobs) -> Knobs:
+        """The knobs that it is made with."""
+        return replace(base, input_bits=self.input_bits, classifier_bits=self.classifier_bits)
+
+    @property
+    def key(self) -> str:
+        return f"{self.size} {self.genome} {self.input_bits} {self.classifier_bits}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """A network at a fidelity.
+
+    judged : accuracy on the validation part, with its shifted copies where it is small
+    path : of the trained network; the float checkpoint of one that is only quantised
+    rung : ``quantised``, ``short`` or ``full``
+    """
+
+    net: Net
+    judged: float
+    path: str
+    rung: str
+
+
+def _timed_look(look: Look) -> dict[str, Any]:
+    """A look, and what all of it took."""
+    start = time.process_time()
+    found = look_at(look)
+    return {"judged": found["judged"], "seconds": time.process_time() - start}
+
+
+def _timed_prices(cases: Sequence[tuple[str, Genome, Knobs]]) -> dict[str, Any]:
+    start = time.process_time()
+    rows = [price_of(case) for case in cases]
+    return {"rows": rows, "seconds": time.process_time() - start}
+
+
+def _timed_training(job: ForOne) -> dict[str, Any]:
+    start = time.process_time()
+    found = train_for_one(job)
+    # A training that was stopped and gone on with took more than this process has seen.
+    return {
+        "judged": found["judged"],
+        "val": found["val"],
+        "seconds": max(found["seconds"], time.process_time() - start),
+    }
+
+
+class Rungs:
+    """Evaluations of a plan in a folder, and the CPU seconds that they took.
+
+    spent : CPU seconds of all that was asked for so far, whoever computed it
+    """
+
+    def __init__(self, folder: Path, plan: Plan, pool: Pool, say: Say = lambda text: None) -> None:
+        self.folder, self.plan, self.pool, self.say = folder, plan, pool, say
+        self.store = Store(folder / "evaluations.sqlite")
+        self.spent = 0.0
+        self.fresh = 0
+        self.prices: dict[Net, dict[str, float]] = {}
+        self.seconds_of_full: list[float] = []
+
+    @cached_property
+    def _about(self) -> list[Any]:
+        hashes = [
+            load(Setting(name, self.plan.knobs, False)).checkpoint_hash
+            for name in self.plan.checkpoints
+        ]
+        return [hashes, self.plan.knobs.identity, self.plan.seed]
+
+    def _key(self, *about: Any) -> str:
+        text = json.dumps([*self._about, *about], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+    def left(self) -> float:
+        """CPU seconds of the budget that are left."""
+        return self.plan.budget - self.spent
+
+    def _run(
+        self,
+        what: str,
+        jobs: Sequence[tuple[str, str, Any]],
+        function: Callable[[Any], dict[str, Any]],
+    ) -> list[dict[str, Any]]:
+        """Results of jobs (key, text, argument), from the store where they are known."""
+        known = self.store.load(key for key, _, _ in jobs)
+        missing = list(
+            {key: (key, text, job) for key, text, job in jobs if key not in known}.values()
+        )
+        for done, (index, found) in enumerate(
+            self.pool.map(function, [job for _, _, job in missing]), 1
+        ):
+            key, text, _ = missing[index]
+            self.store.keep(key, text, found)
+            known[key] = found
+            self.fresh += 1
+            self.say(f"{what}: {done} of {len(missing)}, {self.left() / 60:.1f} CPU minutes left")
+        self.spent += sum(known[key]["seconds"] for key in dict.fromkeys(k for k, _, _ in jobs))
+        return [known[key] for key, _, _ in jobs]
+
+    def priced(self, nets: Iterable[Net]) -> list[dict[str, float]]:
+        """Costs of networks, without running them."""
+        nets = list(nets)
+        new = [net for net in dict.fromkeys(nets) if net not in self.prices]
+        if new:
+            cases = [
+                (self.plan.checkpoints[n.size], n.genome, n.knobs(self.plan.knobs)) for n in new
+            ]
+            key = self._key("price", [net.key for net in new])
+            (found,) = self._run("Costs", [(key, f"{len(new)} costs", cases)], _timed_prices)
+            self.prices.update(zip(new, found["rows"], strict=True))
+        return [self.prices[net] for net in nets]
+
+    def quantised(self, nets: Sequence[Net], start: Result | None = None) -> list[Result]:
+        """Networks quantised from the weights of `start`, or from the float ones."""
+        jobs = []
+        paths = [start.path if start else self.plan.checkpoints[net.size] for net in nets]
+        for net, path in zip(nets, paths, strict=True):
+            key = self._key("quantised", self._name(path), net.key)
+            look = Look(path, net.genome, net.knobs(self.plan.knobs), ("judged",))
+            jobs.append((key, net.key, look))
+        rows = self._run("Quantising", jobs, _timed_look)
+        return [
+            Result(net, row["judged"], path, "quantised")
+            for net, row, path in zip(nets, rows, paths, strict=True)
+        ]
+
+    def _name(self, path: str) -> str:
+        """A network in keys: a trained one by its own key, wherever the folder is."""
+        return Path(path).stem if path not in self.plan.checkpoints else "float"
+
+    def trained(
+        self, nets: Sequence[tuple[Net, Result | None]], rung: str, epochs: int
+    ) -> list[Result]:
+        """Networks trained for so many epochs from the weights of a result, or the float ones; the
+        last epoch is kept, so that nothing is chosen by the part that judges."""
+        recipe = Tuning(epochs=epochs, seed=self.plan.seed, keep="last")
+        jobs, paths = [], []
+        for net, start in nets:
+            source = self.plan.checkpoints[net.size]
+            begin = start.path if start is not None else source
+            key = self._key("trained", self._name(begin), net.key, epochs)
+            path = str(self.folder / "networks" / f"{key}.safetensors")
+            paths.append(path)
+            job = ForOne(
+                (("start", begin),),
+                source,
+                net.genome,
+                net.knobs(self.plan.knobs),
+                recipe,
+                None,
+                path,
+            )
+            jobs.append((key, net.key, job))
+        rows = self._run(f"Training ({rung})", jobs, _timed_training)
+        if rung == "full":
+            self.seconds_of_full += [row["seconds"] for row in rows]
+        return [
+            Result(net, row["judged"], path, rung)
+            for (net, _), row, path in zip(nets, rows, paths, strict=True)
+        ]
+
+    def close(self) -> None:
+        """Close the store."""
+        self.store.close()

@@ -1,0 +1,62 @@
+"""`--budget` of search and experiment: what it makes, and what it refuses."""
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("numba")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Four classes that the sign of the mean of either feature tells."""
+    rng = np.random.default_rng(5)
+    y = rng.integers(0, 4, 900)
+    signs = np.stack([y & 1, y >> 1], 1) * 2.0 - 1
+    x = (signs[:, None] * 0.8 + rng.normal(0, 1, (900, 5, 2))).astype(np.float32)
+    path = tmp_path_factory.mktemp("data") / "mine.npz"
+    np.savez(path, x=x, y=y)
+    return path
+
+
+def test_an_experiment_ends_with_a_page_and_the_files_of_a_network(genogate, data, tmp_path):
+    about = ("--task", data, "--hidden", "6,4", "--workers", "1", "--out", "run")
+    outcome = genogate("experiment", *about, "--budget", "25s", "--json")
+    assert outcome.code == 0, outcome
+    document = json.loads(outcome.out)
+    folder = tmp_path / "run"
+    assert document == json.loads((folder / "experiment.json").read_text())
+    assert document["done"]
+    assert {"test", "um2", "lost"} <= document["best"].keys()
+    page = (folder / "page.md").read_text()
+    assert "On the test part, looked at once" in page
+    assert (folder / "page.html").exists()
+    report = json.loads((folder / "best" / "report.json").read_text())
+    assert report["accuracy"] == pytest.approx(document["best"]["test"], abs=1e-6)
+    assert (folder / "best" / "gru.v").exists()
+    outcome = genogate("sim", "--genome", "run/search/best", "--sequences", "1", "--out", "sim")
+    assert outcome.code == 0, outcome
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("search", "--budget", "soon"), ("budget", "as in 60m")),
+        (("search", "--budget", "1s"), ("budget", "too few", "give --budget")),
+        (("search", "--budget", "9m", "--pop", "8"), ("pop", "the budget decides it")),
+        (("search", "--budget", "9m", "--input-bits", "4"), ("input-bits", "it is a gene")),
+        (
+            ("search", "--budget", "9m", "--objectives", "accuracy,size,cells"),
+            ("objectives", "one cost of um2, size"),
+        ),
+        (("search", "--budget", "9m", "--max-drop", "none"), ("max-drop", "not a number")),
+        (("search", "--budget", "9m", "--max-size", "9"), ("max-size: 9 is below",)),
+        (("experiment", "--budget", "soon"), ("budget", "as in 60m")),
+        (("experiment", "--budget", "9m", "--rounds", "2"), ("rounds", "the budget decides")),
+        (("experiment", "--budget", "9m", "--record"), ("record", "--budget full")),
+    ],
+)
+def test_bad_input_is_one_line(genogate, arguments, words):
+    genogate(*arguments, "--workers", "1").refused(*words)

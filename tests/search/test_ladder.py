@@ -1,0 +1,170 @@
+"""The search within a budget: what it spends, keeps, refuses, and goes on with."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("numba")
+
+from genogate.model.errors import InputError
+from genogate.model.genome import Genome, found_with
+from genogate.model.knobs import Knobs
+from genogate.model.quantize.trained import Trained
+from genogate.model.zoo import load as load_checkpoint
+from genogate.search.ladder import plan as ladder_plan
+from genogate.search.ladder.climb import steps_down, together
+from genogate.search.ladder.ladder import search
+from genogate.search.ladder.page import markdown, page
+from genogate.search.ladder.plan import Plan, check_validation, epochs_within
+from genogate.search.ladder.price import price_of
+from genogate.search.ladder.rungs import Net
+
+PLAN = Plan(("digits-row",), drop=3.0, budget=9.0, epochs=2, seed=1)
+
+
+def test_an_area_is_made_of_cells_constants_and_state():
+    knobs = Knobs(activation="table")
+    wide, narrow = (price_of(("digits-row", Genome.uniform(b), knobs)) for b in (8, 4))
+    # 32 units: state twice, the classifier's copy, and two buffers of 8 inputs.
+    state = 8 * (3 * 32 + 2 * 8)
+    constants = wide["memory"] - state
+    assert wide["um2"] == pytest.approx(6.6 * wide["cells"] + constants + 40 * state)
+    assert narrow["um2"] < 0.65 * wide["um2"]
+    assert wide["size"] == pytest.approx(constants, rel=0.1)
+
+
+def test_steps_down_are_single_bits_and_go_together():
+    net = Net(0, Genome.from_genes([8] * 16 + [2]), 2, 3)
+    steps = steps_down(net)
+    # Neither the last gene nor the input can have fewer.
+    assert len(steps) == 16 + 1
+    both = together(net, [steps[0], steps[-1]])
+    assert both == Net(0, Genome.from_genes([7] + [8] * 15 + [2]), 2, 2)
+    assert together(net, []) == net
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ladder")
+    return folder, search(folder, PLAN)
+
+
+def test_it_ends_within_its_budget_with_a_network_that_keeps_the_limit(whole):
+    _, document = whole
+    assert document["done"]
+    assert document["spent_seconds"] <= PLAN.budget + 4
+    assert document["trainings"]["short"] >= 3
+    assert document["trainings"]["full"] >= 2
+    best, int8 = document["best"], document["int8"]
+    assert best["lost"] <= PLAN.drop
+    assert best["um2"] <= int8["um2"]
+    assert int8["lost"] == 0
+    judged = [entry["judged"] for entry in document["front"]]
+    assert judged == sorted(judged)
+
+
+def test_its_genome_file_is_the_trained_network(whole):
+    folder, document = whole
+    checkpoint, knobs = found_with(str(folder / "best"))
+    trained = Trained.of(load_checkpoint(checkpoint))
+    model = trained.model(knobs=Knobs(**knobs))
+    assert list(model.genome.genes) == document["best"]["genes"]
+    assert model.classifier.weight_bits == document["best"]["classifier_bits"]
+    assert trained.fits(model.genome, Knobs(**knobs))
+
+
+def test_the_page_says_what_to_build_and_with_what_error(whole):
+    folder, document = whole
+    text = (folder / "page.md").read_text()
+    assert text == markdown(document)
+    for words in ("Build the network", "um^2", "standard error", "test part was not looked at"):
+        assert words in text
+    assert "<table>" in (folder / "page.html").read_text() == page(document)
+    assert "larger one with --resume" in markdown({**document, "best": None})
+
+
+def test_started_again_it_evaluates_nothing_and_ends_the_same(whole):
+    folder, document = whole
+    before = (folder / "evaluations.sqlite").stat().st_mtime_ns
+    assert search(folder, PLAN, resume=True) == document
+    assert (folder / "evaluations.sqlite").stat().st_mtime_ns == before
+
+
+def test_killed_and_gone_on_with_it_uses_what_was_known(whole, tmp_path):
+    """Killed in mid-search; what is done by then is in the store and is asked for again first."""
+    code = (
+        "import sys; from genogate.search.ladder.ladder import search; "
+        "from genogate.search.ladder.plan import Plan; "
+        "search(sys.argv[1], Plan(('digits-row',), drop=3.0, budget=9.0, epochs=2, seed=1))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "run")])
+    limit = time.monotonic() + 120
+    while time.monotonic() < limit and not (tmp_path / "run" / "ladder.json").exists():
+        time.sleep(0.2)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    done = {path.name for path in (tmp_path / "run" / "networks").glob("*.safetensors")}
+    assert done
+    with pytest.raises(InputError, match="holds a search already; --resume"):
+        search(tmp_path / "run", PLAN)
+    document = search(tmp_path / "run", PLAN, resume=True)
+    assert document["done"]
+    # INT8 was trained before the kill, and is what the whole search has.
+    assert document["int8"]["judged"] == whole[1]["int8"]["judged"]
+    assert done <= {p.name for p in (tmp_path / "run" / "networks").glob("*.safetensors")}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"budget": 0.5}, "budget: .* CPU minutes are too few: 3 trainings of digits-row"),
+        ({"limits": (("size", 100.0),)}, "max-size: 100 is below the .* of fewest bits"),
+        ({"checkpoints": ("digits-row", "kws4")}, "checkpoint kws4: of another task"),
+        ({"checkpoints": ("digits-row-2layer",)}, "2 layers; a search within a budget is for one"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_written(tmp_path, change, message):
+    if "kws4" in str(change) and "GENOGATE_DATA" not in os.environ:
+        pytest.skip("needs the data of kws4")
+    with pytest.raises(InputError, match=message):
+        search(tmp_path, replace(PLAN, **change))
+    assert not (tmp_path / "ladder.json").exists()
+
+
+def test_a_folder_of_another_search_is_refused(whole):
+    folder, _ = whole
+    with pytest.raises(InputError, match=r"differs in drop, seed; use the same options"):
+        search(folder, replace(PLAN, seed=2, drop=1.0), resume=True)
+
+
+def test_a_validation_part_that_cannot_tell_is_refused(monkeypatch):
+    task = SimpleNamespace(name="mine", y_val=np.zeros(40))
+    few = SimpleNamespace(task=task, y_shifted=np.zeros(40))
+    monkeypatch.setattr(ladder_plan, "load", lambda setting: few)
+    with pytest.raises(InputError, match=r"mine: one of its 40 .* is 2\.5 points.*--max-drop 2\.5"):
+        check_validation(replace(PLAN, drop=0.5))
+    assert "to about 3.5 points" in check_validation(replace(PLAN, drop=2.5))
+
+
+def test_epochs_follow_the_budget():
+    plan = replace(PLAN, epochs=None, budget=160.0)
+    assert epochs_within(plan, 1.0, "t") == (10, 2)
+    assert epochs_within(replace(plan, budget=1e6), 1.0, "t")[0] == 40
+    with pytest.raises(InputError, match=r"give --budget 1m or more"):
+        epochs_within(replace(plan, budget=10.0), 1.0, "t")
+
+
+def test_limits_are_kept(tmp_path):
+    plan = replace(PLAN, budget=5.0, drop=100.0, limits=(("size", 20_000.0),))
+    document = search(tmp_path, plan)
+    assert document["best"]["size"] <= 20_000
+    assert json.loads((tmp_path / "ladder.json").read_text()) == document
