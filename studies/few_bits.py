@@ -1,0 +1,180 @@
+"""Ideas for training at few bits, each with and without: what helps, and what does not.
+
+All variants of a network see the same data equally long, but for the longer schedule, which is
+there to show what length alone buys. The last epoch is kept; accuracy is of the validation part
+with its shifted copies, where nothing was chosen, and of the test part.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from genogate.model.files import read_json, write_json
+from genogate.model.genome import Genome
+from genogate.model.knobs import Knobs
+from genogate.model.qat.tune import Tuning
+from genogate.search.budget import Budget
+from genogate.search.experiment.jobs import ForOne, Look, look_at, train_for_one
+
+from .baselines import FOLDER as FLOATS
+from .race import Race, _networks
+from .search import table
+
+Say = Callable[[str], None]
+KNOBS = Knobs(activation="table", input_bits=4, classifier_bits=4)
+FOLDER = Path("runs/few_bits")
+#: The 17 genes of a layer, by name.
+NETWORKS = {
+    "INT4": (4,) * 17,
+    "INT3": (3,) * 17,
+    "weights 3, state 4, rest 5": (3,) * 6 + (5, 5, 5, 5, 4) + (5,) * 3 + (4,) * 3,
+}
+#: Variants by name: what each changes.
+VARIANTS = {
+    "plain": "fixed scales, taught by the float network of its size",
+    "no teacher": "cross entropy alone",
+    "learned scales": "scales trained for 60 % of the epochs, from the first on",
+    "larger teacher": "taught by the float network of the reference's size",
+    "bit by bit": "a third of the epochs each at 8 bits, halfway, and at its bits",
+    "twice as long": "twice the epochs",
+}
+
+
+@dataclass(frozen=True)
+class Size:
+    """What is trained: the reference's and the trained network's units, epochs, seeds."""
+
+    sizes: tuple[int, int] = (32, 24)
+    epochs: int = 24
+    seeds: tuple[int, ...] = (0, 1, 2)
+    networks: tuple[str, ...] = tuple(NETWORKS)
+
+
+FULL, QUICK = Size(), Size((32, 32), 3, (0,), ("INT3",))
+
+
+def halfway(genome: Genome) -> Genome:
+    """The genome with every width halfway to 8 bits."""
+    return Genome.from_genes([(bits + 9) // 2 for bits in genome.genes])
+
+
+def _stages(
+    variant: str, genome: Genome, epochs: int, seed: int
+) -> list[tuple[Genome, Knobs, Tuning]]:
+    """Trainings of a variant, one after the other."""
+    recipe = Tuning(epochs=epochs, seed=seed, keep="last")
+    if variant == "no teacher":
+        recipe = replace(recipe, distil=0.0)
+    elif variant == "learned scales":
+        recipe = replace(recipe, scales="learned")
+    elif variant == "twice as long":
+        recipe = replace(recipe, epochs=2 * epochs)
+    if variant != "bit by bit":
+        return [(genome, KNOBS, recipe)]
+    third = replace(recipe, epochs=max(1, epochs // 3))
+    wide = Knobs(activation="table")
+    between = replace(wide, input_bits=6, classifier_bits=6)
+    return [
+        (Genome.uniform(8), wide, third),
+        (halfway(genome), between, third),
+        (genome, KNOBS, third),
+    ]
+
+
+def _trained(
+    variant: str, name: str, floats: tuple[str, ...], size: Size, seed: int, folder: Path
+) -> dict[str, Any]:
+    label = f"{variant}-{name}-{seed}".replace(" ", "-").replace(",", "")
+    path = folder / f"{label}.json"
+    if path.exists():
+        return dict(read_json(path))
+    start, teacher = floats[-1], floats[0] if variant == "larger teacher" else floats[-1]
+    seconds = 0.0
+    stages = _stages(variant, Genome.from_genes(NETWORKS[name]), size.epochs, seed)
+    for number, (genome, knobs, recipe) in enumerate(stages):
+        place = str(folder / f"{label}-{number}.safetensors")
+        job = ForOne((("start", start),), teacher, genome, knobs, recipe, None, place)
+        result = train_for_one(job)
+        seconds += result["seconds"]
+        start = place
+    test = look_at(Look(start, None, KNOBS, ("test",)))["test"]
+    document = {
+        "variant": variant,
+        "network": name,
+        "seed": seed,
+        "judged": result["judged"],
+        "val": result["val"],
+        "test": test,
+        "seconds": round(seconds, 1),
+    }
+    write_json(path, document)
+    return document
+
+
+def measure(
+    say: Say, size: Size = FULL, folder: Path = FOLDER, budget: str | None = None
+) -> dict[str, Any]:
+    """Every variant of every network on every seed, as far as `budget` goes."""
+    left, rows = Budget.of(budget), []
+    folder.mkdir(parents=True, exist_ok=True)
+    for variant in VARIANTS:
+        for seed in size.seeds:
+            floats = _networks(Race("digits-row", size.sizes, size.epochs), seed, FLOATS)
+            for name in size.networks:
+                label = f"{variant}-{name}-{seed}".replace(" ", "-").replace(",", "")
+                if (folder / f"{label}.json").exists() or left.allows(0):
+                    say(f"digits-row, seed {seed}: {name}, {variant}")
+                    rows.append(_trained(variant, name, floats, size, seed, folder))
+    return {"size": asdict(size), "rows": rows}
+
+
+def gains(rows: Sequence[Mapping[str, Any]], variant: str, name: str, part: str) -> list[float]:
+    """Points that a variant gains over the plain one, seed by seed."""
+    of = {(r["variant"], r["seed"]): r[part] for r in rows if r["network"] == name}
+    seeds = [s for v, s in of if v == variant and ("plain", s) in of]
+    return [100 * (of[variant, s] - of["plain", s]) for s in seeds]
+
+
+def _spread(values: Sequence[float]) -> str:
+    center = f"{round(float(np.mean(values)), 2) + 0:+.2f}"
+    if len(values) < 2:
+        return center
+    return f"{center} ± {np.std(values, ddof=1) / np.sqrt(len(values)):.2f}"
+
+
+def render(data: Mapping[str, Any]) -> list[str]:
+    """The page."""
+    rows, size = data["rows"], data["size"]
+    lines = [
+        "## Training at few bits: what helps",
+        "",
+        f"digits-row with {size['sizes'][1]} units, input and classifier of 4 bits, "
+        f"{size['epochs']} epochs, seeds {', '.join(map(str, size['seeds']))}. The last epoch is "
+        "kept. Points gained over the plain variant, paired by seed, ± one standard error; "
+        "validation is judged with its shifted copies.",
+        "",
+    ]
+    for name in size["networks"]:
+        mine = [row for row in rows if row["network"] == name]
+        body = []
+        for variant, what in VARIANTS.items():
+            of = [row for row in mine if row["variant"] == variant]
+            if not of:
+                continue
+            plain = variant == "plain"
+            body.append(
+                (
+                    variant,
+                    what,
+                    f"{100 * np.mean([row['judged'] for row in of]):.2f}",
+                    "" if plain else _spread(gains(rows, variant, name, "judged")),
+                    f"{100 * np.mean([row['test'] for row in of]):.2f}",
+                    "" if plain else _spread(gains(rows, variant, name, "test")),
+                    f"{np.mean([row['seconds'] for row in of]):.0f}",
+                )
+            )
+        head = ("variant", "what", "validation, %", "gained", "test, %", "gained", "CPU seconds")
+        lines += [f"**{name}** (`{''.join(map(str, NETWORKS[name]))}`):", "", *table(head, body)]
+    return lines
