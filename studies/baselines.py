@@ -133,8 +133,10 @@ def upper(values: Sequence[float]) -> float:
 def right_size(rows: Sequence[Mapping[str, Any]], task: str, limit: float = LIMIT) -> int | None:
     """Units of the smallest INT8 network within the limit, a standard error to spare; None for a
     task without rows. A size above one that fails is not looked for below it."""
-    sizes = sorted({row["hidden"] for row in rows if row["task"] == task}, reverse=True)
-    if not sizes:
+    every = {row["hidden"] for row in rows if row["task"] == task}
+    # One seed of a size says too little.
+    sizes = [h for h in sorted(every, reverse=True) if len(losses(rows, task, h, "judged")) > 1]
+    if len(sizes) < 2:
         return None
     smallest = sizes[0]
     for hidden in sizes[1:]:

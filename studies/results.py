@@ -143,12 +143,21 @@ STUDIES = {
     "rungs": ("studies.rungs", "measure", "render"),
     "race": ("studies.race", "measure", "render"),
     "few_bits": ("studies.few_bits", "measure", "render"),
+    "patterns": ("studies.patterns", "measure", "render"),
     "experiments": ("studies.experiments", "measure", "render"),
     "experiment_transfer": ("studies.transfer", "measure", "render"),
 }
 #: Sections that are measured only when asked for: about runs that are made by a command of their
 #: own, or of many trainings, which a budget ends and the next call goes on with.
-OF_RUNS = ("experiments", "experiment_transfer", "baselines", "rungs", "race", "few_bits")
+OF_RUNS = (
+    "experiments",
+    "experiment_transfer",
+    "baselines",
+    "rungs",
+    "race",
+    "few_bits",
+    "patterns",
+)
 
 
 def _study(name: str, part: int) -> Callable[..., Any]:

@@ -123,19 +123,23 @@ def measure(
         draw = np.random.default_rng([0, 2])
         layers = zoo.load(case.checkpoint).layers
         genomes = [random_genome(draw, layers) for _ in range(case.genomes)]
+        # A homogeneous genome may be drawn more than once.
+        genomes = list(dict.fromkeys(genomes))
         weights = {"quantised": case.checkpoint}
         done: dict[str, list[dict[str, Any]]] = {}
         for name in ("quantised", "short", "full", "for all", "sandwich", "again"):
-            if not left.allows(0):
-                break
             if name in ("for all", "sandwich"):
-                weights[name] = _weights_for_all(case, folder, name.replace(" ", "-"), say)
+                label = name.replace(" ", "-")
+                ready = (folder / f"{case.checkpoint}-{label}.safetensors").exists()
+                if not ready and not left.allows(0):
+                    continue
+                weights[name] = _weights_for_all(case, folder, label, say)
             rows = []
             for number, genome in enumerate(genomes):
-                if not left.allows(0):
+                key = f"{name} {genome}"
+                if key not in kept.numbers and not left.allows(0):
                     break
                 say(f"{case.checkpoint}: {TITLES[name]}, genome {number + 1} of {len(genomes)}")
-                key = f"{name} {genome}"
                 rows.append(kept.of(key, partial(_row, case, genome, name, weights, folder)))
             if len(rows) == len(genomes):
                 done[name] = rows
@@ -196,7 +200,7 @@ def render(data: Mapping[str, Any]) -> list[str]:
         full = np.array([row["judged"] for row in case["fidelities"]["full"]])
         near = int((full >= full.max() - USEFUL / 100).sum())
         lines += [
-            f"**{case['checkpoint']}**, {case['genomes']} genomes, {near} of them near the best; "
+            f"**{case['checkpoint']}**, {len(full)} genomes, {near} of them near the best; "
             f"{case['short']} epochs briefly, {case['full']} fully, {case['for_all']} for all:",
             "",
             *table(

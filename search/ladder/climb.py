@@ -273,7 +273,7 @@ class Climb:
     def _affordable(self) -> int:
         """Full trainings that the budget has left, by the mean of those that there were."""
         rows = self.rungs.seconds_of_full
-        return int(self.rungs.left() // max(1e-9, float(np.mean(rows)))) if rows else 1
+        return max(0, int(self.rungs.left() // max(1e-9, float(np.mean(rows)))))
 
     def best(self) -> Result | None:
         """The cheapest network that is fully trained and within the limit; of equal ones the more
