@@ -32,9 +32,13 @@ DECIDED = (
     "beacons",
     "beacon_distance",
     "estimate",
-    "bit_weight",
     "max_weights",
     "max_cycles",
+    "fit",
+    "max_lut",
+    "max_ff",
+    "max_ebr",
+    "max_dsp",
 )
 #: Knobs that are genes of such a search.
 GENES = ("input_bits", "classifier_bits")
@@ -61,20 +65,26 @@ def plan_of(options: dict[str, Any], given: Iterable[str], knobs: Knobs) -> Plan
     from .model import zoo
     from .search.budget import seconds_of
     from .search.ladder.plan import Plan
+    from .search.ladder.price import TARGET
 
     given = set(given)
     for name in (*DECIDED, *GENES):
         if name in given:
             option = {"pop_size": "pop"}.get(name, name).replace("_", "-")
-            why = "it is a gene" if name in GENES else "the budget decides it"
+            why = "it is a gene" if name in GENES else "no part of a search within a budget"
             raise InputError(f"{option}: {why}, leave it out, or leave out --budget")
+    if "target" in given and options["target"] != TARGET:
+        raise InputError(
+            f"target {options['target']}: within a budget the area is that of {TARGET}; leave it "
+            "out, or leave out --budget"
+        )
     source = source_of(options["checkpoint"], options["task"])
     task_of(zoo.load(source), options["task"])
     try:
         drop = float(options["max_drop"]) if "max_drop" in given else 0.5
     except ValueError:
         raise InputError(f"max-drop: {options['max_drop'][:40]!r} is not a number") from None
-    limits = [(name, options[f"max_{name}"]) for name in ("size", "cells", "memory")]
+    limits = [(name, options[f"max_{name}"]) for name in ("um2", "size", "cells", "memory")]
     # Yosys would have to choose among units for every genome.
     activation = knobs.activation if "activation" in given else "table"
     return Plan(

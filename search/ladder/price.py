@@ -1,7 +1,7 @@
-"""What a network costs, by estimate: bits, cells, memory, and area in a standard-cell process.
+"""What a network costs, by estimate: bits, cells, memory bits, and area in sky130.
 
-Prices of sky130 at 1.8 V, measured on emitted networks: um^2 of a Yosys cell, of a constant bit (as
-logic), and of a bit of state (a flip-flop with what reads and writes it).
+The area is that of :mod:`genogate.synth.targets.prices`: models fitted to measured parts, constants
+as logic, state as flip-flops.
 """
 
 from ...hdl.gru.design import Design
@@ -10,10 +10,9 @@ from ...model.integer import IntModel
 from ...model.knobs import Knobs
 from ...model.quantize.quantize import draft
 from ...synth import estimate
+from ...synth.targets import prices
 from ..genomes.evaluate import Setting, load
 
-#: um^2 of a cell, of a constant bit, and of a bit of state.
-CELL, CONSTANT, STATE = 6.6, 1.0, 40.0
 #: Costs by name, with their units.
 COSTS = {
     "um2": "um^2 of sky130, estimated",
@@ -21,34 +20,19 @@ COSTS = {
     "cells": "Yosys cells, estimated",
     "memory": "memory bits",
 }
-
-
-def memories(design: Design) -> tuple[int, int]:
-    """Bits of constants and of state."""
-    constant = state = 0
-    for part in design.parts:
-        kind, *rest = part.identity
-        if kind in ("CodeBuffer", "StateMemory"):
-            state += int(rest[0] * rest[1] * rest[2])
-        elif kind == "Classifier":
-            (_, inputs), in_bits = rest[0], rest[3]
-            state += int(inputs * in_bits)
-            constant += estimate.memory_bits(part.identity) - int(inputs * in_bits)
-        else:
-            constant += estimate.memory_bits(part.identity)
-    return constant, state
+#: The target of the area.
+TARGET = "sky130"
 
 
 def price(model: IntModel, knobs: Knobs) -> dict[str, float]:
     """Costs (:data:`COSTS`) of a model."""
     design = Design.of(model, knobs.lanes, knobs.share)
-    constant, state = memories(design)
-    cells = estimate.total(design).cells
+    total = estimate.total(design)
     return {
-        "um2": round(CELL * cells + CONSTANT * constant + STATE * state, 1),
+        "um2": round(prices.figures(TARGET, design)["um2"], 1),
         "size": model.size_bits,
-        "cells": cells,
-        "memory": constant + state,
+        "cells": total.cells,
+        "memory": total.memory_bits,
     }
 
 

@@ -45,7 +45,8 @@ def test_an_experiment_ends_with_a_page_and_the_files_of_a_network(genogate, dat
     [
         (("search", "--budget", "soon"), ("budget", "as in 60m")),
         (("search", "--budget", "1s"), ("budget", "too few", "give --budget")),
-        (("search", "--budget", "9m", "--pop", "8"), ("pop", "the budget decides it")),
+        (("search", "--budget", "9m", "--pop", "8"), ("pop", "no part of a search")),
+        (("search", "--budget", "9m", "--target", "ice40-up5k"), ("target", "of sky130")),
         (("search", "--budget", "9m", "--input-bits", "4"), ("input-bits", "it is a gene")),
         (
             ("search", "--budget", "9m", "--objectives", "accuracy,size,cells"),
