@@ -103,7 +103,7 @@ def bench(report: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
     }
     report("emitting Verilog")
     result["emit_seconds"] = statistics.median(
-        _timed(lambda: emit(Design.of(model, knobs.lanes, knobs.share)))[0] for _ in range(3)
+        _timed(lambda: emit(Design.of(model, **knobs.hardware)))[0] for _ in range(3)
     )
     report("area with an empty cache, then cached")
     kept = os.environ.get("GENOGATE_CACHE")
@@ -111,15 +111,12 @@ def bench(report: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
         os.environ["GENOGATE_CACHE"] = str(Path(folder))
         forget()
         try:
-            cold, area = _timed(lambda: area_report(Design.of(model, knobs.lanes, knobs.share)))
+            cold, area = _timed(lambda: area_report(Design.of(model, **knobs.hardware)))
             cached = [
-                _timed(lambda: area_report(Design.of(model, knobs.lanes, knobs.share)))[0]
-                for _ in range(5)
+                _timed(lambda: area_report(Design.of(model, **knobs.hardware)))[0] for _ in range(5)
             ]
             rows = [
-                _timed(lambda: area_report(Design.of(model, knobs.lanes, knobs.share), flat=False))[
-                    0
-                ]
+                _timed(lambda: area_report(Design.of(model, **knobs.hardware), flat=False))[0]
                 for _ in range(5)
             ]
         finally:
@@ -130,7 +127,7 @@ def bench(report: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
     result["area_cold_seconds"], result["area_cached_seconds"] = cold, statistics.median(cached)
     result["area_rows_cached_seconds"] = statistics.median(rows)
     report("INT8 with run-time 16-bit multipliers")
-    constant, runtime = runtime_multiplier_cells(Design.of(model, knobs.lanes, knobs.share))
+    constant, runtime = runtime_multiplier_cells(Design.of(model, **knobs.hardware))
     result["cells_constant_multipliers"], result["cells_runtime_multipliers"] = constant, runtime
     result["runtime_over_constant"] = runtime / constant
     result["yosys"] = area.yosys_version

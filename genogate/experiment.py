@@ -147,7 +147,7 @@ def simulated(experiment: Any, document: dict[str, Any], say: Say) -> dict[str, 
     say(f"Simulating {count} test sequences of {steps} steps in Icarus")
     report = simulate(
         model,
-        emit(Design.of(model, knobs.lanes, knobs.share)),
+        emit(Design.of(model, **knobs.hardware)),
         model.quantize_input(task.x_test[chosen])[:, :steps],
         out_dir=experiment.folder / "sim",
         seed=plan.seed,

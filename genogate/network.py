@@ -42,7 +42,7 @@ class Network:
         """The hardware, planned once."""
         from .hdl.gru.design import Design
 
-        return Design.of(self.model, self.knobs.lanes, self.knobs.share)
+        return Design.of(self.model, **self.knobs.hardware)
 
 
 def task_of(checkpoint: Checkpoint, name: str | None) -> Task:

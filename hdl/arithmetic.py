@@ -138,14 +138,19 @@ def multiply(m: Module, name: str, factor: Value, value: Value, sign: Value | in
     return Cat(*low, rest).as_signed()
 
 
+def product_of(m: Module, name: str, factor: Value, value: Value, sign: Value | int) -> Value:
+    """``factor * value`` as :func:`multiply`, or left to the synthesiser where that is better."""
+    if isinstance(sign, int) and min(len(factor), len(value)) >= WIDE:
+        return (factor.as_signed() if sign else factor) * value
+    return multiply(m, name, factor, value, sign)
+
+
 def multiply_add(
     m: Module, name: str, addend: Value, factor: Value, value: Value, sign: Value | int
 ) -> Value:
     """``addend + factor * value`` with operands as in :func:`multiply`, addend signed."""
-    if isinstance(sign, int) and min(len(factor), len(value)) >= WIDE:
-        return addend + (factor.as_signed() if sign else factor) * value
     if len(factor) > 1 or isinstance(sign, int):
-        return addend + multiply(m, name, factor, value, sign)
+        return addend + product_of(m, name, factor, value, sign)
     # One bit, one adder.
     row = Mux(factor, value, 0)
     row = row if row.shape().signed else Cat(row, 0).as_signed()

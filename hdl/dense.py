@@ -13,8 +13,20 @@ from ..model import integer
 from ..model.errors import InputError, index_within
 from ..model.integer import half, signed_width
 from ..model.knobs import MAX_LANES
-from .arithmetic import beyond, clip, multiply_add, resized, times, trailing_zeros
+from .arithmetic import (
+    add_or_subtract,
+    beyond,
+    clip,
+    multiply_add,
+    product_of,
+    resized,
+    times,
+    trailing_zeros,
+)
 from .operator import Part
+
+#: How a dense operator hands its result on, see :data:`hdl.operator.Output`.
+Way = Literal["wire", "register", "slot"]
 
 
 def digit_planes(weight: np.ndarray, bits: int, chunks: int) -> list[np.ndarray]:
@@ -90,6 +102,8 @@ class Accumulator(wiring.Component):
     in_bits, bias_width, lanes, chunks : int
     keep : int
         Bits of `acc` needed below ``2**(digit (chunks - 1))``.
+    pipeline : int
+        Registers in the way: 1 between multipliers and adder, 2 one more before the multipliers.
 
     Members
     -------
@@ -99,6 +113,8 @@ class Accumulator(wiring.Component):
     enable, first : In(1), accumulate in this cycle; start with the bias
     next_digit, top : In(1), where chunks > 1: first word of a further digit; words of the signed
         digit
+    move : In(1), with a pipeline: its registers go on. `enable`, `first` and `next_digit` then come
+        `pipeline` such cycles after the operands, `top` one such cycle before them
     acc : Out(signed), the sum shifted right by ``digit (chunks - 1) - keep``
     """
 
@@ -112,9 +128,10 @@ class Accumulator(wiring.Component):
         lanes: int,
         chunks: int,
         keep: int,
+        pipeline: int = 0,
     ) -> None:
         self.width, self.digit, self.in_bits, self.lanes = width, digit, in_bits, lanes
-        self.chunks, self.keep = chunks, keep
+        self.chunks, self.keep, self.pipeline = chunks, keep, pipeline
         members = {
             "operand": In(lanes * in_bits),
             "weight": In(lanes * digit),
@@ -125,13 +142,55 @@ class Accumulator(wiring.Component):
         }
         if chunks > 1:
             members |= {"next_digit": In(1), "top": In(1)}
+        if pipeline:
+            members["move"] = In(1)
         super().__init__(members)
+
+    def _products(self, m: Module) -> tuple[Signal, Value | int]:
+        """The sum of a word's products behind its register, and whether it is subtracted."""
+        digit, operand, weight = self.digit, self.operand, self.weight
+        if self.pipeline > 1:
+            operand, weight = (Signal.like(v, reset_less=True) for v in (operand, weight))
+            with m.If(self.move):
+                m.d.sync += [operand.eq(self.operand), weight.eq(self.weight)]
+        sign: Value | int = self.top if self.chunks > 1 else 1
+        minus: Value | int = 0
+        total: Value = Const(0)
+        for lane in range(self.lanes):
+            x = operand.word_select(lane, self.in_bits).as_signed()
+            bits = weight.word_select(lane, digit)
+            if digit == 1:
+                total = total + Mux(bits, x, 0)
+            else:
+                total = total + product_of(m, f"lane{lane}", bits, x, sign)
+        if digit == 1:
+            minus = Signal(reset_less=True)
+            with m.If(self.move):
+                m.d.sync += minus.eq(sign)
+        product = Signal(signed(len(total)), reset_less=True)
+        with m.If(self.move):
+            m.d.sync += product.eq(total)
+        return product, minus
 
     def elaborate(self, platform) -> Module:
         m = Module()
         digit = self.digit
         acc = Signal(signed(self.width), reset_less=True)
         start = Signal(signed(self.width))
+        m.d.comb += start.eq(Mux(self.first & self.enable, self.bias, acc))
+        if self.chunks > 1:
+            with m.If(self.next_digit & self.enable):
+                m.d.comb += start.eq(acc >> digit)
+        if self.pipeline:
+            product, minus = self._products(m)
+            with m.If(self.enable):
+                m.d.sync += acc.eq(
+                    start + product
+                    if isinstance(minus, int)
+                    else add_or_subtract(start, product, minus)
+                )
+            self._lowest(m, acc)
+            return m
         total: Value = start
         for lane in range(self.lanes):
             x = self.operand.word_select(lane, self.in_bits).as_signed()
@@ -140,19 +199,19 @@ class Accumulator(wiring.Component):
             m.d.comb += bits.eq(Mux(self.enable, self.weight.word_select(lane, digit), 0))
             sign = self.top if self.chunks > 1 else 1
             total = multiply_add(m, f"lane{lane}", total, bits, x, sign)
-        m.d.comb += start.eq(Mux(self.first & self.enable, self.bias, acc))
-        if self.chunks > 1:
-            with m.If(self.next_digit & self.enable):
-                m.d.comb += start.eq(acc >> digit)
         m.d.sync += acc.eq(total)
+        self._lowest(m, acc)
+        return m
+
+    def _lowest(self, m: Module, acc: Signal) -> None:
+        """The sum with the bits that were shifted out of the accumulator, as far as needed."""
         if self.keep:
             kept = Signal(self.keep, reset_less=True)
             with m.If(self.enable & self.next_digit):
-                m.d.sync += kept.eq(Cat(kept, acc[:digit])[-self.keep :])
+                m.d.sync += kept.eq(Cat(kept, acc[: self.digit])[-self.keep :])
             m.d.comb += self.acc.eq(Cat(kept, acc))
         else:
             m.d.comb += self.acc.eq(acc)
-        return m
 
 
 @dataclass(frozen=True)
@@ -217,10 +276,17 @@ class DensePlan:
     value: int
     below: bool
     above: bool
+    pipeline: int = 0
 
     @classmethod
     def of(
-        cls, op: integer.Dense, folded: Folded, lanes: int, chunks: int, output: str
+        cls,
+        op: integer.Dense,
+        folded: Folded,
+        lanes: int,
+        chunks: int,
+        output: str,
+        pipeline: int = 0,
     ) -> "DensePlan":
         """Widths are the least that the operator's own weights and biases can need."""
         index_within("lanes", lanes, 1, MAX_LANES)
@@ -251,12 +317,14 @@ class DensePlan:
             total,
             signed_width(low, high),
             *beyond(low, high, op.out_bits),
+            pipeline,
         )
 
     @property
     def identity(self) -> tuple[object, ...]:
         """See :class:`hdl.operator.Part`."""
-        return ("Dense", *vars(self).values())
+        *values, pipeline = vars(self).values()
+        return ("Dense", *values, *[pipeline] * bool(pipeline))
 
 
 class Dense(wiring.Component):
@@ -276,11 +344,12 @@ class Dense(wiring.Component):
     op : integer.Dense
     lanes : int, products per cycle, 1 to 64
     chunks : int, digits of a weight, a divisor of ``op.weight_bits``
-    output : 'wire' or 'register'
+    output : 'wire', 'register' or 'slot', see :data:`hdl.operator.Output`
+    pipeline : int, see :class:`Accumulator`
 
     Members
     -------
-    operand, weight, bias, enable, first, next_digit, top
+    operand, weight, bias, enable, first, next_digit, top, move
         See :class:`Accumulator`.
     channel : In(channel_width), where channels differ in shift: read in enabled cycles
     done : In(1)
@@ -293,14 +362,15 @@ class Dense(wiring.Component):
         op: integer.Dense,
         lanes: int,
         chunks: int = 1,
-        output: Literal["wire", "register"] = "wire",
+        output: Way = "wire",
+        pipeline: int = 0,
     ) -> None:
         folded = Folded.of(op)
         #: Shifts of the outputs beyond the common one.
         self.channel_values = folded.channels
         #: The biases with the constants folded in.
         self.bias_values = folded.biases
-        self.plan = plan = DensePlan.of(op, folded, lanes, chunks, output)
+        self.plan = plan = DensePlan.of(op, folded, lanes, chunks, output, pipeline)
         self.channel_width = plan.channel_width
         members = {
             "operand": In(lanes * op.in_bits),
@@ -316,6 +386,8 @@ class Dense(wiring.Component):
             members["channel"] = In(self.channel_width)
         if chunks > 1:
             members |= {"next_digit": In(1), "top": In(1)}
+        if pipeline:
+            members["move"] = In(1)
         super().__init__(members)
 
     @property
@@ -329,15 +401,15 @@ class Dense(wiring.Component):
         op: integer.Dense,
         lanes: int,
         chunks: int = 1,
-        output: Literal["wire", "register"] = "wire",
+        output: Way = "wire",
         plan: DensePlan | None = None,
     ) -> Part:
-        """The component, not built yet; `plan` where it is known."""
+        """Deferred form of the component; `plan` is computed unless given."""
         plan = plan or DensePlan.of(op, Folded.of(op), lanes, chunks, output)
         return Part(
             plan.identity,
             f"Dense, {op.in_bits} x {op.weight_bits} to {op.out_bits} bits, {lanes} lanes",
-            partial(cls, op, lanes, chunks, output),
+            partial(cls, op, lanes, chunks, output, plan.pipeline),
         )
 
     def elaborate(self, platform) -> Module:
@@ -351,13 +423,15 @@ class Dense(wiring.Component):
             lanes=plan.lanes,
             chunks=plan.chunks,
             keep=plan.keep,
+            pipeline=plan.pipeline,
         )
         for name in acc.signature.members:
             if name != "acc":
                 m.d.comb += getattr(acc, name).eq(getattr(self, name))
         channel = Signal(plan.channel_width, reset_less=True)
         if plan.channel_width:
-            with m.If(self.enable):
+            # With a pipeline the memory is ahead: it may show the next unit's before the last word.
+            with m.If(self.enable & self.first if plan.pipeline else self.enable):
                 m.d.sync += channel.eq(self.channel)
         rests = {amount for _, amount in plan.rest}
         rest = Signal(max(1, max(rests).bit_length()))
@@ -381,14 +455,14 @@ class Dense(wiring.Component):
             ]
         else:
             full, held = Signal(), Signal(signed(plan.out_bits), reset_less=True)
-            free = ~full | self.o.ready
+            free = ~full if plan.output == "slot" else ~full | self.o.ready
             m.d.comb += [
                 self.o.payload.eq(held),
                 self.o.valid.eq(full),
                 self.taken.eq(self.done & free),
             ]
-            with m.If(free):
-                m.d.sync += full.eq(self.done)
+            with m.If(~full | self.o.ready):
+                m.d.sync += full.eq(self.taken)
             with m.If(self.taken):
                 m.d.sync += held.eq(code)
         return m

@@ -1,4 +1,4 @@
-"""What the element-wise operators share: streams, and the three ways to hand a result on."""
+"""What the element-wise operators share: streams, and the ways to hand a result on."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +16,9 @@ from ..model.integer import Operator
 #: ``register``: operands are taken into an output register (latency 1, one result per cycle).
 #: ``hold``: an output register, but the operands are only taken when the result is; whoever
 #: drives them keeps them until then, so nothing needs a copy (latency 1, a result every 2 cycles).
-Output = Literal["wire", "register", "hold"]
+#: ``slot``: operands are taken into an output register that is empty, so that their ready depends
+#: on no other ready (latency 1, a result every 2 cycles).
+Output = Literal["wire", "register", "hold", "slot"]
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,8 @@ class Elementwise(wiring.Component):
     """
 
     def __init__(self, operands: dict[str, int], out_bits: int, output: Output) -> None:
-        if output not in ("wire", "register", "hold"):
-            raise InputError(f"output {output!r}: wire, register and hold are the ways out")
+        if output not in ("wire", "register", "hold", "slot"):
+            raise InputError(f"output must be 'wire', 'register', 'hold' or 'slot', not {output!r}")
         self.output = output
         self.operands = tuple(operands)
         members = {name: In(stream.Signature(signed(bits))) for name, bits in operands.items()}
@@ -82,11 +84,11 @@ class Elementwise(wiring.Component):
             code = Signal(self.o.payload.shape(), reset_less=True)
             full = Signal()
             m.d.comb += [self.o.payload.eq(code), self.o.valid.eq(full)]
-            if self.output == "register":
-                free = ~full | self.o.ready
+            if self.output in ("register", "slot"):
+                free = ~full | self.o.ready if self.output == "register" else ~full
                 taken = valid & free
-                with m.If(free):
-                    m.d.sync += full.eq(valid)
+                with m.If(~full | self.o.ready):
+                    m.d.sync += full.eq(taken)
                 with m.If(taken):
                     m.d.sync += code.eq(result)
             else:

@@ -86,16 +86,17 @@ class PiecewisePlan:
             return tuple(codes), diagram
         return None
 
-    def identity(self, digit: int, output: str) -> tuple[object, ...]:
+    def identity(self, digit: int, output: str, split: bool = False) -> tuple[object, ...]:
         """See :class:`hdl.operator.Part`."""
         codes = None if digit else _diagram_codes(self)
         if codes is not None:
             return diagram_identity(codes, self.out_bits, output)
-        return ("PiecewiseLinear", *vars(self).values(), digit, output)
+        late = bool(digit) and split
+        return ("PiecewiseLinear", *vars(self).values(), digit, output, *["split"] * late)
 
-    def cycles(self, digit: int) -> int:
-        """Cycles of a serial unit of `digit` bits a cycle; 0 for none."""
-        return -(-self.width // digit) if digit else 0
+    def cycles(self, digit: int, split: bool = False) -> int:
+        """Cycles of a serial unit of `digit` bits a cycle, one more with `split`; 0 for none."""
+        return -(-self.width // digit) + split if digit else 0
 
     @property
     def digits(self) -> tuple[int, ...]:
@@ -138,6 +139,8 @@ class PiecewiseLinear(Elementwise):
         0, or bits of the slope that a cycle processes.
     output : 'wire', 'register' or 'hold'
         For ``digit = 0`` only.
+    split : bool
+        With a digit: slope and intercept are chosen in a cycle of their own, for a higher clock.
 
     Members
     -------
@@ -146,10 +149,15 @@ class PiecewiseLinear(Elementwise):
     """
 
     def __init__(
-        self, op: integer.PiecewiseLinear, digit: int = 0, output: Output = "wire"
+        self,
+        op: integer.PiecewiseLinear,
+        digit: int = 0,
+        output: Output = "wire",
+        split: bool = False,
     ) -> None:
         index_within("digit", digit, 0, 32)
         self.op, self.digit, self.plan = op, digit, PiecewisePlan.of(op)
+        self.split = split
         super().__init__({"i": op.a_bits}, op.out_bits, output)
         # All inputs are few: bounds are those of the codes themselves.
         self.totals = self.plan.totals()
@@ -158,7 +166,7 @@ class PiecewiseLinear(Elementwise):
     def cycles(self) -> int:
         """Cycles from a valid operand to a valid result."""
         if self.digit:
-            return self.plan.cycles(self.digit)
+            return self.plan.cycles(self.digit, self.split)
         return int(self.output != "wire")
 
     def choose(self, m: Module, i: Value) -> tuple[Signal, Signal]:
@@ -172,6 +180,12 @@ class PiecewiseLinear(Elementwise):
                 m.d.comb += [slope.eq(plan.slopes[k]), intercept.eq(plan.intercepts[k])]
         return slope, intercept
 
+    def _chosen_before(self, m: Module, *values: Signal) -> list[Signal]:
+        """Registers of what was chosen; the operand stays, so they may take it in every cycle."""
+        registers = [Signal.like(value, name_suffix="_before", reset_less=True) for value in values]
+        m.d.sync += [register.eq(v) for register, v in zip(registers, values, strict=True)]
+        return registers
+
     def finish(self, m: Module, total: Value, lost: int) -> Value:
         """Shift and saturate a total of which `lost` low bits are gone."""
         shift = self.op.fraction_bits
@@ -184,15 +198,21 @@ class PiecewiseLinear(Elementwise):
     @property
     def identity(self) -> tuple[object, ...]:
         """See :class:`hdl.operator.Part`."""
-        return self.plan.identity(self.digit, self.output)
+        return self.plan.identity(self.digit, self.output, self.split)
 
     @classmethod
-    def part(cls, op: integer.PiecewiseLinear, digit: int = 0, output: Output = "wire") -> Part:
-        """The component, not built yet."""
+    def part(
+        cls,
+        op: integer.PiecewiseLinear,
+        digit: int = 0,
+        output: Output = "wire",
+        split: bool = False,
+    ) -> Part:
+        """Deferred form of the component."""
         return Part(
-            PiecewisePlan.of(op).identity(digit, output),
+            PiecewisePlan.of(op).identity(digit, output, split),
             f"PiecewiseLinear, {op.a_bits} to {op.out_bits} bits, {len(op.slopes)} lines",
-            partial(cls, op, digit, output),
+            partial(cls, op, digit, output, split),
         )
 
     def compute(self, m: Module, *operands: Value) -> Value:
@@ -207,10 +227,18 @@ class PiecewiseLinear(Elementwise):
         if not self.digit:
             return super().elaborate(platform)
         m = Module()
-        plan, digit, steps, shift = self.plan, self.digit, self.cycles, self.op.fraction_bits
+        plan, digit, shift = self.plan, self.digit, self.op.fraction_bits
+        steps = plan.cycles(digit)
         i = self.i.payload
         slope, intercept = self.choose(m, i)
-        step = Steps(m, steps, self.i.valid, self.o.ready)
+        valid: Value = self.i.valid
+        if self.split:
+            ready = Signal()
+            slope, intercept = self._chosen_before(m, slope, intercept)
+            valid = valid & ready
+        step = Steps(m, steps, valid, self.o.ready)
+        if self.split:
+            m.d.sync += ready.eq(self.i.valid & ~step.taken)
         width = steps * digit
         extended = Cat(slope, (slope[-1] & plan.negative).replicate(width - plan.width))
         bits = step.digit(m, extended, digit)

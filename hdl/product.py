@@ -80,8 +80,9 @@ class ProductPlan:
         """Bits a cycle that are worth trying, 0 for all at once."""
         return tuple(digit for digit in DIGITS if digit < self.width)
 
-    def cycles(self, digit: int) -> int:
-        """Cycles of a serial product of `digit` bits a cycle; 0 for none."""
+    def cycles(self, digit: int, split: bool = False) -> int:
+        """Cycles of a serial product of `digit` bits a cycle; 0 for none. `split` changes nothing
+        here, see :meth:`.piecewise_linear.PiecewisePlan.cycles`."""
         return -(-self.width // digit) if digit else 0
 
     def rows(self, digit: int) -> float:

@@ -72,6 +72,8 @@ def knob(default: Any, help: str, **about: Any) -> Any:
 SHARES = ("none", "all")
 #: Lanes of a shared adder.
 SHARED_LANES = (1, 2, 4, 8)
+#: Most registers in a multiply-accumulate.
+MAX_PIPELINE = 2
 #: Most products per cycle of a dense operator.
 MAX_LANES = 64
 
@@ -92,8 +94,9 @@ class Lanes:
             object.__setattr__(self, side, lanes)
 
 
-def check_share(share: str, lanes: Lanes) -> None:
-    """Raises :class:`InputError` where hardware cannot be shared with so many lanes."""
+def check_share(share: str, lanes: Lanes, pipeline: int = 0) -> None:
+    """Raises :class:`InputError` where hardware cannot be shared with so many lanes, or with a
+    pipeline."""
     if share not in SHARES:
         raise InputError(f"share: {shown(share)} is not one of {SHARES}")
     if share != "none" and (lanes.x != lanes.h or lanes.x not in SHARED_LANES):
@@ -101,6 +104,11 @@ def check_share(share: str, lanes: Lanes) -> None:
             f"share {share}: lanes are bits of a weight that one adder takes a cycle, "
             f"{', '.join(map(str, SHARED_LANES))}, not {lanes.x},{lanes.h}: give one of these, or "
             "--share none"
+        )
+    if share == "all" and pipeline:
+        raise InputError(
+            f"pipeline {pipeline}: with share all one adder does everything, and its next row "
+            "waits for the sum: give pipeline 0, or --share none"
         )
 
 
@@ -130,6 +138,9 @@ class Knobs:
         are then bits of a weight that it takes a cycle: 1, 2, 4 or 8.
     classifier_bits : int
         Width of the classifier's weights, 2 to 8.
+    pipeline : 0, 1 or 2
+        Registers in each multiply-accumulate: between multiplier and adder, and between memory and
+        multiplier; a higher clock for one cycle each of latency.
 
     Raises :class:`InputError` for anything else.
     """
@@ -206,11 +217,24 @@ class Knobs:
         short="classifier-",
         later=True,
     )
+    pipeline: int = knob(
+        0,
+        "Registers in each multiply-accumulate: 1 after the multiplier, 2 also before it.",
+        low=0,
+        high=MAX_PIPELINE,
+        short="pipeline",
+        later=True,
+    )
 
     def __post_init__(self) -> None:
         for name, about in declared(type(self)).items():
             about.check(name, getattr(self, name))
-        check_share(self.share, self.lanes)
+        check_share(self.share, self.lanes, self.pipeline)
+
+    @property
+    def hardware(self) -> dict[str, Any]:
+        """The choices that shape the hardware of a model, as arguments of ``Design.of``."""
+        return {"lanes": self.lanes, "share": self.share, "pipeline": self.pipeline}
 
     @property
     def lanes(self) -> Lanes:
@@ -312,4 +336,4 @@ def check_genes(names: Sequence[str], knobs: Knobs) -> None:
     """Raises :class:`InputError` where genes of a search (see :func:`knob_genes`) could meet other
     knobs that they exclude. The lanes of a search are all possible with every `share`."""
     if "share" in names and "lanes" not in names:
-        check_share("all", knobs.lanes)
+        check_share("all", knobs.lanes, knobs.pipeline)

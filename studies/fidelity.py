@@ -282,7 +282,7 @@ def measure_fidelity(say: Say, size: Size = FULL) -> dict[str, Any]:
     say(f"{len(chosen)} networks")
     made = models(setting, [(knobs, genome) for _, knobs, genome in chosen], say)
     networks = [
-        Design.of(model, knobs.lanes, knobs.share)
+        Design.of(model, **knobs.hardware)
         for model, (_, knobs, _) in zip(made, chosen, strict=True)
     ]
     prepare(networks, say)

@@ -87,7 +87,7 @@ def _naive(case: tuple[Setting, Genome]) -> dict[str, Any]:
     material = load(setting)
     model = quantize(material.calibration, genome, setting.knobs)
     classes = golden.run(model, model.quantize_input(material.task.x_val)).classes
-    (area,) = measure([Design.of(model, setting.knobs.lanes, setting.knobs.share).component()])
+    (area,) = measure([Design.of(model, **setting.knobs.hardware).component()])
     return {"accuracy": float((classes == material.task.y_val).mean()), "cells": area.cells}
 
 

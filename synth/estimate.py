@@ -70,6 +70,7 @@ def _dense(i: Identity) -> list[float]:
         value,
         below,
         above,
+        *pipeline,
     ) = i
     return [
         1,
@@ -85,7 +86,7 @@ def _dense(i: Identity) -> list[float]:
         out,
         max(0, value - out),
         (below + above) * out,
-        out * (output == "register"),
+        out * (output != "wire"),
         channel * value,
         len(rest) - 1,
         chunks > 1,
@@ -93,6 +94,9 @@ def _dense(i: Identity) -> list[float]:
         (chunks > 1) * width,
         min(in_bits, digit),
         lanes * (digit - 1) * (in_bits - 1),
+        # Registers after the multipliers, and before them.
+        (pipeline != []) * (in_bits + digit),
+        (pipeline == [2]) * lanes * (in_bits + digit),
     ]
 
 
@@ -111,8 +115,8 @@ def _sum(i: Identity) -> list[float]:
         more * width,
         out,
         wider,
-        out * (output == "register"),
-        output == "register",
+        out * (output in ("register", "slot")),
+        output in ("register", "slot"),
         out * (output == "hold"),
         constant != 0,
         _digits(constant),
@@ -187,7 +191,7 @@ def _diagram(i: Identity) -> list[float]:
 
 
 def _piecewise(i: Identity) -> list[float]:
-    _, slopes, intercepts, points, negative, width, a, out, shift, digit, _ = i
+    _, slopes, intercepts, points, negative, width, a, out, shift, digit, *_ = i
     high = max(abs(v) for v in intercepts).bit_length() + 1
     # A comparison looks at the bits above the lowest one that is set.
     compared = sum(a - 1 - ((p & -p).bit_length() - 1 if p else a - 1) for p in points)
@@ -209,7 +213,7 @@ def _piecewise(i: Identity) -> list[float]:
 
 
 def _sequencer(i: Identity) -> list[float]:
-    _, x_words, h_words, cycles, chunks, _, hidden, inputs, lanes_x, lanes_h = i
+    _, x_words, h_words, cycles, chunks, _, hidden, inputs, vectors, _, lanes_x, lanes_h, read = i
     words = [c * (x_words if k < 3 else h_words) for k, c in enumerate(chunks)]
     return [
         1,
@@ -223,11 +227,13 @@ def _sequencer(i: Identity) -> list[float]:
         sum(bool(c & (c - 1)) for c in set(chunks)),
         lanes_x > 1,
         lanes_h > 1,
+        vectors,
+        read,
     ]
 
 
 def _classifier(i: Identity) -> list[float]:
-    _, (classes, inputs), width, digit, in_bits, bias, acc, chunks, *_ = i
+    _, (classes, inputs), width, digit, in_bits, bias, acc, lanes, chunks, *_ = i
     return [
         1,
         in_bits * digit,
@@ -238,6 +244,7 @@ def _classifier(i: Identity) -> list[float]:
         (classes - 1).bit_length(),
         (inputs - 1).bit_length(),
         chunks,
+        in_bits * (lanes - 1),
     ]
 
 
@@ -260,7 +267,7 @@ def _machine(i: Identity) -> list[float]:
 
 
 def _state(i: Identity) -> list[float]:
-    _, bits, lanes, _, zero = i
+    _, bits, lanes, _, zero, _ = i
     return [bits, bits * lanes, _digits(zero) * lanes]
 
 
@@ -297,6 +304,8 @@ def cells(identity: Identity) -> float:
     kind = identity[0]
     if kind == "Fork":
         return 3.0
+    if kind == "StateCopy":
+        return 8.0 + 2.0 * (identity[2] - 1).bit_length() * 2
     if kind == "Requantize":
         _, low, high, bits, multiplier, *_ = identity
         # One adder for each term of the multiplier and for the rounding constant, and saturation.
@@ -315,8 +324,10 @@ def memory_bits(identity: Identity) -> int:
     if kind in ("CodeBuffer", "StateMemory"):
         return int(rest[0] * rest[1] * rest[2])
     if kind == "Classifier":
-        (classes, inputs), _, digit, in_bits, bias, _, chunks, *_ = rest
-        return int(classes * (inputs * digit * chunks + bias) + inputs * in_bits)
+        (classes, inputs), _, digit, _, bias, _, _, chunks, *_ = rest
+        return int(classes * (inputs * digit * chunks + bias))
+    if kind == "StateCopy":
+        return int(rest[0] * rest[1])
     return 0
 
 
@@ -403,7 +414,7 @@ def remake(say: Callable[[str], None] = print) -> None:
             made = draft(calibration, genome, knobs)
             model = made.choose(without_synthesis(made.groups))
             wanted |= {as_built(op).identity for group in made.groups for op in group}
-            wanted |= {part.identity for part in Design.of(model, knobs.lanes, knobs.share).parts}
+            wanted |= {part.identity for part in Design.of(model, **knobs.hardware).parts}
         found = known_areas(wanted)
         known |= {identity: area.cells for identity, area in found.items()}
         say(f"{name}{knobs.suffix}: {len(found)} of {len(wanted)} parts are known")

@@ -1,6 +1,7 @@
 """The classifier: sums of the last state, or of every state, and the greatest of them."""
 
 from functools import partial
+from typing import Any
 
 from amaranth import *
 from amaranth.lib import data, stream, wiring
@@ -12,9 +13,9 @@ from ...model.integer import signed_width
 from ..dense import Accumulation, Accumulator
 from ..memories import CodeBuffer, Rom, bias_words, weight_words
 from ..operator import Part
-from .counters import Counter
-from .layer import code_layout
-from .schedule import divisor_within
+from .counters import Counter, Pipe, UnitCounter
+from .layer import code_layout, state_reader
+from .schedule import Schedule, divisor_within
 
 
 def logit_layout(bits: int) -> data.StructLayout:
@@ -32,68 +33,82 @@ def class_layout(classes: int, head: Head) -> data.StructLayout | Shape:
 class Classifier(wiring.Component):
     """``logit = bias + weight @ h``, raw; class = index of the first greatest.
 
-    One multiplier for weights in digits: a sequence takes ``C H chunks`` cycles and a few, beside
-    the layers. The state is taken while it arrives; while its logits are computed, no other
-    state of a last step is taken, others pass. A head at every step takes the state of every step.
+    One multiplier for weights in digits: a sequence takes ``C (H chunks + 2)`` cycles, beside the
+    layers. The state is read where it is, in the layer's memory or a :class:`StateCopy`, which
+    keeps it until then.
 
     Parameters
     ----------
     op : integer.Classifier
+    lanes : int, codes to a word of the state
     chunks : int, digits of a weight, a divisor of ``op.weight_bits``
+    pipeline : int, registers in the multiply-accumulate, see :class:`~hdl.dense.Accumulator`
     head : Head, when it answers, and whether the greatest sum is looked for
 
     Members
     -------
-    i : In(stream.Signature(StructLayout(code=signed(in_bits), last=1)))
-        The units of the last layer; `last` as there.
-    last_step : In(1), of a head at the last step
-        While `i` is valid: it belongs to the last step of a sequence. Others are dropped.
+    state : Out(:func:`~.layer.state_reader`)
+    final : In(1), of a head at every step: the state is that of a sequence's last step
     o_logits : Out(stream.Signature(StructLayout(logit=signed(acc_width), last=1)))
         One logit a transfer, class 0 first; `last` with the last one of a sequence.
     o_class : Out(stream.Signature(class_layout(classes, head))), of a head that answers classes
         One per sequence, after its last logit; or one per step, `last` with that of the last step.
     """
 
-    def __init__(self, op: integer.Classifier, chunks: int = 1, head: Head | None = None) -> None:
-        self.op, self.chunks, self.head = op, chunks, head or Head()
+    def __init__(
+        self,
+        op: integer.Classifier,
+        lanes: int = 1,
+        chunks: int = 1,
+        pipeline: int = 0,
+        head: Head | None = None,
+    ) -> None:
+        self.op, self.lanes, self.chunks, self.pipeline = op, lanes, chunks, pipeline
+        self.head = head or Head()
         bias = op.bias.tolist()
         self.need = Accumulation.of(op.weight, bias, op.in_bits, op.weight_bits, chunks)
         self.bias, self.bias_width, _ = bias_words(bias, [0] * len(bias))
-        members = {
-            "i": In(stream.Signature(code_layout(op.in_bits))),
-            "last_step": In(1),
+        words = -(-op.weight.shape[1] // lanes)
+        members: dict[str, Any] = {
+            "state": Out(state_reader(op.in_bits, lanes, words)),
             "o_logits": Out(stream.Signature(logit_layout(op.acc_width))),
-            "o_class": Out(stream.Signature(class_layout(len(bias), self.head))),
         }
         if self.head.every:
-            del members["last_step"]
-        if self.head.output != "class":
-            del members["o_class"]
+            members["final"] = In(1)
+        if self.head.output == "class":
+            members["o_class"] = Out(stream.Signature(class_layout(len(bias), self.head)))
         super().__init__(members)
 
     @property
     def identity(self) -> tuple[object, ...]:
         """See :class:`hdl.operator.Part`. Weights are not in it."""
-        return _identity(self.op, self.need, self.chunks, self.head)
+        return _identity(self.op, self.need, self.lanes, self.chunks, self.pipeline, self.head)
 
     @classmethod
-    def part(cls, op: integer.Classifier, chunks: int = 1, head: Head | None = None) -> Part:
-        """The component, not built yet."""
+    def part(
+        cls,
+        op: integer.Classifier,
+        lanes: int = 1,
+        chunks: int = 1,
+        pipeline: int = 0,
+        head: Head | None = None,
+    ) -> Part:
+        """Deferred form of the component."""
         need = Accumulation.of(op.weight, op.bias.tolist(), op.in_bits, op.weight_bits, chunks)
         outputs, inputs = op.weight.shape
         head = head or Head()
         return Part(
-            _identity(op, need, chunks, head),
+            _identity(op, need, lanes, chunks, pipeline, head),
             f"Classifier, {inputs} codes of {op.in_bits} bits, {outputs} classes",
-            partial(cls, op, chunks, head),
+            partial(cls, op, lanes, chunks, pipeline, head),
             partial(_contents, op, need.digit, chunks),
         )
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        op, chunks = self.op, self.chunks
+        op, chunks, depth = self.op, self.chunks, self.pipeline
         classes, hidden = op.weight.shape
-        need, bias, bias_width = self.need, self.bias, self.bias_width
+        need, bias, bias_width, state = self.need, self.bias, self.bias_width, self.state
         m.submodules.mac = mac = Accumulator(
             width=need.width,
             digit=need.digit,
@@ -102,73 +117,60 @@ class Classifier(wiring.Component):
             lanes=1,
             chunks=chunks,
             keep=need.dropped,
+            pipeline=depth,
         )
         m.submodules.weights = weights = Rom(
             weight_words(op.weight, op.weight_bits, 1, chunks), need.digit
         )
         m.submodules.biases = biases = Rom(bias, bias_width)
-        m.submodules.state = state = CodeBuffer(bits=op.in_bits, lanes=1, depth=hidden)
 
-        # One counter for the units: of the state coming in, then of the sums.
-        working = Signal()
-        advance, stored = Signal(), Signal()
-        if self.head.every:
-            m.d.comb += [stored.eq(self.i.valid & ~working), self.i.ready.eq(~working)]
-        else:
-            m.d.comb += stored.eq(self.i.valid & self.last_step & ~working)
-            m.d.comb += self.i.ready.eq(~self.last_step | ~working)
-        unit = Counter(m, "unit", hidden, advance | stored)
+        # The sum of a class is taken before words of the next are asked for.
+        done, taken, ask = Signal(), Signal(), Signal()
+        pipe = Pipe(m, ask, Const(0, 1), depth)
+        advance, follow = pipe.advance, pipe.follow
+        unit = UnitCounter(m, "unit", hidden, self.lanes, advance)
         digit = Counter(m, "digit", chunks, advance & unit.last)
-        label = Counter(m, "label", classes, advance & unit.last & digit.last)
-        with m.If(stored & unit.last):
-            m.d.sync += working.eq(1)
-        with m.If(advance & unit.last & digit.last & label.last):
-            m.d.sync += working.eq(0)
+        label = Counter(m, "label", classes, taken)
+        start = (unit.word == 0) & (unit.lane == 0)
+        last = unit.last & digit.last
+        m.d.comb += ask.eq(state.stands & ~done & ~pipe.holds("last", last))
+        with m.If(pipe.enable | taken):
+            m.d.sync += done.eq(pipe.enable & follow("last", last))
 
-        full, done, enable, taken = Signal(), Signal(), Signal(), Signal()
-        first, last, next_digit = Signal(), Signal(), Signal()
-        top = Signal()
-        m.d.comb += enable.eq(full & (~done | taken))
-        m.d.comb += advance.eq(working & (~full | enable))
-        with m.If(advance | enable):
-            m.d.sync += full.eq(advance)
-        with m.If(advance):
-            m.d.sync += [
-                first.eq((unit.value == 0) & (digit.value == 0)),
-                next_digit.eq((unit.value == 0) & (digit.value != 0)),
-                top.eq(digit.last),
-                last.eq(unit.last & digit.last),
-            ]
-        with m.If(enable | taken):
-            m.d.sync += done.eq(enable & last)
-
-        if hidden & (hidden - 1) == 0 and chunks & (chunks - 1) == 0:
-            address: Value = Cat(unit.value, digit.value, label.value)
+        if all(n & (n - 1) == 0 for n in (hidden, chunks, self.lanes)):
+            address: Value = Cat(unit.lane, unit.word, digit.value, label.value)
         else:
             linear = Counter(m, "linear", classes * hidden * chunks, advance)
             address = linear.value
+        operand: Value = state.data
+        if self.lanes > 1:
+            lane = follow("lane", unit.lane, 0)
+            operand = state.data.word_select(lane, op.in_bits)
         m.d.comb += [
-            state.write_enable.eq(stored),
-            state.write_address.eq(unit.value),
-            state.write_code.eq(self.i.payload.code),
-            state.read_enable.eq(advance),
-            state.read_address.eq(unit.value),
+            state.read.eq(advance),
+            state.word.eq(unit.word),
+            state.release.eq(taken & label.last),
             weights.address.eq(address),
             weights.enable.eq(advance),
             biases.address.eq(label.value),
             biases.enable.eq(advance),
-            mac.operand.eq(state.data),
+            mac.operand.eq(operand),
             mac.weight.eq(weights.data),
             mac.bias.eq(biases.data.as_signed()),
-            mac.enable.eq(enable),
-            mac.first.eq(first),
+            mac.enable.eq(pipe.enable),
+            mac.first.eq(follow("first", start & (digit.value == 0))),
         ]
+        if depth:
+            m.d.comb += mac.move.eq(pipe.move)
         if chunks > 1:
-            m.d.comb += [mac.next_digit.eq(next_digit), mac.top.eq(top)]
+            m.d.comb += [
+                mac.next_digit.eq(follow("next_digit", start & (digit.value != 0))),
+                # Multipliers are before the last register.
+                mac.top.eq(follow("top", digit.last, max(0, depth - 1))),
+            ]
 
         logit = mac.acc[: op.acc_width].as_signed()
-        out = Counter(m, "out", classes, taken)
-        final = self._final(m, out.last, stored, advance, enable)
+        final: Value = label.last & self.final if self.head.every else label.last
         # Named as they have always been in the Verilog: not at all, and by its variable.
         known, chosen = Signal(), Signal()
         classified = self.head.output == "class"
@@ -179,25 +181,11 @@ class Classifier(wiring.Component):
             taken.eq(self.o_logits.valid & self.o_logits.ready),
         ]
         if classified:
-            self._greatest(m, logit, out, (known, chosen), taken)
+            self._greatest(m, logit, label, (known, chosen), taken)
         return m
 
-    def _final(self, m: Module, last: Value, stored: Value, advance: Value, enable: Value) -> Value:
-        """Whether the sum that leaves, perhaps the `last` of an answer, is the last of a
-        sequence."""
-        if not self.head.every:
-            return last
-        # States of the next step come in while sums of this one still leave.
-        flags = [Signal(name=f"final{k}") for k in range(3)]
-        steps = (stored, advance, enable)
-        sources = (self.i.payload.last, *flags)
-        for step, flag, source in zip(steps, flags, sources, strict=False):
-            with m.If(step):
-                m.d.sync += flag.eq(source)
-        return last & flags[-1]
-
     def _greatest(
-        self, m: Module, logit: Value, out: Counter, flags: tuple[Signal, Signal], taken: Value
+        self, m: Module, logit: Value, label: Counter, flags: tuple[Signal, Signal], taken: Value
     ) -> None:
         """Logits leave as they are summed; the greatest so far is kept. `flags`: it is known, and
         taken."""
@@ -205,11 +193,11 @@ class Classifier(wiring.Component):
         op = self.op
         greatest = Signal(signed(op.acc_width), reset_less=True)
         place = Signal(class_bits(op), reset_less=True)
-        better = (out.value == 0) | (logit > greatest)
+        better = (label.value == 0) | (logit > greatest)
         payload: Value = place
         if self.head.every:
             final = Signal()
-            with m.If(taken & out.last):
+            with m.If(taken & label.last):
                 m.d.sync += final.eq(self.o_logits.payload.last)
             payload = Cat(place, final)
         m.d.comb += [
@@ -218,13 +206,72 @@ class Classifier(wiring.Component):
             self.o_class.valid.eq(known),
         ]
         with m.If(taken & better):
-            m.d.sync += [greatest.eq(logit), place.eq(out.value)]
-        with m.If((taken & out.last) | chosen):
+            m.d.sync += [greatest.eq(logit), place.eq(label.value)]
+        with m.If((taken & label.last) | chosen):
             m.d.sync += known.eq(~known)
 
 
+class StateCopy(wiring.Component):
+    """A copy of each step's state, for a head that answers at every step.
+
+    Units are taken until they are a whole state, which then stands until it is released.
+
+    Parameters
+    ----------
+    bits, units : int, width of a code and codes of a state
+
+    Members
+    -------
+    i : In(stream.Signature(StructLayout(code=signed(bits), last=1))), the units of the last layer
+    reader : In(:func:`~.layer.state_reader`); final : Out(1), the state is a sequence's last
+    """
+
+    def __init__(self, bits: int, units: int) -> None:
+        self.bits, self.units = bits, units
+        super().__init__(
+            {
+                "i": In(stream.Signature(code_layout(bits))),
+                "reader": In(state_reader(bits, 1, units)),
+                "final": Out(1),
+            }
+        )
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """See :class:`hdl.operator.Part`."""
+        return "StateCopy", self.bits, self.units
+
+    @classmethod
+    def part(cls, bits: int, units: int) -> Part:
+        """Deferred form of the component."""
+        about = f"StateCopy, {units} codes of {bits} bits"
+        return Part(("StateCopy", bits, units), about, partial(cls, bits, units))
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.submodules.codes = codes = CodeBuffer(bits=self.bits, lanes=1, depth=self.units)
+        whole, stored, reader = Signal(), Signal(), self.reader
+        place = Counter(m, "place", self.units, stored)
+        m.d.comb += [
+            self.i.ready.eq(~whole),
+            stored.eq(self.i.valid & ~whole),
+            codes.write_enable.eq(stored),
+            codes.write_address.eq(place.value),
+            codes.write_code.eq(self.i.payload.code),
+            codes.read_enable.eq(reader.read),
+            codes.read_address.eq(reader.word),
+            reader.data.eq(codes.data),
+            reader.stands.eq(whole),
+        ]
+        with m.If(stored & place.last | reader.release):
+            m.d.sync += whole.eq(~whole)
+        with m.If(stored):
+            m.d.sync += self.final.eq(self.i.payload.last)
+        return m
+
+
 def _identity(
-    op: integer.Classifier, need: Accumulation, chunks: int, head: Head
+    op: integer.Classifier, need: Accumulation, lanes: int, chunks: int, pipeline: int, head: Head
 ) -> tuple[object, ...]:
     # Only widths: what the accumulator may hold is known to nothing after it.
     bias_width = signed_width(int(op.bias.min()), int(op.bias.max()))
@@ -236,7 +283,9 @@ def _identity(
         op.in_bits,
         bias_width,
         op.acc_width,
+        lanes,
         chunks,
+        pipeline,
         *(() if head.plain else (head.at, head.output == "class")),
     )
 
@@ -252,13 +301,18 @@ def class_bits(op: integer.Classifier) -> int:
     return max(1, (len(op.bias) - 1).bit_length())
 
 
-#: Time steps that the classifier may take for a sequence; shorter sequences wait for it.
-PATIENCE = 2
+def classifier_cycles(op: integer.Classifier, chunks: int, pipeline: int) -> int:
+    """Cycles from the first word that is asked for to the last logit, none of them waiting."""
+    classes, hidden = op.weight.shape
+    return classes * (hidden * chunks + 1 + pipeline + 1)
 
 
-def classifier_chunks(op: integer.Classifier, pass_cycles: int, head: Head) -> int:
-    """Digits that the classifier takes a weight in: as many as :data:`PATIENCE` steps allow; whole
-    weights where every step waits for it."""
+def classifier_chunks(op: integer.Classifier, schedule: Schedule, head: Head) -> int:
+    """Digits that the classifier takes a weight in: as many as the first step of the next sequence
+    gives it time for; whole weights where every step waits for it."""
     if head.every:
         return 1
-    return divisor_within(op.weight_bits, PATIENCE * pass_cycles // len(op.bias))
+    classes, hidden = op.weight.shape
+    # From the end of a step to its last unit, and back to what waits for the classifier.
+    time = schedule.cycles_per_step - schedule.drain - 2 - schedule.pipeline
+    return divisor_within(op.weight_bits, max(0, time // classes - 2 - schedule.pipeline) // hidden)

@@ -11,11 +11,12 @@ from ...model.integer import IntModel
 from ...model.knobs import Lanes, check_share
 from ..operator import Part
 from ..requantize import Requantize
-from .classifier import Classifier, classifier_chunks
+from .classifier import Classifier, StateCopy, classifier_chunks, classifier_cycles
 from .layer import GruLayer, component_part, layer_parts
 from .network import Fork, Network
 from .schedule import Schedule
 from .shared.layer import SharedLayer, SharedPlan, chain_cycles
+from .timeline import answer_ends
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,24 +29,32 @@ class Design:
     model : IntModel
     lanes : Lanes
     share : what shares hardware, a value of the knob
+    pipeline : registers in each multiply-accumulate, a value of the knob
     """
 
     model: IntModel
     lanes: Lanes
     share: str
+    pipeline: int
 
     @classmethod
-    def of(cls, model: IntModel, lanes: Lanes | None = None, share: str = "none") -> Design:
+    def of(
+        cls,
+        model: IntModel,
+        lanes: Lanes | None = None,
+        share: str = "none",
+        pipeline: int = 0,
+    ) -> Design:
         """The design of `model`; one lane a side if `lanes` are not given. Raises
-        :class:`InputError` for lanes that `share` cannot have."""
+        :class:`InputError` for lanes, and a pipeline, that `share` cannot have."""
         lanes = lanes or Lanes()
-        check_share(share, lanes)
+        check_share(share, lanes, pipeline)
         if share == "all" and not model.head.plain:
             raise InputError(
                 f"share all: the shared adder answers a class at the last step, this network "
                 f"{model.head}: give --share none"
             )
-        return cls(model, lanes, share)
+        return cls(model, lanes, share, pipeline)
 
     @cached_property
     def shared(self) -> tuple[SharedPlan, ...]:
@@ -57,7 +66,10 @@ class Design:
     @cached_property
     def schedules(self) -> tuple[Schedule, ...]:
         """The timing of each layer."""
-        return tuple(Schedule.of(layer, self.lanes) for layer in self.model.layers)
+        return tuple(
+            Schedule.of(layer, self.lanes, self.pipeline, lowest=number == 0)
+            for number, layer in enumerate(self.model.layers)
+        )
 
     @cached_property
     def layers(self) -> tuple[dict[str, Part], ...]:
@@ -65,21 +77,26 @@ class Design:
         if self.share == "all":
             return tuple(plan.parts() for plan in self.shared)
         return tuple(
-            layer_parts(layer, schedule, self.lanes)
-            for layer, schedule in zip(self.model.layers, self.schedules, strict=True)
+            layer_parts(layer, schedule, self.lanes, classified=self._reads(number))
+            for number, (layer, schedule) in enumerate(
+                zip(self.model.layers, self.schedules, strict=True)
+            )
         )
 
     @cached_property
     def rest(self) -> dict[str, Part]:
-        """The parts beside the layers: ``classifier`` and ``fork``, and where the head answers
-        codes ``requantize`` and ``activation``; none where all is shared."""
+        """The parts beside the layers: ``classifier``, ``copy`` and ``fork`` where it answers at
+        every step, and where the head answers codes ``requantize`` and ``activation``; none where
+        all is shared."""
         if self.share == "all":
             return {}
-        op, stage = self.model.classifier, self.model.stage
-        parts = {
-            "classifier": Classifier.part(op, self.classifier_chunks, self.model.head),
-            "fork": Part(Fork.identity, "Fork", Fork),
-        }
+        op, stage, head = self.model.classifier, self.model.stage, self.model.head
+        chunks, depth = self._classifier
+        lanes = 1 if head.every else self.lanes.h
+        parts = {"classifier": Classifier.part(op, lanes, chunks, depth, head)}
+        if head.every:
+            parts["copy"] = StateCopy.part(op.in_bits, op.weight.shape[1])
+            parts["fork"] = Part(Fork.identity, "Fork", Fork)
         if stage is not None:
             parts["requantize"] = Requantize.part(stage.requantize)
             if stage.activation is not None:
@@ -87,23 +104,18 @@ class Design:
         return parts
 
     @property
-    def classifier_chunks(self) -> int:
-        """Digits in which the classifier takes a weight."""
-        cycles = self.schedules[-1].pass_cycles
-        return classifier_chunks(self.model.classifier, cycles, self.model.head)
+    def _classifier(self) -> tuple[int, int]:
+        """Digits of the classifier's weights, and registers in its multiply-accumulate."""
+        op, top = self.model.classifier, self.schedules[-1]
+        chunks = classifier_chunks(op, top, self.model.head)
+        return chunks, min(top.pipeline, op.weight.shape[1] * chunks - 1)
 
-    @property
-    def answer_cycles(self) -> int:
-        """Cycles that the classifier is busy with an answer:
-        ``C H chunks + (H - 1) K + 1 - max(0, K - drain)``. It multiplies C H weights in so many
-        digits, after it has stored the H units of the step, which come every K cycles (the second
-        one as soon as the first has left, with H > 1)."""
-        classes, hidden = self.model.classifier.weight.shape
-        top = self.schedules[-1]
-        storing = (hidden - 1) * top.pass_cycles + 1
-        if hidden > 1:
-            storing -= max(0, top.pass_cycles - top.drain)
-        return classes * hidden * self.classifier_chunks + storing
+    def _answers(self, steps: int, sequences: int) -> list[int]:
+        """Cycles in which the answers to sequences back to back are complete."""
+        chunks, depth = self._classifier
+        busy = classifier_cycles(self.model.classifier, chunks, depth)
+        every = self.model.head.every
+        return answer_ends(self.schedules, busy, steps, sequences, every=every)
 
     @property
     def serves(self) -> dict[str, tuple[str, ...]]:
@@ -126,30 +138,40 @@ class Design:
     def cycles_per_step(self) -> int:
         """Cycles between time steps of long sequences, inputs always there, outputs always taken.
 
-        Per layer ``max(H * K + max(0, drain + 2 - guard), I)`` with
-        ``K = max(ceil(I / lanes.x), ceil(H / lanes.h))``: H units of K cycles, the wait of unit 0
-        for the last unit of the step before as far as nothing hides it, and the one feature a cycle
-        that comes in. The slowest layer decides. Where everything is shared: ``I + H U``, U cycles
-        a unit (:class:`~.shared.layer.SharedLayer`); for layers in series
-        :func:`~.shared.layer.chain_cycles`. A head at every step takes :attr:`answer_cycles` a
-        step, where that is more.
+        Per layer ``max(H K + wait, I)`` with ``K = max(ceil(I / lanes.x), ceil(H / lanes.h))`` and
+        ``wait = max(0, drain + 2 + pipeline + late - guard)``: H units of K cycles, the wait of
+        unit 0 for the last unit of the step before as far as nothing hides it, and the one feature
+        a cycle that comes in; ``H K + max(wait, I)`` where the input buffer holds one vector. The
+        slowest layer decides. Where everything is shared: ``I + H U``, U cycles a unit
+        (:class:`~.shared.layer.SharedLayer`); for layers in series
+        :func:`~.shared.layer.chain_cycles`. A head at every step may take longer, and then decides:
+        ``C (H chunks + 2 + pipeline)`` cycles and those in which the units of a step come.
         """
         if self.share == "all":
             return chain_cycles(self.shared)
         cycles = max(schedule.cycles_per_step for schedule in self.schedules)
-        return max(cycles, self.answer_cycles) if self.model.head.every else cycles
+        if self.model.head.every:
+            ends = self._answers(8, 1)
+            return max(cycles, ends[-1] - ends[-2])
+        return cycles
 
     def cycles_per_sequence(self, steps: int) -> int:
         """Cycles between sequences of `steps` that follow back to back, no side ever stalling.
 
-        ``max(T S, A)``: T steps of S cycles, or the A cycles that the classifier takes for an
-        answer (:attr:`answer_cycles`) where that is more. Where everything is shared the
-        classifier's cycles come after the steps. A head at every step adds nothing to its steps.
+        T steps, or what the classifier takes longer: ``C (H chunks + 2 + pipeline)`` cycles from
+        the last unit of a sequence to the second step of the next, which may write over the state.
+        Followed unit by unit (:mod:`.timeline`). Where everything is shared the classifier's
+        cycles come after the steps. A head at every step adds nothing to its steps.
         """
-        cycles = steps * self.cycles_per_step
         if self.share == "all":
+            cycles = steps * self.cycles_per_step
             return cycles + self.model.classes * self.shared[-1].program.class_cycles + 1
-        return cycles if self.model.head.every else max(cycles, self.answer_cycles)
+        if self.model.head.every:
+            return steps * self.cycles_per_step
+        # Long sequences end alike.
+        few = min(steps, 8)
+        ends = self._answers(few, 6)
+        return ends[-1] - ends[-2] + (steps - few) * self.cycles_per_step
 
     @property
     def ideal_cycles_per_step(self) -> int:
@@ -164,9 +186,12 @@ class Design:
         """The layers, new ones at each call."""
         if self.share == "all":
             return [SharedLayer(*of) for of in zip(self.shared, self.layers, strict=True)]
-        return [
-            GruLayer(*of) for of in zip(self.model.layers, self.schedules, self.layers, strict=True)
-        ]
+        layers = zip(self.model.layers, self.schedules, self.layers, strict=True)
+        return [GruLayer(*of, classified=self._reads(k)) for k, of in enumerate(layers)]
+
+    def _reads(self, layer: int) -> bool:
+        """Whether the classifier reads the state in the memory of a layer."""
+        return layer == len(self.model.layers) - 1 and not self.model.head.every
 
     def component(self) -> Network:
         """The whole network as one component, a new one at each call."""

@@ -19,7 +19,7 @@ from ...model.integer import Sum as SumOp
 from ...model.integer import Table as TableOp
 from ...model.knobs import Lanes
 from ..complement import Complement
-from ..dense import Dense, DensePlan, Folded
+from ..dense import Dense, DensePlan, Folded, Way
 from ..memories import CodeBuffer, Rom, bias_words, weight_words
 from ..operator import Output, Part
 from ..piecewise_linear import PiecewiseLinear
@@ -35,8 +35,27 @@ def code_layout(bits: int) -> data.StructLayout:
     return data.StructLayout({"code": signed(bits), "last": 1})
 
 
-def component_part(op: Operator, *, output: Output = "wire", digit: int = 0) -> Part:
-    """The component of an element-wise operator, not built yet."""
+def state_reader(bits: int, lanes: int, words: int) -> wiring.Signature:
+    """Ports of whoever reads a state that stands until it is released, as the reader has them.
+
+    stands : In(1), a whole state is there; data : In(lanes * bits), the word asked for
+    read : Out(1), ask for word `word`; release : Out(1), in the cycle in which the last is there
+    """
+    return wiring.Signature(
+        {
+            "stands": In(1),
+            "data": In(lanes * bits),
+            "read": Out(1),
+            "word": Out(range(max(2, words))),
+            "release": Out(1),
+        }
+    )
+
+
+def component_part(
+    op: Operator, *, output: Output = "wire", digit: int = 0, split: bool = False
+) -> Part:
+    """Deferred form of the component of an element-wise operator."""
     if isinstance(op, SumOp):
         return Sum.part(op, output)
     if isinstance(op, ComplementOp):
@@ -44,7 +63,7 @@ def component_part(op: Operator, *, output: Output = "wire", digit: int = 0) -> 
     if isinstance(op, ProductOp):
         return Product.part(op, digit, output)
     if isinstance(op, PiecewiseLinearOp):
-        return PiecewiseLinear.part(op, digit, output)
+        return PiecewiseLinear.part(op, digit, output, split)
     assert isinstance(op, TableOp)
     return Table.part(op, output)
 
@@ -56,19 +75,24 @@ class StateMemory(wiring.Component):
     ----------
     bits, lanes, words : width of a code, codes to a word, words of a vector
     zero : int, the code that stands for real zero, the state before a sequence
+    ahead : bool, whether the word of the next unit may pass by before `taken`
 
     Members
     -------
     write_enable, write_address, write_code, read_enable, read_address
         See :class:`~hdl.memories.CodeBuffer`.
     zero_state : In(1), `data` shall be `zero` in every lane
-    data : Out(lanes * bits), the word read last, lane 0 lowest
+    data : Out(lanes * bits), the word read last, lane 0 lowest, or zeros
+    word : Out(lanes * bits), the word read last
+    leave : In(1), with `ahead`: the last word of the unit goes
     catch : In(1), keep the code of `data` in lane `own_lane`, at `taken` in :attr:`old`
     old : Out(signed(bits))
     """
 
-    def __init__(self, *, bits: int, lanes: int, words: int, zero: int) -> None:
-        self.bits, self.lanes, self.zero = bits, lanes, zero
+    def __init__(
+        self, *, bits: int, lanes: int, words: int, zero: int, ahead: bool = False
+    ) -> None:
+        self.bits, self.lanes, self.zero, self.ahead = bits, lanes, zero, ahead
         self.buffer = CodeBuffer(bits=bits, lanes=lanes, depth=2 * words)
         members = {
             **{
@@ -85,24 +109,27 @@ class StateMemory(wiring.Component):
             "catch": In(1),
             "taken": In(1),
             "data": Out(lanes * bits),
+            "word": Out(lanes * bits),
             "old": Out(signed(bits)),
         }
         if lanes > 1:
             members["own_lane"] = In(range(lanes))
+        if ahead:
+            members["leave"] = In(1)
         super().__init__(members)
 
     @property
     def identity(self) -> tuple[object, ...]:
         """See :class:`hdl.operator.Part`."""
-        return "StateMemory", self.bits, self.lanes, self.buffer.depth, self.zero
+        return "StateMemory", self.bits, self.lanes, self.buffer.depth, self.zero, self.ahead
 
     @classmethod
-    def part(cls, *, bits: int, lanes: int, words: int, zero: int) -> Part:
-        """The component, not built yet."""
+    def part(cls, *, bits: int, lanes: int, words: int, zero: int, ahead: bool) -> Part:
+        """Deferred form of the component."""
         return Part(
-            ("StateMemory", bits, lanes, 2 * words, zero),
+            ("StateMemory", bits, lanes, 2 * words, zero, ahead),
             f"StateMemory, {2 * words} words of {lanes} codes of {bits} bits",
-            partial(cls, bits=bits, lanes=lanes, words=words, zero=zero),
+            partial(cls, bits=bits, lanes=lanes, words=words, zero=zero, ahead=ahead),
         )
 
     def elaborate(self, platform) -> Module:
@@ -119,11 +146,22 @@ class StateMemory(wiring.Component):
         ]
         # Caught as it passes by, then kept for p_zh.
         passing, old = Signal(self.bits, reset_less=True), Signal(self.bits, reset_less=True)
+        caught = Array(lanes)[self.own_lane] if self.lanes > 1 else lanes[0]
         with m.If(self.catch):
-            m.d.sync += passing.eq(Array(lanes)[self.own_lane] if self.lanes > 1 else lanes[0])
+            m.d.sync += passing.eq(caught)
+        waiting = passing
+        if self.ahead:
+            waiting = Signal(self.bits, reset_less=True)
+            with m.If(self.leave):
+                code = Mux(self.catch, caught, passing)
+                m.d.sync += waiting.eq(code)
         with m.If(self.taken):
-            m.d.sync += old.eq(passing)
-        m.d.comb += [self.data.eq(Cat(lanes)), self.old.eq(old)]
+            m.d.sync += old.eq(waiting)
+        m.d.comb += [
+            self.data.eq(Cat(lanes)),
+            self.word.eq(buffer.data),
+            self.old.eq(old),
+        ]
         return m
 
 
@@ -132,12 +170,12 @@ def _bias_words(folded: Folded) -> list[int]:
 
 
 def _dense_parts(
-    name: str, op: DenseOp, lanes: int, chunks: int, output: Literal["wire", "register"]
+    name: str, op: DenseOp, lanes: int, chunks: int, output: Way, pipeline: int
 ) -> dict[str, Part]:
     """A dense operator and its memories."""
     folded = Folded.of(op)
     outputs, inputs = op.weight.shape
-    plan = DensePlan.of(op, folded, lanes, chunks, output)
+    plan = DensePlan.of(op, folded, lanes, chunks, output, pipeline)
     return {
         name: Dense.part(op, lanes, chunks, output, plan),
         f"{name}_weights": Rom.part(
@@ -153,42 +191,62 @@ def _dense_parts(
     }
 
 
-def layer_parts(layer: Layer, plan: Schedule, lanes: Lanes) -> dict[str, Part]:
-    """The submodules of a :class:`GruLayer` by name, none of them built yet."""
-    found: dict[str, Part] = {}
+def layer_parts(
+    layer: Layer, plan: Schedule, lanes: Lanes, *, classified: bool = False
+) -> dict[str, Part]:
+    """The submodules of a :class:`GruLayer` by name, deferred; `classified` with a classifier that
+    reads the state."""
+    parts: dict[str, Part] = {}
+    register: Literal["register", "slot"] = "slot" if plan.slot else "register"
     for name in GENES[:6]:
         side = lanes.x if name[2] == "i" else lanes.h
-        registered = name in ("w_in", "w_hn")
-        found |= _dense_parts(
-            name, layer.dense(name), side, plan.chunks[name], "register" if registered else "wire"
-        )
+        way: Way = register if name in ("w_in", "w_hn") else "wire"
+        op = layer.dense(name)
+        parts |= _dense_parts(name, op, side, plan.chunks[name], way, plan.pipeline)
     for name in GENES[6:]:
         output: Output = "wire"
         if name in ("s_r", "s_z"):
-            output = "register"
-        elif name == "s_n" and plan.hold:
+            output = register
+        elif name == "s_h":
+            # A new unit every cycle needs a register that is emptied and filled at once.
+            output = "slot" if plan.pass_cycles > 1 else "register"
+        elif (name == "s_n" and plan.hold) or (name == "c_z" and plan.pipeline):
             output = "hold"
-        found[name] = component_part(layer.ops[name], output=output, digit=plan.digits.get(name, 0))
-    found["x_buffer"] = CodeBuffer.part(bits=layer.in_bits, lanes=lanes.x, depth=2 * plan.x_words)
-    found["state"] = StateMemory.part(
-        bits=layer.bits("h"), lanes=lanes.h, words=plan.h_words, zero=layer.state_zero_point
+        parts[name] = component_part(
+            layer.ops[name],
+            output=output,
+            digit=plan.digits.get(name, 0),
+            split=plan.pipeline > 0,
+        )
+    parts["x_buffer"] = CodeBuffer.part(
+        bits=layer.in_bits, lanes=lanes.x, depth=plan.vectors * plan.x_words
     )
-    found["control"] = Sequencer.part(plan, lanes.x, lanes.h)
-    return found
+    parts["state"] = StateMemory.part(
+        bits=layer.bits("h"),
+        lanes=lanes.h,
+        words=plan.h_words,
+        zero=layer.state_zero_point,
+        ahead=plan.pipeline > 0,
+    )
+    parts["control"] = Sequencer.part(plan, lanes.x, lanes.h, classified)
+    return parts
 
 
 class GruLayer(wiring.Component):
     """A GRU layer in hardware, bit-exact with golden.run_layer.
 
     Submodules have the genes' names (``w_ir`` ... ``a_n``), each with its output stream `o`;
-    beside them ``w_ir_weights``, ``w_ir_biases`` ..., ``x_buffer`` (two input vectors) and
-    ``state`` (two state vectors).
+    beside them ``w_ir_weights``, ``w_ir_biases`` ..., ``x_buffer`` (:attr:`Schedule.vectors` input
+    vectors) and ``state`` (two state vectors).
 
     Units are computed one after the other. The x side and the h side of a unit run at the same
     time, :attr:`Schedule.pass_cycles` cycles; then s_r, s_z, w_in, w_hn and the old state are
     registered, and the other operators work on them while the dense operators go on to the next
     unit. They take their operands when the new state is taken, all at once, so that nothing in
-    between needs a copy. Cycles per step: :attr:`Schedule.cycles_per_step`.
+    between needs a copy. The new state leaves through a register of s_h; that and the registers
+    after the dense operators are filled when they are empty, so that no ready of `o` reaches an
+    accumulator in the same cycle (:attr:`Schedule.slot`). Cycles per step:
+    :attr:`Schedule.cycles_per_step`.
 
     Parameters
     ----------
@@ -200,22 +258,31 @@ class GruLayer(wiring.Component):
     -------
     i : In(stream.Signature(StructLayout(code=signed(in_bits), last=1)))
         One feature a transfer; `last` with the last feature of a sequence's last step. The next
-        step is taken while one is computed.
+        step is taken while one is computed, or after it where the buffer holds one vector.
     o : Out(stream.Signature(StructLayout(code=signed(state_bits), last=1)))
         One unit a transfer; `last` with the last unit of a sequence's last step.
-    last_step : Out(1)
-        While `o` is valid: it belongs to the last step of a sequence.
+    reader : In(:func:`state_reader`), with `classified`
+        Whoever reads the state of a sequence's last step before the layer goes on.
     """
 
-    def __init__(self, layer: Layer, schedule: Schedule, parts: Mapping[str, Part]) -> None:
+    def __init__(
+        self,
+        layer: Layer,
+        schedule: Schedule,
+        parts: Mapping[str, Part],
+        *,
+        classified: bool = False,
+    ) -> None:
         self.layer, self.schedule, self.parts = layer, schedule, parts
-        super().__init__(
-            {
-                "i": In(stream.Signature(code_layout(layer.in_bits))),
-                "o": Out(stream.Signature(code_layout(layer.bits("h")))),
-                "last_step": Out(1),
-            }
-        )
+        self.classified = classified
+        members = {
+            "i": In(stream.Signature(code_layout(layer.in_bits))),
+            "o": Out(stream.Signature(code_layout(layer.bits("h")))),
+        }
+        if classified:
+            state = parts["state"].identity
+            members["reader"] = In(state_reader(state[1], state[2], schedule.h_words))
+        super().__init__(members)
 
     def elaborate(self, platform) -> Module:
         m = Module()
@@ -252,6 +319,8 @@ class GruLayer(wiring.Component):
             ]
             if mac.channel_width:
                 m.d.comb += mac.channel.eq(biases.data[width:])
+            if plan.pipeline:
+                m.d.comb += mac.move.eq(control.move)
             if plan.chunks[name] > 1:
                 m.d.comb += [
                     mac.next_digit.eq(getattr(control, f"next_digit_{name[2]}")),
@@ -299,8 +368,18 @@ class GruLayer(wiring.Component):
             self.o.valid.eq(s_h.valid),
             self.o.payload.code.eq(s_h.payload),
             self.o.payload.last.eq(control.o_last),
-            self.last_step.eq(control.last_step),
         ]
+        if plan.pipeline:
+            m.d.comb += state.leave.eq(control.leave)
+        if self.classified:
+            reader = self.reader
+            m.d.comb += [
+                reader.stands.eq(control.stands),
+                reader.data.eq(state.word),
+                control.read.eq(reader.read),
+                control.word.eq(reader.word),
+                control.release.eq(reader.release),
+            ]
         if state.lanes > 1:
             m.d.comb += state.own_lane.eq(control.own_lane)
         return m

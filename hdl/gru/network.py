@@ -45,9 +45,10 @@ class Fork(wiring.Component):
 class Network(wiring.Component):
     """All layers of an integer model and its classifier, bit-exact with golden.run.
 
-    Submodules ``layer0``, ``layer1``, ..., ``classifier``, ``fork``; between them are wires alone.
-    Where everything is shared the last layer does the classifier's work, and nothing forks. A head
-    that answers codes has ``requantize``, and ``activation`` for sigmoid and tanh, behind it.
+    Submodules ``layer0``, ``layer1``, ..., ``classifier``; between them are wires alone. The
+    classifier reads the state in the last layer, or a ``copy`` of it where it answers at every
+    step, behind a ``fork``; where everything is shared the last layer does its work. A head that
+    answers codes has ``requantize``, and ``activation`` for sigmoid and tanh, behind it.
     A sequence starts from the zero state, after reset and after each `last`; sequences may follow
     each other at once. Every stream may pause at any time; what is valid stays until it is taken.
 
@@ -105,19 +106,11 @@ class Network(wiring.Component):
             return m
         rest: dict[str, Any] = {name: part.build() for name, part in design.rest.items()}
         m.submodules.classifier = classifier = rest["classifier"]
-        # The last layer's states leave, and pass the classifier, in the same cycle.
-        m.submodules.fork = fork = rest["fork"]
-        m.d.comb += [
-            fork.i_valid.eq(top.o.valid),
-            fork.ready_a.eq(self.o_h.ready),
-            fork.ready_b.eq(classifier.i.ready),
-            self.o_h.payload.eq(top.o.payload),
-            self.o_h.valid.eq(fork.valid_a),
-            classifier.i.payload.eq(top.o.payload),
-            classifier.i.valid.eq(fork.valid_b),
-            *([] if design.model.head.every else [classifier.last_step.eq(top.last_step)]),
-            top.o.ready.eq(fork.i_ready),
-        ]
+        if design.model.head.every:
+            self._copy(m, top.o, rest)
+        else:
+            wiring.connect(m, top.reader, classifier.state)
+            wiring.connect(m, top.o, wiring.flipped(self.o_h))
         if "requantize" in rest:
             self._codes(m, rest)
             return m
@@ -125,6 +118,23 @@ class Network(wiring.Component):
         if design.model.head.output == "class":
             wiring.connect(m, classifier.o_class, wiring.flipped(self.o_class))
         return m
+
+    def _copy(self, m: Module, units: Any, rest: dict[str, Any]) -> None:
+        """Units leave, and are copied for the classifier, in the same cycle."""
+        m.submodules.copy = copy = rest["copy"]
+        m.submodules.fork = fork = rest["fork"]
+        m.d.comb += [
+            fork.i_valid.eq(units.valid),
+            fork.ready_a.eq(self.o_h.ready),
+            fork.ready_b.eq(copy.i.ready),
+            self.o_h.payload.eq(units.payload),
+            self.o_h.valid.eq(fork.valid_a),
+            copy.i.payload.eq(units.payload),
+            copy.i.valid.eq(fork.valid_b),
+            units.ready.eq(fork.i_ready),
+            rest["classifier"].final.eq(copy.final),
+        ]
+        wiring.connect(m, copy.reader, rest["classifier"].state)
 
     def _codes(self, m: Module, rest: dict[str, Any]) -> None:
         """The sums leave as codes, in the cycles in which they are there."""

@@ -37,8 +37,11 @@ class Schedule:
     chunks : dense operator -> digits that its weights come in, as many as fit into a pass
     digits : product or piecewise-linear unit -> bits that a cycle processes, 0: all at once
     hold : whether s_n has a register (not where a pass is one cycle)
-    drain : cycles of a unit in the element-wise operators
+    drain : cycles of a unit in the element-wise operators, up to that in which it leaves
     guard : word of the state before which unit 0 waits until the step before it has ended
+    vectors : input vectors that the buffer holds: one where the next one can wait until a step has
+        ended, for 1 % of the cycles
+    pipeline : registers in the multiply-accumulate, at most ``pass_cycles - 1``
     """
 
     x_words: int
@@ -51,10 +54,14 @@ class Schedule:
     guard: int
     hidden_size: int
     input_size: int
+    vectors: int
+    pipeline: int
 
     @classmethod
-    def of(cls, layer: Layer, lanes: Lanes) -> "Schedule":
-        """Choose for `layer`."""
+    def of(
+        cls, layer: Layer, lanes: Lanes, pipeline: int = 0, *, lowest: bool = True
+    ) -> "Schedule":
+        """Choose for `layer`; `lowest` if its inputs come from outside, a feature a cycle."""
         inputs, hidden = layer.input_size, layer.hidden_size
         x_words, h_words = -(-inputs // lanes.x), -(-hidden // lanes.h)
         cycles = max(x_words, h_words)
@@ -71,12 +78,27 @@ class Schedule:
                 plans[name] = ProductPlan.of(op)
             elif isinstance(op, PiecewiseLinear):
                 plans[name] = PiecewisePlan.of(op)
-        slack = max(max(0, 1 + hold + 2 - guard), int(TOLERANCE * hidden * cycles))
+        pipeline = min(pipeline, cycles - 1)
+        late = int(pipeline > 0 and guard > 0)
+        before = guard - pipeline - late
+        shortest = 2 + max(int(hold), int(pipeline > 0))
+        slack = max(max(0, shortest + 2 - before), int(TOLERANCE * hidden * cycles))
+        split = pipeline > 0
         options = tuple(
-            (name, tuple((digit, plan.cycles(digit), plan.rows(digit)) for digit in plan.digits))
+            (
+                name,
+                tuple(
+                    (digit, plan.cycles(digit, split), plan.rows(digit)) for digit in plan.digits
+                ),
+            )
             for name, plan in plans.items()
         )
-        row, drain = _digits(options, hold, cycles, guard, slack)
+        row, drain = _digits(options, hold, split, cycles, before, slack)
+        wait = max(0, drain + 2 - before)
+        double = max(hidden * cycles + wait, inputs)
+        single = hidden * cycles + max(wait, inputs)
+        # A layer above another takes units as they come, all through a step.
+        vectors = 1 if lowest and single <= (1 + TOLERANCE) * double else 2
         return cls(
             x_words,
             h_words,
@@ -88,6 +110,8 @@ class Schedule:
             guard,
             hidden,
             inputs,
+            vectors,
+            pipeline,
         )
 
     def used(self, name: str) -> int:
@@ -101,30 +125,49 @@ class Schedule:
     @property
     def wait_cycles(self) -> int:
         """Cycles per step that unit 0 waits for the last unit of the step before."""
-        return max(0, self.drain + 2 - self.guard)
+        return max(0, self.drain + 2 + self.pipeline + self.late - self.guard)
+
+    @property
+    def late(self) -> bool:
+        """Whether it is a cycle late that unit 0 learns of the end of the step before: with a
+        pipeline a register is in that way too."""
+        return self.pipeline > 0 and self.guard > 0
+
+    @property
+    def slot(self) -> bool:
+        """Whether registers on the way of a unit may wait until they are empty, so that no ready
+        of the outputs reaches the accumulators."""
+        return self.pass_cycles >= self.drain
 
     @property
     def cycles_per_step(self) -> int:
         """Cycles of a step when inputs are there in time and no output stalls."""
-        return max(self.hidden_size * self.pass_cycles + self.wait_cycles, self.input_size)
+        busy = self.hidden_size * self.pass_cycles
+        if self.vectors == 1:
+            return busy + max(self.wait_cycles, self.input_size)
+        return max(busy + self.wait_cycles, self.input_size)
 
 
 @lru_cache(maxsize=4096)
 def _digits(
     options: tuple[tuple[str, tuple[tuple[int, int, float], ...]], ...],
     hold: bool,
+    split: bool,
     cycles: int,
     guard: int,
     slack: int,
 ) -> tuple[tuple[int, ...], int]:
     """For each operator that can be serial, (name, its choices (digit, cycles, rows)), the digit;
-    and the cycles of a unit in the element-wise operators. Widths recur, so it is remembered."""
+    and the cycles of a unit in the element-wise operators; `split`: c_z has a register, and pieces
+    are chosen a cycle before. Widths recur, so it is remembered."""
     best: tuple[tuple[float, ...], tuple[int, ...], int] | None = None
     steps = dict.fromkeys(SERIAL, 0)
     for chosen in combinations(*(choices for _, choices in options)):
         steps.update((name, took) for (name, _), (_, took, _) in zip(options, chosen, strict=True))
         candidate = steps["a_r"] + steps["p_rn"] + hold + steps["a_n"]
-        drain = 1 + max(max(candidate, steps["a_z"]) + steps["p_zn"], steps["a_z"] + steps["p_zh"])
+        drain = 2 + max(
+            max(candidate, steps["a_z"] + split) + steps["p_zn"], steps["a_z"] + steps["p_zh"]
+        )
         row = tuple(digit for digit, _, _ in chosen)
         # With nothing serial it is always possible.
         if any(row) and (drain > cycles or drain + 2 - guard > slack):

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from ...model.genome import GENES
 from ..operator import Part
-from .counters import Counter, UnitCounter, one_lane
+from .counters import Counter, Pipe, UnitCounter, one_lane
 from .schedule import Schedule
 
 
@@ -16,13 +16,18 @@ class Sequencer(wiring.Component):
     """Controls a layer; no code passes through it, so only sizes and the schedule shape it.
 
     A unit's words are asked for in ``plan.pass_cycles`` cycles, the sum is complete one cycle after
-    the last of them; `done` holds it until `taken`. Words of a new time step are not asked for
-    before the state that they need is written.
+    the last of them, and ``plan.pipeline`` more; `done` holds it until `taken`. Words of a new time
+    step are not asked for before the state that they need is written.
+
+    The state of a sequence's last step stays where it is until the classifier has read it: the
+    next step, the first of a sequence, reads no state, so that the port is free, and writes into
+    the other bank; the one after it waits.
 
     Parameters
     ----------
     plan : Schedule
     input_lanes, state_lanes : int, codes to a word of the input and of the state
+    classified : bool, whether a classifier reads the state
 
     Members
     -------
@@ -34,16 +39,23 @@ class Sequencer(wiring.Component):
     unit : Out, whose; first_advance : Out(1), the first of the unit: its bias is asked for
     address_N : Out, of the weights of the operators that use N words a unit
     enable, first, done : Out(1), see :class:`~hdl.dense.Dense`
+    move, leave : Out(1), with a pipeline: its registers go on; the last word of a unit leaves the
+        memories
     enable_N : Out(1), for the operators that use fewer than ``pass_cycles`` words
     next_digit_i, next_digit_h, top_N : Out(1), where weights come in digits
     zero_state : Out(1), the word of the state now there counts as real zero
     catch : Out(1), it holds the old state of the unit; own_lane : Out, in this lane
     taken : In(1), the sums are taken; busy : In(1), a unit is in the element-wise operators
-    o_valid, o_ready : In(1), of the new state; o_last, last_step : Out(1), beside it
+    o_valid, o_ready : In(1), of the new state; o_last : Out(1), beside it
+    stands : Out(1), a state waits for the classifier; read, word : In, it asks for a word of it;
+        release : In(1), it has got the last one
     """
 
-    def __init__(self, plan: Schedule, input_lanes: int, state_lanes: int) -> None:
+    def __init__(
+        self, plan: Schedule, input_lanes: int, state_lanes: int, classified: bool
+    ) -> None:
         self.plan, self.input_lanes, self.state_lanes = plan, input_lanes, state_lanes
+        self.classified = classified
         bit_in = ("i_valid", "i_last", "taken", "busy", "o_valid", "o_ready")
         bit_out = (
             "i_ready",
@@ -57,10 +69,14 @@ class Sequencer(wiring.Component):
             "zero_state",
             "catch",
             "o_last",
-            "last_step",
         )
         members = {name: In(1) for name in bit_in} | {name: Out(1) for name in bit_out}
-        x_depth, h_depth = 2 * plan.x_words, 2 * plan.h_words
+        if plan.pipeline:
+            members |= {"move": Out(1), "leave": Out(1)}
+        if classified:
+            members |= {"stands": Out(1), "read": In(1), "release": In(1)}
+            members["word"] = In(range(max(2, plan.h_words)))
+        x_depth, h_depth = max(2, plan.vectors * plan.x_words), 2 * plan.h_words
         members |= {
             "x_write_enable": Out(input_lanes),
             "h_write_enable": Out(state_lanes),
@@ -85,47 +101,35 @@ class Sequencer(wiring.Component):
     @property
     def identity(self) -> tuple[object, ...]:
         """See :class:`hdl.operator.Part`."""
-        return _identity(self.plan, self.input_lanes, self.state_lanes)
+        return _identity(self.plan, self.input_lanes, self.state_lanes, self.classified)
 
     @classmethod
-    def part(cls, plan: Schedule, input_lanes: int, state_lanes: int) -> Part:
-        """The component, not built yet."""
+    def part(cls, plan: Schedule, input_lanes: int, state_lanes: int, classified: bool) -> Part:
+        """Deferred form of the component."""
         return Part(
-            _identity(plan, input_lanes, state_lanes),
+            _identity(plan, input_lanes, state_lanes, classified),
             f"Sequencer, {plan.pass_cycles} cycles a unit",
-            partial(cls, plan, input_lanes, state_lanes),
+            partial(cls, plan, input_lanes, state_lanes, classified),
         )
 
     def elaborate(self, platform) -> Module:
         m = Module()
         plan, hidden, cycles = self.plan, self.plan.hidden_size, self.plan.pass_cycles
 
-        # Input: features go into the bank that is not being read.
+        ask = Signal()
+        pipe = Pipe(m, ask, self.done & ~self.taken, plan.pipeline)
         advance, done, enable = self.advance, self.done, self.enable
+        m.d.comb += [advance.eq(pipe.advance), enable.eq(pipe.enable)]
         step_end = Signal()  # `advance`, and it is the last word of a time step
-        bank = Signal()  # of x and h, read in this step
-        vectors = Signal(2)  # whole input vectors in the buffer: 0, 1, 2
-        finals = Signal(2)  # per bank: its vector is the last of a sequence
-        i_taken = self.i_valid & self.i_ready
-        # A `last` ends the vector wherever it comes, so that a sender that lost count is in step
-        # again with the next sequence.
-        feature = UnitCounter(m, "feature", plan.input_size, self.input_lanes, i_taken, self.i_last)
-        filled = i_taken & feature.last
-        into = bank ^ vectors[0]
-        m.d.comb += [
-            self.i_ready.eq(~vectors[1]),
-            self.x_write_enable.eq(
-                one_lane(feature.lane, self.input_lanes) & i_taken.replicate(self.input_lanes)
-            ),
-            self.x_write_address.eq(Cat(into, feature.word)),
-        ]
-        with m.If(filled):
-            m.d.sync += finals.bit_select(into, 1).eq(self.i_last)
-        m.d.sync += vectors.eq(vectors + filled - step_end)
+        bank = Signal()  # of the state, read in this step; and of two input vectors
+        #: Per bank of the state: it is, or will be, that of a sequence's last step.
+        finals = Signal(2, init=0b01)
+        stored, final = self._inputs(m, bank, step_end)
 
         # `beat` counts the cycles of a unit, `unit` the units of a step.
-        beat = Counter(m, "beat", cycles, advance)
-        unit = Counter(m, "unit", hidden, advance & beat.last)
+        early = plan.pipeline > 0
+        beat = Counter(m, "beat", cycles, advance, early=early)
+        unit = Counter(m, "unit", hidden, advance & beat.last, early=early)
         if self.state_lanes & (self.state_lanes - 1):
             place = UnitCounter(m, "own", hidden, self.state_lanes, advance & beat.last)
             own_word, own_lane = place.word, place.lane
@@ -133,9 +137,10 @@ class Sequencer(wiring.Component):
             bits = self.state_lanes.bit_length() - 1
             own_word, own_lane = unit.value[bits:], unit.value[:bits]
         m.d.comb += step_end.eq(advance & beat.last & unit.last)
-        start = Signal(init=1)  # the state is zero: a sequence's first step
+        start = Signal()  # the state is zero: a sequence's first step
+        m.d.comb += start.eq(finals.bit_select(bank, 1))
         with m.If(step_end):
-            m.d.sync += [bank.eq(~bank), start.eq(finals.bit_select(bank, 1))]
+            m.d.sync += [bank.eq(~bank), finals.bit_select(~bank, 1).eq(final)]
 
         def window(count: int) -> Value:
             """The first `count` beats."""
@@ -161,37 +166,29 @@ class Sequencer(wiring.Component):
             reads[side] = advance & window(words) if past else advance
         m.d.comb += [
             self.x_read_enable.eq(reads["i"]),
-            self.x_read_address.eq(Cat(bank, words_of["i"])),
+            self.x_read_address.eq(Cat(bank, words_of["i"]) if plan.vectors > 1 else words_of["i"]),
             self.h_read_enable.eq(reads["h"]),
             self.h_read_address.eq(Cat(bank, words_of["h"])),
             self.unit.eq(unit.value),
             self.first_advance.eq(advance & (beat.value == 0)),
         ]
 
-        # One cycle later the words are there: multiply and accumulate.
-        full = Signal()  # words are there
-        flags: dict[str, Signal] = {}
-
-        def follow(name: str, value: Value) -> Signal:
-            """`value`, of the cycle in which the words now there were asked for."""
-            if name not in flags:
-                flags[name] = Signal(len(value), name=f"{name}_now", reset_less=True)
-                with m.If(advance):
-                    m.d.sync += flags[name].eq(value)
-            return flags[name]
-
+        # Later the words are there: multiply and accumulate.
+        follow = pipe.follow
         last = follow("last", beat.last)
-        m.d.comb += enable.eq(full & (~done | self.taken))
         complete = Signal()
-        with m.If(advance | enable):
-            m.d.sync += full.eq(advance)
         with m.If(enable | self.taken):
             m.d.sync += complete.eq(enable & last)
         m.d.comb += [
             done.eq(complete),
             self.first.eq(follow("first", beat.value == 0)),
-            self.zero_state.eq(follow("zero_state", start)),
+            self.zero_state.eq(follow("zero_state", start, 0)),
         ]
+        if plan.pipeline:
+            m.d.comb += [
+                self.move.eq(pipe.move),
+                self.leave.eq(pipe.leave & follow("last", beat.last, 0)),
+            ]
 
         driven: set[str] = set()
         for name in GENES[:6]:
@@ -214,25 +211,20 @@ class Sequencer(wiring.Component):
             if chunks > 1:
                 again = (words_of[side] == 0) & (beat.value != 0)
                 top = plan.top(name)
-                for port, flag in (
-                    (f"next_digit_{side}", again),
-                    (f"top_{top}", beat.value >= top),
+                for port, flag, stage in (
+                    (f"next_digit_{side}", again, plan.pipeline),
+                    # Multipliers are before the last register.
+                    (f"top_{top}", beat.value >= top, max(0, plan.pipeline - 1)),
                 ):
                     if port not in driven:
                         driven.add(port)
-                        m.d.comb += getattr(self, port).eq(follow(port, flag))
+                        m.d.comb += getattr(self, port).eq(follow(port, flag, stage))
 
         # The old state of the unit, caught as it passes by.
-        catch = follow("catch", (words_of["h"] == own_word) & window(plan.h_words))
-        m.d.comb += self.catch.eq(enable & catch)
+        catch = follow("catch", (words_of["h"] == own_word) & window(plan.h_words), 0)
+        m.d.comb += self.catch.eq(pipe.leave & catch)
         if self.state_lanes > 1:
-            m.d.comb += self.own_lane.eq(follow("own_lane", own_lane))
-        finals_done, finals_kept = Signal(reset_less=True), Signal(reset_less=True)
-        final = follow("final_step", finals.bit_select(bank, 1))
-        with m.If(enable & last):
-            m.d.sync += finals_done.eq(final)
-        with m.If(self.taken):
-            m.d.sync += finals_kept.eq(finals_done)
+            m.d.comb += self.own_lane.eq(follow("own_lane", own_lane, 0))
 
         # The new state, into the other bank and out.
         fired = self.o_valid & self.o_ready
@@ -241,8 +233,7 @@ class Sequencer(wiring.Component):
         with m.If(fired & new.last):
             m.d.sync += new_bank.eq(~new_bank)
         m.d.comb += [
-            self.last_step.eq(finals_kept),
-            self.o_last.eq(new.last & finals_kept),
+            self.o_last.eq(new.last & finals.bit_select(new_bank, 1)),
             self.h_write_enable.eq(
                 one_lane(new.lane, self.state_lanes) & fired.replicate(self.state_lanes)
             ),
@@ -250,13 +241,88 @@ class Sequencer(wiring.Component):
         ]
 
         # Unit 0 may not read a word of the state that is not written yet.
-        drained = ~((full & last) | done | self.busy)
-        wait = (unit.value == 0) & (beat.value == plan.guard) & ~drained
-        m.d.comb += advance.eq((vectors != 0) & ~wait & (~full | enable))
+        drained = ~(pipe.holds("last", beat.last) | done | self.busy | self.o_valid)
+        if plan.late:
+            drained_before = Signal(init=1)
+            m.d.sync += drained_before.eq(drained)
+            drained = drained_before
+        guarded = (unit.value == 0) & (beat.value == plan.guard)
+        begun = (unit.value == 0) & (beat.value == 0)
+        if plan.late:
+            guarded, begun = Signal(name="guarded"), Signal(name="begun", init=1)
+            with m.If(advance):
+                m.d.sync += [
+                    guarded.eq((unit.value == 0) & (beat.value == plan.guard - 1)),
+                    begun.eq(beat.last & unit.last),
+                ]
+        wait = guarded & ~drained
+        if self.classified:
+            standing = self._standing(m, new_bank, fired & self.o_last)
+            kept = standing.bit_select(~bank, 1)  # what this step would write over
+            wait = wait | (begun & kept)
+            # Words that a first step asks for are not looked at, and others are not asked for.
+            with m.If(self.stands):
+                m.d.comb += [
+                    self.h_read_enable.eq(self.read),
+                    self.h_read_address.eq(Cat(self.standing_bank, self.word)),
+                ]
+        m.d.comb += ask.eq(stored & ~wait)
         return m
 
+    def _inputs(self, m: Module, bank: Value, step_end: Value) -> tuple[Value, Value]:
+        """Take features; whether a whole vector is there, and is the last of a sequence."""
+        plan = self.plan
+        i_taken = self.i_valid & self.i_ready
+        # A `last` ends the vector wherever it comes, so that a sender that lost count is in step
+        # again with the next sequence.
+        feature = UnitCounter(m, "feature", plan.input_size, self.input_lanes, i_taken, self.i_last)
+        filled = i_taken & feature.last
+        m.d.comb += self.x_write_enable.eq(
+            one_lane(feature.lane, self.input_lanes) & i_taken.replicate(self.input_lanes)
+        )
+        if plan.vectors == 1:
+            whole, final = Signal(name="whole"), Signal(name="final", reset_less=True)
+            m.d.comb += [self.i_ready.eq(~whole), self.x_write_address.eq(feature.word)]
+            with m.If(filled | step_end):
+                m.d.sync += whole.eq(filled)
+            with m.If(filled):
+                m.d.sync += final.eq(self.i_last)
+            return whole, final
+        # Features go into the bank that is not being read.
+        vectors = Signal(2)  # whole input vectors in the buffer: 0, 1, 2
+        finals = Signal(
+            2, name="vector_finals", reset_less=True
+        )  # the last of a sequence, per bank
+        into = bank ^ vectors[0]
+        m.d.comb += [
+            self.i_ready.eq(~vectors[1]),
+            self.x_write_address.eq(Cat(into, feature.word)),
+        ]
+        with m.If(filled):
+            m.d.sync += finals.bit_select(into, 1).eq(self.i_last)
+        m.d.sync += vectors.eq(vectors + filled - step_end)
+        return vectors != 0, finals.bit_select(bank, 1)
 
-def _identity(plan: Schedule, input_lanes: int, state_lanes: int) -> tuple[object, ...]:
+    def _standing(self, m: Module, new_bank: Value, ended: Value) -> Value:
+        """Per bank: its state waits for the classifier, which reads that of `standing_bank`."""
+        standing, turn = Signal(2, name="standing"), Signal(name="standing_bank")
+        self.standing_bank = turn
+        now = standing.bit_select(turn, 1)
+        with m.If(self.release):
+            m.d.sync += standing.bit_select(turn, 1).eq(0)
+        with m.If(ended):
+            m.d.sync += standing.bit_select(new_bank, 1).eq(1)
+        with m.If(ended & (self.release | ~now)):
+            m.d.sync += turn.eq(new_bank)
+        with m.Elif(self.release & standing.bit_select(~turn, 1)):
+            m.d.sync += turn.eq(~turn)
+        m.d.comb += self.stands.eq(now)
+        return standing
+
+
+def _identity(
+    plan: Schedule, input_lanes: int, state_lanes: int, classified: bool
+) -> tuple[object, ...]:
     chunks = tuple(plan.chunks[name] for name in GENES[:6])
     return (
         "Sequencer",
@@ -267,6 +333,9 @@ def _identity(plan: Schedule, input_lanes: int, state_lanes: int) -> tuple[objec
         plan.guard,
         plan.hidden_size,
         plan.input_size,
+        plan.vectors,
+        plan.pipeline,
         input_lanes,
         state_lanes,
+        classified,
     )

@@ -757,7 +757,7 @@ class Experiment:
             models = [model_of(look) for _, look in part]
             areas = totals(
                 [
-                    Design.of(model, look.knobs.lanes, look.knobs.share)
+                    Design.of(model, **look.knobs.hardware)
                     for model, (_, look) in zip(models, part, strict=True)
                 ],
                 lambda text: self.say(f"Hardware: {text}"),

@@ -150,7 +150,7 @@ def _about_model(model: IntModel, knobs: Knobs) -> dict[str, Any]:
     return {
         "size": model.size_bits,
         "weights": model.weight_bits,
-        "cycles": Design.of(model, knobs.lanes, knobs.share).cycles_per_step,
+        "cycles": Design.of(model, **knobs.hardware).cycles_per_step,
         "model_hash": model.hash,
     }
 

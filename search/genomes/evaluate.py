@@ -195,7 +195,7 @@ def _counted(model: IntModel, knobs: Knobs) -> dict[str, Any]:
     return {
         "size": model.size_bits,
         "weights": model.weight_bits,
-        "cycles": Design.of(model, knobs.lanes, knobs.share).cycles_per_step,
+        "cycles": Design.of(model, **knobs.hardware).cycles_per_step,
     }
 
 
@@ -216,7 +216,7 @@ def _begin(case: Case) -> tuple[Draft | None, dict[str, Any]]:
 
 def _estimated(model: IntModel, setting: Setting) -> dict[str, Any]:
     """Hardware by estimate."""
-    design = Design.of(model, setting.knobs.lanes, setting.knobs.share)
+    design = Design.of(model, **setting.knobs.hardware)
     result: dict[str, Any] = {}
     if setting.silicon:
         area = estimate.total(design)
@@ -275,7 +275,7 @@ def evaluate_cases(
             if units != without_synthesis(groups):
                 again.append(number)
         knobs = {k: batch[k].setting.knobs for k in order}
-        designs = [Design.of(models[k], knobs[k].lanes, knobs[k].share) for k in order]
+        designs = [Design.of(models[k], **knobs[k].hardware) for k in order]
         measured = _measured([batch[k].setting for k in order], designs, where, say)
         judged = pool.map(_judge, [(batch[k].setting, models[k]) for k in again])
         for done, (index, result) in enumerate(judged, 1):

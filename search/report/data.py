@@ -547,10 +547,10 @@ def _measured(
         knobs = Knobs(**values)
         calibration = load(Setting(checkpoint, knobs)).calibration
         drafts.append(draft(calibration, Genome.from_genes(genes), knobs))
-        hardware.append((knobs.lanes, knobs.share))
+        hardware.append(knobs.hardware)
     chosen = iter(cheapest([group for made in drafts for group in made.groups], say))
     models = [made.choose([next(chosen) for _ in made.groups]) for made in drafts]
-    designs = [Design.of(model, *of) for model, of in zip(models, hardware, strict=True)]
+    designs = [Design.of(model, **of) for model, of in zip(models, hardware, strict=True)]
     prepare(designs, say)
     reports = [area_report(design, flat=False) for design in designs]
     # Networks that share hardware have other rows.

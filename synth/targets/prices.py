@@ -97,9 +97,8 @@ def memories_of(part: Part) -> list[Store]:
     if kind in ("CodeBuffer", "StateMemory"):
         bits, lanes, depth, *_ = rest
         stores.append(Store(None, depth, bits * lanes))
-    elif kind == "Classifier":
-        (_, inputs), _, _, in_bits, *_ = rest
-        stores.append(Store(None, inputs, in_bits))
+    elif kind == "StateCopy":
+        stores.append(Store(None, rest[1], rest[0]))
     return stores
 
 

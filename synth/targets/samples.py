@@ -85,7 +85,7 @@ def designs(source: str, knobs: Knobs, chosen: Sequence[Genome]) -> Iterator[Des
     for genome in chosen:
         made = draft(calibration, genome, knobs)
         model = made.choose(estimate.cheapest(made.groups))
-        yield Design.of(model, knobs.lanes, knobs.share)
+        yield Design.of(model, **knobs.hardware)
 
 
 def samples(*, cells: bool) -> Iterator[tuple[str, list[Design]]]:

@@ -6,7 +6,6 @@ import pytest
 from amaranth.hdl import ClockDomain, Module
 from amaranth.sim import Simulator
 from genogate.hdl.gru.design import Design
-from genogate.hdl.gru.layer import GruLayer
 from genogate.hdl.gru.schedule import Schedule
 from genogate.model.errors import InputError
 from genogate.model.genome import GENES, Genome
@@ -58,10 +57,10 @@ def plain(got):
     }
 
 
-def check(model, sequences, lanes_x, lanes_h, *, pause, seed):
+def check(model, sequences, lanes_x, lanes_h, *, pause, seed, pipeline=0):
     wanted = expected(model, sequences)
     got = run_streams(
-        Design.of(model, Lanes(lanes_x, lanes_h)).component(),
+        Design.of(model, Lanes(lanes_x, lanes_h), pipeline=pipeline).component(),
         {"i": features(sequences)},
         {name: len(values) for name, values in wanted.items()},
         pause=pause,
@@ -76,6 +75,15 @@ def test_random_networks_equal_golden(seed):
     rng, model, sequences = draw(seed, layers=1 + seed % 2)
     lanes = rng.integers(1, 9, 2).tolist()
     check(model, sequences, *lanes, pause=[0, 0.3, 0.6][seed % 3], seed=seed)
+
+
+@pytest.mark.parametrize("pipeline", [1, 2])
+@pytest.mark.parametrize("seed", range(5))
+def test_registers_in_the_multiply_accumulate_change_no_bit(seed, pipeline):
+    rng, model, sequences = draw(50 + seed, layers=1 + (seed == 4), sizes=(6, 7, 4))
+    lanes = rng.integers(1, 4, 2).tolist()
+    pause = [0, 0.3][seed % 2]
+    check(model, sequences, *lanes, pause=pause, seed=seed, pipeline=pipeline)
 
 
 @pytest.mark.parametrize("bits", [2, 8])
@@ -228,7 +236,7 @@ def measure(design, steps):
     """Cycles between the last units of consecutive steps of the first layer, in the steady
     state."""
     layer = design.model.layers[0]
-    dut = GruLayer(layer, design.schedules[0], design.layers[0])
+    dut = design.layer_components()[0]
     ends = []
 
     async def bench(ctx):
@@ -279,6 +287,15 @@ def test_cycles_per_step_are_as_stated(shape):
         assert hidden * max(inputs, hidden) / stated >= 0.95
 
 
+@pytest.mark.parametrize("pipeline", [1, 2])
+@pytest.mark.parametrize("shape", [(3, 4, 1, 1), (8, 8, 8, 8), (2, 12, 1, 2), (3, 4, 4, 2)])
+def test_cycles_per_step_with_a_pipeline_are_as_stated(shape, pipeline):
+    inputs, hidden, lanes_x, lanes_h = shape
+    model = random_model(np.random.default_rng(shape), Genome.uniform(8), inputs, hidden, 2)
+    design = Design.of(model, Lanes(lanes_x, lanes_h), pipeline=pipeline)
+    assert set(measure(design, 6)) == {design.cycles_per_step}
+
+
 def sequence_cycles(design, steps, count=4):
     """Cycles between the classes of sequences of `steps` back to back, in the steady state."""
     dut, inputs = design.component(), design.model.layers[0].input_size
@@ -312,8 +329,9 @@ def test_cycles_per_sequence_are_as_stated_also_of_few_steps(shape, steps):
     model = random_model(
         np.random.default_rng(shape), Genome.uniform(8, layers), inputs, hidden, classes
     )
-    design = Design.of(model, Lanes(lanes_x, lanes_h))
-    assert sequence_cycles(design, steps) == {design.cycles_per_sequence(steps)}
+    for pipeline in (0, 2):
+        design = Design.of(model, Lanes(lanes_x, lanes_h), pipeline=pipeline)
+        assert sequence_cycles(design, steps) == {design.cycles_per_sequence(steps)}
 
 
 @pytest.mark.parametrize("steps", [1, 3])

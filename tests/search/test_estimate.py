@@ -44,7 +44,7 @@ def test_every_part_of_a_network_has_an_estimate():
             parts = Design.of(model, Lanes(lanes, lanes)).parts
             for part in parts:
                 kind, cells = part.identity[0], estimate.cells(part.identity)
-                assert kind in {*estimate.FEATURES, "Fork", "Rom", "CodeBuffer"}
+                assert kind in {*estimate.FEATURES, "Rom", "CodeBuffer"}
                 assert np.isfinite(cells)
                 assert cells >= (kind not in ("Rom", "CodeBuffer"))
 
@@ -69,7 +69,7 @@ def test_fit_finds_what_cells_are_made_of():
     known = {}
     for _ in range(200):
         bits, lanes = (int(v) for v in rng.integers(2, 9, 2))
-        known["StateMemory", bits, lanes, 64, 0] = 3 * bits + 2 * bits * lanes
+        known["StateMemory", bits, lanes, 64, 0, False] = 3 * bits + 2 * bits * lanes
     found = estimate.fit(known)
     assert set(found) == {"StateMemory"}
     for identity, cells in known.items():

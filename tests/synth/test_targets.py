@@ -102,7 +102,7 @@ def test_a_report_has_a_row_for_every_module_and_the_whole_is_near_their_sum(mod
 def test_a_design_that_does_not_fit_says_by_how_much_and_which_genes_would_help(model):
     rows = [
         Row("layer0.w_hr_weights", None, fpga.Resources(ram=32)),
-        Row("fork", None, fpga.Resources()),
+        Row("classifier", None, fpga.Resources()),
     ]
     report = FpgaReport(UP5K, tuple(rows), fpga.Resources(ram=35), "Yosys")
     assert not report.fits
@@ -161,7 +161,7 @@ def test_every_memory_of_a_network_is_a_constant_or_a_state(model):
     design = Design(emit_rtlil(Hardware.of(model)))
     kinds = {name.split(".", 1)[1]: kind for name, kind in memory_modules(design).items()}
     assert kinds["layer0.w_ir_weights"] == "rom"
-    assert kinds["classifier.state"] == "ram"
+    assert kinds["layer0.state"] == "ram"
     assert kinds["layer0.x_buffer"] == "ram"
     assert sum(kind == "rom" for kind in kinds.values()) == 14
 

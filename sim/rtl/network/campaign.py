@@ -61,6 +61,7 @@ class Case:
     output: str = "class"
     function: str = "none"
     head_bits: int = 8
+    pipeline: int = 0
 
     @property
     def ideal_cycles(self) -> int:
@@ -136,13 +137,14 @@ def _random_case(seed: int, index: int) -> Case:
     if case.share == "all":
         return case
     output = one_of(OUTPUTS, (0.6, 0.15, 0.25))
-    return replace(
+    case = replace(
         case,
         at=one_of(("last", "every")),
         output=output,
         function=one_of(ACTIVATIONS) if output == "codes" else "none",
         head_bits=int(rng.integers(MIN_BITS, MAX_BITS + 1)) if output == "codes" else 8,
     )
+    return replace(case, pipeline=one_of((0, 1, 2), (0.6, 0.2, 0.2)))
 
 
 def _shared(case: Case) -> Case:
@@ -150,6 +152,7 @@ def _shared(case: Case) -> Case:
     return replace(
         case,
         share="all",
+        pipeline=0,
         lanes_x=SHARED_LANES[case.lanes_x % len(SHARED_LANES)],
         lanes_h=SHARED_LANES[case.lanes_x % len(SHARED_LANES)],
         input_size=min(case.input_size, 6),
@@ -221,6 +224,10 @@ def _forced() -> list[dict[str, Any]]:
             }
             for output in ("gene", "8")
         ),
+        *(
+            {"name": f"pipeline {depth}", "pipeline": depth, "channel": depth == 2}
+            for depth in (1, 2)
+        ),
         *({"name": f"input of {bits} bits", "input_bits": bits} for bits in (1, 2, 4)),
         *({"name": f"classifier of {bits} bits", "classifier_bits": bits} for bits in (2, 5)),
         *(
@@ -263,7 +270,7 @@ def make_case(seed: int, index: int) -> Case:
         change.setdefault("genes", case.genes[:1])
         change.setdefault("input_bits", 8)
         change.setdefault("classifier_bits", 8)
-        for name in ("share", "at", "output", "function", "head_bits"):
+        for name in ("share", "pipeline", "at", "output", "function", "head_bits"):
             change.setdefault(name, Case.__dataclass_fields__[name].default)
         case = replace(case, **change)
         if case.share == "all":
@@ -285,7 +292,8 @@ def run_case(case: Case, folder: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         model = case.model()
         record |= {"genome": model.genome.id, "model_hash": model.hash}
-        design = Design.of(model, Lanes(case.lanes_x, case.lanes_h), case.share)
+        lanes = Lanes(case.lanes_x, case.lanes_h)
+        design = Design.of(model, lanes, case.share, case.pipeline)
         text = emit(design)
         record["documented_cycles_per_step"] = design.cycles_per_step
         record["emit_seconds"] = time.monotonic() - started

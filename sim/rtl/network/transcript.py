@@ -175,23 +175,19 @@ class Expectation:
     def cycles_per_step(self, log: np.ndarray, segment: Segment) -> tuple[float, float]:
         """Mean cycles from step to step of one sequence, and from sequence to sequence.
 
-        Taken at the last unit of the last layer's ``s_h``. Left out are the first step of the
-        first sequence, which fills the pipeline, and the last step of each, which may wait for
-        the logits of the sequence before. NaN where there is nothing to average.
+        Taken at the last unit of the last layer's ``s_h``. Steps are those of the first sequence
+        but its first one, which fills the pipeline: in later ones the second step may wait until
+        the classifier has read the state of the sequence before. NaN where there is nothing to
+        average.
         """
         number = len(self.model.layers) * len(SCHEDULE) - 1
         hidden = self.model.layers[-1].hidden_size
         ends = log[log[:, 0] == number, 1][hidden - 1 :: hidden].astype(np.float64)
-        steps: list[float] = []
-        finals: list[float] = []
-        start = 0
-        for _, length in segment.sequences:
-            own = ends[start : start + length]
-            steps.extend(np.diff(own[int(start == 0) : -1]))
-            finals.extend(own[-1:])
-            start += length
+        lengths = [length for _, length in segment.sequences]
+        steps = np.diff(ends[1 : lengths[0]]) if lengths else np.empty(0)
+        finals = ends[np.cumsum(lengths)[: len(ends)] - 1] if lengths else np.empty(0)
         return (
-            float(np.mean(steps)) if steps else float("nan"),
+            float(np.mean(steps)) if len(steps) else float("nan"),
             float(np.mean(np.diff(finals))) if len(finals) > 1 else float("nan"),
         )
 
