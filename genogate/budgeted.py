@@ -129,7 +129,7 @@ def run_budgeted(
     """Everything within a budget; the document, and the folder with ``page.md``, ``page.html`` and,
     in ``best/``, the files of the network to build. The same call goes on after a stop."""
     from .model.checkpoints.training import import_torch
-    from .model.data.tasks import check_name
+    from .model.data.tasks import check_name, load_task
     from .model.files import write_json
     from .model.genome import found_with
     from .model.qat.network import import_kernels
@@ -137,18 +137,24 @@ def run_budgeted(
     from .outputs import write_gru
     from .search.budget import seconds_of
     from .search.experiment.jobs import Look, look_at
+    from .search.genomes.evaluate import SMALL, shifted
     from .search.ladder.ladder import BEST, search
     from .search.ladder.page import write_pages
-    from .search.ladder.plan import Plan
+    from .search.ladder.plan import Plan, telling
 
     seconds = seconds_of(budget)
     _check(options, record)
     check_name(task)
+    drop = 0.5 if options["max_drop"] is None else options["max_drop"]
+    data = load_task(task, options["seed"] or 0)
+    small = len(data.y_val) < SMALL
+    # Before hours of training, not after.
+    telling(task, len(data.y_val), len(shifted(data)[1]) if small else len(data.y_val), drop)
     import_torch()
     import_kernels()
     folder = Path(out or Path("runs") / f"experiment-{Path(task).stem}-budget")
     networks, spent = float_networks(folder, task, options, seconds, say)
-    plan = Plan(networks, budget=seconds - spent, seed=options["seed"] or 0, knobs=knobs)
+    plan = Plan(networks, drop=drop, budget=seconds - spent, seed=options["seed"] or 0, knobs=knobs)
     place = folder / "search"
     document = search(place, plan, resume=True, workers=workers, say=say)
     document["float_seconds"] = round(spent, 1)

@@ -34,11 +34,11 @@ NETWORKS = {
 #: Variants by name: what each changes.
 VARIANTS = {
     "plain": "fixed scales, taught by the float network of its size",
-    "no teacher": "cross entropy alone",
+    "bit by bit": "a third of the epochs each at 8 bits, halfway, and at its bits",
     "learned scales": "scales trained for 60 % of the epochs, from the first on",
     "larger teacher": "taught by the float network of the reference's size",
-    "bit by bit": "a third of the epochs each at 8 bits, halfway, and at its bits",
     "twice as long": "twice the epochs",
+    "no teacher": "cross entropy alone",
 }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..model.errors import InputError
 from ..model.knobs import Knobs
 from .help import Command, group
 from .options import (
@@ -71,6 +72,13 @@ PLAN = "the task's plan"
         help="Effort. CPU time over all processes, as in 60m: networks of several sizes, a search "
         "that trains, and one page, page.html, that says what to build; full: the task's plan; "
         "quick: for a look at the flow, its figures say nothing.",
+    ),
+    click.option(
+        "--max-drop",
+        type=float,
+        metavar="POINTS",
+        show_default="0.5",
+        help="Points of accuracy that may be lost, with a budget of time.",
     ),
     click.option(
         "--objectives", show_default="accuracy,size,cells", help="Objectives of the searches."
@@ -180,6 +188,8 @@ def experiment(
         return
     from ..experiment import record_in_docs, run_experiment
 
+    if options.pop("max_drop") is not None:
+        raise InputError("max-drop: with a budget of time, as in --budget 60m, alone")
     if options["generations"] is not None:
         options["exploit"] = options["generations"]
     with saying() as say:

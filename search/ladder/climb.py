@@ -23,11 +23,13 @@ TRAINED, PARENTS = 3, 2
 #: points that a step counts as at least.
 AT_ONCE, SPREAD, SLIGHT = (2, 4, 7, 11), 0.6, 0.1
 #: Shares of the budget after which the search for starts ends, and that of short trainings.
-EXPLORED, CLIMBED = 0.25, 0.65
+EXPLORED, CLIMBED = 0.25, 0.6
 #: Points beyond the limit up to which a network may be a parent.
 BEYOND = 1.5
 #: What a point beyond the limit, and a turn as a parent, count as, in shares of the cost.
 DEAR, AGAIN = 0.15, 0.06
+#: Share of the points lost after a short training that a full one leaves, until trainings tell.
+HOPE, HOPE_WEIGHT = 0.4, 4.0
 #: Share of the points lost by quantisation that a short training leaves, until trainings tell.
 PRIOR, PRIOR_WEIGHT = 0.3, 4.0
 
@@ -126,11 +128,18 @@ class Climb:
         return float(np.clip((PRIOR * PRIOR_WEIGHT + left) / (PRIOR_WEIGHT + lost), 0.0, 1.0))
 
     @property
-    def gap(self) -> float:
-        """Points that full training wins back of what a short one lost, by those that had both."""
-        brief = {r.net: r for r in self.trained if r.rung == "short"}
-        both = [self.lost(brief[r.net]) - self.lost(r) for r in self.finished if r.net in brief]
-        return (sum(both) + 0.5) / (len(both) + 1)
+    def share_left(self) -> float:
+        """Share of the points that a network loses after a short training that a full one leaves,
+        by those that had both."""
+        brief = {r.net: self.lost(r) for r in self.trained}
+        both = [(brief[r.net], self.lost(r)) for r in self.finished if r.net in brief]
+        before = sum(max(0.0, short) for short, _ in both)
+        after = sum(max(0.0, full) for _, full in both)
+        return (HOPE * HOPE_WEIGHT + after) / (HOPE_WEIGHT + before)
+
+    def expected(self, lost: float) -> float:
+        """Points that full training leaves of what a short one lost."""
+        return lost * self.share_left if lost > 0 else lost
 
     # Stages
 
@@ -138,6 +147,8 @@ class Climb:
         """All of it; what was done, after every batch."""
         yield from self._base()
         yield from self._starts()
+        # What a full training leaves of a short one's losses is worth knowing early.
+        yield from self._finals(1)
         yield from self._rounds()
         yield from self._finals()
 
@@ -198,11 +209,12 @@ class Climb:
     def parents(self) -> list[Result]:
         """The cheapest networks that are within or a little beyond the limit, those first that were
         parents less often."""
-        able = [r for r in self.trained if self.lost(r) <= self.plan.drop + self.gap + BEYOND]
+        limit = self.plan.drop + BEYOND
+        able = [r for r in self.trained if self.expected(self.lost(r)) <= limit]
         able = able or sorted(self.trained, key=self.lost)[:PARENTS]
 
         def rank(result: Result) -> float:
-            over = max(0.0, self.lost(result) - self.gap - self.plan.drop)
+            over = max(0.0, self.expected(self.lost(result)) - self.plan.drop)
             tries = self.used.get(result.net, 0)
             return self.cost(result.net) * (1 + DEAR * over) * (1 + AGAIN * tries)
 
@@ -247,23 +259,25 @@ class Climb:
         found += [(net, 0.0) for net in others if self.allowed(net)]
         rows = []
         for net, loss in found:
-            after = self.lost(parent) + self.kept_share * loss - self.gap
+            after = self.expected(self.lost(parent) + self.kept_share * loss)
             over = max(0.0, after - self.plan.drop)
             rows.append(Proposal(self.cost(net) * (1 + DEAR * over), net, parent, loss))
         return rows
 
-    def _finals(self) -> Iterator[str]:
-        """Train fully what promises to be the cheapest within the limit."""
+    def _finals(self, most: float = np.inf) -> Iterator[str]:
+        """Train fully what promises to be the cheapest within the limit, in at most so many
+        batches."""
         done = {r.net for r in self.finished}
-        while True:
-            best = self.best()
+        while most > 0:
+            best, most = self.best(), most - 1
             price = self.cost(best.net) if best is not None else np.inf
             left = [r for r in self.trained if r.net not in done and self.cost(r.net) < price]
-            count = min(self.batch, self._affordable())
+            # Few together, since every one of them says what to expect of the others.
+            count = min(self.rungs.pool.workers, self._affordable())
             if not left or not count:
                 return
-            able = [r for r in left if self.lost(r) - self.gap <= self.plan.drop]
-            ordered = sorted(able, key=lambda r: self.cost(r.net)) if able else []
+            able = [r for r in left if self.expected(self.lost(r)) <= self.plan.drop]
+            ordered = sorted(able, key=lambda r: self.cost(r.net))
             ordered += sorted((r for r in left if r not in able), key=self.lost)
             chosen = list(dict.fromkeys(r.net for r in ordered))[:count]
             done |= set(chosen)

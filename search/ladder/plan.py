@@ -59,13 +59,18 @@ def check_validation(plan: Plan) -> str:
     """What the validation part can tell, as a sentence. Raises :class:`InputError` where it cannot
     tell the points of accuracy that may be lost."""
     material = load(Setting(plan.checkpoints[0], plan.knobs, False))
-    judged, sequences = len(material.y_shifted), len(material.task.y_val)
+    sequences = len(material.task.y_val)
+    return telling(material.task.name, sequences, len(material.y_shifted), plan.drop)
+
+
+def telling(task: str, sequences: int, judged: int, drop: float) -> str:
+    """The same for a validation part of so many sequences, judged with its copies."""
     step = 100 / judged
-    if step > plan.drop:
+    if step > drop:
         raise InputError(
-            f"{material.task.name}: one of its {judged} validation sequences is {step:.1f} points, "
-            f"so it cannot tell the {plan.drop:g} that may be lost: give --max-drop "
-            f"{np.ceil(10 * step) / 10:g} or more, or more validation data"
+            f"{task}: one of its {judged} validation sequences is {step:.1f} points, so it cannot "
+            f"tell the {drop:g} that may be lost: give --max-drop {np.ceil(10 * step) / 10:g} or "
+            "more, or more validation data"
         )
     # Of a difference of two networks that disagree on one sequence in twenty.
     error = 100 * np.sqrt(0.05 / sequences)

@@ -22,6 +22,8 @@ COSTS = {
 }
 #: The target of the area.
 TARGET = "sky130"
+#: Version of the prices, in the keys of what is kept.
+PRICES = [prices.version(), estimate.version()]
 
 
 def price(model: IntModel, knobs: Knobs) -> dict[str, float]:

@@ -22,7 +22,7 @@ from ..genomes.evaluate import Setting, load
 from ..genomes.store import Store
 from ..pool.backends import Pool
 from .plan import Plan
-from .price import price_of
+from .price import PRICES, price_of
 
 Say = Callable[[str], None]
 #: Least bits of input and classifier.
@@ -147,7 +147,7 @@ class Rungs:
             cases = [
                 (self.plan.checkpoints[n.size], n.genome, n.knobs(self.plan.knobs)) for n in new
             ]
-            key = self._key("price", [net.key for net in new])
+            key = self._key("price", PRICES, [net.key for net in new])
             (found,) = self._run("Costs", [(key, f"{len(new)} costs", cases)], _timed_prices)
             self.prices.update(zip(new, found["rows"], strict=True))
         return [self.prices[net] for net in nets]

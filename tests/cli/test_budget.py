@@ -23,6 +23,8 @@ def data(tmp_path_factory):
 
 def test_an_experiment_ends_with_a_page_and_the_files_of_a_network(genogate, data, tmp_path):
     about = ("--task", data, "--hidden", "6,4", "--workers", "1", "--out", "run")
+    genogate("experiment", *about, "--budget", "25s").refused("validation", "--max-drop 1.1")
+    about += ("--max-drop", "3")
     outcome = genogate("experiment", *about, "--budget", "25s", "--json")
     assert outcome.code == 0, outcome
     document = json.loads(outcome.out)
@@ -55,7 +57,8 @@ def test_an_experiment_ends_with_a_page_and_the_files_of_a_network(genogate, dat
         (("search", "--budget", "9m", "--max-drop", "none"), ("max-drop", "not a number")),
         (("search", "--budget", "9m", "--max-size", "9"), ("max-size: 9 is below",)),
         (("experiment", "--budget", "soon"), ("budget", "as in 60m")),
-        (("experiment", "--budget", "9m", "--rounds", "2"), ("rounds", "the budget decides")),
+        (("experiment", "--budget", "9m", "--rounds", "2"), ("rounds", "the budget decides it")),
+        (("experiment", "--max-drop", "1"), ("max-drop", "budget of time")),
         (("experiment", "--budget", "9m", "--record"), ("record", "--budget full")),
     ],
 )
