@@ -24,7 +24,7 @@ USES = {
     "core": "every command",
     "train": "train, qat, experiment, bench, import of torch files",
     "search": "search, experiment, report, proxy, pictures of lut",
-    "sim": "sim, campaign, and the proofs of lut, front and unit",
+    "sim": "sim, campaign",
     "fpga": "bitstream, host, area --target ... --route",
     "onnx": "import of .onnx files",
     "keras": "import of .keras files",

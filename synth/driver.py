@@ -7,6 +7,11 @@ says of errors comes out before that. When its input closes it ends, with all th
 
 Every job meets a fresh Yosys, because what Yosys makes of a module depends slightly (percents of
 its cells) on the names of all modules that it has seen before.
+
+Why no executor of a library does this: native Yosys ends its process on an error, which breaks the
+whole pool of ``concurrent.futures`` and is a lost worker for loky; and a fork of a process that has
+Yosys loaded is a fresh one in half the time of a new process (0.33 against 0.71 s for a module of
+one gate).
 """
 
 import json
