@@ -21,9 +21,10 @@ from .files import read_tensors, write_tensors
 from .genome import GENES, MAX_BITS, MIN_BITS, Genome
 from .head import Head
 
-KIND, VERSION = "genogate-integer-model", 1
-#: Of files with a head other than the class after the last step. Others stay as they were.
-HEAD_VERSION = 2
+KIND, VERSION = "genogate-integer-model", 3
+#: Versions of what :attr:`IntModel.hash` covers, of networks that give the class after the last
+#: step and of others: so a network keeps its hash. Files of these versions have no ``info_hash``.
+CONTENT_VERSION, HEAD_VERSION = 1, 2
 #: Bounds of what the hardware generator accepts; far beyond what calibration chooses.
 MAX_SHIFT, MAX_MULTIPLIER, MAX_ZERO, MAX_SIZE, MAX_CHANNEL_SHIFT = 40, 1 << 20, 1 << 16, 4096, 7
 
@@ -518,7 +519,8 @@ class IntModel:
         ``code = clip(round(x / input_scale) + input_zero_point)``, codes of :attr:`in_bits` bits:
         how a user makes codes.
     info : dict
-        JSON-able provenance: task, knobs, scales, checkpoint hash. Not part of the hash.
+        JSON-able provenance: task, knobs, scales, checkpoint hash. Not part of :attr:`hash`, which
+        names the integers; a file has a hash of it as well.
     head : Head
         What the network answers, and when.
     stage : OutputStage, where the head answers codes, else None
@@ -593,7 +595,7 @@ class IntModel:
     def _content(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         tensors: dict[str, np.ndarray] = {}
         document: dict[str, Any] = {
-            "version": VERSION if self.head.plain else HEAD_VERSION,
+            "version": CONTENT_VERSION if self.head.plain else HEAD_VERSION,
             "genome": [list(layer) for layer in self.genome.layers],
             "input": {"scale": self.input_scale, "zero_point": self.input_zero_point},
             "layers": [
@@ -626,18 +628,19 @@ class IntModel:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a safetensors file, atomically: tensors, and JSON metadata with the rest."""
         tensors, document = self._content
-        write_tensors(path, tensors, {**document, "hash": self.hash, "info": self.info}, KIND)
+        hashes = {"hash": self.hash, "info_hash": _info_hash(self.info)}
+        write_tensors(
+            path, tensors, {**document, "version": VERSION, **hashes, "info": self.info}, KIND
+        )
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "IntModel":
         """Read and check a file written by :meth:`save`. Raises :class:`InputError`."""
         tensors, document = read_tensors(path, KIND)
         try:
-            if document["version"] not in (VERSION, HEAD_VERSION):
-                version = shown(document["version"])
-                raise InputError(
-                    f"version {version}, this program reads {VERSION} and {HEAD_VERSION}"
-                )
+            version = document["version"]
+            if isinstance(version, bool) or version not in (1, 2, VERSION):
+                raise InputError(f"version {shown(version)}, this program reads 1 to {VERSION}")
             layers = []
             for k, entry in enumerate(document["layers"]):
                 if set(entry) != set(SCHEDULE):
@@ -669,11 +672,19 @@ class IntModel:
                 raise InputError(f"info: {shown(model.info)} is not an object")
             if model.hash != document.get("hash"):
                 raise InputError("its hash does not fit its content: the file was altered")
+            if version == VERSION and _info_hash(model.info) != document["info_hash"]:
+                raise InputError("info_hash does not fit info (scales): the file was altered")
             return model
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
         except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
             raise InputError(f"{path}: not a whole {KIND} file ({error!r:.100})") from None
+
+
+def _info_hash(info: Mapping[str, Any]) -> str:
+    """SHA-256, 16 hex digits, of `info` as JSON text. JSON has no keys but text, hence twice."""
+    text = json.dumps(json.loads(json.dumps(info)), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def with_op(model: IntModel, layer: int, name: str, op: Operator) -> IntModel:

@@ -202,8 +202,11 @@ def test_models_with_other_tensors(name, change, value):
         (("layers", 0, "s_r", "shift"), 99, "shift: 99 is not within 0 to 40$"),
         (("layers", 0, "s_h", "out_bits"), 9, "out_bits: 9 is not within 2 to 8$"),
         (("genome", 0, 3), 5, "w_hr: 4 bits, its gene says 5$"),
-        (("version",), 2, "version 2, this program reads 1$"),
+        (("version",), 4, "version 4, this program reads 1 to 3$"),
+        (("version",), True, "version True, this program reads 1 to 3$"),
         (("info",), [], "info"),
+        (("info", "random"), False, "info_hash does not fit info"),
+        (("info_hash",), "0" * 16, "info_hash does not fit info"),
     ],
 )
 def test_the_line_names_the_fault(path, value, message):
@@ -211,6 +214,15 @@ def test_the_line_names_the_fault(path, value, message):
     write_tensors(file, TENSORS, changed(DOCUMENT, path, value), KIND)
     with pytest.raises(InputError, match=message):
         IntModel.load(file)
+
+
+def test_files_of_version_1_are_read_with_the_same_hash():
+    file = FOLDER / "first.safetensors"
+    document = {name: value for name, value in DOCUMENT.items() if name != "info_hash"}
+    write_tensors(file, TENSORS, {**document, "version": 1}, KIND)
+    model = IntModel.load(file)
+    assert model.hash == MODEL.hash
+    assert model.info == MODEL.info
 
 
 # Genomes -------------------------------------------------------------------------------------
