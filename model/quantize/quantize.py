@@ -37,6 +37,8 @@ from .activations import Fitting, exact_table, unit_codes
 from .calibrate import (
     FUNCTIONS,
     MAX_LOSS,
+    MAX_TOTAL_LOSS,
+    SENSITIVE,
     STEPS,
     Calibration,
     Curve,
@@ -46,6 +48,7 @@ from .calibrate import (
     calibrate,
     zero_tolerance,
 )
+from .rounding import Format, Rounded
 from .scales import FREE_BITS, KEPT_GATES, allowed, as_fixed_point, kept_format
 
 #: Given groups of interchangeable activation units, the index of the cheapest of each group.
@@ -98,7 +101,7 @@ class _LayerScales:
         self.factors = allowed(knobs.multiplier_terms)
 
     def _curve(self, name: str) -> Curve:
-        return self.calibration.tensors[name].curves[self.widths.out[name]]
+        return self.calibration.tensors[name].curve(self.widths.out[name])
 
     def _into(self, child: str, total: str, terms: int | None) -> np.ndarray:
         """The combined scales of so many terms that operand `child` of sum `total` may have."""
@@ -480,13 +483,16 @@ def _spread(matrix: np.ndarray, axis: int) -> float:
 def refuse_lost(calibration: Calibration) -> None:
     """Raise :class:`InputError` for a network that 8 bits cannot hold, naming what they lose.
 
-    Two things are compared with float, at the scales that INT8 gets: the error in the new state
-    that each tensor's codes cause (calibrated, first order), and the logits of the float network
-    with weights rounded to codes, on the first sequences of the calibration data.
+    Three things are compared with float, at the scales that INT8 gets: the error in the new state
+    that each tensor's codes cause (calibrated, first order); the logits of the float network with
+    weights rounded to codes, on the first sequences of the calibration data; and where those
+    change, the logits with all operators rounded as well, which show errors that grow from step to
+    step.
     """
     knobs, genome = Knobs(), Genome.uniform(8, len(calibration.layers))
-    in_scale, _ = calibration.input_format(8)
+    source = in_scale, _ = calibration.input_format(8)
     rounded: dict[tuple[int, str], tuple[np.ndarray, np.ndarray]] = {}
+    formats: dict[tuple[int, str], Format] = {}
     for number, (layer, genes) in enumerate(zip(calibration.layers, genome.layers, strict=True)):
         scale = _LayerScales(layer, _Widths.of(genes, knobs), knobs, in_scale).solve()
         state = layer.tensors["s_h"]
@@ -494,6 +500,7 @@ def refuse_lost(calibration: Calibration) -> None:
         for name in GENES:
             tensor = layer.tensors[name]
             zero = tensor.zero_point(8, scale[name])
+            formats[number, name] = 8, scale[name], zero
             error = tensor.errors(8, np.array(scale[name]), np.array(zero))
             if error > limit and calibration.reads_state(number):
                 raise InputError(
@@ -509,8 +516,34 @@ def refuse_lost(calibration: Calibration) -> None:
     last = len(calibration.layers) - 1
     rounded[last, "classifier"] = calibration.classifier.rounded(size, calibration.classifier_bias)
     loss = calibration.probe.loss(rounded)
-    if loss <= MAX_LOSS:
+    if loss > MAX_LOSS:
+        _refuse_uneven(calibration, rounded)
+    if loss > SENSITIVE:
+        _refuse_unstable(
+            calibration.probe.rounded_loss(rounded, formats, (8, *source)), calibration
+        )
+
+
+def _refuse_unstable(loss: float, calibration: Calibration) -> None:
+    """Refuse a network in which `loss` of the logits is lost though all its matrices are even."""
+    if loss <= MAX_TOTAL_LOSS:
         return
+    tensors = calibration.probe.checkpoint.tensors
+    sums = [
+        float(np.abs(tensors[f"weight_hh_l{k}"]).sum(1).max())
+        for k in range(len(calibration.layers))
+    ]
+    layer = int(np.argmax(sums))
+    raise InputError(
+        f"quantize: 8 bits change the logits by {100 * loss:.0f} % of their size: the recurrence "
+        f"of layer {layer} amplifies rounding errors from step to step (rows of weight_hh_l{layer} "
+        f"sum up to {sums[layer]:.4g} in magnitude); train it with smaller recurrent weights "
+        "(weight decay)"
+    )
+
+
+def _refuse_uneven(calibration: Calibration, rounded: Rounded) -> None:
+    """Refuse a network for one matrix, whose rows or columns are too far apart for 8 bits."""
     for (number, name), pair in rounded.items():
         part = calibration.probe.loss({(number, name): pair})
         inside = {**calibration.layers[number].weights, "classifier": calibration.classifier}

@@ -162,6 +162,23 @@ def test_large_biases_of_the_candidate_that_cancel_are_refused_by_name():
         error(tensors, *inputs(rng))
 
 
+@pytest.mark.parametrize("factor", [3, 10, 20])
+def test_large_recurrent_weights_are_quantised_or_refused_with_the_cause(factor):
+    """Such a recurrence amplifies any rounding error; no scale helps, so nothing is silent."""
+    refusals, losses = [], []
+    for seed in range(3):
+        rng = np.random.default_rng([factor, seed])
+        tensors = ordinary(rng)
+        tensors["weight_hh_l0"] *= factor
+        try:
+            losses.append(error(tensors, *inputs(rng)))
+        except InputError as reason:
+            refusals.append(str(reason))
+    assert all(loss < 0.4 for loss in losses)
+    assert all("recurrence of layer 0 amplifies rounding errors" in text for text in refusals)
+    assert len(refusals) == {3: 0, 10: 3, 20: 3}[factor]
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_weights_that_are_not_finite_are_refused(value):
     tensors = ordinary(np.random.default_rng(11))

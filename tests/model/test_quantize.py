@@ -143,7 +143,7 @@ def test_calibrated_clipping_beats_the_covering_range_at_low_widths():
     for name in ("w_in", "p_rn", "s_n"):
         tensor = calibration.layers[0].tensors[name]
         covering = (tensor.high - tensor.low) / (2**4 - 1)
-        assert tensor.curves[4](np.array(tensor.curves[4].best_scale)) < tensor.curves[4](
+        assert tensor.curve(4)(np.array(tensor.curve(4).best_scale)) < tensor.curve(4)(
             np.array(covering)
         ), name
 

@@ -114,7 +114,7 @@ class GruNetwork:
             codes, _, _ = weights.quantize(bits, scale, "tensor")
             return codes[:, columns] * scale - weights.matrix[:, columns]
         tensor = of.tensors[name]
-        scale = tensor.curves[bits].best_scale
+        scale = tensor.curve(bits).best_scale
         zero = tensor.zero_point(bits, scale)
         codes = np.clip(np.floor(values / scale + 0.5) + zero, *code_range(bits))
         return (codes - zero) * scale - values
