@@ -37,7 +37,7 @@ NETWORK := $${GENOME:+--genome "$$GENOME"} $${TASK:+--task "$$TASK"} \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help doctor asic bitstream host gru lut front unit sim area golden train import qat campaign search proxy report experiment bench results docs test lint typecheck fmt clean icarus
+.PHONY: help doctor asic tinytapeout bitstream host gru lut front unit sim area golden train import qat campaign search proxy report experiment bench results docs test lint typecheck fmt clean icarus
 
 # Targets by section: what they do | the variables that their recipes read (a test compares).
 help: ## This list
@@ -90,6 +90,9 @@ golden: .venv/core.stamp ## Evaluate integer codes (IN=x.npy) exactly as the har
 
 asic: .venv/core.stamp ## Map to the standard cells of LIBERTY, and prove the netlist | GENOME TASK CHECKPOINT LANES OUT ARGS LIBERTY
 	@$(BIN)/genogate asic $(NETWORK) $${LIBERTY:+--liberty "$$LIBERTY"}
+
+tinytapeout: .venv/core.stamp ## Make a project folder for Tiny Tapeout | GENOME TASK CHECKPOINT LANES OUT ARGS LIBERTY
+	@$(BIN)/genogate tinytapeout $(NETWORK) $${LIBERTY:+--liberty "$$LIBERTY"}
 
 bitstream: .venv/dev.stamp ## Make a bitstream with a network behind the serial port of BOARD | GENOME TASK CHECKPOINT LANES OUT ARGS BOARD
 	@$(BIN)/genogate bitstream $(NETWORK) $${BOARD:+--board "$$BOARD"}

@@ -194,7 +194,13 @@ def answer_bits(design: Design) -> int:
 
 
 def check_byte_codes(design: Design) -> None:
-    """Raises :class:`InputError` where a feature does not fit into a byte."""
+    """Raises :class:`InputError` where a feature does not fit into a byte, or for a network that
+    does not answer a class at the last step."""
+    if not design.model.head.plain:
+        raise InputError(
+            f"a wrapper answers a class at the last step of a sequence, this network "
+            f"{design.model.head}: use the streams of gru.v"
+        )
     bits = operator.index(design.model.layers[0].in_bits)
     if bits > 8:
         raise InputError(f"a wrapper takes features of 8 bits at most, not {bits}")

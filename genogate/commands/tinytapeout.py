@@ -1,0 +1,64 @@
+"""`genogate tinytapeout`: a network as a project for Tiny Tapeout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from .help import Command, group
+from .options import build, network_options, out_option, output_options
+from .terminal import progress, show
+
+
+@click.command(
+    cls=Command,
+    examples=("genogate tinytapeout --task kws4 --genome int4 --share all --author 'My Name'",),
+)
+@network_options
+@group(
+    "Project",
+    click.option("--name", metavar="tt_um_NAME", help="Top module; from task and genome."),
+    click.option("--title", help="Title of the project; from task and genome."),
+    click.option(
+        "--author", default="(author)", show_default=True, help="Author, as the project names it."
+    ),
+    click.option("--clock", type=float, default=20.0, show_default=True, help="Clock period, ns."),
+    click.option(
+        "--liberty",
+        metavar="FILE",
+        help="Liberty file of the cells; GENOGATE_LIBERTY, or sky130's under PDK_ROOT, by default.",
+    ),
+)
+@output_options(out_option("FOLDER", "build/CHECKPOINT/GENOME/tinytapeout"))
+def tinytapeout(
+    name: str | None,
+    title: str | None,
+    author: str,
+    clock: float,
+    liberty: str | None,
+    **options: Any,
+) -> None:
+    """Make a project folder for Tiny Tapeout.
+
+    Writes info.yaml, the source with its settings, documentation and a cocotb test. The network
+    takes a byte a feature on 8 pins and answers in bytes on 8 others. How many tiles it needs is
+    estimated from the area of its cells at 60 % density; nothing is laid out.
+    """
+    from ..synth.cells.liberty import find
+    from ..synth.integration.tiny_tapeout import Project, names
+    from ..tinytapeout import print_project, write_project
+
+    Project(name or "tt_um_x", title or "x", author, clock).check()
+    find(liberty)
+    with progress() as say:
+        network = build(options, say)
+        label = (network.task.label, network.model.genome.id)
+        project = Project(
+            name or names(("genogate", *label)),
+            title or f"GRU network of task {label[0]}, genome {label[1]}",
+            author,
+            clock,
+        )
+        document, folder = write_project(network, project, liberty, options["out"], say)
+    show(document, lambda: print_project(document, folder))

@@ -1,0 +1,105 @@
+"""A network as a project for Tiny Tapeout."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .network import identity_of
+
+if TYPE_CHECKING:
+    from .model.aliases import Say
+    from .network import Network
+    from .synth.asic.mapping import Mapped
+    from .synth.integration.tiny_tapeout import Project
+
+
+def mapped_project(network: Network, top: str, liberty: str | None, say: Say) -> Mapped:
+    """The whole project in standard cells, as the hardening flow would begin."""
+    from amaranth.back import rtlil
+
+    from .hdl.wrappers.tiny_tapeout import TinyTapeoutNetwork
+    from .synth.asic.mapping import map_design
+    from .synth.cells.liberty import find
+
+    text = rtlil.convert(TinyTapeoutNetwork(network.design), name=top, emit_src=False)
+    return map_design(text, top, find(liberty), progress=say)
+
+
+def write_project(
+    network: Network,
+    project: Project,
+    liberty: str | None,
+    out: str | os.PathLike[str] | None,
+    say: Say,
+) -> tuple[dict[str, Any], Path]:
+    """The project's folder, all or none, with ``project.json`` about it; what that holds, and the
+    folder. Raises :class:`InputError` for a network of more tiles than a project may have."""
+    from .model.files import staged, write_json, write_text
+    from .synth.integration.tiny_tapeout import (
+        DENSITY,
+        project_files,
+        shape_for,
+        steps_within,
+        tiles_for,
+    )
+
+    project.check()
+    folder = Path(out) if out else network.folder / "tinytapeout"
+    mapped = mapped_project(network, project.top, liberty, say)
+    shape = shape_for(mapped.area_um2)
+    x = network.task.x_test
+    steps = steps_within(network.design, x.shape[1])
+    codes = network.model.quantize_input(x[:3, :steps])
+    document = {
+        **identity_of(network),
+        "top_module": project.top,
+        "um2": round(mapped.area_um2, 1),
+        "cells": mapped.cells,
+        "flip_flops": mapped.flip_flops,
+        "density": DENSITY,
+        "tiles": tiles_for(mapped.area_um2),
+        "shape": shape,
+        "cycles_per_step": network.design.cycles_per_step,
+        "clock_ns": project.clock_ns,
+        "library": mapped.library.name,
+        "yosys": mapped.yosys_version,
+    }
+    with staged(folder) as stage:
+        say("Writing the project")
+        for name, text in project_files(project, network.design, shape, codes).items():
+            write_text(stage / name, text)
+        network.model.save(stage / "model.safetensors")
+        write_json(stage / "project.json", document)
+    return document, folder
+
+
+def print_project(document: dict[str, Any], folder: Path) -> None:
+    """The report of ``genogate tinytapeout``."""
+    from .commands.tables import console, print_pairs
+
+    print_pairs(
+        console(),
+        [
+            ("top module", document["top_module"]),
+            (
+                "cells",
+                f"{document['um2']:,.0f} um2, {document['cells']:,} cells, of these "
+                f"{document['flip_flops']:,} flip-flops",
+            ),
+            (
+                "tiles",
+                f"{document['tiles']} by area at {document['density']:.0%} density, so "
+                f"{document['shape']}; an estimate, no layout",
+            ),
+            (
+                "step",
+                f"{document['cycles_per_step']:,} cycles, "
+                f"{document['cycles_per_step'] * document['clock_ns'] / 1e3:,.1f} us",
+            ),
+            ("measured by", f"{document['yosys']}, {document['library']}"),
+            ("test it", f"make -C {folder / 'test'}"),
+            ("written", str(folder / "{info.yaml,src,docs,test,...}")),
+        ],
+    )
