@@ -32,6 +32,10 @@ def _silent(text: str) -> None:
     pass
 
 
+#: Objectives of a search where none are given.
+SEARCHED = ("accuracy", "size", "cells")
+
+
 class Network:
     """A quantised network; :func:`quantize` makes it.
 
@@ -224,20 +228,28 @@ def table(function: str, entries: int = 8, *, say: Say | None = None, **options:
 def search_genomes(
     source: str | os.PathLike[str] = "digits-row",
     *,
-    objectives: Sequence[str] = ("accuracy", "size", "cells"),
+    objectives: Sequence[str] = SEARCHED,
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     say: Say | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Search genomes of a checkpoint (a shipped one's name, or a file); the front is returned, and
-    genome files are left in the folder `out`. Further options as those of ``genogate search``."""
+    genome files are left in the folder `out`. Further options as those of ``genogate search``: with
+    ``budget="60m"`` networks are trained too, and what is returned says which one to build."""
     from .commands.options import knobs_of
     from .genome_search import run_search
 
     name = os.fspath(source)
     changes = {"checkpoint": name, "objectives": ",".join(objectives), **options}
     chosen = _options_of("search", [], changes)
+    if chosen["budget"] is not None:
+        from .ladder import run_ladder
+
+        given = {*options, *(["objectives"] if tuple(objectives) != SEARCHED else [])}
+        place = None if out is None else os.fspath(out)
+        document, _ = run_ladder(chosen, given, knobs_of(chosen), place, resume, say or _silent)
+        return document
     front, _ = run_search(
         chosen,
         knobs_of(chosen),

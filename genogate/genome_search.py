@@ -67,6 +67,16 @@ def _search_config(options: dict[str, Any]) -> Config:
     )
 
 
+def _estimates(folder: Path, resume: bool) -> bool:
+    """Whether cells are estimated where no option says it: as the run began that is resumed."""
+    from .model.files import read_json
+
+    path = folder / "config.json"
+    before = read_json(path) if resume and path.exists() else None
+    setting = before.get("setting") if isinstance(before, dict) else None
+    return bool(setting.get("estimate", False)) if isinstance(setting, dict) else True
+
+
 def run_search(
     options: dict[str, Any],
     knobs: Knobs,
@@ -88,16 +98,19 @@ def run_search(
     config = _search_config(options)
     source = source_of(options["checkpoint"], options["task"])
     task_of(zoo.load(source), options["task"])
+    label = Path(source).stem
+    folder = Path(out or Path("runs") / f"{label}-{config.method}-{config.seed}{knobs.suffix}")
+    estimate = options["estimate"]
+    if estimate is None:
+        estimate = _estimates(folder, resume)
     setting = Setting(
         source,
         knobs,
         config.silicon,
-        estimate=config.target != "generic" or (options["estimate"] and config.silicon),
+        estimate=config.target != "generic" or (estimate and config.silicon),
         target=config.target,
         memories=config.memories,
     )
-    label = Path(source).stem
-    folder = Path(out or Path("runs") / f"{label}-{config.method}-{config.seed}{knobs.suffix}")
     # By the further checkpoint that it begins with.
     sources: dict[str | None, str] = {None: source} | {name: name for name in config.checkpoints}
     retrain = (

@@ -76,9 +76,11 @@ from .terminal import saying, search_progress, show
     click.option("--max-ebr", type=float, metavar="RAMS", help="Limit for the block RAMs."),
     click.option("--max-dsp", type=float, metavar="BLOCKS", help="Limit for the DSP blocks."),
     click.option(
-        "--estimate",
-        is_flag=True,
-        help="Search by estimated cells, without Yosys, and measure the front at the end.",
+        "--estimate/--exact",
+        default=None,
+        show_default="estimate",
+        help="Search by estimated cells, without Yosys, and measure the front at the end; or "
+        "measure every genome.",
     ),
     test_option,
 )

@@ -64,3 +64,12 @@ def test_an_experiment_ends_with_a_page_and_the_files_of_a_network(genogate, dat
 )
 def test_bad_input_is_one_line(genogate, arguments, words):
     genogate(*arguments, "--workers", "1").refused(*words)
+
+
+def test_the_api_takes_a_budget_and_refuses_what_the_command_refuses():
+    import genogate
+
+    with pytest.raises(genogate.InputError, match="generations: no part of a search within"):
+        genogate.search("digits-row", budget="9m", generations=3)
+    with pytest.raises(genogate.InputError, match=r"objectives: .* one cost of um2"):
+        genogate.search("digits-row", budget="9m", objectives=("accuracy", "size", "um2"))
