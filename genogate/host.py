@@ -181,6 +181,7 @@ def session(
     document = _document(Path(folder) / "board.json")
     model = IntModel.load(Path(folder) / "model.safetensors")
     data = load_task(task or document["task"], document.get("split_seed", 0))
+    data.only_plain("a board")
     x, y = data.x_test, data.y_test
     if not 1 <= sequences <= len(x):
         raise InputError(

@@ -621,8 +621,12 @@ class IntModel:
         return digest.hexdigest()[:16]
 
     def quantize_input(self, x: np.ndarray) -> np.ndarray:
-        """Input codes of :attr:`in_bits` bits, int64, of real inputs of any shape."""
-        codes = np.floor(np.asarray(x, np.float64) / self.input_scale + 0.5)
+        """Input codes of :attr:`in_bits` bits, int64, of real inputs of any shape; of 0 where a
+        sequence has ended (NaN)."""
+        x = np.asarray(x, np.float64)
+        if np.isnan(x).any():
+            x = np.nan_to_num(x, nan=0.0)
+        codes = np.floor(x / self.input_scale + 0.5)
         return np.clip(codes + self.input_zero_point, *code_range(self.in_bits)).astype(np.int64)
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -141,6 +141,8 @@ class Knobs:
     pipeline : 0, 1 or 2
         Registers in each multiply-accumulate: between multiplier and adder, and between memory and
         multiplier; a higher clock for one cycle each of latency.
+    head_bits : int
+        Width of the codes of a network that answers real values, 2 to 8.
 
     Raises :class:`InputError` for anything else.
     """
@@ -223,6 +225,15 @@ class Knobs:
         low=0,
         high=MAX_PIPELINE,
         short="pipeline",
+        later=True,
+    )
+    head_bits: int = knob(
+        8,
+        "Width of the codes of a network that answers real values, 2 to 8.",
+        low=2,
+        high=8,
+        genes=tuple(range(2, 9)),
+        short="head",
         later=True,
     )
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..model.data.measures import Score, at_last, lengths_of
 from ..model.errors import InputError
 from ..model.integer import (
     OPERANDS,
@@ -209,10 +210,14 @@ def run_layer(layer: Layer, x: Array, trace: dict[str, Array] | None = None) -> 
     return states
 
 
-def run(model: IntModel, codes: Array, *, trace: bool = False) -> Result:
+def run(
+    model: IntModel, codes: Array, *, trace: bool = False, lengths: Array | None = None
+) -> Result:
     """Evaluate `model` on integer input codes [batch, steps, features].
 
     Every sequence starts from the zero state. With `trace` every intermediate code is kept.
+    `lengths` [batch] are the steps of each sequence, where they differ: a head at the last step
+    answers after so many.
     Raises :class:`InputError` for codes of a wrong shape, type or range.
     """
     x = check_codes(model, codes)
@@ -221,30 +226,45 @@ def run(model: IntModel, codes: Array, *, trace: bool = False) -> Result:
         taken: dict[str, Array] | None = {} if trace else None
         x = run_layer(layer, x, taken)
         kept.update({(number, name): codes for name, codes in (taken or {}).items()})
-    return answer(model, x, kept)
+    return answer(model, x, kept, lengths)
 
 
 def answer(
-    model: IntModel, hidden: Array, trace: dict[tuple[int, str], Array] | None = None
+    model: IntModel,
+    hidden: Array,
+    trace: dict[tuple[int, str], Array] | None = None,
+    lengths: Array | None = None,
 ) -> Result:
     """What the head makes of the states int64 [batch, steps, units] of the last layer."""
-    seen = hidden if model.head.every else hidden[:, -1]
+    seen = hidden if model.head.every else at_last(hidden, lengths)
     flat = dense_accumulate(model.classifier, seen.reshape(-1, seen.shape[-1]))
     logits = flat.reshape(*seen.shape[:-1], model.classes)
     codes = None if model.stage is None else output_stage(model.stage, logits)
     return Result(hidden, logits, logits.argmax(-1), trace or {}, codes)
 
 
-def accuracy(
-    model: IntModel, x: Array, y: Array, run: Callable[[IntModel, Array], Result] = run
-) -> float:
-    """Share of real sequences x [batch, steps, features] whose class is y [batch].
+def answers(model: IntModel, result: Result) -> Array:
+    """What a task's targets are compared with: classes, or the real values of the codes."""
+    if model.stage is None or result.codes is None:
+        return result.classes
+    return model.stage.real(result.codes)
+
+
+def score(model: IntModel, x: Array, y: Array, run: Callable[..., Result] = run) -> Score:
+    """How good the answers of `model` are on real sequences x [batch, steps, features] with the
+    targets y of a task.
 
     run : what evaluates, for twins of this model
     """
     # In blocks: all states of ten thousand long sequences would need gigabytes.
-    block, right = max(1, STEPS_AT_ONCE // x.shape[1]), 0
+    block, total = max(1, STEPS_AT_ONCE // x.shape[1]), Score()
     for start in range(0, len(x), block):
-        codes = model.quantize_input(x[start : start + block])
-        right += int((run(model, codes).classes == y[start : start + block]).sum())
-    return right / len(y)
+        part = x[start : start + block]
+        result = run(model, model.quantize_input(part), lengths=lengths_of(part))
+        total.add(answers(model, result), y[start : start + block])
+    return total
+
+
+def accuracy(model: IntModel, x: Array, y: Array, run: Callable[..., Result] = run) -> float:
+    """:func:`score` as a number: for classes y [batch] the share that is right."""
+    return score(model, x, y, run).value

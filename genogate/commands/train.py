@@ -59,6 +59,20 @@ from .terminal import epochs_bar, show
         help="Random changes of your own data that keep the class: shift, stretch, noise, offset; "
         "with a size as in noise=0.2.",
     ),
+    click.option(
+        "--activation",
+        default="",
+        metavar="none|relu|sigmoid|tanh",
+        show_default="sigmoid where targets are from 0 to 1, else none",
+        help="Activation of real answers.",
+    ),
+    click.option(
+        "--output",
+        default="",
+        metavar="logits",
+        show_default="as the task asks",
+        help="Answer logits in place of a class.",
+    ),
 )
 @group(
     "Training",

@@ -9,14 +9,16 @@ PyTorch's convention (``torch.nn.GRU``), so that any trained model can be brough
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from ..data.measures import Score, at_last, filled, lengths_of
 from ..errors import InputError
 from ..files import read_tensors, write_tensors
+from ..head import Head
 from ..integer import MAX_SIZE
 
 KIND, VERSION = "genogate-float-checkpoint", 1
@@ -45,7 +47,8 @@ class Checkpoint:
         ``classifier.weight`` [classes, H], ``classifier.bias`` [classes].
     info : dict
         JSON-able provenance: task, seed, split hash, command, accuracy. Of it only the record of a
-        trained integer network (:data:`RECORD`) is part of the hash.
+        trained integer network (:data:`RECORD`) and a head other than the usual one (``head``, see
+        :class:`~genogate.model.head.Head`) are part of the hash.
 
     Raises :class:`InputError` for a missing or extra tensor, a shape that does not fit, a type
     that is not float32, or a value that is not finite.
@@ -55,6 +58,7 @@ class Checkpoint:
     info: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
+        _ = self.head
         names = set(self.tensors)
         layers = 0
         while f"weight_ih_l{layers}" in names:
@@ -95,6 +99,11 @@ class Checkpoint:
             )
 
     @property
+    def head(self) -> Head:
+        """What the network answers, and when."""
+        return Head.of(self.info.get("head"))
+
+    @property
     def layers(self) -> int:
         """Number of GRU layers."""
         return (len(self.tensors) - 2) // 4
@@ -131,6 +140,8 @@ class Checkpoint:
             digest.update(f"{name} {array.shape} ".encode() + array.astype("<f4").tobytes())
         if self.info.get(RECORD) is not None:
             digest.update(json.dumps(self.info[RECORD], sort_keys=True).encode())
+        if not self.head.plain:
+            digest.update(str(self.head).encode())
         return digest.hexdigest()[:16]
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -159,8 +170,9 @@ class FloatResult:
     """What :func:`forward` returns.
 
     hidden : [batch, steps, H], states of the last layer after each step.
-    logits : [batch, classes].
-    classes : int64 [batch], index of the first greatest logit.
+    logits : [batch, classes]; [batch, steps, classes] where the head answers at every step.
+    classes : int64 [batch] or [batch, steps], index of the first greatest logit.
+    values : shaped as the logits, behind the activation of a head that answers codes.
     trace : (layer, operator) -> [batch, steps, H], the output of every operator, by gene name
         (a dense operator's is ``W x + b``); empty unless asked for.
     """
@@ -169,6 +181,7 @@ class FloatResult:
     logits: np.ndarray
     classes: np.ndarray
     trace: dict[tuple[int, str], np.ndarray] = field(default_factory=dict)
+    values: np.ndarray | None = None
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -176,15 +189,26 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     return 0.5 * np.tanh(0.5 * x) + 0.5
 
 
+#: Functions of a head, and of dense layers, by name.
+FUNCTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "none": lambda x: x,
+    "relu": lambda x: np.maximum(x, 0),
+    "sigmoid": sigmoid,
+    "tanh": np.tanh,
+}
+
+
 def forward(
     checkpoint: Checkpoint, x: np.ndarray, trace: bool = False, dtype: Any = np.float64
 ) -> FloatResult:
     """Evaluate `checkpoint` on real inputs `x` [batch, steps, features], in `dtype`.
 
-    Every sequence starts from the zero state. Equal to ``torch.nn.GRU`` within 1e-5.
+    Every sequence starts from the zero state, and ends where `x` is NaN. Equal to ``torch.nn.GRU``
+    within 1e-5.
     Raises :class:`InputError` for inputs of another shape.
     """
-    value = np.asarray(x, dtype)
+    lengths = lengths_of(x)
+    value = filled(np.asarray(x, dtype))
     if value.ndim != 3 or value.shape[2] != checkpoint.input_size or 0 in value.shape:
         raise InputError(
             f"inputs: shape {value.shape}, [batch, steps, {checkpoint.input_size}] is needed"
@@ -193,9 +217,12 @@ def forward(
     for layer in range(checkpoint.layers):
         value, taken = _forward_layer(checkpoint, layer, value, trace)
         kept.update({(layer, name): array for name, array in taken.items()})
+    head = checkpoint.head
     weight = checkpoint.tensors["classifier.weight"].astype(dtype)
-    logits = value[:, -1] @ weight.T + checkpoint.tensors["classifier.bias"].astype(dtype)
-    return FloatResult(value, logits, logits.argmax(1), kept)
+    seen = value if head.every else at_last(value, lengths)
+    logits = seen @ weight.T + checkpoint.tensors["classifier.bias"].astype(dtype)
+    values = FUNCTIONS[head.activation](logits) if head.output == "codes" else None
+    return FloatResult(value, logits, logits.argmax(-1), kept, values)
 
 
 def _forward_layer(
@@ -252,11 +279,12 @@ def _forward_layer(
 
 
 def accuracy(checkpoint: Checkpoint, x: np.ndarray, y: np.ndarray) -> float:
-    """Share of `x` [batch, steps, features] whose class is `y` [batch]."""
+    """Score of `checkpoint` on `x` [batch, steps, features] with the targets `y`, by
+    :class:`~genogate.model.data.measures.Score`: for classes [batch] the share that is right."""
     # In blocks: all states of a large data set at once would need gigabytes.
-    block = max(1, STEPS_AT_ONCE // max(1, np.shape(x)[1]))
-    right = [
-        forward(checkpoint, x[start : start + block]).classes == y[start : start + block]
-        for start in range(0, len(x), block)
-    ]
-    return float(np.concatenate(right).mean())
+    block, score = max(1, STEPS_AT_ONCE // max(1, np.shape(x)[1])), Score()
+    for start in range(0, len(x), block):
+        result = forward(checkpoint, x[start : start + block])
+        answers = result.classes if result.values is None else result.values
+        score.add(answers, y[start : start + block])
+    return score.value

@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 
 from .. import zoo
+from ..data.measures import Score, at_last, filled, lengths_of
 from ..data.tasks import Task, changing, is_own
-from ..errors import InputError, index_within, number_within
+from ..errors import InputError, index_within, number_within, shown
 from ..files import read_tensors, write_tensors
+from ..head import ACTIVATIONS, Head
 from ..integer import MAX_SIZE
 from ..leftovers import scratch_of_process
-from .floating import Checkpoint, accuracy, layer_names
+from .floating import FUNCTIONS, Checkpoint, accuracy, layer_names
 from .provenance import UNSEEN, unseen_after
 
 #: Called after every epoch with: epochs done, epochs in all, mean loss of the epoch.
@@ -46,6 +48,9 @@ class Recipe:
         are that many times as fine as those that `start` was trained on
     augment : of one's own data, the random changes that keep a sequence's class
         (:func:`~genogate.model.data.tasks.changing`)
+    activation : of real answers, "none", "relu", "sigmoid" or "tanh"; empty: sigmoid where all
+        targets are from 0 to 1, else none
+    output : "logits" for a network that answers these in place of a class; empty: as the task asks
     """
 
     hidden: int = 32
@@ -60,6 +65,8 @@ class Recipe:
     start: str = ""
     slower: float = 1.0
     augment: str = ""
+    activation: str = ""
+    output: str = ""
 
     def __post_init__(self) -> None:
         limits = {"hidden": MAX_SIZE, "layers": 16, "epochs": 100_000, "batch": 1 << 20}
@@ -74,6 +81,10 @@ class Recipe:
         number_within("slower", self.slower, 1, 1000)
         if self.slower != 1 and not self.start:
             raise InputError("slower: there is no checkpoint to start from: give --start too")
+        if self.activation not in ("", *ACTIVATIONS):
+            raise InputError(f"activation: {shown(self.activation)} is not one of {ACTIVATIONS}")
+        if self.output not in ("", "logits"):
+            raise InputError(f"output: {shown(self.output)} is not logits")
 
     def command(self, task: str) -> str:
         """The command line that trains the same network again."""
@@ -90,7 +101,35 @@ class Recipe:
             text += f" --slower {self.slower:g}"
         if self.augment:
             text += f" --augment {self.augment}"
+        if self.activation:
+            text += f" --activation {self.activation}"
+        if self.output:
+            text += f" --output {self.output}"
         return text + (f" --patience {self.patience}" if self.patience else "")
+
+
+def head_for(task: Task, recipe: Recipe) -> Head:
+    """The head of a network for `task`. Raises :class:`InputError` where they do not fit."""
+    at = "every" if task.every else "last"
+    if not task.real:
+        if recipe.activation not in ("", "none"):
+            raise InputError(
+                f"activation: {recipe.activation} is for real targets, {task.name:.60} asks for "
+                f"{task.asks}"
+            )
+        return Head(at, recipe.output or "class")
+    if recipe.output:
+        raise InputError(f"output: {task.name:.60} asks for {task.asks}, which leave as codes")
+    low, high = float(np.nanmin(task.y_train)), float(np.nanmax(task.y_train))
+    shares = low >= 0 and high <= 1
+    activation = recipe.activation or ("sigmoid" if shares else "none")
+    reach = {"relu": (0, np.inf), "sigmoid": (0, 1), "tanh": (-1, 1)}.get(activation)
+    if reach and not (reach[0] <= low and high <= reach[1]):
+        raise InputError(
+            f"activation: {activation} answers from {reach[0]} to {reach[1]}, targets go from "
+            f"{low:.4g} to {high:.4g}"
+        )
+    return Head(at, "codes", activation)
 
 
 #: What differs from the defaults of :class:`Recipe`, by task.
@@ -209,6 +248,22 @@ def going_on_from(path: Path) -> Iterator[None]:
         ) from None
 
 
+def loss_of(torch: Any, head: Head, logits: Any, y: Any, smoothing: float = 0.0) -> Any:
+    """Mean loss of real logits [batch, (steps,) outputs] with targets as a task has them, over what
+    counts: cross entropy of classes; binary cross entropy behind a sigmoid; else squared error."""
+    functional = torch.nn.functional
+    if y.dtype == torch.int64:
+        return functional.cross_entropy(
+            logits.flatten(0, -2), y.flatten(), ignore_index=-1, label_smoothing=smoothing
+        )
+    counts = ~torch.isnan(y[..., 0])
+    logits, y = logits[counts], y[counts].to(logits.dtype)
+    if head.activation == "sigmoid":
+        return functional.binary_cross_entropy_with_logits(logits, y)
+    function = {"relu": torch.relu, "tanh": torch.tanh}.get(head.activation, lambda v: v)
+    return functional.mse_loss(function(logits), y)
+
+
 class Descent:
     """Adam's or AdamW's moments and the learning rate's schedule, as a state holds them.
 
@@ -274,6 +329,7 @@ class _Training:
 
     def __init__(self, torch: Any, task: Task, recipe: Recipe) -> None:
         self.torch, self.task, self.recipe = torch, task, recipe
+        self.head = head_for(task, recipe)
         torch.manual_seed(recipe.seed)
         self.draw = np.random.default_rng(recipe.seed)
         self.gru = torch.nn.GRU(task.features, recipe.hidden, recipe.layers, batch_first=True)
@@ -319,7 +375,12 @@ class _Training:
     @property
     def key(self) -> str:
         """What a state belongs to: recipe, weights at the start, data, torch."""
-        about = [asdict(self.recipe), self.task.split_hash, str(self.torch.__version__)]
+        recipe = asdict(self.recipe)
+        # States of before there was a choice can still be gone on with.
+        for name in ("activation", "output"):
+            if not recipe[name]:
+                del recipe[name]
+        about = [recipe, self.task.split_hash, str(self.torch.__version__)]
         if self.start is not None:
             about.append(self.start.hash)
         return hashlib.sha256(json.dumps(about).encode()).hexdigest()
@@ -367,7 +428,7 @@ class _Training:
     def epoch(self, state: Path | None, every: float) -> float:
         """The rest of the epoch; returns its mean loss. Raises :class:`InputError` for a loss that
         is not a number."""
-        functional, place = self.torch.nn.functional, self.place
+        place = self.place
         if place.batch == 0:
             self.start_of_epoch = self.draw.bit_generator.state
             order = self.draw.permutation(len(self.task.x_train))
@@ -376,10 +437,10 @@ class _Training:
             again.bit_generator.state = self.start_of_epoch
             order = again.permutation(len(self.task.x_train))
         for index in np.array_split(order, self.batches)[place.batch :]:
-            x = self.torch.from_numpy(augmented(self.task, index, self.draw))
+            x = augmented(self.task, index, self.draw)
             y = self.torch.from_numpy(self.task.y_train[index])
-            logits = self.classifier(self.gru(x)[0][:, -1])
-            loss = functional.cross_entropy(logits, y, label_smoothing=self.recipe.label_smoothing)
+            logits = self.logits(x)
+            loss = loss_of(self.torch, self.head, logits, y, self.recipe.label_smoothing)
             value = loss.item()
             if not np.isfinite(value):
                 raise InputError(
@@ -398,15 +459,21 @@ class _Training:
         place.epoch, place.batch, place.total = place.epoch + 1, 0, 0.0
         return mean
 
+    def logits(self, x: np.ndarray) -> Any:
+        """Logits [batch, (steps,) classes] of sequences."""
+        states = self.gru(self.torch.from_numpy(filled(x)))[0]
+        return self.classifier(states if self.head.every else at_last(states, lengths_of(x)))
+
     def validation(self) -> float:
-        """Accuracy on the validation part."""
-        right, x, y = 0, self.task.x_val, self.task.y_val
+        """Score on the validation part."""
+        score, x, y = Score(), self.task.x_val, self.task.y_val
         with self.torch.no_grad():
             for start in range(0, len(x), JUDGED):
-                part = self.torch.from_numpy(x[start : start + JUDGED])
-                classes = self.classifier(self.gru(part)[0][:, -1]).argmax(1).numpy()
-                right += int((classes == y[start : start + JUDGED]).sum())
-        return right / len(y)
+                logits = self.logits(x[start : start + JUDGED]).numpy()
+                real = self.head.output == "codes"
+                answers = FUNCTIONS[self.head.activation](logits) if real else logits.argmax(-1)
+                score.add(answers, y[start : start + JUDGED])
+        return score.value
 
     def stop_early(self) -> bool:
         """Keep the weights where the epoch was the best; True when patience has run out."""
@@ -450,12 +517,15 @@ def train(
     tensors = training.kept or training.tensors()
     if not all(np.isfinite(value).all() for value in tensors.values()):
         raise InputError(f"training diverged at lr {recipe.lr:g}: give a smaller --lr")
-    checkpoint = Checkpoint(tensors)
+    head = {} if training.head.plain else {"head": training.head.to_json()}
+    checkpoint = Checkpoint(tensors, dict(head))
     scores = {
         part: round(accuracy(checkpoint, getattr(task, f"x_{part}"), getattr(task, f"y_{part}")), 6)
         for part in ("train", "val")
     }
     info: dict[str, Any] = {
+        **head,
+        **({} if task.measure == "accuracy" else {"measure": task.measure}),
         "task": task.name,
         "split_seed": task.split_seed,
         "split_hash": task.split_hash,

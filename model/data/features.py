@@ -25,6 +25,7 @@ def feature_warnings(x: np.ndarray) -> list[str]:
     """At most one line, about sizes or else about offsets of real inputs [batch, steps, features];
     it names columns, factors and remedy."""
     flat = np.asarray(x, np.float64).reshape(-1, x.shape[-1])
+    flat = flat[~np.isnan(flat[:, 0])]
     low, high = flat.min(0), flat.max(0)
     mean, deviation = flat.mean(0), flat.std(0)
     # What codes must cover; a constant far from the others costs them as much.

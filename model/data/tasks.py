@@ -14,8 +14,10 @@ import numpy as np
 
 from ..errors import InputError, integer_within
 from ..files import read_archive
-from ..integer import MAX_SIZE
+from ..head import Head
 from . import datasets
+from .measures import MEASURES, lengths_of
+from .own import part_of, targets_in_common
 
 #: Shares of the data: 30 % test; 15 % of the rest validation.
 TEST_SHARE, VALIDATION_SHARE = 0.30, 0.15
@@ -44,7 +46,7 @@ OWN_MAX_BYTES = 4 << 30
 
 @dataclass(frozen=True)
 class Task:
-    """Sequences with a class each, in three stratified parts.
+    """Sequences with a target each, or one at every step, in three parts.
 
     The validation part is for choices (calibration, selection, early stopping); no choice may see
     the test part, and only the test part is reported.
@@ -55,8 +57,12 @@ class Task:
     split_seed : int
         What the parts were drawn with.
     x_train, x_val, x_test : float32 [sequences, steps, features]
+        Shorter sequences end in NaN (:func:`~.measures.lengths_of`).
     y_train, y_val, y_test : int64 [sequences], 0 to ``classes - 1``
+        At every step [sequences, steps], -1 where none counts; of real targets float32
+        [sequences, classes] or [sequences, steps, classes], NaN where none counts.
     classes : int
+        Classes, or real values of a target.
     max_shift : (int, int)
         Shifts by up to so many steps and features leave the class as it is (training may use it).
     stretch, noise, offset : float
@@ -96,7 +102,52 @@ class Task:
 
     @property
     def steps(self) -> int:
+        """Steps of the longest sequence."""
         return self.x_test.shape[1]
+
+    @property
+    def real(self) -> bool:
+        """Whether targets are real values, not classes."""
+        return self.y_test.dtype.kind == "f"
+
+    @property
+    def every(self) -> bool:
+        """Whether there is a target at every step."""
+        return self.y_test.ndim == (3 if self.real else 2)
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is the usual one: a class for a sequence, all equally long."""
+        parts = (self.x_train, self.x_val, self.x_test)
+        return not (self.real or self.every or any(lengths_of(x) is not None for x in parts))
+
+    @property
+    def measure(self) -> str:
+        """What :func:`~genogate.sim.golden.accuracy` is for this task."""
+        return MEASURES[not self.real, self.every]
+
+    @property
+    def asks(self) -> str:
+        """What a network must answer, in words."""
+        what = f"{self.classes} real values" if self.real else f"one of {self.classes} classes"
+        return f"{what} at {'every' if self.every else 'the last'} step"
+
+    def only_plain(self, what: str) -> None:
+        """Raises :class:`InputError` where `what` cannot work with this task, being made for one
+        class a sequence."""
+        if not self.plain:
+            lengths = "" if self.real or self.every else ", in sequences of different length"
+            raise InputError(
+                f"task {self.name:.60}: it asks for {self.asks}{lengths}; {what} is for one class "
+                "a sequence and sequences of one length"
+            )
+
+    def check_head(self, head: Head) -> None:
+        """Raises :class:`InputError` where a network with `head` cannot answer this task."""
+        if (head.output == "codes", head.every) != (self.real, self.every):
+            raise InputError(
+                f"task {self.name:.60}: it asks for {self.asks}, the network answers {head}"
+            )
 
     @property
     def features(self) -> int:
@@ -107,7 +158,8 @@ class Task:
         """SHA-256, 16 hex digits, over the three parts: equal only where every value is equal."""
         digest = hashlib.sha256()
         for name in ("train", "val", "test"):
-            for part, kind in ((f"x_{name}", "<f4"), (f"y_{name}", "<i8")):
+            targets = "<f4" if self.real else "<i8"
+            for part, kind in ((f"x_{name}", "<f4"), (f"y_{name}", targets)):
                 array = getattr(self, part)
                 digest.update(f"{part} {array.shape} ".encode())
                 digest.update(np.ascontiguousarray(array.astype(kind, copy=False)).data)
@@ -157,10 +209,10 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _cut(name: str, seed: int, x: np.ndarray, y: np.ndarray, **more: Any) -> Task:
-    train, val, test = _split(y, seed)
-    return Task(
-        name, seed, x[train], y[train], x[val], y[val], x[test], y[test], int(y.max()) + 1, **more
-    )
+    # Where there is no class to a sequence, parts are drawn from all.
+    train, val, test = _split(y if y.ndim == 1 else np.zeros(len(y), np.int64), seed)
+    outputs = int(y.max()) + 1 if y.dtype.kind == "i" else y.shape[-1]
+    return Task(name, seed, x[train], y[train], x[val], y[val], x[test], y[test], outputs, **more)
 
 
 def _held_out(y: np.ndarray, seed: int, counts: np.ndarray) -> np.ndarray:
@@ -330,7 +382,12 @@ def changing(task: Task, text: str) -> Task:
             sizes[name] = float("nan")
         if not 0 <= sizes[name] <= 1:
             raise InputError(f"augment {name}: {number[:40]!r} is not a number from 0 to 1")
-    deviation = float(task.x_train.std(dtype=np.float64))
+    if not task.plain and {"shift", "stretch"} & set(sizes):
+        raise InputError(
+            "augment: shift and stretch are for sequences of one length with a class each: leave "
+            "noise and offset"
+        )
+    deviation = float(np.nanstd(task.x_train, dtype=np.float64))
     steps = round(sizes.get("shift", 0) * task.steps)
     return replace(
         task,
@@ -360,40 +417,14 @@ def load_task(name: str = DEFAULT_TASK, split_seed: int = 0) -> Task:
 
     A file holds ``x`` [sequences, steps, features] and ``y`` [sequences], cut here as digits-row is
     (30 % test, 15 % of the rest validation, by class), or ``x_train``, ``y_train``, ``x_test`` and
-    ``y_test``, and with them ``x_val`` and ``y_val``, else 15 % of the training part. Raises
-    :class:`InputError` for an unknown name, a seed that is no integer from 0 to 2**32-1, data that
-    is missing, damaged, or not of that form.
+    ``y_test``, and with them ``x_val`` and ``y_val``, else 15 % of the training part. Other forms
+    of ``y``, and sequences of different length: :mod:`.own`. Raises :class:`InputError` for an
+    unknown name, a seed that is no integer from 0 to 2**32-1, data that is missing, damaged, or not
+    of that form.
     """
     check_name(name)
     integer_within("seed", split_seed, 0, MAX_SEED)
     return _LOADERS.get(name, _own)(name, split_seed)
-
-
-def _checked(path: str, name: str, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`x` as float32 and `y` as int64, or :class:`InputError`; `name` tells which part it is."""
-    if x.ndim != 3 or 0 in x.shape:
-        raise InputError(
-            f"{path}: x{name} has shape {x.shape}, [sequences, steps, features] with "
-            "none of them 0 is needed"
-        )
-    if x.dtype.kind not in "fiub":
-        raise InputError(f"{path}: x{name} holds {x.dtype}, real numbers are needed")
-    if x.shape[2] > MAX_SIZE:
-        raise InputError(f"{path}: {x.shape[2]} features, at most {MAX_SIZE} are possible")
-    if y.shape != x.shape[:1]:
-        raise InputError(
-            f"{path}: y{name} has shape {y.shape}, a class for each of the {len(x)} "
-            f"sequences of x{name} is needed"
-        )
-    if y.dtype.kind not in "iu" or int(y.min()) < 0 or int(y.max()) >= MAX_SIZE:
-        raise InputError(
-            f"{path}: y{name} must hold integers from 0 to {MAX_SIZE - 1}, one for each class"
-        )
-    with np.errstate(over="ignore"):
-        x = x.astype(np.float32)
-    if not np.isfinite(x).all():
-        raise InputError(f"{path}: x{name} holds a value that is not finite in float32")
-    return x, y.astype(np.int64)
 
 
 def _own(path: str, seed: int) -> Task:
@@ -407,10 +438,18 @@ def _own(path: str, seed: int) -> Task:
                     f"{path}: array {axis + name!r} is missing; x and y are needed, "
                     "or x_train, y_train, x_test and y_test"
                 )
-        return _checked(path, name, arrays[f"x{name}"], arrays[f"y{name}"])
+        lengths = arrays.get(f"lengths{name}")
+        return part_of(path, name, arrays[f"x{name}"], arrays[f"y{name}"], lengths)
 
     if "x" in arrays or "y" in arrays:
         x, y = pair("")
+        if y.ndim > 1:
+            if len(x) < 10:
+                raise InputError(
+                    f"{path}: {len(x)} sequences; 10 or more are needed to cut them in three "
+                    "parts, or give x_train, x_val, x_test"
+                )
+            return _cut(path, seed, x, y)
         few = int(np.bincount(y).min())
         if few < 5:
             raise InputError(
@@ -422,21 +461,26 @@ def _own(path: str, seed: int) -> Task:
     if "x_val" in arrays or "y_val" in arrays:
         x_val, y_val = pair("_val")
     else:
-        counts = np.rint(np.bincount(y_train) * VALIDATION_SHARE).astype(np.int64)
-        held = np.sort(_held_out(y_train, seed, counts))
+        labels = y_train if y_train.ndim == 1 else np.zeros(len(y_train), np.int64)
+        counts = np.rint(np.bincount(labels) * VALIDATION_SHARE).astype(np.int64)
+        held = np.sort(_held_out(labels, seed, counts))
         if not len(held):
             raise InputError(
                 f"{path}: too few sequences to take {VALIDATION_SHARE:.0%} of each "
                 "class for validation: give x_val and y_val"
             )
         x_val, y_val = x_train[held], y_train[held]
-        x_train, y_train = np.delete(x_train, held, 0), np.delete(y_train, held)
+        x_train, y_train = np.delete(x_train, held, 0), np.delete(y_train, held, 0)
     for name, other in (("x_val", x_val), ("x_test", x_test)):
         if other.shape[1:] != x_train.shape[1:]:
             raise InputError(
                 f"{path}: {name} has {other.shape[1:]} steps and features, x_train "
                 f"{x_train.shape[1:]}"
             )
+    targets_in_common(path, y_train, y_val, y_test)
+    if y_train.dtype.kind == "f":
+        outputs = y_train.shape[-1]
+        return Task(path, seed, x_train, y_train, x_val, y_val, x_test, y_test, outputs)
     classes = int(max(y_train.max(), y_val.max(), y_test.max())) + 1
     if absent := sorted(set(range(classes)) - set(np.unique(y_train).tolist())):
         raise InputError(f"{path}: class {absent[0]} of {classes} is not in y_train")

@@ -89,6 +89,7 @@ class AnyTrainer(Trainer):
     recipe: AnyTuning
 
     def __init__(self, task: Task, checkpoint: Checkpoint, recipe: AnyTuning, knobs: Knobs) -> None:
+        task.only_plain("training for all genomes (qat --any)")
         super().__init__(task, checkpoint, recipe)
         self.knobs = knobs
         self.pool: list[Structure] = []
@@ -117,7 +118,7 @@ class AnyTrainer(Trainer):
             return Structure(self.torch, model, scale, self.recipe.narrow)
 
         def right(structure: Structure) -> float:
-            return float(np.mean(self.network.classes(structure, latents, x) == y))
+            return float(np.mean(self.network.answers(structure, latents, x) == y))
 
         layers, least = self.checkpoint.layers, 0.0
         if self.task.steps > LONG or self.recipe.sandwich:
@@ -163,7 +164,7 @@ class AnyTrainer(Trainer):
     def judge(self) -> tuple[float, float]:
         """Mean accuracy of some of the pool, which differs from epoch to epoch with the pool."""
         scores = [
-            (self.network.classes(structure, self.latents, self.task.x_val) == self.task.y_val)
+            (self.network.answers(structure, self.latents, self.task.x_val) == self.task.y_val)
             for structure in self.pool[:4]
         ]
         return float(np.mean(scores)), float(self.epoch)

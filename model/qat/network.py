@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from ..checkpoints.floating import FUNCTIONS as OF_HEAD
 from ..checkpoints.floating import layer_names
+from ..data.measures import Score, filled, lengths_of
 from ..errors import InputError
 from ..genome import GENES, Genome
 from ..integer import Dense, IntModel, Layer, Operator, Table, code_range, with_op
@@ -556,12 +558,24 @@ class Network:
                 tables = self.torch.cat([tables[:k], row, tables[k + 1 :]])
         return tables
 
-    def logits(self, structure: Structure, latents: Mapping[str, Any], codes: Any) -> Any:
-        """Logits float64 [batch, classes], accumulators, for input codes of the structure."""
-        return self._logits(structure, structure.view(latents), latents, codes)
+    def logits(
+        self,
+        structure: Structure,
+        latents: Mapping[str, Any],
+        codes: Any,
+        lengths: np.ndarray | None = None,
+    ) -> Any:
+        """Logits float64 [batch, (steps,) classes], accumulators, for input codes of the structure;
+        `lengths` [batch] are the steps of each sequence, where they differ."""
+        return self._logits(structure, structure.view(latents), latents, codes, lengths)
 
     def _logits(
-        self, structure: Structure, view: View, latents: Mapping[str, Any], codes: Any
+        self,
+        structure: Structure,
+        view: View,
+        latents: Mapping[str, Any],
+        codes: Any,
+        lengths: np.ndarray | None,
     ) -> Any:
         sides = iter(view.sides)
         value = codes
@@ -573,25 +587,54 @@ class Network:
             moved = (None,) * 2 if part is None else (part.factors, part.ops)
             value = self.layer_codes(value, w_x, w_h, b_x, b_h, tables, *moved, plan)
         weight, bias = self.linear(latents, "classifier.weight", "classifier.bias", next(sides))
-        return (weight @ value[-1].double() + bias[:, None]).T
+        head = structure.model.head
+        if head.every:
+            # [steps, H, batch] to [batch, steps, classes].
+            sums = weight @ value.double() + bias[:, None]
+            return sums.permute(2, 0, 1)
+        if lengths is None:
+            return (weight @ value[-1].double() + bias[:, None]).T
+        states = value[lengths - 1, :, np.arange(value.shape[2])]
+        return states.double() @ weight.T + bias
 
-    def real_logits(self, structure: Structure, latents: Mapping[str, Any], codes: Any) -> Any:
+    def real_logits(
+        self,
+        structure: Structure,
+        latents: Mapping[str, Any],
+        codes: Any,
+        lengths: np.ndarray | None = None,
+    ) -> Any:
         """The same in real units."""
         view = structure.view(latents)
         scale = structure.classifier_scale * view.sides[-1][3]
-        return self._logits(structure, view, latents, codes) * scale
+        return self._logits(structure, view, latents, codes, lengths) * scale
 
-    def classes(
+    def answers(
         self, structure: Structure, latents: Mapping[str, Any], x: np.ndarray
     ) -> np.ndarray:
-        """Class of every real input sequence: the index of the first greatest logit."""
-        found = []
+        """Answers to real input sequences: the index of the first greatest logit, or real values
+        (which are not rounded to output codes here)."""
+        head, answers = structure.model.head, []
         with self.torch.no_grad():
             for start in range(0, len(x), JUDGED):
-                codes = structure.input_codes(x[start : start + JUDGED])
+                part = x[start : start + JUDGED]
+                codes, lengths = structure.input_codes(filled(part)), lengths_of(part)
+                if head.output == "codes":
+                    real = self.real_logits(structure, latents, codes, lengths).numpy()
+                    answers.append(OF_HEAD[head.activation](real))
+                    continue
                 # NumPy says which of equal ones it takes.
-                found.append(self.logits(structure, latents, codes).numpy().argmax(1))
-        return np.concatenate(found)
+                logits = self.logits(structure, latents, codes, lengths).numpy()
+                answers.append(logits.argmax(-1))
+        return np.concatenate(answers)
+
+    def score(
+        self, structure: Structure, latents: Mapping[str, Any], x: np.ndarray, y: np.ndarray
+    ) -> float:
+        """Score of the answers to `x` with the targets `y` of a task."""
+        score = Score()
+        score.add(self.answers(structure, latents, x), y)
+        return score.value
 
 
 def export(network: Network, structure: Structure, tensors: Mapping[str, np.ndarray]) -> IntModel:

@@ -30,7 +30,9 @@ from ..checkpoints.training import (
     batch_for,
     going_on_from,
     import_torch,
+    loss_of,
 )
+from ..data.measures import at_last, filled, lengths_of
 from ..data.tasks import Task, changing, is_own
 from ..errors import InputError, index_within, number_within, shown
 from ..files import read_tensors, write_tensors
@@ -113,11 +115,15 @@ class Tuning:
         index_within("patience", self.patience, 0, 100_000)
 
 
+#: What a trained checkpoint has of the one it started from.
+CARRIED = ("preprocessing", "head", "measure")
+
+
 class Teacher:
     """The float network's answers."""
 
     def __init__(self, torch: Any, checkpoint: Checkpoint) -> None:
-        self.torch, self.layers = torch, []
+        self.torch, self.layers, self.every = torch, [], checkpoint.head.every
         inputs = checkpoint.input_size
         for k in range(checkpoint.layers):
             gru = torch.nn.GRU(inputs, inputs := checkpoint.hidden_size(k), batch_first=True)
@@ -131,12 +137,14 @@ class Teacher:
         )
 
     def __call__(self, x: np.ndarray) -> Any:
-        """Logits float64 [batch, classes]."""
+        """Logits float64 [batch, (steps,) classes]."""
         with self.torch.no_grad():
-            value = self.torch.from_numpy(x)
+            value = self.torch.from_numpy(filled(x))
             for gru in self.layers:
                 value = gru(value)[0]
-            return (value[:, -1] @ self.weight.T + self.bias).double()
+            if not self.every:
+                value = at_last(value, lengths_of(x))
+            return (value @ self.weight.T + self.bias).double()
 
 
 def trained_with(checkpoint: Checkpoint, name: str, kind: type) -> Any:
@@ -240,16 +248,27 @@ class Trainer:
 
     def loss(self, structure: Structure, x: np.ndarray, y: Any, taught: Any) -> Any:
         """Cross entropy, and the distance to the teacher's softened answers."""
-        logits = self.network.real_logits(structure, self.latents, structure.input_codes(x))
+        codes = structure.input_codes(filled(x))
+        logits = self.network.real_logits(structure, self.latents, codes, lengths_of(x))
         return self.loss_of(logits, y, taught)
 
     def loss_of(self, logits: Any, y: Any, taught: Any) -> Any:
         """The same of logits in real units."""
-        recipe, functional = self.recipe, self.torch.nn.functional
-        loss = functional.cross_entropy(logits, y, label_smoothing=self.smoothing)
+        recipe, torch = self.recipe, self.torch
+        head, functional = self.checkpoint.head, torch.nn.functional
+        loss = loss_of(torch, head, logits, y, self.smoothing)
         if taught is None:
             return loss
+        if head.output == "codes":
+            # The teacher's answers are targets; none where the task has none.
+            function = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu}
+            given = function.get(head.activation, lambda v: v)(taught)
+            given = torch.where(torch.isnan(y), torch.nan, given)
+            return (1 - recipe.distil) * loss + recipe.distil * loss_of(torch, head, logits, given)
         wide = recipe.temperature
+        if head.every:
+            counts = y.flatten() >= 0
+            logits, taught = (v.flatten(0, -2)[counts] for v in (logits, taught))
         distance = functional.kl_div(
             functional.log_softmax(logits / wide, 1),
             functional.log_softmax(taught / wide, 1),
@@ -366,6 +385,11 @@ class GenomeTrainer(Trainer):
             calibration, genome, knobs, narrow=recipe.narrow, cheapest=cheapest, keep=True
         )
         learned = recipe.scales == "learned"
+        if learned and model.stage is not None:
+            raise InputError(
+                "scales: those of a network that answers real values stay as calibration chose "
+                "them: add --scales fixed"
+            )
         self.structure = Structure(self.torch, model, scale, recipe.narrow, learned)
         for name, value in self.structure.latents.items():
             self.latents[name] = self.torch.nn.Parameter(self.torch.from_numpy(value))
@@ -413,9 +437,10 @@ class GenomeTrainer(Trainer):
         return (self.structure,)
 
     def judge(self) -> tuple[float, float]:
-        classes = self.network.classes(self.structure, self.latents, self.task.x_val)
+        task = self.task
+        score = self.network.score(self.structure, self.latents, task.x_val, task.y_val)
         # Of equal ones the later.
-        return float((classes == self.task.y_val).mean()), float(self.epoch)
+        return score, float(self.epoch)
 
     def settle(self) -> None:
         self.structure.limit(self.latents)
@@ -478,9 +503,10 @@ def tune(
     tensors = real_weights(model, structure.classifier_scale)
     if not all(np.isfinite(value).all() for value in tensors.values()):
         raise InputError(f"training diverged at lr {recipe.lr:g}: give a smaller --lr")
-    made = Checkpoint(tensors)
+    kept = {key: checkpoint.info[key] for key in CARRIED if key in checkpoint.info}
+    made = Checkpoint(tensors, kept)
     info = {
-        **{key: value for key, value in checkpoint.info.items() if key == "preprocessing"},
+        **kept,
         "task": task.name,
         "split_seed": task.split_seed,
         "split_hash": task.split_hash,

@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 
 from ..checkpoints.floating import Checkpoint, forward, sigmoid
+from ..data.measures import at_last, filled, lengths_of
 from ..genome import GENES, MAX_BITS, MIN_BITS
+from ..head import Head
 from ..integer import MAX_CHANNEL_SHIFT, code_range
 from .ranges import PRIOR, merged_biases, natural_reach, sane_range, stand_in, visible
 from .rounding import Format, Rounded, rounded_logits
@@ -379,10 +381,16 @@ class Probe:
     checkpoint: Checkpoint
     x: np.ndarray
 
+    def _compared(self, logits: np.ndarray) -> np.ndarray:
+        """Logits [answers, classes]; of classes only their differences count."""
+        logits = logits.reshape(-1, logits.shape[-1])
+        if self.checkpoint.head.output == "codes":
+            return logits
+        return logits - logits.mean(1, keepdims=True)
+
     @cached_property
     def _logits(self) -> np.ndarray:
-        logits = forward(self.checkpoint, self.x).logits
-        return logits - logits.mean(1, keepdims=True)
+        return self._compared(forward(self.checkpoint, self.x).logits)
 
     def loss(self, dense: Mapping[tuple[int, str], tuple[np.ndarray, np.ndarray]]) -> float:
         """By how much of their size the differences of the logits change with other weights and
@@ -396,7 +404,8 @@ class Probe:
                     hidden = len(value)
                     first = "rzn".index(name[3]) * hidden
                     tensors[f"{what}_{name[2]}h_l{layer}"][first : first + hidden] = value
-        return self._change(forward(Checkpoint(tensors), self.x).logits)
+        changed = Checkpoint(tensors, dict(self.checkpoint.info))
+        return self._change(forward(changed, self.x).logits)
 
     def rounded_loss(
         self, dense: Rounded, formats: Mapping[tuple[int, str], Format], source: Format
@@ -405,7 +414,7 @@ class Probe:
         return self._change(rounded_logits(self.checkpoint, self.x, dense, formats, source))
 
     def _change(self, logits: np.ndarray) -> float:
-        change = logits - logits.mean(1, keepdims=True) - self._logits
+        change = self._compared(logits) - self._logits
         size = float((self._logits**2).mean())
         return float(np.sqrt((change**2).mean() / size)) if size else 0.0
 
@@ -429,6 +438,8 @@ class Calibration:
     """What quantisation needs of a checkpoint and its calibration data.
 
     trained : what the checkpoint was trained as, if it was trained quantised
+    head : what the network answers, and when
+    sums : of a head that answers codes, its sums (before the activation) in real units
     """
 
     layers: tuple[LayerCalibration, ...]
@@ -438,6 +449,8 @@ class Calibration:
     classifier: Weights
     probe: Probe
     trained: Trained | None = None
+    head: Head = field(default_factory=Head)
+    sums: Tensor | None = None
     #: Not empty once the network is known to be one that 8 bits can hold.
     held: list[bool] = field(default_factory=list, compare=False, repr=False)
     _formats: dict[int, tuple[float, int]] = field(default_factory=dict, compare=False, repr=False)
@@ -465,6 +478,12 @@ class Calibration:
         return self._formats[bits]
 
 
+#: Answers at most, of a head at every step, that the classifier is calibrated with.
+ANSWERS = 20_000
+#: What a tensor of a head's sums is called, so that its error is measured behind the activation.
+SUMS = {"none": "sums", "relu": "sums", "sigmoid": "s_r", "tanh": "s_n"}
+
+
 def _logit_reach(products: np.ndarray, bias: np.ndarray) -> float:
     """Size that logits are told apart at: that of their products, or a 2**-14th of the biases."""
     return max(float(np.abs(products).max()), float(np.abs(bias).max()) * 2.0**-14) or 1.0
@@ -478,10 +497,18 @@ def calibrate(checkpoint: Checkpoint, x: np.ndarray) -> Calibration:
     trained, checkpoint = Trained.of(checkpoint), merged_biases(checkpoint)
     result = forward(checkpoint, x, trace=True)
     layers = []
-    below = np.asarray(x, np.float64)
+    lengths = lengths_of(x)
+    below, counts = filled(np.asarray(x, np.float64)), counted(x)
     for number in range(checkpoint.layers):
         t = {name: result.trace[number, name].astype(np.float64) for name in GENES}
-        h_old = np.concatenate([np.zeros_like(t["s_h"][:, :1]), t["s_h"][:, :-1]], 1)
+        states = t["s_h"]
+        h_old = np.concatenate([np.zeros_like(states[:, :1]), states[:, :-1]], 1)
+        operands = {"i": below, "h": h_old}
+        if counts is not None:
+            # Steps that count, as if all were of one sequence: nothing below looks further back.
+            t = {name: value[counts][None] for name, value in t.items()}
+            h_old = h_old[counts][None]
+            operands = {side: value[counts][None] for side, value in operands.items()}
         r, z, n, c = t["a_r"], t["a_z"], t["a_n"], t["c_z"]
         slope_n = c * (1 - n**2)
         to_r = slope_n * t["w_hn"]
@@ -513,22 +540,41 @@ def calibrate(checkpoint: Checkpoint, x: np.ndarray) -> Calibration:
         seen = visible(t)
         reach = natural_reach(seen, sizes)
         for name in GENES[:6]:
-            operand = below if name[2] == "i" else h_old
+            operand = operands[name[2]]
             matrix, bias = checkpoint.operator(number, name)
             flat = weight[name].reshape(-1, weight[name].shape[-1])
             inputs = operand.reshape(-1, operand.shape[-1])
             weights[name], biases[name] = Weights(matrix, inputs, flat, reach[name]), bias
         tensors = {name: Tensor(name, seen[name], weight[name], reach[name]) for name in GENES}
         layers.append(LayerCalibration(tensors, weights, biases))
-        below = t["s_h"]
+        below = states
     matrix = checkpoint.tensors["classifier.weight"]
     bias = checkpoint.tensors["classifier.bias"]
-    last = below[:, -1]
+    if checkpoint.head.every:
+        seen = below.reshape(-1, below.shape[-1]) if counts is None else below[counts]
+        # More of them tell nothing more.
+        seen = seen[:: max(1, len(seen) // ANSWERS)]
+    else:
+        seen = at_last(below, lengths)
+    inputs = np.asarray(x) if counts is None else np.asarray(x)[counts]
+    sums = None
+    if checkpoint.head.output == "codes":
+        real = seen @ matrix.T + bias
+        real = np.maximum(real, 0) if checkpoint.head.activation == "relu" else real
+        sums = Tensor(SUMS[checkpoint.head.activation], real, np.ones(real.shape))
     return Calibration(
         tuple(layers),
-        Tensor("x", np.asarray(x), np.ones(x.shape)),
+        Tensor("x", inputs, np.ones(inputs.shape)),
         bias.astype(np.float64),
-        Weights(matrix, last, np.ones((len(last), len(bias))), _logit_reach(last @ matrix.T, bias)),
+        Weights(matrix, seen, np.ones((len(seen), len(bias))), _logit_reach(seen @ matrix.T, bias)),
         Probe(checkpoint, np.asarray(x)[:PROBED]),
         trained,
+        checkpoint.head,
+        sums,
     )
+
+
+def counted(x: np.ndarray) -> np.ndarray | None:
+    """Mask [batch, steps] of the steps before the ends of sequences; None where all are."""
+    lengths = lengths_of(x)
+    return None if lengths is None else np.arange(np.shape(x)[1]) < lengths[:, None]

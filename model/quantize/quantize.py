@@ -8,7 +8,7 @@ input and output scales are free of each other. Equations: ``docs/numerics.md``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from ..checkpoints.floating import Checkpoint
 from ..errors import InputError
 from ..genome import GENES, Genome
+from ..head import Head
 from ..integer import (
     MAX_ZERO,
     OPERANDS,
@@ -50,6 +51,7 @@ from .calibrate import (
 )
 from .rounding import Format, Rounded
 from .scales import FREE_BITS, KEPT_GATES, allowed, as_fixed_point, kept_format
+from .stage import StageDraft, draft_stage
 
 #: Given groups of interchangeable activation units, the index of the cheapest of each group.
 Cheapest = Callable[[Sequence[Sequence[Operator]]], Sequence[int]]
@@ -571,7 +573,9 @@ def _refuse_uneven(calibration: Calibration, rounded: Rounded) -> None:
 class Draft:
     """A quantised network whose activation units are still to be chosen.
 
-    groups : for each activation of each layer, the units that may stand there
+    groups : for each activation of each layer, and that of a head's codes, the units that may stand
+        there
+    stage : of a head that answers codes
     """
 
     genome: Genome
@@ -580,6 +584,8 @@ class Draft:
     classifier: Classifier
     input_format: tuple[float, int]
     info: Mapping[str, object]
+    head: Head = field(default_factory=Head)
+    stage: StageDraft | None = None
 
     def choose(self, indices: Sequence[int]) -> IntModel:
         """The integer model with that unit of each group."""
@@ -596,6 +602,8 @@ class Draft:
             input_scale=scale,
             input_zero_point=zero,
             info=dict(self.info),
+            head=self.head,
+            stage=self.stage and self.stage.choose(next(units) if self.stage.curved else None),
         )
 
 
@@ -603,8 +611,23 @@ def _as_trained(model: IntModel) -> Draft:
     """A draft that leaves nothing to choose."""
     groups = [[layer.ops[name]] for layer in model.layers for name in ACTIVATIONS]
     first = model.input_scale, model.input_zero_point
-    layers = tuple(layer.ops for layer in model.layers)
-    return Draft(model.genome, layers, tuple(groups), model.classifier, first, model.info)
+    layers, stage = tuple(layer.ops for layer in model.layers), None
+    if model.stage is not None:
+        unit = model.stage.activation
+        groups += [[unit]] if unit is not None else []
+        stage = StageDraft(
+            model.stage.requantize, unit is not None, model.stage.scale, model.stage.zero_point
+        )
+    return Draft(
+        model.genome,
+        layers,
+        tuple(groups),
+        model.classifier,
+        first,
+        model.info,
+        model.head,
+        stage,
+    )
 
 
 def draft(
@@ -660,7 +683,15 @@ def draft(
         "scales": scales,
         "logit_scale": float(scale_of_weights * in_scale),
     }
-    return Draft(genome, tuple(layers), tuple(groups), Classifier(**stored), first, record)
+    classifier, head, stage = Classifier(**stored), calibration.head, None
+    if calibration.sums is not None:
+        acc_scale = float(scale_of_weights * in_scale)
+        stage, between = draft_stage(calibration.sums, head, classifier, acc_scale, knobs)
+        if between is not None:
+            name = "a_r" if head.activation == "sigmoid" else "a_n"
+            sums = calibration.sums
+            groups.append(_activation_candidates(name, sums, knobs=knobs, **vars(between)))
+    return Draft(genome, tuple(layers), tuple(groups), classifier, first, record, head, stage)
 
 
 def quantize(

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..checkpoints.floating import Checkpoint, sigmoid
+from ..data.measures import at_last, filled, lengths_of
 from ..integer import code_range
 
 #: Of an operator's output: bits, scale, zero point.
@@ -24,7 +25,7 @@ def rounded_logits(
     formats: Mapping[tuple[int, str], Format],
     source: Format,
 ) -> np.ndarray:
-    """Logits [batch, classes] for inputs `x` [batch, steps, features].
+    """Logits [batch, (steps,) classes] for inputs `x` [batch, steps, features].
 
     dense : rounded weights, which stand in the place of the checkpoint's
     formats : of the output of every operator, by layer and gene name; source : of the input
@@ -35,7 +36,8 @@ def rounded_logits(
         codes = np.clip(np.floor(value / scale + 0.5) + zero, *code_range(bits))
         return (codes - zero) * scale
 
-    below = held(np.asarray(x, np.float64), source)
+    lengths = lengths_of(x)
+    below = held(filled(np.asarray(x, np.float64)), source)
     for layer in range(checkpoint.layers):
 
         def out(name: str, value: np.ndarray, layer: int = layer) -> np.ndarray:
@@ -57,4 +59,5 @@ def rounded_logits(
             states[:, step] = h = out("s_h", new + out("p_zh", z * h))
         below = states
     weight, bias = dense[checkpoint.layers - 1, "classifier"]
-    return below[:, -1] @ weight.T + bias
+    seen = below if checkpoint.head.every else at_last(below, lengths)
+    return seen @ weight.T + bias

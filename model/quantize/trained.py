@@ -16,6 +16,7 @@ import numpy as np
 from ..checkpoints.floating import RECORD, Checkpoint
 from ..errors import InputError, shown
 from ..genome import GENES, Genome
+from ..head import Head
 from ..integer import (
     CLASSES,
     SCHEDULE,
@@ -24,7 +25,9 @@ from ..integer import (
     IntModel,
     Layer,
     Operator,
+    OutputStage,
     PiecewiseLinear,
+    Requantize,
     Table,
     acc_bounds,
     code_range,
@@ -86,8 +89,35 @@ def record(model: IntModel, knobs: Knobs, classifier_scale: float, narrow: bool)
         "scales": model.info["scales"],
         "classifier_scale": classifier_scale,
         "layers": [{name: _plain(op) for name, op in layer.ops.items()} for layer in model.layers],
+        **({} if model.head.plain else {"head": model.head.to_json()}),
+        **({} if model.stage is None else {"stage": _plain_stage(model.stage)}),
         "model_hash": model.hash,
     }
+
+
+def _plain_stage(stage: OutputStage) -> dict[str, Any]:
+    return {
+        "requantize": _plain(stage.requantize),
+        "activation": None if stage.activation is None else _plain(stage.activation),
+        "scale": stage.scale,
+        "zero_point": stage.zero_point,
+    }
+
+
+def _stage(entry: Mapping[str, Any], classifier: Classifier) -> OutputStage:
+    op = {key: value for key, value in entry["requantize"].items() if key != "kind"}
+    unit, made = entry["activation"], None
+    if unit is not None:
+        cls: Any = Table if unit["kind"] == Table.kind else PiecewiseLinear
+        arrays = {f.name for f in fields(cls)} & set(_TYPES)
+        values = {key: value for key, value in unit.items() if key != "kind"}
+        made = cls(**values | {key: np.array(unit[key], _TYPES[key]) for key in arrays})
+    return OutputStage(
+        Requantize(**op, acc_min=classifier.acc_min, acc_max=classifier.acc_max),
+        made,
+        entry["scale"],
+        entry["zero_point"],
+    )
 
 
 @dataclass(frozen=True)
@@ -201,10 +231,14 @@ class Trained:
             narrow=False,
         )
         del linear["channel_shift"]
+        classifier = Classifier(**linear, in_bits=in_bits, weight_bits=head_bits)
+        stage = document.get("stage")
         return IntModel(
             genome=genome,
             layers=tuple(layers),
-            classifier=Classifier(**linear, in_bits=in_bits, weight_bits=head_bits),
+            classifier=classifier,
+            head=Head.of(document.get("head")),
+            stage=None if stage is None else _stage(stage, classifier),
             input_scale=float(first["scale"]),
             input_zero_point=first["zero_point"],
             info={**info, "knobs": knobs.to_json(), "scales": document["scales"]},

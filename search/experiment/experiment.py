@@ -337,6 +337,7 @@ class Experiment:
         if len(set(everything)) < len(everything):
             raise InputError("checkpoints: two of the same size and split")
         self.task = task = load_task(plan.task, first.seed)
+        task.only_plain("an experiment")
         tool = find().version if self.silicon else None
         self.record = Record(
             self.folder / "experiment.json",

@@ -108,7 +108,7 @@ def test_over_many_steps_genomes_at_chance_are_drawn_again(monkeypatch):
         trainer.draw_pool(trainer.tensors(), 0)
         assert len(trainer.pool) == 16
         return min(
-            (trainer.network.classes(structure, trainer.latents, x) == y).mean()
+            (trainer.network.answers(structure, trainer.latents, x) == y).mean()
             for structure in trainer.pool
         )
 

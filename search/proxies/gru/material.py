@@ -52,6 +52,7 @@ def material(name: str, number: int = 0) -> Material:
     checkpoint = zoo.load(name)
     info = checkpoint.info
     task = load_task(info.get("task", "digits-row"), info.get("split_seed", 0))
+    task.only_plain("a training-free proxy")
     x, y = shifted(task) if len(task.y_val) < SMALL else (task.x_val, task.y_val)
     chosen = np.linspace(0, len(y) - 1, min(JUDGED, len(y))).astype(np.int64)
     calibration = calibrate(checkpoint, calibration_draw(task, number))

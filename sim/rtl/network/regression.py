@@ -94,8 +94,9 @@ def build_scenarios(
     names: Sequence[str] = SCENARIOS,
     seed: int,
     stall: float = 0.3,
+    lengths: Sequence[int] | None = None,
 ) -> list[dict[str, Any]]:
-    """The job's scenarios (see :mod:`.bench`) for `batch` sequences of `steps`.
+    """The job's scenarios (see :mod:`.bench`) for `batch` sequences of `steps`, or of `lengths`.
 
     ``back-to-back`` puts all sequences through without a pause; ``stalls`` pauses at random on all
     four ports; ``reset`` resets twice in mid-sequence, then expects fresh results; ``lengths``
@@ -109,24 +110,25 @@ def build_scenarios(
     def pick() -> int:
         return chooser.randrange(batch)
 
+    def whole(k: int) -> tuple[int, int]:
+        return k, steps if lengths is None else int(lengths[k])
+
     made = []
     for name in names:
         pause = stall
         if name == "back-to-back":
-            pause, segments = 0.0, [segment([(k, steps) for k in range(batch)])]
+            pause, segments = 0.0, [segment([whole(k) for k in range(batch)])]
         elif name == "stalls":
             # From the end, so that a second look falls on other sequences where there are many.
-            segments = [segment([(batch - 1 - k % batch, steps) for k in range(min(batch, 4))])]
+            segments = [segment([whole(batch - 1 - k % batch) for k in range(min(batch, 4))])]
         elif name == "reset":
             pause = stall / 2
             segments = [
                 *(
-                    segment(
-                        [(pick(), steps), (pick(), steps)], chooser.randrange(2 * steps * hidden)
-                    )
+                    segment([whole(pick()), whole(pick())], chooser.randrange(2 * steps * hidden))
                     for _ in range(2)
                 ),
-                segment([(pick(), steps)]),
+                segment([whole(pick())]),
             ]
         elif name == "lengths":
             pause = stall / 2
@@ -267,6 +269,7 @@ def simulate(
     timeout_s: float = 1800.0,
     share: str = "none",
     simulator: str = "icarus",
+    lengths: np.ndarray | None = None,
 ) -> SimReport:
     """Hold Verilog to the golden results of `model`: every code of every operator.
 
@@ -292,6 +295,8 @@ def simulate(
     share : what shares hardware in the Verilog, a value of the knob
     simulator : 'icarus' (four states) or 'verilator' (two states, many times as fast)
 
+    lengths : steps of each sequence, where they differ
+
     The first of ``mismatches`` reads ``layer 0 step 41: s_h[3] rtl -13 != golden -12 (stalls,
     genome 9f3c..., seed 2026)`` and names, at the earliest step and unit, the operator that comes
     first in dataflow order. Raises :class:`InputError` for bad arguments and missing tools; a
@@ -304,7 +309,15 @@ def simulate(
     codes = check_codes(model, codes)
     hidden = model.layers[-1].hidden_size
     batch, steps, _ = codes.shape
-    wanted = build_scenarios(batch, steps, hidden, names=scenarios, seed=seed, stall=stall)
+    wanted = build_scenarios(
+        batch,
+        steps if lengths is None else int(lengths.min()),
+        hidden,
+        names=scenarios,
+        seed=seed,
+        stall=stall,
+        lengths=None if lengths is None else lengths.tolist(),
+    )
     folder = Path(out_dir).resolve()
     text = _verilog_text(verilog)
     write_text(folder / "gru.v", text)
