@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .model.errors import InputError, shown
 from .model.knobs import Knobs, fields_of
 from .network import Network as Quantised
-from .network import build_network
+from .network import build_network, recorded_with
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,12 +62,9 @@ class Network:
 
     def accuracy(self, part: str = "test") -> float:
         """Share of the sequences of `part` (train, val or test) that the integers class rightly."""
-        from .sim import golden
-
         if part not in ("train", "val", "test"):
             raise InputError(f"part: {shown(part)} is not train, val or test")
-        task = self._built.task
-        return golden.accuracy(self.model, getattr(task, f"x_{part}"), getattr(task, f"y_{part}"))
+        return self._built.accuracy(part)
 
     def codes(self, x: np.ndarray) -> np.ndarray:
         """The integer codes of real inputs [batch, steps, features]."""
@@ -91,13 +89,16 @@ class Network:
 
     def simulate(
         self,
-        sequences: int = 8,
+        sequences: int | None = 8,
         *,
         seed: int = 2026,
+        simulator: str | None = None,
         out: str | os.PathLike[str] | None = None,
     ) -> SimReport:
-        """Hold the Verilog to the golden model over test sequences, in Icarus Verilog.
+        """Hold the Verilog to the golden model over test sequences.
 
+        sequences : how many; None for the whole test part
+        simulator : ``"icarus"`` or ``"verilator"``; by default the one that is done first
         out : folder for the simulation's files; a temporary one by default
         """
         from .model.leftovers import scratch
@@ -105,7 +106,12 @@ class Network:
 
         with scratch() as folder:
             report, _ = run_sim(
-                self._built, sequences=sequences, seed=seed, out=out or folder, say=self._say
+                self._built,
+                sequences=sequences,
+                seed=seed,
+                simulator=simulator,
+                out=out or folder,
+                say=self._say,
             )
         return report
 
@@ -135,7 +141,7 @@ class Network:
 
 
 def quantize(
-    source: str | os.PathLike[str] | Checkpoint | Mapping[str, Any] | Any,
+    source: str | os.PathLike[str] | Checkpoint | Mapping[str, Any] | Any = None,
     genome: str | os.PathLike[str] | Sequence[int] = "int8",
     *,
     task: str | None = None,
@@ -145,24 +151,33 @@ def quantize(
     """A float network as integers.
 
     source : a shipped checkpoint's name, a checkpoint's file, a ``Checkpoint``, a torch module with
-        a ``torch.nn.GRU`` and a linear classifier, or its state dict
+        a ``torch.nn.GRU`` and a linear classifier, or its state dict; what a genome file was found
+        with by default
     genome : ``"int2"`` to ``"int8"``, 17 integers for each layer, or a genome file
     task : the data, by name or a file NAME.npz; what the checkpoint was trained on by default, and
         digits-row for a module or a state dict
-    knobs : fields of :class:`Knobs`, and ``lanes`` for both sides
+    knobs : fields of :class:`Knobs`, and ``lanes`` for both sides; the others are at their
+        defaults, or as a genome file was found with
     """
     from .model.checkpoints.floating import Checkpoint
     from .model.leftovers import scratch
 
     say = say or _silent
+    text = genome if isinstance(genome, str | os.PathLike) else ",".join(map(str, genome))
+    recorded, usual = recorded_with(str(text)) or (None, Knobs())
+    source = recorded if source is None else source
+    if source is None:
+        raise InputError(
+            "source: give a checkpoint, a torch module or a state dict; only a genome file of a "
+            "search names its own"
+        )
     try:
-        choices = Knobs(**fields_of(knobs))
+        choices = replace(usual, **fields_of(knobs))
     except TypeError:
         unknown = min(set(fields_of(knobs)) - set(vars(Knobs())))
         raise InputError(
             f"knob {shown(unknown)}: unknown, there are {', '.join(vars(Knobs()))}"
         ) from None
-    text = genome if isinstance(genome, str | os.PathLike) else ",".join(map(str, genome))
     with scratch() as folder:
         name: str
         if isinstance(source, Checkpoint):

@@ -44,6 +44,14 @@ class Network:
 
         return Design.of(self.model, **self.knobs.hardware)
 
+    def accuracy(self, part: str) -> float:
+        """Share of the sequences of `part` (train, val or test) that the integers class rightly, by
+        the golden model."""
+        from .sim import golden
+
+        x, y = (getattr(self.task, f"{name}_{part}") for name in "xy")
+        return golden.accuracy(self.model, x, y)
+
 
 def task_of(checkpoint: Checkpoint, name: str | None) -> Task:
     """The data that `checkpoint` was trained on, cut as it was cut for its training."""
@@ -87,6 +95,21 @@ def source_of(checkpoint: str | None, task: str | None) -> str:
     if checkpoint is not None:
         return checkpoint
     return task or DEFAULT_TASK
+
+
+def recorded_with(genome: str) -> tuple[str, Knobs] | None:
+    """Checkpoint and knobs that a genome file was found with: a genome alone is not that network.
+    None for a genome that says nothing of them. Raises :class:`InputError` for wrong knobs."""
+    from .model.genome import found_with
+    from .model.knobs import Knobs
+
+    record = found_with(genome)
+    if record is None:
+        return None
+    try:
+        return record[0], Knobs(**record[1])
+    except (TypeError, InputError) as error:
+        raise InputError(f"{genome}: its knobs are wrong ({error})") from None
 
 
 def build_network(

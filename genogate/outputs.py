@@ -13,13 +13,6 @@ from .model.errors import InputError
 from .network import Network, identity_of
 
 
-def _test_accuracy(network: Network) -> float:
-    """Test accuracy of the integer model, by the golden model."""
-    from .sim import golden
-
-    return golden.accuracy(network.model, network.task.x_test, network.task.y_test)
-
-
 def area_document(network: Network, say: Say) -> dict[str, Any]:
     """Identity of the network, and what Yosys measures of it."""
     from .synth.area import area_report
@@ -94,7 +87,7 @@ def write_gru(
             write_text(stage / name, text)
         model.save(stage / "model.safetensors")
         say("Evaluating the test part")
-        accuracy = _test_accuracy(network)
+        accuracy = network.accuracy("test")
         cycles, ideal = design.cycles_per_step, design.ideal_cycles_per_step
         steps = network.task.x_test.shape[1]
         area = area_document(network, say)

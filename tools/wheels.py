@@ -83,7 +83,9 @@ class Failed(Exception):
     """A check did not hold."""
 
 
-def check(python: str, wheel: Path, folder: Path, pip_options: Sequence[str]) -> str:
+def check(
+    python: str, wheel: Path, folder: Path, pip_options: Sequence[str], core_only: bool
+) -> str:
     """Everything in one environment. Returns its version of Python. Raises :class:`Failed`."""
     venv, work = folder / "venv", folder / "empty"
     subprocess.run([python, "-m", "venv", str(venv)], check=True)
@@ -108,6 +110,8 @@ def check(python: str, wheel: Path, folder: Path, pip_options: Sequence[str]) ->
         if done.returncode != 2 or "\n" in said or f"genogate[{extra}]" not in said:
             raise Failed(f"{command}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
         print(f"            2  {command}: {said}", flush=True)
+    if core_only:
+        return call("python --version", work, environment).stdout.strip()
     subprocess.run([*pip, f"{wheel}[{EXTRAS}]"], check=True)
     program, commands = tutorial((ROOT / "docs/tutorial.md").read_text())
     (work / "train.py").write_text(program)
@@ -121,7 +125,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("pythons", nargs="*", default=PYTHONS, help="Interpreters to try.")
     parser.add_argument("--pip", default="", help='Options for pip, as in --pip="-c FILE".')
+    parser.add_argument("--core", action="store_true", help="Only the core: no tutorial.")
     options = parser.parse_args()
+    pip = shlex.split(options.pip)
     failed = 0
     with tempfile.TemporaryDirectory(prefix="wheels-") as root:
         wheel = build(Path(root))
@@ -131,7 +137,7 @@ def main() -> int:
             folder = Path(root, Path(python).name)
             folder.mkdir()
             try:
-                print(f"ok: {check(python, wheel, folder, shlex.split(options.pip))}", flush=True)
+                print(f"ok: {check(python, wheel, folder, pip, options.core)}", flush=True)
             except (Failed, subprocess.CalledProcessError, OSError) as error:
                 print(f"FAILED: {python}: {error}", flush=True)
                 failed += 1

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..model.errors import InputError
 from ..model.knobs import Knob, Knobs, declared, knob_text, options
 from .completion import checkpoints, genomes, targets, tasks
 from .help import Decorated, group, together
@@ -184,22 +183,18 @@ def knobs_of(given: dict[str, Any]) -> Knobs:
 
 
 def with_recorded_options(options: dict[str, Any]) -> dict[str, Any]:
-    """The options, with checkpoint and knobs of a genome file that names them in place of defaults:
-    a genome alone is not the network that was found."""
-    from ..model.genome import found_with
+    """The options, with checkpoint and knobs of a genome file that names them in place of
+    defaults."""
+    from ..network import recorded_with
 
-    about = found_with(options["genome"])
-    if about is None:
+    record = recorded_with(options["genome"])
+    if record is None:
         return options
-    checkpoint, knobs = about
-    try:
-        wanted = Knobs(**knobs)
-    except (TypeError, InputError) as error:
-        raise InputError(f"{options['genome']}: its knobs are wrong ({error})") from None
-    recorded = {"checkpoint": checkpoint, **wanted.option_texts()}
+    checkpoint, knobs = record
+    recorded = {"checkpoint": checkpoint, **knobs.option_texts()}
     source = click.get_current_context().get_parameter_source
-    given = click.core.ParameterSource.DEFAULT
-    return options | {name: value for name, value in recorded.items() if source(name) is given}
+    default = click.core.ParameterSource.DEFAULT
+    return options | {name: value for name, value in recorded.items() if source(name) is default}
 
 
 def build(options: dict[str, Any], say: Say) -> Network:

@@ -9,6 +9,7 @@ import genogate as package
 import numpy as np
 import pytest
 from genogate.model import zoo
+from genogate.model.genome import Genome
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -98,3 +99,15 @@ def test_the_examples_of_the_docs_run(tmp_path, monkeypatch):
         exec(block, names)
     assert (tmp_path / "gru.v").exists()
     assert names["result"].logits.shape == (1, 10)
+
+
+def test_a_genome_file_brings_the_checkpoint_and_knobs_that_it_was_found_with(tmp_path):
+    path = tmp_path / "knee"
+    found_with = {"activation": "table", "lanes_x": 4, "lanes_h": 4}
+    Genome.uniform(3).save(path, checkpoint="digits-row-seed1", knobs=found_with)
+    network = package.quantize(genome=path, lanes=2)
+    assert network.checkpoint.hash == zoo.load("digits-row-seed1").hash
+    assert network.knobs == package.Knobs(activation="table", lanes_x=2, lanes_h=2)
+    assert package.quantize("digits-row", path).checkpoint.hash == zoo.load("digits-row").hash
+    with pytest.raises(package.InputError, match=r"^source: give a checkpoint"):
+        package.quantize(genome="int4")
