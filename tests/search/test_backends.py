@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from genogate.model.errors import InputError
-from genogate.search.pool.backends import Pool, versions
+from genogate.search.pool.backends import Pool
+from genogate.search.pool.tasks import versions
 
 SQUARES = [(k, k * k) for k in range(24)]
 
@@ -57,9 +58,9 @@ def process(x):
 
 
 def other_version(x):
-    from genogate.search.pool import backends
+    from genogate.search.pool import tasks
 
-    backends.__version__ = "0.0.1"
+    tasks.__version__ = "0.0.1"
     return x
 
 
@@ -177,7 +178,7 @@ def test_a_library_that_is_missing_is_named(library, monkeypatch):
 
 def test_a_scheduler_that_does_not_answer_is_refused(monkeypatch):
     pytest.importorskip("distributed")
-    monkeypatch.setattr("genogate.search.pool.backends.ANSWER", 1.0)
+    monkeypatch.setattr("genogate.search.pool.dask.ANSWER", 1.0)
     with socket.socket() as silent:  # accepts, and never says a word
         silent.bind(("127.0.0.1", 0))
         silent.listen()
