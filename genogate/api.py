@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .model.tables.table import LutTable
     from .sim.golden import Result
     from .sim.rtl.network.regression import SimReport
-    from .synth.area import AreaReport
+    from .synth.report import AreaReport
 
 
 def _silent(text: str) -> None:
@@ -128,7 +128,7 @@ class Network:
 
     def area(self) -> AreaReport:
         """Cells, transistors and memory bits of every operator, by Yosys."""
-        from .synth.area import area_report
+        from .synth.report import area_report
 
         return area_report(self._built.design, progress=self._say)
 

@@ -19,7 +19,9 @@ from .model.quantize.calibrate import calibrate
 from .model.quantize.quantize import quantize
 from .model.zoo import load
 from .sim import fast, golden
-from .synth.area import area_report, cheapest, forget, runtime_multiplier_cells
+from .synth.area import forget
+from .synth.report import area_report, cheapest
+from .synth.runtime_multipliers import runtime_multiplier_cells
 from .synth.verilog import emit
 
 ROUNDS = 15

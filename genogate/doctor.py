@@ -172,7 +172,7 @@ def _routing(tool: str) -> str:
 
 
 def _sta() -> str:
-    from .synth.cells.silicon import find_sta
+    from .synth.cells.opensta import find_sta
 
     return find_sta().version
 

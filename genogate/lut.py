@@ -89,7 +89,8 @@ class Unit:
 
 def units_of(table: LutTable, out_bits: int, out_scale: int | None) -> list[Unit]:
     """A unit for every scale of `table`; the output's scale, if not given, by least error."""
-    from .model.tables.table import MAX_SCALE, MIN_SCALE, output_scale
+    from .model.tables.points import MAX_SCALE, MIN_SCALE
+    from .model.tables.table import output_scale
 
     if out_scale is not None and not MIN_SCALE <= out_scale <= MAX_SCALE:
         raise InputError(f"out scale {out_scale}: k of 2^-k is within {MIN_SCALE} to {MAX_SCALE}")
@@ -107,7 +108,7 @@ def units_of(table: LutTable, out_bits: int, out_scale: int | None) -> list[Unit
 
 
 def _format(options: dict[str, Any], function: Function) -> Any:
-    from .model.tables.table import Format
+    from .model.tables.formats import Format
 
     given = {
         name: options[name]
@@ -169,7 +170,7 @@ def _hardware(table: LutTable, units: list[Unit], style: str, stages: int) -> di
     from .hdl.piecewise_linear import PiecewiseLinear
     from .hdl.units.lut_unit import LoadableUnit, PipelinedUnit, SelectUnit
     from .model.integer import signed_width
-    from .sim.rtl.units.bench import loadable_case, select_case, unit_case
+    from .sim.rtl.units.cases import loadable_case, select_case, unit_case
     from .synth.unit_verilog import emit_unit
 
     what = f"{table.function.name}, {table.entries} segments, {table.format.name}"
@@ -230,8 +231,9 @@ def write_lut(
 ) -> tuple[dict[str, Any], Path]:
     """``table.json``, ``unit.v``, ``report.json``, and ``table.svg`` and ``words.json`` where they
     are wanted, in one folder, all or none. Returns the report, and the folder."""
-    from .model.tables.table import check_in_bits
-    from .sim.rtl.units.bench import simulate_units, summary
+    from .model.tables.points import check_in_bits
+    from .sim.rtl.units.bench import simulate_units
+    from .sim.rtl.units.verification import summary
     from .synth.area import measure
     from .synth.yosys import find
 
@@ -296,7 +298,7 @@ def _codes_off(table: LutTable, unit: Unit) -> int:
     import numpy as np
 
     from .model.integer import code_range
-    from .model.tables.table import codes
+    from .model.tables.points import codes
     from .sim import golden
 
     q = codes(table.function, table.in_bits, unit.scale, "A")
@@ -330,9 +332,9 @@ def write_front(
     for each, ``unit-N.v``, verified, in one folder; the record, and the folder."""
     from .hdl.units.shift_add_unit import build
     from .model.tables.functions import parse_function
-    from .model.tables.table import check_in_bits, check_scales
+    from .model.tables.points import check_in_bits, check_scales
     from .search.units.pareto import pareto
-    from .sim.rtl.units.bench import verify_verilog
+    from .sim.rtl.units.verification import verify_verilog
     from .synth.unit_verilog import emit_unit
     from .synth.yosys import find
 

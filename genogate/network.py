@@ -125,7 +125,7 @@ def build_network(
     floating = zoo.load(source)
     parsed = parse_genome(genome, floating.layers)
     data = task_of(floating, task)
-    from .synth.area import cheapest
+    from .synth.report import cheapest
 
     warn_of_features(data)
     say("Calibrating")

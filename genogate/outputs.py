@@ -15,7 +15,7 @@ from .network import Network, identity_of
 
 def area_document(network: Network, say: Say) -> dict[str, Any]:
     """Identity of the network, and what Yosys measures of it."""
-    from .synth.area import area_report
+    from .synth.report import area_report
 
     area = area_report(network.design, progress=say)
     return {**identity_of(network), **area.to_json()}

@@ -41,7 +41,7 @@ def draw_table(table: LutTable, path: str | Path) -> None:
     """The function with its pieces, and the error at every code of every scale, as SVG."""
     import numpy as np
 
-    from .model.tables.table import codes
+    from .model.tables.points import codes
 
     function = table.function
     figure, (top, bottom) = _figure(2, (7, 6))

@@ -99,7 +99,7 @@ def run_tuning(
         calibration = calibrate(floating, data.x_calibration)
         cheapest = None
         if knobs.activation == "auto":
-            from .synth.area import cheapest as by_cells
+            from .synth.report import cheapest as by_cells
 
             say("Choosing activation units")
             cheapest = partial(by_cells, progress=say)

@@ -13,16 +13,18 @@ from genogate.hdl.units.shift_add_unit import build, forms
 from genogate.model.files import write_bytes
 from genogate.model.integer import code_range
 from genogate.model.quantize.activations import unit_codes
+from genogate.model.tables.formats import Format
 from genogate.model.tables.functions import FUNCTIONS, Function
 from genogate.model.tables.optimal import GUARD, Exact
-from genogate.model.tables.table import Format, LutTable, Points
+from genogate.model.tables.points import Points
+from genogate.model.tables.table import LutTable
 from genogate.search.units.genes import Candidate, Genes
 from genogate.search.units.meter import front, predicted
 from genogate.search.units.pareto import explore
 from genogate.search.units.rival import best_of, exact_genes
 from genogate.search.units.target import Target
 from genogate.synth.area import measure as areas_of
-from genogate.synth.area import script_hash
+from genogate.synth.recipes import script_hash
 from genogate.synth.yosys import find
 from scipy.stats import spearmanr
 

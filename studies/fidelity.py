@@ -23,7 +23,9 @@ from genogate.model.knobs import Knobs
 from genogate.model.quantize.quantize import draft, without_synthesis
 from genogate.search.genomes.evaluate import Setting, evaluate, load
 from genogate.search.genomes.sensitivity import Profile, ordered, profile
-from genogate.synth.area import ModuleArea, area_report, cheapest, measure, prepare, script_hash
+from genogate.synth.area import ModuleArea, measure
+from genogate.synth.recipes import script_hash
+from genogate.synth.report import area_report, cheapest, prepare
 from genogate.synth.yosys import find
 
 from .search import table

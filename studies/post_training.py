@@ -19,7 +19,8 @@ from genogate.model.quantize.calibrate import Calibration, calibrate
 from genogate.model.quantize.quantize import quantize
 from genogate.model.zoo import load
 from genogate.sim import golden
-from genogate.synth.area import area_report, as_built, cheapest, measure, prepare
+from genogate.synth.area import measure
+from genogate.synth.report import area_report, as_built, cheapest, prepare
 from genogate.synth.yosys import find
 
 #: Shipped checkpoints of digits-row; the seed is also that of the split.

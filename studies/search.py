@@ -26,7 +26,8 @@ from genogate.search.genomes.pareto import hypervolume, non_dominated
 from genogate.search.genomes.run import Run
 from genogate.search.genomes.store import Store
 from genogate.sim.fast import accuracy
-from genogate.synth.area import cheapest, script_hash
+from genogate.synth.recipes import script_hash
+from genogate.synth.report import cheapest
 from genogate.synth.yosys import find
 
 Array = np.ndarray

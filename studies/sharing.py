@@ -6,7 +6,7 @@ from typing import Any
 from genogate.model.data.tasks import load_task
 from genogate.model.knobs import Knobs
 from genogate.network import build_network
-from genogate.synth.area import area_report
+from genogate.synth.report import area_report
 from genogate.synth.targets.sky130 import standard_cell_report
 from genogate.synth.yosys import find as find_yosys
 

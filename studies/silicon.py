@@ -18,15 +18,18 @@ from genogate.hdl.units.lut_unit import LoadableUnit, SelectUnit
 from genogate.hdl.units.shift_add_unit import MAX_DIGITS, build, digits_of, forms
 from genogate.model import integer
 from genogate.model.tables.composites import layernorm_params, softmax_params
+from genogate.model.tables.formats import Format, Grid, ListedGrid
 from genogate.model.tables.functions import FUNCTIONS, Function
 from genogate.model.tables.optimal import GUARD, Exact
+from genogate.model.tables.points import Points
 from genogate.model.tables.reduction import positive_unit
-from genogate.model.tables.table import Format, Grid, ListedGrid, LutTable, Points, output_scale
+from genogate.model.tables.table import LutTable, output_scale
 from genogate.sim.golden_lut import Contents
 from genogate.synth import area
 from genogate.synth.cells import liberty
 from genogate.synth.cells.gates import Stimulus
-from genogate.synth.cells.silicon import EVEN, Silicon, Subject, find_sta, measure_all
+from genogate.synth.cells.opensta import find_sta
+from genogate.synth.cells.silicon import EVEN, Silicon, Subject, measure_all
 from genogate.synth.yosys import find as find_yosys
 
 Say = Callable[[str], None]

@@ -7,13 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from genogate.model.tables.formats import Format
 from genogate.model.tables.functions import FUNCTIONS, Function
 from genogate.model.tables.optimal import GUARD, Lines, solve, squared_lines
-from genogate.model.tables.table import SCALES, Format, Inputs, Points
+from genogate.model.tables.points import SCALES, Inputs, Points
 from genogate.search.tables import gade, gqa
 from genogate.search.tables.methods import ratio, run, table_of
-from genogate.search.tables.reference_loop import Loop, Rate
 from genogate.search.tables.rules import Cut, Problem
+
+from studies.reference_loop import Loop, Rate
 
 Say = Callable[[str], None]
 ENTRIES, SEEDS = (8, 16), tuple(range(5))

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from genogate.flow import build_network
 from genogate.model.knobs import Knobs
+from genogate.network import build_network
 from genogate.targets import target_document
 
 TASKS = ("digits-row", "kws10")

@@ -26,7 +26,8 @@ from genogate.search.genomes.evaluate import Setting, evaluate, load
 from genogate.search.genomes.run import Run
 from genogate.search.pool.backends import Pool
 from genogate.sim import golden
-from genogate.synth.area import measure, script_hash
+from genogate.synth.area import measure
+from genogate.synth.recipes import script_hash
 from genogate.synth.yosys import find
 
 from .search import EXPLORE, table

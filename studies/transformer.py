@@ -22,8 +22,10 @@ from genogate.model.data import datasets
 from genogate.model.data.tasks import load_task
 from genogate.model.integer import PiecewiseLinear
 from genogate.model.tables.composites import Normalise, Softmax
+from genogate.model.tables.formats import Format
 from genogate.model.tables.functions import FUNCTIONS
-from genogate.model.tables.table import SCALES, Format, LutTable, Points
+from genogate.model.tables.points import SCALES, Points
+from genogate.model.tables.table import LutTable
 from genogate.search.tables.gqa import search
 from genogate.search.tables.methods import table_of
 from genogate.search.tables.rules import Problem
@@ -31,7 +33,9 @@ from genogate.sim import golden, golden_composites
 
 torch = import_torch()
 from genogate.model.torch_units import nonlinear  # noqa: E402
-from genogate.model.torch_units.nonlinear import exact_table  # noqa: E402
+from genogate.model.torch_units.nonlinear import (  # noqa: E402
+    exact_table,
+)
 from torch import Tensor, nn  # noqa: E402
 
 Say = Callable[[str], None]
@@ -244,7 +248,7 @@ def measure_seed(
     """Accuracies of one network: exact functions, and every case before and after fine-tuning;
     and how far the logits are off before it, in standard deviations of the exact ones.
 
-    cases : name to whether it is fine-tuned, and the arguments of ``nonlinear.replace``
+    cases : name to whether it is fine-tuned, and the arguments of ``replacement.replace``
     """
     started = time.process_time()
     torch.manual_seed(seed)

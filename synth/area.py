@@ -20,114 +20,21 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from amaranth import Const, Module, Value, signed
 from amaranth.back import rtlil
 from amaranth.lib import wiring
-from amaranth.lib.wiring import In, Out
 
 from .. import hdl
-from ..hdl.arithmetic import interval, narrow, product_interval, saturate, times
-from ..hdl.gru.design import Design
-from ..hdl.gru.layer import component_part
 from ..hdl.operator import Part
-from ..hdl.piecewise_linear import PiecewisePlan
 from ..model.errors import InputError
-from ..model.genome import GENES
-from ..model.integer import (
-    Complement,
-    Dense,
-    Operator,
-    PiecewiseLinear,
-    Product,
-    Sum,
-    code_range,
-    half,
-    signed_width,
-)
 from . import cache as kept
 from . import rtlil as texts
-from .verilog import emit_rtlil
+from .recipes import ABC_SCRIPT, RECIPES, recipes_for, script_hash
 from .yosys import Job, Progress, Tool, find, run
 
-# No SAT sweep without a limit: on multipliers by run-time factors it does not end.
-_ABC = """strash
-&get -n
-&fraig -x -C 100
-&put
-dc2
-balance -l
-resub -K 6 -l
-rewrite -l
-resub -K 6 -N 2 -l
-refactor -l
-resub -K 8 -l
-balance -l
-resub -K 8 -N 2 -l
-rewrite -l
-resub -K 10 -l
-rewrite -z -l
-resub -K 10 -N 2 -l
-balance -l
-resub -K 12 -l
-refactor -z -l
-resub -K 12 -N 2 -l
-rewrite -z -l
-balance -l
-strash
-&get -n
-&dch -f
-&nf
-&put
-"""
-
-# Tables are case statements and shall not become memories; memories get no optimisation, since
-# that would look at their contents. Enables and resets are not given to flip-flops on the way,
-# because these have none in the end. What is deleted last are memories and black boxes.
-_SCRIPT = """read_rtlil unit.il
-hierarchy -check -top top
-proc -norom
-flatten
-tee -q -o memory.json stat -json
-memory_collect
-opt_expr
-opt_clean
-opt -nodffe -nosdff
-wreduce
-peepopt
-opt_clean
-{multipliers}
-opt -full -nodffe -nosdff
-techmap
-opt -nodffe -nosdff
-dfflegalize -cell $_DFF_P_ 01
-abc -script area.abc
-opt -noff
-opt_clean -purge
-delete t:$mem_v2 t:n*
-tee -q -o logic.json stat -json -tech cmos
-"""
-
-# Booth's encoding makes a multiplier of two variable operands smaller from about this size on,
-# and one by a few slopes larger: where it applies both are tried, and the smaller counts.
-_BOOTH_BITS = 6
-_WIDE = f"t:$mul r:A_WIDTH>={_BOOTH_BITS} %i r:B_WIDTH>={_BOOTH_BITS} %i"
-_RECIPES = {
-    "array": _SCRIPT.format(multipliers=""),
-    # The smaller architecture is for signed multipliers only.
-    "booth": _SCRIPT.format(multipliers=f"booth -lowpower {_WIDE} r:A_SIGNED=1 %i\nbooth {_WIDE}"),
-}
-_MULTIPLIER = re.compile(r"cell \$mul .*?\n  end", re.DOTALL)
-_WIDTHS = re.compile(r"\\[AB]_WIDTH (\d+)")
 #: Modules that are elaborated before they go to Yosys together.
 _BATCH = 192
 #: Fewer modules than this are elaborated here, whatever the number of workers.
 _FEW = 8
-
-
-@cache
-def script_hash() -> str:
-    """Ten hex digits that change whenever the way of measuring does."""
-    return hashlib.sha256(json.dumps([_RECIPES, _ABC]).encode()).hexdigest()[:10]
 
 
 @dataclass(frozen=True)
@@ -160,15 +67,6 @@ _FIELDS = tuple(f.name for f in fields(ModuleArea))
 def _key(tool: Tool, unit: str) -> str:
     text = "\0".join((tool.version, script_hash(), unit))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _recipes(unit: str) -> list[str]:
-    """Names of the recipes that may differ on `unit`."""
-    wide = any(
-        min(map(int, _WIDTHS.findall(cell)), default=0) >= _BOOTH_BITS
-        for cell in _MULTIPLIER.findall(unit)
-    )
-    return ["array", "booth"] if wide else ["array"]
 
 
 def _parse(tool: Tool, outputs: dict[str, str]) -> ModuleArea:
@@ -227,12 +125,12 @@ def _measure(
             settle(key, ModuleArea(**values))
             continue
         about = names[first] if names else f"module {first + 1}"
-        for recipe in _recipes(units[first]):
+        for recipe in recipes_for(units[first]):
             jobs.append(
                 Job(
                     about,
-                    {"unit.il": units[first], "area.abc": _ABC},
-                    _RECIPES[recipe],
+                    {"unit.il": units[first], "area.abc": ABC_SCRIPT},
+                    RECIPES[recipe],
                     ("memory.json", "logic.json"),
                 )
             )
@@ -415,264 +313,8 @@ def measure(
     ]
 
 
-@dataclass(frozen=True)
-class OperatorArea:
-    """A row of the report: an operator with its parameter memories, or what stands beside them.
-
-    name : ``layer0.w_ir`` ..., ``layer0.control``, ``layer0.state``, ``classifier`` ...
-    bits : the gene, None for what has none
-    serves : the operators that a shared unit works for
-    """
-
-    name: str
-    bits: int | None
-    area: ModuleArea
-    serves: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class AreaReport:
-    """The area of a network.
-
-    rows : all operators of all layers, then what else is there; disjoint and complete
-    flat : the network as one module with the borders between operators dissolved, or None
-    yosys_version, script : what measured it
-    """
-
-    rows: tuple[OperatorArea, ...]
-    flat: ModuleArea | None
-    yosys_version: str
-    script: str
-
-    @property
-    def total(self) -> ModuleArea:
-        """Sum of the rows."""
-        return sum((row.area for row in self.rows), ModuleArea())
-
-    def to_json(self) -> dict[str, object]:
-        """A JSON-able record: totals, and one entry per row under ``operators``."""
-        values = vars(self.total)
-        flat = (
-            {}
-            if self.flat is None
-            else {"cells_flat": self.flat.cells, "transistors_flat": self.flat.transistors}
-        )
-        return {
-            **values,
-            **flat,
-            "yosys": self.yosys_version,
-            "yosys_script": self.script,
-            "operators": [
-                {"name": row.name, "bits": row.bits, **vars(row.area)}
-                | ({"serves": list(row.serves)} if row.serves else {})
-                for row in self.rows
-            ],
-        }
-
-
-def _parts(design: Design) -> list[tuple[str, int | None, list[Part]]]:
-    """Rows of a network: name, gene, and the parts whose areas add up to it. Together they hold
-    all of its logic and memories, each once; none of them is built."""
-    rows: list[tuple[str, int | None, list[Part]]] = []
-    genomes = design.model.genome.layers
-    for number, (row, genes) in enumerate(zip(design.layers, genomes, strict=True)):
-        parts = dict(row)
-        for gene, bits in zip(GENES, genes, strict=True):
-            # The operator, and its memories where it has some.
-            own = [name for name in parts if name == gene or name.startswith(f"{gene}_")]
-            if own:
-                rows.append((f"layer{number}.{gene}", bits, [parts.pop(name) for name in own]))
-        rows += [(f"layer{number}.{name}", None, [part]) for name, part in parts.items()]
-    return [*rows, *((name, None, [part]) for name, part in design.rest.items())]
-
-
-def area_report(
-    design: Design,
-    *,
-    flat: bool = True,
-    progress: Progress | None = None,
-) -> AreaReport:
-    """Measure `design`: a row for each operator of each layer, and for the rest.
-
-    An operator's row holds its datapath and its parameter memories. ``control`` is a layer's
-    sequencer, ``state`` its memory with the old state that waits for its unit. The sum is built
-    from modules synthesised apart; with `flat` the whole is synthesised as one module too.
-    Raises :class:`InputError` when Yosys is missing, too old or fails.
-    """
-    tool = find()
-    parts = _parts(design)
-    areas = iter(measure([part for _, _, own in parts for part in own], progress))
-    rows = tuple(
-        OperatorArea(
-            name, bits, sum((next(areas) for _ in own), ModuleArea()), design.serves.get(name, ())
-        )
-        for name, bits, own in parts
-    )
-    whole = None
-    if flat:
-        unit = texts.whole(emit_rtlil(design))
-        whole = _measure([unit], ["the whole network"], progress)[0]
-    return AreaReport(rows, whole, tool.version, script_hash())
-
-
-def totals(
-    designs: Iterable[Design],
-    progress: Progress | None = None,
-    *,
-    workers: int | None = None,
-    remote: Remote | None = None,
-) -> list[ModuleArea]:
-    """``area_report(..., flat=False).total`` of many networks. All that is new in any of them is
-    synthesised together (see :func:`measure`)."""
-    lists = [design.parts for design in designs]
-    wanted = [part for parts in lists for part in parts]
-    areas = iter(measure(wanted, progress, workers=workers, remote=remote))
-    return [sum((next(areas) for _ in parts), ModuleArea()) for parts in lists]
-
-
 def known_areas(identities: Iterable[tuple[object, ...]]) -> dict[tuple[object, ...], ModuleArea]:
     """Of parts by their identity those that were measured before, and what they cost."""
     tool, wanted = find(), set(identities)
     wanted -= set(_recall(tool, wanted))
     return {identity: _met[tool.version, identity] for identity in wanted}
-
-
-def prepare(
-    designs: Iterable[Design],
-    progress: Progress | None = None,
-    *,
-    workers: int | None = None,
-) -> None:
-    """Measure all new modules of many networks together.
-
-    Afterwards :func:`area_report` with ``flat=False`` finds everything in the cache.
-    """
-    totals(designs, progress, workers=workers)
-
-
-def as_built(op: Operator) -> Part:
-    """The component of an element-wise operator; a piecewise-linear unit in the form that a network
-    of few lanes gives it, serial where that is smaller
-    (:class:`~genogate.hdl.gru.schedule.Schedule`)."""
-    serial = PiecewisePlan.of(op).digits[-1] if isinstance(op, PiecewiseLinear) else 0
-    return component_part(op, digit=serial)
-
-
-def cheapest(
-    groups: Sequence[Sequence[Operator]],
-    progress: Progress | None = None,
-    *,
-    workers: int | None = None,
-    remote: Remote | None = None,
-) -> list[int]:
-    """For each group of activation units, the index of the one with the fewest cells.
-
-    They are measured :func:`as_built`. Fewer transistors decide between equals, then the order.
-    All that is new in any group is synthesised together. A group of one needs no Yosys.
-    """
-    contested = [as_built(op) for group in groups if len(group) > 1 for op in group]
-    where: dict[str, Any] = {"workers": workers, "remote": remote}
-    areas = iter(measure(contested, progress, **where) if contested else [])
-    costs = [[next(areas) for _ in group] if len(group) > 1 else [ModuleArea()] for group in groups]
-    return [min(range(len(row)), key=lambda k: (row[k].cells, row[k].transistors)) for row in costs]
-
-
-class _Scaling(wiring.Component):
-    """``o = sat((sum_k m_k v_k + constant) >> shift)``: the requantiser of an operator alone.
-
-    Parameters
-    ----------
-    values : bounds of each operand v_k
-    multipliers : constants m_k >= 0, or None for ports of 16 bits, unsigned
-    """
-
-    def __init__(
-        self,
-        values: Sequence[tuple[int, int]],
-        multipliers: Sequence[int] | None,
-        *,
-        constant: int,
-        shift: int,
-        out_bits: int,
-    ) -> None:
-        self.values, self.multipliers = values, multipliers
-        self.constant, self.shift, self.out_bits = constant, shift, out_bits
-        members = {f"v{k}": In(signed(signed_width(*v))) for k, v in enumerate(values)}
-        if multipliers is None:
-            members |= {f"m{k}": In(16) for k in range(len(values))}
-        super().__init__({**members, "o": Out(signed(out_bits))})
-
-    def elaborate(self, platform) -> Module:
-        m = Module()
-        total: Value = Const(self.constant)
-        low = high = self.constant
-        for k, bounds in enumerate(self.values):
-            value = getattr(self, f"v{k}")
-            if self.multipliers is None:
-                total = total + value * getattr(self, f"m{k}")
-                least, greatest = product_interval(bounds, (0, (1 << 16) - 1))
-            else:
-                total = total + times(value, self.multipliers[k])
-                least, greatest = interval(self.multipliers[k], *bounds)
-            low, high = low + least, high + greatest
-        whole = narrow(m, "whole", total, low, high)
-        low, high = low >> self.shift, high >> self.shift
-        code = narrow(m, "code", whole >> self.shift, low, high)
-        m.d.comb += self.o.eq(saturate(code, low, high, self.out_bits))
-        return m
-
-
-def _scalings(op: Operator) -> list[_Scaling]:
-    """The requantiser of `op` with its constants, and with factors of 16 bits at run time."""
-    if isinstance(op, Dense):
-        values, factors, offset = [(op.acc_min, op.acc_max)], [op.multiplier], 0
-    elif isinstance(op, Product):
-        a, b = (
-            (code_range(bits)[0] - zero, code_range(bits)[1] - zero)
-            for bits, zero in ((op.a_bits, op.a_zero_point), (op.b_bits, op.b_zero_point))
-        )
-        values, factors, offset = [product_interval(a, b)], [op.multiplier], 0
-    elif isinstance(op, Sum):
-        # Zero points go into the constant; at run time they would need another port.
-        values, factors = [code_range(op.a_bits), code_range(op.b_bits)], []
-        factors = [op.multiplier_a, op.multiplier_b]
-        offset = -op.multiplier_a * op.a_zero_point - op.multiplier_b * op.b_zero_point
-    elif isinstance(op, Complement):
-        low, high = code_range(op.a_bits)
-        # The sign of 1 - a costs an inversion on either side; what is compared is the factor.
-        values, factors, offset = [(-high, -low)], [op.multiplier], op.one
-        offset += op.multiplier * op.a_zero_point
-    else:
-        return []
-    constant = offset + half(op.shift) + (op.zero_point << op.shift)
-    # A factor that is a power of two lets the constant go into the bias of a dense operator.
-    factor = max(factors)
-    folded = 0 if isinstance(op, Dense) and factor & (factor - 1) == 0 else constant
-    # At run time a factor uses all of its 16 bits.
-    more = 16 - factor.bit_length()
-    return [
-        _Scaling(values, factors, constant=folded, shift=op.shift, out_bits=op.out_bits),
-        _Scaling(
-            values,
-            None,
-            constant=constant << more if more > 0 else constant >> -more,
-            shift=max(0, op.shift + more),
-            out_bits=op.out_bits,
-        ),
-    ]
-
-
-def runtime_multiplier_cells(design: Design, progress: Progress | None = None) -> tuple[int, int]:
-    """Cells of the network, and of the same with requantisers that take 16-bit factors at run time.
-
-    The first is the sum of :func:`area_report`. For the second, each operator's requantiser is
-    measured alone twice, with its constants and with ports of 16 bits in their place, and the
-    difference is added; registers or memories that would hold the factors are not counted.
-    """
-    constant = area_report(design, flat=False, progress=progress).total.cells
-    layers = design.model.layers
-    pairs = [part for layer in layers for op in layer.ops.values() for part in _scalings(op)]
-    areas = measure(pairs, progress)
-    return constant, constant + sum(
-        runtime.cells - fixed.cells for fixed, runtime in zip(areas[::2], areas[1::2], strict=True)
-    )

@@ -25,7 +25,8 @@ from ..model.genome import GENES, MAX_BITS, MIN_BITS, Genome
 from ..model.integer import Operator, signed_width
 from ..model.knobs import Knobs
 from ..model.quantize.scales import signed_digits
-from .area import ModuleArea, as_built, known_areas
+from .area import ModuleArea, known_areas
+from .report import as_built
 
 Identity = tuple[Any, ...]
 _FILE = Path(__file__).with_name("estimate.json")
@@ -332,7 +333,7 @@ def memory_bits(identity: Identity) -> int:
 
 
 def cheapest(groups: Sequence[Sequence[Operator]]) -> list[int]:
-    """As :func:`.area.cheapest`, by the estimate."""
+    """As :func:`.report.cheapest`, by the estimate."""
     rows = [[cells(as_built(op).identity) for op in group] for group in groups]
     return [min(range(len(row)), key=row.__getitem__) for row in rows]
 

@@ -10,8 +10,9 @@ segments for the lines) follow on the rounded codes themselves. Unit and semanti
 import numpy as np
 
 from ..integer import PiecewiseLinear, Table, code_range, common_power, half
+from ..tables.formats import FixedGrid
 from ..tables.optimal import Lines, Solution, solve, squared_lines
-from ..tables.table import FixedGrid, Inputs
+from ..tables.points import Inputs
 
 #: Fraction bits tried, from half of the output's width on; the fewest whose error is within this
 #: factor of the least are taken, because each one widens the multiplier.

@@ -713,7 +713,7 @@ def quantize(
         One layer of 17 genes per GRU layer.
     cheapest : callable, optional
         Decides ``activation="auto"`` among units that hold their accuracy, normally
-        :func:`genogate.synth.area.cheapest`. Without one, the table is taken below 5 input bits
+        :func:`genogate.synth.report.cheapest`. Without one, the table is taken below 5 input bits
         and the piecewise-linear unit above, where it holds.
     info : mapping, optional
         Provenance to keep with the model.

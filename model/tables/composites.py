@@ -16,6 +16,7 @@ import numpy as np
 from ..errors import InputError, index_within, shown
 from ..integer import MAX_ZERO, code_range
 from .functions import Function
+from .points import MAX_SCALE, MIN_SCALE
 from .reduction import (
     MAX_REDUCED_BITS,
     Pieces,
@@ -25,7 +26,6 @@ from .reduction import (
     fit_pieces,
     reduction,
 )
-from .table import MAX_SCALE, MIN_SCALE
 
 Array = np.ndarray
 MAX_LENGTH = 1024

@@ -1,6 +1,6 @@
 """The best possible piecewise-linear table, exactly, by dynamic programming.
 
-A table is judged on finitely many inputs (:class:`~.table.Points`), so there are
+A table is judged on finitely many inputs (:class:`~.points.Points`), so there are
 finitely many ways to cut them into segments, and for a sum or a maximum over segments the best way
 is found by dynamic programming. What makes it exact for *quantised* tables is that the line of each
 interval is the best one that the number format can hold, not a rounded least-squares line: for a
@@ -18,7 +18,8 @@ from typing import Literal
 import numpy as np
 
 from ..errors import InputError, shown
-from .table import MAX_SCALE, FixedGrid, Format, Grid, Inputs, Points, codes
+from .formats import FixedGrid, Format, Grid
+from .points import MAX_SCALE, Inputs, Points, codes
 
 Array = np.ndarray
 Objective = Literal["mse", "max"]
@@ -61,7 +62,7 @@ class Solution:
     intercepts: Array
 
     def cuts(self, points: Points) -> Array:
-        """The cells between the segments (see :class:`~.table.Points`)."""
+        """The cells between the segments (see :class:`~.points.Points`)."""
         return np.array([points.cut(start) for start in self.starts[1:]], np.int64)
 
 
@@ -203,7 +204,7 @@ def guarded(
     """The same lines, but wherever a segment also serves codes outside of the range, one that is
     off by `guard` at most there; of those the best.
 
-    Break points stand at :meth:`~.table.Points.cut`. Where no line holds the guard the
+    Break points stand at :meth:`~.points.Points.cut`. Where no line holds the guard the
     cost is infinite.
     """
     x, wanted, before = beyond(points)

@@ -14,9 +14,10 @@ import numpy as np
 
 from ..errors import InputError, index_within, shown
 from ..integer import MAX_ZERO, code_range, common_power, half
+from .formats import FixedGrid
 from .functions import FUNCTIONS, Function
 from .optimal import solve, squared_lines
-from .table import FixedGrid, Inputs
+from .points import Inputs
 
 Array = np.ndarray
 Name = Literal["reciprocal", "rsqrt"]

@@ -34,7 +34,8 @@ from ...model.genome import Genome
 from ...model.knobs import Knobs
 from ...model.qat.any_precision import AnyTuning
 from ...model.qat.tune import Tuning
-from ...synth.area import script_hash, totals
+from ...synth.recipes import script_hash
+from ...synth.report import totals
 from ...synth.yosys import find
 from ..genomes.candidate import CHECKPOINT, Candidate, Point
 from ..genomes.evaluate import Setting

@@ -26,7 +26,7 @@ from ...model.qat.any_precision import AnyTuning, tune_any
 from ...model.qat.tune import Tuning, tune
 from ...model.quantize.quantize import draft, without_synthesis
 from ...model.quantize.trained import Trained
-from ...synth.area import cheapest
+from ...synth.report import cheapest
 from ..genomes.evaluate import Setting, accuracy, load
 
 Array = np.ndarray

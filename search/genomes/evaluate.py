@@ -25,7 +25,8 @@ from ...model.quantize.calibrate import Calibration, calibrate
 from ...model.quantize.quantize import Draft, draft, without_synthesis
 from ...sim.fast import accuracy
 from ...synth import estimate
-from ...synth.area import cheapest, script_hash, totals
+from ...synth.recipes import script_hash
+from ...synth.report import cheapest, totals
 from ...synth.targets import prices
 from ...synth.targets.figures import measure as measure_target
 from ...synth.targets.figures import version as target_version

@@ -24,7 +24,7 @@ from ...model.genome import GENES, MAX_BITS, MIN_BITS, Genome
 from ...model.knobs import Knobs, declared, fields_of
 from ...model.knobs import options as options_of_knobs
 from ...model.quantize.quantize import draft
-from ...synth.area import area_report, cheapest, prepare
+from ...synth.report import area_report, cheapest, prepare
 from ..genomes.candidate import CHECKPOINT, USEFUL_DROP
 from ..genomes.config import Config
 from ..genomes.evaluate import OBJECTIVES, Say, Setting, load

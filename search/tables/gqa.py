@@ -17,7 +17,7 @@ from typing import Literal
 
 import numpy as np
 
-from ...model.tables.table import Points
+from ...model.tables.points import Points
 from .rules import Cut, Problem, Progress, Rule
 
 Array = np.ndarray

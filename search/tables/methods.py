@@ -7,20 +7,12 @@ from typing import Any
 import numpy as np
 
 from ...model.errors import InputError, shown
+from ...model.tables.formats import Format
 from ...model.tables.functions import Function
 from ...model.tables.optimal import Objective
-from ...model.tables.table import (
-    MAX_ENTRIES,
-    MIN_ENTRIES,
-    SCALES,
-    Format,
-    LutTable,
-    Points,
-    Segments,
-    check_in_bits,
-    check_scales,
-    codes,
-)
+from ...model.tables.points import SCALES, Points, check_in_bits, check_scales, codes
+from ...model.tables.segments import Segments
+from ...model.tables.table import MAX_ENTRIES, MIN_ENTRIES, LutTable
 from . import baselines, gade, gqa
 from .rules import Cut, Problem, Progress
 

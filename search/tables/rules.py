@@ -20,6 +20,7 @@ from typing import Literal
 import numpy as np
 
 from ...model.errors import InputError
+from ...model.tables.formats import Format
 from ...model.tables.optimal import (
     Exact,
     Lines,
@@ -30,7 +31,7 @@ from ...model.tables.optimal import (
     moments,
     solve,
 )
-from ...model.tables.table import Format, Points
+from ...model.tables.points import Points
 
 Array = np.ndarray
 Rule = Literal["best", "least-squares", "refitted", "rounded", "real"]

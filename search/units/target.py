@@ -12,7 +12,8 @@ from ...model.errors import InputError, integer_within, shown
 from ...model.integer import code_range
 from ...model.tables.functions import Function
 from ...model.tables.optimal import GUARD
-from ...model.tables.table import check_in_bits, codes, output_scale
+from ...model.tables.points import check_in_bits, codes
+from ...model.tables.table import output_scale
 
 Fold = Literal["none", "odd", "even"]
 #: Most segments, and fraction bits of slopes, that are looked at.

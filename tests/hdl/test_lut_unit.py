@@ -8,7 +8,7 @@ from genogate.hdl.units.lut_unit import LoadableUnit, PipelinedUnit, SelectUnit,
 from genogate.model import integer
 from genogate.model.errors import InputError
 from genogate.model.integer import code_range
-from genogate.model.tables.table import Segments
+from genogate.model.tables.segments import Segments
 from genogate.sim import golden
 from genogate.sim.golden_lut import Contents
 from genogate.sim.rtl.streams import run_operator, run_streams

@@ -9,16 +9,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from genogate.model.errors import InputError
+from genogate.model.tables.formats import Format
 from genogate.model.tables.functions import FUNCTIONS, Function, parse_function
-from genogate.model.tables.table import (
-    Format,
-    LutTable,
-    Points,
-    Segments,
-    check_scales,
-    codes,
-    output_scale,
-)
+from genogate.model.tables.points import Points, check_scales, codes
+from genogate.model.tables.segments import Segments
+from genogate.model.tables.table import LutTable, output_scale
 from genogate.sim.golden import activation
 
 

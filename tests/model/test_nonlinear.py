@@ -5,8 +5,11 @@ import copy
 import numpy as np
 import pytest
 from genogate.model.errors import InputError
+from genogate.model.tables.formats import Format
 from genogate.model.tables.functions import FUNCTIONS, expression
-from genogate.model.tables.table import SCALES, Format, LutTable, Segments, codes
+from genogate.model.tables.points import SCALES, codes
+from genogate.model.tables.segments import Segments
+from genogate.model.tables.table import LutTable
 from genogate.sim import golden, golden_composites
 
 torch = pytest.importorskip("torch")

@@ -17,7 +17,8 @@ from genogate.search.pool.backends import Pool
 from genogate.search.report.page import collect
 from genogate.sim.random_model import random_model
 from genogate.synth import estimate
-from genogate.synth.area import ModuleArea, area_report, cheapest
+from genogate.synth.area import ModuleArea
+from genogate.synth.report import area_report, cheapest
 
 SEED = 17
 SETTING = Setting("digits-row", Knobs(activation="table"), shifts=False, estimate=True)

@@ -302,7 +302,7 @@ def test_silicon_is_that_of_the_area_report():
     """Cells and memory bits are those of the area report; known hardware needs no Yosys."""
     from genogate.hdl.gru.design import Design
     from genogate.model.quantize.quantize import quantize
-    from genogate.synth.area import area_report, cheapest
+    from genogate.synth.report import area_report, cheapest
 
     setting = Setting("digits-row", Knobs(activation="table"))
     genome = Genome.uniform(3)

@@ -6,11 +6,15 @@ import math
 import numpy as np
 import pytest
 from genogate.model.errors import InputError
+from genogate.model.tables.formats import Format
 from genogate.model.tables.functions import FUNCTIONS, Function, parse_function
-from genogate.model.tables.table import Format, LutTable, Points
-from genogate.search.tables import gade, gqa, reference_loop
+from genogate.model.tables.points import Points
+from genogate.model.tables.table import LutTable
+from genogate.search.tables import gade, gqa
 from genogate.search.tables.methods import METHODS, find, run
 from genogate.search.tables.rules import Problem
+
+from studies.reference_loop import Loop
 
 #: Least mean squared errors under protocol R, 8 and 16 entries: one table a scale, one for all, and
 #: for all with real slopes and intercepts (an independent program's, to three digits).
@@ -300,8 +304,8 @@ def test_a_moved_break_point_never_makes_a_table_worse():
 def test_the_plain_loop_judges_as_it_says():
     function = FUNCTIONS["gelu"]
     breakpoints = [-2.5, -1.0, -0.25, 0.0, 0.3, 1.1, 2.9]
-    fast = reference_loop.Loop(function, numpy_calls=False)
-    slow = reference_loop.Loop(function)
+    fast = Loop(function, numpy_calls=False)
+    slow = Loop(function)
     assert fast.judge(breakpoints) == pytest.approx(slow.judge(breakpoints), rel=1e-9)
     # A hundred times as many cuts: only the rounding of the chords is left.
     assert fast.judge(np.linspace(-4, 4, 700).tolist()) < fast.judge(breakpoints)

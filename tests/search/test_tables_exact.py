@@ -5,9 +5,11 @@ import itertools
 import numpy as np
 import pytest
 from genogate.model.errors import InputError
+from genogate.model.tables.formats import Format
 from genogate.model.tables.functions import FUNCTIONS, Function, expression, parse_function
 from genogate.model.tables.optimal import Exact, best_intercepts_and_slopes, lines_of
-from genogate.model.tables.table import Format, LutTable, Points, codes
+from genogate.model.tables.points import Points, codes
+from genogate.model.tables.table import LutTable
 
 #: Few enough numbers to try all.
 TINY = Format("fixed", slope_bits=4, intercept_bits=5, fraction_bits=2)

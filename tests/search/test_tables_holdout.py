@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from genogate.model.tables.formats import Format
 from genogate.model.tables.functions import FUNCTIONS, expression
-from genogate.model.tables.table import Format, Points
+from genogate.model.tables.points import Points
 from genogate.search.tables.methods import run
 from genogate.search.tables.rules import Problem
 

@@ -7,6 +7,7 @@ import pytest
 from genogate.model.errors import InputError
 from genogate.model.tables.composites import layernorm_params, softmax_params
 from genogate.model.tables.functions import FUNCTIONS
+from genogate.model.tables.points import codes
 from genogate.model.tables.reduction import (
     Pieces,
     Reduction,
@@ -15,7 +16,6 @@ from genogate.model.tables.reduction import (
     positive_unit,
     reduction,
 )
-from genogate.model.tables.table import codes
 from genogate.sim import golden_composites as golden
 
 SEED = 2026

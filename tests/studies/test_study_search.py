@@ -278,7 +278,7 @@ def test_the_operator_that_makes_the_error_is_found():
 def test_the_whole_design_is_that_of_the_area_report():
     from genogate.hdl.gru.design import Design
     from genogate.sim.random_model import random_model
-    from genogate.synth.area import area_report
+    from genogate.synth.report import area_report
 
     model = random_model(np.random.default_rng(1), Genome.uniform(2), 2, 3, 2)
     (flat,) = study_fidelity.flat_areas([Design.of(model)])

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 from genogate.model.tables.functions import FUNCTIONS
-from genogate.model.tables.table import codes
+from genogate.model.tables.points import codes
 
 torch = pytest.importorskip("torch")
 from genogate.model.torch_units import nonlinear  # noqa: E402

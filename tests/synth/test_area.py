@@ -21,20 +21,10 @@ from genogate.model.knobs import Lanes
 from genogate.model.quantize.activations import unit_codes
 from genogate.sim.random_model import random_model
 from genogate.synth import yosys
-from genogate.synth.area import (
-    ModuleArea,
-    _text,
-    _texts,
-    area_report,
-    as_built,
-    cheapest,
-    forget,
-    measure,
-    prepare,
-    runtime_multiplier_cells,
-    totals,
-)
+from genogate.synth.area import ModuleArea, _text, _texts, forget, measure
+from genogate.synth.report import area_report, as_built, cheapest, prepare, totals
 from genogate.synth.rtlil import Design
+from genogate.synth.runtime_multipliers import runtime_multiplier_cells
 from genogate.synth.verilog import emit_rtlil
 
 SEED = 2026

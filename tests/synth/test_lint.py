@@ -14,7 +14,7 @@ from genogate.model.genome import GENES, Genome
 from genogate.model.knobs import Lanes
 from genogate.model.tables.composites import layernorm_params, softmax_params
 from genogate.model.tables.reduction import positive_unit, reduction
-from genogate.model.tables.table import Segments
+from genogate.model.tables.segments import Segments
 from genogate.sim.random_model import random_model
 from genogate.sim.rtl.simulators import missing_for_verilator, verilator_environment
 from genogate.synth.composite_verilog import emit_composite, top_name

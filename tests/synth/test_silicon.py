@@ -24,7 +24,7 @@ from genogate.model.tables.functions import FUNCTIONS
 from genogate.sim import golden
 from genogate.sim.golden_lut import Contents
 from genogate.synth import yosys
-from genogate.synth.cells import liberty, silicon
+from genogate.synth.cells import liberty, opensta, silicon
 from genogate.synth.cells.gates import Netlist, Stimulus
 from genogate.synth.cells.silicon import Subject, measure_all, silicon_if_available
 
@@ -283,7 +283,7 @@ def test_cache_spares_the_tools_until_library_or_stimulus_change(small, monkeypa
         raise AssertionError("a process was started")
 
     if HAS_STA:
-        silicon.find_sta()
+        opensta.find_sta()
     yosys.dismiss()
     monkeypatch.setattr(subprocess, "Popen", started)
     assert measure_all([subject], clock_ns=10.0) == first
@@ -306,7 +306,7 @@ def test_without_opensta_there_is_area_alone(small, monkeypatch):
     (unit,) = measure_all([Circuit(inverters)])
     assert unit.area_um2 == 4
     assert (unit.delay_ns, unit.slack_ns, unit.power, unit.power_mw) == (None,) * 4
-    assert "apt-get install opensta" in refusal(silicon.find_sta)
+    assert "apt-get install opensta" in refusal(opensta.find_sta)
 
 
 @pytest.mark.parametrize(
@@ -325,7 +325,7 @@ def test_an_opensta_that_fails_says_so(answer, message, small, tmp_path, monkeyp
     path.chmod(0o755)
     monkeypatch.setenv("STA", str(path))
     if "not an" in message:
-        assert message in refusal(silicon.find_sta)
+        assert message in refusal(opensta.find_sta)
     else:
         assert message in refusal(measure_all, [Circuit(inverters)])
 
@@ -340,12 +340,12 @@ def test_power_reports_that_do_not_add_up_are_refused():
             f"== {k}\n{body}{total.format(whole, whole)}" for k in ("still", "busy", "off")
         )
 
-    sta = silicon.Sta("sta", "OpenSTA 2.0.17")
-    found = silicon._energies(sta, report("1.0e-06", "2.0e-06"), ["u1", "u2"])
+    sta = opensta.Sta("sta", "OpenSTA 2.0.17")
+    found = opensta.energies_of(sta, report("1.0e-06", "2.0e-06"), ["u1", "u2"])
     # This version charges a rise and a fall for each transition.
     assert found["busy"]["u2"].internal == 0.5e-3
-    newer = silicon._energies(
-        silicon.Sta("sta", "OpenSTA 2.6.0"), report("1.0e-06", "2.0e-06"), ["u1", "u2"]
+    newer = opensta.energies_of(
+        opensta.Sta("sta", "OpenSTA 2.6.0"), report("1.0e-06", "2.0e-06"), ["u1", "u2"]
     )
     assert newer["busy"]["u2"].internal == 1e-3
     for text, names in (
@@ -353,7 +353,7 @@ def test_power_reports_that_do_not_add_up_are_refused():
         (report("1.0e-06", "2.0e-06"), ["u1", "u2", "u3"]),
         ("Error", ["u1"]),
     ):
-        assert "power" in refusal(silicon._energies, sta, text, names)
+        assert "power" in refusal(opensta.energies_of, sta, text, names)
 
 
 @pytest.mark.parametrize(

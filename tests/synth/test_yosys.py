@@ -16,7 +16,7 @@ from genogate.hdl.gru.design import Design
 from genogate.model.errors import InputError
 from genogate.model.genome import Genome
 from genogate.sim.random_model import random_model
-from genogate.synth import area, yosys
+from genogate.synth import area, recipes, report, yosys
 from genogate.synth.yosys import PACKAGES, Job, Tool, dismiss, find, run
 
 JOB = Job("the module", {"in.txt": "hello\n"}, "echo\n", ("out.txt",))
@@ -279,14 +279,14 @@ def test_both_packages_measure_the_same(monkeypatch):
     print("seed", SEED)
     rng = np.random.default_rng(SEED)
     model = random_model(rng, Genome.from_genes(rng.integers(2, 6, 17)), 3, 3, 2)
-    parts = [part for _, _, own in area._parts(Design.of(model)) for part in own]
+    parts = [part for _, _, own in report._parts(Design.of(model)) for part in own]
     units = list(dict.fromkeys(map(area._text, parts)))
     units = [units[k] for k in rng.permutation(len(units))[:6]]
     jobs = [
         Job(
             "unit",
-            {"unit.il": unit, "area.abc": area._ABC},
-            area._RECIPES[recipe],
+            {"unit.il": unit, "area.abc": recipes.ABC_SCRIPT},
+            recipes.RECIPES[recipe],
             ("memory.json", "logic.json"),
         )
         for unit in units

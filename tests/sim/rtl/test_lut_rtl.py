@@ -6,20 +6,18 @@ import pytest
 from genogate.hdl.units.float32 import FloatUnit
 from genogate.hdl.units.lut_unit import LoadableUnit, PipelinedUnit, integer_unit
 from genogate.model.errors import InputError
-from genogate.model.tables.table import Segments
+from genogate.model.tables.segments import Segments
 from genogate.sim import golden
-from genogate.sim.rtl.units.bench import (
-    Case,
+from genogate.sim.rtl.units.bench import Case, simulate_units
+from genogate.sim.rtl.units.cases import (
     float_unit_case,
     loadable_case,
     multiply_add_case,
     select_case,
-    simulate_units,
-    summary,
     unit_case,
-    verify_table,
     wide_case,
 )
+from genogate.sim.rtl.units.verification import summary, verify_table
 from genogate.synth.unit_verilog import emit_unit
 
 TRIPLES = 20_000

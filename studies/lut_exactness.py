@@ -1,36 +1,46 @@
-"""The exactness campaign of the table units: every style, width and pipeline form, in Icarus."""
+"""The exactness of the table units: every style, width and pipeline form, in Icarus."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from ....hdl.piecewise_linear import PiecewiseLinear
-from ....hdl.units.float32 import FloatUnit
-from ....hdl.units.lut_unit import LoadableUnit, PipelinedUnit, integer_unit
-from ....model import integer
-from ....model.tables.functions import FUNCTIONS
-from ....model.tables.optimal import Exact
-from ....model.tables.table import SCALES, Format, LutTable, Points, output_scale
-from ....synth.unit_verilog import emit_unit
-from .bench import (
-    Case,
-    Outcome,
+from genogate.hdl.piecewise_linear import PiecewiseLinear
+from genogate.hdl.units.float32 import FloatUnit
+from genogate.hdl.units.lut_unit import LoadableUnit, PipelinedUnit, integer_unit
+from genogate.model import integer
+from genogate.model.tables.formats import Format
+from genogate.model.tables.functions import FUNCTIONS
+from genogate.model.tables.optimal import Exact
+from genogate.model.tables.points import SCALES, Points
+from genogate.model.tables.table import LutTable, output_scale
+from genogate.sim.rtl.units.bench import Case, Outcome, require_icarus, simulate_units
+from genogate.sim.rtl.units.cases import (
     float_unit_case,
     loadable_case,
     multiply_add_case,
-    require_icarus,
     select_case,
-    simulate_units,
     unit_case,
     wide_case,
 )
+from genogate.synth.unit_verilog import emit_unit
 
 SEED = 2026
 #: Operands of every wide unit, of the FP32 unit, and triples of its arithmetic alone.
 WIDE, SINGLES, TRIPLES = 100_000, 100_000, 1_000_000
 #: Parts of the triples: as many simulations.
 PARTS = 20
+#: What a section's operands are.
+OPERANDS = {
+    "fixed": "all 256 codes, 8 functions at 7 scales",
+    "fixed, pipelined": "all 256 codes, 0 to 3 stages",
+    "select": "all 256 codes of every table, another one in each transfer, 0 to 3 stages",
+    "loadable INT8": "all 256 codes of every table, 0 to 3 stages",
+    "loadable INT16": "corners and random ones, 1 stage (8 entries) and 3 (16)",
+    "loadable INT32": "corners and random ones, 1 stage (8 entries) and 3 (16)",
+    "loadable FP32": "special, neighbours of break points, uniform bits",
+    "FP32 multiply-add": "specials, uniform, cancelling, ties, subnormal, overflow; 0 to 2 stages",
+}
 
 
 def units(name: str, entries: int) -> list[integer.PiecewiseLinear]:
@@ -158,19 +168,6 @@ def _count(
         row["fewest_operands"] = min(fewest)
 
 
-#: What a section's operands are.
-_OPERANDS = {
-    "fixed": "all 256 codes, 8 functions at 7 scales",
-    "fixed, pipelined": "all 256 codes, 0 to 3 stages",
-    "select": "all 256 codes of every table, another one in each transfer, 0 to 3 stages",
-    "loadable INT8": "all 256 codes of every table, 0 to 3 stages",
-    "loadable INT16": "corners and random ones, 1 stage (8 entries) and 3 (16)",
-    "loadable INT32": "corners and random ones, 1 stage (8 entries) and 3 (16)",
-    "loadable FP32": "special, neighbours of break points, uniform bits",
-    "FP32 multiply-add": "specials, uniform, cancelling, ties, subnormal, overflow; 0 to 2 stages",
-}
-
-
 def render(data: dict[str, Any]) -> list[str]:
     """Markdown of :func:`measure`'s result."""
     total = sum(row["compared"] for row in data["rows"])
@@ -190,7 +187,7 @@ def render(data: dict[str, Any]) -> list[str]:
     ]
     for row in data["rows"]:
         lines.append(
-            f"| {row['section']} | {_OPERANDS[row['section']]} | {row['units']} | "
+            f"| {row['section']} | {OPERANDS[row['section']]} | {row['units']} | "
             f"{row['loads'] or '-'} | {row['compared']:,} | {row['mismatches']} |"
         )
     return [*lines, ""]

@@ -2,8 +2,8 @@
 
 Written from the description of GQA-LUT (arXiv 2403.19591) and its released trainer's parameters:
 an individual is judged on a float grid of step 0.01, with the function and the segment looked up
-anew for every point; slopes and intercepts are rounded chords; generations as in :mod:`.gqa`. Slow
-on purpose, and nowhere used but in the benchmark.
+anew for every point; slopes and intercepts are rounded chords; generations as in
+:mod:`genogate.search.tables.gqa`. Slow on purpose: the benchmark alone uses it.
 """
 
 import random
@@ -15,9 +15,8 @@ from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
-
-from ...model.tables.functions import Function
-from . import gqa
+from genogate.model.tables.functions import Function
+from genogate.search.tables import gqa
 
 STEP, FRACTION_BITS = 0.01, 6
 

@@ -3,12 +3,11 @@
 from typing import Any
 
 import numpy as np
-
-from ....model.aliases import Say
-from ....model.checkpoints.training import import_torch
-from .layers import LayerShape, data, layers, through
-from .network import Net
-from .quantisation import Quantised, judged
+from genogate.model.aliases import Say
+from genogate.model.checkpoints.training import import_torch
+from genogate.search.proxies.cnn.layers import LayerShape, data, layers, through
+from genogate.search.proxies.cnn.network import Net
+from genogate.search.proxies.cnn.quantisation import Quantised, judged
 
 #: How the shipped networks were trained, as :func:`train` takes it.
 RECIPES: dict[str, dict[str, Any]] = {
