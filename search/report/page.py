@@ -14,7 +14,8 @@ from ...model.errors import InputError
 from ...model.files import write_bytes, write_text
 from ...model.genome import GENES
 from ..genomes.evaluate import Say
-from .data import NAMED, Document, collect, words
+from .data import NAMED, collect
+from .run_files import Document, words
 
 
 def _embedded(value: Any) -> str:

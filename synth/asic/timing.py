@@ -8,7 +8,7 @@ from typing import Any
 
 from ...model.errors import InputError, number_within
 from ...model.leftovers import scratch
-from ..cells.silicon import _POWER, Power, Sta, _energies, _run_sta
+from ..cells.opensta import POWER, Power, Sta, energies_of, run_sta
 from .mapping import Mapped
 from .simulation import Activity
 
@@ -78,7 +78,7 @@ def _with_library(mapped: Mapped, sta: Sta, script: str) -> str:
     with scratch() as root:
         path = Path(root, "cells.lib")
         path.write_text(mapped.library.text)
-        return _run_sta(sta, script, path, mapped.verilog)
+        return run_sta(sta, script, path, mapped.verilog)
 
 
 def timing(mapped: Mapped, sta: Sta, clock_ns: float) -> Timing:
@@ -139,8 +139,8 @@ def energy(mapped: Mapped, sta: Sta, activity: Activity, clock_ns: float) -> Ene
     names = mapped.instances
     library, cells = mapped.library, mapped.module["cells"]
     gates = [names[n] for n, cell in cells.items() if library.cell(cell["type"]).gated]
-    script = _script(mapped, clock_ns) + _POWER.format(gates=" ".join(gates))
-    reports = _energies(sta, _with_library(mapped, sta, script), list(names.values()))
+    script = _script(mapped, clock_ns) + POWER.format(gates=" ".join(gates))
+    reports = energies_of(sta, _with_library(mapped, sta, script), list(names.values()))
     clocking, total = Power(0, 0, 0), Power(0, 0, 0)
     for name, instance in names.items():
         still, busy, off = (reports[kind][instance] for kind in ("still", "busy", "off"))

@@ -8,7 +8,7 @@ from ...hdl.operator import Part
 from ..yosys import Progress
 from . import fpga, sky130
 from .devices import DEVICES
-from .prices import memories_of
+from .stores import memories_of
 
 
 def measure_parts(

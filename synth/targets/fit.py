@@ -20,8 +20,9 @@ from . import fpga, prices, sky130
 from .devices import DEVICES
 from .figures import key_of
 from .memories import block_rams
-from .prices import logic_features, memories_of
+from .prices import logic_features
 from .samples import samples
+from .stores import memories_of
 
 #: Targets with models of their own.
 MODELS = ("sky130", "ice40-up5k", "ice40-hx8k", "ecp5-25k", "gowin-gw1n-9")

@@ -14,19 +14,18 @@ a search measures in the end.
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from ...hdl.gru.design import Design
-from ...hdl.operator import Part
 from ...model.errors import InputError, shown
 from .. import estimate
 from .devices import DEVICES, check_target
-from .memories import block_rams, ram_features, rom_features
+from .memories import block_rams
+from .stores import Store, memories_of
 
 Identity = tuple[Any, ...]
 #: Figures of a target that a search can minimise or limit.
@@ -72,34 +71,6 @@ def check_figure(target: str, name: str) -> None:
         f"objective {shown(name)}: target {target} has {has}; {name} is a figure of "
         f"--target {' or '.join(able[:3])}{' ...' if len(able) > 3 else ''}"
     )
-
-
-@dataclass(frozen=True)
-class Store:
-    """A memory inside a part. words : its contents, None for one that is written"""
-
-    words: Sequence[int] | None
-    depth: int
-    width: int
-
-    @property
-    def features(self) -> list[float]:
-        """As :mod:`.memories` has them."""
-        if self.words is None:
-            return ram_features(self.depth, self.width)
-        return rom_features(self.words, self.width)
-
-
-def memories_of(part: Part) -> list[Store]:
-    """The memories of a part, with what they hold."""
-    stores = [Store(words, len(words), width) for words, width in part.contents()]
-    kind, *rest = cast(Identity, part.identity)
-    if kind in ("CodeBuffer", "StateMemory"):
-        bits, lanes, depth, *_ = rest
-        stores.append(Store(None, depth, bits * lanes))
-    elif kind == "StateCopy":
-        stores.append(Store(None, rest[1], rest[0]))
-    return stores
 
 
 def logic_features(identity: Identity) -> list[float] | None:

@@ -199,20 +199,20 @@ def test_the_page_tells_the_checkpoint(run, smaller, monkeypatch):
             assert "--checkpoint" not in suffix
     run.save(json.loads((run.folder / "history.json").read_text()), run.front())
     # Cells by operator are those of the network with its own checkpoint.
-    from genogate.search.report import data as report_data
+    from genogate.search.report import cells as report_cells
 
     sizes = []
-    monkeypatch.setattr(report_data, "cheapest", lambda groups, say: [0] * len(groups))
+    monkeypatch.setattr(report_cells, "cheapest", lambda groups, say: [0] * len(groups))
     monkeypatch.setattr(
-        report_data,
+        report_cells,
         "prepare",
         lambda cases, say: sizes.extend(
             (design.model.layers[0].hidden_size, design.model.in_bits) for design in cases
         ),
     )
-    monkeypatch.setattr(report_data, "area_report", lambda *a, **k: type("R", (), {"rows": ()}))
+    monkeypatch.setattr(report_cells, "area_report", lambda *a, **k: type("R", (), {"rows": ()}))
     key = (Genome.uniform(4).genes, (("checkpoint", smaller), ("input_bits", "3")))
-    report_data._measured({"knobs": SETTING.knobs.to_json()}, [(key, smaller)], lambda text: None)
+    report_cells.measured({"knobs": SETTING.knobs.to_json()}, [(key, smaller)], lambda text: None)
     assert sizes == [(UNITS, 3)]
 
 

@@ -19,7 +19,7 @@ from genogate.search.genomes.config import Config
 from genogate.search.genomes.evaluate import Setting
 from genogate.search.genomes.run import Run
 from genogate.search.genomes.store import Store
-from genogate.search.report import data as report_data
+from genogate.search.report import cells as report_cells
 from genogate.search.report.page import collect, page, write_report
 
 SEED, POINTS = 11, 40
@@ -135,7 +135,7 @@ def measured(monkeypatch):
     def cells(setting, cases, say):
         return PARTS, [[10 * bits for bits in genes] + [100] * 3 for (genes, _), _ in cases]
 
-    monkeypatch.setattr(report_data, "_measured", cells)
+    monkeypatch.setattr(report_cells, "measured", cells)
 
 
 def embedded(text):
@@ -245,7 +245,7 @@ def test_without_yosys_the_page_says_so(make, monkeypatch):
     def missing(*_):
         raise InputError("Yosys is missing")
 
-    monkeypatch.setattr(report_data, "_measured", missing)
+    monkeypatch.setattr(report_cells, "measured", missing)
     data = collect(make())
     assert data["cells"] == {}
     assert "Cells by operator are left out: Yosys is missing." in page(data)

@@ -15,6 +15,7 @@ from genogate.synth.targets import figures, prices, sky130
 from genogate.synth.targets.devices import DEVICES
 from genogate.synth.targets.memories import block_rams, entropy
 from genogate.synth.targets.samples import designs
+from genogate.synth.targets.stores import memories_of
 
 SEED = 2026
 
@@ -57,7 +58,7 @@ def test_contents_of_memories_are_known_without_building_them(share):
     model = random_model(np.random.default_rng(SEED), Genome.uniform(3), 3, 4, 2)
     count = 0
     for part in Design.of(model, Lanes(), share).parts:
-        stores = [store for store in prices.memories_of(part) if store.words is not None]
+        stores = [store for store in memories_of(part) if store.words is not None]
         if part.identity[0] == "Rom":
             rom: Rom = part.build()
             Fragment.get(rom, None)  # or Amaranth warns that nobody used it
@@ -65,7 +66,7 @@ def test_contents_of_memories_are_known_without_building_them(share):
             count += 1
         pieces = list(sky130.pieces_of(sky130.part_design(part), part.about))
         shapes = sorted(piece.shape for piece in pieces if piece.kind != "logic")
-        known = sorted((s.depth, s.width) for s in prices.memories_of(part))
+        known = sorted((s.depth, s.width) for s in memories_of(part))
         assert shapes == known, part.about
     assert count > 2
 
@@ -90,7 +91,7 @@ def test_macros_are_counted_whole(design):
     row = prices.figures("sky130", design, "sram")
     macros = 0.0
     for part in design.parts:
-        for store in prices.memories_of(part):
+        for store in memories_of(part):
             number, macro = sky130.macros_for(store.depth, store.width)
             macros += number * macro.area_um2
     assert row["rom_um2"] + row["ram_um2"] == pytest.approx(macros, abs=0.2)
