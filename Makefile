@@ -37,7 +37,7 @@ NETWORK := $${GENOME:+--genome "$$GENOME"} $${TASK:+--task "$$TASK"} \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help doctor asic tinytapeout bitstream host gru lut front unit sim area golden train import qat campaign search proxy report experiment bench results docs test lint typecheck fmt clean icarus
+.PHONY: help install doctor asic tinytapeout bitstream host gru lut front unit sim area golden train import qat campaign search proxy report experiment bench results docs test lint typecheck fmt clean icarus
 
 # Targets by section: what they do | the variables that their recipes read (a test compares).
 help: ## This list
@@ -158,6 +158,8 @@ bench: .venv/dev.stamp ## Measure the speed of every part | OUT ARGS
 	@$(BIN)/genogate bench $${OUT:+--out "$$OUT"} $$ARGS
 
 ##@ The repository
+
+install: .venv/dev.stamp ## Install everything into .venv: torch, simulation, tests
 
 docs: .venv/dev.stamp ## Build the documentation as a site: build/site/index.html
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet

@@ -32,6 +32,8 @@ def test_every_command_has_its_options_on_the_site(site):
     for name in app.list_commands(context):
         assert f'id="genogate-{name}"' in page, name
     assert "--genome" in page
+    assert "[default: int8]" in page
+    assert "UNSET" not in page
 
 
 def test_the_site_fetches_nothing(site):
@@ -43,8 +45,10 @@ def test_the_site_fetches_nothing(site):
 
 def test_every_results_page_is_led_to(site):
     front = (site / "results.html").read_text()
+    navigation = (site / "index.html").read_text()
     for page in (ROOT / "docs" / "results").glob("*.md"):
         assert f"results/{page.stem}.html" in front, page.name
+        assert f'href="results/{page.stem}.html"' in navigation, page.name
 
 
 def test_the_readme_has_the_table_of_the_results():
