@@ -467,7 +467,7 @@ def speech() -> Clips:
     """
     if path := _find(SPEECH_FOLDERS, SPEECH_FEATURES):
         return _clips_from_features(path)
-    return _computed(_speech_sources())
+    return _computed(speech_sources())
 
 
 def speech_is_here() -> bool:
@@ -482,10 +482,10 @@ def speech_is_here() -> bool:
 
 def speech_sounds() -> Sounds:
     """The same clips as sound; about 80 MB. Raises :class:`InputError` where they are missing."""
-    return Sounds(*_clips_by_name(_speech_sources(), _clip_samples))
+    return Sounds(*_clips_by_name(speech_sources(), _clip_samples))
 
 
-def _speech_sources() -> list[Path]:
+def speech_sources() -> list[Path]:
     """The archives or the folder that hold the clips."""
     for root in _roots():
         for folder in SPEECH_FOLDERS:
@@ -505,16 +505,20 @@ def _speech_sources() -> list[Path]:
 
 def _computed(sources: list[Path]) -> Clips:
     """Features of `sources`, from the cache where they were computed before."""
-    stamp = hashlib.sha256()
-    for source in sources:
-        files = sorted(source.glob("*/*")) if source.is_dir() else [source]
-        for path in files:
-            about = path.stat()
-            stamp.update(f"{path} {about.st_size} {about.st_mtime_ns}\n".encode())
-    kept = cache_folder() / "speech_commands" / f"logmel40-{stamp.hexdigest()[:16]}.npz"
-    if kept.exists():
+    cached = cache_folder() / "speech_commands" / f"logmel40-{stamp_of(sources)}.npz"
+    if cached.exists():
         with suppress(InputError):
-            return _clips_from_features(kept)
+            return _clips_from_features(cached)
     clips = clips_of(sources)
-    _save_features(clips, kept)
+    _save_features(clips, cached)
     return clips
+
+
+def stamp_of(sources: list[Path]) -> str:
+    """16 hex digits over names, sizes and times of the files in `sources`."""
+    digest = hashlib.sha256()
+    for source in sources:
+        for path in sorted(source.glob("*/*")) if source.is_dir() else [source]:
+            record = path.stat()
+            digest.update(f"{path} {record.st_size} {record.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]

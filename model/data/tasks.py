@@ -344,10 +344,17 @@ def _keywords(name: str, seed: int) -> Task:
     )
 
 
+def _denoise(name: str, seed: int) -> Task:
+    from ..denoise.task import denoise
+
+    return denoise(name, seed)
+
+
 _LOADERS: dict[str, Callable[[str, int], Task]] = {
     "digits-row": _digits_row,
     **dict.fromkeys(MNIST_VALIDATION, _mnist),
     **dict.fromkeys(KEYWORD_TASKS, _keywords),
+    "denoise": _denoise,
 }
 #: Names that :func:`load_task` knows.
 TASKS = tuple(_LOADERS)
