@@ -31,6 +31,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "tinytapeout": "Make a project folder for Tiny Tapeout.",
         "bitstream": "Make a bitstream with a network behind the board's serial port.",
         "host": "Send test sequences to a board and check its labels.",
+        "listen": "Write speech before and after a denoiser, and measure it.",
     },
     "Searching": {
         "search": "Search for genomes that cost little and keep the accuracy.",
@@ -64,7 +65,7 @@ EXTRAS = {
     "distributed": "dask",
     "onnx": "onnx",
     "ray": "ray",
-    "soundfile": "audio",
+    **dict.fromkeys(("soundfile", "pystoi"), "audio"),
     "torch": "train",
 }
 
