@@ -142,6 +142,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "kws4": _KEYWORDS,
     "kws10": _KEYWORDS,
     "kws12": _KEYWORDS,
+    "denoise": {"hidden": 64, "layers": 2, "epochs": 30, "lr": 4e-3, "batch": 32},
 }
 
 
