@@ -8,6 +8,7 @@ from genogate.model.files import read_json, write_bytes
 from genogate.search.experiment.summary import Found, Network, spread
 
 from .baselines import mean_of, right_size
+from .race import contestants_table
 from .search import table
 
 Data = Mapping[str, Any]
@@ -141,6 +142,27 @@ def draw_front(documents: Sequence[Data], path: Path, task: str = "kws10") -> No
     write_bytes(path, picture.getvalue())
 
 
+def _race(docs: Path) -> list[str]:
+    """Networks by hand and searches in silicon, at equal CPU time."""
+    data = _read(docs, "race")
+    if not data or not data["rows"]:
+        return []
+    lines = [
+        "## Does the search win in silicon?",
+        "",
+        "Area in sky130, at equal CPU time for every contestant and seed, the cheapest trained "
+        "network within half a point of INT8, trained as long, on validation; means over the "
+        "seeds, ± one standard error. By hand: INT8, INT4 (also with 4-bit input and classifier), "
+        "INT3, and 2- or 3-bit weights with 8 bits elsewhere, in every size "
+        "([study](results/race.md)).",
+        "",
+    ]
+    for race in data["races"]:
+        rows = [row for row in data["rows"] if row["task"] == race["task"]]
+        lines += [f"`{race['task']}`:", "", *contestants_table(rows)]
+    return lines
+
+
 def _exactness(docs: Path) -> list[str]:
     data = _read(docs, "campaign")
     if not data:
@@ -258,7 +280,7 @@ def headline(docs: Path, documents: Sequence[Data], pages: Mapping[str, str]) ->
             "([study](results/experiments.md), `make experiment TASK=kws10`).",
             "",
         ]
-    lines += [*_silicon(docs), *_exactness(docs), *_area_model(docs)]
+    lines += [*_race(docs), *_silicon(docs), *_exactness(docs), *_area_model(docs)]
     lines += ["## All studies", ""]
     lines += [f"- [{title}](results/{name}.md)" for name, title in pages.items()]
     lines.append("")

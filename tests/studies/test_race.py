@@ -1,0 +1,136 @@
+"""The race in silicon and the studies beside it: who trains what, and what their pages say."""
+
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("numba")
+
+from genogate.model.genome import Genome
+from genogate.search.ladder.rungs import Net, Result
+
+from studies import few_bits, patterns, race, rungs
+
+
+class Rungs:
+    """Trainings of a second each: a genome of fewer bits loses more."""
+
+    def __init__(self, budget):
+        self.seconds_of_full, self.budget = [], budget
+
+    def trained(self, nets, rung, epochs):
+        self.seconds_of_full += [1.0] * len(nets)
+        return [Result(net, 0.9 + net.genome.genes[0] / 220, "", rung) for net, start in nets]
+
+    def left(self):
+        return self.budget - len(self.seconds_of_full)
+
+
+def track_of(budget):
+    return race._Track(Rungs(budget), 1)
+
+
+def test_networks_by_hand_are_what_their_names_say():
+    net = race.by_hand("INT4, input 4", 1)
+    assert net == Net(1, Genome.uniform(4), 4, 8)
+    assert race.by_hand("weights 2, rest 8", 0).genome.genes == (2,) * 6 + (8,) * 11
+    assert race.by_hand("INT5, input and classifier 5", 0).classifier_bits == 5
+
+
+def test_bisection_finds_the_cheapest_within_the_limit_in_few_trainings():
+    """A bit is 0.45 points: 7 bits are within the limit, 6 are not."""
+    track = track_of(5)
+    track.bisect([Net(0, Genome.uniform(bits)) for bits in (8, 7, 6, 5, 4, 3, 2)])
+    trained = [result.net.genome.genes[0] for result in track.finished[1:]]
+    assert trained[:3] == [5, 7, 6]
+    assert len(track.finished) == 5
+    assert not track.more()
+
+
+def test_random_networks_are_trained_while_there_is_time():
+    track = track_of(4)
+    race._random(track, 2, 0)
+    assert len(track.finished) == 4
+    assert len({result.net for result in track.finished}) == 4
+
+
+def test_the_table_tells_area_against_the_best_by_hand():
+    def row(contestant, um2, lost):
+        entry = {"um2": um2, "lost": lost, "test": 0.96}
+        return {
+            "contestant": contestant,
+            "best": entry,
+            "int8": {"um2": 1000.0, "test": 0.965, "lost": 0.0},
+        }
+
+    rows = [row("by hand", 800.0, 0.2), row("this search", 600.0, 0.4)]
+    rows += [row("by hand", 800.0, 0.4), row("this search", 600.0, 0.0)]
+    text = "\n".join(race.contestants_table(rows))
+    assert "| this search | 2 | 600 | 40.0 % | +25.0 % | +0.20 ± 0.20 | +0.50 ± 0.00 |" in text
+    assert "| the best by hand | 2 | 800 | 20.0 % | +0.0 % |" in text
+
+
+def test_a_network_narrows_by_way_of_widths_in_between():
+    assert few_bits.halfway(Genome.from_genes([2, 8, 5] + [3] * 14)).genes[:4] == (5, 8, 7, 6)
+    stages = few_bits._stages("bit by bit", Genome.uniform(3), 24, 0)
+    assert [stage[0].genes[0] for stage in stages] == [8, 6, 3]
+    assert sum(stage[2].epochs for stage in stages) == 24
+    ((_, _, plain),) = few_bits._stages("plain", Genome.uniform(3), 24, 0)
+    assert (plain.epochs, plain.keep) == (24, "last")
+
+
+def test_gains_are_paired_by_seed():
+    rows = [
+        {"variant": v, "network": "INT3", "seed": s, "test": 0.9 + gain / 100}
+        for v, s, gain in (("plain", 0, 0), ("plain", 1, 1), ("no teacher", 1, 3))
+    ]
+    assert few_bits.gains(rows, "no teacher", "INT3", "test") == pytest.approx([2.0])
+
+
+def test_ranks_are_of_all_genomes_and_of_those_near_the_best():
+    full = [{"judged": v, "seconds": 2.0} for v in (0.95, 0.94, 0.93, 0.5)]
+    short = [{"judged": v, "seconds": 1.0} for v in (0.7, 0.8, 0.9, 0.1)]
+    case = {"fidelities": {"full": full, "short": short}, "for_all_seconds": {}}
+    brief = next(row for row in rungs._ranks(case) if row[0] == rungs.TITLES["short"])
+    assert brief[2:] == ("0.200", "-1.000", "1.00")
+
+
+def test_the_page_of_patterns_counts_what_was_planted():
+    smallest = {str(limit): {"saved": 0.5, "by_hand": True} for limit in patterns.LIMITS}
+    row = {"seed": 0, "kind": "float", "planted": True, "hypervolume": 0.4, "smallest": smallest}
+    size = {"checkpoints": ["a"], "pop_size": 8, "generations": 1, "exploit": 0}
+    text = "\n".join(patterns.render({"size": size, "rows": [row]}))
+    assert "| quantised after training | on | 40.0 | 50.0 % | 50.0 % | 50.0 % | 3 of 3 |" in text
+
+
+def test_prices_of_a_row_are_those_of_now(monkeypatch):
+    """The best by hand is chosen again by them."""
+    monkeypatch.setattr(race, "_networks", lambda *about: ("digits-row", "digits-row"))
+    monkeypatch.setattr(
+        race, "price_of", lambda case: {"um2": 100.0 * case[1].genes[0] - case[2].input_bits}
+    )
+
+    def entry(bits, lost):
+        return {
+            "hidden": 32,
+            "genes": [bits] * 17,
+            "input_bits": 8,
+            "classifier_bits": 8,
+            "judged": 0.9,
+            "lost": lost,
+            "um2": 1.0,
+        }
+
+    row = {
+        "task": "digits-row",
+        "seed": 0,
+        "int8": entry(8, 0.0),
+        "best": entry(8, 0.0),
+        "all": [entry(8, 0.0), entry(5, 0.4), entry(4, 0.9)],
+        "finished": [],
+    }
+    priced = race._priced_now(row)
+    assert priced["int8"]["um2"] == 792.0
+    assert priced["best"]["genes"][0] == 5
+    assert SimpleNamespace(**priced).all[2]["um2"] == 392.0
