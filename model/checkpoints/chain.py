@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..head import Head
 from ..integer import MAX_SIZE
 from .floating import Checkpoint, layer_names
 
@@ -49,6 +50,20 @@ def _quiet(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*given, **named)
 
     return wrapper
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a task asks of a network: an answer at `every` step, not the last alone; `real` values,
+    not a class."""
+
+    every: bool = False
+    real: bool = False
+
+    def head(self, activation: str = "none") -> Head:
+        """The head of a network that answers so."""
+        at = "every" if self.every else "last"
+        return Head(at, "codes", activation) if self.real else Head(at)
 
 
 @dataclass(frozen=True)
@@ -150,8 +165,8 @@ class Chain:
         return Chain(self.features, (*self.layers, (w_ih, w_hh, b_ih, b_hh)))
 
     @_quiet
-    def checkpoint(self, classes: int | None = None) -> Checkpoint:
-        """The network as a checkpoint, its classifier on the last state.
+    def checkpoint(self, classes: int | None = None, head: Head | None = None) -> Checkpoint:
+        """The network as a checkpoint, its classifier on the last state, or as `head` says.
 
         classes : classes of the task; one logit ``w`` for two of them becomes the logits 0 and w
 
@@ -164,10 +179,12 @@ class Chain:
             tensors |= dict(zip(layer_names(number), weights, strict=True))
         matrix = np.eye(self.source) if self.matrix is None else self.matrix
         offset = np.zeros(len(matrix)) if self.offset is None else self.offset
-        matrix, offset = logits_of(matrix, offset, classes)
+        if head is None or head.output == "class":
+            matrix, offset = logits_of(matrix, offset, classes)
         tensors |= {"classifier.weight": matrix, "classifier.bias": offset}
         return Checkpoint(
-            {name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}
+            {name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()},
+            {} if head is None or head.plain else {"head": head.to_json()},
         )
 
 

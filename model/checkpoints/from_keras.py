@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .chain import Chain, Weights, normalisation
+from .chain import Asked, Chain, Weights, normalisation
 from .floating import Checkpoint
 
 Array = np.ndarray
@@ -141,19 +141,20 @@ class _Archive:
         return np.asarray(data, np.float64)
 
 
-def from_keras(path: str | Path, classes: int) -> Checkpoint:
+def from_keras(path: str | Path, classes: int, asked: Asked | None = None) -> Checkpoint:
     """The GRU layers and the linear classifier of a ``.keras`` file.
 
     classes : of the task; with two, a Dense layer of one unit is taken as one logit
+    asked : by the task, if not a class after the last step; real values may have a sigmoid
 
     BatchNormalization before a GRU or a Dense layer, and Dense layers without an activation, are
     folded. Raises :class:`InputError` for a damaged file, and for the first layer that the hardware
     has no counterpart of.
     """
-    path = Path(path)
+    path, asked = Path(path), asked or Asked()
     archive = _Archive(path)
     chain: Chain | None = None
-    every_step, classified, done = True, False, False
+    every_step, classified, done, activation = True, False, False, "none"
     for kind, config in archive.layers():
         where = f"{path}: layer {config.get('name', kind)!s:.60}"
         if kind in _NOTHING:
@@ -176,21 +177,27 @@ def from_keras(path: str | Path, classes: int) -> Checkpoint:
             weight, bias = _dense(where, config, archive.variables(kind, config))
             if chain is None or not chain.layers:
                 raise InputError(f"{where}: a Dense layer in front of the GRU is not supported")
-            if every_step:
+            if every_step and not asked.every:
                 raise InputError(
-                    f"{where}: an output at every step is not supported, only at the last"
+                    f"{where}: an output at every step, where the task asks for one at the last"
+                )
+            if asked.every and not every_step:
+                raise InputError(
+                    f"{where}: an output at the last step, where the task asks for one at every"
                 )
             chain = _entered(where, chain, weight.shape[1]).dense(weight, bias)
-            classified, done = True, _activation(where, config, len(weight))
+            classified, activation = True, _activation(where, config, len(weight), asked.real)
+            done = activation != "none"
         elif kind == "Activation" and classified and chain is not None:
-            done = _activation(where, config, chain.width)
+            activation = _activation(where, config, chain.width, asked.real)
+            done = activation != "none"
         else:
             raise InputError(f"{where}: {kind:.40} layers are not supported")
     if chain is None or not chain.layers or not classified:
         gru = chain is not None and chain.layers
         missing = "Dense layer behind the GRU" if gru else "GRU layer"
         raise InputError(f"{path}: no {missing} in it")
-    return chain.checkpoint(classes)
+    return chain.checkpoint(classes, asked.head(activation if asked.real else "none"))
 
 
 def _entered(where: str, chain: Chain | None, inputs: int) -> Chain:
@@ -266,11 +273,14 @@ def _dense(where: str, config: Mapping[str, Any], arrays: list[Array]) -> tuple[
     return arrays[0].T, bias
 
 
-def _activation(where: str, config: Mapping[str, Any], units: int) -> bool:
-    """Whether the layer ends the network; its argmax must be that of the logits."""
+def _activation(where: str, config: Mapping[str, Any], units: int, real: bool) -> str:
+    """The activation that ends the network, or "none"; of classes the argmax must be that of the
+    logits, of `real` values it is one that the hardware has."""
     name = config.get("activation", "linear")
     if name in (None, "linear"):
-        return False
-    if name == "softmax" or (name == "sigmoid" and units == 1):
-        return True
+        return "none"
+    if real and name in ("relu", "sigmoid", "tanh"):
+        return str(name)
+    if not real and (name == "softmax" or (name == "sigmoid" and units == 1)):
+        return str(name)
     raise InputError(f"{where}: activation {name!s:.40} behind the GRU is not supported")

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import InputError, shown
 from ..files import read_bytes
-from .chain import Chain
+from .chain import Asked, Chain
 from .floating import Checkpoint, forward
 from .onnx_files import parse
 from .onnx_graph import Value, Walk, classifier
@@ -39,13 +39,17 @@ def _import_onnx(path: Path) -> tuple[Any, Any]:
 
 
 def from_onnx(
-    path: str | os.PathLike[str], example: np.ndarray, classes: int | None = None
+    path: str | os.PathLike[str],
+    example: np.ndarray,
+    classes: int | None = None,
+    asked: Asked | None = None,
 ) -> Checkpoint:
     """GRU layers in series and the linear classifier behind them, in an ONNX graph.
 
     example : float [sequences, steps, features], of the task. The graph's linear output must equal
         that of what was read, relative to the spread of the logits.
     classes : of the task; a single logit ``w`` becomes the logits 0 and w of two classes
+    asked : by the task, if not a class after the last step; real values may come through a Sigmoid
 
     Affine maps with constants (batch normalisation, Sub, Div, Gemm without activation) before,
     between and behind the GRU layers go into the weights. Weights may lie in a file beside it.
@@ -57,9 +61,10 @@ def from_onnx(
     raw = read_bytes(path)
     onnx, evaluator = _import_onnx(path)
     try:
-        graph = Graph(path, raw, onnx, evaluator)
+        graph = Graph(path, raw, onnx, evaluator, asked or Asked())
         graph.understand(example.shape[1], example.shape[2])
-        checkpoint = graph.chain.checkpoint(classes)
+        activation = "sigmoid" if graph.asked.real and graph.kind == "Sigmoid" else "none"
+        checkpoint = graph.chain.checkpoint(classes, graph.asked.head(activation))
         if checkpoint.input_size == example.shape[2]:  # else the caller says so, with the task
             graph.compare(example)
     except InputError as error:
@@ -86,10 +91,11 @@ def _arranged(array: np.ndarray, layout: str) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a graph computes at one length: the network, name and view of its linear output, and
-    every value by name."""
+    """What a graph computes at one length: the network, what its output goes through, name and view
+    of its linear output, and every value by name."""
 
     chain: Chain
+    kind: str
     name: str
     view: View
     values: dict[str, Value]
@@ -101,14 +107,16 @@ class Graph:
     layout : meaning of the input's axes, of b (sequences), t (steps) and f (features)
     sizes : of these axes, as the graph was followed
     chain : the network
+    kind : what its output goes through, "" or Softmax, Sigmoid ...
     """
 
     layout: str
     sizes: dict[str, int]
     chain: Chain
+    kind: str
 
-    def __init__(self, path: Path, raw: bytes, onnx: Any, evaluator: Any) -> None:
-        self.onnx, self.evaluator = onnx, evaluator
+    def __init__(self, path: Path, raw: bytes, onnx: Any, evaluator: Any, asked: Asked) -> None:
+        self.onnx, self.evaluator, self.asked = onnx, evaluator, asked
         self.model, self.constants = parse(path, raw, onnx)
         self.operators = Operators(self.model, onnx, evaluator)
 
@@ -171,7 +179,8 @@ class Graph:
                 "f": fixed.get("f", 1) or features,
             }
             try:
-                self.chain = self._walk(fixed.get("t", 0) or steps).chain
+                reading = self._walk(fixed.get("t", 0) or steps)
+                self.chain, self.kind = reading.chain, reading.kind
                 return
             except Obstacle as error:
                 if furthest is None or error.reached > furthest.reached:
@@ -212,14 +221,14 @@ class Graph:
         try:
             if not isinstance(view, View):
                 raise Obstacle("its output does not depend on its input")
-            chain = classifier(view)
+            chain, kind = classifier(view, self.asked), view.base.kind
         except InputError as error:
             obstacle = Obstacle(str(error))
             obstacle.reached = len(self.nodes)
             raise obstacle from None
         while view.base.logits is not None:
             name, view = view.base.logits
-        return Reading(chain, name, view, walk.values)
+        return Reading(chain, kind, name, view, walk.values)
 
     def compare(self, example: np.ndarray) -> None:
         """Raises :class:`InputError` unless the graph's linear output is what was read, on

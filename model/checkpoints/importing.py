@@ -13,15 +13,19 @@ from pathlib import Path
 
 import numpy as np
 
+from ..data.measures import filled
 from ..data.tasks import Task
 from ..errors import InputError
-from .chain import logits_of
+from ..head import ACTIVATIONS
+from .chain import Asked, logits_of
 from .floating import Checkpoint, accuracy, layer_names
 from .from_keras import from_keras
 from .from_onnx import COMPARED, from_onnx
 from .torch_files import kind_of, read_named_state, tidied
 
 _WEIGHT = re.compile(r"(.*?)weight_ih_l(\d+)(_reverse)?")
+#: Training sequences by which the activation of real answers is told.
+FITTED = 200
 #: Modules of any names whose order is sought: all orders are tried.
 _SEARCHED = 8
 
@@ -32,10 +36,12 @@ def from_state(
     classes: int,
     gru: str | None = None,
     classifier: str | None = None,
+    asked: Asked | None = None,
 ) -> Checkpoint:
     """The GRU and the linear classifier in a state dict, whatever their modules are called.
 
     gru, classifier : names of the modules, where shapes do not tell
+    asked : by the task, if not a class after the last step, which leaves no trace in a state dict
 
     Raises :class:`InputError` where there is none or more than one of either, where the GRU is
     bidirectional, projected or no GRU, and where other tensors are left: the model would compute
@@ -66,9 +72,11 @@ def from_state(
     weight = _real(state, f"{head}weight")
     name = f"{head}bias"
     bias = _real(state, name) if name in state else np.zeros(len(weight), np.float32)
-    weight, bias = logits_of(weight, bias, classes)
+    answers = (asked or Asked()).head()
+    if answers.output == "class":
+        weight, bias = logits_of(weight, bias, classes)
     tensors |= {"classifier.weight": weight, "classifier.bias": bias}
-    return Checkpoint(tensors)
+    return Checkpoint(tensors, {} if answers.plain else {"head": answers.to_json()})
 
 
 def _stacked(
@@ -224,6 +232,16 @@ def _classifier(
     return fitting[0].removesuffix("weight")
 
 
+def _best_activation(checkpoint: Checkpoint, task: Task, asked: Asked) -> Checkpoint:
+    """`checkpoint` with the activation whose answers fit the training targets best: a state dict
+    does not say which there is."""
+    versions = [
+        Checkpoint(checkpoint.tensors, {"head": asked.head(name).to_json()}) for name in ACTIVATIONS
+    ]
+    x, y = task.x_train[:FITTED], task.y_train[:FITTED]
+    return max(versions, key=lambda version: accuracy(version, x, y))
+
+
 def import_model(
     path: str | os.PathLike[str],
     task: Task,
@@ -239,19 +257,21 @@ def import_model(
     Raises :class:`InputError` as :func:`from_state` and :func:`from_onnx` do, and where its sizes
     are not the task's.
     """
-    path = Path(path)
+    path, asked = Path(path), Asked(task.every, task.real)
     kind, part = kind_of(path), ""
     if kind in ("onnx", "keras"):
         if gru is not None or classifier is not None:
             raise InputError("gru, classifier: the model's graph says itself which they are")
         if kind == "onnx":
-            checkpoint = from_onnx(path, task.x_train[:COMPARED], task.classes)
+            checkpoint = from_onnx(path, filled(task.x_train[:COMPARED]), task.classes, asked)
         else:
-            checkpoint = from_keras(path, task.classes)
+            checkpoint = from_keras(path, task.classes, asked)
     else:
         state, part = read_named_state(path, kind)
         try:
-            checkpoint = from_state(state, classes=task.classes, gru=gru, classifier=classifier)
+            checkpoint = from_state(
+                state, classes=task.classes, gru=gru, classifier=classifier, asked=asked
+            )
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
     have = checkpoint.input_size, checkpoint.classes
@@ -260,12 +280,16 @@ def import_model(
             f"{path}: {have[0]} inputs and {have[1]} classes, task {task.name} has "
             f"{task.features} and {task.classes}"
         )
+    if task.real and kind not in ("onnx", "keras"):
+        checkpoint = _best_activation(checkpoint, task, asked)
     scores = {
         part: round(accuracy(checkpoint, getattr(task, f"x_{part}"), getattr(task, f"y_{part}")), 6)
         for part in ("train", "val", "test")
     }
     # No split hash: nobody knows which part of the data it was trained on.
     info = {
+        **checkpoint.info,
+        **({} if task.measure == "accuracy" else {"measure": task.measure}),
         "task": task.name,
         "split_seed": task.split_seed,
         "imported": path.name,

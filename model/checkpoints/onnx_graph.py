@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .chain import Chain, normalisation, real
+from .chain import Asked, Chain, normalisation, real
 from .onnx_values import CONSTANT, MOVES, Base, Joined, Obstacle, Operators, View, at, whole
 
 #: Last operators of a classifier; none of them changes which class is the greatest.
@@ -380,12 +380,15 @@ def _in_order(where: str, base: Base, sequence: np.ndarray, step: np.ndarray) ->
     )
 
 
-def classifier(view: View) -> Chain:
-    """The chain whose last state gives the output `view`.
+def classifier(view: View, asked: Asked | None = None) -> Chain:
+    """The chain whose last state gives the output `view`, or whose state at every step does where
+    that is `asked`.
 
-    Raises :class:`Obstacle` where the output takes another step than the last, or every step.
+    Raises :class:`Obstacle` where the output takes other steps, or is no answer to what is asked.
     """
-    base = view.base
+    base, asked = view.base, asked or Asked()
+    if asked.real and base.kind not in ("", "Sigmoid"):
+        raise Obstacle(f"its output goes through {base.kind}, where the task asks for real values")
     if not base.chain.layers:
         raise Obstacle("there is no GRU in its graph")
     if base.chain.matrix is None and not base.kind:
@@ -400,9 +403,18 @@ def classifier(view: View) -> Chain:
         chain = rows.chain
     last = base.steps - 1
     taken = np.unique(step)
+    if asked.every:
+        places = np.sort(sequence * base.steps + step, axis=None)
+        if np.array_equal(places, np.arange(base.sequences * base.steps)):
+            return chain
+        raise Obstacle(
+            f"it answers at {len(taken)} of {base.steps} steps, where the task asks for an answer "
+            "at every step of every sequence"
+        )
     if len(taken) > 1:
         raise Obstacle(
-            f"it gives logits at {len(taken)} steps, where one decision is needed, from the last"
+            f"it gives logits at {len(taken)} steps, where one decision is needed, from the last "
+            "(a task with a target at every step takes it)"
         )
     if taken[0] != last:
         raise Obstacle(

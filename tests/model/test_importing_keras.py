@@ -90,7 +90,11 @@ def test_a_keras_archive_is_the_network_that_keras_computes(tmp_path, bias):
         ),
         (2, {"go_backwards": True}, "layer g: go_backwards"),
         (2, {"activation": "relu"}, "layer g: activation is relu, the hardware has tanh"),
-        (2, {"return_sequences": True}, "layer d: an output at every step is not supported"),
+        (
+            2,
+            {"return_sequences": True},
+            "layer d: an output at every step, where the task asks for one at the last",
+        ),
         (3, {"activation": "relu"}, "layer d: activation relu behind the GRU is not supported"),
     ],
 )
