@@ -64,7 +64,7 @@ class Network:
         """Share of the sequences of `part` (train, val or test) that the integers class rightly."""
         if part not in ("train", "val", "test"):
             raise InputError(f"part: {shown(part)} is not train, val or test")
-        return self._built.accuracy(part)
+        return self._built.score(part).value
 
     def codes(self, x: np.ndarray) -> np.ndarray:
         """The integer codes of real inputs [batch, steps, features]."""

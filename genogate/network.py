@@ -16,6 +16,7 @@ from .model.errors import InputError
 if TYPE_CHECKING:
     from .hdl.gru.design import Design
     from .model.checkpoints.floating import Checkpoint
+    from .model.data.measures import Score
     from .model.data.tasks import Task
     from .model.genome import Genome
     from .model.integer import IntModel
@@ -44,13 +45,13 @@ class Network:
 
         return Design.of(self.model, **self.knobs.hardware)
 
-    def accuracy(self, part: str) -> float:
-        """Share of the sequences of `part` (train, val or test) that the integers class rightly, by
-        the golden model."""
+    def score(self, part: str) -> Score:
+        """How well the integers do on `part` (train, val or test), by the golden model: the share
+        of sequences that they class rightly, or the task's own measure."""
         from .sim import golden
 
         x, y = (getattr(self.task, f"{name}_{part}") for name in "xy")
-        return golden.accuracy(self.model, x, y)
+        return golden.score(self.model, x, y)
 
 
 def task_of(checkpoint: Checkpoint, name: str | None) -> Task:
@@ -69,6 +70,7 @@ def task_of(checkpoint: Checkpoint, name: str | None) -> Task:
             f"checkpoint: it was trained on another split of {name}, so images of its training "
             "would count as test; train it again with this version"
         )
+    task.check_head(checkpoint.head)
     have = checkpoint.input_size, checkpoint.classes
     need = task.features, task.classes
     if have != need:

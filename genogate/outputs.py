@@ -13,6 +13,20 @@ from .model.errors import InputError
 from .network import Network, identity_of
 
 
+def _score_document(network: Network) -> dict[str, Any]:
+    """Score of the integer model on the test part; where it is no accuracy of classes, which
+    measure it is, and the mean error of real answers."""
+    score = network.score("test")
+    document: dict[str, Any] = {"accuracy": round(score.value, 6)}
+    if not network.task.plain:
+        document["measure"] = network.task.measure
+    if not network.model.head.plain:
+        document["head"] = str(network.model.head)
+    if network.task.real:
+        document["mean_error"] = float(f"{score.mean_error:.6g}")
+    return document
+
+
 def area_document(network: Network, say: Say) -> dict[str, Any]:
     """Identity of the network, and what Yosys measures of it."""
     from .synth.report import area_report
@@ -87,7 +101,7 @@ def write_gru(
             write_text(stage / name, text)
         model.save(stage / "model.safetensors")
         say("Evaluating the test part")
-        accuracy = network.accuracy("test")
+        score = _score_document(network)
         cycles, ideal = design.cycles_per_step, design.ideal_cycles_per_step
         steps = network.task.x_test.shape[1]
         area = area_document(network, say)
@@ -97,10 +111,10 @@ def write_gru(
         )
         report = {
             **identity,
-            "accuracy": round(accuracy, 6),
+            **score,
             **_float_network(network),
             "test_sequences": len(network.task.x_test),
-            # None: some network of the chain was trained on nobody knows what.
+            # None: what some network of the chain was trained on is unknown.
             "test_unseen": unseen(network.checkpoint)["test"],
             "size_bits": model.size_bits,
             **reference.document(model.size_bits),

@@ -30,6 +30,7 @@ def run_sim(
     """
     import numpy as np
 
+    from .model.data.measures import lengths_of
     from .model.files import write_json
     from .sim.rtl.network.regression import simulate
     from .sim.rtl.simulators import choose
@@ -46,11 +47,12 @@ def run_sim(
     say("Emitting Verilog")
     text = emit(network.design)
     say(f"Simulating {sequences} test sequences in {simulator.capitalize()}")
-    codes = model.quantize_input(network.task.x_test[chosen])
+    x = network.task.x_test[chosen]
     report = simulate(
         model,
         text,
-        codes,
+        model.quantize_input(x),
+        lengths=lengths_of(x),
         out_dir=folder,
         seed=seed,
         share=network.knobs.share,

@@ -88,9 +88,15 @@ def print_report(report: dict[str, Any], folder: str | Path) -> None:
         [
             ("genome", genome_text(report)),
             (
-                "accuracy",
+                report.get("measure", "accuracy"),
                 f"{report['accuracy']:.4f} on {images} ({float_text})",
             ),
+            *(
+                [("mean error", f"{report['mean_error']:.4g} (root mean square)")]
+                if "mean_error" in report
+                else []
+            ),
+            *([("head", report["head"])] if "head" in report else []),
             *([("float", _original(report["original"]))] if "original" in report else []),
             (
                 "size",

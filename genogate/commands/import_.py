@@ -87,12 +87,14 @@ def print_import(checkpoint: Checkpoint, path: str | Path) -> None:
             (
                 "network",
                 f"{checkpoint.input_size} inputs, {checkpoint.layers} GRU layers of {units} "
-                f"units, {checkpoint.classes} classes",
+                f"units, {checkpoint.classes} "
+                f"{'classes' if checkpoint.head.output == 'class' else 'outputs'}",
             ),
             (
-                "accuracy",
+                checkpoint.info.get("measure", "accuracy"),
                 f"{accuracies(scores)} (float)",
             ),
+            *([] if checkpoint.head.plain else [("head", str(checkpoint.head))]),
             ("written", str(path)),
         ],
     )

@@ -138,7 +138,7 @@ def print_training(checkpoint: Checkpoint, path: str | Path) -> None:
         console(),
         [
             (
-                "accuracy",
+                checkpoint.info.get("measure", "accuracy"),
                 accuracies(scores),
             ),
             ("again", checkpoint.info["command"]),

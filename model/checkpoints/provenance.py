@@ -2,7 +2,7 @@
 
 A checkpoint's ``info`` carries it under :data:`UNSEEN`: whether its validation part and its test
 part are known to have had no share in the training of it and of every network that it came from.
-True is knowledge; None means that nobody knows, and is what an imported model starts with.
+True is knowledge; None means unknown, and is what an imported model starts with.
 """
 
 from collections.abc import Iterable
@@ -93,7 +93,7 @@ def caution(checkpoint: Checkpoint) -> str | None:
     if unseen(checkpoint)["val"]:
         return None
     return (
-        "the validation part may be training data of this network, since nobody knows what it was "
-        "trained on: accuracies on it may be too high, and choices by them too bold. A data file "
-        "with x_val and y_val of your own that it has not seen settles it"
+        "it is unknown what this network was trained on. If its training saw the validation part, "
+        "the accuracies above are too high. To be sure, give a data "
+        "file with x_val and y_val that it has not seen"
     )
