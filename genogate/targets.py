@@ -106,11 +106,17 @@ def _print_fpga(document: dict[str, Any]) -> None:
 
 
 def _print_cells(document: dict[str, Any]) -> None:
-    print(f"{'module':<26}{'bits':>5}{'um2':>10}{'flops um2':>11}{'cells':>7}")
+    print(
+        f"{'module':<26}{'bits':>5}{'um2':>10}{'flops um2':>11}{'cells':>7}{'plain':>9}{'booth':>9}"
+    )
     for row in document["modules"]:
         print(
             f"{row['name']:<26}{row['bits'] or '':>5}{row['logic_um2']:>10,.0f}"
             f"{row['flip_flops_um2']:>11,.0f}{row['cells']:>7}"
+            + "".join(
+                f"{row[name]:>9,.0f}" if name in row else f"{'':>9}"
+                for name in ("array_um2", "booth_um2")
+            )
         )
     print()
     print(

@@ -233,7 +233,7 @@ def _estimated_things(setting: Document) -> str:
         for name, row in (errors.items() if isinstance(errors, dict) else ())
         if isinstance(row, dict)
     ]
-    off = f" (on networks left out of the models' fit off by {', '.join(words)})" if words else ""
+    off = f" (off by {', '.join(words)} on parts that were not in the fit)" if words else ""
     return f"Figures of {target}{off}"
 
 

@@ -1,11 +1,13 @@
 """Fit the models of :mod:`.prices` to parts that Yosys measured, and write ``prices.json``.
 
-``python -m genogate.synth.targets.fit [TARGET ...]`` measures the parts of :data:`.samples.FITTED`
-(an hour for all targets where nothing is cached) and fits every target named, all by default.
+``python -m genogate.synth.targets.fit [--cached] [TARGET ...]`` measures the parts of
+:data:`.samples.FITTED` (half an hour a target where nothing is cached) and fits every target named,
+all by default; with ``--cached`` it takes those parts that were measured before.
 """
 
+import hashlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,208 +28,264 @@ from .stores import memories_of
 
 #: Targets with models of their own.
 MODELS = ("sky130", "ice40-up5k", "ice40-hx8k", "ecp5-25k", "gowin-gw1n-9")
+#: Shares into which parts are divided to tell the error: each is told by models of the others.
+FOLDS = 5
 Say = Callable[[str], None]
 
 
+@dataclass(frozen=True)
+class Sample:
+    """A measured value. network : whose part it is; fold : its share for the error"""
+
+    features: tuple[float, ...]
+    value: float
+    network: str
+    fold: int
+
+
 @dataclass
-class Rows:
-    """Samples of one model: features and measured values, and the network that each is of."""
+class Measured:
+    """All that was measured for a target.
 
-    features: list[list[float]] = field(default_factory=list)
-    values: list[float] = field(default_factory=list)
-    networks: list[str] = field(default_factory=list)
+    models : figure -> kind -> samples
+    parts : key of a part (:func:`.figures.key_of`) -> (part, fold, figures)
+    designs : by network
+    """
 
-    def add(self, network: str, features: Sequence[float], value: float) -> None:
-        self.features.append(list(features))
-        self.values.append(value)
-        self.networks.append(network)
+    models: dict[str, dict[str, list[Sample]]] = field(default_factory=dict)
+    parts: dict[Any, tuple[Part, int, dict[str, float]]] = field(default_factory=dict)
+    designs: dict[str, list[Design]] = field(default_factory=dict)
 
-    def fitted(self, without: str | None = None) -> list[float] | None:
-        """Coefficients, of the samples of all networks but one; None where there are none."""
-        take = [k for k, name in enumerate(self.networks) if name != without]
-        if not take:
-            return None
-        x = np.array([self.features[k] for k in take], float)
-        y = np.array([self.values[k] for k in take], float)
-        return [float(f"{value:.6g}") for value in ridge(x, y)]
+    def add(self, figure: str, kind: str, sample: Sample) -> None:
+        self.models.setdefault(figure, {}).setdefault(kind, []).append(sample)
+
+    def coefficients(
+        self, take: Callable[[Sample], bool] = lambda sample: True
+    ) -> dict[str, dict[str, list[float]]]:
+        """Coefficients by figure and kind, of the samples to `take`."""
+        return {
+            figure: {
+                kind: values
+                for kind, rows in kinds.items()
+                if (values := _fitted([row for row in rows if take(row)]))
+            }
+            for figure, kinds in self.models.items()
+        }
+
+    def totals(self) -> dict[str, list[tuple[list[Any], dict[str, float]]]]:
+        """By network, keys of the parts and figures of every design that was measured whole."""
+        found: dict[str, list[tuple[list[Any], dict[str, float]]]] = {}
+        for network, designs in self.designs.items():
+            for design in designs:
+                keys = [key_of(part) for part in design.parts]
+                if all(key in self.parts for key in keys):
+                    rows = [self.parts[key][2] for key in keys]
+                    total = {name: sum(row[name] for row in rows) for name in rows[0]}
+                    found.setdefault(network, []).append((keys, total))
+        return found
 
 
-Models = dict[str, dict[str, Rows]]
+def _fitted(rows: Sequence[Sample]) -> list[float] | None:
+    if not rows:
+        return None
+    x = np.array([row.features for row in rows], float)
+    y = np.array([row.value for row in rows], float)
+    return [float(f"{value:.6g}") for value in ridge(x, y)]
 
 
-def _row(models: Models, figure: str, kind: str) -> Rows:
-    return models.setdefault(figure, {}).setdefault(kind, Rows())
+def fold_of(key: object) -> int:
+    """The share that a part is in, the same everywhere."""
+    return int(hashlib.sha256(repr(key).encode()).hexdigest()[:8], 16) % FOLDS
 
 
-def distinct(designs: Sequence[Design]) -> dict[Any, Part]:
-    """Parts that differ, by identity and by what their memories hold."""
-    return {key_of(part): part for design in designs for part in design.parts}
-
-
-def _sky130(network: str, parts: Sequence[Part], models: Models, say: Say) -> list[float]:
-    """Add samples of every piece of `parts`; um^2 of each part."""
+def _sky130(
+    network: str, parts: dict[Any, Part], result: Measured, *, cached: bool, say: Say
+) -> None:
+    """Measure `parts`, piece by piece, and add the samples."""
     owners, pieces = [], []
-    for number, part in enumerate(parts):
-        for piece in sky130.pieces_of(sky130.part_design(part), part.about):
-            owners.append(number)
-            pieces.append(piece)
-    totals = [0.0] * len(parts)
-    for number, piece, cost in zip(owners, pieces, sky130.measure(pieces, say), strict=True):
-        totals[number] += cost.um2
-        part = parts[number]
-        if piece.kind == "logic":
-            features = logic_features(part.identity)
-            if features:
-                _row(models, "um2", str(part.identity[0])).add(network, features, cost.um2)
+    for key, part in parts.items():
+        own = list(sky130.pieces_of(sky130.part_design(part), part.about))
+        if cached and None in sky130.recall(own):
             continue
-        written = piece.kind == "ram"
-        store = next(
-            s
-            for s in memories_of(part)
-            if (s.words is None) == written and (s.depth, s.width) == piece.shape
-        )
-        _row(models, "um2", piece.kind).add(network, store.features, cost.um2)
-    return totals
+        owners += [key] * len(own)
+        pieces += own
+    for key, piece, cost in zip(owners, pieces, sky130.measure(pieces, say), strict=True):
+        part, fold = parts[key], fold_of(key)
+        figures = result.parts.setdefault(key, (part, fold, {"um2": 0.0}))[2]
+        figures["um2"] += cost.um2
+        if piece.kind == "logic":
+            kind, features = str(part.identity[0]), logic_features(part.identity)
+        else:
+            written = piece.kind == "ram"
+            kind, features = (
+                piece.kind,
+                next(
+                    store.features
+                    for store in memories_of(part)
+                    if (store.words is None) == written
+                    and (store.depth, store.width) == piece.shape
+                ),
+            )
+        if features:
+            result.add("um2", kind, Sample(tuple(features), cost.um2, network, fold))
 
 
 def _fpga(
-    target: str, network: str, parts: Sequence[Part], models: Models, say: Say
-) -> list[dict[str, float]]:
-    """Add samples of memories; figures of each part."""
+    target: str, network: str, parts: dict[Any, Part], result: Measured, *, cached: bool, say: Say
+) -> None:
+    """Measure `parts` and add the samples of those that are memories alone."""
     device = DEVICES[target]
-    rows = fpga.measure(device, parts, [part.about for part in parts], say)
-    for part, row in zip(parts, rows, strict=True):
+    texts = {key: fpga.part_text(part) for key, part in parts.items()}
+    if cached:
+        rows = fpga.recall(device, list(texts.values()))
+        texts = {k: t for (k, t), row in zip(texts.items(), rows, strict=True) if row is not None}
+    names = [parts[key].about for key in texts]
+    for key, row in zip(texts, fpga.measure(device, list(texts.values()), names, say), strict=True):
+        part, fold = parts[key], fold_of(key)
+        figures = {"lut": row.lut, "ff": row.ff, "ebr": row.ram, "dsp": row.dsp}
+        result.parts[key] = (part, fold, figures)
         if part.identity[0] not in ("Rom", "CodeBuffer"):
             continue
         (store,) = memories_of(part)
-        kind = f"{'ram' if store.words is None else 'rom'}-{'block' if row.ram else 'logic'}"
+        kind = prices.memory_model(part.identity, store, row.ram)
         for figure in ("lut", "ff"):
-            value = getattr(row, figure)
-            _row(models, figure, kind).add(network, store.features, value)
-    return [{"lut": r.lut, "ff": r.ff, "ebr": r.ram, "dsp": r.dsp} for r in rows]
+            if kind:
+                sample = Sample(tuple(store.features), figures[figure], network, fold)
+                result.add(figure, kind, sample)
 
 
-def _fpga_logic(
-    target: str,
-    network: str,
-    parts: Sequence[Part],
-    rows: Sequence[dict[str, float]],
-    models: Models,
-) -> None:
-    """Add samples of logic: what is left of a part without its memories by their models."""
+def _fpga_logic(target: str, result: Measured, network_of: dict[Any, str]) -> None:
+    """Add samples of logic: what is left of a part without its constants by their model."""
     family = DEVICES[target].family
-    for part, row in zip(parts, rows, strict=True):
+    memories = result.coefficients()
+    for key, (part, fold, figures) in result.parts.items():
         features = logic_features(part.identity)
         if not features:
             continue
-        for figure in ("lut", "ff", "dsp"):
-            value = row[figure]
+        for figure in ("lut", "ff"):
+            value = figures[figure]
             for store in memories_of(part):
                 written = store.words is None
                 blocks = block_rams(family, store.depth, store.width, written=written)
-                kind = f"{'ram' if written else 'rom'}-{'block' if blocks else 'logic'}"
-                samples_of = models.get(figure, {}).get(kind)
-                if samples_of is not None:
-                    coefficients = np.array(samples_of.fitted())
-                    value -= max(0.0, float(coefficients @ np.array(store.features)))
-            _row(models, figure, str(part.identity[0])).add(network, features, value)
+                kind = prices.memory_model(part.identity, store, blocks)
+                known = memories.get(figure, {}).get(kind or "")
+                if known is not None:
+                    value -= max(0.0, float(np.array(known) @ np.array(store.features)))
+            kind = prices.model_of(target, part.identity)
+            result.add(figure, kind, Sample(tuple(features), value, network_of[key], fold))
 
 
-def _spearman(a: Sequence[float], b: Sequence[float]) -> float:
-    from scipy.stats import spearmanr
-
-    return float(spearmanr(a, b).statistic)
-
-
-def measured(target: str, say: Say) -> tuple[Models, dict[str, list[tuple[Design, Any]]]]:
-    """Samples of every model of `target`, and the designs of each network with their figures."""
-    models: Models = {}
-    networks: dict[str, list[tuple[Design, Any]]] = {}
-    fpga_parts: list[tuple[str, list[Part], list[dict[str, float]]]] = []
+def measure(target: str, say: Say, *, cached: bool = False) -> Measured:
+    """Measure the samples of `target`; with `cached` only look for what was measured before."""
+    result, network_of = Measured(), {}
     for network, designs in samples(cells=target == "sky130"):
         say(f"{target}: {network}")
-        keys = distinct(designs)
-        parts = list(keys.values())
+        parts = {key_of(part): part for design in designs for part in design.parts}
+        parts = {key: part for key, part in parts.items() if key not in result.parts}
+        network_of |= dict.fromkeys(parts, network)
+        result.designs.setdefault(network, []).extend(designs)
         if target == "sky130":
-            rows = [{"um2": v} for v in _sky130(network, parts, models, say)]
+            _sky130(network, parts, result, cached=cached, say=say)
         else:
-            rows = _fpga(target, network, parts, models, say)
-            fpga_parts.append((network, parts, rows))
-        by_key = dict(zip(keys, rows, strict=True))
-        networks.setdefault(network, []).extend(
-            (
-                design,
-                {
-                    name: sum(by_key[key_of(part)][name] for part in design.parts)
-                    for name in prices.figures_of(target)
-                },
-            )
-            for design in designs
-        )
-    for network, parts, rows in fpga_parts:
-        _fpga_logic(target, network, parts, rows, models)
-    return models, networks
+            _fpga(target, network, parts, result, cached=cached, say=say)
+    if target != "sky130":
+        _fpga_logic(target, result, network_of)
+    return result
 
 
-def _use(target: str, models: Models, without: str | None) -> dict[str, Any]:
-    """Coefficients of all models, in the place where :mod:`.prices` looks for them."""
-    coefficients = {
-        figure: {kind: c for kind, rows in kinds.items() if (c := rows.fitted(without))}
-        for figure, kinds in models.items()
+class _Alone:
+    """A part in place of a network, for :func:`.prices.figures`."""
+
+    def __init__(self, part: Part) -> None:
+        self.parts = [part]
+
+
+def estimates(target: str, result: Measured) -> dict[Any, dict[str, float]]:
+    """Figures of every part by models that were not fitted to it."""
+    told: dict[Any, dict[str, float]] = {}
+    for fold in range(FOLDS):
+        prices.use(target, result.coefficients(lambda sample, own=fold: sample.fold != own))
+        for key, (part, own, _) in result.parts.items():
+            if own == fold:
+                told[key] = prices.exact_figures(target, _Alone(part))  # type: ignore[arg-type]
+    return told
+
+
+def error(target: str, result: Measured) -> dict[str, Any]:
+    """What totals of networks are off by where no part was in the fit that tells it, by figure."""
+    told, pairs = estimates(target, result), {}
+    for network, rows in result.totals().items():
+        for keys, total in rows:
+            for name, value in total.items():
+                estimate = sum(told[key][name] for key in keys)
+                pairs.setdefault(name, []).append((network, estimate, value))
+    return {name: summary(triples) for name, triples in pairs.items()}
+
+
+def summary(triples: Sequence[tuple[str, float, float]]) -> dict[str, Any]:
+    """Errors of (network, estimate, measured); the rank correlation is that of the network with
+    most genomes."""
+    off = [100 * abs(e - m) / max(m, 1) for _, e, m in triples]
+    networks = [network for network, _, _ in triples]
+    most = max(dict.fromkeys(networks), key=networks.count)
+    own = [(e, m) for network, e, m in triples if network == most]
+    return {
+        "median_percent": round(float(np.median(off)), 2),
+        "percent_90": round(float(np.quantile(off, 0.9)), 2),
+        "worst_percent": round(max(off), 2),
+        "genomes": len(triples),
+        "rank_correlation": spearman(*zip(*own, strict=True)),
+        "ranked": len(own),
+        "ranked_network": most,
     }
-    prices._document()["targets"].setdefault(target, {})["coefficients"] = coefficients
-    prices._coefficients.cache_clear()
-    prices._logic.cache_clear()
-    return coefficients
 
 
-def error(target: str, models: Models, networks: dict[str, Any]) -> dict[str, Any]:
-    """Errors of totals on networks that were left out of the fit, by figure."""
-    pairs: dict[str, list[tuple[str, float, float]]] = {}
-    for network, rows in networks.items():
-        _use(target, models, network)
-        for design, exact in rows:
-            estimate = prices.figures(target, design)
-            for name, value in exact.items():
-                pairs.setdefault(name, []).append((network, estimate[name], value))
+def spearman(a: Iterable[float], b: Iterable[float]) -> float | None:
+    """Rank correlation, to three digits; None where all are equal."""
+    from scipy.stats import spearmanr
+
+    x, y = list(a), list(b)
+    if len(set(x)) < 2 or len(set(y)) < 2:
+        return None
+    return round(float(spearmanr(x, y).statistic), 3)
+
+
+def rom_errors(result: Measured) -> dict[str, Any]:
+    """ROMs in sky130's cells, told by a model of those of all other networks."""
+    rows = result.models["um2"]["rom"]
     report = {}
-    for name, triples in pairs.items():
-        off = [100 * abs(e - m) / max(m, 1) for _, e, m in triples]
-        ranks = [
-            _spearman(*zip(*((e, m) for n, e, m in triples if n == network), strict=True))
-            for network in networks
-        ]
-        ranks = [rank for rank in ranks if np.isfinite(rank)]
-        report[name] = {
-            "median_percent": round(float(np.median(off)), 2),
-            "percent_90": round(float(np.quantile(off, 0.9)), 2),
-            "worst_percent": round(max(off), 2),
-            "spearman_least": round(min(ranks), 3) if ranks else None,
-            "networks": len(networks),
-            "genomes": len(triples),
+    for network in dict.fromkeys(row.network for row in rows):
+        coefficients = _fitted([row for row in rows if row.network != network])
+        own = [row for row in rows if row.network == network]
+        if coefficients is None:
+            continue
+        e = np.array([row.features for row in own]) @ np.array(coefficients)
+        m = np.array([row.value for row in own])
+        report[network] = {
+            "memories": len(own),
+            "median_percent": round(float(np.median(100 * abs(e - m) / m)), 2),
+            "sum_percent": round(float(100 * (e.sum() / m.sum() - 1)), 2),
         }
     return report
 
 
-def remake(targets: Sequence[str] = MODELS, say: Say = print) -> None:
+def remake(targets: Sequence[str] = MODELS, *, cached: bool = False, say: Say = print) -> None:
     """Measure and fit `targets`, and write ``prices.json``."""
-    path = prices._FILE
-    document = read_json(path) if path.exists() else {"targets": {}}
-    prices._document.cache_clear()
-    if not path.exists():
-        write_json(path, document)
+    document = read_json(prices.FILE) if prices.FILE.exists() else {"targets": {}}
     for target in targets:
-        models, networks = measured(target, lambda text: None)
-        report = error(target, models, networks)
+        result = measure(target, say, cached=cached)
+        report = error(target, result)
         document["targets"][target] = {
             "yosys": find_yosys().version,
-            "samples": {k: len(r.values) for f in list(models)[:1] for k, r in models[f].items()},
+            "parts": len(result.parts),
             "error": report,
-            "coefficients": _use(target, models, None),
+            **({"rom": rom_errors(result)} if target == "sky130" else {}),
+            "coefficients": result.coefficients(),
         }
-        say(f"{target}: {report}")
-        write_json(path, document)
+        say(f"{target}: {len(result.parts)} parts, {report}")
+        write_json(prices.FILE, document)
 
 
 if __name__ == "__main__":
-    remake(sys.argv[1:] or MODELS)
+    named = [argument for argument in sys.argv[1:] if argument != "--cached"]
+    remake(named or MODELS, cached="--cached" in sys.argv)

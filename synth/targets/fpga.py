@@ -142,6 +142,13 @@ def count(tool: Tool, device: Device, statistics: str, bits: int = 0) -> Resourc
     return Resources(**total)
 
 
+def recall(device: Device, texts: Sequence[str]) -> list[Resources | None]:
+    """Resources of texts (:func:`part_text`) that were measured before, None for the others."""
+    tool = find_yosys()
+    rows = [cache.load(_key(tool, device, text), FIGURES) for text in texts]
+    return [None if row is None else Resources(**row) for row in rows]
+
+
 def measure(
     device: Device,
     parts: Sequence[Part | wiring.Component | str],

@@ -5,7 +5,8 @@ Logic is told by a linear model for each kind of part, over the features of :mod
 the estimated cells; a memory in logic by its word count, width and the entropy of its contents;
 block RAMs and macros by their geometry, exactly. Coefficients were fitted to parts that Yosys
 measured (``prices.json``, remade by ``python -m genogate.synth.targets.fit``), which holds the
-errors on networks left out of the fit too. A part of a kind that no model knows is measured.
+errors of totals whose parts were left out of the fit that tells them, too. A part of a kind that no
+model knows is measured.
 
 Figures are sums over parts: what ``genogate area --target`` prints as the sum of modules, and what
 a search measures in the end.
@@ -41,7 +42,7 @@ UNITS = {
 }
 #: Targets whose models serve others with the same cells.
 _SAME = {"ice40-hx1k": "ice40-hx8k", "ecp5-85k": "ecp5-25k", "gowin-gw2a-18": "gowin-gw1n-9"}
-_FILE = Path(__file__).with_name("prices.json")
+FILE = Path(__file__).with_name("prices.json")
 
 
 def figures_of(target: str) -> tuple[str, ...]:
@@ -73,6 +74,38 @@ def check_figure(target: str, name: str) -> None:
     )
 
 
+#: FPGAs whose multipliers go to DSP blocks: the least width of the narrower factor from which Yosys
+#: gives them one.
+_DSP_FROM = {"ice40-up5k": 6}
+
+
+def dsp_blocks(target: str, identity: Identity) -> int:
+    """DSP blocks of a part."""
+    least = _DSP_FROM.get(target)
+    if least is None:
+        return 0
+    if identity[0] == "Dense":
+        _, in_bits, _, lanes, _, _, _, digit, *_ = identity
+    elif identity[0] == "Classifier":
+        (_, _, _, digit, in_bits, *_), lanes = identity, 1
+    else:
+        return 0
+    return int(lanes) if min(in_bits, digit) >= least else 0
+
+
+def model_of(target: str, identity: Identity) -> str:
+    """The model that tells a part's logic: its kind, and whether it multiplies in DSP blocks."""
+    return f"{identity[0]}-dsp" if dsp_blocks(target, identity) else str(identity[0])
+
+
+def memory_model(identity: Identity, store: Store, blocks: int) -> str | None:
+    """The model that tells LUTs and flip-flops of a memory on an FPGA; None for the state inside
+    another part, which that part's model tells with the rest."""
+    if store.words is None:
+        return f"ram-{'block' if blocks else 'logic'}" if identity[0] == "CodeBuffer" else None
+    return f"rom-{'block' if blocks else 'logic'}"
+
+
 def logic_features(identity: Identity) -> list[float] | None:
     """Features of a part's logic without its memories; None for a kind that no model knows. Parts
     that are memory alone have none."""
@@ -87,7 +120,7 @@ def logic_features(identity: Identity) -> list[float] | None:
 
 @cache
 def _document() -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(_FILE.read_text())
+    document: dict[str, Any] = json.loads(FILE.read_text())
     return document
 
 
@@ -100,6 +133,13 @@ def version() -> str:
     return digest.hexdigest()[:10]
 
 
+def use(target: str, coefficients: dict[str, Any]) -> None:
+    """Take other coefficients from here on, in this process (for fits)."""
+    _document()["targets"].setdefault(target, {})["coefficients"] = coefficients
+    _coefficients.cache_clear()
+    _logic.cache_clear()
+
+
 @lru_cache(maxsize=256)
 def _coefficients(target: str, figure: str, kind: str) -> np.ndarray | None:
     models = _document()["targets"][_SAME.get(target, target)]["coefficients"]
@@ -108,8 +148,8 @@ def _coefficients(target: str, figure: str, kind: str) -> np.ndarray | None:
 
 
 def errors(target: str) -> dict[str, Any]:
-    """What estimates of `target` were off by, on networks that were left out of the fit: figure ->
-    ``median_percent``, ``worst_percent``, ``spearman``, ``networks``."""
+    """What estimates of `target` are off by where a part is told by models that were not fitted to
+    it: figure -> ``median_percent``, ``worst_percent``, ``rank_correlation``, ``genomes``."""
     found: dict[str, Any] = _document()["targets"][_SAME.get(target, target)]["error"]
     return found
 
@@ -129,7 +169,7 @@ def _logic(target: str, figure: str, identity: Identity) -> float | None:
         return None
     if not features:
         return 0.0
-    return _dot(target, figure, str(identity[0]), features)
+    return _dot(target, figure, model_of(target, identity), features)
 
 
 def _store_um2(store: Store, memories: str) -> float:
@@ -159,15 +199,14 @@ def _sky130(design: Design, memories: str) -> dict[str, float]:
         for store in memories_of(part):
             kind = "rom_um2" if store.words is not None else "ram_um2"
             total[kind] += _store_um2(store, memories)
-    total = {name: round(value, 1) for name, value in total.items()}
-    return {"um2": round(sum(total.values()), 1), **total}
+    return {"um2": sum(total.values()), **total}
 
 
 def _fpga(target: str, design: Design) -> dict[str, float]:
     family = DEVICES[target].family
     total = dict.fromkeys(FPGA_FIGURES, 0.0)
     for part in design.parts:
-        logic = {name: _logic(target, name, part.identity) for name in ("lut", "ff", "dsp")}
+        logic = {name: _logic(target, name, part.identity) for name in ("lut", "ff")}
         if None in logic.values():
             from .figures import measure_parts
 
@@ -175,16 +214,22 @@ def _fpga(target: str, design: Design) -> dict[str, float]:
             for name in total:
                 total[name] += exact[name]
             continue
+        total["dsp"] += dsp_blocks(target, part.identity)
         for name, value in logic.items():
             total[name] += value or 0.0
         for store in memories_of(part):
             written = store.words is None
             blocks = block_rams(family, store.depth, store.width, written=written)
             total["ebr"] += blocks
-            kind = f"{'ram' if written else 'rom'}-{'block' if blocks else 'logic'}"
-            for name in ("lut", "ff"):
-                total[name] += _dot(target, name, kind, store.features) or 0.0
-    return {name: round(value) for name, value in total.items()}
+            if kind := memory_model(part.identity, store, blocks):
+                for name in ("lut", "ff"):
+                    total[name] += _dot(target, name, kind, store.features) or 0.0
+    return total
+
+
+def exact_figures(target: str, design: Design, memories: str = "flops") -> dict[str, float]:
+    """:func:`figures`, not rounded."""
+    return _sky130(design, memories) if target == "sky130" else _fpga(target, design)
 
 
 def figures(target: str, design: Design, memories: str = "flops") -> dict[str, float]:
@@ -195,7 +240,9 @@ def figures(target: str, design: Design, memories: str = "flops") -> dict[str, f
     ``ebr``, ``dsp``. Deterministic, but for parts of kinds that no model knows, which Yosys
     measures.
     """
-    return _sky130(design, memories) if target == "sky130" else _fpga(target, design)
+    digits = 1 if target == "sky130" else None
+    rows = exact_figures(target, design, memories)
+    return {name: round(value, digits) for name, value in rows.items()}
 
 
 def limits(target: str) -> dict[str, int]:

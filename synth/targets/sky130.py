@@ -17,7 +17,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from amaranth.back import rtlil
@@ -108,11 +108,17 @@ def latch_um2(words: int, width: int, flops_um2: float) -> float:
 
 @dataclass(frozen=True)
 class Cost:
-    """Standard cells of a module. um2 : area; ff_um2 : of flip-flops; cells : their number"""
+    """Standard cells of a module.
+
+    um2, ff_um2, cells : area, that of flip-flops, and number of cells, by the smaller recipe
+    by_recipe : um^2 by each recipe that was asked for (``array``, ``booth``); one has no multiplier
+        where there is one recipe
+    """
 
     um2: float
     ff_um2: float
     cells: int
+    by_recipe: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -211,6 +217,7 @@ class StandardCellReport:
                     "logic_um2": round(row.logic.um2, 1),
                     "flip_flops_um2": round(row.logic.ff_um2, 1),
                     "cells": row.logic.cells,
+                    **{f"{name}_um2": round(um2, 1) for name, um2 in row.logic.by_recipe.items()},
                 }
                 for row in self.rows
             ],
@@ -319,45 +326,77 @@ def _cost(tool: Tool, library: Library, statistics: str) -> dict[str, int]:
     }
 
 
+def recall(pieces: Sequence[Piece]) -> list[float | None]:
+    """um^2 of pieces that were measured before, None for the others."""
+    tool, library = find_yosys(), liberty.find()
+    rows = [cache.load(_key(tool, library, piece.text), ("um2",)) for piece in pieces]
+    return [None if row is None else row["um2"] / 1e4 for row in rows]
+
+
+def _recipes(piece: Piece) -> tuple[str, ...]:
+    """Names of the recipes that may differ on a piece."""
+    return ("array", "booth") if _MULTIPLIER.search(piece.text) else ("array",)
+
+
+def _recipe_key(key: str) -> str:
+    """Where the areas by each recipe are kept."""
+    return hashlib.sha256(f"recipes {key}".encode()).hexdigest()
+
+
 def measure(
     pieces: Sequence[Piece],
     progress: Progress | None = None,
     workers: int | None = None,
     library: Library | None = None,
+    *,
+    recipes: bool = False,
 ) -> list[Cost]:
     """Cells of each piece by the recipe that makes it smallest; those met before from the cache.
 
+    With `recipes` the area by each of them is known too, where there is more than one.
     Raises :class:`InputError` without a Liberty file or Yosys, or where Yosys fails.
     """
     tool, library = find_yosys(), library or liberty.find()
     keys = [_key(tool, library, piece.text) for piece in pieces]
     texts = dict(zip(keys, pieces, strict=True))
     costs: dict[str, dict[str, int]] = {}
+    areas: dict[str, dict[str, int]] = {}
     jobs, owners = [], []
     for key, piece in texts.items():
         values = cache.load(key, ("um2", "ff_um2", "cells"))
-        if values is not None:
-            costs[key] = values
+        names = _recipes(piece)
+        both = cache.load(_recipe_key(key), names) if recipes and len(names) > 1 else {}
+        if values is not None and both is not None:
+            costs[key], areas[key] = values, both
             continue
-        for recipe in ("array", "booth") if _MULTIPLIER.search(piece.text) else ("array",):
+        areas[key] = {}
+        for recipe in names:
             files = {"unit.il": piece.text, "cells.lib": library.for_synthesis}
             jobs.append(
                 Job(piece.name, files, _SCRIPT.format(synth=_SYNTH[recipe]), ("stat.json",))
             )
-            owners.append(key)
-    left = {key: owners.count(key) for key in owners}
+            owners.append((key, recipe))
+    left = {key: len(_recipes(texts[key])) for key, _ in owners}
 
     def done(number: int, outputs: dict[str, str]) -> None:
-        key = owners[number]
+        key, recipe = owners[number]
         cost = _cost(tool, library, outputs["stat.json"])
+        areas[key][recipe] = cost["um2"]
         costs[key] = min(costs.get(key, cost), cost, key=lambda c: c["um2"])
         left[key] -= 1
         if not left[key]:
             cache.store(key, costs[key])
+            if len(areas[key]) > 1:
+                cache.store(_recipe_key(key), areas[key])
 
     run(tool, jobs, progress=progress, done=done, workers=workers)
     return [
-        Cost(costs[key]["um2"] / 1e4, costs[key]["ff_um2"] / 1e4, costs[key]["cells"])
+        Cost(
+            costs[key]["um2"] / 1e4,
+            costs[key]["ff_um2"] / 1e4,
+            costs[key]["cells"],
+            {recipe: um2 / 1e4 for recipe, um2 in areas[key].items()},
+        )
         for key in keys
     ]
 
@@ -384,7 +423,9 @@ def standard_cell_report(
     ]
     design = Design(emit_rtlil(network))
     whole = Piece("network", "logic", design.unit(design.top, outside=memory_modules(design)))
-    *costs, flat = measure([*(piece for _, piece in pieces), whole], progress, library=library)
+    *costs, flat = measure(
+        [*(piece for _, piece in pieces), whole], progress, library=library, recipes=True
+    )
     rows = [
         Row(piece.name, bits, cost)
         for (bits, piece), cost in zip(pieces, costs, strict=True)

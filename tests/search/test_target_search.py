@@ -96,11 +96,52 @@ def test_a_random_twin_searches_by_area_too(tmp_path, measured):
     assert all("um2" in point.result for point in front)
 
 
+def test_what_a_part_has_is_a_limit(tmp_path, measured):
+    setting = replace(SETTING, target="ice40-up5k")
+    config = replace(
+        CONFIG,
+        objectives=("accuracy", "lut", "ebr"),
+        target="ice40-up5k",
+        fit=True,
+        limits=(("ff", 400.0),),
+        max_drop=None,
+    )
+    bounds = dict(config.bounds)
+    assert bounds == {"ff": 5280, "lut": 5280, "ebr": 30, "dsp": 8}
+    run = Run(tmp_path / "run", setting, config)
+    front = run.go()
+    assert run.points[run.int8].result["ff"] > 400
+    assert front
+    for point in front:
+        assert point.result["ff"] <= 400
+        assert point.result["ebr"] <= 30
+
+
+def test_a_network_that_cannot_fit_is_refused_at_once(tmp_path, monkeypatch):
+    setting = replace(SETTING, target="ice40-up5k")
+    config = replace(CONFIG, objectives=("accuracy", "lut"), target="ice40-up5k", fit=True)
+    monkeypatch.setattr(
+        "genogate.search.genomes.run.costs_of",
+        lambda case: {"lut": 6500, "ff": 300, "ebr": 31, "dsp": 0},
+    )
+    with pytest.raises(InputError, match=r"not even two bits .*6,500 of 5,280.*31 of 30 block RAM"):
+        Run(tmp_path / "run", setting, config).go()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"target": "sky13"}, "target 'sky13': not one of generic"),
         ({"target": "generic"}, "objective 'um2': target generic has no figures of a part"),
+        ({"target": "ice40-up5k"}, "target ice40-up5k has lut, ff, ebr, dsp; um2 is a figure of"),
+        (
+            {"target": "gowin-gw2a-18", "objectives": ("accuracy", "lut")},
+            "no models of its figures are shipped",
+        ),
+        (
+            {"target": "ecp5-25k", "objectives": ("accuracy", "lut"), "memories": "sram"},
+            "--memories sram: for --target sky130",
+        ),
         ({"objectives": ("accuracy", "silicon")}, "one price for all bits"),
         ({"fit": True}, "--fit: target sky130 is no FPGA"),
         ({"memories": "core"}, "memories 'core': not one of flops latches sram"),

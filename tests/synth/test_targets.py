@@ -24,6 +24,7 @@ from genogate.synth.targets.sky130 import (
     macros_for,
     measure,
     memory_modules,
+    part_design,
     pieces_of,
 )
 from genogate.synth.verilog import emit_rtlil
@@ -161,7 +162,7 @@ def test_every_memory_of_a_network_is_a_constant_or_a_state(model):
     design = Design(emit_rtlil(Hardware.of(model)))
     kinds = {name.split(".", 1)[1]: kind for name, kind in memory_modules(design).items()}
     assert kinds["layer0.w_ir_weights"] == "rom"
-    assert kinds["layer0.state"] == "ram"
+    assert kinds["layer0.state.buffer"] == "ram"
     assert kinds["layer0.x_buffer"] == "ram"
     assert sum(kind == "rom" for kind in kinds.values()) == 14
 
@@ -219,3 +220,14 @@ def emit_rtlil_of(component):
     from amaranth.back import rtlil
 
     return rtlil.convert(component, name="top", emit_src=False)
+
+
+def test_a_multiplier_is_measured_by_both_recipes_and_the_smaller_counts(sky130):
+    network = Hardware.of(random_model(np.random.default_rng(SEED), Genome.uniform(8), 3, 3, 2))
+    part = next(part for part in network.parts if part.identity[0] == "Dense")
+    (piece,) = (p for p in pieces_of(part_design(part), "dense") if p.kind == "logic")
+    (first,) = measure([piece], recipes=True)
+    assert set(first.by_recipe) == {"array", "booth"}
+    assert min(first.by_recipe.values()) == first.um2
+    # From the cache the same.
+    assert measure([piece], recipes=True) == [first]
