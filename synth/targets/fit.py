@@ -23,7 +23,7 @@ from .devices import DEVICES
 from .figures import key_of
 from .memories import block_rams
 from .prices import logic_features
-from .samples import samples
+from .samples import memories, samples
 from .stores import memories_of
 
 #: Targets with models of their own.
@@ -178,6 +178,11 @@ def _fpga_logic(target: str, result: Measured, network_of: dict[Any, str]) -> No
 def measure(target: str, say: Say, *, cached: bool = False) -> Measured:
     """Measure the samples of `target`; with `cached` only look for what was measured before."""
     result, network_of = Measured(), {}
+    shapes = {key_of(part): part for part in memories()}
+    if target == "sky130":
+        _sky130("shapes", shapes, result, cached=cached, say=say)
+    else:
+        _fpga(target, "shapes", shapes, result, cached=cached, say=say)
     for network, designs in samples(cells=target == "sky130"):
         say(f"{target}: {network}")
         parts = {key_of(part): part for design in designs for part in design.parts}

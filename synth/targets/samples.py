@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...hdl.gru.design import Design
+from ...hdl.memories import CodeBuffer
+from ...hdl.operator import Part
 from ...model import zoo
 from ...model.data.tasks import load_task
 from ...model.genome import GENES, MAX_BITS, MIN_BITS, Genome
@@ -50,6 +52,16 @@ FITTED: tuple[Group, ...] = (
     Group("digits-row", Knobs(share="all"), 0, 5, (2, 4, 8), few=4),
     Group("digits-row", Knobs(), 16, 0, (3, 5, 6, 7), few=4),
 )
+
+
+#: Bits and words of state memories that the fit has beside those of the networks, which have few
+#: shapes.
+SHAPES = tuple((bits, words) for bits in (2, 3, 4, 6, 8) for words in (16, 20, 56, 64, 128))
+
+
+def memories() -> list[Part]:
+    """Memories of :data:`SHAPES`."""
+    return [CodeBuffer.part(bits=bits, lanes=1, depth=words) for bits, words in SHAPES]
 
 
 def genomes(group: Group, seed: int = 7) -> list[Genome]:

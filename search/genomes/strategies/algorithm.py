@@ -36,7 +36,7 @@ def algorithm(
     problem = Problem(
         n_var=len(space.low),
         n_obj=len(config.objectives),
-        n_ieq_constr=1 + len(config.limits),
+        n_ieq_constr=1 + len(config.bounds),
         xl=space.low,
         xu=space.high,
         vtype=int,

@@ -43,7 +43,7 @@ def screened(context: Context, rng: np.random.Generator, rows: Array, count: int
     useful = losses < reference[0] if not early else np.ones(len(rows), bool)
     costs, pool, say = context.costs, context.pool, context.say
     told = costs.told(candidates, plain(costs.setting, False), pool, say)
-    for name, limit in config.limits:
+    for name, limit in config.bounds:
         useful &= [row.get(name, 0) <= limit for row in told]
     expected = costs.expected(candidates, pool, say)
     return rows[
