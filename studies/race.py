@@ -288,7 +288,7 @@ def _rows(
 def _priced_now(row: dict[str, Any]) -> dict[str, Any]:
     """A row with the prices of today's hardware, by which the best by hand is chosen again; other
     contestants chose by those of their time."""
-    races = {race.task: race for race in (*FULL, *QUICK)}
+    races = {race.task: race for race in (*QUICK, *FULL)}
 
     def priced(entry: Mapping[str, Any]) -> dict[str, Any]:
         race = races[row["task"]]
@@ -406,7 +406,7 @@ def contestants_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _task(race: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:
     hand = [row for row in rows if row["contestant"] == CONTESTANTS[0]]
-    listed = [row for row in rows if row["contestant"] == CONTESTANTS[-1]] or hand
+    more = [row for row in rows if row["contestant"] == CONTESTANTS[-1]]
     rival = _rival(rows)
     spent = float(np.mean([row["spent"] for row in hand])) / 60 if hand else 0.0
     lines = [
@@ -425,7 +425,7 @@ def _task(race: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[st
             net = by_hand(scheme, size)
             pairs = [
                 (entry, row["int8"])
-                for row in listed
+                for row in (hand if scheme in HAND else more)
                 for entry in row["all"][1:]
                 if entry["genes"] == list(net.genome.genes)
                 and entry["hidden"] == race["sizes"][size]

@@ -12,7 +12,8 @@ from ..genomes.evaluate import Setting, load
 from .price import COSTS
 
 #: Epochs of a full training, at most and at least; what a budget allows lies between.
-EPOCHS = (4, 40)
+#: Twice the epochs won back 0.9 points of validation at 3 to 4 bits, more than any other idea.
+EPOCHS = (4, 80)
 #: Epochs of a short training, as a share of a full one.
 SHORT = 0.2
 #: Full trainings that a budget is divided into to find their epochs, and the least that make sense:

@@ -24,6 +24,7 @@ def test_the_smallest_within_the_limit_with_an_error_to_spare_is_the_right_size(
     assert baselines.right_size(rows(h24=(0.1, 0.2, 0.3), h16=(2, 2, 2)), "t") == 24
     # Within the limit in the mean, but not with a standard error.
     assert baselines.right_size(rows(h24=(-0.6, 0.3, 1.2)), "t") == 32
+    assert baselines.right_size(rows(h24=(-0.6, 0.3, 1.2)), "t", spare=False) == 24
     # A lucky size below one that fails does not count.
     assert baselines.right_size(rows(h24=(1, 1, 1), h16=(0, 0, 0)), "t") == 32
     assert baselines.right_size([], "t") is None
