@@ -69,7 +69,6 @@ class Schedule:
         for name in GENES[:6]:
             words = x_words if name[2] == "i" else h_words
             chunks[name] = divisor_within(layer.dense(name).weight_bits, cycles // words)
-        guard = h_words - 1 if h_words > 3 else max(0, h_words - 2)
         hold = cycles > 1
         plans: dict[str, ProductPlan | PiecewisePlan] = {}
         for name in SERIAL:
@@ -79,6 +78,7 @@ class Schedule:
             elif isinstance(op, PiecewiseLinear):
                 plans[name] = PiecewisePlan.of(op)
         pipeline = min(pipeline, cycles - 1)
+        guard = _guard(hidden, lanes.h, pipeline)
         late = int(pipeline > 0 and guard > 0)
         before = guard - pipeline - late
         shortest = 2 + max(int(hold), int(pipeline > 0))
@@ -146,6 +146,22 @@ class Schedule:
         if self.vectors == 1:
             return busy + max(self.wait_cycles, self.input_size)
         return max(busy + self.wait_cycles, self.input_size)
+
+
+def _guard(hidden: int, lanes: int, pipeline: int) -> int:
+    """The first word of the state that unit 0 of a step may not ask for before the step before it
+    has ended: outputs that stall leave that many units unwritten.
+
+    Two at any time: one in the element-wise operators, one in the register of s_h. When the first
+    words are asked for the sums of the last unit are not taken yet, which makes three; with a
+    pipeline of a whole pass a unit more waits at its end.
+    """
+    words = -(-hidden // lanes)
+    for word in range(words):
+        unwritten = 4 if word == 0 else 3 if word <= pipeline + 1 else 2
+        if word >= (hidden - unwritten) // lanes:
+            return min(word, words - 1 if words > 3 else max(0, words - 2))
+    return 0
 
 
 @lru_cache(maxsize=4096)
