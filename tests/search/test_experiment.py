@@ -16,8 +16,10 @@ from genogate.model.knobs import Knobs
 from genogate.search.experiment import choice as experiment_choice
 from genogate.search.experiment import plan as experiment_plan
 from genogate.search.experiment.choice import Entry, predicted, proposals
-from genogate.search.experiment.experiment import Experiment, Source, continues
+from genogate.search.experiment.experiment import Experiment
 from genogate.search.experiment.plan import Plan
+from genogate.search.experiment.record import continues
+from genogate.search.experiment.sources import Source
 from genogate.search.genomes.candidate import Candidate
 
 from studies import experiments as experiment_page

@@ -1,0 +1,138 @@
+"""Trainings of an experiment."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...model.genome import Genome
+from ..genomes.candidate import Candidate
+from ..genomes.evaluate import Setting
+from .choice import Entry
+from .jobs import Float, ForAll, ForOne, Look, look_at, train_float, train_for_all, train_for_one
+from .record import Record, changed
+from .sources import Source, Sources
+
+
+class Trainings(Sources):
+    """Jobs of an experiment: weights of sources, networks trained for their genome or quantised."""
+
+    def run_jobs(
+        self,
+        stage: str,
+        what: str,
+        jobs: Sequence[tuple[Any, Any]],
+        function: Callable[[Any], dict[str, Any]],
+    ) -> list[dict[str, Any]]:
+        """Numbers of `jobs` (about, argument), from the record where they are known."""
+        missing = [(about, job) for about, job in jobs if self.record.get(stage, about) is None]
+        missing = list({Record.key(stage, about): (about, job) for about, job in missing}.values())
+        known = len(jobs) - len(missing)
+        self.say(f"{what}: {known} of {len(jobs)}")
+        for done, (index, found) in enumerate(
+            self.pool.map(function, [job for _, job in missing]), 1
+        ):
+            self.record.put(stage, missing[index][0], found)
+            self.say(f"{what}: {known + done} of {len(jobs)}")
+        rows = []
+        for about, _ in jobs:
+            found = self.record.get(stage, about)
+            assert found is not None
+            rows.append(found)
+        # The order of the plan, not that in which they ended.
+        keys = [Record.key(stage, about) for about, _ in jobs]
+        self.record.order = [k for k in self.record.order if k not in keys]
+        self.record.order += list(dict.fromkeys(keys))
+        return rows
+
+    def need(self, sources: Sequence[Source]) -> None:
+        """All weights of `sources`."""
+        plan = self.plan
+        own = [s for s in sources if Path(s.checkpoint).is_relative_to(self.folder)]
+        self.run_jobs(
+            "float training",
+            "Float networks",
+            [
+                (s.label, Float(plan.task, s.seed, s.hidden, plan.float_epochs, s.checkpoint))
+                for s in own
+            ],
+            train_float,
+        )
+        recipe, count = self.for_all(), plan.any_sequences or plan.sequences
+        self.run_jobs(
+            "training for all",
+            "Training for all genomes",
+            [
+                (
+                    {"source": s.label, "recipe": changed(recipe), "sequences": count},
+                    ForAll(s.checkpoint, plan.knobs, recipe, count, path),
+                )
+                for s in sources
+                for kind, path in self.kinds(s)
+                if kind == "any"
+            ],
+            train_for_all,
+        )
+        self.run_jobs(
+            "float",
+            "Float accuracy",
+            [
+                ({"source": s.label, "weights": kind}, Look(path, None, plan.knobs))
+                for s in sources
+                for kind, path in self.kinds(s)
+            ],
+            look_at,
+        )
+
+    def trained_many(
+        self, wanted: Sequence[tuple[Source, str, Candidate]], what: str = "Training"
+    ) -> list[dict[str, Any]]:
+        jobs = []
+        for source, _, candidate in wanted:
+            knobs = candidate.setting(Setting("", self.plan.knobs, False)).knobs
+            job = ForOne(
+                tuple(self.kinds(source)),
+                self.teacher(source).checkpoint,
+                candidate.genome,
+                knobs,
+                self.plan.tuning,
+                self.plan.sequences,
+                self.one_path(source, candidate),
+            )
+            jobs.append((self.about(source, candidate), job))
+        rows = self.run_jobs("trained", what, jobs, train_for_one)
+        for source, name, candidate in wanted:
+            self.names.setdefault(Record.key("trained", self.about(source, candidate)), name)
+        return rows
+
+    def quantised(self, wanted: Sequence[tuple[Source, str, Candidate]]) -> list[dict[str, Any]]:
+        """Numbers of networks as quantisation alone makes them of float weights, and of those for
+        all."""
+        jobs = []
+        for source, _, candidate in wanted:
+            knobs = candidate.setting(Setting("", self.plan.knobs, False)).knobs
+            for kind, path in self.kinds(source):
+                about = {**self.untrained(source, candidate), "weights": kind}
+                jobs.append((about, Look(path, candidate.genome, knobs)))
+        return self.run_jobs("quantised", "Quantising", jobs, look_at)
+
+    def int8_judged(self, source: Source) -> float:
+        """Accuracy of INT8 by quantisation alone, at the reference's size."""
+        about = {**self.untrained(source, Candidate(Genome.uniform(8))), "weights": "float"}
+        found = self.record.get("quantised", about)
+        assert found is not None
+        return float(found["judged"])
+
+    def trained_on(
+        self, entries: Sequence[Entry], seeds: Sequence[Source], what: str
+    ) -> list[float]:
+        """Train `entries` on `seeds`; of each, the mean of points below the INT8 of these."""
+        wanted = [
+            (self.sized(e.hidden, s.seed), "found", e.candidate) for e in entries for s in seeds
+        ]
+        self.need(list(dict.fromkeys(source for source, _, _ in wanted)))
+        rows = self.trained_many(wanted, what)
+        base = [self.int8_judged(s) for s in seeds] * len(entries)
+        drops = 100 * (np.array(base) - [row["judged"] for row in rows])
+        return [float(d) for d in drops.reshape(len(entries), len(seeds)).mean(1)]
