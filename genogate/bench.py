@@ -108,7 +108,7 @@ def bench(report: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
         _timed(lambda: emit(Design.of(model, **knobs.hardware)))[0] for _ in range(3)
     )
     report("area with an empty cache, then cached")
-    kept = os.environ.get("GENOGATE_CACHE")
+    cache_before = os.environ.get("GENOGATE_CACHE")
     with scratch() as folder:
         os.environ["GENOGATE_CACHE"] = str(Path(folder))
         forget()
@@ -122,10 +122,10 @@ def bench(report: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
                 for _ in range(5)
             ]
         finally:
-            if kept is None:
+            if cache_before is None:
                 del os.environ["GENOGATE_CACHE"]
             else:
-                os.environ["GENOGATE_CACHE"] = kept
+                os.environ["GENOGATE_CACHE"] = cache_before
     result["area_cold_seconds"], result["area_cached_seconds"] = cold, statistics.median(cached)
     result["area_rows_cached_seconds"] = statistics.median(rows)
     report("INT8 with run-time 16-bit multipliers")

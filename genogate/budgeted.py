@@ -159,12 +159,14 @@ def run_budgeted(
     document = search(place, plan, resume=True, workers=workers, say=say)
     document["float_seconds"] = round(spent, 1)
     for entry in filter(None, (document["int8"], document["best"])):
-        own = replace(knobs, **{name: entry[name] for name in GENES})
-        entry["test"] = look_at(Look(str(place / entry["network"]), None, own, ("test",)))["test"]
+        entry_knobs = replace(knobs, **{name: entry[name] for name in GENES})
+        entry["test"] = look_at(Look(str(place / entry["network"]), None, entry_knobs, ("test",)))[
+            "test"
+        ]
     if document["best"] is not None:
-        about = found_with(str(place / BEST))
-        assert about is not None
-        checkpoint, changes = about
+        recorded = found_with(str(place / BEST))
+        assert recorded is not None
+        checkpoint, changes = recorded
         network = build_network(
             genome=str(place / BEST),
             task=None,

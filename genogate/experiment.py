@@ -96,12 +96,12 @@ def run_experiment(
     new = not (folder / "experiment.json").exists()
     experiment = Experiment(folder, plan, workers=workers, say=say)
     document = experiment.go(begin=lambda: _announce(plan, workers) if new else None)
-    known, group = document.get("simulation"), _least(document)
+    simulation, group = document.get("simulation"), _least(document)
     # What was skipped may be possible by now; and more rounds may have found another network.
     if plan.sim_sequences and (
-        known is None
-        or "skipped" in known
-        or (group and any(known[name] != group[name] for name in ("hidden", "genes", "knobs")))
+        simulation is None
+        or "skipped" in simulation
+        or (group and any(simulation[name] != group[name] for name in ("hidden", "genes", "knobs")))
     ):
         document["simulation"] = simulated(experiment, document, say)
         experiment.record.more["simulation"] = document["simulation"]
@@ -142,28 +142,28 @@ def simulated(experiment: Any, document: dict[str, Any], say: Say) -> dict[str, 
     model = model_of(Look(experiment.one_path(source, candidate), None, knobs))
     task = experiment.task
     count = min(plan.sim_sequences, len(task.x_test))
-    chosen = np.sort(np.random.default_rng(plan.seed).choice(len(task.x_test), count, False))
+    indices = np.sort(np.random.default_rng(plan.seed).choice(len(task.x_test), count, False))
     steps = min(task.steps, plan.sim_steps or task.steps)
     say(f"Simulating {count} test sequences of {steps} steps in Icarus")
     report = simulate(
         model,
         emit(Design.of(model, **knobs.hardware)),
-        model.quantize_input(task.x_test[chosen])[:, :steps],
+        model.quantize_input(task.x_test[indices])[:, :steps],
         out_dir=experiment.folder / "sim",
         seed=plan.seed,
         timeout_s=7200,
         share=knobs.share,
     )
-    found = report.to_json()
-    found["mismatches"] = len(report.mismatches)
-    found["waveform"] = None
+    outcome = report.to_json()
+    outcome["mismatches"] = len(report.mismatches)
+    outcome["waveform"] = None
     return {
         **group,
         "steps_of": task.steps,
         "steps_run": steps,
         "count": count,
         "mismatch": report.mismatches[:1],
-        **found,
+        **outcome,
     }
 
 

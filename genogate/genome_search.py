@@ -155,9 +155,9 @@ def _searched(run: Run, front: list[Point], test: bool, say: Say) -> dict[str, A
         say("Test part")
         cases = [Case(setting, run.int8.genome)]
         for point in front:
-            own = point.candidate.setting(setting)
-            checkpoint = point.beacon or own.checkpoint
-            cases.append(Case(replace(own, checkpoint=checkpoint), point.genome))
+            point_setting = point.candidate.setting(setting)
+            checkpoint = point.beacon or point_setting.checkpoint
+            cases.append(Case(replace(point_setting, checkpoint=checkpoint), point.genome))
         shares = on_test(cases)
         for result, share in zip([int8, *results], shares, strict=True):
             result["test_accuracy"] = share

@@ -132,8 +132,8 @@ def run_ladder(
     )
     if options["test"]:
         for entry in filter(None, (document["int8"], document["best"])):
-            own = replace(plan.knobs, **{name: entry[name] for name in GENES})
-            look = Look(str(folder / entry["network"]), None, own, ("test",))
+            entry_knobs = replace(plan.knobs, **{name: entry[name] for name in GENES})
+            look = Look(str(folder / entry["network"]), None, entry_knobs, ("test",))
             entry["test"] = look_at(look)["test"]
         write_json(folder / "ladder.json", document)
     return document, folder

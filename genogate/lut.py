@@ -97,14 +97,14 @@ def units_of(table: LutTable, out_bits: int, out_scale: int | None) -> list[Unit
     word = re.sub(r"[^a-z0-9]+", "_", table.function.name.lower()).strip("_")[:40]
     # A Verilog name starts with a letter.
     word = word if word[:1].isalpha() else f"f_{word}"
-    found = []
+    units = []
     for row in table.rows:
         # Every code can come, those outside of the range too.
         best, zero = output_scale(table.function, table.in_bits, row.scale, out_bits, "A")
         k = best if out_scale is None else out_scale
         name = f"{word}_{'s' if row.scale >= 0 else 'm'}{abs(row.scale)}"
-        found.append(Unit(name, row.scale, k, row.unit(table.in_bits, out_bits, k, zero)))
-    return found
+        units.append(Unit(name, row.scale, k, row.unit(table.in_bits, out_bits, k, zero)))
+    return units
 
 
 def _format(options: dict[str, Any], function: Function) -> Any:
@@ -176,7 +176,7 @@ def _hardware(table: LutTable, units: list[Unit], style: str, stages: int) -> di
     what = f"{table.function.name}, {table.entries} segments, {table.format.name}"
     ops = [unit.op for unit in units]
     if style == "fixed":
-        found: dict[str, Any] = {}
+        texts: dict[str, Any] = {}
         for unit in units:
             scales = f"input codes of scale 2^{-unit.scale}, output codes of 2^{-unit.out_scale}"
             part: Any = (
@@ -185,8 +185,8 @@ def _hardware(table: LutTable, units: list[Unit], style: str, stages: int) -> di
                 else PiecewiseLinear(unit.op, output="register" if stages else "wire")
             )
             text = emit_unit(part, unit.name, [what, f"{scales}, zero point {unit.op.zero_point}"])
-            found[unit.name] = part, unit_case(unit.name, text, unit.op, 2026)
-        return found
+            texts[unit.name] = part, unit_case(unit.name, text, unit.op, 2026)
+        return texts
     name = units[0].name.rsplit("_", 1)[0] + f"_{style}"
     places = [f"{k}: scale 2^{-unit.scale} to 2^{-unit.out_scale}" for k, unit in enumerate(units)]
     if style == "select":
@@ -264,8 +264,8 @@ def write_lut(
         if options["silicon"]:
             from .synth.cells.silicon import measure_all
 
-            for record, made in zip(areas, measure_all(components, progress=say), strict=True):
-                record["silicon"] = asdict(made)
+            for record, silicon in zip(areas, measure_all(components, progress=say), strict=True):
+                record["silicon"] = asdict(silicon)
         report = {
             "genogate": __version__,
             "table": table.to_json(),
@@ -303,9 +303,9 @@ def _codes_off(table: LutTable, unit: Unit) -> int:
 
     q = codes(table.function, table.in_bits, unit.scale, "A")
     y = table.function(np.ldexp(q.astype(np.float64), -unit.scale))
-    wanted = np.floor(np.ldexp(y, unit.out_scale) + 0.5) + unit.op.zero_point
-    wanted = np.clip(wanted, *code_range(unit.op.out_bits))
-    return int(np.abs(golden.activation(unit.op, q) - wanted).max())
+    expected = np.floor(np.ldexp(y, unit.out_scale) + 0.5) + unit.op.zero_point
+    expected = np.clip(expected, *code_range(unit.op.out_bits))
+    return int(np.abs(golden.activation(unit.op, q) - expected).max())
 
 
 def _integers(op: PiecewiseLinear) -> dict[str, Any]:
@@ -344,7 +344,7 @@ def write_front(
     word = re.sub(r"[^a-z0-9]+", "_", parsed.name.lower()).strip("_")[:40] or "f"
     folder = Path(out or Path("build") / "front" / f"{word}-{scale}")
     with staged(folder) as stage:
-        found = pareto(
+        front = pareto(
             parsed,
             scale=scale,
             in_bits=in_bits,
@@ -354,16 +354,18 @@ def write_front(
             seed=seed,
             progress=say,
         )
-        if not found:
+        if not front:
             raise InputError(
                 f"scale {scale}: no unit of {parsed.name} with {in_bits}-bit codes in and "
                 f"{out_bits}-bit codes out holds the guard; choose a finer scale"
             )
         say("Simulating")
         sources = {}
-        for number, candidate in enumerate(found):
-            about = f"{parsed.name} at scale 2^{-scale}: {candidate.form}, mse {candidate.mse:.4g}"
-            text = emit_unit(build(candidate.unit, candidate.form), f"unit_{number}", [about])
+        for number, candidate in enumerate(front):
+            comment = (
+                f"{parsed.name} at scale 2^{-scale}: {candidate.form}, mse {candidate.mse:.4g}"
+            )
+            text = emit_unit(build(candidate.unit, candidate.form), f"unit_{number}", [comment])
             write_text(stage / f"unit-{number}.v", text)
             sources[f"unit_{number}"] = text, candidate.unit
         outcome = verify_verilog(sources, seed=2026)
@@ -385,7 +387,7 @@ def write_front(
                     "cells": c.cells,
                     **_integers(c.unit),
                 }
-                for number, c in enumerate(found)
+                for number, c in enumerate(front)
             ],
         }
         write_json(stage / "front.json", record)

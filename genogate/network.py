@@ -140,8 +140,8 @@ def build_network(
         "split_hash": data.split_hash,
         "checkpoint": floating.hash,
     }
-    chosen = partial(cheapest, progress=say)
-    model = quantize(calibration, parsed, knobs, cheapest=chosen, info=info)
+    by_cells = partial(cheapest, progress=say)
+    model = quantize(calibration, parsed, knobs, cheapest=by_cells, info=info)
     int8 = quantize(calibration, Genome.uniform(8, floating.layers), knobs)
     folder = result_folder(source, floating) / f"{genome_name(genome, parsed)}{knobs.suffix}"
     return Network(data, floating, knobs, model, int8.size_bits, folder)

@@ -48,14 +48,14 @@ def _float_network(network: Network) -> dict[str, Any]:
     same = {"accuracy_float": round(accuracy(network.checkpoint, x, y), 6)}
     if not provenance.trained_further(network.checkpoint):
         return same | {"float_network": "the checkpoint"}
-    about = provenance.original(network.checkpoint)
-    document = same | {"float_network": "the trained weights, run as float", "original": about}
+    original = provenance.original(network.checkpoint)
+    document = same | {"float_network": "the trained weights, run as float", "original": original}
     try:
-        before = load(about["source"])
+        before = load(original["source"])
     except (InputError, KeyError, TypeError):
         return document
-    if before.hash == about.get("hash") and before.input_size == network.task.features:
-        document["original"] = about | {"accuracy": round(accuracy(before, x, y), 6)}
+    if before.hash == original.get("hash") and before.input_size == network.task.features:
+        document["original"] = original | {"accuracy": round(accuracy(before, x, y), 6)}
     return document
 
 

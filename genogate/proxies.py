@@ -44,14 +44,14 @@ def _tables(names: Sequence[str], say: Say) -> list[tuple[Any, Any]]:
         raise InputError(f"proxy: no table given; --table NAME, of {', '.join(tables.NAMES)}")
     if len(set(names)) != len(names):
         raise InputError("proxy: each table once")
-    found = []
+    pairs = []
     for name in names:
         if name not in tables.NAMES:
             raise InputError(f"table {shown(name)}: {', '.join(tables.NAMES)} are known")
         table = tables.load(name)
         say(f"Statistics of {name}")
-        found.append((table, statistics_of(name, say=say)))
-    return found
+        pairs.append((table, statistics_of(name, say=say)))
+    return pairs
 
 
 def run_search(
@@ -123,15 +123,15 @@ def run_score(
     from .search.proxies.gru.statistics import of_gru
     from .search.proxies.use import Ranker, resolve
 
-    chosen = resolve(proxy)
+    resolved = resolve(proxy)
     floating = zoo.load(source_of(checkpoint, task))
     parsed = [parse_genome(text, floating.layers) for text in genomes]
     data = task_of(floating, task)
     say("Statistics of the network")
-    ranker = Ranker(chosen, of_gru(floating, data, say=say))
-    found = ranker(np.array([genome.genes for genome in parsed], np.uint8))
-    order = np.argsort(-found, kind="stable")
-    return [(str(genomes[k]), float(found[k])) for k in order]
+    ranker = Ranker(resolved, of_gru(floating, data, say=say))
+    scores = ranker(np.array([genome.genes for genome in parsed], np.uint8))
+    order = np.argsort(-scores, kind="stable")
+    return [(str(genomes[k]), float(scores[k])) for k in order]
 
 
 def run_eval(
@@ -148,19 +148,21 @@ def run_eval(
 
     if subset not in SUBSETS:
         raise InputError(f"subset {shown(subset)}: {', '.join(SUBSETS)} are known")
-    chosen = resolve(proxy)
-    document: dict[str, Any] = {"proxy": str(chosen), "subset": subset, "tables": {}}
-    if isinstance(chosen, Proxy):
-        document["formula"] = chosen.formula
+    resolved = resolve(proxy)
+    document: dict[str, Any] = {"proxy": str(resolved), "subset": subset, "tables": {}}
+    if isinstance(resolved, Proxy):
+        document["formula"] = resolved.formula
     for table, statistics in _tables(names, say):
         bench = Bench.of(table, statistics)
         bench.part(subset)
         say(f"Scores on {table.name}")
         known = (
-            [] if chosen == "output-kl" else [("proxy", Ranker(chosen, statistics)(table.genomes))]
+            []
+            if resolved == "output-kl"
+            else [("proxy", Ranker(resolved, statistics)(table.genomes))]
         )
         known += baselines(statistics, table.genomes).items()
-        if passes or chosen == "output-kl":
+        if passes or resolved == "output-kl":
             say(f"A network pass for each of {len(table.genomes)} genomes of {table.name}")
             known.append(("output-kl", output_kl(table.name, table.genomes)))
         document["tables"][table.name] = {
@@ -191,20 +193,22 @@ def run_show(proxy: str | None, picture: str | None) -> dict[str, str]:
             raise InputError("proxy show: --graph needs a proxy to draw")
         shipped = {name: Proxy.parse(text).formula for name, text in found().items()}
         return {"primitives": documentation(), **shipped}
-    chosen = resolve(proxy)
-    if not isinstance(chosen, Proxy):
+    resolved = resolve(proxy)
+    if not isinstance(resolved, Proxy):
         if picture:
-            raise InputError(f"proxy {chosen}: handcrafted, no formula to draw")
-        about = handcrafted.TABLES.get(chosen, getattr(handcrafted, chosen.replace("-", "_"), None))
-        return {"handcrafted": " ".join((about.__doc__ or "").split())}
+            raise InputError(f"proxy {resolved}: handcrafted, no formula to draw")
+        function = handcrafted.TABLES.get(
+            resolved, getattr(handcrafted, resolved.replace("-", "_"), None)
+        )
+        return {"handcrafted": " ".join((function.__doc__ or "").split())}
     if picture:
-        graph.write(chosen, picture)
+        graph.write(resolved, picture)
     return {
-        "formula": chosen.formula,
-        "text": str(chosen),
-        "structure": chosen.structure,
-        "normal form": str(chosen.normal()),
-        "inputs": ", ".join(chosen.leaves),
+        "formula": resolved.formula,
+        "text": str(resolved),
+        "structure": resolved.structure,
+        "normal form": str(resolved.normal()),
+        "inputs": ", ".join(resolved.leaves),
     } | ({"written": picture} if picture else {})
 
 

@@ -39,8 +39,8 @@ def size_text(report: dict[str, Any]) -> str:
     text = f"{report['size_bits']:,} bits, {report['size_relative_to_int8']:.1%} of int8"
     if report["int8_reference"] is None:
         return text
-    own = f"{report['size_relative_to_own_int8']:.1%} of int8 with this network's units"
-    return f"{text} of {report['int8_reference']}, {own}"
+    relative = f"{report['size_relative_to_own_int8']:.1%} of int8 with this network's units"
+    return f"{text} of {report['int8_reference']}, {relative}"
 
 
 def reference_of(task: Task, checkpoint: Checkpoint, knobs: Knobs, own_bits: int) -> Reference:

@@ -42,13 +42,13 @@ def run_training(
     data = load_task(task, recipe.seed)
     warn_of_features(data)
     path = Path(out or Path("build") / data.label / f"seed{recipe.seed}.safetensors")
-    with resumable(path) as (made, state):
+    with resumable(path) as (target, state):
         checkpoint = train(data, recipe, progress, state=state)
         if test:
             score = round(accuracy(checkpoint, data.x_test, data.y_test), 6)
             scores = {**checkpoint.info["accuracy"], "test": score}
             checkpoint = Checkpoint(checkpoint.tensors, {**checkpoint.info, "accuracy": scores})
-        checkpoint.save(made)
+        checkpoint.save(target)
     return checkpoint, path
 
 

@@ -39,12 +39,12 @@ def _source_name(checkpoint: str | None, task: str | None) -> str:
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
     """Options of a recipe that were given."""
-    chosen = {name: value for name, value in options.items() if value is not None}
-    if chosen.get("distil") is True:
-        del chosen["distil"]
-    elif "distil" in chosen:
-        chosen["distil"] = 0.0
-    return chosen
+    settings = {name: value for name, value in options.items() if value is not None}
+    if settings.get("distil") is True:
+        del settings["distil"]
+    elif "distil" in settings:
+        settings["distil"] = 0.0
+    return settings
 
 
 def _scores(model: Any, data: Task, test: bool) -> dict[str, float]:
@@ -170,9 +170,9 @@ def run_any(
     path = Path(out or folder / f"any{knobs.suffix}.safetensors")
     with resumable(path) as (place, state):
         say("Training")
-        made = tune_any(data, floating, knobs, recipe, progress=tell, state=state)
+        tuned = tune_any(data, floating, knobs, recipe, progress=tell, state=state)
         say("Evaluating")
-        both = [calibrate(which, data.x_calibration) for which in (floating, made)]
+        both = [calibrate(which, data.x_calibration) for which in (floating, tuned)]
         scores = {}
         for bits in REPORTED:
             genome = Genome.uniform(bits, floating.layers)
@@ -183,6 +183,6 @@ def run_any(
             "accuracy": {"float": _scores(floating, data, test), **scores},
             "caution": caution(floating),
         }
-        source = {"source": _source_name(checkpoint, task), **made.info[ORIGINAL]}
-        Checkpoint(made.tensors, {**made.info, ORIGINAL: source}).save(place)
+        source = {"source": _source_name(checkpoint, task), **tuned.info[ORIGINAL]}
+        Checkpoint(tuned.tensors, {**tuned.info, ORIGINAL: source}).save(place)
     return report, path

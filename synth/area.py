@@ -124,11 +124,11 @@ def _measure(
         if values is not None:
             settle(key, ModuleArea(**values))
             continue
-        about = names[first] if names else f"module {first + 1}"
+        name = names[first] if names else f"module {first + 1}"
         for recipe in recipes_for(units[first]):
             jobs.append(
                 Job(
-                    about,
+                    name,
                     {"unit.il": units[first], "area.abc": ABC_SCRIPT},
                     RECIPES[recipe],
                     ("memory.json", "logic.json"),
@@ -205,8 +205,8 @@ def _texts(parts: Sequence[Measurable], workers: int | None) -> list[str]:
 
     size = -(-len(parts) // (4 * workers)) if workers else 1
     shares = [parts[start : start + size] for start in range(0, len(parts), size)]
-    made = Parallel(n_jobs=workers)(delayed(_texts)(share, 1) for share in shares)
-    return [text for share in made for text in share]
+    texts_of = Parallel(n_jobs=workers)(delayed(_texts)(share, 1) for share in shares)
+    return [text for share in texts_of for text in share]
 
 
 def _recall(tool: Tool, identities: Iterable[tuple[object, ...]]) -> list[tuple[object, ...]]:

@@ -190,7 +190,7 @@ def build(design: Design, board_name: str, *, progress: Progress | None = None) 
         "the board's design", {"top.il": _text(plan, "top.il")}, _text(plan, "top.ys"), (net,)
     )
     netlist = run_yosys(yosys, [job])[0][net]
-    about = f"the design for {board_name}"
+    subject = f"the design for {board_name}"
     with tempfile.TemporaryDirectory(prefix="genogate-", ignore_cleanup_errors=True) as root:
         folder = Path(root)
         (folder / net).write_text(netlist)
@@ -201,7 +201,7 @@ def build(design: Design, board_name: str, *, progress: Progress | None = None) 
             if progress:
                 progress(f"Running {tool}")
             try:
-                tools.run(programs[tool], arguments, folder, about=about)
+                tools.run(programs[tool], arguments, folder, about=subject)
             except InputError as error:
                 if number == 0:
                     raise _fits(board.target, design, error) from None

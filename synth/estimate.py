@@ -250,20 +250,20 @@ def _classifier(i: Identity) -> list[float]:
 
 
 def _machine(i: Identity) -> list[float]:
-    about = dict(zip(_MACHINE, i[1:], strict=True))
-    values = {name: len(known) for name, known in about["encoding"]}
-    counters = [about[n] for n in ("inputs", "hidden", "rows", "weights")]
+    facts = dict(zip(_MACHINE, i[1:], strict=True))
+    values = {name: len(known) for name, known in facts["encoding"]}
+    counters = [facts[n] for n in ("inputs", "hidden", "rows", "weights")]
     return [
         1,
-        about["width"],
-        about["operand_bits"] * about["digit"],
-        about["row_bits"],
+        facts["width"],
+        facts["operand_bits"] * facts["digit"],
+        facts["row_bits"],
         sum((n - 1).bit_length() for n in counters),
-        about["logit_bits"],
-        sum(bits for *_, bits, _ in about["activations"]),
+        facts["logit_bits"],
+        sum(bits for *_, bits, _ in facts["activations"]),
         values["bits"],
         values["factor"],
-        about["state_bits"],
+        facts["state_bits"],
     ]
 
 
@@ -359,14 +359,14 @@ def ridge(rows: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 def fit(known: Mapping[Identity, int]) -> dict[str, list[float]]:
     """Coefficients by kind, for :data:`_FILE`, from the cells of measured parts."""
-    found = {}
+    models = {}
     for kind, features in FEATURES.items():
-        own = [identity for identity in known if identity[0] == kind]
-        if own:
-            rows = np.array([features(identity) for identity in own], float)
-            values = np.array([known[identity] for identity in own], float)
-            found[kind] = [float(f"{value:.6g}") for value in ridge(rows, values)]
-    return found
+        identities = [identity for identity in known if identity[0] == kind]
+        if identities:
+            rows = np.array([features(identity) for identity in identities], float)
+            values = np.array([known[identity] for identity in identities], float)
+            models[kind] = [float(f"{value:.6g}") for value in ridge(rows, values)]
+    return models
 
 
 #: Networks whose parts the coefficients are fitted to: checkpoints and knobs.
@@ -406,22 +406,22 @@ def remake(say: Callable[[str], None] = print) -> None:
     from ..model.quantize.calibrate import calibrate
     from ..model.quantize.quantize import draft, without_synthesis
 
-    known: dict[Identity, int] = {}
+    cells: dict[Identity, int] = {}
     for name, knobs in FITTED:
         checkpoint = zoo.load(name)
         task = load_task(checkpoint.info["task"], checkpoint.info.get("split_seed", 0))
-        calibration, wanted = calibrate(checkpoint, task.x_calibration), set()
+        calibration, identities = calibrate(checkpoint, task.x_calibration), set()
         for genome in _genomes(checkpoint.layers):
-            made = draft(calibration, genome, knobs)
-            model = made.choose(without_synthesis(made.groups))
-            wanted |= {as_built(op).identity for group in made.groups for op in group}
-            wanted |= {part.identity for part in Design.of(model, **knobs.hardware).parts}
-        found = known_areas(wanted)
-        known |= {identity: area.cells for identity, area in found.items()}
-        say(f"{name}{knobs.suffix}: {len(found)} of {len(wanted)} parts are known")
+            drafted = draft(calibration, genome, knobs)
+            model = drafted.choose(without_synthesis(drafted.groups))
+            identities |= {as_built(op).identity for group in drafted.groups for op in group}
+            identities |= {part.identity for part in Design.of(model, **knobs.hardware).parts}
+        areas = known_areas(identities)
+        cells |= {identity: area.cells for identity, area in areas.items()}
+        say(f"{name}{knobs.suffix}: {len(areas)} of {len(identities)} parts are known")
     # In an order of their own, so that sums come out the same.
-    known = {identity: known[identity] for identity in sorted(known, key=repr)}
-    write_json(_FILE, {"parts": len(known), "coefficients": fit(known)})
+    cells = {identity: cells[identity] for identity in sorted(cells, key=repr)}
+    write_json(_FILE, {"parts": len(cells), "coefficients": fit(cells)})
 
 
 if __name__ == "__main__":

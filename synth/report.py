@@ -82,9 +82,9 @@ def _parts(design: Design) -> list[tuple[str, int | None, list[Part]]]:
         parts = dict(row)
         for gene, bits in zip(GENES, genes, strict=True):
             # The operator, and its memories where it has some.
-            own = [name for name in parts if name == gene or name.startswith(f"{gene}_")]
-            if own:
-                rows.append((f"layer{number}.{gene}", bits, [parts.pop(name) for name in own]))
+            of_gene = [name for name in parts if name == gene or name.startswith(f"{gene}_")]
+            if of_gene:
+                rows.append((f"layer{number}.{gene}", bits, [parts.pop(name) for name in of_gene]))
         rows += [(f"layer{number}.{name}", None, [part]) for name, part in parts.items()]
     return [*rows, *((name, None, [part]) for name, part in design.rest.items())]
 
@@ -104,12 +104,15 @@ def area_report(
     """
     tool = find()
     parts = _parts(design)
-    areas = iter(measure([part for _, _, own in parts for part in own], progress))
+    areas = iter(measure([part for _, _, row_parts in parts for part in row_parts], progress))
     rows = tuple(
         OperatorArea(
-            name, bits, sum((next(areas) for _ in own), ModuleArea()), design.serves.get(name, ())
+            name,
+            bits,
+            sum((next(areas) for _ in row_parts), ModuleArea()),
+            design.serves.get(name, ()),
         )
-        for name, bits, own in parts
+        for name, bits, row_parts in parts
     )
     whole = None
     if flat:
@@ -128,8 +131,8 @@ def totals(
     """``area_report(..., flat=False).total`` of many networks. All that is new in any of them is
     synthesised together (see :func:`measure`)."""
     lists = [design.parts for design in designs]
-    wanted = [part for parts in lists for part in parts]
-    areas = iter(measure(wanted, progress, workers=workers, remote=remote))
+    all_parts = [part for parts in lists for part in parts]
+    areas = iter(measure(all_parts, progress, workers=workers, remote=remote))
     return [sum((next(areas) for _ in parts), ModuleArea()) for parts in lists]
 
 

@@ -25,8 +25,8 @@ class Module:
     @cached_property
     def instances(self) -> tuple[tuple[str, str], ...]:
         """(module, cell name) of every submodule, names with backslash."""
-        found = (_INSTANCE.match(line) for line in self.lines)
-        return tuple((match[1], match[2]) for match in found if match)
+        matches = (_INSTANCE.match(line) for line in self.lines)
+        return tuple((match[1], match[2]) for match in matches if match)
 
     @property
     def stub(self) -> list[str]:

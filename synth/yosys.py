@@ -83,10 +83,10 @@ class Job:
 
 def _number(text: str, source: str) -> tuple[int, int]:
     """Major and minor version. Raises :class:`InputError` when too old or not there."""
-    found = re.search(r"(\d+)\.(\d+)", text)
-    if not found:
+    match = re.search(r"(\d+)\.(\d+)", text)
+    if not match:
         raise InputError(f"{source}: it does not say a Yosys version; {_REMEDY}")
-    number = int(found[1]), int(found[2])
+    number = int(match[1]), int(match[2])
     if number < OLDEST:
         raise InputError(
             f"Yosys {number[0]}.{number[1]} found ({source}), {OLDEST[0]}.{OLDEST[1]} or newer "
@@ -430,8 +430,8 @@ class _Batch:
 
     def _failed(self, driver: _Driver, what: str, reason: str, joint: str = ": ") -> None:
         assert driver.job is not None
-        about = self.jobs[driver.job].name
-        self.failures[driver.job] = f"{self.tool.version} {what} {about}{joint}{_short(reason)}"
+        name = self.jobs[driver.job].name
+        self.failures[driver.job] = f"{self.tool.version} {what} {name}{joint}{_short(reason)}"
         shutil.rmtree(self.root / f"job{driver.job}", ignore_errors=True)
 
     def _finished(self, driver: _Driver) -> None:

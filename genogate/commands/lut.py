@@ -255,10 +255,11 @@ def print_lut(report: dict[str, Any], folder: str | Path) -> None:
         area = report["modules"][0]
         pairs.append(("area", f"{area['cells']:,} cells ({area['flip_flops']:,} flip-flops)"))
         if silicon:
-            made = area["silicon"]
-            text = f"{made['area_um2']:,.0f} um^2 for a clock of {made['clock_ns']:g} ns"
-            if made["delay_ns"] is not None:
-                text += f", {made['delay_ns']:.2f} ns needed"
+            silicon_figures = area["silicon"]
+            text = f"{silicon_figures['area_um2']:,.0f} um^2 "
+            text += f"for a clock of {silicon_figures['clock_ns']:g} ns"
+            if silicon_figures["delay_ns"] is not None:
+                text += f", {silicon_figures['delay_ns']:.2f} ns needed"
             pairs.append(("silicon", text))
     pairs += [("measured by", report["yosys"]), ("written", f"{folder}/")]
     print_pairs(terminal, pairs)

@@ -306,7 +306,7 @@ def print_search(report: dict[str, Any], folder: str | Path) -> None:
     terminal.print(table)
     terminal.print()
     names = [row["name"] for row in rows]
-    chosen = next((n for n in names if n.startswith("within-0.5")), names[-1])
+    suggested = next((n for n in names if n.startswith("within-0.5")), names[-1])
     page = "make report RUN={}" if by_make() else "genogate report {}"
     pairs = [
         ("points lost", f"against int8, on {report['judged']}"),
@@ -319,8 +319,8 @@ def print_search(report: dict[str, Any], folder: str | Path) -> None:
             for name, row in report["estimates"].items()
         ]
         pairs.insert(1, ("estimates off", "; ".join(words) + "; the table is measured"))
-    if chosen != "int8":
+    if suggested != "int8":
         emit = "make gru GENOME={}" if by_make() else "genogate gru --genome {}"
-        pairs.append(("emit", emit.format(Path(folder) / chosen)))
+        pairs.append(("emit", emit.format(Path(folder) / suggested)))
     print_pairs(terminal, [*pairs, ("written", f"{folder}/")])
     print_caution(report.get("caution"))

@@ -123,15 +123,15 @@ class Format:
     def _grid(self, bits: int) -> Grid:
         if self.kind == "fixed":
             return FixedGrid(bits, self.fraction_bits)
-        found: dict[float, tuple[int, int]] = {}
+        cheapest: dict[float, tuple[int, int]] = {}
         for exponent in range(min(MAX_EXPONENT, bits - 1) + 1):
             fraction = bits - 1 - exponent
             low, high = code_range(bits)
             for m in range(low, high + 1):
                 size = abs(m) * 2.0**-fraction
                 if exponent == (min(max(math.floor(1 + math.log2(size)), 0), 7) if m else 0):
-                    found[m * 2.0**-fraction] = (m, fraction)
-        m, fraction = np.array([found[value] for value in sorted(found)]).T
+                    cheapest[m * 2.0**-fraction] = (m, fraction)
+        m, fraction = np.array([cheapest[value] for value in sorted(cheapest)]).T
         return ListedGrid(m, fraction)
 
     @cached_property

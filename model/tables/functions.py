@@ -100,7 +100,7 @@ class Function:
 def _known() -> dict[str, Function]:
     relu6 = lambda x: np.clip(x, 0, 6)  # noqa: E731
     stable_sigmoid = lambda x: 0.5 * (1 + np.tanh(0.5 * x))  # noqa: E731
-    found = [
+    matches = [
         Function("gelu", lambda x: 0.5 * x * (1 + _erf(x / math.sqrt(2))), -4, 4),
         Function("hswish", lambda x: x * relu6(x + 3) / 6, -4, 4),
         Function("silu", lambda x: x * stable_sigmoid(x), -4, 4),
@@ -111,7 +111,7 @@ def _known() -> dict[str, Function]:
         Function("reciprocal", lambda x: 1 / x, 0.5, 4, domain=(0.5, 4), width=10),
         Function("rsqrt", lambda x: 1 / np.sqrt(x), 0.25, 4, domain=(0.25, 4), width=10),
     ]
-    return {function.name: function for function in found}
+    return {function.name: function for function in matches}
 
 
 FUNCTIONS = _known()

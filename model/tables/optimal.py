@@ -140,8 +140,12 @@ def squared_lines(points: Inputs, slopes: Grid, intercepts: Grid) -> Lines:
             tried, at = rows[near], at[near]
             excess, b = lost(tried, at)
             better = excess < best[tried]
-            chosen = tried[better]
-            best[chosen], slope[chosen], intercept[chosen] = excess[better], at[better], b[better]
+            candidates = tried[better]
+            best[candidates], slope[candidates], intercept[candidates] = (
+                excess[better],
+                at[better],
+                b[better],
+            )
             keep |= near
         # Slopes further out are further off: a side that is too far off stays so.
         rows = rows[keep]
@@ -207,14 +211,14 @@ def guarded(
     Break points stand at :meth:`~.points.Points.cut`. Where no line holds the guard the
     cost is infinite.
     """
-    x, wanted, before = beyond(points)
+    x, targets, before = beyond(points)
     if not len(x):
         return lines
     cost, slope, intercept = lines.cost.copy(), lines.slope.copy(), lines.intercept.copy()
     every = form.slopes.value(np.arange(form.slopes.size))
     # Codes beyond that no break point parts: the bounds of each slope's intercept are theirs.
     bounds = np.unique(before)
-    residual = wanted[None] - every[:, None] * x[None]
+    residual = targets[None] - every[:, None] * x[None]
     blocks = list(itertools.pairwise(bounds))
     judge = _Squares(points) if objective == "mse" else _Ranges(points)
     least = np.array([residual[:, a:b].max(1) - guard for a, b in blocks])
@@ -260,9 +264,9 @@ def _lines_within(
     slope, intercept = np.zeros((2, len(first)), np.int64)
     # A number of the grid lies within the bounds just when the one nearest to their middle does.
     centre = form.intercepts.value(form.intercepts.nearest((least + most) / 2))
-    kept = np.flatnonzero((centre >= least - _SLACK) & (centre <= most + _SLACK))
+    near = np.flatnonzero((centre >= least - _SLACK) & (centre <= most + _SLACK))
     judge.look_at(first, last)
-    for at, s in zip(kept, form.slopes.value(kept), strict=True):
+    for at, s in zip(near, form.slopes.value(near), strict=True):
         rest = judge.middle(s)
         index = form.intercepts.nearest(np.clip(rest, least[at], most[at]))
         value = form.intercepts.value(index)
@@ -407,10 +411,10 @@ class Exact:
     def best(self, entries: int, segment_cost: float = 0.0) -> Solution:
         """The best table of at most `entries` segments. Raises :class:`InputError` where the guard
         leaves none."""
-        found = solve(self.lines, entries, self.objective, segment_cost)[-1]
-        if not np.isfinite(found.cost):
+        cuts = solve(self.lines, entries, self.objective, segment_cost)[-1]
+        if not np.isfinite(cuts.cost):
             raise self.unguardable()
-        return found
+        return cuts
 
     def unguardable(self) -> "GuardError":
         """What is to be said where no table holds the guard."""

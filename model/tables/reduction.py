@@ -177,14 +177,14 @@ def fit_pieces(
     intercepts = FixedGrid(
         1 + widths.intercept_whole + widths.intercept_fraction, widths.intercept_fraction
     )
-    found = solve(squared_lines(inputs, slopes, intercepts), entries)[-1]
-    (s, sf), (b, bf) = slopes.stored(found.slopes), intercepts.stored(found.intercepts)
+    solution = solve(squared_lines(inputs, slopes, intercepts), entries)[-1]
+    (s, sf), (b, bf) = slopes.stored(solution.slopes), intercepts.stored(solution.intercepts)
     # One unit for both, and no more of it than the finer of the two needs.
     bits = np.maximum(sf + fraction, bf)
     s, b = s << (bits - fraction - sf), b << (bits - bf)
     common = common_power(int(bits[0]), s, b)
     return Pieces(
-        low, high, int(bits[0]) - common, 0, q[found.starts[1:]], s >> common, b >> common
+        low, high, int(bits[0]) - common, 0, q[solution.starts[1:]], s >> common, b >> common
     )
 
 

@@ -86,15 +86,15 @@ class Segments:
         common = common_power(shift, slopes, intercepts)
         first = np.concatenate([[low], np.maximum(self.breakpoints, low)])
         past = np.concatenate([first[1:], [high + 1]])
-        kept = np.flatnonzero((past > first) & (first <= high))
+        segments = np.flatnonzero((past > first) & (first <= high))
         return PiecewiseLinear(
             a_bits=in_bits,
             out_bits=out_bits,
             fraction_bits=shift - common,
             zero_point=int(zero_point),
-            breakpoints=first[kept][1:].astype(np.int16),
-            slopes=(slopes[kept] >> common).astype(np.int32),
-            intercepts=intercepts[kept] >> common,
+            breakpoints=first[segments][1:].astype(np.int16),
+            slopes=(slopes[segments] >> common).astype(np.int32),
+            intercepts=intercepts[segments] >> common,
         )
 
     def to_json(self) -> dict[str, Any]:

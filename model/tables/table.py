@@ -134,12 +134,12 @@ class LutTable:
 
     def errors(self, protocol: Protocol = "R") -> dict[int, tuple[float, float]]:
         """Mean squared and greatest absolute error by scale, outputs not rounded."""
-        found = {}
+        errors = {}
         for row in self.rows:
             q = codes(self.function, self.in_bits, row.scale, protocol)
             off = row(q) - self.function(np.ldexp(q.astype(np.float64), -row.scale))
-            found[row.scale] = float((off**2).mean()), float(np.abs(off).max())
-        return found
+            errors[row.scale] = float((off**2).mean()), float(np.abs(off).max())
+        return errors
 
     def mse(self, protocol: Protocol = "R") -> float:
         """Mean over the scales of the mean squared error."""
@@ -263,7 +263,7 @@ class LutTable:
                         ),
                     )
                 )
-            known = {
+            expected = {
                 "kind",
                 "version",
                 "function",
@@ -276,7 +276,7 @@ class LutTable:
                 "errors",
                 "scales",
             }
-            info = {name: value for name, value in data.items() if name not in known}
+            info = {name: value for name, value in data.items() if name not in expected}
             return cls(
                 function,
                 form,

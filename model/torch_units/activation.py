@@ -104,15 +104,15 @@ class PiecewiseActivation(Calibrated):
     def unit(self) -> PiecewiseLinear:
         """The integer unit, for the golden model and Verilog."""
         self._check_ready()
-        kept = int((self.breakpoints < 1 << (self.in_bits - 1)).sum())
+        used = int((self.breakpoints < 1 << (self.in_bits - 1)).sum())
         return PiecewiseLinear(
             a_bits=self.in_bits,
             out_bits=self.out_bits,
             fraction_bits=self.fraction_bits,
             zero_point=self.zero_point,
-            breakpoints=self.breakpoints[:kept].cpu().numpy().astype(np.int16),
-            slopes=self.slopes[: kept + 1].cpu().numpy().astype(np.int32),
-            intercepts=self.intercepts[: kept + 1].cpu().numpy().copy(),
+            breakpoints=self.breakpoints[:used].cpu().numpy().astype(np.int16),
+            slopes=self.slopes[: used + 1].cpu().numpy().astype(np.int32),
+            intercepts=self.intercepts[: used + 1].cpu().numpy().copy(),
         )
 
     def codes(self, x: Tensor) -> Tensor:
@@ -183,7 +183,7 @@ def best_scales(table: LutTable, out_bits: int, x: np.ndarray) -> tuple[int, int
     target = table.function(x)
     low, high = code_range(table.in_bits)
     out_low, out_high = code_range(out_bits)
-    found = []
+    rivals = []
     for row in table.rows:
         y = row(np.clip(np.floor(np.ldexp(x, row.scale) + 0.5), low, high).astype(np.int64))
         least = min(float(y.min()), 0.0)
@@ -194,8 +194,8 @@ def best_scales(table: LutTable, out_bits: int, x: np.ndarray) -> tuple[int, int
             zero = int(np.clip(out_low + np.ceil(np.ldexp(-least, out_scale)), out_low, 0))
             o = np.clip(np.floor(np.ldexp(y, out_scale) + 0.5) + zero, out_low, out_high)
             error = float(((np.ldexp(o - zero, -out_scale) - target) ** 2).mean())
-            found.append((error, row.scale, out_scale, zero))
-    return min(found)[1:]
+            rivals.append((error, row.scale, out_scale, zero))
+    return min(rivals)[1:]
 
 
 def scales_near(top: float, bits: int, least: int = MIN_SCALE) -> list[int]:

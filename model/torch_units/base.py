@@ -43,9 +43,9 @@ def exact_table(
 
     def best(group: Sequence[int]) -> LutTable:
         points = Points.of(function, group, in_bits)
-        found = Exact(points, form, guard=guard).best(entries)
+        solution = Exact(points, form, guard=guard).best(entries)
         return LutTable.from_cuts(
-            points, form, found.cuts(points), found.slopes, found.intercepts, info
+            points, form, solution.cuts(points), solution.slopes, solution.intercepts, info
         )
 
     scales = check_scales(scales)

@@ -87,13 +87,15 @@ def replace(
     for a non-linear module without a table, and where there is nothing to replace.
     """
     tables = dict(tables or {})
-    for what, names, known in (
+    for what, names, accepted in (
         ("only", only or (), set(FUNCTION_OF.values())),
         ("tables", tables, set(ACTIVATIONS.values())),
     ):
         for name in names:
-            if isinstance(name, str) and name not in known:
-                raise InputError(f"{what}: {shown(name)} is not known: {' '.join(sorted(known))}")
+            if isinstance(name, str) and name not in accepted:
+                raise InputError(
+                    f"{what}: {shown(name)} is not known: {' '.join(sorted(accepted))}"
+                )
 
     def stand_in(module: nn.Module) -> tuple[Calibrated, str] | None:
         kind = type(module)
@@ -124,19 +126,19 @@ def replace(
             "that holds it"
         )
     places: list[tuple[str, nn.Module]] = []
-    made: dict[nn.Module, nn.Module] = {}
+    replaced: dict[nn.Module, nn.Module] = {}
     report = []
     # A module that stands in several places is listed, and swapped, in each.
     for name, module in model.named_modules(remove_duplicate=False):
         try:
-            new = None if module in made else stand_in(module)
+            new = None if module in replaced else stand_in(module)
         except InputError as error:
             raise InputError(f"{name or 'model'}: {error}") from None
         if new is not None:
-            made[module] = new[0].to(next(model.parameters(), torch.empty(0)).device)
+            replaced[module] = new[0].to(next(model.parameters(), torch.empty(0)).device)
             report.append(Replaced(name, type(module).__name__, new[1]))
-        if module in made:
-            places.append((name, made[module]))
+        if module in replaced:
+            places.append((name, replaced[module]))
     if not places:
         raise InputError(
             "model: no module to replace was found; functions called in forward() cannot be seen"

@@ -97,12 +97,12 @@ def proposals(
     aims: list[tuple[str, float] | None] = [(g, limit) for limit in ALLOWED for g in goals]
     # A wider look besides the limits, every third.
     aims = [aim for k, one in enumerate(aims) for aim in ((one, None) if k % 2 else (one,))]
-    chosen: list[Entry] = []
+    proposed: list[Entry] = []
     corner = np.array([8.0, int8["weights"]])
     front = [(max(0.0, drop), e.weights) for e, drop in known]
     for turn in range(4 * count):
-        left = [k for k, e in enumerate(pool) if all(_differ(e, c) for c in chosen)]
-        if len(chosen) >= count or not left:
+        left = [k for k, e in enumerate(pool) if all(_differ(e, c) for c in proposed)]
+        if len(proposed) >= count or not left:
             break
         aim = aims[turn % len(aims)]
         if aim is None:
@@ -125,9 +125,9 @@ def proposals(
                     getattr(pool[k], goal) / int8[goal] + 0.05 * max(0.0, float(drops[k]))
                 ),
             )
-        chosen.append(pool[best])
+        proposed.append(pool[best])
         front.append((max(0.0, float(drops[best])), pool[best].weights))
-    return chosen
+    return proposed
 
 
 def _differ(a: Entry, b: Entry) -> bool:

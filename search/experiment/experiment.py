@@ -65,11 +65,11 @@ class Experiment(Searches):
             self.quantised(baselines)
             self.trained_many(baselines, "Training homogeneous networks")
             self.searched("float", sizes[:1])
-            known = self.rounds(self.searched("any", sizes), schemes)
+            trained = self.rounds(self.searched("any", sizes), schemes)
             if not plan.every_seed:
-                self.trained_on(self.finalists(known), self.seeds, "Training on every seed")
+                self.trained_on(self.finalists(trained), self.seeds, "Training on every seed")
             self.quantised(
-                [(self.sized(e.hidden, first.seed), "found", e.candidate) for e, _ in known]
+                [(self.sized(e.hidden, first.seed), "found", e.candidate) for e, _ in trained]
             )
             self.hardware()
             self.record.more["choices"] = self.choices()
@@ -80,24 +80,22 @@ class Experiment(Searches):
 
     def hardware(self) -> None:
         """Cells and memory bits of everything trained, and of INT8 by quantisation."""
-        plan, wanted = self.plan, []
+        plan, looks = self.plan, []
         if not self.silicon:
             return
         for row in self.record.of("trained"):
-            about = row["about"]
-            source = self.sized(about["hidden"], about["seed"])
-            candidate = Candidate(Genome.from_genes(about["genes"]), tuple(about["knobs"].items()))
+            key = row["about"]
+            source = self.sized(key["hidden"], key["seed"])
+            candidate = Candidate(Genome.from_genes(key["genes"]), tuple(key["knobs"].items()))
             knobs = candidate.setting(Setting("", plan.knobs, False)).knobs
-            wanted.append(
+            looks.append(
                 (row["found"]["model_hash"], Look(self.one_path(source, candidate), None, knobs))
             )
         for source in self.seeds:
             for knobs in (plan.knobs, replace(plan.knobs, activation="auto")):
                 look = Look(source.checkpoint, Genome.uniform(8), knobs)
-                wanted.append((f"int8 {source.label} {knobs.activation}", look))
-        missing = [
-            (about, look) for about, look in wanted if self.record.get("hardware", about) is None
-        ]
+                looks.append((f"int8 {source.label} {knobs.activation}", look))
+        missing = [(key, look) for key, look in looks if self.record.get("hardware", key) is None]
         self.say(f"Hardware: {len(missing)} networks")
         step = 8
         for k in range(0, len(missing), step):
@@ -111,37 +109,35 @@ class Experiment(Searches):
                 lambda text: self.say(f"Hardware: {text}"),
                 workers=self.workers,
             )
-            for (about, _), area in zip(part, areas, strict=True):
-                self.record.put(
-                    "hardware", about, {"cells": area.cells, "memory": area.memory_bits}
-                )
+            for (key, _), area in zip(part, areas, strict=True):
+                self.record.put("hardware", key, {"cells": area.cells, "memory": area.memory_bits})
 
     def groups(self) -> list[dict[str, Any]]:
         """Trained networks by genome, the numbers of all their seeds together."""
-        found: dict[str, dict[str, Any]] = {}
+        groups: dict[str, dict[str, Any]] = {}
         base = {source.seed: self.int8_judged(source) for source in self.seeds}
         for row in self.record.of("trained"):
-            about = row["about"]
-            key = Record.key("group", [about["hidden"], about["genes"], about["knobs"]])
-            group = found.setdefault(
+            key_parts = row["about"]
+            key = Record.key("group", [key_parts["hidden"], key_parts["genes"], key_parts["knobs"]])
+            group = groups.setdefault(
                 key,
                 {
-                    "hidden": about["hidden"],
-                    "genes": about["genes"],
-                    "knobs": about["knobs"],
-                    "name": self.names.get(Record.key("trained", about), "found"),
+                    "hidden": key_parts["hidden"],
+                    "genes": key_parts["genes"],
+                    "knobs": key_parts["knobs"],
+                    "name": self.names.get(Record.key("trained", key_parts), "found"),
                     "seeds": {},
                 },
             )
             row_found = dict(row["found"])
             hardware = self.record.get("hardware", row_found["model_hash"]) or {}
-            group["seeds"][str(about["seed"])] = {
+            group["seeds"][str(key_parts["seed"])] = {
                 "judged": row_found["judged"],
-                "drop": round(100 * (base[about["seed"]] - row_found["judged"]), 4),
+                "drop": round(100 * (base[key_parts["seed"]] - row_found["judged"]), 4),
                 **{n: row_found[n] for n in ("size", "weights", "cycles")},
                 **hardware,
             }
-        return list(found.values())
+        return list(groups.values())
 
     def choices(self) -> dict[str, Any]:
         """By validation accuracy: the least of every cost within every limit, over all seeds; the
@@ -161,7 +157,7 @@ class Experiment(Searches):
         ]
 
         def least(errors: int) -> dict[str, Any]:
-            found: dict[str, Any] = {}
+            smallest: dict[str, Any] = {}
             for goal, limit in aims:
                 able = []
                 for group in mixed:
@@ -170,8 +166,8 @@ class Experiment(Searches):
                     if np.mean(drops) + errors * error <= limit + 1e-9:
                         able.append((np.mean([s[goal] for s in group["seeds"].values()]), group))
                 best = min(able, key=lambda pair: pair[0], default=None)
-                found[f"{goal} {limit:g}"] = None if best is None else name(best[1])
-            return found
+                smallest[f"{goal} {limit:g}"] = None if best is None else name(best[1])
+            return smallest
 
         on_first = [g for g in groups if first in g["seeds"]]
         costs = np.array(
@@ -188,24 +184,31 @@ class Experiment(Searches):
         """The test part, for everything that is reported: nothing is chosen after it."""
         plan, jobs = self.plan, []
         for row in self.record.of("float"):
-            about = row["about"]
-            hidden, seed = (int(n) for n in re.findall(r"\d+", about["source"]))
+            identity = row["about"]
+            hidden, seed = (int(n) for n in re.findall(r"\d+", identity["source"]))
             source = self.sized(hidden, seed)
-            path = source.checkpoint if about["weights"] == "float" else self.any_path(source)
-            jobs.append(({"float": about}, Look(path, None, plan.knobs, ("test",))))
+            path = source.checkpoint if identity["weights"] == "float" else self.any_path(source)
+            jobs.append(({"float": identity}, Look(path, None, plan.knobs, ("test",))))
         for row in self.record.of("quantised"):
-            about = row["about"]
-            source = self.sized(about["hidden"], about["seed"])
-            candidate = Candidate(Genome.from_genes(about["genes"]), tuple(about["knobs"].items()))
+            identity = row["about"]
+            source = self.sized(identity["hidden"], identity["seed"])
+            candidate = Candidate(
+                Genome.from_genes(identity["genes"]), tuple(identity["knobs"].items())
+            )
             knobs = candidate.setting(Setting("", plan.knobs, False)).knobs
-            path = source.checkpoint if about["weights"] == "float" else self.any_path(source)
-            jobs.append(({"quantised": about}, Look(path, candidate.genome, knobs, ("test",))))
+            path = source.checkpoint if identity["weights"] == "float" else self.any_path(source)
+            jobs.append(({"quantised": identity}, Look(path, candidate.genome, knobs, ("test",))))
         for row in self.record.of("trained"):
-            about = row["about"]
-            source = self.sized(about["hidden"], about["seed"])
-            candidate = Candidate(Genome.from_genes(about["genes"]), tuple(about["knobs"].items()))
+            identity = row["about"]
+            source = self.sized(identity["hidden"], identity["seed"])
+            candidate = Candidate(
+                Genome.from_genes(identity["genes"]), tuple(identity["knobs"].items())
+            )
             knobs = candidate.setting(Setting("", plan.knobs, False)).knobs
             jobs.append(
-                ({"trained": about}, Look(self.one_path(source, candidate), None, knobs, ("test",)))
+                (
+                    {"trained": identity},
+                    Look(self.one_path(source, candidate), None, knobs, ("test",)),
+                )
             )
         self.run_jobs("test", "Test part", jobs, look_at)

@@ -103,16 +103,16 @@ def _kept(
         start = time.process_time()
         state = path.with_name(f"{path.name}.partial")
         path.parent.mkdir(parents=True, exist_ok=True)
-        made = make(state)
+        result = make(state)
         info = {
-            **made.info,
+            **result.info,
             "task": task.name,
             "split_seed": task.split_seed,
             "split_hash": task.split_hash,
             UNSEEN: unseen_after(task, sources),
             "seconds": round(time.process_time() - start, 1),
         }
-        Checkpoint(made.tensors, info).save(path)
+        Checkpoint(result.tensors, info).save(path)
         state.unlink(missing_ok=True)
     return dict(zoo.load(path).info)
 
@@ -127,9 +127,9 @@ def part_of(checkpoint: str, part: str) -> tuple[Array, Array]:
 
 
 def _quantised(checkpoint: str, genome: Genome, knobs: Knobs) -> IntModel:
-    made = draft(load(Setting(checkpoint, knobs, False)).calibration, genome, knobs)
+    drafted = draft(load(Setting(checkpoint, knobs, False)).calibration, genome, knobs)
     auto = knobs.activation == "auto"
-    return made.choose((cheapest if auto else without_synthesis)(made.groups))
+    return drafted.choose((cheapest if auto else without_synthesis)(drafted.groups))
 
 
 def _trained_model(path: str, knobs: Knobs) -> IntModel:
@@ -210,9 +210,9 @@ def train_for_one(job: ForOne) -> dict[str, Any]:
 
     info = _kept(Path(job.path), make, task, [source, teacher])
     model = _trained_model(job.path, job.knobs)
-    found = {part: accuracy(model, *part_of(checkpoint, part)) for part in ("judged", "val")}
+    scores = {part: accuracy(model, *part_of(checkpoint, part)) for part in ("judged", "val")}
     return {
-        **found,
+        **scores,
         **_about_model(model, job.knobs),
         "start": start,
         "before": before,
@@ -226,11 +226,11 @@ def look_at(look: Look) -> dict[str, Any]:
     start = time.process_time()
     checkpoint = zoo.load(look.checkpoint)
     if look.genome is None and Trained.of(checkpoint) is None:
-        found = {
+        scores = {
             part: float_accuracy(checkpoint, *part_of(look.checkpoint, part)) for part in look.parts
         }
     else:
         model = model_of(look)
-        found = {part: accuracy(model, *part_of(look.checkpoint, part)) for part in look.parts}
-        found |= _about_model(model, look.knobs)
-    return {**found, "seconds": round(time.process_time() - start, 1)}
+        scores = {part: accuracy(model, *part_of(look.checkpoint, part)) for part in look.parts}
+        scores |= _about_model(model, look.knobs)
+    return {**scores, "seconds": round(time.process_time() - start, 1)}

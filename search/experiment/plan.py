@@ -119,8 +119,8 @@ class Plan:
     @cached_property
     def tuning(self) -> Tuning:
         """How a network is trained for its genome."""
-        own: dict[str, Any] = {"scales": self.scales} if self.scales else {}
-        return Tuning(epochs=self.epochs, seed=self.seed, **own)
+        changes: dict[str, Any] = {"scales": self.scales} if self.scales else {}
+        return Tuning(epochs=self.epochs, seed=self.seed, **changes)
 
     @cached_property
     def config(self) -> Config:
@@ -215,11 +215,11 @@ def plan_for(task: str, budget: str, given: Mapping[str, Any]) -> Plan:
     """The plan of `task`, with what `given` sets (None: not set). Raises :class:`InputError`."""
     if budget not in BUDGETS:
         raise InputError(f"budget {shown(budget)}: {', '.join(BUDGETS)} are known")
-    chosen = {name: value for name, value in given.items() if value is not None}
-    own = FULL.get(task, {}) if budget == "full" else QUICK
+    settings = {name: value for name, value in given.items() if value is not None}
+    defaults = FULL.get(task, {}) if budget == "full" else QUICK
     if budget == "full" and is_own(task):
-        own = _for_own_data(task, chosen.get("checkpoints", ()))
-    plan = Plan(task, **{**own, **chosen})
+        defaults = _for_own_data(task, settings.get("checkpoints", ()))
+    plan = Plan(task, **{**defaults, **settings})
     if not plan.checkpoints:
         shipped = shipped_of(task)
         if budget == "quick":

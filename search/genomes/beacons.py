@@ -70,9 +70,9 @@ class Beacons:
         name = f"beacon-{number}.safetensors"
         path = self.folder / name
         known = self.kept[number] if number < len(self.kept) else None
-        about = {"genome": list(genome.genes), **({"source": source} if source else {})}
+        identity = {"genome": list(genome.genes), **({"source": source} if source else {})}
         same = known is not None and all(
-            known.get(name) == about.get(name) for name in ("genome", "source")
+            known.get(name) == identity.get(name) for name in ("genome", "source")
         )
         if known is None or not same or not path.exists():
             partial = self.folder / f"unfinished-{name}"
@@ -82,7 +82,7 @@ class Beacons:
                 raise InputError(f"beacon {number}: retraining wrote no {partial}")
             zoo.load(str(partial))
             os.replace(partial, path)
-            record = {**about, "checkpoint": name, "hash": zoo.load(str(path)).hash}
+            record = {**identity, "checkpoint": name, "hash": zoo.load(str(path)).hash}
             self.kept = [*self.kept[:number], record]
             write_json(self.folder / "beacons.json", self.kept)
         elif zoo.load(str(path)).hash != known.get("hash"):

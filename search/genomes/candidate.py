@@ -38,8 +38,8 @@ class Candidate:
     @property
     def checkpoint(self) -> str | None:
         """Which of the run's further checkpoints it goes with; None for the setting's own."""
-        found: str | None = dict(self.knobs).get(CHECKPOINT)
-        return found
+        name: str | None = dict(self.knobs).get(CHECKPOINT)
+        return name
 
     def setting(self, base: Setting) -> Setting:
         """The setting that it is evaluated with."""

@@ -34,10 +34,10 @@ def within(results: Sequence[Result], int8: Result) -> dict[str, int]:
         # 0.5 points of 200 sequences are one sequence: the limit itself counts.
         able = [k for k, r in enumerate(results) if drop(r, int8) <= most + 1e-9]
         for cost, word in LEAST.items():
-            known = [k for k in able if cost in results[k]]
-            if known:
+            measured = [k for k in able if cost in results[k]]
+            if measured:
                 names[f"within-{most}-{word}"] = min(
-                    known, key=lambda k: (results[k][cost], -results[k]["accuracy"])
+                    measured, key=lambda k: (results[k][cost], -results[k]["accuracy"])
                 )
     return names
 

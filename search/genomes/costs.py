@@ -40,9 +40,9 @@ class Costs:
         """Costs without running anything."""
         new = [c for c in dict.fromkeys(candidates) if (setting, c) not in self._known]
         cases = [(setting, c.genome) for c in new]
-        for done, (index, found) in enumerate(pool.map(costs_of, cases), 1):
+        for done, (index, costs) in enumerate(pool.map(costs_of, cases), 1):
             say(f"Costs: {done} of {len(cases)} genomes")
-            self._known[setting, new[index]] = found
+            self._known[setting, new[index]] = costs
         return [self._known[setting, c] for c in candidates]
 
     def expected(self, candidates: Sequence[Candidate], pool: Pool, say: Say) -> Array:
@@ -52,11 +52,11 @@ class Costs:
         fitted = {name: self.fitted(name) for name in names}
         setting = plain(self.setting, any(m is None for n, m in fitted.items() if n in GENERIC))
         rows = self.told([*candidates, self.ledger.int8], setting, pool, say)
-        wanted = np.array([self.encoding.encode(c) for c in candidates])
+        codes = np.array([self.encoding.encode(c) for c in candidates])
         columns = [
             np.array([row[name] / (rows[-1][name] or 1) for row in rows[:-1]])
             if model is None
-            else model(wanted)
+            else model(codes)
             for name, model in fitted.items()
         ]
         return np.array(columns).T.reshape(len(candidates), len(names))
@@ -64,17 +64,17 @@ class Costs:
     def fitted(self, name: str) -> Linear | None:
         """A cost relative to INT8 by a model of the points that have it; None where it is told
         without one, or too few points have it."""
-        known = [p for p in self.ledger.points.values() if name in p.result]
-        if name not in MEASURED or len(known) < ENOUGH_CELLS:
+        measured = [p for p in self.ledger.points.values() if name in p.result]
+        if name not in MEASURED or len(measured) < ENOUGH_CELLS:
             return None
-        x = np.array([self.encoding.encode(p.candidate) for p in known])
+        x = np.array([self.encoding.encode(p.candidate) for p in measured])
         return Linear.fit(
             self.encoding.space,
             x,
             np.array(
                 [
                     p.result[name] / (self.ledger.points[self.ledger.int8].result[name] or 1)
-                    for p in known
+                    for p in measured
                 ]
             ),
         )

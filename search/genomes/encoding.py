@@ -25,10 +25,10 @@ class Encoding:
     @cached_property
     def choices(self) -> dict[str, tuple[Any, ...]]:
         """The values of what may differ besides the genes; of checkpoints the setting's first."""
-        found = {name: KNOB_GENES[name] for name in self.config.knob_genes}
+        values = {name: KNOB_GENES[name] for name in self.config.knob_genes}
         if self.config.checkpoints:
-            found[CHECKPOINT] = (self.setting.checkpoint, *self.config.checkpoints)
-        return found
+            values[CHECKPOINT] = (self.setting.checkpoint, *self.config.checkpoints)
+        return values
 
     @cached_property
     def space(self) -> Space:

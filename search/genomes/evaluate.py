@@ -92,7 +92,7 @@ class Setting:
 @lru_cache(maxsize=4096)
 def _key(setting: Setting, yosys: str) -> str:
     material = load(setting)
-    about = [
+    parts = [
         material.checkpoint_hash,
         material.task.name,
         material.task.split_hash,
@@ -106,13 +106,13 @@ def _key(setting: Setting, yosys: str) -> str:
         else None,
     ]
     if setting.target != "generic":
-        about.append([setting.target, setting.memories])
-        about.append(
+        parts.append([setting.target, setting.memories])
+        parts.append(
             ["estimate", prices.version(), estimate.version()]
             if setting.estimate
             else [yosys, script_hash(), target_version(setting.target)]
         )
-    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:20]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]
 
 
 @dataclass(frozen=True)
@@ -144,8 +144,8 @@ _task = lru_cache(maxsize=2)(load_task)
 def _material(name: str) -> Material:
     checkpoint = zoo.load(name)
     task = _task(checkpoint.info.get("task", "digits-row"), checkpoint.info.get("split_seed", 0))
-    known = checkpoint.info.get("split_hash", task.split_hash)
-    if known != task.split_hash:
+    split_hash = checkpoint.info.get("split_hash", task.split_hash)
+    if split_hash != task.split_hash:
         raise InputError(f"checkpoint {name}: trained on another split of {task.name}")
     calibration = calibrate(checkpoint, task.x_calibration)
     x, y = shifted(task) if len(task.y_val) < SMALL else (task.x_val, task.y_val)
@@ -203,16 +203,16 @@ def _counted(model: IntModel, knobs: Knobs) -> dict[str, Any]:
 def _begin(case: Case) -> tuple[Draft | None, dict[str, Any]]:
     """A network with activation units chosen without Yosys; nothing more of it where that one is
     below the floor, or no hardware is asked for, or an estimate of it."""
-    setting, made = case.setting, _draft(case.setting, case.genome)
+    setting, drafted = case.setting, _draft(case.setting, case.genome)
     if setting.hardware and setting.estimate:
-        model = made.choose(estimate.cheapest(made.groups))
+        model = drafted.choose(estimate.cheapest(drafted.groups))
         result = _judge((setting, model))
         if result["accuracy"] >= case.floor:
             result |= _estimated(model, setting)
         return None, result
-    result = _judge((setting, made.choose(without_synthesis(made.groups))))
-    wanted = setting.hardware and result["accuracy"] >= case.floor
-    return made if wanted else None, result
+    result = _judge((setting, drafted.choose(without_synthesis(drafted.groups))))
+    measured = setting.hardware and result["accuracy"] >= case.floor
+    return drafted if measured else None, result
 
 
 def _estimated(model: IntModel, setting: Setting) -> dict[str, Any]:
@@ -232,9 +232,9 @@ def costs_of(case: tuple[Setting, Genome]) -> dict[str, Any]:
     hardware is asked for ``memory`` and, by estimate, ``cells``; figures of a target by estimate.
     """
     setting, genome = case
-    made = _draft(setting, genome)
+    drafted = _draft(setting, genome)
     units = estimate.cheapest if setting.hardware else without_synthesis
-    model = made.choose(units(made.groups))
+    model = drafted.choose(units(drafted.groups))
     costs = _counted(model, setting.knobs)
     return costs | _estimated(model, setting) if setting.hardware else costs
 
@@ -253,12 +253,12 @@ def evaluate_cases(
         batch = cases[start : start + BATCH]
         drafts: dict[int, Draft] = {}
         results: dict[int, dict[str, Any]] = {}
-        for done, (number, (made, result)) in enumerate(pool.map(_begin, batch), 1):
+        for done, (number, (drafted, result)) in enumerate(pool.map(_begin, batch), 1):
             say(f"Quantising: {done} of {len(batch)} genomes")
-            if made is None:
+            if drafted is None:
                 yield start + number, result
             else:
-                drafts[number], results[number] = made, result
+                drafts[number], results[number] = drafted, result
         if not drafts:
             continue
         order = sorted(drafts)
@@ -267,11 +267,11 @@ def evaluate_cases(
             {"remote": pool.map} if pool.backend in ("dask", "ray") else {"workers": pool.workers}
         )
         groups_of_all = [group for k in order for group in drafts[k].groups]
-        chosen = iter(cheapest(groups_of_all, say, **where))
+        choices = iter(cheapest(groups_of_all, say, **where))
         models, again = {}, []
         for number in order:
             groups = drafts[number].groups
-            units = [next(chosen) for _ in groups]
+            units = [next(choices) for _ in groups]
             models[number] = drafts[number].choose(units)
             if units != without_synthesis(groups):
                 again.append(number)
@@ -310,9 +310,9 @@ def evaluate(
 ) -> Iterator[tuple[Genome, dict[str, Any]]]:
     """Results of `genomes` (:func:`evaluate_cases`) with the same setting, in their order."""
     with Pool("processes" if workers > 1 else "serial", workers) as pool:
-        found = dict(evaluate_cases([Case(setting, genome) for genome in genomes], pool, say))
+        results = dict(evaluate_cases([Case(setting, genome) for genome in genomes], pool, say))
     for number, genome in enumerate(genomes):
-        yield genome, found[number]
+        yield genome, results[number]
 
 
 def record(setting: Setting) -> dict[str, Any]:
@@ -337,12 +337,12 @@ def record(setting: Setting) -> dict[str, Any]:
 def on_test(cases: Sequence[Case]) -> list[float]:
     """Accuracy of each on the test part, which no search has looked at. For reports alone."""
     drafts = [_draft(case.setting, case.genome) for case in cases]
-    groups = [group for made in drafts for group in made.groups]
+    groups = [group for drafted in drafts for group in drafted.groups]
     silicon = any(case.setting.hardware for case in cases)
-    chosen = iter(cheapest(groups) if silicon else without_synthesis(groups))
+    choices = iter(cheapest(groups) if silicon else without_synthesis(groups))
     shares = []
-    for case, made in zip(cases, drafts, strict=True):
+    for case, drafted in zip(cases, drafts, strict=True):
         task = load(case.setting).task
-        model = made.choose([next(chosen) for _ in made.groups])
+        model = drafted.choose([next(choices) for _ in drafted.groups])
         shares.append(accuracy(model, task.x_test, task.y_test))
     return shares

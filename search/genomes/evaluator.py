@@ -80,13 +80,13 @@ class Evaluator:
             return self._guess(candidates, pool, say)
         wanted = [c for c in dict.fromkeys(candidates) if c not in self.ledger.points]
         cases = {c: self._cases(c) for c in wanted}
-        known = self.store.load(key for rows in cases.values() for key, _, _ in rows)
-        known = {key: result for key, result in known.items() if self._whole(result)}
+        stored = self.store.load(key for rows in cases.values() for key, _, _ in rows)
+        stored = {key: result for key, result in stored.items() if self._whole(result)}
         new = [
             (key, candidate, case)
             for candidate, rows in cases.items()
             for key, _, case in rows
-            if key not in known
+            if key not in stored
         ]
         done = 0
 
@@ -96,13 +96,13 @@ class Evaluator:
         for index, result in evaluate_cases([case for _, _, case in new], pool, told):
             key, candidate, _ = new[index]
             self.store.keep(key, str(candidate), result)
-            known[key] = result
+            stored[key] = result
             self.fresh += 1
             done += 1
         for candidate in wanted:
             # The first of equals: without a beacon where that is as good.
-            key, beacon, _ = max(cases[candidate], key=lambda row: known[row[0]]["accuracy"])
-            result = dict(known[key])
+            key, beacon, _ = max(cases[candidate], key=lambda row: stored[row[0]]["accuracy"])
+            result = dict(stored[key])
             if result["accuracy"] < self.ledger.floor:
                 # As if it had not been measured, whoever asked for it since: a run that goes on
                 # must see what it saw.
@@ -114,10 +114,10 @@ class Evaluator:
     def _guess(self, candidates: Sequence[Candidate], pool: Pool, say: Say) -> list[Point]:
         """Points whose accuracy is 1 less the proxy's loss, with costs as they are without running
         anything."""
-        wanted = [c for c in dict.fromkeys(candidates) if c not in self.ledger.points]
-        found = self.costs.told(wanted, replace(self.setting, estimate=True), pool, say)
-        losses = self.proxy.loss([c.genome for c in wanted])
-        for candidate, costs, loss in zip(wanted, found, losses, strict=True):
+        new = [c for c in dict.fromkeys(candidates) if c not in self.ledger.points]
+        found = self.costs.told(new, replace(self.setting, estimate=True), pool, say)
+        losses = self.proxy.loss([c.genome for c in new])
+        for candidate, costs, loss in zip(new, found, losses, strict=True):
             self.ledger.points[candidate] = Point(candidate, costs | {"accuracy": 1 - float(loss)})
         return [self.ledger.points[candidate] for candidate in candidates]
 

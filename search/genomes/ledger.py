@@ -68,8 +68,8 @@ class Ledger:
         self._judged.update(p.candidate for p in new)
         points = self._front + [p for p in new if (self.violations(p) <= 0).all()]
         costs = self.costs(points)
-        kept = non_dominated(costs) if len(points) else []
-        self._front = [points[k] for k in sorted(kept, key=lambda k: tuple(costs[k]))]
+        indices = non_dominated(costs) if len(points) else []
+        self._front = [points[k] for k in sorted(indices, key=lambda k: tuple(costs[k]))]
         return self._front
 
     def costs(self, points: Sequence[Point]) -> Array:

@@ -73,25 +73,25 @@ class Progress:
 def further_checkpoints(setting: Setting, config: Config) -> dict[str, str]:
     """The further checkpoints' hashes. Raises :class:`InputError` where one does not go with the
     setting's."""
-    own, hashes = load(setting), {}
+    material, hashes = load(setting), {}
     for name in config.checkpoints:
         if name == setting.checkpoint:
             raise InputError(f"checkpoint {name}: it is the first one already")
         other = load(replace(setting, checkpoint=name))
         for what, mine, its in (
             # The data count: one's own file may have been moved.
-            ("task", own.task.name, other.task.name),
-            ("split", own.task.split_hash, other.task.split_hash),
+            ("task", material.task.name, other.task.name),
+            ("split", material.task.split_hash, other.task.split_hash),
         ):
-            if own.task.split_hash != other.task.split_hash and mine != its:
+            if material.task.split_hash != other.task.split_hash and mine != its:
                 raise InputError(
                     f"checkpoint {name}: its {what} is {its}, that of "
                     f"{setting.checkpoint} {mine}; all must have the same"
                 )
-        if other.layers != own.layers:
+        if other.layers != material.layers:
             raise InputError(
                 f"checkpoint {name}: {other.layers} layers, {setting.checkpoint} has "
-                f"{own.layers}; all must have as many"
+                f"{material.layers}; all must have as many"
             )
         hashes[name] = other.checkpoint_hash
     return hashes

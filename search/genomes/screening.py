@@ -34,9 +34,9 @@ HEADROOM = 0.02
 def canonical(proxy: str | Proxy) -> str:
     """The text that a run keeps: a shipped name may mean another formula one day. Raises
     :class:`~genogate.model.errors.InputError` for what is no proxy, or needs the network."""
-    chosen = resolve(proxy)
-    Ranker(chosen, None)  # refuses what runs the network
-    return str(chosen)
+    resolved = resolve(proxy)
+    Ranker(resolved, None)  # refuses what runs the network
+    return str(resolved)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +57,10 @@ class Prescreen:
         from ...model import zoo
 
         material = load(setting)
-        made = of_gru(zoo.load(setting.checkpoint), material.task, say=say)
-        found = cls(Ranker(proxy, made), material.layers)
-        found.ends  # noqa: B018 - to complain now
-        return found
+        statistics = of_gru(zoo.load(setting.checkpoint), material.task, say=say)
+        prescreen = cls(Ranker(proxy, statistics), material.layers)
+        prescreen.ends  # noqa: B018 - to complain now
+        return prescreen
 
     def scores(self, genomes: Sequence[Genome] | Array) -> Array:
         """Float64 [n] of genomes, or of genes [n, 17 layers]."""
@@ -86,8 +86,8 @@ class Prescreen:
         genes = self.layers * 17
         centres = rng.integers(MIN_BITS, MAX_BITS + 1, (SAMPLE, 1))
         rows = np.clip(centres + rng.integers(-2, 3, (SAMPLE, genes)), MIN_BITS, MAX_BITS)
-        found = self.scores([Genome.from_genes(row) for row in rows])
-        return np.unique(np.concatenate([found, self.ends]))
+        scores = self.scores([Genome.from_genes(row) for row in rows])
+        return np.unique(np.concatenate([scores, self.ends]))
 
     def loss(self, genomes: Sequence[Genome] | Array) -> Array:
         """Float64 [n], 0 to 1: the share of a fixed sample with a better score. A ranking without a
@@ -127,14 +127,14 @@ class Forecast:
         genes, accuracy = genes[near], accuracy[near]
         scores = screen.scores(genes)
         self.centre, self.spread = float(scores.mean()), float(scores.std()) or 1.0
-        wanted = self._logarithm(accuracy)
-        self.mean, self.scale = float(wanted.mean()), float(wanted.std()) or 1.0
+        targets = self._logarithm(accuracy)
+        self.mean, self.scale = float(targets.mean()), float(targets.std()) or 1.0
         kernel = ConstantKernel(1.0) * RBF(5.0, (0.3, 100.0)) + WhiteKernel(0.1, (1e-3, 10.0))
         self.process = GaussianProcessRegressor(kernel)
         with warnings.catch_warnings():
             # A parameter at its bound is as good as it gets.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            self.process.fit(self._features(genes), (wanted - self.mean) / self.scale)
+            self.process.fit(self._features(genes), (targets - self.mean) / self.scale)
 
     def _logarithm(self, accuracy: Array) -> Array:
         return np.log(self.top - accuracy)
@@ -146,8 +146,8 @@ class Forecast:
 
     def __call__(self, genes: Array) -> Array:
         """Float64 [n] of genes [n, 17 layers]."""
-        found = self.process.predict(self._features(genes))
-        return self.top - np.exp(self.mean + self.scale * found)
+        predictions = self.process.predict(self._features(genes))
+        return self.top - np.exp(self.mean + self.scale * predictions)
 
 
 def select(

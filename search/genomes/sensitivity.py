@@ -72,10 +72,10 @@ def profile(judge: Judge, layers: int = 1) -> Profile:
             continue
         if not value > 0:
             continue
-        found = column(name) / value
+        shares = column(name) / value
         for k in range(shape[1] - 1, -1, -1):
-            found[:, k] = np.where(np.isnan(found[:, k]), found[:, k + 1], found[:, k])
-        costs[name] = found
+            shares[:, k] = np.where(np.isnan(shares[:, k]), shares[:, k + 1], shares[:, k])
+        costs[name] = shares
     return Profile(column("accuracy"), costs)
 
 
@@ -191,26 +191,26 @@ def descent(
 
     start : genomes that are evaluated before, and count
     """
-    known: dict[Genome, Mapping[str, Any]] = {}
+    results: dict[Genome, Mapping[str, Any]] = {}
     path: list[Genome] = []
 
     def look(genomes: Sequence[Genome]) -> None:
-        new = [genome for genome in dict.fromkeys(genomes) if genome not in known]
-        room = budget - len(known)
+        new = [genome for genome in dict.fromkeys(genomes) if genome not in results]
+        room = budget - len(results)
         if room > 0 and new:
-            known.update(zip(new[:room], judge(new[:room]), strict=True))
+            results.update(zip(new[:room], judge(new[:room]), strict=True))
         if len(new) > room:
             raise _Spent
 
     try:
         int8 = Genome.uniform(MAX_BITS, layers)
         look([int8, *start])
-        best = known[int8]["accuracy"]
+        best = results[int8]["accuracy"]
         for weights in mixes(costs):
             at: Genome | None = int8
             while at is not None:
                 path.append(at)
-                genes, here, at = at.genes, known[at], None
+                genes, here, at = at.genes, results[at], None
                 around = [
                     Genome.from_genes([*genes[:g], genes[g] - 1, *genes[g + 1 :]])
                     for g in range(len(genes))
@@ -219,11 +219,11 @@ def descent(
                 look(around)
                 least = (np.inf, np.inf)
                 for genome in around:
-                    there = known[genome]
+                    there = results[genome]
                     if there["accuracy"] < best - drop or any(c not in there for c in weights):
                         continue
                     saved = sum(
-                        weight * (here[c] - there[c]) / (known[int8][c] or 1)
+                        weight * (here[c] - there[c]) / (results[int8][c] or 1)
                         for c, weight in weights.items()
                     )
                     lost = max(0.0, here["accuracy"] - there["accuracy"]) + SLIGHT
@@ -232,4 +232,4 @@ def descent(
                         least, at = (price, -there["accuracy"]), genome
     except _Spent:
         pass
-    return Descent(path, known)
+    return Descent(path, results)

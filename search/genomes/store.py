@@ -75,7 +75,7 @@ class Store:
 
     def load(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
         """The results that are known of `keys`."""
-        found = {}
+        results = {}
         with self._explained():
             for key in keys:
                 row = self.db.execute(
@@ -84,10 +84,10 @@ class Store:
                 if row is None:
                     continue
                 if row[1] == _checksum(key, str(row[0])):
-                    found[key] = json.loads(row[0])
+                    results[key] = json.loads(row[0])
                 else:
                     self.damaged += 1
-        return found
+        return results
 
     def keep(self, key: str, genome: str, result: Mapping[str, Any]) -> None:
         """Keep a result for good. A later one of the same key takes its place only if it has more

@@ -41,5 +41,5 @@ def price(model: IntModel, knobs: Knobs) -> dict[str, float]:
 def price_of(case: tuple[str, Genome, Knobs]) -> dict[str, float]:
     """Costs of a genome by quantising a checkpoint, which moves only the widths of accumulators."""
     checkpoint, genome, knobs = case
-    made = draft(load(Setting(checkpoint, knobs, False)).calibration, genome, knobs)
-    return price(made.choose(estimate.cheapest(made.groups)), knobs)
+    drafted = draft(load(Setting(checkpoint, knobs, False)).calibration, genome, knobs)
+    return price(drafted.choose(estimate.cheapest(drafted.groups)), knobs)

@@ -108,7 +108,7 @@ class Pool:
     def _map(
         self, engine: Engine, function: Function, items: Sequence[Any]
     ) -> Iterator[tuple[int, Any]]:
-        wanted = versions()
+        here = versions()
         waiting = deque(range(len(items)))
         at: dict[Ticket, int] = {}  # in order of submission
         since: dict[Ticket, float] = {}
@@ -130,7 +130,7 @@ class Pool:
                 # A second task for each worker, so that none waits for this process.
                 while waiting and len(at) < 2 * engine.slots:
                     index = waiting.popleft()
-                    task = Task(wanted, name(index), function)
+                    task = Task(here, name(index), function)
                     at[engine.submit(name(index), task, items[index])] = index
                 now = time.monotonic()
                 for ticket in list(at)[: engine.slots]:

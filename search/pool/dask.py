@@ -102,8 +102,8 @@ class DaskCluster:
                 f"`dask worker {self.address} --nthreads 1`"
             ) from None
         self.slots = sum(self._client.ncores().values())
-        found = self._client.run(versions, on_error="return")
-        for worker, theirs in found.items():
+        answers = self._client.run(versions, on_error="return")
+        for worker, theirs in answers.items():
             if isinstance(theirs, BaseException):
                 raise InputError(
                     f"worker {worker}: cannot load genogate {__version__} ({short(theirs)}); "
@@ -129,7 +129,7 @@ class DaskCluster:
     def collect(self, tickets: Sequence[Ticket], seconds: float) -> list[tuple[Ticket, Any]]:
         from distributed import KilledWorker
 
-        known = {future.key for future in tickets}
+        ours = {future.key for future in tickets}
         done = []
         try:
             done.append(self._ended.get(timeout=seconds))
@@ -142,7 +142,7 @@ class DaskCluster:
         ended: list[tuple[Ticket, Any]] = []
         finished = []
         for future in done:
-            if future.key not in known:
+            if future.key not in ours:
                 continue
             if future.status == "finished":
                 finished.append(future)
@@ -200,7 +200,7 @@ class DaskCluster:
 
     def hanging(self, overdue: dict[Ticket, str], timeout: float) -> list[Ticket]:
         # A task may have waited behind another: what counts is when a worker began with it.
-        found = set()
+        hung = set()
         for worker, names in self._held().items():
             suspects = set(overdue.values()) & set(names)
             if not suspects:
@@ -208,11 +208,11 @@ class DaskCluster:
             try:
                 ask = partial(self._client.run, task_ages, workers=[worker])
                 ages = self._answer(ask)[worker]
-                found |= {name for name in suspects if ages.get(name, 0) > 0.9 * timeout}
+                hung |= {name for name in suspects if ages.get(name, 0) > 0.9 * timeout}
             except Exception:
                 # It does not even answer.
-                found |= suspects
-        return [ticket for ticket, name in overdue.items() if name in found]
+                hung |= suspects
+        return [ticket for ticket, name in overdue.items() if name in hung]
 
     def _held(self) -> dict[str, Sequence[str]]:
         """Worker: the tasks that the scheduler gave to it."""

@@ -34,7 +34,7 @@ class RayCluster:
         except ImportError as error:
             raise missing_library("ray", error) from None
         self._ray, self.address = ray, address or "on this machine"
-        about: dict[str, Any] = (
+        options: dict[str, Any] = (
             {"address": address}
             if address
             else {"address": "local", "num_cpus": workers, "include_dashboard": False}
@@ -44,7 +44,7 @@ class RayCluster:
         try:
             with interrupts_blocked():
                 ray.init(
-                    **about,
+                    **options,
                     logging_level=logging.CRITICAL + 1,
                     log_to_driver=False,
                     runtime_env={"env_vars": ONE_THREAD},

@@ -97,9 +97,10 @@ def collect(
 
 def _gradient(torch: Any, value: Any, leaves: Sequence[Any], **how: bool) -> list[Any]:
     """Gradient for every leaf; zeros where `value` does not depend on it."""
-    found = torch.autograd.grad(value, leaves, allow_unused=True, **how)
+    gradients = torch.autograd.grad(value, leaves, allow_unused=True, **how)
     return [
-        torch.zeros_like(leaf) if g is None else g for g, leaf in zip(found, leaves, strict=True)
+        torch.zeros_like(leaf) if g is None else g
+        for g, leaf in zip(gradients, leaves, strict=True)
     ]
 
 
@@ -159,14 +160,16 @@ def _collect(
 
     say("statistics: gradients of single samples")
     squared = [(batch * slope.detach()) ** 2 for slope in slopes]
-    own = [k for k in range(count) if fixed[k] is not None]
-    sums = {k: torch.zeros_like(leaves[k]) for k in own}
+    weighted = [k for k in range(count) if fixed[k] is not None]
+    sums = {k: torch.zeros_like(leaves[k]) for k in weighted}
     for sample in range(batch):
         part = inputs[sample : sample + 1], classes[sample : sample + 1]
         one = entropy(network.forward(part[0], _parted(network, leaves)[0], nothing)[0], part[1])
-        for k, g in zip(own, _gradient(torch, one, [leaves[k] for k in own]), strict=True):
+        for k, g in zip(
+            weighted, _gradient(torch, one, [leaves[k] for k in weighted]), strict=True
+        ):
             sums[k] += g**2 / batch
-    for k in own:
+    for k in weighted:
         squared[k] = sums[k]
 
     say("statistics: virtual gradients")

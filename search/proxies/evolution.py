@@ -74,12 +74,12 @@ class Config:
     objective: Objective = field(default_factory=Objective)
 
     def __post_init__(self) -> None:
-        for name, value, known in (
+        for name, value, values in (
             ("structure", self.structure, (*STRUCTURES, "mixed")),
             ("method", self.method, METHODS),
         ):
-            if value not in known:
-                raise InputError(f"{name} {shown(value)}: {', '.join(known)} are known")
+            if value not in values:
+                raise InputError(f"{name} {shown(value)}: {', '.join(values)} are known")
         for name, low, high in (("population", 2, 10_000), ("evaluations", 1, 10**9)):
             integer_within(name, getattr(self, name), low, high)
         for name in ("pool", "crossover", "mutation", "gene_rate", "crowding"):
@@ -265,11 +265,11 @@ class Evolution:
         rivals = [self._one(self.offspring, 50)]
         if self.config.diversity or rivals[0] is None:
             rivals.append(self._one(self.newcomer, PATIENCE))
-        found = [member for member in rivals if member is not None]
-        if not found:
+        passed = [member for member in rivals if member is not None]
+        if not passed:
             self.exhausted = True
             return
-        self._join(max(found, key=lambda member: member.fitness))
+        self._join(max(passed, key=lambda member: member.fitness))
 
     # State
 

@@ -126,8 +126,8 @@ def spearman_at(x: Array, y: Array, ratio: float, *, by: str = "score") -> float
     if by not in ("score", "accuracy"):
         raise InputError(f"top by {shown(by)}: by score or accuracy")
     x, y = np.asarray(x, float), np.asarray(y, float)
-    kept = top(x if by == "score" else y, ratio)
-    return float(spearman(x[kept], y[kept]))
+    best = top(x if by == "score" else y, ratio)
+    return float(spearman(x[best], y[best]))
 
 
 def regret(x: Array, y: Array, sizes: Array, budget: float) -> float:
@@ -148,14 +148,14 @@ def report(x: Array, y: Array, sizes: Array) -> dict[str, float]:
     ``@50 by accuracy``, and ``regret`` in points of accuracy, the mean over :data:`BUDGETS`
     (quantiles of `sizes`).
     """
-    found = {"spearman": float(spearman(x, y)), "kendall": kendall(x, y)}
+    figures = {"spearman": float(spearman(x, y)), "kendall": kendall(x, y)}
     for ratio in RATIOS[:-1]:
         percent = round(100 * ratio)
-        found[f"spearman@{percent}"] = spearman_at(x, y, ratio)
-        found[f"spearman@{percent} by accuracy"] = spearman_at(x, y, ratio, by="accuracy")
+        figures[f"spearman@{percent}"] = spearman_at(x, y, ratio)
+        figures[f"spearman@{percent} by accuracy"] = spearman_at(x, y, ratio, by="accuracy")
     picks = [regret(x, y, sizes, budget) for budget in np.quantile(sizes, BUDGETS)]
-    found["regret"] = 100 * float(np.mean(picks))
-    return found
+    figures["regret"] = 100 * float(np.mean(picks))
+    return figures
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,13 +196,13 @@ class Bench:
             chosen = np.zeros(len(seen), bool)
             chosen[rows] = True
             seen &= chosen
-        kept = np.flatnonzero(seen)
-        if len(kept) < 3:
-            raise InputError(f"table {table.name}: {len(kept)} rows with {truth}; 3 are needed")
+        indices = np.flatnonzero(seen)
+        if len(indices) < 3:
+            raise InputError(f"table {table.name}: {len(indices)} rows with {truth}; 3 are needed")
         place = np.full(len(seen), -1)
-        place[kept] = np.arange(len(kept))
+        place[indices] = np.arange(len(indices))
         try:
-            columns = inputs.columns(table.genomes[kept])
+            columns = inputs.columns(table.genomes[indices])
         except InputError as error:
             raise InputError(f"table {table.name}: {error}") from None
         parts = {}
@@ -213,7 +213,7 @@ class Bench:
                 found = np.empty(0, int)
             parts[kind] = found[found >= 0]
         return cls(
-            table.name, inputs, columns, accuracy[kept], np.asarray(table.sizes)[kept], parts
+            table.name, inputs, columns, accuracy[indices], np.asarray(table.sizes)[indices], parts
         )
 
     @cached_property
@@ -254,8 +254,8 @@ class Bench:
 
     def report(self, proxy: Proxy) -> dict[str, dict[str, float]]:
         """:func:`report` by subset, of those that have rows."""
-        found = self.scores(proxy.table(self.inputs))
-        return {kind: self.judge(found, kind) for kind in SUBSETS if len(self.parts[kind]) >= 3}
+        scores = self.scores(proxy.table(self.inputs))
+        return {kind: self.judge(scores, kind) for kind in SUBSETS if len(self.parts[kind]) >= 3}
 
     def judge(self, found: Array, kind: str = "all") -> dict[str, float]:
         """:func:`report` of scores of all rows, within a subset."""
@@ -350,15 +350,17 @@ class Objective:
     ) -> tuple[float, int]:
         """Fitness of a proxy by its tables, one for each of `benches`, and its best sign; NaN where
         it ranks nothing on one of them."""
-        found = [bench.scores(table) for bench, table in zip(benches, tables, strict=True)]
-        pairs = [self.one(bench, x, orient=orient) for bench, x in zip(benches, found, strict=True)]
+        scores = [bench.scores(table) for bench, table in zip(benches, tables, strict=True)]
+        pairs = [
+            self.one(bench, x, orient=orient) for bench, x in zip(benches, scores, strict=True)
+        ]
         sign = 1
         if orient:
             # One sign for all: where they disagree, that of the clearest.
             sign = 1 if sum(value * way for value, way in pairs) >= 0 else -1
             pairs = [
                 pair if pair[1] == sign else self.one(bench, sign * x)
-                for pair, bench, x in zip(pairs, benches, found, strict=True)
+                for pair, bench, x in zip(pairs, benches, scores, strict=True)
             ]
         values = np.array([value for value, _ in pairs])
         if not np.isfinite(values).all():

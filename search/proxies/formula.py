@@ -177,18 +177,18 @@ class Proxy:
 
     def values(self, inputs: Inputs) -> list[Value]:
         """Of every node. Raises :class:`InvalidProxy` for the first that is not finite."""
-        found: list[Value] = []
+        values: list[Value] = []
         with np.errstate(all="ignore"):
             for position, node in enumerate(self.nodes):
                 if not node.arguments:
-                    found.append(inputs.leaf(node.name))
+                    values.append(inputs.leaf(node.name))
                     continue
-                value = apply(node.name, [found[k] for k in node.arguments], inputs.scalar)
+                value = apply(node.name, [values[k] for k in node.arguments], inputs.scalar)
                 # One pass, and any infinity or NaN stays in the sum.
                 if not math.isfinite(value.data.sum()):
                     raise self._invalid(position, value, inputs)
-                found.append(value)
-        return found
+                values.append(value)
+        return values
 
     def _invalid(self, position: int, value: Value, inputs: Inputs) -> InvalidProxy:
         bad = np.argwhere(~np.isfinite(value.data))

@@ -26,14 +26,14 @@ _WIDTH, _HEIGHT, _GAP, _RISE = 104, 28, 18, 34
 
 def _labels(proxy: Proxy) -> list[tuple[str, str]]:
     """Label and kind of every node, and of the score."""
-    found = []
+    labels = []
     for node in proxy.nodes:
         if node.arguments:
-            found.append((node.name, PRIMITIVES[node.name].kind))
+            labels.append((node.name, PRIMITIVES[node.name].kind))
         else:
             plain = node.name.removeprefix("bits*")
-            found.append((("b*" if plain != node.name else "") + SYMBOLS[plain], "input"))
-    return [*found, ("score", "score")]
+            labels.append((("b*" if plain != node.name else "") + SYMBOLS[plain], "input"))
+    return [*labels, ("score", "score")]
 
 
 def _edges(proxy: Proxy) -> list[tuple[int, int]]:

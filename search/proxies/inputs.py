@@ -102,16 +102,16 @@ class Inputs:
             if any(len(shape) != 2 or 0 in shape for shape in shapes):
                 raise InputError(f"statistics: {name} needs matrices that are not empty")
             if shapes not in layouts:
-                kept = [_sampled_part(shape, sample, rng) for shape in shapes]
-                small = Layout(tuple((len(r), len(c)) for (r, c) in kept), whole)
-                layouts[shapes] = small, kept
-            layout, kept = layouts[shapes]
+                parts = [_sampled_part(shape, sample, rng) for shape in shapes]
+                small = Layout(tuple((len(r), len(c)) for (r, c) in parts), whole)
+                layouts[shapes] = small, parts
+            layout, parts = layouts[shapes]
             data = np.stack(
                 [
                     np.concatenate(
                         [
-                            each[width][np.ix_(*chosen)].ravel()
-                            for each, chosen in zip(arrays, kept, strict=True)
+                            each[width][np.ix_(*part)].ravel()
+                            for each, part in zip(arrays, parts, strict=True)
                         ]
                     )
                     for width in range(len(arrays[0]))

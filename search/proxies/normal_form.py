@@ -241,15 +241,15 @@ class NormalForm:
 
     def without_signs(self, parts: Sequence[_Term]) -> list[_Term]:
         """Factors, where an absolute value that is there twice is the plain value twice."""
-        kept: list[_Term] = []
+        factors: list[_Term] = []
         for part, count in Counter(parts).items():
             if part.name == "abs" and count > 1:
                 inner = part.arguments[0]
                 flat = inner.arguments if inner.name == "product" else (inner,)
-                kept += [*flat] * (count // 2 * 2)
+                factors += [*flat] * (count // 2 * 2)
                 count %= 2
-            kept += [part] * count
-        return kept
+            factors += [part] * count
+        return factors
 
     def normal_nodes(self, oriented: bool) -> tuple[Node, ...]:
         """The rest of the rewriting, which only the result allows; then as nodes."""
@@ -258,10 +258,10 @@ class NormalForm:
             if term.name == "negate":
                 negative = not negative
             elif term.name == "sum":
-                kept = [part for part in term.arguments if part.by_width]
-                if not kept or len(kept) == len(term.arguments) or not _alike(term.arguments):
+                varying = [part for part in term.arguments if part.by_width]
+                if not varying or len(varying) == len(term.arguments) or not _alike(term.arguments):
                     break
-                term = self.many("sum", kept)
+                term = self.many("sum", varying)
                 continue
             elif term.name not in ("mean", "double", "halve"):
                 break

@@ -76,8 +76,8 @@ class Parser:
                 return self.builder.add(token)
             if token in PRIMITIVES:
                 self.fail(f"{token} without arguments", f"write {token}(...)")
-            known = ", ".join(SYMBOLS)
-            self.fail(f"no input {shown(token)}", f"inputs are {known}, and bits*weight and so on")
+            inputs = ", ".join(SYMBOLS)
+            self.fail(f"no input {shown(token)}", f"inputs are {inputs}, and bits*weight and so on")
         if token not in PRIMITIVES:
             import difflib
 

@@ -172,19 +172,19 @@ def search(
         from joblib import Parallel, delayed
 
         # A round's states are in the files, whoever goes on with them in the next.
-        found: dict[int, Outcome] = {}
+        by_seed: dict[int, Outcome] = {}
         with Parallel(n_jobs=workers, return_as="generator_unordered") as pool:
             for until in [*range(chunk, config.evaluations, chunk), config.evaluations]:
                 for outcome in pool(
                     delayed(_go)(benches, config, seed, paths[seed], until) for seed in seeds
                 ):
-                    found[outcome.seed] = outcome
+                    by_seed[outcome.seed] = outcome
                     report(
                         outcome.seed,
                         outcome.counts["scored"],
                         outcome.best[0] if outcome.best else None,
                     )
-        outcomes = [found[seed] for seed in seeds]
+        outcomes = [by_seed[seed] for seed in seeds]
     if place is not None:
         write_json(
             place / "found.json",
@@ -210,8 +210,8 @@ def config_of(value: dict[str, Any]) -> Config:
     try:
         given = value["objective"]
         objective = Objective(**{**given, "ratios": tuple(given["ratios"])})
-        known = {each.name for each in fields(Config)}
-        rest = {name: each for name, each in value.items() if name in known}
+        names = {each.name for each in fields(Config)}
+        rest = {name: each for name, each in value.items() if name in names}
         return Config(**{**rest, "screening": tuple(value["screening"]), "objective": objective})
     except (KeyError, TypeError) as error:
         raise InputError(f"configuration of a proxy search: {error}") from None

@@ -51,7 +51,7 @@ def _probes() -> tuple[Inputs, ...]:
     """Small networks that differ in nothing but what is in their tensors."""
     shapes = [(4, 6), (5, 3), (3, 8), (6, 6), (2, 5), (7, 4)]
     widths = (2, 4, 8)
-    made = []
+    probes = []
     for seed in range(_PROBES):
         rng = np.random.default_rng([seed, 9])
 
@@ -65,7 +65,7 @@ def _probes() -> tuple[Inputs, ...]:
             {width: rng.uniform(-1, 1, w.shape) * np.abs(w).max() / 2**width for width in widths}
             for w in tensors["weight"]
         )
-        made.append(
+        probes.append(
             Inputs.of(
                 SimpleNamespace(
                     names=tuple(map(str, range(len(shapes)))),
@@ -77,7 +77,7 @@ def _probes() -> tuple[Inputs, ...]:
                 )
             )
         )
-    return tuple(made)
+    return tuple(probes)
 
 
 def _flat(table: Array) -> bool:
@@ -95,12 +95,12 @@ def _extent(parts: Sequence[Array]) -> float:
 
 def _reads_tensors(proxy: Proxy) -> list[bool]:
     """Of every node, whether it depends on a tensor."""
-    found: list[bool] = []
+    reads: list[bool] = []
     for node in proxy.nodes:
-        found.append(
-            any(found[k] for k in node.arguments) if node.arguments else node.name not in SCALARS
+        reads.append(
+            any(reads[k] for k in node.arguments) if node.arguments else node.name not in SCALARS
         )
-    return found
+    return reads
 
 
 def constant_part(proxy: Proxy) -> str | None:
@@ -134,12 +134,12 @@ def constant_part(proxy: Proxy) -> str | None:
 def flat_parts(proxy: Proxy, values: Sequence[Value], inputs: Inputs) -> set[int]:
     """Nodes that read a tensor and are one number at all items and widths of this network."""
     reads, last = _reads_tensors(proxy), len(proxy.nodes) - 1
-    found = set()
+    flat = set()
     for k, (node, value) in enumerate(zip(proxy.nodes, values, strict=True)):
         single = value.layout is inputs.scalar or k == last
         if node.arguments and single and (reads[k] or k == last) and _flat(value.means()):
-            found.add(k)
-    return found
+            flat.add(k)
+    return flat
 
 
 def insensitive(table: Array) -> bool:

@@ -34,13 +34,13 @@ def shorten(
                     for other in proxy.nodes
                 ]
                 rivals.append(Proxy(tuple(nodes[: argument + 1] if k == len(nodes) - 1 else nodes)))
-        found = []
+        shorter = []
         for rival in rivals:
             tried += 1
             with suppress(InvalidProxy):
                 value = fitness(rival)
                 if value >= best:
-                    found.append((value, -rival.size, str(rival), rival))
-        if not found:
+                    shorter.append((value, -rival.size, str(rival), rival))
+        if not shorter:
             return proxy, best, tried
-        best, _, _, proxy = max(found, key=lambda row: row[:3])
+        best, _, _, proxy = max(shorter, key=lambda row: row[:3])

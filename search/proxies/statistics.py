@@ -114,7 +114,7 @@ class Statistics:
 
     def saved(self) -> bytes:
         """As an ``.npz`` file; equal statistics give equal bytes."""
-        about = {
+        head = {
             "format": FORMAT,
             "version": VERSION,
             "names": self.names,
@@ -122,7 +122,7 @@ class Statistics:
             "about": self.about,
         }
         buffer = io.BytesIO()
-        arrays: dict[str, Any] = {"about": np.array(json.dumps(about)), **self._arrays()}
+        arrays: dict[str, Any] = {"about": np.array(json.dumps(head)), **self._arrays()}
         np.savez(buffer, **arrays)
         return buffer.getvalue()
 
@@ -135,10 +135,10 @@ class Statistics:
         """Read what :meth:`save` wrote. Raises :class:`InputError` for anything else."""
         arrays = read_archive(path)
         try:
-            about = json.loads(str(arrays.pop("about")))
-            if (about["format"], about["version"]) != (FORMAT, VERSION):
+            head = json.loads(str(arrays.pop("about")))
+            if (head["format"], head["version"]) != (FORMAT, VERSION):
                 raise ValueError("another format or version")
-            names, widths = tuple(about["names"]), tuple(about["widths"])
+            names, widths = tuple(head["names"]), tuple(head["widths"])
             items = range(len(names))
             tensors = {
                 kind: tuple(arrays[f"{kind}.{k}"].astype(np.float64) for k in items)
@@ -163,7 +163,7 @@ class Statistics:
                 arrays["macs"],
                 arrays["parameters"],
                 vectors,
-                about["about"],
+                head["about"],
             )
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split())[:120]
@@ -177,8 +177,8 @@ def cached(key: Sequence[Any], make: Callable[[], Statistics]) -> Statistics:
     if path.exists():
         with contextlib.suppress(InputError):
             return Statistics.load(path)
-    made = make()
+    statistics = make()
     # Where the folder cannot be written nothing is kept, and nothing else fails.
     with contextlib.suppress(InputError):
-        made.save(path)
-    return made
+        statistics.save(path)
+    return statistics

@@ -94,12 +94,12 @@ class Table:
         if which not in SUBSETS:
             raise InputError(f"subset {which!r:.40}: the subsets are {', '.join(SUBSETS)}")
         if which == "all":
-            wanted = self.kinds < KINDS.index("equal-sum")
+            members = self.kinds < KINDS.index("equal-sum")
         else:
-            wanted = self.kinds == KINDS.index(which)
-        if not wanted.any():
+            members = self.kinds == KINDS.index(which)
+        if not members.any():
             raise InputError(f"table {self.name}: its subset {which} is empty")
-        return np.flatnonzero(wanted)
+        return np.flatnonzero(members)
 
     @cached_property
     def repeated(self) -> int:
@@ -108,7 +108,7 @@ class Table:
 
     def saved(self) -> bytes:
         """The table as a compressed ``.npz``; equal tables give equal bytes."""
-        about = {
+        head = {
             "format": FORMAT,
             "version": VERSION,
             "name": self.name,
@@ -117,7 +117,7 @@ class Table:
         }
         buffer = io.BytesIO()
         arrays = {name: getattr(self, name) for name in _ARRAYS}
-        np.savez_compressed(buffer, about=np.array(json.dumps(about)), **arrays)
+        np.savez_compressed(buffer, about=np.array(json.dumps(head)), **arrays)
         return buffer.getvalue()
 
     @classmethod
@@ -126,21 +126,21 @@ class Table:
         genomes are not yet judged; of `repeats` it then gives the columns that are known."""
         arrays = read_archive(path)
         try:
-            about = json.loads(str(arrays["about"]))
-            if about.pop("format") != FORMAT or about.pop("version") != VERSION:
+            head = json.loads(str(arrays["about"]))
+            if head.pop("format") != FORMAT or head.pop("version") != VERSION:
                 raise ValueError("another format or version")
-            name, items = str(about.pop("name")), tuple(map(str, about.pop("items")))
-            found = cls(name, items, about=about, **{name: arrays[name] for name in _ARRAYS})
+            name, items = str(head.pop("name")), tuple(map(str, head.pop("items")))
+            table = cls(name, items, about=head, **{name: arrays[name] for name in _ARRAYS})
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split())[:120]
             raise InputError(f"{path}: not a table of configurations ({reason})") from None
         if not whole:
-            return found
-        if np.isnan(found.accuracy).any():
+            return table
+        if np.isnan(table.accuracy).any():
             raise InputError(f"{path}: not all of its genomes are judged yet, make it again")
-        known = ~np.isnan(found.repeats).any(0)
-        count = int(known.argmin()) if not known.all() else len(known)
-        return replace(found, repeats=found.repeats[:, :count])
+        judged = ~np.isnan(table.repeats).any(0)
+        count = int(judged.argmin()) if not judged.all() else len(judged)
+        return replace(table, repeats=table.repeats[:, :count])
 
 
 @lru_cache(maxsize=16)
@@ -192,11 +192,11 @@ class Keeping:
         self.path, self.table = path, begin
         self._kept = time.monotonic()
         if path.exists():
-            found = Table.read(path, whole=False)
-            same = found.about == begin.about and np.array_equal(found.genomes, begin.genomes)
-            if not same or found.repeats.shape != begin.repeats.shape:
+            begun = Table.read(path, whole=False)
+            same = begun.about == begin.about and np.array_equal(begun.genomes, begin.genomes)
+            if not same or begun.repeats.shape != begin.repeats.shape:
                 raise InputError(f"{path}: a table made otherwise: delete it to begin again")
-            self.table = found
+            self.table = begun
 
     def __enter__(self) -> "Keeping":
         return self

@@ -23,9 +23,9 @@ def found() -> dict[str, str]:
     """Texts of the shipped proxies by name; empty where none are shipped."""
     if not FOUND.exists():
         return {}
-    known = read_json(FOUND)
+    shipped = read_json(FOUND)
     try:
-        return {str(name): str(entry["proxy"]) for name, entry in known.items()}
+        return {str(name): str(entry["proxy"]) for name, entry in shipped.items()}
     except (AttributeError, KeyError, TypeError):
         raise InputError(f"{FOUND}: not a list of proxies; install again") from None
 

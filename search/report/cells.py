@@ -46,8 +46,8 @@ def measured(
         calibration = load(Setting(checkpoint, knobs)).calibration
         drafts.append(draft(calibration, Genome.from_genes(genes), knobs))
         hardware.append(knobs.hardware)
-    chosen = iter(cheapest([group for made in drafts for group in made.groups], say))
-    models = [made.choose([next(chosen) for _ in made.groups]) for made in drafts]
+    choices = iter(cheapest([group for drafted in drafts for group in drafted.groups], say))
+    models = [drafted.choose([next(choices) for _ in drafted.groups]) for drafted in drafts]
     designs = [Design.of(model, **of) for model, of in zip(models, hardware, strict=True)]
     prepare(designs, say)
     reports = [area_report(design, flat=False) for design in designs]
@@ -79,13 +79,13 @@ def add_cells(
         data["cells_note"] = "Cells by operator were not asked for."
         return
     front = [k for k, point in enumerate(points) if point.get("f")]
-    chosen = set(spread(front, MAX_MEASURED))
-    chosen |= {
+    indices = set(spread(front, MAX_MEASURED))
+    indices |= {
         k
         for k, point in enumerate(points)
         if any(not name.startswith("front-") for name in point.get("n", ()))
     }
-    order = sorted(chosen)
+    order = sorted(indices)
     try:
         parts, cells = measured(setting, [cases[k] for k in order], say)
     except InputError as error:

@@ -28,10 +28,10 @@ def _alike(a: Document, b: Document) -> bool:
 
 def siblings(folder: Path, document: Document) -> list[Path]:
     """Folders beside `folder` with runs that differ from its run only in method and seed."""
-    own = folder.resolve()
-    found = []
+    place = folder.resolve()
+    alike = []
     try:
-        others = sorted(path for path in own.parent.iterdir() if path != own)
+        others = sorted(path for path in place.parent.iterdir() if path != place)
     except OSError:
         return []
     for path in others:
@@ -39,10 +39,10 @@ def siblings(folder: Path, document: Document) -> list[Path]:
         try:
             if (path / "config.json").is_file() and _alike(document, read_config(path)):
                 read_history(path)
-                found.append(next_to(folder, path.name))
+                alike.append(next_to(folder, path.name))
         except (InputError, OSError):
             continue
-    return found[:MAX_SIBLINGS]
+    return alike[:MAX_SIBLINGS]
 
 
 def _curve(folder: Path, document: Document, own: Document | None) -> Document:

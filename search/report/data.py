@@ -142,34 +142,37 @@ def collect(
     points, cases = [], []
     for key in keys:
         figures = results[key]
-        made: Document = {"g": "".join(map(str, key[0])), "v": [figures.get(name) for name in used]}
+        entry: Document = {
+            "g": "".join(map(str, key[0])),
+            "v": [figures.get(name) for name in used],
+        }
         if key[1]:
-            made["k"] = dict(key[1])
+            entry["k"] = dict(key[1])
         if names := labels.get(key, []):
-            made["n"] = names
+            entry["n"] = names
         checkpoint, told = dict(key[1]).get(CHECKPOINT, setting["checkpoint"]), False
         if key in on_front:
-            made["f"] = 1
+            entry["f"] = 1
             if beacon := on_front[key].beacon:
-                checkpoint, made["w"] = str(folder / Path(beacon).name), 1
+                checkpoint, entry["w"] = str(folder / Path(beacon).name), 1
             if "test_accuracy" in figures:
-                made["t"] = figures["test_accuracy"]
+                entry["t"] = figures["test_accuracy"]
             if finished:
                 # While a search goes on, another genome may take the file's name.
                 file, told = genome_file(folder, names[0])
-                made["c"] = for_make(file) if file else ""
+                entry["c"] = for_make(file) if file else ""
         elif names:
-            made["c"] = names[-1]
+            entry["c"] = names[-1]
         elif key in stored.retrained:
-            made["w"] = 1
+            entry["w"] = 1
         suffix = (
             ""
             if told
             else command_suffix(changed_knobs(setting["knobs"], dict(key[1])), checkpoint)
         )
         if number := suffixes.setdefault(suffix, len(suffixes)):
-            made["s"] = number
-        points.append(made)
+            entry["s"] = number
+        points.append(entry)
         cases.append((key, checkpoint))
 
     notes = _notes(stored, front, odd, len(faint), len(drawn))

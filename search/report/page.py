@@ -58,15 +58,15 @@ def _header(data: Document) -> str:
                 "copies among them where it is small",
             ),
         )
-    known = {"objectives", "method", "seed", "pop_size", "generations", "target"}
+    shown = {"objectives", "method", "seed", "pop_size", "generations", "target"}
     if "silicon" not in data["objectives"]:
-        known.add("bit_weight")
+        shown.add("bit_weight")
     if not config.get("beacons"):
-        known.add("beacon_distance")
+        shown.add("beacon_distance")
     more = [
         f"{name.replace('_', ' ')} {words(value)}"
         for name, value in config.items()
-        if name not in known and value not in (None, [], 0, "")
+        if name not in shown and value not in (None, [], 0, "")
     ]
     if more:
         rows.append(("Also", ", ".join(more)))

@@ -62,16 +62,16 @@ def _useful(data: Document, k: int) -> float | None:
 
 def _named(data: Document) -> list[tuple[int, str, str]]:
     """Index, words, and markers (``D`` named, ``s`` homogeneous) of points that get a label."""
-    found = []
+    labels = []
     for k, point in enumerate(data["points"]):
         names = point.get("n", ())
         words = [_WORDS[name] for name in names if name in _WORDS]
         uniform = [name.upper() for name in names if name[:3] == "int" and name[3:].isdigit()]
         if words or uniform:
-            found.append(
+            labels.append(
                 (k, ", ".join([*words, *uniform]), "D" * bool(words) + "s" * bool(uniform))
             )
-    return found
+    return labels
 
 
 def _limits(data: Document, x: int, y: int) -> list[tuple[float, float]] | None:
@@ -211,17 +211,17 @@ def _volume(data: Document) -> bytes:
     axes.grid(color="#E4E7EA", linewidth=0.5)
     seen = set()
     for curve in sorted(data["history"], key=lambda curve: curve["own"]):
-        random, own = curve["method"] == "random", curve["own"]
-        name = f"{curve['method']} (this run)" if own else curve["method"]
+        random, of_this_run = curve["method"] == "random", curve["own"]
+        name = f"{curve['method']} (this run)" if of_this_run else curve["method"]
         axes.plot(
             curve["x"],
             curve["y"],
             color=RANDOM if random else FRONT,
             linestyle="--" if random else "-",
-            linewidth=1.8 if own else 0.9,
-            marker="o" if own else None,
+            linewidth=1.8 if of_this_run else 0.9,
+            marker="o" if of_this_run else None,
             markersize=2.5,
-            alpha=1 if own else 0.8,
+            alpha=1 if of_this_run else 0.8,
             label=None if name in seen else name,
         )
         seen.add(name)
@@ -234,10 +234,14 @@ def _volume(data: Document) -> bytes:
 
 def _knobs(data: Document, front: Sequence[Document]) -> dict[str, list[str]]:
     """Values of each knob that differs along the front; the setting's where a point has none."""
-    own = {"checkpoint": data["checkpoint"], "lanes": data["knobs"].get("lanes_x"), **data["knobs"]}
+    defaults = {
+        "checkpoint": data["checkpoint"],
+        "lanes": data["knobs"].get("lanes_x"),
+        **data["knobs"],
+    }
     names = sorted({name for point in front for name in point.get("k", {})})
     return {
-        name: [str(point.get("k", {}).get(name, own.get(name))) for point in front]
+        name: [str(point.get("k", {}).get(name, defaults.get(name))) for point in front]
         for name in names
     }
 
@@ -255,8 +259,8 @@ def _genes(data: Document, order: int) -> bytes:
     axes.imshow(genes, cmap="Blues", vmin=1, vmax=9, aspect="auto")
     said = []
     for row, (name, values) in enumerate(knobs.items(), rows):
-        known = list(dict.fromkeys(values))
-        places = np.array([[known.index(value) for value in values]])
+        levels = list(dict.fromkeys(values))
+        places = np.array([[levels.index(value) for value in values]])
         axes.imshow(
             places % 9,
             cmap="Pastel1",
@@ -265,14 +269,14 @@ def _genes(data: Document, order: int) -> bytes:
             aspect="auto",
             extent=(-0.5, columns - 0.5, row + 0.5, row - 0.5),
         )
-        short = known
-        if max(map(len, known)) > 2:
-            short = [chr(ord("a") + k % 26) for k in range(len(known))]
+        short = levels
+        if max(map(len, levels)) > 2:
+            short = [chr(ord("a") + k % 26) for k in range(len(levels))]
             said.append(
                 f"{name.replace('_', ' ')}: "
                 + ", ".join(
                     f"{letter} {Path(value).stem}"
-                    for letter, value in zip(short, known, strict=True)
+                    for letter, value in zip(short, levels, strict=True)
                 )
             )
         if columns <= 40:

@@ -61,7 +61,7 @@ def read_config(folder: Path) -> Document:
     document = checked_mapping(path, read_json(path), "config", "setting")
     config, setting = document["config"], document["setting"]
     objectives = config.get("objectives")
-    known = (
+    complete = (
         document.get("version", VERSIONS[0]) in VERSIONS
         and isinstance(objectives, list)
         and len(objectives) >= 2
@@ -73,7 +73,7 @@ def read_config(folder: Path) -> Document:
         and all(type(config.get(name, 0)) is int for name in ("generations", "exploit"))
         and all(isinstance(limit, list) and len(limit) == 2 for limit in config.get("limits") or ())
     )
-    if not known:
+    if not complete:
         raise InputError(f"{path}: a run of another version; search again with this one")
     return document
 
@@ -112,7 +112,7 @@ def figures_of(path: Path, where: str, result: object) -> Document:
     """The numbers of a result; refuses those that are none."""
     if not isinstance(result, dict):
         raise InputError(f"{path}: the result of {where} is {shown(result)}")
-    kept = {}
+    figures = {}
     for name, value in result.items():
         if name in OBJECTIVES or name in (*OLD_OBJECTIVES, "test_accuracy"):
             if value is None:
@@ -120,8 +120,8 @@ def figures_of(path: Path, where: str, result: object) -> Document:
             if not is_finite(value):
                 raise InputError(f"{path}: {name} of {where} is {shown(value)}")
         if is_finite(value):
-            kept[str(name)] = value
-    return kept
+            figures[str(name)] = value
+    return figures
 
 
 def read_front(folder: Path) -> tuple[list[FrontPoint], dict[str, Key]]:
@@ -174,16 +174,16 @@ def file_bytes(path: Path) -> bytes:
 def parse_key(text: str) -> Key | None:
     """A genome as the store writes it (``8,8,4 ... | granularity=channel``); None for another."""
     genes, *rest = text.split("|")
-    found = re.findall(r"[^\s,;]+", genes)
+    words = re.findall(r"[^\s,;]+", genes)
     extra = [part.partition("=") for part in re.findall(r"[^\s,;|]+", " ".join(rest))]
     good = (
-        found
-        and len(found) % len(GENES) == 0
-        and all(re.fullmatch(r"[2-8]", gene) for gene in found)
+        words
+        and len(words) % len(GENES) == 0
+        and all(re.fullmatch(r"[2-8]", gene) for gene in words)
     )
     if not good or not all(sign for _, sign, _ in extra):
         return None
-    return tuple(map(int, found)), tuple(sorted((name, unquote(value)) for name, _, value in extra))
+    return tuple(map(int, words)), tuple(sorted((name, unquote(value)) for name, _, value in extra))
 
 
 @dataclass
@@ -238,17 +238,17 @@ def read_evaluated(path: Path, document: Document) -> Evaluated:
     """What the store at `path` holds of the run that `document` describes."""
     config, base = document["config"], document["setting"]["key"]
     weight = config.get("bit_weight", BIT_WEIGHT)
-    found = Evaluated({}, set())
+    evaluated = Evaluated({}, set())
     for row in _rows(path):
         key, text = row["key"], row["result"]
         checksum = hashlib.sha256(f"{key}\0{text}".encode()).hexdigest()[:16]
         if row.get("checksum", checksum) != checksum:
-            found.damaged += 1
+            evaluated.damaged += 1
             continue
-        own = key.startswith(base)
+        of_base = key.startswith(base)
         # Other knobs and other weights have keys of their own.
-        if not own and "|" not in row["genome"] and not config.get("beacons"):
-            found.foreign += 1
+        if not of_base and "|" not in row["genome"] and not config.get("beacons"):
+            evaluated.foreign += 1
             continue
         try:
             result = json.loads(text)
@@ -258,9 +258,9 @@ def read_evaluated(path: Path, document: Document) -> Evaluated:
         if "silicon" not in figures and {"cells", "memory"} <= figures.keys() and is_finite(weight):
             figures["silicon"] = figures["cells"] + weight * figures["memory"]
         if (of := parse_key(row["genome"])) is None:
-            found.unread += 1
-        elif figures.get("accuracy", 0) > found.results.get(of, {}).get("accuracy", -1):
+            evaluated.unread += 1
+        elif figures.get("accuracy", 0) > evaluated.results.get(of, {}).get("accuracy", -1):
             # As the search does: with whose weights it is best.
-            found.results[of] = figures
-            (found.retrained.discard if own or of[1] else found.retrained.add)(of)
-    return found
+            evaluated.results[of] = figures
+            (evaluated.retrained.discard if of_base or of[1] else evaluated.retrained.add)(of)
+    return evaluated

@@ -23,8 +23,8 @@ def least_squares(problem: Problem, entries: int) -> Cut:
     plain = rule_lines(problem.points, problem.form, "refitted")
     held = squares.lines("refitted")
     cost = np.where(held.cost == plain.cost, squares.lines("real").cost, held.cost)
-    found = solve(replace(held, cost=cost), entries)[-1]
-    return Cut(found.starts, found.slopes, found.intercepts, 1)
+    solution = solve(replace(held, cost=cost), entries)[-1]
+    return Cut(solution.starts, solution.slopes, solution.intercepts, 1)
 
 
 def network(
@@ -72,9 +72,9 @@ def network(
     p, out = best
     order = np.argsort(p, kind="stable")
     edges = Places(points).edges(p[order][None])[0]
-    kept = np.flatnonzero(np.diff(edges))
+    used = np.flatnonzero(np.diff(edges))
     real = out[n] + np.concatenate([[0.0], np.cumsum(out[:n][order])])
-    slopes = problem.form.slopes.nearest(real[kept])
-    _, mx, my, *_ = (v[edges[kept], edges[kept + 1]] for v in moments(points))
+    slopes = problem.form.slopes.nearest(real[used])
+    _, mx, my, *_ = (v[edges[used], edges[used + 1]] for v in moments(points))
     intercepts = problem.form.intercepts.nearest(my - problem.form.slopes.value(slopes) * mx)
-    return Cut(edges[kept].tolist(), slopes, intercepts, steps)
+    return Cut(edges[used].tolist(), slopes, intercepts, steps)

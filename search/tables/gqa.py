@@ -152,8 +152,8 @@ class Chord:
         """Starts, slopes and intercepts (:class:`~.rules.Cut`) for break points [N-1]."""
         slope, intercept = (v[0] for v in self.lines(p[None]))
         edges = self.places.edges(p[None])[0]
-        kept = np.flatnonzero(np.diff(edges))
-        return edges[kept].tolist(), slope[kept], intercept[kept]
+        used = np.flatnonzero(np.diff(edges))
+        return edges[used].tolist(), slope[used], intercept[used]
 
 
 def offspring(

@@ -100,14 +100,14 @@ def find(
     evaluations, cuts = 0, {}
     for part in sets:
         problem = Problem(Points.of(function, part, in_bits, weight), form, objective, guard)
-        found = run(
+        outcome = run(
             problem, entries, method, seed=seed, budget=budget, rule=rule, progress=progress
         )
-        table = table_of(problem, found)
+        table = table_of(problem, outcome)
         rows += table.rows
         cuts = dict(table.info) if shared else {}
-        evaluations += found.evaluations
-        values.append(problem.cost(found))
+        evaluations += outcome.evaluations
+        values.append(problem.cost(outcome))
         least.append(problem.cost(run(problem, entries, "exact")))
         if objective == "mse":
             real.append(problem.limit("real", entries).cost)
@@ -148,8 +148,10 @@ def run(
     if method == "least-squares":
         return problem.held(baselines.least_squares(problem, entries))
     options = {"rule": rule or METHODS[method][0]} if METHODS[method] else {}
-    found = SEEDED[method](problem, entries, seed=seed, budget=budget, progress=progress, **options)
-    return problem.held(found)
+    outcome = SEEDED[method](
+        problem, entries, seed=seed, budget=budget, progress=progress, **options
+    )
+    return problem.held(outcome)
 
 
 def table_of(problem: Problem, cut: Cut, info: Mapping[str, Any] | None = None) -> LutTable:
@@ -205,11 +207,11 @@ def _check(
             f"slopes of format {form.name}: the objective max tries all {form.slopes.size}; "
             f"{MAX_SLOPES} at most, take narrower ones"
         )
-    known = METHODS[method]
-    if objective == "max" and known:
+    options = METHODS[method]
+    if objective == "max" and options:
         # The other rules choose lines by squares.
-        known = ("best",)
-    if rule is not None and rule not in known:
-        which = f"{' '.join(known)} with objective {objective}" if known else "none"
+        options = ("best",)
+    if rule is not None and rule not in options:
+        which = f"{' '.join(options)} with objective {objective}" if options else "none"
         raise InputError(f"rule {shown(rule)}: method {method} takes {which}")
-    return rule or (known[0] if known else None)
+    return rule or (options[0] if options else None)

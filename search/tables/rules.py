@@ -138,14 +138,14 @@ class Problem:
         """
         if self.guard is None:
             return cut
-        x, wanted, before = beyond(self.points)
+        x, targets, before = beyond(self.points)
         slopes, intercepts = cut.slopes.copy(), cut.intercepts.copy()
         ends = [*cut.starts[1:], len(self.points.x)]
         for k, (i, j) in enumerate(zip(cut.starts, ends, strict=True)):
             served = slice(before[i], before[j])
             line = self.form.slopes.value(slopes[k]) * x[served]
             line = line + self.form.intercepts.value(intercepts[k])
-            if np.abs(line - wanted[served]).max(initial=0.0) <= self.guard:
+            if np.abs(line - targets[served]).max(initial=0.0) <= self.guard:
                 continue
             if not np.isfinite(self.exact.lines.cost[i, j]):
                 raise self.exact.unguardable()

@@ -35,7 +35,7 @@ class Editor:
         law = self.target, genes.fold, genes.ramp, genes.fraction
         starts = self._starts(genes)
         inputs = np.arange(starts[segment], starts[segment + 1])
-        found = []
+        lines = []
         for slope in slopes:
             tried = intercepts_for(*law, slope, grain, inputs)
             error = line_errors(*law, slope, tried, inputs).sum(1)
@@ -43,8 +43,8 @@ class Editor:
             # Zero itself is the roundest.
             zeros = np.where(tried[good] == 0, 1 << 40, tried[good] & -tried[good])
             at = good[zeros.argmax()]
-            found.append((float(error[at]), slope, int(tried[at])))
-        _, slope, intercept = min(found, key=lambda line: line[0])
+            lines.append((float(error[at]), slope, int(tried[at])))
+        _, slope, intercept = min(lines, key=lambda line: line[0])
         return replace(
             genes,
             slopes=(*genes.slopes[:segment], slope, *genes.slopes[segment + 1 :]),

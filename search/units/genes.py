@@ -30,25 +30,25 @@ class Genes:
         low, high = code_range(in_bits)
         low = low if self.fold == "none" else 0
         starts = [low, *self.points]
-        kept: list[tuple[int, int, int]] = []
+        segments: list[tuple[int, int, int]] = []
         for start, slope, intercept in zip(starts, self.slopes, self.intercepts, strict=True):
             if start > high:
                 break
-            if kept and kept[-1][0] == start:
-                kept.pop()
-            if not kept or kept[-1][1:] != (slope, intercept):
-                kept.append((start, slope, intercept))
+            if segments and segments[-1][0] == start:
+                segments.pop()
+            if not segments or segments[-1][1:] != (slope, intercept):
+                segments.append((start, slope, intercept))
         common = self.fraction
-        for _, slope, _ in kept:
+        for _, slope, _ in segments:
             if slope:
                 common = min(common, (slope & -slope).bit_length() - 1)
         return Genes(
             self.fold,
             self.ramp,
             self.fraction - common,
-            tuple(k[0] for k in kept[1:]),
-            tuple(k[1] >> common for k in kept),
-            tuple(k[2] >> common for k in kept),
+            tuple(k[0] for k in segments[1:]),
+            tuple(k[1] >> common for k in segments),
+            tuple(k[2] >> common for k in segments),
         )
 
     def unit(self, target: Target) -> PiecewiseLinear:

@@ -30,14 +30,14 @@ _WEIGHTS: dict[str, tuple[float, float, float, float, float]] = {
 
 def predicted(unit: PiecewiseLinear) -> dict[str, float]:
     """Estimated cells of `unit` in each form without a multiplier, cheapest first."""
-    found = {}
+    cells = {}
     for form in shift_add_unit.forms(unit):
         core = next(word for word in form.split() if word != "odd")
         if core in _WEIGHTS:
             rough = shift_add_unit.rough(unit, form)
             counts = (rough.nodes, rough.adders, rough.constants, rough.gates, 1)
-            found[form] = float(np.dot(_WEIGHTS[core], counts))
-    return dict(sorted(found.items(), key=lambda item: item[1]))
+            cells[form] = float(np.dot(_WEIGHTS[core], counts))
+    return dict(sorted(cells.items(), key=lambda item: item[1]))
 
 
 class Meter:
@@ -71,11 +71,11 @@ class Meter:
 
 def front(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Those that no other one beats or equals in both error and cells, fewest cells first."""
-    kept: list[Candidate] = []
+    best: list[Candidate] = []
     for candidate in sorted(candidates, key=lambda c: (c.cells, c.mse)):
-        if not kept or candidate.mse < kept[-1].mse:
-            kept.append(candidate)
-    return kept
+        if not best or candidate.mse < best[-1].mse:
+            best.append(candidate)
+    return best
 
 
 @dataclass
@@ -93,16 +93,16 @@ class Screen:
         if genes not in self._known:
             unit = genes.unit(self.target)
             outputs = unit_codes(unit)
-            found = None
+            prospect = None
             if self.target.safe(outputs) and self.target.mse(outputs) <= self.target.coarsest:
                 by_form = predicted(unit)
                 least = min(by_form.values())
                 # As near as this the prediction cannot tell.
-                found = (
+                prospect = (
                     self.target.mse(outputs),
                     {form: least for form, cells in by_form.items() if cells <= 1.06 * least},
                 )
-            self._known[genes] = found
+            self._known[genes] = prospect
         return self._known[genes]
 
     def choose(
@@ -125,14 +125,14 @@ class Screen:
             return []
         both = [(c.mse, float(c.cells)) for c in front(measured)] + values
         first = len(both) - len(pairs)
-        chosen: list[tuple[Genes, str]] = []
+        selected: list[tuple[Genes, str]] = []
         for rank in NonDominatedSorting().do(np.array(both)):
             members = sorted((int(k) for k in rank if k >= first), key=lambda k: both[k][::-1])
-            room = count - len(chosen)
+            room = count - len(selected)
             if len(members) > room:
                 # Evenly along the rank.
                 members = [members[k] for k in np.linspace(0, len(members) - 1, room).astype(int)]
-            chosen += [pairs[k - first] for k in members]
-            if len(chosen) >= count:
+            selected += [pairs[k - first] for k in members]
+            if len(selected) >= count:
                 break
-        return chosen
+        return selected

@@ -26,7 +26,7 @@ def exact_genes(target: Target, progress: Say | None = None) -> list[Genes]:
     All of: folds, fraction bits, grains of intercepts and of break points, at most one or two
     digits a slope or any slope, a price a segment, and fewer and fewer distinct slopes.
     """
-    found: dict[Genes, None] = {}
+    starts: dict[Genes, None] = {}
     span = 1 << target.in_bits
     for fold, ramp in target.folds:
         for fraction in (2, 3, 4):
@@ -38,8 +38,8 @@ def exact_genes(target: Target, progress: Say | None = None) -> list[Genes]:
                 for parts in (16, 32, 64):
                     step = max(1, (span if fold == "none" else span // 2) // parts)
                     segmenter = Segmenter(target, fold, ramp, fraction, grain, step, slopes)
-                    found |= dict.fromkeys(_priced(segmenter))
-    return list(found)
+                    starts |= dict.fromkeys(_priced(segmenter))
+    return list(starts)
 
 
 def _priced(segmenter: Segmenter) -> list[Genes]:
@@ -50,7 +50,7 @@ def _priced(segmenter: Segmenter) -> list[Genes]:
         [(int(p) & -int(p)).bit_length() - 1 if p else bits - 1 for p in segmenter.nodes]
     )
     compared = np.maximum(bits - 1 - zeros, 0) / (bits - 1)
-    found = []
+    priced = []
 
     def best(price: float, allowed: Array) -> tuple[float, Genes]:
         each = price * (1 + 0.5 * np.maximum(digits - 1, 0))
@@ -59,7 +59,7 @@ def _priced(segmenter: Segmenter) -> list[Genes]:
     for limit in (1, 2, _ANY):
         allowed = digits <= limit
         for price in _PRICES if limit < _ANY else _PRICES[:4]:
-            found.append(best(price, allowed)[1])
+            priced.append(best(price, allowed)[1])
         if limit == _ANY:
             continue
         # Fewer distinct slopes: without each in turn, the best of it.
@@ -72,8 +72,8 @@ def _priced(segmenter: Segmenter) -> list[Genes]:
                     fewer[k] = False
                     tried.append((*best(price, fewer), fewer))
                 _, genes, now = min(tried, key=lambda row: row[0])
-                found.append(genes)
-    return [genes.canonical(bits) for genes in found]
+                priced.append(genes)
+    return [genes.canonical(bits) for genes in priced]
 
 
 def rival(
@@ -93,8 +93,8 @@ def rival(
     if evaluations < 1:
         raise InputError(f"evaluations: {shown(evaluations)} is not at least 1")
     target = Target.of(function, scale, in_bits, out_bits)
-    found = exact_genes(target, progress)
-    return front(best_of(target, found, evaluations, progress).known.values())
+    genes = exact_genes(target, progress)
+    return front(best_of(target, genes, evaluations, progress).known.values())
 
 
 def best_of(

@@ -138,14 +138,14 @@ def _residuals(
     low, _ = code_range(target.in_bits)
     near = np.clip(target.wanted, *code_range(target.out_bits))
     counts = (target.weight > 0) | target.watched
-    found = []
+    residuals = []
     for at, wanted in (
         (inputs - low, near[inputs - low] - (inputs << ramp if fold == "even" else 0)),
         (~inputs - low, near[~inputs - low] if fold == "even" else -1 - near[~inputs - low]),
     )[: 1 if fold == "none" else 2]:
         rest = np.ldexp(wanted, fraction) - slope * inputs
-        found.append(rest[counts[at]])
-    rest = np.concatenate(found)
+        residuals.append(rest[counts[at]])
+    rest = np.concatenate(residuals)
     # Where nothing is judged any line will do.
     return rest if len(rest) else np.zeros(1)
 
@@ -166,9 +166,9 @@ def slopes_for(target: Target, fold: Fold, ramp: int, fraction: int, digits: int
     inputs = inputs_of(target, fold)
     low, _ = code_range(target.in_bits)
     at = inputs[target.weight[inputs - low] > 0]
-    wanted = np.clip(target.wanted, *code_range(target.out_bits))[at - low]
+    targets = np.clip(target.wanted, *code_range(target.out_bits))[at - low]
     if fold == "even":
-        wanted = wanted - (at << ramp)
-    steep = np.ldexp(np.diff(wanted), fraction)
+        targets = targets - (at << ramp)
+    steep = np.ldexp(np.diff(targets), fraction)
     least, greatest = int(np.floor(min(steep.min(), 0))), int(np.ceil(max(steep.max(), 0)))
     return [s for s in range(least, greatest + 1) if len(digits_of(s)) <= digits]

@@ -125,12 +125,12 @@ class Target:
     @cached_property
     def folds(self) -> list[tuple[Fold, int]]:
         """Ways to compute it of one half that cost little error, with the ramp; ``none`` first."""
-        found: list[tuple[Fold, int]] = [("none", 0)]
+        folds: list[tuple[Fold, int]] = [("none", 0)]
         right = self.weight[len(self.weight) // 2 :]
         if not (self.weight[: len(self.weight) // 2] @ right[::-1] > 0):
-            return found
+            return folds
         ramp = self.ramp()
         for fold, power in (("odd", 0), ("even", ramp)):
             if power >= 0 and self._fold_error(fold, power) < _FOLD_ERROR:  # type: ignore[arg-type]
-                found.append((fold, power))  # type: ignore[arg-type]
-        return found
+                folds.append((fold, power))  # type: ignore[arg-type]
+        return folds

@@ -279,8 +279,10 @@ def find(path: str | os.PathLike[str] | None = None) -> Library:
         if not wanted.is_file():
             raise InputError(f"{source}: no such file; {_REMEDY}")
     else:
-        found = (p for place in _places() for p in (place, place.with_name(f"{place.name}.gz")))
-        wanted = next((p for p in found if p.is_file()), None)  # type: ignore[assignment]
+        candidates = (
+            p for place in _places() for p in (place, place.with_name(f"{place.name}.gz"))
+        )
+        wanted = next((p for p in candidates if p.is_file()), None)  # type: ignore[assignment]
         if wanted is None:
             raise InputError(f"no standard-cell library found: {_REMEDY}")
         source = str(wanted)

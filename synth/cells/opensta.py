@@ -85,10 +85,10 @@ def _sta(path: str, modified: int) -> Sta:
 
 def find_sta() -> Sta:
     """OpenSTA as ``$STA`` or ``sta`` names it. Raises :class:`InputError` when there is none."""
-    wanted = os.environ.get("STA", "").strip() or "sta"
-    path = shutil.which(wanted)
+    name = os.environ.get("STA", "").strip() or "sta"
+    path = shutil.which(name)
     if path is None:
-        raise InputError(f"OpenSTA not found ({wanted}), without it no delay and power: {_OPENSTA}")
+        raise InputError(f"OpenSTA not found ({name}), without it no delay and power: {_OPENSTA}")
     return _sta(path, os.stat(path).st_mtime_ns)
 
 
@@ -142,11 +142,11 @@ def energies_of(sta: Sta, text: str, names: Sequence[str]) -> dict[str, dict[str
         }
         total = _TOTAL.search(body)
         sums = [sum(row[k] for row in rows.values()) for k in range(4)]
-        wanted = [1e3 * float(v) for v in total.groups()] if total else []
+        total_mw = [1e3 * float(v) for v in total.groups()] if total else []
         if (
             set(rows) != set(names)
-            or not wanted
-            or any(abs(a - b) > 1e-3 * wanted[3] for a, b in zip(sums, wanted, strict=True))
+            or not total_mw
+            or any(abs(a - b) > 1e-3 * total_mw[3] for a, b in zip(sums, total_mw, strict=True))
             or abs(sum(sums[:3]) - sums[3]) > 1e-3 * sums[3]
         ):
             raise InputError(f"{sta.version} wrote a report of power that does not add up")

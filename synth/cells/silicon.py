@@ -238,7 +238,7 @@ def measure_all(
     except InputError:
         sta = None
     units = [_Unit.of(s if isinstance(s, Subject) else Subject(s)) for s in subjects]
-    keys, known, new = [], {}, {}
+    keys, measured, new = [], {}, {}
     for unit in units:
         key = hashlib.sha256(
             "\0".join(
@@ -256,18 +256,18 @@ def measure_all(
             ).encode()
         ).hexdigest()
         keys.append(key)
-        if key in known or key in new:
+        if key in measured or key in new:
             continue
         values = kept.load(key, _FIELDS + _STA_FIELDS if sta else _FIELDS)
         if values is None or values["recipe"] >= len(NAMES):
             new[key] = unit
         else:
-            known[key] = _restored(values, clock_ns)
+            measured[key] = _restored(values, clock_ns)
     for key, silicon in _made(tool, sta, library, new, clock_ns, gated, progress):
         values = _stored(silicon)
         kept.store(key, values)
-        known[key] = _restored(values, clock_ns)  # the same digits as from the cache
-    return [known[key] for key in keys]
+        measured[key] = _restored(values, clock_ns)  # the same digits as from the cache
+    return [measured[key] for key in keys]
 
 
 def _made(

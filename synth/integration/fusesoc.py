@@ -20,7 +20,7 @@ def core_file(design: Design, bench_files: Iterable[str], wrappers: Iterable[str
     wrappers = list(wrappers)
     model = design.model
     first, last = model.layers[0], model.layers[-1]
-    about = (
+    description = (
         f"GRU network of genome {model.genome.id}: {first.input_size} inputs, "
         f"{last.hidden_size} units, {model.classes} classes"
     )
@@ -28,7 +28,7 @@ def core_file(design: Design, bench_files: Iterable[str], wrappers: Iterable[str
         "CAPI=2:",
         f"name: genogate:gru:{model.genome.id}-{model.hash[:8]}:{__version__.split('.dev')[0]}",
         # A JSON string is a YAML string.
-        f"description: {json.dumps(about)}",
+        f"description: {json.dumps(description)}",
         "filesets:",
         "  rtl:",
         f"    files: [{', '.join(['gru.v', *wrappers])}]",

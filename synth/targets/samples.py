@@ -89,8 +89,8 @@ def designs(source: str, knobs: Knobs, chosen: Sequence[Genome]) -> Iterator[Des
     task = load_task(checkpoint.info["task"], checkpoint.info.get("split_seed", 0))
     calibration = calibrate(checkpoint, task.x_calibration)
     for genome in chosen:
-        made = draft(calibration, genome, knobs)
-        model = made.choose(estimate.cheapest(made.groups))
+        drafted = draft(calibration, genome, knobs)
+        model = drafted.choose(estimate.cheapest(drafted.groups))
         yield Design.of(model, **knobs.hardware)
 
 

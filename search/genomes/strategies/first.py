@@ -17,23 +17,23 @@ def first_population(context: Context) -> Array:
     rng = np.random.default_rng([config.seed, 1])
     size = config.pop_size * (GROWN if context.screening else 1)
     rows = rng.integers(space.low, space.high + 1, (size, len(space.low)))
-    known: list[Genome] = []
+    genomes: list[Genome] = []
     if config.initial != "random":
         layers = context.encoding.layers
-        known = [Genome.uniform(b, layers) for b in range(MIN_BITS, MAX_BITS + 1)]
-        context.evaluate([Candidate(genome) for genome in known])
+        genomes = [Genome.uniform(b, layers) for b in range(MIN_BITS, MAX_BITS + 1)]
+        context.evaluate([Candidate(genome) for genome in genomes])
     if config.initial == "sensitivity":
-        known += _by_sensitivity(context, rng, rows, known)
+        genomes += _by_sensitivity(context, rng, rows, genomes)
     if config.seed_patterns:
         by_hand = sensitivity.spread(patterns(context.encoding.layers), config.pop_size // 2)
-        known = [*by_hand, *(genome for genome in known if genome not in by_hand)]
-    for k, genome in enumerate(known[: config.pop_size]):
+        genomes = [*by_hand, *(genome for genome in genomes if genome not in by_hand)]
+    for k, genome in enumerate(genomes[: config.pop_size]):
         rows[k] = context.encoding.encode(Candidate(genome))
         for variable in space.categories:
             # What is a good genome with one checkpoint may be one with each of them.
             rows[k, variable] = k % (space.high[variable] + 1)
     if context.screening:
-        count = min(len(known), config.pop_size)
+        count = min(len(genomes), config.pop_size)
         rng = np.random.default_rng([config.seed, 4])
         rest = screened(context, rng, rows[count:], config.pop_size - count)
         rows = np.vstack([rows[:count], rest])

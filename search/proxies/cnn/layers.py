@@ -54,25 +54,25 @@ def layers(name: str) -> tuple[LayerShape, ...]:
     stride = 2 if name.endswith("mnist") else 1
     resnet = name.startswith("resnet")
     blocks = _RESNET if resnet else _MOBILENET
-    found = [LayerShape("stem", 1, 12 if resnet else 16, 3, stride)]
-    width = found[0].outputs
+    shapes = [LayerShape("stem", 1, 12 if resnet else 16, 3, stride)]
+    width = shapes[0].outputs
     for k, (channels, step) in enumerate(blocks):
         step = max(step, stride) if k == 0 else step
         if resnet:
-            found += [
+            shapes += [
                 LayerShape(f"b{k}.conv1", width, channels, 3, step, stage=1 + k),
                 LayerShape(f"b{k}.conv2", channels, channels, stage=1 + k),
             ]
             if step != 1 or width != channels:
-                found.append(LayerShape(f"b{k}.down", width, channels, 1, step, stage=1 + k))
+                shapes.append(LayerShape(f"b{k}.down", width, channels, 1, step, stage=1 + k))
         else:
-            found += [
+            shapes += [
                 LayerShape(f"b{k}.depthwise", width, width, 3, step, width, 1 + k),
                 LayerShape(f"b{k}.pointwise", width, channels, 1, stage=1 + k),
             ]
         width = channels
-    found.append(LayerShape("classifier", width, 10, 0, stage=len(blocks)))
-    return tuple(found)
+    shapes.append(LayerShape("classifier", width, 10, 0, stage=len(blocks)))
+    return tuple(shapes)
 
 
 def through(shapes: Sequence[LayerShape], apply: Callable[[LayerShape, Any], Any], x: Any) -> Any:

@@ -46,9 +46,9 @@ class Net:
         for shape in layers(self.name):
             arrays[f"{shape.name}.weight"] = self.weights[shape.name].astype(np.float16)
             arrays[f"{shape.name}.bias"] = self.biases[shape.name].astype(np.float16)
-        about = {"format": FORMAT, "version": VERSION, "name": self.name, **self.about}
+        head = {"format": FORMAT, "version": VERSION, "name": self.name, **self.about}
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, about=np.array(json.dumps(about)), **arrays)
+        np.savez_compressed(buffer, about=np.array(json.dumps(head)), **arrays)
         return buffer.getvalue()
 
     @classmethod
@@ -56,10 +56,10 @@ class Net:
         """Raises :class:`InputError` where the file is none of :meth:`saved`."""
         arrays = read_archive(path)
         try:
-            about = json.loads(str(arrays["about"]))
-            if (about.pop("format"), about.pop("version")) != (FORMAT, VERSION):
+            head = json.loads(str(arrays["about"]))
+            if (head.pop("format"), head.pop("version")) != (FORMAT, VERSION):
                 raise ValueError("another format or version")
-            name = about.pop("name")
+            name = head.pop("name")
             weights, biases = {}, {}
             for shape in layers(name):
                 weights[shape.name] = arrays[f"{shape.name}.weight"].astype(np.float32)
@@ -69,7 +69,7 @@ class Net:
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             reason = " ".join(str(error).split())[:120]
             raise InputError(f"{path}: not a small CNN ({reason})") from None
-        return cls(name, weights, biases, about)
+        return cls(name, weights, biases, head)
 
 
 @lru_cache(maxsize=8)

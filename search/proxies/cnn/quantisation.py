@@ -34,8 +34,8 @@ def judged(name: str) -> tuple[Array, Array]:
     copies where it is small."""
     task = data(name)
     x, y = shifted(task) if len(task.y_val) < SMALL else (task.x_val, task.y_val)
-    chosen = np.linspace(0, len(y) - 1, min(JUDGED, len(y))).astype(np.int64)
-    return x[chosen], y[chosen]
+    indices = np.linspace(0, len(y) - 1, min(JUDGED, len(y))).astype(np.int64)
+    return x[indices], y[indices]
 
 
 class Quantised:
@@ -158,6 +158,6 @@ def output_kl(name: str, genomes: Array, *, seed: int = 0) -> Array:
     """As :func:`~..networks.output_kl`, of a shipped network."""
     task = data(name)
     x = task.x_train[balanced(task.y_train, COMPARED, seed)]
-    made = quantised(name)
-    plain = made.logits(None, x).astype(np.float64)
-    return np.array([-kl(plain, made.logits(row, x).astype(np.float64)) for row in genomes])
+    network = quantised(name)
+    plain = network.logits(None, x).astype(np.float64)
+    return np.array([-kl(plain, network.logits(row, x).astype(np.float64)) for row in genomes])

@@ -87,8 +87,8 @@ def of_cnn(
     def make() -> Statistics:
         torch = import_torch()
         task = data(name)
-        chosen = balanced(task.y_train, BATCH, seed)
-        about = {
+        indices = balanced(task.y_train, BATCH, seed)
+        provenance = {
             "network": "cnn",
             "checkpoint_hash": net.hash,
             "task": task.name,
@@ -97,9 +97,9 @@ def of_cnn(
         }
         return collect(
             CnnNetwork(torch, quantised(name)),
-            task.x_train[chosen],
-            task.y_train[chosen],
-            about,
+            task.x_train[indices],
+            task.y_train[indices],
+            provenance,
             seed=seed,
             say=say,
         )

@@ -69,7 +69,7 @@ def make_cnn(
     path = path or FOLDER / f"{name}.npz"
     net = load(name)
     genomes, kinds = draw_genomes(name, draws)
-    about = {
+    provenance = {
         "network": "cnn",
         "checkpoint": name,
         "checkpoint_hash": net.hash,
@@ -82,18 +82,18 @@ def make_cnn(
         "calibrations": f"{CALIBRATED} training images drawn with seed 0; 1 ...: with that seed",
     }
     shape = repeats, min(repeated, len(genomes))
-    begin = empty(name, [s.name for s in layers(name)], genomes, kinds, shape, about)
+    begin = empty(name, [s.name for s in layers(name)], genomes, kinds, shape, provenance)
     with (
-        Keeping(path, begin) as kept,
+        Keeping(path, begin) as growing,
         Pool("processes" if workers > 1 else "serial", workers) as pool,
     ):
-        table = kept.table
+        table = growing.table
         table.sizes[:] = [size_bits(name, row) for row in genomes]
-        for row, known in enumerate([table.accuracy, *table.repeats]):
-            missing = np.flatnonzero(np.isnan(known))
+        for row, shares in enumerate([table.accuracy, *table.repeats]):
+            missing = np.flatnonzero(np.isnan(shares))
             cases = [(name, row, tuple(map(int, genomes[k]))) for k in missing]
             for done, (index, share) in enumerate(pool.map(_judge, cases), 1):
-                known[missing[index]] = share
+                shares[missing[index]] = share
                 say(f"{name}: calibration {row}: {done} of {len(cases)} configurations")
-                kept.now_and_then()
-    return kept.table
+                growing.now_and_then()
+    return growing.table

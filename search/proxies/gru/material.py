@@ -54,17 +54,17 @@ def material(name: str, number: int = 0) -> Material:
     task = load_task(info.get("task", "digits-row"), info.get("split_seed", 0))
     task.only_plain("a training-free proxy")
     x, y = shifted(task) if len(task.y_val) < SMALL else (task.x_val, task.y_val)
-    chosen = np.linspace(0, len(y) - 1, min(JUDGED, len(y))).astype(np.int64)
+    indices = np.linspace(0, len(y) - 1, min(JUDGED, len(y))).astype(np.int64)
     calibration = calibrate(checkpoint, calibration_draw(task, number))
-    return Material(task, checkpoint, calibration, x[chosen], y[chosen])
+    return Material(task, checkpoint, calibration, x[indices], y[indices])
 
 
 def judge(name: str, number: int, genes: Sequence[int]) -> tuple[float, int]:
     """Validation accuracy and size in bits of a genome of the shipped GRU `name`, with calibration
     data `number` (:func:`calibration_draw`)."""
     of = material(name, number)
-    made = draft(of.calibration, Genome.from_genes(genes), KNOBS)
-    model = made.choose(without_synthesis(made.groups))
+    drafted = draft(of.calibration, Genome.from_genes(genes), KNOBS)
+    model = drafted.choose(without_synthesis(drafted.groups))
     return accuracy(model, of.x, of.y), model.size_bits
 
 

@@ -42,8 +42,8 @@ class GruNetwork:
             for gene in GENES:
                 dense = gene in GENES[:6]
                 pair = checkpoint.operator(layer, gene) if dense else (None, None)
-                for kept, array in zip((self.weights, self.biases), pair, strict=True):
-                    kept.append(
+                for tensors, array in zip((self.weights, self.biases), pair, strict=True):
+                    tensors.append(
                         None if array is None else torch.from_numpy(array.astype(np.float64))
                     )
         self.head = real("classifier.weight"), real("classifier.bias")
@@ -169,9 +169,9 @@ def of_gru(
         torch = import_torch()
         calibration = calibrate(checkpoint, task.x_calibration)
         # The calibration data are sequences of the training part: these have a class.
-        chosen = balanced(task.y_train, batch, seed)
+        indices = balanced(task.y_train, batch, seed)
         network = GruNetwork(torch, checkpoint, calibration)
-        about = {
+        provenance = {
             "network": "gru",
             "checkpoint_hash": checkpoint.hash,
             "task": task.name,
@@ -179,7 +179,7 @@ def of_gru(
             "torch": str(torch.__version__),
         }
         return collect(
-            network, task.x_train[chosen], task.y_train[chosen], about, seed=seed, say=say
+            network, task.x_train[indices], task.y_train[indices], provenance, seed=seed, say=say
         )
 
     key = ("gru", checkpoint.hash, task.split_hash, seed, batch)

@@ -81,8 +81,8 @@ def draw_gru(name: str, draws: Draws) -> tuple[Array, list[str]]:
                 row = draw_weighted(draw, widths, np.ones(items, np.int64), middle * items)
             else:
                 row = draw_weighted(draw, widths, weights, target)
-                made = draft(of.calibration, Genome.from_genes(row), KNOBS)
-                actual = made.choose(without_synthesis(made.groups)).size_bits
+                drafted = draft(of.calibration, Genome.from_genes(row), KNOBS)
+                actual = drafted.choose(without_synthesis(drafted.groups)).size_bits
                 if abs(actual - size) > SAME_SIZE * size:
                     continue
             if tuple(row) not in seen:
@@ -119,7 +119,7 @@ def make_gru(
     items = [
         gene if layers == 1 else f"{layer}.{gene}" for layer in range(layers) for gene in GENES
     ]
-    about: dict[str, Any] = {
+    provenance: dict[str, Any] = {
         "network": "gru",
         "checkpoint": name,
         "checkpoint_hash": of.checkpoint.hash,
@@ -134,25 +134,25 @@ def make_gru(
         "calibrations": "0: the task's; 1 ...: drawn from the training part with that seed",
     }
     if path.exists():
-        known = Table.read(path, whole=False)
-        genomes, kinds = known.genomes, interleaved(draws.counts)
+        begun = Table.read(path, whole=False)
+        genomes, kinds = begun.genomes, interleaved(draws.counts)
         if epochs is None:
-            about["epochs"] = known.about.get("epochs", EPOCHS)
+            provenance["epochs"] = begun.about.get("epochs", EPOCHS)
     else:
         say(f"{name}: drawing genomes")
         genomes, kinds = draw_gru(name, draws)
-    begin = empty(name, items, genomes, kinds, (repeats, min(repeated, len(genomes))), about)
+    begin = empty(name, items, genomes, kinds, (repeats, min(repeated, len(genomes))), provenance)
     with (
-        Keeping(path, begin) as kept,
+        Keeping(path, begin) as growing,
         Pool("processes" if workers > 1 else "serial", workers, timeout=3600) as pool,
     ):
-        table = kept.table
+        table = growing.table
         missing = np.flatnonzero(np.isnan(table.accuracy))
         cases = [(name, 0, tuple(map(int, table.genomes[k]))) for k in missing]
-        for done, (index, found) in enumerate(pool.map(_judge, cases), 1):
-            table.accuracy[missing[index]], table.sizes[missing[index]] = found
+        for done, (index, judged) in enumerate(pool.map(_judge, cases), 1):
+            table.accuracy[missing[index]], table.sizes[missing[index]] = judged
             say(f"{name}: {done} of {len(cases)} genomes")
-            kept.now_and_then()
+            growing.now_and_then()
         # All calibrations of some genomes before the next, so that a part of it is of use.
         places = [
             (row, k)
@@ -162,15 +162,15 @@ def make_gru(
             if np.isnan(table.repeats[row, k])
         ]
         cases = [(name, row + 1, tuple(map(int, table.genomes[k]))) for row, k in places]
-        for done, (index, found) in enumerate(pool.map(_judge, cases), 1):
-            table.repeats[places[index]] = found[0]
+        for done, (index, judged) in enumerate(pool.map(_judge, cases), 1):
+            table.repeats[places[index]] = judged[0]
             say(f"{name}: other calibrations: {done} of {len(cases)}")
-            kept.now_and_then()
+            growing.now_and_then()
         missing = np.flatnonzero(np.isnan(table.trained[:trained]))
         jobs = [(name, tuple(map(int, table.genomes[k]))) for k in missing]
-        train = partial(_trained, about["epochs"])
+        train = partial(_trained, provenance["epochs"])
         for done, (index, share) in enumerate(pool.map(train, jobs), 1):
             table.trained[missing[index]] = share
             say(f"{name}: {done} of {len(jobs)} genomes trained for")
-            kept.now_and_then()
-    return kept.table
+            growing.now_and_then()
+    return growing.table

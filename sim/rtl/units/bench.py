@@ -244,18 +244,18 @@ def _judge(case: Case, log: str, seed: int) -> Outcome:
     if case.loads:
         table = np.searchsorted(starts, np.arange(count), side="right") - 1
         every = np.array([load.wanted for load in case.loads[: len(starts)]], np.int64)
-        wanted = every[table, np.arange(count)]
+        expected = every[table, np.arange(count)]
     else:
         table = np.zeros(count, np.int64)
-        wanted = np.asarray(case.wanted, np.int64)
-    got, wanted = np.array(results, np.int64), wanted & mask
-    bad = np.flatnonzero(~(case.same(got, wanted) & (got >= 0)))
+        expected = np.asarray(case.wanted, np.int64)
+    got, expected = np.array(results, np.int64), expected & mask
+    bad = np.flatnonzero(~(case.same(got, expected) & (got >= 0)))
     for j in bad[:20]:
         which = f", table {table[j]}" if case.loads else ""
         faults.append(
             f"operand {j} ({int(case.operands[j]) & (1 << case.in_bits) - 1:#x}{which}): "
             f"rtl {f'{got[j]:#x}' if got[j] >= 0 else 'x'} != golden "
-            f"{wanted[j]:#x} {place}"
+            f"{expected[j]:#x} {place}"
         )
     faults += [f"and {len(bad) - 20} more {place}"] * (len(bad) > 20)
     operands = np.array([int(value) & ((1 << case.in_bits) - 1) for value in case.operands], object)

@@ -58,7 +58,9 @@ def select_case(
     unit = SelectUnit(units, stages)
     bits, order = units[0].a_bits, rng.permutation(len(units) << units[0].a_bits)
     select, codes = order >> bits, (order & ((1 << bits) - 1)) + code_range(bits)[0]
-    wanted = np.array([golden.activation(op, codes) for op in units])[select, np.arange(len(order))]
+    expected = np.array([golden.activation(op, codes) for op in units])[
+        select, np.arange(len(order))
+    ]
     payloads = (codes & ((1 << bits) - 1)) | select << bits
     text = emit_unit(unit, name, header_lines)
     return Case(
@@ -67,7 +69,7 @@ def select_case(
         bits + unit.select_bits,
         units[0].out_bits,
         payloads.tolist(),
-        wanted,
+        expected,
         stall=stall,
     )
 
@@ -182,7 +184,7 @@ def multiply_add_case(name: str, count: int, stages: int, seed: int, stall: floa
     """`count` triples of singles (:func:`genogate.sim.golden_lut.float_triples`), the FP32
     arithmetic alone."""
     a, b, c = triples = float_triples(count, seed)
-    wanted = multiply_add(from_bits(a), from_bits(b), from_bits(c)).view(np.uint32)
+    expected = multiply_add(from_bits(a), from_bits(b), from_bits(c)).view(np.uint32)
     payloads = [x | y << 32 | z << 64 for x, y, z in triples.T.tolist()]
     return Case(
         name,
@@ -190,7 +192,7 @@ def multiply_add_case(name: str, count: int, stages: int, seed: int, stall: floa
         96,
         32,
         payloads,
-        wanted.astype(np.int64),
+        expected.astype(np.int64),
         stall=stall,
         same=same_singles,
     )
@@ -205,13 +207,13 @@ def float_unit_case(
     all special ones, all break points and their neighbours, uniform bits, and ordinary numbers.
     """
     rng = np.random.default_rng(seed)
-    share, made, blocks = -(-count // tables), [], []
+    share, cases, blocks = -(-count // tables), [], []
     for number in range(tables):
         n = unit.entries - (number % 2)
         pool = np.concatenate([from_bits(SPECIALS), rng.normal(0, 4, 40).astype(np.float32)])
         points = np.sort(rng.choice(pool[~np.isnan(pool)], n - 1, replace=False))
         lines = rng.normal(0, 2, (2, n)).astype(np.float32)
-        made.append((points, *lines))
+        cases.append((points, *lines))
         bits = points.view(np.uint32).astype(np.int64)
         corners = np.concatenate([SPECIALS, bits - 1, bits, bits + 1]) & 0xFFFFFFFF
         n = share - len(corners)
@@ -226,7 +228,7 @@ def float_unit_case(
             unit.words(*table),
             float_unit(from_bits(operands), *table).view(np.uint32).astype(np.int64),
         )
-        for k, table in enumerate(made)
+        for k, table in enumerate(cases)
     ]
     return Case(
         name,
