@@ -230,7 +230,7 @@ def test_runs_of_before_go_on(tmp_path):
     whole = Run(tmp_path / "a", SETTING, config)
     whole.go()
     document = json.loads((tmp_path / "a" / "config.json").read_text())
-    assert document.pop("version") == 4
+    assert document.pop("version") == 5
     for name in ("checkpoints", "prescreen", "prescreen_factor", "proxy_only"):
         del document["config"][name]
     del document["setting"]["also"]
