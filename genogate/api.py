@@ -223,9 +223,9 @@ def _options_of(command: str, arguments: list[str], given: Mapping[str, Any]) ->
     """The command's options at their defaults, with what is given."""
     from .cli import app
 
-    found = app.get_command(None, command)
-    assert found is not None
-    options = dict(found.make_context(command, arguments).params)
+    entry = app.get_command(None, command)
+    assert entry is not None
+    options = dict(entry.make_context(command, arguments).params)
     if unknown := set(given) - set(options):
         raise InputError(f"{command}: unknown option {shown(min(unknown))}")
     return options | dict(given)
@@ -257,17 +257,17 @@ def search_genomes(
 
     name = os.fspath(source)
     changes = {"checkpoint": name, "objectives": ",".join(objectives), **options}
-    chosen = _options_of("search", [], changes)
-    if chosen["budget"] is not None:
+    settings = _options_of("search", [], changes)
+    if settings["budget"] is not None:
         from .ladder import run_ladder
 
         given = {*options, *(["objectives"] if tuple(objectives) != SEARCHED else [])}
         place = None if out is None else os.fspath(out)
-        document, _ = run_ladder(chosen, given, knobs_of(chosen), place, resume, say or _silent)
+        document, _ = run_ladder(settings, given, knobs_of(settings), place, resume, say or _silent)
         return document
     front, _ = run_search(
-        chosen,
-        knobs_of(chosen),
+        settings,
+        knobs_of(settings),
         None if out is None else os.fspath(out),
         resume,
         say or _silent,

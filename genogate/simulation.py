@@ -40,14 +40,14 @@ def run_sim(
     sequences = count if sequences is None else sequences
     if not 1 <= sequences <= count:
         raise InputError(f"sequences: {sequences} is not within 1 to {count}, the test part's size")
-    chosen = np.sort(np.random.default_rng(seed).choice(count, sequences, replace=False))
+    indices = np.sort(np.random.default_rng(seed).choice(count, sequences, replace=False))
     model = network.model
     folder = Path(out) if out else network.folder / "sim"
     simulator = choose(simulator, sequences, say)
     say("Emitting Verilog")
     text = emit(network.design)
     say(f"Simulating {sequences} test sequences in {simulator.capitalize()}")
-    x = network.task.x_test[chosen]
+    x = network.task.x_test[indices]
     report = simulate(
         model,
         text,
@@ -59,6 +59,6 @@ def run_sim(
         simulator=simulator,
         timeout_s=1800.0 + 5.0 * sequences,
     )
-    document = {**identity_of(network), "test_indices": chosen.tolist(), **report.to_json()}
+    document = {**identity_of(network), "test_indices": indices.tolist(), **report.to_json()}
     write_json(folder / "sim.json", document)
     return report, folder

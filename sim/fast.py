@@ -261,8 +261,8 @@ def run(
     every = every or model.head.every or lengths is not None
     plans = [_Plan(layer) for layer in model.layers]
     if not all(plan.ok for plan in plans):
-        found = golden.run(model, x, lengths=lengths)
-        return found if every else replace(found, hidden=found.hidden[:, -1:])
+        result = golden.run(model, x, lengths=lengths)
+        return result if every else replace(result, hidden=result.hidden[:, -1:])
     steps = x.shape[1] if every else 1
     hidden = np.empty((len(x), steps, model.layers[-1].hidden_size), np.int64)
     for start in range(0, len(x), BLOCK):

@@ -221,12 +221,12 @@ def run(
     Raises :class:`InputError` for codes of a wrong shape, type or range.
     """
     x = check_codes(model, codes)
-    kept: dict[tuple[int, str], Array] = {}
+    states: dict[tuple[int, str], Array] = {}
     for number, layer in enumerate(model.layers):
         taken: dict[str, Array] | None = {} if trace else None
         x = run_layer(layer, x, taken)
-        kept.update({(number, name): codes for name, codes in (taken or {}).items()})
-    return answer(model, x, kept, lengths)
+        states.update({(number, name): codes for name, codes in (taken or {}).items()})
+    return answer(model, x, states, lengths)
 
 
 def answer(

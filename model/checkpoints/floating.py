@@ -213,16 +213,16 @@ def forward(
         raise InputError(
             f"inputs: shape {value.shape}, [batch, steps, {checkpoint.input_size}] is needed"
         )
-    kept: dict[tuple[int, str], np.ndarray] = {}
+    states: dict[tuple[int, str], np.ndarray] = {}
     for layer in range(checkpoint.layers):
         value, taken = _forward_layer(checkpoint, layer, value, trace)
-        kept.update({(layer, name): array for name, array in taken.items()})
+        states.update({(layer, name): array for name, array in taken.items()})
     head = checkpoint.head
     weight = checkpoint.tensors["classifier.weight"].astype(dtype)
     seen = value if head.every else at_last(value, lengths)
     logits = seen @ weight.T + checkpoint.tensors["classifier.bias"].astype(dtype)
     values = FUNCTIONS[head.activation](logits) if head.output == "codes" else None
-    return FloatResult(value, logits, logits.argmax(-1), kept, values)
+    return FloatResult(value, logits, logits.argmax(-1), states, values)
 
 
 def _forward_layer(

@@ -52,10 +52,10 @@ def from_state(
     matches = [match for name in state if (match := _WEIGHT.fullmatch(name))]
     prefixes = list(dict.fromkeys(match[1] for match in matches))
     if gru is not None:
-        wanted = gru.rstrip(".") + "." if gru.rstrip(".") else ""
-        if wanted not in prefixes:
+        prefix = gru.rstrip(".") + "." if gru.rstrip(".") else ""
+        if prefix not in prefixes:
             raise InputError(f"gru {gru!r:.60}: no such module, there are {_names(prefixes)}")
-        prefixes = [wanted]
+        prefixes = [prefix]
     if not prefixes:
         raise InputError("no torch.nn.GRU: there is no tensor weight_ih_l0 in it")
     tensors, used = _stacked(state, prefixes)
@@ -191,8 +191,8 @@ def _layers(state: Mapping[str, np.ndarray], prefix: str) -> tuple[dict[str, np.
             )
         for name in names[2:]:
             # bias=False leaves none.
-            known = prefix + name in state
-            tensors[name] = _real(state, prefix + name) if known else np.zeros(rows, np.float32)
+            present = prefix + name in state
+            tensors[name] = _real(state, prefix + name) if present else np.zeros(rows, np.float32)
         used |= {prefix + name for name in names}
         layer += 1
     if not layer:
@@ -219,10 +219,10 @@ def _classifier(
                 f"({classes}, {hidden}) is needed: classes of the task, units of the GRU"
             )
         return head
-    found = [name for name in rest if name.endswith("weight") and state[name].ndim == 2]
-    fitting = [name for name in found if state[name].shape in _shapes(classes, hidden)]
+    matrices = [name for name in rest if name.endswith("weight") and state[name].ndim == 2]
+    fitting = [name for name in matrices if state[name].shape in _shapes(classes, hidden)]
     if len(fitting) != 1:
-        shapes = ", ".join(f"{name:.40} {state[name].shape}" for name in found[:6]) or "none"
+        shapes = ", ".join(f"{name:.40} {state[name].shape}" for name in matrices[:6]) or "none"
         problem = "no linear layer" if not fitting else f"{len(fitting)} linear layers"
         hint = "" if not fitting else ": give --classifier NAME"
         raise InputError(

@@ -201,11 +201,11 @@ class Operators:
     def attributes(self, node: Any) -> dict[str, Any]:
         """By name. Raises :class:`Obstacle` for one of another type than ONNX says."""
         try:
-            known = self.onnx.defs.get_schema(node.op_type, self.version, "").attributes
+            schema = self.onnx.defs.get_schema(node.op_type, self.version, "").attributes
         except self.onnx.defs.SchemaError:
-            known = {}
+            schema = {}
         for item in node.attribute:
-            if item.name in known and item.type != known[item.name].type.value:
+            if item.name in schema and item.type != schema[item.name].type.value:
                 raise Obstacle(f"attribute {item.name} of {node.op_type:.40} has the wrong type")
         return {item.name: self.onnx.helper.get_attribute_value(item) for item in node.attribute}
 

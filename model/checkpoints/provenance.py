@@ -38,20 +38,20 @@ def _family(task: str) -> str:
 
 def _shared(before: Checkpoint, task: Task) -> Unseen:
     """What `before` has not seen of the parts of `task`, which may be another task than its own."""
-    known, info = unseen(before), before.info
+    parts, info = unseen(before), before.info
     if info.get("split_hash") == task.split_hash:
-        return known
+        return parts
     name = info.get("task")
     if not isinstance(name, str) or is_own(name) or is_own(task.name):
         return dict.fromkeys(PARTS, None)
     if _family(name) != _family(task.name):
         # Other data altogether; but where the training behind it is unknown, so is its data.
-        return known
+        return parts
     fixed = _family(name) in FAMILIES
     same = info.get("split_seed", 0) == task.split_seed
     return {
-        "val": known["val"] if fixed and same else None,
-        "test": known["test"] if fixed else None,
+        "val": parts["val"] if fixed and same else None,
+        "test": parts["test"] if fixed else None,
     }
 
 
@@ -70,12 +70,12 @@ def original(checkpoint: Checkpoint) -> dict[str, Any]:
     if "from" in checkpoint.info:
         return {"hash": checkpoint.info["from"]}
     scores = checkpoint.info.get("accuracy")
-    made: dict[str, Any] = {"hash": checkpoint.hash}
+    record: dict[str, Any] = {"hash": checkpoint.hash}
     if isinstance(scores, dict) and isinstance(scores.get("val"), int | float):
-        made["val"] = scores["val"]
+        record["val"] = scores["val"]
     if "imported" in checkpoint.info:
-        made["imported"] = checkpoint.info["imported"]
-    return made
+        record["imported"] = checkpoint.info["imported"]
+    return record
 
 
 def trained_further(checkpoint: Checkpoint) -> bool:

@@ -117,19 +117,19 @@ def _load(path: Path) -> Any:
     """What `path` holds, read without running any of it."""
     import torch
 
-    known: list[Any] = [argparse.Namespace]
+    classes: list[Any] = [argparse.Namespace]
     for _ in range(_PLACEHOLDERS):
         try:
-            with torch.serialization.safe_globals(known):
+            with torch.serialization.safe_globals(classes):
                 return torch.load(path, map_location="cpu", weights_only=True)
         # torch raises nearly anything for files that are not its own.
         except Exception as error:
             unknown = _UNKNOWN.search(str(error))
             if unknown is None:
                 raise InputError(f"{path}: not a file of tensors ({_reason(error)})") from None
-            if any(isinstance(entry, tuple) and entry[1] == unknown[1] for entry in known):
+            if any(isinstance(entry, tuple) and entry[1] == unknown[1] for entry in classes):
                 raise InputError(f"{path}: not a file of tensors ({_reason(error)})") from None
-            known.append((type("Placeholder", (_Placeholder,), {}), unknown[1]))
+            classes.append((type("Placeholder", (_Placeholder,), {}), unknown[1]))
     raise InputError(f"{path}: too many objects that are no tensors: save model.state_dict()")
 
 

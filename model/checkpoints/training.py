@@ -168,13 +168,13 @@ def recipe_for(task: str, given: dict[str, Any], sequences: int | None = None) -
 
     sequences : of the training part, by which batch and epochs for one's own data are chosen
     """
-    chosen = {name: value for name, value in given.items() if value is not None}
-    own = RECIPES.get(task, {})
+    settings = {name: value for name, value in given.items() if value is not None}
+    defaults = RECIPES.get(task, {})
     if is_own(task) and sequences is not None:
-        batch = chosen.get("batch", batch_for(sequences))
+        batch = settings.get("batch", batch_for(sequences))
         if isinstance(batch, int) and batch > 0:
-            own = {"batch": batch, "epochs": epochs_for(sequences, batch, UPDATES, EPOCHS)}
-    return Recipe(**{**own, **chosen})
+            defaults = {"batch": batch, "epochs": epochs_for(sequences, batch, UPDATES, EPOCHS)}
+    return Recipe(**{**defaults, **settings})
 
 
 def import_torch() -> Any:
@@ -381,10 +381,10 @@ class _Training:
         for name in ("activation", "output"):
             if not recipe[name]:
                 del recipe[name]
-        about = [recipe, self.task.split_hash, str(self.torch.__version__)]
+        parts = [recipe, self.task.split_hash, str(self.torch.__version__)]
         if self.start is not None:
-            about.append(self.start.hash)
-        return hashlib.sha256(json.dumps(about).encode()).hexdigest()
+            parts.append(self.start.hash)
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def tensors(self) -> dict[str, np.ndarray]:
         """The weights, by the names of a checkpoint."""

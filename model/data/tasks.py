@@ -292,8 +292,8 @@ def _speech_parts(clips: datasets.Clips, seed: int) -> np.ndarray:
     keyword = spoken & (clips.label < len(datasets.KEYWORDS))
     said = np.array([np.sum(keyword & (clips.speaker == who)) for who in order])
     before = np.concatenate([[0], np.cumsum(said)[:-1]])
-    chosen = order[before < datasets.SPEECH_VALIDATION * keyword.sum()]
-    part = np.where(np.isin(clips.speaker, chosen) & spoken, 1, 0)
+    validation = order[before < datasets.SPEECH_VALIDATION * keyword.sum()]
+    part = np.where(np.isin(clips.speaker, validation) & spoken, 1, 0)
     # Where nobody speaks, clips are as good as speakers.
     silent = np.flatnonzero(~spoken & ~tested)
     share = datasets.SPEECH_VALIDATION / (1 - datasets.SPEECH_TEST)
@@ -307,17 +307,17 @@ def _keywords(name: str, seed: int) -> Task:
     clips, so not comparable with published accuracies."""
     clips = datasets.speech()
     words = KEYWORD_TASKS[name]
-    wanted = clips.label < len(words)
-    part, y = _speech_parts(clips, seed)[wanted], clips.label[wanted]
-    x = cepstra(clips.x[wanted])
+    labelled = clips.label < len(words)
+    part, y = _speech_parts(clips, seed)[labelled], clips.label[labelled]
+    x = cepstra(clips.x[labelled])
     training = x[part == 0]
     mean = _steps(training.mean((0, 1), dtype=np.float64))
     deviation = np.maximum(_steps(training.std((0, 1), dtype=np.float64)), np.float32(1 / 64))
     x = (x - mean) / deviation
-    chosen = [np.flatnonzero(part == index) for index in range(3)]
-    if not all(len(indices) for indices in chosen):
+    parts = [np.flatnonzero(part == index) for index in range(3)]
+    if not all(len(indices) for indices in parts):
         raise InputError(f"task {name}: a part without any clip, more speakers are needed")
-    train, val, test = chosen
+    train, val, test = parts
     notes = {
         "classes": list(words),
         "features": "first 10 coefficients of the orthonormal DCT-II of 40 log-mel energies, "

@@ -69,12 +69,12 @@ class Beacons:
         number = len(self.lit)
         name = f"beacon-{number}.safetensors"
         path = self.folder / name
-        known = self.kept[number] if number < len(self.kept) else None
+        kept_record = self.kept[number] if number < len(self.kept) else None
         identity = {"genome": list(genome.genes), **({"source": source} if source else {})}
-        same = known is not None and all(
-            known.get(name) == identity.get(name) for name in ("genome", "source")
+        same = kept_record is not None and all(
+            kept_record.get(name) == identity.get(name) for name in ("genome", "source")
         )
-        if known is None or not same or not path.exists():
+        if kept_record is None or not same or not path.exists():
             partial = self.folder / f"unfinished-{name}"
             partial.unlink(missing_ok=True)
             self.retrain[source](genome, partial)
@@ -85,7 +85,7 @@ class Beacons:
             record = {**identity, "checkpoint": name, "hash": zoo.load(str(path)).hash}
             self.kept = [*self.kept[:number], record]
             write_json(self.folder / "beacons.json", self.kept)
-        elif zoo.load(str(path)).hash != known.get("hash"):
+        elif zoo.load(str(path)).hash != kept_record.get("hash"):
             raise InputError(
                 f"{path}: not the checkpoint that the run began with; put that back, or search in "
                 "another folder"

@@ -78,8 +78,8 @@ class Evaluator:
         """Points of `candidates`, from the store where they are known, else evaluated and kept."""
         if self.ledger.blind:
             return self._guess(candidates, pool, say)
-        wanted = [c for c in dict.fromkeys(candidates) if c not in self.ledger.points]
-        cases = {c: self._cases(c) for c in wanted}
+        to_evaluate = [c for c in dict.fromkeys(candidates) if c not in self.ledger.points]
+        cases = {c: self._cases(c) for c in to_evaluate}
         stored = self.store.load(key for rows in cases.values() for key, _, _ in rows)
         stored = {key: result for key, result in stored.items() if self._whole(result)}
         new = [
@@ -99,7 +99,7 @@ class Evaluator:
             stored[key] = result
             self.fresh += 1
             done += 1
-        for candidate in wanted:
+        for candidate in to_evaluate:
             # The first of equals: without a beacon where that is as good.
             key, beacon, _ = max(cases[candidate], key=lambda row: stored[row[0]]["accuracy"])
             result = dict(stored[key])
@@ -115,9 +115,9 @@ class Evaluator:
         """Points whose accuracy is 1 less the proxy's loss, with costs as they are without running
         anything."""
         new = [c for c in dict.fromkeys(candidates) if c not in self.ledger.points]
-        found = self.costs.told(new, replace(self.setting, estimate=True), pool, say)
+        estimates = self.costs.told(new, replace(self.setting, estimate=True), pool, say)
         losses = self.proxy.loss([c.genome for c in new])
-        for candidate, costs, loss in zip(new, found, losses, strict=True):
+        for candidate, costs, loss in zip(new, estimates, losses, strict=True):
             self.ledger.points[candidate] = Point(candidate, costs | {"accuracy": 1 - float(loss)})
         return [self.ledger.points[candidate] for candidate in candidates]
 
@@ -138,13 +138,13 @@ class Evaluator:
             for p in self.ledger.front()
             if (self.ledger.costs([p])[0] < self.ledger.reference).all()
         ]
-        found = self.beacons.next(
+        lit = self.beacons.next(
             [(p.genome, p.candidate.checkpoint) for p in useful], self.config.beacon_distance
         )
-        if found is None:
+        if lit is None:
             return False
         say(f"Retraining beacon {len(self.beacons.lit)}")
-        beacon = self.beacons.light(*found)
+        beacon = self.beacons.light(*lit)
         near = [
             c
             for c in self.ledger.points

@@ -279,9 +279,9 @@ class Climb:
             able = [r for r in left if self.expected(self.lost(r)) <= self.plan.drop]
             ordered = sorted(able, key=lambda r: self.cost(r.net))
             ordered += sorted((r for r in left if r not in able), key=self.lost)
-            chosen = list(dict.fromkeys(r.net for r in ordered))[:count]
-            done |= set(chosen)
-            self._train([(net, None) for net in chosen], "full")
+            finalists = list(dict.fromkeys(r.net for r in ordered))[:count]
+            done |= set(finalists)
+            self._train([(net, None) for net in finalists], "full")
             yield "finals"
 
     def _affordable(self) -> int:

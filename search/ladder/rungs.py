@@ -66,8 +66,8 @@ class Result:
 def _timed_look(look: Look) -> dict[str, Any]:
     """A look, and what all of it took."""
     start = time.process_time()
-    found = look_at(look)
-    return {"judged": found["judged"], "seconds": time.process_time() - start}
+    scores = look_at(look)
+    return {"judged": scores["judged"], "seconds": time.process_time() - start}
 
 
 def _timed_prices(cases: Sequence[tuple[str, Genome, Knobs]]) -> dict[str, Any]:
@@ -78,12 +78,12 @@ def _timed_prices(cases: Sequence[tuple[str, Genome, Knobs]]) -> dict[str, Any]:
 
 def _timed_training(job: ForOne) -> dict[str, Any]:
     start = time.process_time()
-    found = train_for_one(job)
+    scores = train_for_one(job)
     # A training that was stopped and gone on with took more than this process has seen.
     return {
-        "judged": found["judged"],
-        "val": found["val"],
-        "seconds": max(found["seconds"], time.process_time() - start),
+        "judged": scores["judged"],
+        "val": scores["val"],
+        "seconds": max(scores["seconds"], time.process_time() - start),
     }
 
 

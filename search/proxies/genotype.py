@@ -37,7 +37,7 @@ class Genotype:
 
     def proxy(self) -> Proxy:
         """What they encode."""
-        chosen = [
+        choices = [
             position.choices[gene]
             for position, gene in zip(positions(self.structure), self.genes, strict=True)
         ]
@@ -53,16 +53,16 @@ class Genotype:
             return len(nodes) - 1
 
         if self.structure == "sequential":
-            chain(chosen[1:], Node(chosen[0]))
+            chain(choices[1:], Node(choices[0]))
         elif self.structure == "branched":
-            first, second = chosen[: BRANCH + 1], chosen[BRANCH + 1 : 2 * BRANCH + 2]
+            first, second = choices[: BRANCH + 1], choices[BRANCH + 1 : 2 * BRANCH + 2]
             one, two = (chain(each[1:], Node(each[0])) for each in (first, second))
-            nodes.append(Node(chosen[2 * BRANCH + 2], (one, two)))
-            chain(chosen[2 * BRANCH + 3 :])
+            nodes.append(Node(choices[2 * BRANCH + 2], (one, two)))
+            chain(choices[2 * BRANCH + 3 :])
         else:
-            nodes += [Node(name) for name in chosen[:DAG_LEAVES]]
-            for k in range(DAG_LEAVES, len(chosen), 3):
-                name, *references = chosen[k : k + 3]
+            nodes += [Node(name) for name in choices[:DAG_LEAVES]]
+            for k in range(DAG_LEAVES, len(choices), 3):
+                name, *references = choices[k : k + 3]
                 before = tuple(map(int, references[: PRIMITIVES[name].arity]))
                 nodes.append(Node(name, before))
         return Proxy(tuple(nodes))

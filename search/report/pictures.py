@@ -375,9 +375,9 @@ def _draw(data: Document) -> dict[str, bytes]:
     moving = [k for k, of in enumerate(values) if len(np.unique(of[np.isfinite(of)])) > 2]
     costs = [k for k in moving if not data["figures"][k]["high"]]
     best = [k for k in moving if data["figures"][k]["high"]]
-    wanted = [k for k in costs if keys[k] in data["objectives"]]
+    objectives = [k for k in costs if keys[k] in data["objectives"]]
     pairs = [(x, y) for y in best for x in costs]
-    pairs += [(x, y) for number, x in enumerate(wanted) for y in wanted[number + 1 :]]
+    pairs += [(x, y) for number, x in enumerate(objectives) for y in objectives[number + 1 :]]
     drawn = {f"{keys[y]}-{keys[x]}.png": _front(data, x, y) for x, y in pairs}
     if any(curve["x"] for curve in data["history"]):
         drawn["hypervolume.png"] = _volume(data)

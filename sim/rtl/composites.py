@@ -170,16 +170,16 @@ def simulate(
             return simulate(op, segments, seed=seed, verilog=verilog, folder=temporary)
     folder = Path(folder)
     stimulus: list[int] = []
-    plan, wanted = [], []
+    plan, expected = [], []
     for segment in segments:
         first = len(stimulus)
-        wanted.append([p for vector in segment.vectors for p in _law(op, vector)])
+        expected.append([p for vector in segment.vectors for p in _law(op, vector)])
         stimulus += [p for vector in segment.vectors for p in _payloads(op, vector)]
         after, more = segment.reset or (NEVER, 0)
         plan += [
             first,
             len(stimulus),
-            len(wanted[-1]),
+            len(expected[-1]),
             after,
             more,
             *(round(256 * pause) for pause in segment.pauses),
@@ -205,7 +205,7 @@ def simulate(
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode:
             raise InputError(f"{command[0]} failed: {' '.join(done.stderr.split())[:300]}")
-    return _compare(segments, wanted, (folder / "log.txt").read_text(), seed)
+    return _compare(segments, expected, (folder / "log.txt").read_text(), seed)
 
 
 def _compare(
@@ -247,7 +247,7 @@ def random_vectors(op: Composite, lengths: Sequence[int], rng: np.random.Generat
             rng.integers(0, 1 << op.in_bits, n) >> rng.integers(0, op.in_bits, n) for n in lengths
         ]
     low, high = code_range(op.in_bits)
-    found = []
+    vectors = []
     for n in lengths:
         kind = rng.integers(6)
         if kind < 2:
@@ -260,8 +260,8 @@ def random_vectors(op: Composite, lengths: Sequence[int], rng: np.random.Generat
             vector = np.where(
                 rng.random(n) < rng.random(), *rng.integers(low, high + 1, 2).tolist()
             )
-        found.append(np.clip(vector, low, high))
-    return found
+        vectors.append(np.clip(vector, low, high))
+    return vectors
 
 
 def segments_of(op: Composite, elements: int, rng: np.random.Generator) -> list[Segment]:
@@ -275,19 +275,19 @@ def segments_of(op: Composite, elements: int, rng: np.random.Generator) -> list[
         every = [most]
     mean, left = sum(every) / len(every), max(elements, 12 * most)
     equal = [int(rng.integers(1, most + 1)) if len(every) > 1 else most for _ in range(2)]
-    made = [Segment(random_vectors(op, [n] * 3, rng)) for n in equal]
+    segments = [Segment(random_vectors(op, [n] * 3, rng)) for n in equal]
     left -= sum(3 * n for n in equal)
     for cut in range(2):
         vectors = random_vectors(op, [equal[cut]] * 3, rng)
         after = int(rng.integers(0, 3 * equal[cut]))
         pauses = (0.2 * cut, 0.2 * cut)
-        made.append(Segment(vectors, pauses, (after, int(rng.integers(0, most + 12)))))
+        segments.append(Segment(vectors, pauses, (after, int(rng.integers(0, most + 12)))))
     shares = ((0.0, 0.0), (0.0, 0.4), (0.4, 0.0), (0.3, 0.3), (0.7, 0.7))
     for pauses in shares:
         count = max(2, round(left / len(shares) / mean))
         lengths = [every[k % len(every)] for k in rng.permutation(max(count, len(every)))[:count]]
-        made.append(Segment(random_vectors(op, lengths, rng), pauses))
-    return made
+        segments.append(Segment(random_vectors(op, lengths, rng), pauses))
+    return segments
 
 
 def stated_cycles(op: Composite, before: int, n: int) -> int:
@@ -343,7 +343,7 @@ def campaign(
     """
     record: dict[str, Any] = {"seed": seed}
     for kind in ("softmax", "normalise"):
-        found: dict[str, Any] = {
+        totals: dict[str, Any] = {
             "cases": cases,
             "elements": 0,
             "cycles": 0,
@@ -355,16 +355,16 @@ def campaign(
             rng = np.random.default_rng([seed, case])
             op = random_op(kind, rng)
             outcome = simulate(op, segments_of(op, elements, rng), seed=seed + case)
-            found["elements"] += outcome.elements
-            found["cycles"] += outcome.cycles
-            found["mismatches"] += [f"case {case}: {text}" for text in outcome.mismatches]
-            found["periods"] += len(outcome.periods)
-            found["periods_as_stated"] += sum(
+            totals["elements"] += outcome.elements
+            totals["cycles"] += outcome.cycles
+            totals["mismatches"] += [f"case {case}: {text}" for text in outcome.mismatches]
+            totals["periods"] += len(outcome.periods)
+            totals["periods_as_stated"] += sum(
                 stated_cycles(op, before, n) == cycles for before, n, cycles in outcome.periods
             )
             say(
-                f"{kind} {case + 1}/{cases}: {found['elements']:,} elements, "
-                f"{len(found['mismatches'])} mismatches"
+                f"{kind} {case + 1}/{cases}: {totals['elements']:,} elements, "
+                f"{len(totals['mismatches'])} mismatches"
             )
-        record[kind] = found
+        record[kind] = totals
     return record

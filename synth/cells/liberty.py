@@ -82,7 +82,7 @@ class Library:
     @cached_property
     def _parts(self) -> tuple[str, dict[str, str]]:
         """:attr:`for_synthesis`, and the insides of its cells by name."""
-        kept: list[str] = []
+        blocks: list[str] = []
         cells: dict[str, str] = {}
         position, skipped, name, first = 0, None, "", 0
         for depth, head, start, end in _groups(self.text):
@@ -91,16 +91,16 @@ class Library:
                     position, skipped = end, None
             elif head is None:
                 if depth == 1 and name:
-                    kept.append(self.text[position:start])
+                    blocks.append(self.text[position:start])
                     position = start
-                    cells[name], name = "".join(kept[first:]), ""
+                    cells[name], name = "".join(blocks[first:]), ""
             elif head[0] in _UNUSED or (head[0] == "cell" and _SPECIAL.search(head[1])):
-                kept.append(self.text[position:start])
+                blocks.append(self.text[position:start])
                 skipped = depth
             elif head[0] == "cell":
-                kept.append(self.text[position:end])
-                position, name, first = end, head[1], len(kept)
-        return "".join([*kept, self.text[position:]]), cells
+                blocks.append(self.text[position:end])
+                position, name, first = end, head[1], len(blocks)
+        return "".join([*blocks, self.text[position:]]), cells
 
     def __contains__(self, cell: str) -> bool:
         return cell in self._parts[1]

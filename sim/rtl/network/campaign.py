@@ -463,7 +463,7 @@ def campaign(
         if isinstance(value, bool) or not isinstance(value, int) or value < low:
             raise InputError(f"campaign: {what} must be an integer from {low} on, not {value!r}")
     versions = require_simulator()
-    wanted = sorted(set(range(n) if indices is None else indices))
+    numbers = sorted(set(range(n) if indices is None else indices))
     folder, sources = Path(out_dir).resolve(), source_fingerprint()
     # Proves that the folder can be written before any work is done.
     write_json(folder / SUMMARY, {"seed": seed, "sources": sources, "running": True})
@@ -472,10 +472,10 @@ def campaign(
         record["index"]: record
         for record in read_results(results)
         if (record.get("seed"), record.get("sources")) == (seed, sources)
-        and record.get("index") in wanted
+        and record.get("index") in numbers
     }
     resumed = len(done)
-    missing = [index for index in wanted if index not in done]
+    missing = [index for index in numbers if index not in done]
     columns = (
         TextColumn("campaign"),
         BarColumn(),
@@ -491,7 +491,7 @@ def campaign(
         ProcessPoolExecutor(workers, mp_context=context, initializer=_depend_on_the_parent) as pool,
     ):
         failed = sum(not record["passed"] for record in done.values())
-        task = bar.add_task("campaign", total=len(wanted), completed=resumed, failed=failed)
+        task = bar.add_task("campaign", total=len(numbers), completed=resumed, failed=failed)
         jobs = [
             pool.submit(run_case, make_case(seed, index), folder / "cases" / f"{index:05d}")
             for index in missing

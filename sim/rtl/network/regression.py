@@ -113,7 +113,7 @@ def build_scenarios(
     def whole(k: int) -> tuple[int, int]:
         return k, steps if lengths is None else int(lengths[k])
 
-    made = []
+    scenarios = []
     for name in names:
         pause = stall
         if name == "back-to-back":
@@ -137,8 +137,8 @@ def build_scenarios(
             segments = [segment([(pick(), length) for length in some])]
         else:
             raise InputError(f"scenario {name!r}: the names are {' '.join(SCENARIOS)}")
-        made.append({"name": name, "stall": pause, "segments": segments})
-    return made
+        scenarios.append({"name": name, "stall": pause, "segments": segments})
+    return scenarios
 
 
 @contextmanager

@@ -122,7 +122,7 @@ class Expectation:
 
     def compare(self, log: np.ndarray, segment: Segment, scenario: str) -> Comparison:
         """Compare the log rows int64 [n, 3] of one segment with what it must hold."""
-        found: list[tuple[tuple[int, ...], str]] = []
+        differences: list[tuple[tuple[int, ...], str]] = []
         outcome = Comparison()
         for number, stream in enumerate(self.streams):
             got = log[log[:, 0] == number, 2]
@@ -144,8 +144,8 @@ class Expectation:
                 continue
             key, where, position = self.place(number, index, segment)
             note = f"(sequence {position}, {scenario}, {self.note})"
-            found.append((key, f"{where} {what} {note}"))
-        outcome.mismatches = [message for _, message in sorted(found)]
+            differences.append((key, f"{where} {what} {note}"))
+        outcome.mismatches = [message for _, message in sorted(differences)]
         events = log[log[:, 0] >= HOLD_EVENT]
         for event in dict.fromkeys(events[:, 0].tolist()):
             cycle = int(events[events[:, 0] == event][0, 1])
