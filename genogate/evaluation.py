@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .model.errors import InputError
-
-if TYPE_CHECKING:
-    pass
 
 
 def run_golden(
@@ -19,8 +15,9 @@ def run_golden(
 ) -> dict[str, tuple[int, ...]]:
     """Evaluate integer codes and write the results; names and shapes of what was written.
 
-    ``*.npz`` receives the arrays ``hidden``, ``logits`` and ``classes``; ``NAME.npy`` the hidden
-    states, and ``NAME.logits.npy`` beside it the logits.
+    ``*.npz`` receives the arrays ``hidden``, ``logits`` and ``classes``, and ``codes`` of a network
+    that answers these; ``NAME.npy`` the hidden states, and ``NAME.logits.npy`` beside it the
+    logits, or ``NAME.codes.npy`` the codes.
     """
     import numpy as np
 
@@ -31,21 +28,21 @@ def run_golden(
     target = Path(outputs)
     if target.suffix not in (".npy", ".npz") or target.is_dir():
         raise InputError(f"{target}: the output must be a file named *.npz or *.npy")
-    beside = target.with_suffix(".logits.npy")
+    model = IntModel.load(model_file)
+    beside = target.with_suffix(".logits.npy" if model.stage is None else ".codes.npy")
     for path in [target] if target.suffix == ".npz" else [target, beside]:
         for source in (model_file, inputs):
             if path.exists() and Path(source).exists() and path.samefile(source):
                 raise InputError(f"cannot write {path}: it is an input, name another output")
-    result = golden.run(IntModel.load(model_file), read_array(inputs))
+    result = golden.run(model, read_array(inputs))
+    arrays = {"hidden": result.hidden, "logits": result.logits, "classes": result.classes}
+    if result.codes is not None:
+        arrays["codes"] = result.codes
     with staged(target.parent) as stage:
         if target.suffix == ".npz":
-            hidden, logits, classes = result.hidden, result.logits, result.classes
-            np.savez(stage / target.name, hidden=hidden, logits=logits, classes=classes)
-            return {
-                f"{target}:hidden": hidden.shape,
-                f"{target}:logits": logits.shape,
-                f"{target}:classes": classes.shape,
-            }
+            np.savez(stage / target.name, **arrays)
+            return {f"{target}:{name}": array.shape for name, array in arrays.items()}
+        answers = result.logits if result.codes is None else result.codes
         np.save(stage / target.name, result.hidden)
-        np.save(stage / beside.name, result.logits)
-        return {str(target): result.hidden.shape, str(beside): result.logits.shape}
+        np.save(stage / beside.name, answers)
+        return {str(target): result.hidden.shape, str(beside): answers.shape}

@@ -49,9 +49,9 @@ class Design:
         :class:`InputError` for lanes, and a pipeline, that `share` cannot have."""
         lanes = lanes or Lanes()
         check_share(share, lanes, pipeline)
-        if share == "all" and not model.head.plain:
+        if share == "all" and model.head.output == "codes":
             raise InputError(
-                f"share all: the shared adder answers a class at the last step, this network "
+                f"share all: the shared adder answers classes and logits, this network "
                 f"{model.head}: give --share none"
             )
         return cls(model, lanes, share, pipeline)
@@ -61,7 +61,10 @@ class Design:
         """Programs of the layers, where everything is shared."""
         layers, classifier = self.model.layers, self.model.classifier
         lasts = [*([None] * (len(layers) - 1)), classifier]
-        return tuple(SharedPlan.of(*of, self.lanes.x) for of in zip(layers, lasts, strict=True))
+        every = self.model.head.every
+        return tuple(
+            SharedPlan.of(*of, self.lanes.x, every) for of in zip(layers, lasts, strict=True)
+        )
 
     @cached_property
     def schedules(self) -> tuple[Schedule, ...]:
@@ -165,7 +168,7 @@ class Design:
         """
         if self.share == "all":
             cycles = steps * self.cycles_per_step
-            return cycles + self.model.classes * self.shared[-1].program.class_cycles + 1
+            return cycles if self.model.head.every else cycles + self.shared[-1].answer_cycles
         if self.model.head.every:
             return steps * self.cycles_per_step
         # Long sequences end alike.

@@ -100,7 +100,12 @@ class Network(wiring.Component):
             wiring.connect(m, below.o, above.i)
         top = layers[-1]
         if design.share == "all":
-            for name in ("o_logits", "o_class"):
+            names = ("o_logits", "o_class")
+            if design.model.head.output == "logits":
+                # The class is found, and nobody takes it.
+                names = names[:1]
+                m.d.comb += top.o_class.ready.eq(1)
+            for name in names:
                 wiring.connect(m, getattr(top, name), wiring.flipped(getattr(self, name)))
             wiring.connect(m, top.o, wiring.flipped(self.o_h))
             return m

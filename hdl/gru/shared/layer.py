@@ -25,18 +25,30 @@ class SharedPlan:
     ----------
     layer : Layer
     classifier : of the network, for its last layer, else None
+    every : whether it answers at every step
     """
 
     layer: Layer
     classifier: Classifier | None
     program: Program
     shape: Shape
+    every: bool = False
 
     @classmethod
-    def of(cls, layer: Layer, classifier: Classifier | None, digit: int) -> "SharedPlan":
+    def of(
+        cls, layer: Layer, classifier: Classifier | None, digit: int, every: bool = False
+    ) -> "SharedPlan":
         """Compile the program of `layer` for weights that come in digits of `digit` bits."""
         program = Compiler(layer, classifier, digit).compile()
-        return cls(layer, classifier, program, Shape.of(layer, classifier, program))
+        shape = Shape.of(layer, classifier, program, every)
+        return cls(layer, classifier, program, shape, shape.every)
+
+    @property
+    def answer_cycles(self) -> int:
+        """Cycles of an answer, where this layer gives one: ``C K + 1``."""
+        if self.classifier is None:
+            return 0
+        return len(self.classifier.bias) * self.program.class_cycles + 1
 
     @property
     def input_size(self) -> int:
@@ -159,6 +171,7 @@ def chain_cycles(plans: Sequence[SharedPlan], steps: int = 64) -> int:
                 time = max(time + plan.unit_cycles - 1, gate)
                 leaves.append(time)
                 time += 1
+            time += plan.answer_cycles if plan.every else 0
             free[k], arrivals = time, leaves
         ends.append(free[-1])
     return ends[-1] - ends[-2]

@@ -115,14 +115,16 @@ class Machine(wiring.Component):
             # Classes are told by the state of the last step.
             m.d.sync += now.start.eq(0 if shape.classes else now.final)
         with m.If(advance & row.is_("kind", "class")):
-            m.d.sync += now.start.eq(1)
+            m.d.sync += now.start.eq(now.final if shape.every else 1)
         with m.If(self.write_x):
             m.d.sync += now.final.eq(self.i.payload.last)
 
     def _go_on(self, m: Module, now: "Now", emit: Value) -> None:
         """Addresses of the next row and of the next bit of a weight."""
         shape, row, advance = self.shape, now.row, now.advance
-        to_classes = now.final if shape.classes else Const(0, 1)
+        to_classes: Value = now.final if shape.classes else Const(0, 1)
+        if shape.every:
+            to_classes = Const(1, 1)
         restart = (now.end & ~to_classes) | (advance & row.is_("kind", "class"))
         place = Signal(range(max(2, shape.rows)))
         with m.If(now.running):
@@ -295,14 +297,16 @@ class Machine(wiring.Component):
         logit = Signal(signed(shape.logit_bits))
         m.d.comb += logit.eq(Cat(self.t1, self.p).as_signed())
         greatest = Signal(signed(shape.logit_bits), reset_less=True)
-        label = Signal(len(self.o_class.payload), reset_less=True)
+        label = Signal(max(1, (shape.classes - 1).bit_length()), reset_less=True)
         with m.If(advance & is_logit & ((unit == 0) | (logit > greatest))):
             m.d.sync += [greatest.eq(logit), label.eq(unit)]
+        ends = last_unit & now.final if shape.every else last_unit
+        answer = Cat(label, now.final) if shape.every else label
         m.d.comb += [
             self.o_logits.payload.logit.eq(logit),
-            self.o_logits.payload.last.eq(last_unit),
+            self.o_logits.payload.last.eq(ends),
             self.o_logits.valid.eq(running & is_logit),
-            self.o_class.payload.eq(label),
+            Value.cast(self.o_class.payload).eq(answer),
             self.o_class.valid.eq(running & is_class),
         ]
         return (is_logit & ~self.o_logits.ready) | (is_class & ~self.o_class.ready)

@@ -8,8 +8,9 @@ from amaranth import *
 from amaranth.lib import stream
 from amaranth.lib.wiring import In, Out
 
+from ....model.head import Head
 from ....model.integer import Classifier, Layer
-from ..classifier import logit_layout
+from ..classifier import class_layout, logit_layout
 from ..layer import code_layout
 from .rows import FACTORS, KINDS, OPERANDS, Program, Row
 
@@ -24,6 +25,7 @@ class Shape:
     digit : bits of a weight's digit
     encoding : field -> its values by their number in a row of the program
     activations : (name, is it a table, address bits of its selector, words of each)
+    every : whether classes are told at every step
     """
 
     inputs: int
@@ -44,9 +46,12 @@ class Shape:
     digit: int
     activations: tuple[tuple[str, bool, int, int], ...]
     encoding: tuple[tuple[str, tuple[Any, ...]], ...]
+    every: bool = False
 
     @classmethod
-    def of(cls, layer: Layer, classifier: Classifier | None, program: Program) -> "Shape":
+    def of(
+        cls, layer: Layer, classifier: Classifier | None, program: Program, every: bool = False
+    ) -> "Shape":
         """The least that runs `program`."""
         encoding = tuple(
             (name, tuple(v for v in values if any(getattr(r, name) == v for r in program.rows)))
@@ -85,6 +90,7 @@ class Shape:
             program.digit,
             activations,
             encoding,
+            every and classifier is not None,
         )
 
     def encode(self, row: Row) -> int:
@@ -132,7 +138,7 @@ def streams_of(shape: Shape) -> dict[str, Any]:
         "o": Out(stream.Signature(code_layout(shape.state_bits))),
     }
     if shape.classes:
-        labels = unsigned(max(1, (shape.classes - 1).bit_length()))
+        labels = class_layout(shape.classes, Head("every" if shape.every else "last"))
         members["o_logits"] = Out(stream.Signature(logit_layout(shape.logit_bits)))
         members["o_class"] = Out(stream.Signature(labels))
     return members

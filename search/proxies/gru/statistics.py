@@ -165,6 +165,8 @@ def of_gru(
     keep : whether they are taken from, and left in, the cache
     """
 
+    task.only_plain("a training-free proxy")
+
     def make() -> Statistics:
         torch = import_torch()
         calibration = calibrate(checkpoint, task.x_calibration)

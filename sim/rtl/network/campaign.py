@@ -134,9 +134,9 @@ def _random_case(seed: int, index: int) -> Case:
     )
     case = _shared(case) if one_of(SHARES, (0.7, 0.3)) == "all" else case
     case = replace(case, classifier_bits=one_of((8, *range(2, 8)), (0.52, *[0.08] * 6)))
-    if case.share == "all":
-        return case
     output = one_of(OUTPUTS, (0.6, 0.15, 0.25))
+    if case.share == "all" and output == "codes":
+        return case
     case = replace(
         case,
         at=one_of(("last", "every")),
@@ -240,6 +240,8 @@ def _forced() -> list[dict[str, Any]]:
                 ("two layers", Genome.uniform(4, 2).layers, {}),
                 ("three layers", Genome.uniform(3, 3).layers, {}),
                 ("one unit", Genome.uniform(8).layers, {"hidden_size": 1, "input_size": 1}),
+                ("classes at every step", Genome.uniform(5, 2).layers, {"at": "every"}),
+                ("logits", Genome.uniform(5).layers, {"at": "every", "output": "logits"}),
             )
         ),
         *(

@@ -9,7 +9,7 @@ from genogate.model.genome import Genome
 from genogate.model.head import Head
 from genogate.model.knobs import Lanes
 from genogate.sim.random_model import random_model
-from genogate.sim.rtl.network.campaign import make_case
+from genogate.sim.rtl.network.campaign import make_case, run_case
 from genogate.sim.rtl.network.regression import simulate
 from genogate.synth.verilog import emit
 
@@ -57,4 +57,14 @@ def test_a_campaign_draws_all_heads():
     assert {case.at for case in cases} == {"last", "every"}
     assert {case.output for case in cases} == {"class", "logits", "codes"}
     assert {case.function for case in cases} == {"none", "relu", "sigmoid", "tanh"}
-    assert all(case.at == "last" for case in cases if case.share == "all")
+    shared = [case for case in cases if case.share == "all"]
+    assert {case.at for case in shared} == {"last", "every"}
+    assert {case.output for case in shared} == {"class", "logits"}
+
+
+@pytest.mark.parametrize("name", ["classes at every step", "logits"])
+def test_one_adder_for_all_answers_at_every_step(name, tmp_path):
+    cases = (make_case(2026, index) for index in range(90))
+    record = run_case(next(c for c in cases if c.name == f"share all, {name}"), tmp_path)
+    assert record["passed"], record["mismatches"]
+    assert record["cycles_per_step"] == record["documented_cycles_per_step"]
