@@ -65,12 +65,12 @@ def task_of(checkpoint: Checkpoint, name: str | None) -> Task:
     if trained_on not in (None, name) and not moved:
         raise InputError(f"task {name!r:.60}: the checkpoint was trained on {trained_on!r:.60}")
     task = load_task(name, checkpoint.info.get("split_seed", 0))
+    task.check_head(checkpoint.head)
     if checkpoint.info.get("split_hash", task.split_hash) != task.split_hash:
         raise InputError(
             f"checkpoint: it was trained on another split of {name}, so images of its training "
             "would count as test; train it again with this version"
         )
-    task.check_head(checkpoint.head)
     have = checkpoint.input_size, checkpoint.classes
     need = task.features, task.classes
     if have != need:
