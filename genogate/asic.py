@@ -40,13 +40,14 @@ class AsicOptions:
         from .synth.asic.simulation import compiler
         from .synth.asic.timing import check_clock
         from .synth.cells import liberty
+        from .synth.cells.liberty import CLOCK_GATE
         from .synth.yosys import find as find_yosys
 
         check_clock(self.clock_ns)
         if self.sequences < 1:
             raise InputError(f"sequences: {self.sequences} is not 1 or more")
         library = liberty.find(self.liberty)
-        if self.gated and "clock_gating_integrated_cell" not in library.text:
+        if self.gated and CLOCK_GATE not in library.text:
             raise InputError(f"{library.source}: it has no clock gate; give --clock-gating off")
         find_yosys()
         if compiler() is None:
@@ -94,6 +95,36 @@ def measured(network: Network, mapped: Mapped, options: AsicOptions, say: Say) -
         document["timing"] = timing(mapped, sta, options.clock_ns).to_json()
         spent = energy(mapped, sta, outcome.activity, options.clock_ns).to_json()
         document["energy"] = whole_sequence(network, spent, steps)
+    return document
+
+
+def energy_document(network: Network, options: AsicOptions, say: Say) -> dict[str, Any]:
+    """Energy of `network` over test sequences, without clock gates and, where the library has one,
+    with them: ``ungated`` and ``gated``, each with the area of its netlist.
+
+    Raises :class:`InputError` without OpenSTA, or where the netlist differs from golden.
+    """
+    from .synth.asic.mapping import map_design
+    from .synth.cells.liberty import CLOCK_GATE
+    from .synth.cells.silicon import find_sta
+    from .synth.verilog import TOP, emit_rtlil
+
+    find_sta()
+    library = options.check()
+    document: dict[str, Any] = {}
+    for name, gated in (("ungated", False), ("gated", True)):
+        if gated and CLOCK_GATE not in library.text:
+            continue
+        mapped = map_design(emit_rtlil(network.design), TOP, library, gated=gated, progress=say)
+        outcome = measured(network, mapped, options, say)
+        if outcome["gate_level"]["mismatches"]:
+            raise InputError("the netlist differs from the golden model: please report this")
+        document[name] = {
+            "um2": outcome["netlist"]["um2"],
+            "flip_flops": outcome["netlist"]["flip_flops"],
+            "clock_gates": outcome["netlist"]["clock_gates"],
+            **outcome["energy"],
+        }
     return document
 
 

@@ -23,6 +23,17 @@ def check_route(target: str, route: bool) -> None:
         raise InputError(f"--route: target {target} is no FPGA, only those are placed and routed")
 
 
+def check_energy(target: str, energy: bool) -> None:
+    """Raises :class:`InputError` where energy cannot be measured."""
+    from .synth.cells.silicon import find_sta
+
+    if not energy:
+        return
+    if target != "sky130":
+        raise InputError(f"--energy: only sky130 has it, not {target}")
+    find_sta()
+
+
 def check_target_options(target: str, memories: str) -> None:
     """Raises :class:`InputError` for a target that is none, or memories that it cannot have."""
     from .synth.targets.devices import check_target
@@ -54,12 +65,17 @@ def write_target(
     out: str | os.PathLike[str] | None,
     say: Say,
     memories: str = "flops",
+    energy: bool = False,
 ) -> dict[str, Any]:
-    """``target.json`` of `network`; returns what it holds."""
+    """``target.json`` of `network`, with its energy where that is asked for; returns what it
+    holds."""
+    from .asic import AsicOptions, energy_document
     from .model.files import staged, write_json
 
     with staged(out or network.folder) as stage:
         document = target_document(network, target, route, say, memories)
+        if energy:
+            document["energy"] = energy_document(network, AsicOptions(gated=False), say)
         write_json(stage / "target.json", document)
     return document
 
@@ -68,6 +84,7 @@ def print_target(document: dict[str, Any], folder: str | Path) -> None:
     """The report of ``genogate area --target``."""
     if document["target"] == "sky130":
         _print_cells(document)
+        _print_energy(document.get("energy", {}))
     else:
         _print_fpga(document)
     print(f"{'written':<14}  {Path(folder) / 'target.json'}")
@@ -76,6 +93,16 @@ def print_target(document: dict[str, Any], folder: str | Path) -> None:
 def _pairs(rows: list[tuple[str, str]]) -> None:
     for name, text in rows:
         print(f"{name:<14}  {text}")
+
+
+def _print_energy(energy: dict[str, Any]) -> None:
+    """Energy without and with clock gates."""
+    from .asic import energy_rows
+
+    titles = {"ungated": "without clock gates", "gated": "with clock gates"}
+    for name, spent in energy.items():
+        print(f"\n{titles[name]}: {spent['um2']:,.0f} um2, {spent['flip_flops']:,} flip-flops")
+        _pairs(energy_rows(spent))
 
 
 def _print_fpga(document: dict[str, Any]) -> None:

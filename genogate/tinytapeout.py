@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from .synth.integration.tiny_tapeout import Project
 
 
-def mapped_project(network: Network, top: str, liberty: str | None, say: Say) -> Mapped:
+#: The project's module while its area is measured: the area depends on no name.
+_TOP = "top"
+
+
+def mapped_project(network: Network, liberty: str | None, say: Say) -> Mapped:
     """The whole project in standard cells, as the hardening flow would begin."""
     from amaranth.back import rtlil
 
@@ -23,8 +27,8 @@ def mapped_project(network: Network, top: str, liberty: str | None, say: Say) ->
     from .synth.asic.mapping import map_design
     from .synth.cells.liberty import find
 
-    text = rtlil.convert(TinyTapeoutNetwork(network.design), name=top, emit_src=False)
-    return map_design(text, top, find(liberty), progress=say)
+    text = rtlil.convert(TinyTapeoutNetwork(network.design), name=_TOP, emit_src=False)
+    return map_design(text, _TOP, find(liberty), progress=say)
 
 
 def write_project(
@@ -47,7 +51,7 @@ def write_project(
 
     project.check()
     folder = Path(out) if out else network.folder / "tinytapeout"
-    mapped = mapped_project(network, project.top, liberty, say)
+    mapped = mapped_project(network, liberty, say)
     shape = shape_for(mapped.area_um2)
     x = network.task.x_test
     steps = steps_within(network.design, x.shape[1])

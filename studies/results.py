@@ -126,6 +126,7 @@ STUDIES = {
     "targets": ("studies.targets", "measure", "render"),
     "lut_exactness": ("studies.lut_exactness", "measure", "render"),
     "composites": ("studies.composites", "measure", "render"),
+    "tinytapeout": ("studies.tinytapeout", "measure", "render"),
     "transformer": ("studies.transformer", "measure", "render"),
     "sharing": ("studies.sharing", "measure", "render"),
     "search_fidelity": ("studies.fidelity", "measure_fidelity", "render_fidelity"),

@@ -24,9 +24,14 @@ from .terminal import progress, show
     "Part",
     target_options,
     click.option("--route", is_flag=True, help="Place and route too, for the clock of an FPGA."),
+    click.option(
+        "--energy",
+        is_flag=True,
+        help="Energy an inference on sky130 too, without and with clock gates (needs OpenSTA).",
+    ),
 )
 @output_options(network_folder)
-def area(target: str, memories: str, route: bool, **options: Any) -> None:
+def area(target: str, memories: str, route: bool, energy: bool, **options: Any) -> None:
     """Measure the hardware of every operator with Yosys.
 
     Writes area.json with cells, transistors and memory bits. With --target it writes target.json:
@@ -34,16 +39,23 @@ def area(target: str, memories: str, route: bool, **options: Any) -> None:
     content, so a second genome costs only what is new in it.
     """
     from ..outputs import write_area
-    from ..targets import check_route, check_target_options, print_target, write_target
+    from ..targets import (
+        check_energy,
+        check_route,
+        check_target_options,
+        print_target,
+        write_target,
+    )
 
     check_target_options(target, memories)
     check_route(target, route)
+    check_energy(target, energy)
     with progress() as say:
         network = build(options, say)
         if target == "generic":
             document = write_area(network, options["out"], say)
         else:
-            document = write_target(network, target, route, options["out"], say, memories)
+            document = write_target(network, target, route, options["out"], say, memories, energy)
     report = print_area if target == "generic" else print_target
     show(document, lambda: report(document, options["out"] or network.folder))
 

@@ -1,15 +1,18 @@
 """Mapping a whole network to the cells of a Liberty library, memories included."""
 
+import base64
 import hashlib
 import json
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from ...model.errors import InputError
-from ..cells.liberty import Library
+from .. import cache
+from ..cells.liberty import CLOCK_GATE, Library
 from ..yosys import Job, Progress, run
 from ..yosys import find as find_yosys
 
@@ -150,34 +153,48 @@ def map_design(
     gated: bool = False,
     progress: Progress | None = None,
 ) -> Mapped:
-    """The netlist of RTLIL `text` in the cells of `library`, by the recipe that makes it smaller.
+    """The netlist of RTLIL `text` in the cells of `library`, by the recipe that makes it smaller;
+    from the cache where it was made before.
 
     gated : whether registers and memory words with an enable get clock gates
 
     Raises :class:`InputError` without Yosys or where it fails, and for a library without a clock
     gate that Yosys takes where one is needed.
     """
-    if gated and "clock_gating_integrated_cell" not in library.text:
+    if gated and CLOCK_GATE not in library.text:
         raise InputError(f"{library.source}: it has no clock gate, leave out clock gating")
     tool = find_yosys()
-    gates = f"clockgate -liberty cells.lib -min_net_size {GATED}" if gated else ""
-    files = {"unit.il": text, "cells.lib": library.for_synthesis}
-    jobs = [
-        Job(
-            "the netlist",
-            files,
-            _SCRIPT.format(top=top, booth=booth, gates=gates),
-            ("stat.json", "net.json"),
-        )
-        for booth in ("", "-booth")
-    ]
-    if progress:
-        progress("Mapping to cells")
-    results = [
-        _read(outputs, top, library, tool.version)
-        for outputs in run(tool, jobs, timeout=3600, progress=progress)
-    ]
-    return min(results, key=lambda result: result.area_um2)
+    key = mapping_key(text, library, gated=gated, version=tool.version)
+    found = _cached(key)
+    if found is None:
+        gates = f"clockgate -liberty cells.lib -min_net_size {GATED}" if gated else ""
+        files = {"unit.il": text, "cells.lib": library.for_synthesis}
+        jobs = [
+            Job(
+                "the netlist",
+                files,
+                _SCRIPT.format(top=top, booth=booth, gates=gates),
+                ("stat.json", "net.json"),
+            )
+            for booth in ("", "-booth")
+        ]
+        if progress:
+            progress("Mapping to cells")
+        results = run(tool, jobs, timeout=3600, progress=progress)
+        found = min(results, key=lambda out: _read(out, top, library, tool.version).area_um2)
+        cache.store_text(key, _packed(found))
+    return _read(found, top, library, tool.version)
+
+
+def _packed(outputs: Mapping[str, str]) -> str:
+    """Yosys' outputs as a short text."""
+    return base64.b64encode(zlib.compress(json.dumps(dict(outputs)).encode())).decode()
+
+
+def _cached(key: str) -> dict[str, str] | None:
+    """What :func:`_packed` kept under `key`, None where there is nothing sound."""
+    text = cache.load_text(key)
+    return None if text is None else json.loads(zlib.decompress(base64.b64decode(text)))
 
 
 def _read(outputs: Mapping[str, str], top: str, library: Library, version: str) -> Mapped:
@@ -196,7 +213,7 @@ def _read(outputs: Mapping[str, str], top: str, library: Library, version: str) 
     return Mapped(top, area, sequential, types, outputs["net.json"], library, version)
 
 
-def mapping_key(text: str, library: Library, gated: bool) -> str:
-    """Changes with everything that :func:`map_design` depends on but the version of Yosys."""
-    words = (library.hash, str(gated), _SCRIPT, str(GATED), text)
+def mapping_key(text: str, library: Library, *, gated: bool, version: str) -> str:
+    """Changes with everything that the result of :func:`map_design` depends on."""
+    words = ("netlist", version, library.hash, str(gated), _SCRIPT, str(GATED), text)
     return hashlib.sha256("\0".join(words).encode()).hexdigest()

@@ -25,6 +25,8 @@ from ..cache import folder
 
 #: The typical corner of SkyWater's high-density cells: 25 C, 1.8 V.
 NAME = "sky130_fd_sc_hd__tt_025C_1v80.lib"
+#: The attribute by which a library marks its clock gates.
+CLOCK_GATE = "clock_gating_integrated_cell"
 _PDK = Path("sky130A", "libs.ref", "sky130_fd_sc_hd", "lib", NAME)
 _REMEDY = "set GENOGATE_LIBERTY to a Liberty file, or PDK_ROOT to an installed sky130 PDK"
 
@@ -164,7 +166,7 @@ def _cell(name: str, text: str) -> Cell:
                 pins[pin], pin = text[first:start], ""
             elif state and not state[1]:
                 state = state[0], text[first:start]
-    gate = _attribute(text, "clock_gating_integrated_cell")
+    gate = _attribute(text, CLOCK_GATE)
     if gate:
         (enable,) = (p for p, t in pins.items() if _attribute(t, "clock_gate_enable_pin"))
         (gated,) = (p for p, t in pins.items() if _attribute(t, "clock_gate_out_pin"))

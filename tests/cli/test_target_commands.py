@@ -42,6 +42,16 @@ def test_only_fpgas_are_routed():
     assert "target sky130 is no FPGA" in refusal("area", "--target", "sky130", "--route")
 
 
+def test_only_standard_cells_have_an_energy():
+    text = refusal("area", "--target", "ice40-up5k", "--energy")
+    assert text == "--energy: only sky130 has it, not ice40-up5k"
+
+
+def test_energy_without_opensta_is_refused(monkeypatch):
+    monkeypatch.setenv("STA", "/nowhere/sta")
+    assert "OpenSTA not found" in refusal("area", "--target", "sky130", "--energy")
+
+
 def test_an_unknown_board_is_refused():
     assert refusal("bitstream", "--board", "x").startswith("board 'x': not one of icebreaker")
 
