@@ -27,7 +27,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "area": "Measure the hardware of every operator with Yosys.",
         "sim": "Prove the Verilog equal to the integer model, bit by bit.",
         "golden": "Evaluate integer codes exactly as the hardware does.",
-        "asic": "Map a network to standard cells, and prove the netlist bit-exact.",
+        "asic": "Map a network to standard cells, proved bit-exact.",
         "tinytapeout": "Make a project folder for Tiny Tapeout.",
         "bitstream": "Make a bitstream with a network behind the board's serial port.",
         "host": "Send test sequences to a board and check its labels.",

@@ -56,7 +56,7 @@ def asic(
     whole: bool,
     **options: Any,
 ) -> None:
-    """Map a network to standard cells, and prove the netlist bit-exact.
+    """Map a network to standard cells, proved bit-exact.
 
     Writes the netlist, its constraints (SDC), Verilog models of its cells, a self-checking bench
     and asic.json: area of every operator, and, where OpenSTA is installed, slack and energy. Test

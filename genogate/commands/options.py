@@ -139,7 +139,7 @@ target_options = together(
         default="flops",
         show_default=True,
         metavar="KIND",
-        help="What holds bits on sky130: flops (constants as logic, state as flip-flops), latches "
+        help="Memories on sky130: flops (constants as logic, state as flip-flops), latches "
         "(state as latches), or sram (everything in whole macros).",
     ),
 )
