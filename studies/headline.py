@@ -248,6 +248,39 @@ def _silicon(docs: Path) -> list[str]:
     ]
 
 
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _parts(docs: Path) -> list[str]:
+    """Whether networks fit a small FPGA, and what a search by the wrong price costs."""
+    data = _read(docs, "targets")
+    if not data:
+        return []
+    up5k = "ice40-up5k"
+    kws = {row["genome"]: row for row in data["rows"] if row["task"] == "kws10"}
+    volumes = data["searches"]["volumes"]
+    return [
+        "## Does it fit a real part?",
+        "",
+        f"Ten spoken words at INT8 do not fit an iCE40UP5K: {kws['INT8'][up5k]['ebr']:.0f} of 30 "
+        f"block RAMs. INT4 takes {kws['INT4'][up5k]['ebr']:.0f}, a mixed network "
+        f"{kws['mixed'][up5k]['ebr']:.0f}, and both fit ([study](results/targets.md)).",
+        "",
+        "Searches of digits-row at equal evaluations, by cells against the price of the part: "
+        + "; ".join(
+            f"{100 * _mean(volumes['cells'][price]) / _mean(volumes[name][price]):.0f} % of the "
+            f"hypervolume in {unit}"
+            for name, price, unit in (
+                ("um2", "um2", "um^2 of sky130"),
+                ("LUT and block RAM", "lut", "LUTs of the iCE40UP5K"),
+            )
+        )
+        + ".",
+        "",
+    ]
+
+
 def headline(docs: Path, documents: Sequence[Data], pages: Mapping[str, str]) -> list[str]:
     """Lines of docs/results.md.
 
@@ -283,7 +316,7 @@ def headline(docs: Path, documents: Sequence[Data], pages: Mapping[str, str]) ->
             "([study](results/experiments.md), `make experiment TASK=kws10`).",
             "",
         ]
-    lines += [*_race(docs), *_silicon(docs), *_exactness(docs), *_area_model(docs)]
+    lines += [*_parts(docs), *_race(docs), *_silicon(docs), *_exactness(docs), *_area_model(docs)]
     lines += ["## All studies", ""]
     lines += [f"- [{title}](results/{name}.md)" for name, title in pages.items()]
     lines.append("")

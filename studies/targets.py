@@ -18,7 +18,7 @@ from genogate.search.genomes.pareto import hypervolume, non_dominated
 from genogate.search.genomes.run import Run
 from genogate.synth.targets import prices
 from genogate.synth.targets.devices import DEVICES
-from genogate.synth.targets.report import fpga_report
+from genogate.synth.targets.report import NAMES, fpga_report
 from genogate.synth.yosys import find as find_yosys
 
 FOLDER = Path("build/studies/targets")
@@ -30,8 +30,8 @@ MIXED: Mapping[str, tuple[str, Knobs]] = {
     "kws4": ("2,2,2,2,2,2,7,7,7,7,7,7,7,7,7,7,7", Knobs(activation="table")),
     "kws10": ("3,3,3,2,3,2,3,3,3,8,4,5,8,8,5,5,5", Knobs(activation="table", input_bits=6)),
 }
-#: Tasks whose networks are synthesised whole for the small FPGA.
-WHOLE = ("kws10",)
+#: Networks that are synthesised whole for the small FPGA.
+WHOLE = (("kws10", "INT8"), ("kws10", "mixed"))
 UP5K = "ice40-up5k"
 #: Seconds from one step to the next, of tasks whose steps are frames of sound.
 STEP_SECONDS = {"kws4": 0.02, "kws10": 0.02}
@@ -42,7 +42,7 @@ SEARCHES = {
     "um2": (("um2",), "sky130"),
     "LUT and block RAM": (("lut", "ebr"), UP5K),
 }
-SEEDS, POP, GENERATIONS, EXPLOIT = (0,), 12, 5, 3
+SEEDS, POP, GENERATIONS, EXPLOIT = (0, 1, 2), 12, 6, 4
 
 Say = Callable[[str], None]
 
@@ -75,7 +75,7 @@ def _row(task: str, name: str, genome: str, knobs: Knobs, say: Say) -> dict[str,
         },
     }
     row["over"] = prices.over(UP5K, row[UP5K])
-    if task in WHOLE:
+    if (task, name) in WHOLE:
         report = fpga_report(UP5K, design, progress=say)
         row["whole"] = vars(report.whole) | {"over": report.over}
     if task in STEP_SECONDS:
@@ -207,13 +207,18 @@ def _words(number: float | None) -> str:
     return "-" if number is None else f"{number:,.0f}"
 
 
+def _range(volumes: Sequence[float]) -> str:
+    return f"{np.mean(volumes):.3f} ({min(volumes):.3f} to {max(volumes):.3f})"
+
+
 def _networks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     limits = prices.limits(UP5K)
     table = []
     for row in rows:
         figures, whole = row[UP5K], row.get("whole")
         over = whole["over"] if whole else row["over"]
-        excess = ", ".join(f"{name} by {number}" for name, number in over.items())
+        names = {"ebr": NAMES["ram"]} | NAMES
+        excess = ", ".join(f"{names[name]} by {number}" for name, number in over.items())
         table.append(
             (
                 row["task"],
@@ -292,6 +297,20 @@ def _errors(data: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _verdict(volumes: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
+    """What a search by cells costs in the other prices, in words."""
+    words = []
+    for name, price, unit in (("um2", "um2", "um^2"), ("LUT and block RAM", "lut", "LUTs")):
+        cells, own = volumes["cells"][price], volumes[name][price]
+        apart = max(cells) < min(own) or max(own) < min(cells)
+        told = "which is outside" if apart else "which is within"
+        words.append(
+            f"in {unit} a search by cells has {np.mean(cells) / np.mean(own):.0%} of the volume of "
+            f"the search by {name}, {told} what seeds differ by"
+        )
+    return f"So {'; '.join(words)}."
+
+
 def _searches(data: Mapping[str, Any]) -> list[str]:
     searches, int8 = data["searches"], data["searches"]["int8"]
     count = POP * (GENERATIONS + EXPLOIT)
@@ -301,7 +320,7 @@ def _searches(data: Mapping[str, Any]) -> list[str]:
         rows.append(
             (
                 name,
-                *(f"{np.mean(volumes[price]):.3f}" for price in ("cells", "um2", "lut")),
+                *(_range(volumes[price]) for price in ("cells", "um2", "lut")),
                 *(_words(least[price]) for price in ("cells", "um2", "lut", "ebr")),
             )
         )
@@ -314,10 +333,11 @@ def _searches(data: Mapping[str, Any]) -> list[str]:
     return [
         "### A search by the wrong price",
         "",
-        f"Searches of digits-row with equal evaluations (at most {count}), seed "
+        f"Searches of digits-row with equal evaluations (at most {count}), seeds "
         f"{', '.join(map(str, SEEDS))}, accuracy after quantisation without training. Hypervolume "
-        "of accuracy and one price: what each search found, priced in every "
-        "way; then the least of each price within a point of INT8 of accuracy. All by estimate.",
+        "of accuracy and one price (mean, and range of the seeds): what each search found, priced "
+        "in every way; then the least of each price within a point of INT8's accuracy, of all "
+        "seeds. All by estimate.",
         "",
         *_table(
             (
@@ -326,6 +346,8 @@ def _searches(data: Mapping[str, Any]) -> list[str]:
             ),
             rows,
         ),
+        _verdict(searches["volumes"]),
+        "",
         "With `share` as a gene (`genogate search --target sky130 --objectives accuracy,um2 "
         f"--knob-genes share`): {shared['shared']} of the {shared['points']} points of the front "
         f"share hardware; the least area within a point of INT8 is {least['um2']:,.0f} um^2, "
