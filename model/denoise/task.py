@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..data import datasets
-from ..data.tasks import Task
+from ..data.task import Task
 from ..errors import InputError
 from ..files import read_archive, write_bytes
 from . import bands, mixtures
