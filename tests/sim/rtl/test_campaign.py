@@ -9,14 +9,8 @@ import time
 import pytest
 from genogate.model.errors import InputError
 from genogate.model.genome import GENES
-from genogate.sim.rtl.network.campaign import (
-    RESULTS,
-    SUMMARY,
-    campaign,
-    make_case,
-    read_results,
-    run_case,
-)
+from genogate.sim.rtl.network.campaign import RESULTS, SUMMARY, campaign, read_results, run_case
+from genogate.sim.rtl.network.cases import make_case
 
 
 def test_a_campaign_contains_what_it_must():

@@ -9,7 +9,8 @@ from genogate.model.genome import Genome
 from genogate.model.head import Head
 from genogate.model.knobs import Lanes
 from genogate.sim.random_model import random_model
-from genogate.sim.rtl.network.campaign import make_case, run_case
+from genogate.sim.rtl.network.campaign import run_case
+from genogate.sim.rtl.network.cases import make_case
 from genogate.sim.rtl.network.regression import simulate
 from genogate.synth.verilog import emit
 

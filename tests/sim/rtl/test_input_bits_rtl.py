@@ -10,7 +10,7 @@ from genogate.model.knobs import Knobs, Lanes
 from genogate.model.quantize.quantize import quantize
 from genogate.model.zoo import load
 from genogate.sim.random_model import random_model
-from genogate.sim.rtl.network.campaign import make_case
+from genogate.sim.rtl.network.cases import make_case
 from genogate.sim.rtl.network.regression import simulate
 from genogate.synth.verilog import emit
 
