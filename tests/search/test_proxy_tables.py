@@ -208,3 +208,14 @@ def test_statistics_of_a_cnn_fit_its_table(monkeypatch):
     for k in range(len(found.names)):
         lost = [float((found.errors[k][bits] ** 2).mean()) for bits in found.widths]
         assert lost == sorted(lost, reverse=True)
+
+
+def test_a_table_of_a_cnn_is_made_of_its_shipped_network(tmp_path):
+    from genogate.search.proxies.cnn.network import load
+    from genogate.search.proxies.cnn.table import make_cnn
+
+    few = Draws(any=1, around=1, equal_sum=1, equal_size=1, seed=SEED)
+    table = make_cnn("resnet-digits", tmp_path / "few.npz", draws=few, repeats=1, repeated=1)
+    assert table.about["checkpoint_hash"] == load("resnet-digits").hash
+    assert table.genomes.shape == (4, len(table.items))
+    assert ((table.accuracy > 0) & (table.accuracy <= 1)).all()

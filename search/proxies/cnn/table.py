@@ -7,8 +7,9 @@ import numpy as np
 from ....model.aliases import Array, Say
 from ....model.checkpoints.training import import_torch
 from ..draws import SAME_SIZE, Draws, draw_any, draw_around, draw_weighted, interleaved
-from ..tables import FOLDER, KINDS, Keeping, Table, empty, load, versions
+from ..tables import FOLDER, KINDS, Keeping, Table, empty, versions
 from .layers import WIDTHS, layers
+from .network import load
 from .quantisation import CALIBRATED, judged, quantised, size_bits
 
 DRAWS = Draws(any=200, around=80, equal_sum=110, equal_size=110)
