@@ -216,10 +216,10 @@ _PROGRAMS: tuple[tuple[str, Callable[[], str], str, str], ...] = (
     (
         "Liberty file",
         _liberty,
-        "area --target sky130, lut --silicon",
+        "area --target sky130, asic, tinytapeout, lut --silicon",
         "export GENOGATE_LIBERTY=/path/to/cells.lib (or PDK_ROOT, an installed sky130 PDK)",
     ),
-    ("OpenSTA", _sta, "delay and power of lut --silicon", "apt-get install opensta"),
+    ("OpenSTA", _sta, "delay and power of asic and lut --silicon", "apt-get install opensta"),
     (
         "Chromium",
         lambda: _on_path(
