@@ -61,7 +61,7 @@ def test_the_layers_do_not_change_and_the_logits_keep_their_meaning():
 def test_eight_bits_are_in_no_hash_and_older_records_mean_eight():
     assert "classifier_bits" not in Knobs().identity
     assert Knobs(classifier_bits=4).identity == Knobs().identity | {"classifier_bits": 4}
-    assert Knobs(classifier_bits=4).suffix == "-cls4"
+    assert Knobs(classifier_bits=4).suffix == "-classifier-4"
     _, checkpoint, _ = material()
     model, knobs = network(8), Knobs(activation="table")
     document = record(model, knobs, 1.0, False)
