@@ -148,8 +148,8 @@ def write_asic(
 
     Returns the report and the folder.
     """
+    from .integration import integration_files
     from .model.files import staged, write_json, write_text
-    from .outputs import integration_files
     from .synth.asic.mapping import map_design
     from .synth.asic.models import cell_models
     from .synth.asic.timing import constraints
@@ -185,8 +185,6 @@ def write_asic(
 
 def print_asic(document: dict[str, Any], folder: Path) -> None:
     """The report of ``genogate asic``."""
-    from .targets import _pairs
-
     print(f"{'module':<26}{'bits':>5}{'um2':>10}{'flops um2':>11}{'cells':>7}")
     for row in document["modules"]:
         print(
@@ -215,7 +213,8 @@ def print_asic(document: dict[str, Any], folder: Path) -> None:
         ("not measured", "layout: no wires, no clock tree, no glitches"),
         ("written", str(folder / "{gru_netlist.v,cells.v,gru.sdc,asic.json,...}")),
     ]
-    _pairs(rows)
+    for name, text in rows:
+        print(f"{name:<14}  {text}")
 
 
 def _timing_rows(document: dict[str, Any]) -> list[tuple[str, str]]:

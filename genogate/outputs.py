@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .integration import integration_files
 from .model.aliases import Say
 from .model.errors import InputError
 from .network import Network, identity_of
@@ -57,24 +58,6 @@ def _float_network(network: Network) -> dict[str, Any]:
     if before.hash == original.get("hash") and before.input_size == network.task.features:
         document["original"] = original | {"accuracy": round(accuracy(before, x, y), 6)}
     return document
-
-
-def integration_files(network: Network, wrapper: str = "none") -> dict[str, str]:
-    """Name -> text of what lies beside ``gru.v``: a self-checking bench in plain Verilog with
-    vectors of the first test sequences, a `wrapper` where one is wanted, and a core file for
-    FuseSoC."""
-    from .synth.integration.fusesoc import NAME, core_file
-    from .synth.integration.plain_bench import plain_bench, sequences_for
-    from .synth.integration.wrapper import wrapper_verilog
-
-    around = {}
-    if wrapper != "none":
-        around[f"gru_{wrapper}.v"] = wrapper_verilog(network.design, wrapper)
-
-    x = network.task.x_test
-    count = min(len(x), sequences_for(network.design, x.shape[1]))
-    bench = plain_bench(network.design, network.model.quantize_input(x[:count]))
-    return {**bench, **around, NAME: core_file(network.design, bench, around)}
 
 
 def write_gru(
