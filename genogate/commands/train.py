@@ -37,7 +37,7 @@ from .terminal import epochs_bar, show
         "--hidden", type=int, show_default="the task's own", help="Number of units of every layer."
     ),
     click.option(
-        "--layers", type=int, default=1, show_default=True, help="Number of GRU layers in series."
+        "--layers", type=int, show_default="1, of denoise 2", help="Number of GRU layers in series."
     ),
     click.option(
         "--start",
