@@ -145,6 +145,7 @@ STUDIES = {
     "race": ("studies.race", "measure", "render"),
     "few_bits": ("studies.few_bits", "measure", "render"),
     "patterns": ("studies.patterns", "measure", "render"),
+    "denoise": ("studies.denoise", "measure", "render"),
     "experiments": ("studies.experiments", "measure", "render"),
     "experiment_transfer": ("studies.transfer", "measure", "render"),
 }
@@ -158,6 +159,7 @@ OF_RUNS = (
     "race",
     "few_bits",
     "patterns",
+    "denoise",
 )
 
 

@@ -1,0 +1,220 @@
+"""Speech enhancement, the open question of arXiv 2402.12263: what few bits do to a denoiser.
+
+Float, INT8 and INT4 after training, and networks trained for their genomes, on noisy speech of the
+test part: SI-SDR gain, STOI, PESQ, bits, silicon and the clock that real time needs.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from genogate.listen import enhance, float_gains, integer_gains
+from genogate.listen import measure as measures_of
+from genogate.model import zoo
+from genogate.model.denoise.bands import HOP, RATE
+from genogate.model.denoise.task import NAME, speech_part
+from genogate.model.files import read_json, write_json
+from genogate.model.genome import Genome
+from genogate.model.knobs import Knobs
+from genogate.network import Network, build_network
+from genogate.search.budget import Budget
+from genogate.search.experiment.jobs import Float, train_float
+
+Say = Callable[[str], None]
+FOLDER = Path("runs/denoise")
+KNOBS = Knobs(activation="table")
+LAYERS = 2
+#: Names and genes of a layer: weights, sums, complement and state, products, activations.
+GENOMES: dict[str, tuple[int, ...]] = {
+    "INT8": (8,) * 17,
+    "INT4": (4,) * 17,
+    "weights 4, rest 8": (*(4,) * 6, *(8,) * 11),
+    "weights 3, state 6, rest 5": (*(3,) * 6, 5, 5, 5, 5, 6, 5, 5, 5, 5, 5, 5),
+    "weights 2, rest 8": (*(2,) * 6, *(8,) * 11),
+}
+#: Trained for their bits as well as quantised after training.
+TRAINED = ("INT4", "weights 3, state 6, rest 5", "weights 2, rest 8")
+SEEDS = (0, 1, 2)
+EPOCHS = 12
+#: A few sequences, a training of one epoch.
+QUICK: dict[str, Any] = {"seeds": (0,), "epochs": 1, "genomes": ("INT8", "INT4"), "sequences": 8}
+
+
+def _floating(seed: int, folder: Path, epochs: int | None) -> str:
+    """The float network of a seed: the shipped one, or a file that is trained where it is not."""
+    name = f"{NAME}-seed{seed}" if seed else NAME
+    if epochs is None and name in zoo.names():
+        return name
+    file = folder / f"float-seed{seed}.safetensors"
+    if not file.exists():
+        train_float(Float(NAME, seed, 64, epochs, str(file)))
+    return str(file)
+
+
+def _tuned(source: str, genes: Sequence[int], seed: int, epochs: int, folder: Path) -> str:
+    """The network trained for a genome."""
+    from genogate.model.data.tasks import load_task
+    from genogate.model.qat.tune import Tuning, tune
+
+    genome = Genome((tuple(genes),) * LAYERS)
+    file = folder / f"tuned-seed{seed}-{genome.id}.safetensors"
+    if not file.exists():
+        floating = zoo.load(source)
+        task = load_task(NAME, floating.info.get("split_seed", 0))
+        tuning = Tuning(epochs=epochs, seed=seed, keep="last")
+        state = file.with_suffix(".state")
+        tune(task, floating, genome, KNOBS, tuning, state=state).checkpoint.save(file)
+        state.unlink(missing_ok=True)
+    return str(file)
+
+
+def _figures(network: Network) -> dict[str, Any]:
+    """Bits, silicon by the target's models, and the clock that real time needs."""
+    from genogate.synth.targets.prices import figures
+
+    design = network.design
+    frames = RATE / HOP
+    return {
+        "size": network.model.size_bits,
+        "um2": figures("sky130", design)["um2"],
+        "cycles": design.cycles_per_step,
+        "clock_mhz": design.cycles_per_step * frames / 1e6,
+    }
+
+
+class _Test:
+    """Noisy speech of the test part, mixed once."""
+
+    def __init__(self, sequences: int | None) -> None:
+        self.speech = speech_part("test")
+        self.clean = self.speech.mixed.clean[:sequences]
+        self.noisy = self.speech.mixed.noisy[:sequences]
+
+    def measures(self, network: Network | None, floating: bool = False) -> dict[str, Any]:
+        """Of the sound behind a network; of noisy speech itself without one."""
+        if network is None:
+            return measures_of(self.clean, self.noisy, self.noisy)
+        gains = float_gains(network) if floating else integer_gains(network.model)
+        sound = enhance(self.noisy, gains, network.task.notes)
+        return measures_of(self.clean, self.noisy, sound)
+
+    def ideal(self) -> dict[str, Any]:
+        """Of the sound behind ideal gains: what no network of these bands can better."""
+        from genogate.model.denoise import bands
+
+        spectra = bands.spectrum(self.noisy)
+        gains = self.speech.y[: len(self.noisy)]
+        sound = bands.sound_of(bands.apply_gains(spectra, gains), self.noisy.shape[-1])
+        return measures_of(self.clean, self.noisy, sound)
+
+
+def measure(
+    say: Say,
+    quick: Mapping[str, Any] | None = None,
+    folder: Path = FOLDER,
+    budget: str | None = None,
+) -> dict[str, Any]:
+    """All networks of all seeds: ``{"rows": [...], "missing": n}``.
+
+    Goes on where it was stopped; what does not begin within `budget` is counted as missing.
+    """
+    chosen = quick or {}
+    left, rows, missing, took = Budget.of(budget), [], 0, 0.0
+    folder.mkdir(parents=True, exist_ok=True)
+    epochs, tuning = chosen.get("epochs"), chosen.get("epochs", EPOCHS)
+    test: _Test | None = None
+    for seed in chosen.get("seeds", SEEDS):
+        for name, trained in _cases(chosen.get("genomes", tuple(GENOMES))):
+            file = folder / f"{seed}-{name.replace(' ', '-')}-{trained}.json"
+            if file.exists():
+                rows.append(read_json(file))
+                continue
+            if not left.allows(took):
+                missing += 1
+                continue
+            say(f"denoise, seed {seed}: {name}{', trained for its bits' if trained else ''}")
+            start = time.monotonic()
+            test = test or _Test(chosen.get("sequences"))
+            row = {"seed": seed, "name": name, "trained": trained}
+            if name in ("noisy", "ideal gains"):
+                row |= test.ideal() if name == "ideal gains" else test.measures(None)
+            else:
+                source = _floating(seed, folder, epochs)
+                genes = GENOMES.get(name, GENOMES["INT8"])
+                if trained:
+                    source = _tuned(source, genes, seed, tuning, folder)
+                text = ",".join(str(gene) for _ in range(LAYERS) for gene in genes)
+                network = build_network(
+                    genome=text, task=NAME, checkpoint=source, knobs=KNOBS, say=lambda text: None
+                )
+                row |= test.measures(network, name == "float")
+                row |= {} if name == "float" else _figures(network)
+            write_json(file, row)
+            rows.append(row)
+            took = max(took, time.monotonic() - start)
+    return {"rows": rows, "missing": missing, "epochs": tuning}
+
+
+def _cases(genomes: Sequence[str]) -> list[tuple[str, bool]]:
+    plain = [(name, False) for name in ("noisy", "ideal gains", "float", *genomes)]
+    return plain + [(name, True) for name in genomes if name in TRAINED]
+
+
+def render(data: Mapping[str, Any]) -> list[str]:
+    """The page."""
+    rows = data["rows"]
+    seeds = sorted({row["seed"] for row in rows})
+    lines = [
+        "## Speech enhancement: few bits in a denoiser",
+        "",
+        "The task `denoise`: words of Speech Commands at 8 kHz with white, pink, babble or "
+        "background noise at -5 to 15 dB; energies of 24 bands in, 24 gains out at every frame of "
+        "16 ms, by two GRU layers of 64 units (`genogate train --task denoise`). Speakers and "
+        "noises of the test part are in no other. Means over its 300 sequences of 2 s and over "
+        f"{len(seeds)} seed{'s' * (len(seeds) > 1)}, ± one standard error over the seeds of the "
+        "difference to float where there are several. Trained: "
+        f"{data['epochs']} further epochs, quantised (`genogate qat`), the last epoch kept. "
+        "Silicon is what the models of the target sky130 say; the clock is that of real time.",
+        "",
+    ]
+    if data["missing"]:
+        lines += [f"{data['missing']} networks are not trained yet.", ""]
+    lines += [
+        "| network | SI-SDR gain, dB | to float, dB | STOI | to float | PESQ | bits | um^2 "
+        "| clock, MHz |",
+        "|---" + "|---:" * 8 + "|",
+    ]
+    cases = list(dict.fromkeys((row["name"], row["trained"]) for row in rows))
+    floating = {row["seed"]: row for row in rows if row["name"] == "float"}
+    for name, trained in cases:
+        mine = [row for row in rows if (row["name"], row["trained"]) == (name, trained)]
+        paired = [row for row in mine if row["seed"] in floating]
+
+        def mean(key: str, mine: Sequence[Mapping[str, Any]] = mine) -> float:
+            return float(np.mean([row[key] for row in mine]))
+
+        def change(key: str, digits: int, paired: Sequence[Mapping[str, Any]] = paired) -> str:
+            values = [row[key] - floating[row["seed"]][key] for row in paired]
+            text = f"{np.mean(values):+.{digits}f}"
+            if len(values) > 1:
+                text += f" ± {np.std(values, ddof=1) / np.sqrt(len(values)):.{digits}f}"
+            return text
+
+        hardware = ["", "", ""]
+        if "size" in mine[0]:
+            hardware = [f"{mean('size'):,.0f}", f"{mean('um2'):,.0f}", f"{mean('clock_mhz'):.2f}"]
+        of_network = name not in ("noisy", "ideal gains")
+        quality = "-" if mine[0]["pesq"] is None else f"{mean('pesq'):.2f}"
+        cells = [
+            f"{name}, trained" if trained else name,
+            f"{mean('si_sdr_gain'):.2f}",
+            change("si_sdr_gain", 2) if of_network and name != "float" else "",
+            f"{mean('stoi'):.3f}",
+            change("stoi", 3) if of_network and name != "float" else "",
+            quality,
+            *hardware,
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return [*lines, ""]
