@@ -203,7 +203,7 @@ _PROGRAMS: tuple[tuple[str, Callable[[], str], str, str], ...] = (
     *(
         (
             tool,
-            lambda tool=tool: _routing(tool),  # type: ignore[misc]
+            lambda tool=tool: _routing(tool),
             f"area --route and bitstream for {family}",
             "pip install 'genogate[fpga]'",
         )

@@ -40,7 +40,7 @@ def run_golden(
         arrays["codes"] = result.codes
     with staged(target.parent) as stage:
         if target.suffix == ".npz":
-            np.savez(stage / target.name, **arrays)
+            np.savez(stage / target.name, **arrays)  # type: ignore[arg-type]
             return {f"{target}:{name}": array.shape for name, array in arrays.items()}
         answers = result.logits if result.codes is None else result.codes
         np.save(stage / target.name, result.hidden)

@@ -10,7 +10,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..model.errors import InputError
-from ..model.integer import Operator
+from ..model.integer import Operator, Requantize
 
 #: ``wire``: combinational, the result is valid with the operands and taken with them.
 #: ``register``: operands are taken into an output register (latency 1, one result per cycle).
@@ -40,7 +40,7 @@ class Part:
     )
 
 
-def integers_of(op: Operator) -> tuple[object, ...]:
+def integers_of(op: Operator | Requantize) -> tuple[object, ...]:
     """All integers of `op`, for an identity (see :class:`Part`)."""
     return tuple(
         tuple(value.tolist()) if isinstance(value, np.ndarray) else value

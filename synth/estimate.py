@@ -310,7 +310,7 @@ def cells(identity: Identity) -> float:
     if kind == "Requantize":
         _, low, high, bits, multiplier, *_ = identity
         # One adder for each term of the multiplier and for the rounding constant, and saturation.
-        adders = len(signed_digits(multiplier))
+        adders = _digits(multiplier)
         return 4.0 * adders * signed_width(low, high) + 3.0 * bits
     if kind not in FEATURES:
         return 0.0

@@ -3,7 +3,7 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from amaranth import *
 from amaranth.lib import data, stream, wiring
@@ -280,8 +280,8 @@ class GruLayer(wiring.Component):
             "o": Out(stream.Signature(code_layout(layer.bits("h")))),
         }
         if classified:
-            state = parts["state"].identity
-            members["reader"] = In(state_reader(state[1], state[2], schedule.h_words))
+            _, bits, lanes, *_ = cast(Any, parts["state"].identity)
+            members["reader"] = In(state_reader(bits, lanes, schedule.h_words))
         super().__init__(members)
 
     def elaborate(self, platform) -> Module:

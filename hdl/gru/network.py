@@ -100,7 +100,7 @@ class Network(wiring.Component):
             wiring.connect(m, below.o, above.i)
         top = layers[-1]
         if design.share == "all":
-            names = ("o_logits", "o_class")
+            names: tuple[str, ...] = ("o_logits", "o_class")
             if design.model.head.output == "logits":
                 # The class is found, and nobody takes it.
                 names = names[:1]

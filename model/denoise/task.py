@@ -119,6 +119,6 @@ def _save(arrays: dict[str, np.ndarray], path: Path) -> None:
 def _stamp(seed: int) -> str:
     """16 hex digits of what the arrays depend on: seed, code, and the files of the sounds."""
     digest = hashlib.sha256(f"{seed} {datasets.stamp_of(datasets.speech_sources())}".encode())
-    for module in (bands, mixtures):
-        digest.update(Path(module.__file__).read_bytes())
+    for module in ("bands", "mixtures"):
+        digest.update((Path(__file__).parent / f"{module}.py").read_bytes())
     return digest.hexdigest()[:16]

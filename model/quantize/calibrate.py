@@ -551,22 +551,22 @@ def calibrate(checkpoint: Checkpoint, x: np.ndarray) -> Calibration:
     matrix = checkpoint.tensors["classifier.weight"]
     bias = checkpoint.tensors["classifier.bias"]
     if checkpoint.head.every:
-        seen = below.reshape(-1, below.shape[-1]) if counts is None else below[counts]
+        last = below.reshape(-1, below.shape[-1]) if counts is None else below[counts]
         # More of them tell nothing more.
-        seen = seen[:: max(1, len(seen) // ANSWERS)]
+        last = last[:: max(1, len(last) // ANSWERS)]
     else:
-        seen = at_last(below, lengths)
+        last = at_last(below, lengths)
     inputs = np.asarray(x) if counts is None else np.asarray(x)[counts]
     sums = None
     if checkpoint.head.output == "codes":
-        real = seen @ matrix.T + bias
+        real = last @ matrix.T + bias
         real = np.maximum(real, 0) if checkpoint.head.activation == "relu" else real
         sums = Tensor(SUMS[checkpoint.head.activation], real, np.ones(real.shape))
     return Calibration(
         tuple(layers),
         Tensor("x", inputs, np.ones(inputs.shape)),
         bias.astype(np.float64),
-        Weights(matrix, seen, np.ones((len(seen), len(bias))), _logit_reach(seen @ matrix.T, bias)),
+        Weights(matrix, last, np.ones((len(last), len(bias))), _logit_reach(last @ matrix.T, bias)),
         Probe(checkpoint, np.asarray(x)[:PROBED]),
         trained,
         checkpoint.head,

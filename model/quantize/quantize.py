@@ -595,6 +595,9 @@ class Draft:
             ops = {**fixed, **{name: next(units) for name in ACTIVATIONS}}
             layers.append(Layer({name: ops[name] for name in SCHEDULE}))
         scale, zero = self.input_format
+        stage = None
+        if self.stage is not None:
+            stage = self.stage.choose(next(units) if self.stage.curved else None)
         return IntModel(
             genome=self.genome,
             layers=tuple(layers),
@@ -603,7 +606,7 @@ class Draft:
             input_zero_point=zero,
             info=dict(self.info),
             head=self.head,
-            stage=self.stage and self.stage.choose(next(units) if self.stage.curved else None),
+            stage=stage,
         )
 
 

@@ -64,7 +64,7 @@ def _knobs_key(knobs: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in whole.items() if name not in _SILENT}
 
 
-def _plain(op: Operator) -> dict[str, Any]:
+def _plain(op: Operator | Requantize) -> dict[str, Any]:
     """Integers of an operator, less what follows from the weights; arrays as lists."""
     entry: dict[str, Any] = {"kind": op.kind, **op._integers()}
     for name, array in op._arrays().items():

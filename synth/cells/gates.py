@@ -7,6 +7,7 @@ glitches are not seen.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -160,7 +161,8 @@ class Netlist:
             return expression.format_map(Names(M="M", state=state))
 
         #: Assignments, in order, that let everything settle; they are Python and C.
-        self.settle_lines = lines = []
+        lines: list[Any] = []
+        self.settle_lines = lines
         for k, name in enumerate(self._flops):
             kind, pins = self._instances[name]
             for pin, function in kind.outputs.items():

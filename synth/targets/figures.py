@@ -24,7 +24,8 @@ def measure_parts(
         names = [part.about for part in parts]
         rows = fpga.measure(DEVICES[target], parts, names, progress, workers)
         return [{"lut": r.lut, "ff": r.ff, "ebr": r.ram, "dsp": r.dsp} for r in rows]
-    owners, pieces = [], []
+    owners: list[tuple[int, sky130.Piece, float | None]] = []
+    pieces = []
     for number, part in enumerate(parts):
         for piece in sky130.pieces_of(sky130.part_design(part), part.about):
             # A macro is known by its size.
@@ -35,13 +36,13 @@ def measure_parts(
             owners.append((number, piece, None))
             pieces.append(piece)
     measured = iter(sky130.measure(pieces, progress, workers))
-    rows = [{"logic_um2": 0.0, "rom_um2": 0.0, "ram_um2": 0.0} for _ in parts]
+    areas = [{"logic_um2": 0.0, "rom_um2": 0.0, "ram_um2": 0.0} for _ in parts]
     for number, piece, area in owners:
         um2 = next(measured).um2 if area is None else area
         if piece.kind == "ram" and memories == "latches":
             um2 = sky130.latch_um2(*piece.shape, um2)
-        rows[number][f"{piece.kind}_um2"] += um2
-    return [{"um2": sum(row.values()), **row} for row in rows]
+        areas[number][f"{piece.kind}_um2"] += um2
+    return [{"um2": sum(row.values()), **row} for row in areas]
 
 
 def key_of(part: Part) -> tuple[Any, ...]:

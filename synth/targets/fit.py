@@ -142,7 +142,7 @@ def _fpga(
     names = [parts[key].about for key in texts]
     for key, row in zip(texts, fpga.measure(device, list(texts.values()), names, say), strict=True):
         part, fold = parts[key], fold_of(key)
-        figures = {"lut": row.lut, "ff": row.ff, "ebr": row.ram, "dsp": row.dsp}
+        figures: dict[str, float] = {"lut": row.lut, "ff": row.ff, "ebr": row.ram, "dsp": row.dsp}
         result.parts[key] = (part, fold, figures)
         if part.identity[0] not in ("Rom", "CodeBuffer"):
             continue
@@ -177,7 +177,8 @@ def _fpga_logic(target: str, result: Measured, network_of: dict[Any, str]) -> No
 
 def measure(target: str, say: Say, *, cached: bool = False) -> Measured:
     """Measure the samples of `target`; with `cached` only look for what was measured before."""
-    result, network_of = Measured(), {}
+    result = Measured()
+    network_of: dict[Any, str] = {}
     shapes = {key_of(part): part for part in memories()}
     if target == "sky130":
         _sky130("shapes", shapes, result, cached=cached, say=say)
@@ -209,7 +210,11 @@ def estimates(target: str, result: Measured) -> dict[Any, dict[str, float]]:
     """Figures of every part by models that were not fitted to it."""
     told: dict[Any, dict[str, float]] = {}
     for fold in range(FOLDS):
-        prices.use(target, result.coefficients(lambda sample, own=fold: sample.fold != own))
+
+        def outside(sample: Sample, fold: int = fold) -> bool:
+            return sample.fold != fold
+
+        prices.use(target, result.coefficients(outside))
         for key, (part, own, _) in result.parts.items():
             if own == fold:
                 told[key] = prices.exact_figures(target, _Alone(part))  # type: ignore[arg-type]
@@ -218,7 +223,8 @@ def estimates(target: str, result: Measured) -> dict[Any, dict[str, float]]:
 
 def error(target: str, result: Measured) -> dict[str, Any]:
     """What totals of networks are off by where no part was in the fit that tells it, by figure."""
-    told, pairs = estimates(target, result), {}
+    told = estimates(target, result)
+    pairs: dict[str, list[Any]] = {}
     for network, rows in result.totals().items():
         for keys, total in rows:
             for name, value in total.items():
