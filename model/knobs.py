@@ -68,8 +68,9 @@ def knob(default: Any, help: str, **about: Any) -> Any:
     return field(default=default, metadata={"knob": Knob(help, **about)})
 
 
-#: What can share hardware: nothing, or all operators and the classifier one adder.
-SHARES = ("none", "all")
+#: What can share hardware: nothing; the gates, one of each unit; or all operators and the
+#: classifier, one adder.
+SHARES = ("none", "gates", "all")
 #: Lanes of a shared adder.
 SHARED_LANES = (1, 2, 4, 8)
 #: Most registers in a multiply-accumulate.
@@ -99,16 +100,21 @@ def check_share(share: str, lanes: Lanes, pipeline: int = 0) -> None:
     pipeline."""
     if share not in SHARES:
         raise InputError(f"share: {shown(share)} is not one of {SHARES}")
-    if share != "none" and (lanes.x != lanes.h or lanes.x not in SHARED_LANES):
+    if share == "all" and (lanes.x != lanes.h or lanes.x not in SHARED_LANES):
         raise InputError(
             f"share {share}: lanes are bits of a weight that one adder takes a cycle, "
             f"{', '.join(map(str, SHARED_LANES))}, not {lanes.x},{lanes.h}: give one of these, or "
             "--share none"
         )
-    if share == "all" and pipeline:
+    if share == "gates" and lanes.x != lanes.h:
         raise InputError(
-            f"pipeline {pipeline}: with share all one adder does everything, and its next row "
-            "waits for the sum: give pipeline 0, or --share none"
+            f"share gates: one multiply-accumulate takes inputs and states, its lanes cannot be "
+            f"{lanes.x},{lanes.h}: give one number, or --share none"
+        )
+    if share != "none" and pipeline:
+        raise InputError(
+            f"pipeline {pipeline}: with share {share} each step waits for the sum of the one "
+            "before: give pipeline 0, or --share none"
         )
 
 
@@ -133,9 +139,10 @@ class Knobs:
         Multiply-accumulates per cycle of each dense operator on the input and the state side.
     input_bits : int
         Width of the codes that the first layer gets, 1 to 8.
-    share : "none" or "all"
-        One unit per operator, or one adder that does all of them; ``lanes``, equal on both sides,
-        are then bits of a weight that it takes a cycle: 1, 2, 4 or 8.
+    share : "none", "gates" or "all"
+        One unit per operator; one multiply-accumulate, requantiser, activation and multiplier for
+        r, z and n after each other, with equal ``lanes`` on both sides; or one adder that does all
+        of it: ``lanes`` are then bits of a weight that it takes a cycle: 1, 2, 4 or 8.
     classifier_bits : int
         Width of the classifier's weights, 2 to 8.
     pipeline : 0, 1 or 2
@@ -347,4 +354,5 @@ def check_genes(names: Sequence[str], knobs: Knobs) -> None:
     """Raises :class:`InputError` where genes of a search (see :func:`knob_genes`) could meet other
     knobs that they exclude. The lanes of a search are all possible with every `share`."""
     if "share" in names and "lanes" not in names:
-        check_share("all", knobs.lanes, knobs.pipeline)
+        for share in SHARES[1:]:
+            check_share(share, knobs.lanes, knobs.pipeline)

@@ -267,6 +267,17 @@ def _machine(i: Identity) -> list[float]:
     ]
 
 
+def _gates_machine(i: Identity) -> float:
+    """Cells of shared gates, roughly: multiply-accumulate, multiplier, requantiser, pieces."""
+    _, _, _, lanes, in_bits, state_bits, _, _, digit, _, channel, acc, first, second, *rest = i
+    total, value, looks, pieces, *_ = rest
+    mac = lanes * digit * (max(in_bits, state_bits) * 5 + 3) + 9 * acc
+    shared = 14 * (first + second) + 30 * total + 8 * value + 8 * channel * value
+    tables = sum(1.4 * Diagram(codes, 8).size for _, codes in looks)
+    pieced = sum(30 * len(plan.slopes) for _, plan in pieces)
+    return 0.85 * (300 + mac + shared + tables + pieced)
+
+
 def _state(i: Identity) -> list[float]:
     _, bits, lanes, _, zero, _ = i
     return [bits, bits * lanes, _digits(zero) * lanes]
@@ -312,6 +323,8 @@ def cells(identity: Identity) -> float:
         # One adder for each term of the multiplier and for the rounding constant, and saturation.
         adders = _digits(multiplier)
         return 4.0 * adders * signed_width(low, high) + 3.0 * bits
+    if kind == "GatesMachine":
+        return _gates_machine(identity)
     if kind not in FEATURES:
         return 0.0
     return max(1.0, float(_coefficients()[kind] @ np.array(FEATURES[kind](identity), float)))

@@ -12,9 +12,10 @@ from ...model.knobs import Lanes, check_share
 from ..operator import Part
 from ..requantize import Requantize
 from .classifier import Classifier, StateCopy, classifier_chunks, classifier_cycles
+from .gates.layer import GatesLayer, GatesPlan
 from .layer import GruLayer, component_part, layer_parts
 from .network import Fork, Network
-from .schedule import Schedule
+from .schedule import Schedule, divisor_within
 from .shared.layer import SharedLayer, SharedPlan, chain_cycles
 from .timeline import answer_ends
 
@@ -54,6 +55,11 @@ class Design:
                 f"share all: the shared adder answers classes and logits, this network "
                 f"{model.head}: give --share none"
             )
+        if share == "gates" and model.head.every:
+            raise InputError(
+                f"share gates: the classifier reads the state of a sequence's last step, this "
+                f"network has a {model.head}: give --share none"
+            )
         return cls(model, lanes, share, pipeline)
 
     @cached_property
@@ -67,6 +73,14 @@ class Design:
         )
 
     @cached_property
+    def gates(self) -> tuple[GatesPlan, ...]:
+        """Plans of the layers, where gates share units."""
+        layers = self.model.layers
+        return tuple(
+            GatesPlan.of(layer, self.lanes.x, self._reads(k)) for k, layer in enumerate(layers)
+        )
+
+    @cached_property
     def schedules(self) -> tuple[Schedule, ...]:
         """The timing of each layer."""
         return tuple(
@@ -77,8 +91,8 @@ class Design:
     @cached_property
     def layers(self) -> tuple[dict[str, Part], ...]:
         """The parts of each layer by name."""
-        if self.share == "all":
-            return tuple(plan.parts() for plan in self.shared)
+        if self.share != "none":
+            return tuple(plan.parts() for plan in self._plans)
         return tuple(
             layer_parts(layer, schedule, self.lanes, classified=self._reads(number))
             for number, (layer, schedule) in enumerate(
@@ -109,7 +123,13 @@ class Design:
     @property
     def _classifier(self) -> tuple[int, int]:
         """Digits of the classifier's weights, and registers in its multiply-accumulate."""
-        op, top = self.model.classifier, self.schedules[-1]
+        op = self.model.classifier
+        if self.share == "gates":
+            classes, hidden = op.weight.shape
+            # The next step waits for it: an eighth of a step's time at most.
+            time = self.cycles_per_step // (8 * classes * hidden)
+            return divisor_within(op.weight_bits, time), 0
+        top = self.schedules[-1]
         chunks = classifier_chunks(op, top, self.model.head)
         return chunks, min(top.pipeline, op.weight.shape[1] * chunks - 1)
 
@@ -125,12 +145,17 @@ class Design:
         """Whom a shared part works for, by its name in reports, e.g. ``layer0.machine``."""
         if self.share == "none":
             return {}
-        top = len(self.shared) - 1
+        top, every = len(self.model.layers) - 1, self.share == "all"
         return {
-            f"layer{k}.{name}": (*GENES, *["classifier"] * (k == top))
-            for k in range(len(self.shared))
-            for name in ("machine", "program")
+            f"layer{k}.{name}": (*GENES, *["classifier"] * (every and k == top))
+            for k in range(top + 1)
+            for name in ("machine", *["program"] * every)
         }
+
+    @property
+    def _plans(self) -> tuple[GatesPlan, ...] | tuple[SharedPlan, ...]:
+        """Of the layers that share."""
+        return self.gates if self.share == "gates" else self.shared
 
     @property
     def parts(self) -> list[Part]:
@@ -145,13 +170,14 @@ class Design:
         ``wait = max(0, drain + 2 + pipeline + late - guard)``: H units of K cycles, the wait of
         unit 0 for the last unit of the step before as far as nothing hides it, and the one feature
         a cycle that comes in; ``H K + max(wait, I)`` where the input buffer holds one vector. The
-        slowest layer decides. Where everything is shared: ``I + H U``, U cycles a unit
-        (:class:`~.shared.layer.SharedLayer`); for layers in series
+        slowest layer decides. Where gates or everything are shared: ``I + H U``, U cycles a unit
+        (:class:`~.gates.layer.GatesLayer`, :class:`~.shared.layer.SharedLayer`); for layers in
+        series
         :func:`~.shared.layer.chain_cycles`. A head at every step may take longer, and then decides:
         ``C (H chunks + 2 + pipeline)`` cycles and those in which the units of a step come.
         """
-        if self.share == "all":
-            return chain_cycles(self.shared)
+        if self.share != "none":
+            return chain_cycles(self._plans)
         cycles = max(schedule.cycles_per_step for schedule in self.schedules)
         if self.model.head.every:
             ends = self._answers(8, 1)
@@ -164,8 +190,12 @@ class Design:
         T steps, or what the classifier takes longer: ``C (H chunks + 2 + pipeline)`` cycles from
         the last unit of a sequence to the second step of the next, which may write over the state.
         Followed unit by unit (:mod:`.timeline`). Where everything is shared the classifier's
-        cycles come after the steps. A head at every step adds nothing to its steps.
+        cycles come after the steps, and where gates share units as far as the first vector of the
+        next sequence takes less. A head at every step adds nothing to its steps.
         """
+        if self.share == "gates":
+            busy = classifier_cycles(self.model.classifier, *self._classifier)
+            return steps * self.cycles_per_step + max(0, busy - self.model.layers[-1].input_size)
         if self.share == "all":
             cycles = steps * self.cycles_per_step
             return cycles if self.model.head.every else cycles + self.shared[-1].answer_cycles
@@ -181,12 +211,14 @@ class Design:
         """``H max(ceil(I / lanes.x), ceil(H / lanes.h))`` of the slowest layer: no lane ever idle
         on the longer side; where everything is shared, the cycles in which bits of weights are
         added. Utilisation is ideal over actual."""
-        if self.share == "all":
-            return max(plan.layer.hidden_size * plan.weight_cycles for plan in self.shared)
+        if self.share != "none":
+            return max(plan.layer.hidden_size * plan.weight_cycles for plan in self._plans)
         return max(schedule.hidden_size * schedule.pass_cycles for schedule in self.schedules)
 
-    def layer_components(self) -> list[GruLayer] | list[SharedLayer]:
+    def layer_components(self) -> list[GruLayer] | list[GatesLayer] | list[SharedLayer]:
         """The layers, new ones at each call."""
+        if self.share == "gates":
+            return [GatesLayer(*of) for of in zip(self.gates, self.layers, strict=True)]
         if self.share == "all":
             return [SharedLayer(*of) for of in zip(self.shared, self.layers, strict=True)]
         layers = zip(self.model.layers, self.schedules, self.layers, strict=True)

@@ -57,7 +57,7 @@ def test_the_order_and_the_values_of_genes_stay_since_stores_and_seeds_depend_on
         "entries": (4, 6, 8, 12, 16),
         "lanes": (1, 2, 4, 8),
         "input_bits": (1, 2, 3, 4, 5, 6, 7, 8),
-        "share": ("none", "all"),
+        "share": ("none", "gates", "all"),
         "classifier_bits": (2, 3, 4, 5, 6, 7, 8),
     }
     assert list(knob_genes())[5] == "lanes"

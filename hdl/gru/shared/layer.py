@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from amaranth import *
 from amaranth.lib import wiring
@@ -150,8 +150,23 @@ class SharedLayer(wiring.Component):
         return m
 
 
-def chain_cycles(plans: Sequence[SharedPlan], steps: int = 64) -> int:
-    """Cycles between steps of shared layers in series, found by following them for `steps` steps.
+class Serial(Protocol):
+    """A layer that takes a step's inputs, and then its units, one after the other."""
+
+    @property
+    def layer(self) -> Layer: ...
+    @property
+    def input_size(self) -> int: ...
+    @property
+    def unit_cycles(self) -> int: ...
+    @property
+    def every(self) -> bool: ...
+    @property
+    def answer_cycles(self) -> int: ...
+
+
+def chain_cycles(plans: Sequence[Serial], steps: int = 64) -> int:
+    """Cycles between steps of such layers in series, found by following them for `steps` steps.
 
     A layer takes the units of the one below while it takes inputs, so a unit below that is
     complete waits for the end of the step above.

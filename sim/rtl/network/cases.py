@@ -112,7 +112,7 @@ def _random_case(seed: int, index: int) -> Case:
         # Drawn last, so that all else is as it was before there was a choice.
         input_bits=one_of((8, *range(1, 8)), (0.44, *[0.08] * 7)),
     )
-    case = _shared(case) if one_of(SHARES, (0.7, 0.3)) == "all" else case
+    case = _shared(case, one_of(SHARES, (0.6, 0.15, 0.25)))
     case = replace(case, classifier_bits=one_of((8, *range(2, 8)), (0.52, *[0.08] * 6)))
     output = one_of(OUTPUTS, (0.6, 0.15, 0.25))
     if case.share == "all" and output == "codes":
@@ -124,17 +124,23 @@ def _random_case(seed: int, index: int) -> Case:
         function=one_of(ACTIVATIONS) if output == "codes" else "none",
         head_bits=int(rng.integers(MIN_BITS, MAX_BITS + 1)) if output == "codes" else 8,
     )
-    return replace(case, pipeline=one_of((0, 1, 2), (0.6, 0.2, 0.2)))
+    pipeline = one_of((0, 1, 2), (0.6, 0.2, 0.2))
+    return replace(case, pipeline=pipeline if case.share == "none" else 0)
 
 
-def _shared(case: Case) -> Case:
-    """The same with one adder for all, and small: it takes some hundred cycles for a unit."""
+def _shared(case: Case, share: str) -> Case:
+    """The same with what `share` says, and small: a unit takes some hundred cycles."""
+    if share == "none":
+        return case
+    lanes = case.lanes_x
+    if share == "all":
+        lanes = SHARED_LANES[lanes % len(SHARED_LANES)]
     return replace(
         case,
-        share="all",
+        share=share,
         pipeline=0,
-        lanes_x=SHARED_LANES[case.lanes_x % len(SHARED_LANES)],
-        lanes_h=SHARED_LANES[case.lanes_x % len(SHARED_LANES)],
+        lanes_x=lanes,
+        lanes_h=lanes,
         input_size=min(case.input_size, 6),
         hidden_size=min(case.hidden_size, 5),
         batch=2,
@@ -211,7 +217,8 @@ def _forced() -> list[dict[str, Any]]:
         *({"name": f"input of {bits} bits", "input_bits": bits} for bits in (1, 2, 4)),
         *({"name": f"classifier of {bits} bits", "classifier_bits": bits} for bits in (2, 5)),
         *(
-            {"name": f"share all, {name}", "share": "all", "genes": genes, **more}
+            {"name": f"share {share}, {name}", "share": share, "genes": genes, **more}
+            for share in SHARES[1:]
             for name, genes, more in (
                 ("int8", Genome.uniform(8).layers, {"activation": "pwl", "terms": 1}),
                 ("int2", Genome.uniform(2).layers, {"activation": "pwl"}),
@@ -255,6 +262,5 @@ def make_case(seed: int, index: int) -> Case:
         for name in ("share", "pipeline", "at", "output", "function", "head_bits"):
             change.setdefault(name, Case.__dataclass_fields__[name].default)
         case = replace(case, **change)
-        if case.share == "all":
-            case = _shared(case)
+        case = _shared(case, case.share)
     return case

@@ -146,7 +146,7 @@ def harness_verilog(model: IntModel, share: str = "none") -> str:
     top = {stream.name: stream.width - 1 for stream in watched if stream.layer < 0}
     watches = []
     for number, stream in enumerate(watched):
-        if stream.layer >= 0 and share == "all":
+        if stream.layer >= 0 and share != "none":
             machine, place = f"dut.layer{stream.layer}.machine", _made().index(stream.name)
             valid = f"{machine}.written && made_{stream.layer} == {place}"
             signals = (valid, "1'b1", f"{machine}.code")
@@ -167,7 +167,7 @@ def harness_verilog(model: IntModel, share: str = "none") -> str:
             f"(.clk(clk), .rst(rst), .cycle(cycle),\n    .valid({signals[0]}), "
             f".ready({signals[1]}),\n    .payload({signals[2]}));"
         )
-    if share == "all":
+    if share != "none":
         last = len(_made()) - 1
         watches += [_SHARED.format(layer=k, last=last) for k in range(len(model.layers))]
     ports = output_ports(model)
