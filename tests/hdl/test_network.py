@@ -86,6 +86,16 @@ def test_registers_in_the_multiply_accumulate_change_no_bit(seed, pipeline):
     check(model, sequences, *lanes, pause=pause, seed=seed, pipeline=pipeline)
 
 
+@pytest.mark.parametrize("pipeline", [0, 1, 2])
+def test_units_that_wait_in_all_registers_are_written_before_they_are_read(pipeline):
+    """Outputs that stall for long in small layers, where a step begins while three units wait."""
+    for hidden, lanes in ((3, 1), (4, 1), (5, 2)):
+        rng = np.random.default_rng([hidden, lanes, 9])
+        model = random_model(rng, Genome.uniform(8), 6, hidden, 2)
+        sequences = [rng.integers(-128, 128, (5, 6))]
+        check(model, sequences, 4, lanes, pause=0.8, seed=hidden, pipeline=pipeline)
+
+
 @pytest.mark.parametrize("bits", [2, 8])
 @pytest.mark.parametrize("activation", ["pwl", "table"])
 def test_uniform_genomes_equal_golden(bits, activation):
