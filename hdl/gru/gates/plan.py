@@ -108,8 +108,13 @@ def _operator(name: str, op: Any, sources: tuple[str, ...], target: str) -> list
         low_a, high_a = interval(plan.m_a, *code_range(plan.a_bits))
         low_b, high_b = interval(plan.m_b, *code_range(plan.b_bits))
         c = plan.constant
-        bounds = {"low": low_a + low_b + c, "high": high_a + high_b + c}
-        given = {"factor_a": plan.m_a, "factor_b": plan.m_b, "constant": c, "shift": plan.shift}
+        bounds: dict[str, Any] = {"low": low_a + low_b + c, "high": high_a + high_b + c}
+        given: dict[str, Any] = {
+            "factor_a": plan.m_a,
+            "factor_b": plan.m_b,
+            "constant": c,
+            "shift": plan.shift,
+        }
         return [Step("code", a=sources[0], b=sources[1], **given, **bounds, **common)]
     if isinstance(op, Complement):
         lost = min(trailing_zeros(op.multiplier), op.shift)
@@ -124,7 +129,7 @@ def _operator(name: str, op: Any, sources: tuple[str, ...], target: str) -> list
         low, high = (v * product.factor + product.constant for v in (low, high))
         zeros = (op.a_zero_point, op.b_zero_point)
         return [
-            Step("multiply", name, *sources, zeros=zeros),
+            Step("multiply", name, sources[0], sources[1], zeros=zeros),
             Step(
                 "code",
                 a="product",
