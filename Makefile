@@ -37,7 +37,7 @@ NETWORK := $${GENOME:+--genome "$$GENOME"} $${TASK:+--task "$$TASK"} \
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install doctor asic tinytapeout bitstream host gru lut front unit sim area golden train import qat campaign search proxy report experiment bench results docs test lint typecheck fmt clean icarus
+.PHONY: help install doctor asic tinytapeout bitstream host listen gru lut front unit sim area golden train import qat campaign search proxy report experiment bench results docs test lint typecheck fmt clean icarus
 
 # Targets by section: what they do | the variables that their recipes read (a test compares).
 help: ## This list
@@ -100,6 +100,10 @@ bitstream: .venv/dev.stamp ## Make a bitstream with a network behind the serial 
 host: .venv/dev.stamp ## Send test sequences to a board at PORT; MODEL: the folder of its bitstream | PORT MODEL TASK N ARGS
 	@$(BIN)/genogate host --port "$${PORT:?give PORT= and MODEL=}" --model "$${MODEL:?give it}" \
 		$${TASK:+--task "$$TASK"} $${N:+--sequences "$$N"} $$ARGS
+
+listen: .venv/dev.stamp ## Write speech (IN=mine.wav) before and after a denoiser, and measure it | GENOME CHECKPOINT IN OUT ARGS
+	@$(BIN)/genogate listen $${GENOME:+--genome "$$GENOME"} $${CHECKPOINT:+--checkpoint "$$CHECKPOINT"} \
+		$${OUT:+--out "$$OUT"} $$ARGS $${IN:+-- "$$IN"}
 
 ##@ Searching
 

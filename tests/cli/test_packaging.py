@@ -153,7 +153,7 @@ def test_every_command_of_the_makefile_is_one_of_the_program():
         ["search", "--pop", "4", "--generations", "1"],
         ["report", "run"],
         ["experiment"],
-        ["proxy", "score", "bit-sum", "int4"],
+        ["qat", "--genome", "int4"],
     ],
 )
 def test_a_core_installation_says_which_extra_a_command_needs(tmp_path, command):
