@@ -57,7 +57,7 @@ help: ## This list
 	@echo '  TARGET       part to measure for: ice40-up5k, ecp5-25k, sky130 ...'
 	@echo '  BOARD, PORT  a board by name, and its serial port'
 	@echo '  LIBERTY      file of standard cells; by default sky130, under PDK_ROOT'
-	@echo '  MODEL, IN    a model file (of the host: a folder), and input codes'
+	@echo '  MODEL, IN    a model file (of the host: a folder), and input codes (of listen: a recording)'
 	@echo '  FN           gelu, exp ... or an expression in x; ENTRIES, SCALES, METHOD of its table'
 	@echo '  UNIT         softmax, layernorm, rmsnorm, reciprocal or rsqrt; ENTRIES of its tables'
 	@echo '  OBJECTIVES   accuracy,size,cells ...; POP and GENERATIONS of the search'
@@ -101,7 +101,7 @@ host: .venv/dev.stamp ## Send test sequences to a board at PORT; MODEL: the fold
 	@$(BIN)/genogate host --port "$${PORT:?give PORT= and MODEL=}" --model "$${MODEL:?give it}" \
 		$${TASK:+--task "$$TASK"} $${N:+--sequences "$$N"} $$ARGS
 
-listen: .venv/dev.stamp ## Write speech (IN=mine.wav) before and after a denoiser, and measure it | GENOME CHECKPOINT IN OUT ARGS
+listen: .venv/dev.stamp ## Write speech (IN=mine.wav) before and after a denoiser, and measure it | GENOME CHECKPOINT OUT ARGS IN
 	@$(BIN)/genogate listen $${GENOME:+--genome "$$GENOME"} $${CHECKPOINT:+--checkpoint "$$CHECKPOINT"} \
 		$${OUT:+--out "$$OUT"} $$ARGS $${IN:+-- "$$IN"}
 

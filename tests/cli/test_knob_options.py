@@ -59,6 +59,7 @@ def test_the_order_and_the_values_of_genes_stay_since_stores_and_seeds_depend_on
         "input_bits": (1, 2, 3, 4, 5, 6, 7, 8),
         "share": ("none", "gates", "all"),
         "classifier_bits": (2, 3, 4, 5, 6, 7, 8),
+        "head_bits": (2, 3, 4, 5, 6, 7, 8),
     }
     assert list(knob_genes())[5] == "lanes"
     assert fields_of({"lanes": 4, "entries": 6}) == {"lanes_x": 4, "lanes_h": 4, "entries": 6}
