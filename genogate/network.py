@@ -129,7 +129,7 @@ def build_network(
     data = task_of(floating, task)
     from .synth.report import cheapest
 
-    warn_of_features(data)
+    warn_of_features(data, folded=True)
     say("Calibrating")
     calibration = calibrate(floating, data.x_calibration)
     say("Quantising")
@@ -182,9 +182,10 @@ def identity_of(network: Network) -> dict[str, Any]:
     }
 
 
-def warn_of_features(task: Task) -> None:
-    """Say on stderr, a line each, what is unfortunate about the features of `task`."""
+def warn_of_features(task: Task, folded: bool = False) -> None:
+    """Say on stderr, a line each, what is unfortunate about the features of `task`; not of their
+    sizes where quantisation has `folded` them into the weights."""
     from .model.data.features import feature_warnings
 
-    for line in feature_warnings(task.x_calibration):
+    for line in feature_warnings(task.x_calibration, folded):
         print(f"genogate: warning: {line}", file=sys.stderr, flush=True)

@@ -72,7 +72,7 @@ def run_import(
     if path.exists() and path.samefile(model):
         raise InputError(f"cannot write {path}: it is the model itself, give another --out")
     checkpoint = import_model(model, data, gru=gru, classifier=classifier)
-    warn_of_features(data)
+    warn_of_features(data, folded=True)
     scores = checkpoint.info["accuracy"]
     looked_at = {part: scores[part] for part in scores if test or part != "test"}
     checkpoint = Checkpoint(checkpoint.tensors, {**checkpoint.info, "accuracy": looked_at})

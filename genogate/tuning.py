@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .model.aliases import Say
-from .network import genome_name, result_folder, source_of, task_of
+from .network import genome_name, result_folder, source_of, task_of, warn_of_features
 from .outputs import resumable
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ def _loaded(checkpoint: str | None, task: str | None) -> tuple[Checkpoint, Task]
     from .model import zoo
 
     floating = zoo.load(source_of(checkpoint, task))
-    return floating, task_of(floating, task)
+    data = task_of(floating, task)
+    warn_of_features(data)
+    return floating, data
 
 
 def _source_name(checkpoint: str | None, task: str | None) -> str:
@@ -96,7 +98,7 @@ def run_tuning(
     path = Path(out or folder / f"{genome_name(genome, parsed)}{knobs.suffix}-qat.safetensors")
     with resumable(path) as (place, state):
         say("Calibrating")
-        calibration = calibrate(floating, data.x_calibration)
+        calibration = calibrate(floating, data.x_calibration, fold=False)
         cheapest = None
         if knobs.activation == "auto":
             from .synth.report import cheapest as by_cells
@@ -172,7 +174,7 @@ def run_any(
         say("Training")
         tuned = tune_any(data, floating, knobs, recipe, progress=tell, state=state)
         say("Evaluating")
-        both = [calibrate(which, data.x_calibration) for which in (floating, tuned)]
+        both = [calibrate(which, data.x_calibration, fold=False) for which in (floating, tuned)]
         scores = {}
         for bits in REPORTED:
             genome = Genome.uniform(bits, floating.layers)

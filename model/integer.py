@@ -27,6 +27,8 @@ KIND, VERSION = "genogate-integer-model", 3
 CONTENT_VERSION, HEAD_VERSION = 1, 2
 #: Bounds of what the hardware generator accepts; far beyond what calibration chooses.
 MAX_SHIFT, MAX_MULTIPLIER, MAX_ZERO, MAX_SIZE, MAX_CHANNEL_SHIFT = 40, 1 << 20, 1 << 16, 4096, 7
+#: Octaves that a feature may be divided or multiplied by before it becomes a code.
+MAX_OCTAVES = 120
 
 
 def code_range(bits: int) -> tuple[int, int]:
@@ -523,6 +525,9 @@ class IntModel:
         names the integers; a file has a hash of it as well.
     head : Head
         What the network answers, and when.
+    input_shifts : tuple of int
+        Of every feature, ``x / 2**shift`` stands in the place of x; empty where all are 0. The
+        hardware does not see them.
     stage : OutputStage, where the head answers codes, else None
     """
 
@@ -534,12 +539,17 @@ class IntModel:
     info: dict[str, Any] = field(default_factory=dict, compare=False)
     head: Head = field(default_factory=Head)
     stage: OutputStage | None = None
+    input_shifts: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.layers) != len(self.genome.layers):
             raise InputError("model: genome and layers differ in number")
         _check_scale("model: input_scale", self.input_scale)
         integer_within("model.input_zero_point", self.input_zero_point, -MAX_ZERO, MAX_ZERO)
+        if self.input_shifts and len(self.input_shifts) != self.layers[0].input_size:
+            raise InputError("model: input_shifts and features differ in number")
+        for number, shift in enumerate(self.input_shifts):
+            integer_within(f"model.input_shifts[{number}]", shift, -MAX_OCTAVES, MAX_OCTAVES)
         for number, (layer, genes) in enumerate(zip(self.layers, self.genome.layers, strict=True)):
             if number:
                 below = self.layers[number - 1]
@@ -604,6 +614,8 @@ class IntModel:
             ],
             "classifier": _pack("classifier", self.classifier, tensors),
         }
+        if self.input_shifts:
+            document["input"]["shifts"] = list(self.input_shifts)
         if not self.head.plain:
             document["head"] = self.head.to_json()
         if self.stage is not None:
@@ -626,7 +638,10 @@ class IntModel:
         x = np.asarray(x, np.float64)
         if np.isnan(x).any():
             x = np.nan_to_num(x, nan=0.0)
-        codes = np.floor(x / self.input_scale + 0.5)
+        scale: Any = self.input_scale
+        if self.input_shifts:
+            scale = scale * 2.0 ** np.array(self.input_shifts)
+        codes = np.floor(x / scale + 0.5)
         return np.clip(codes + self.input_zero_point, *code_range(self.in_bits)).astype(np.int64)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -666,6 +681,7 @@ class IntModel:
                 classifier=classifier,
                 input_scale=document["input"]["scale"],
                 input_zero_point=document["input"]["zero_point"],
+                input_shifts=tuple(document["input"].get("shifts", ())),
                 info=document.get("info", {}),
                 head=Head.of(document.get("head")),
                 stage=_unpack_stage("stage", document["stage"], tensors)

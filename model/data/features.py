@@ -1,7 +1,10 @@
 """Features that a GRU and INT8 codes take badly: of very different size, or far from zero.
 
 All input codes of a network have one scale, so a feature far larger than the others takes their
-steps from them; and a GRU whose inputs are hundreds trains badly or not at all.
+steps from them. After training, quantisation mends that: such features are divided by powers of two
+(:func:`feature_shifts`) before they become codes, and their columns of W_i multiplied, which costs
+the hardware nothing. Training, which starts from the features as they are, does not: a GRU whose
+inputs are hundreds trains badly or not at all.
 """
 
 from typing import Any
@@ -21,17 +24,34 @@ NAMED = 3
 STANDARD = "(x - x_train.mean((0, 1))) / x_train.std((0, 1)), std 0 as 1"
 
 
-def feature_warnings(x: np.ndarray) -> list[str]:
+def feature_warnings(x: np.ndarray, folded: bool = False) -> list[str]:
     """At most one line, about sizes or else about offsets of real inputs [batch, steps, features];
-    it names columns, factors and remedy."""
+    it names columns, factors and remedy. folded: of the features after :func:`feature_shifts`."""
     flat = np.asarray(x, np.float64).reshape(-1, x.shape[-1])
     flat = flat[~np.isnan(flat[:, 0])]
+    if folded and (shifts := feature_shifts(x)):
+        flat = flat / 2.0 ** np.array(shifts)
     low, high = flat.min(0), flat.max(0)
     mean, deviation = flat.mean(0), flat.std(0)
     # What codes must cover; a constant far from the others costs them as much.
     reach = np.maximum(np.abs(low), np.abs(high))
     line = _sizes(reach) or _offsets(mean, deviation)
     return [line] if line else []
+
+
+def feature_shifts(x: np.ndarray) -> tuple[int, ...]:
+    """Powers of two to divide the features of `x` [batch, steps, features] by, so that all are near
+    the median's size, or the smaller of two; none where they differ too little to be worth it."""
+    flat = np.abs(np.asarray(x, np.float64)).reshape(-1, x.shape[-1])
+    # Steps after the end of a sequence are NaN.
+    reach = flat.max(0, initial=0, where=~np.isnan(flat))
+    used = reach > 0
+    if used.sum() < 2 or reach[used].max() <= MAX_RATIO * reach[used].min():
+        return ()
+    octaves = np.log2(np.where(used, reach, 1.0))
+    usual = octaves[used].min() if used.sum() == 2 else np.median(octaves[used])
+    shifts = np.rint(octaves - usual)
+    return tuple(int(shift) for shift in np.where(used, shifts, 0))
 
 
 def _sizes(reach: np.ndarray) -> str:

@@ -104,7 +104,7 @@ class AnyTrainer(Trainer):
     def draw_pool(self, weights: dict[str, np.ndarray], epoch: int) -> None:
         """Genomes, and their networks by a calibration of latent weights."""
         self.calibrated = weights
-        calibration = calibrate(Checkpoint(weights), self.task.x_calibration)
+        calibration = calibrate(Checkpoint(weights), self.task.x_calibration, fold=False)
         draw = np.random.default_rng([self.recipe.seed, epoch, 1])
         self.pool = []
         # By `weights`, since going on after a stop must draw the same genomes again.

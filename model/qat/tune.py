@@ -380,7 +380,8 @@ class GenomeTrainer(Trainer):
         calibration: Calibration | None = None,
     ) -> None:
         super().__init__(task, checkpoint, recipe)
-        calibration = calibration or calibrate(checkpoint, task.x_calibration)
+        if calibration is None or calibration.input_shifts:
+            calibration = calibrate(checkpoint, task.x_calibration, fold=False)
         model, scale = starting_model(
             calibration, genome, knobs, narrow=recipe.narrow, cheapest=cheapest, keep=True
         )

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..checkpoints.floating import Checkpoint, forward, sigmoid
+from ..data.features import feature_shifts
 from ..data.measures import at_last, filled, lengths_of
 from ..genome import GENES, MAX_BITS, MIN_BITS
 from ..head import Head
@@ -451,6 +452,8 @@ class Calibration:
     trained: Trained | None = None
     head: Head = field(default_factory=Head)
     sums: Tensor | None = None
+    #: Powers of two that the features were divided by, see :func:`~..data.features.feature_shifts`.
+    input_shifts: tuple[int, ...] = ()
     #: Not empty once the network is known to be one that 8 bits can hold.
     held: list[bool] = field(default_factory=list, compare=False, repr=False)
     _formats: dict[int, tuple[float, int]] = field(default_factory=dict, compare=False, repr=False)
@@ -489,12 +492,31 @@ def _logit_reach(products: np.ndarray, bias: np.ndarray) -> float:
     return max(float(np.abs(products).max()), float(np.abs(bias).max()) * 2.0**-14) or 1.0
 
 
-def calibrate(checkpoint: Checkpoint, x: np.ndarray) -> Calibration:
+def _shifted(
+    checkpoint: Checkpoint, x: np.ndarray
+) -> tuple[Checkpoint, np.ndarray, tuple[int, ...]]:
+    """An equal network for features of similar size, these, and the powers of two between."""
+    shifts = feature_shifts(x) if x.ndim == 3 and x.shape[-1] == checkpoint.input_size else ()
+    if not shifts:
+        return checkpoint, x, ()
+    factor = 2.0 ** np.array(shifts)
+    weight = (checkpoint.tensors["weight_ih_l0"] * factor).astype(np.float32)
+    tensors = {**checkpoint.tensors, "weight_ih_l0": weight}
+    return Checkpoint(tensors, checkpoint.info), x / factor, shifts
+
+
+def calibrate(checkpoint: Checkpoint, x: np.ndarray, fold: bool = True) -> Calibration:
     """Run the float network on `x` [batch, steps, features] and collect its statistics.
+
+    fold : whether features of very different size are divided by powers of two; not where training
+        goes on from the calibration, whose weights belong to the features as they are
 
     Raises :class:`InputError` where the checkpoint's record of training is of another version.
     """
     trained, checkpoint = Trained.of(checkpoint), merged_biases(checkpoint)
+    shifts: tuple[int, ...] = ()
+    if fold and trained is None:
+        checkpoint, x, shifts = _shifted(checkpoint, np.asarray(x))
     result = forward(checkpoint, x, trace=True)
     layers = []
     lengths = lengths_of(x)
@@ -571,6 +593,7 @@ def calibrate(checkpoint: Checkpoint, x: np.ndarray) -> Calibration:
         trained,
         checkpoint.head,
         sums,
+        shifts,
     )
 
 

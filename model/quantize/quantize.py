@@ -586,6 +586,7 @@ class Draft:
     info: Mapping[str, object]
     head: Head = field(default_factory=Head)
     stage: StageDraft | None = None
+    input_shifts: tuple[int, ...] = ()
 
     def choose(self, indices: Sequence[int]) -> IntModel:
         """The integer model with that unit of each group."""
@@ -604,6 +605,7 @@ class Draft:
             classifier=self.classifier,
             input_scale=scale,
             input_zero_point=zero,
+            input_shifts=self.input_shifts,
             info=dict(self.info),
             head=self.head,
             stage=stage,
@@ -694,7 +696,17 @@ def draft(
             name = "a_r" if head.activation == "sigmoid" else "a_n"
             sums = calibration.sums
             groups.append(_activation_candidates(name, sums, knobs=knobs, **vars(between)))
-    return Draft(genome, tuple(layers), tuple(groups), classifier, first, record, head, stage)
+    return Draft(
+        genome,
+        tuple(layers),
+        tuple(groups),
+        classifier,
+        first,
+        record,
+        head,
+        stage,
+        calibration.input_shifts,
+    )
 
 
 def quantize(

@@ -60,25 +60,32 @@ def test_a_model_from_elsewhere_becomes_a_checkpoint_for_data_from_elsewhere(own
     refused(done, "it is the model itself")
 
 
-def test_features_of_another_size_are_named_on_the_way_in_and_on_the_way_out(own):
-    """By `import` and `gru`, in one line on stderr; the command does what it did."""
+def test_a_feature_of_another_size_changes_nothing_after_training_and_is_named_before(own):
+    """A column times 10,000: the integers answer as before; `train` and `qat` warn."""
     digits = load_digits()
     x = digits.images[:300] / 16
-    x[..., 3] *= 1e4
-    np.savez(own / "my.npz", x=x, y=digits.target[:300])
-    tensors = {name: value.copy() for name, value in zoo.load("digits-row").tensors.items()}
-    tensors["weight_ih_l0"][:, 3] /= 1e4
-    save_file(tensors, own / "model.safetensors")
-    imported = genogate(own, "import", "model.safetensors", "--task", "my.npz", "--out", "c.st")
-    assert imported.returncode == 0, imported.stderr
-    quantised = genogate(own, "gru", "--checkpoint", "c.st", "--activation", "table")
-    for done in (imported, quantised):
-        warning, *rest = done.stderr.splitlines()
-        assert warning.startswith("genogate: warning: features differ in size by 16,000 times")
-        assert "x[..., 3] /= 8192, weight_ih_l0[:, 3] *= 8192" in warning
-    assert quantised.returncode == 2
-    assert len(rest) == 1
-    assert "columns differ" in rest[0]
+    scales = {}
+    for name, factor in (("plain", 1), ("scaled", 1e4)):
+        np.savez(
+            own / "my.npz", x=x * np.where(np.arange(8) == 3, factor, 1), y=digits.target[:300]
+        )
+        tensors = {name: value.copy() for name, value in zoo.load("digits-row").tensors.items()}
+        tensors["weight_ih_l0"][:, 3] /= factor
+        save_file(tensors, own / "model.safetensors")
+        done = genogate(own, "import", "model.safetensors", "--task", "my.npz", "--out", "c.st")
+        assert (done.returncode, done.stderr) == (0, "")
+        options = ("--checkpoint", "c.st", "--activation", "table", "--out", name)
+        done = genogate(own, "gru", *options)
+        assert (done.returncode, done.stderr) == (0, "")
+        scales[name] = json.loads((own / name / "report.json").read_text())
+    assert scales["scaled"]["accuracy"] == pytest.approx(scales["plain"]["accuracy"], abs=0.02)
+    pytest.importorskip("torch")
+    done = genogate(own, "train", "--task", "my.npz", "--epochs", "1", "--out", "t.st")
+    assert done.returncode == 0, done.stderr
+    warning, *rest = done.stderr.splitlines()
+    assert warning.startswith("genogate: warning: features differ in size by 16,000 times")
+    assert "x[..., 3] /= 8192, weight_ih_l0[:, 3] *= 8192" in warning
+    assert rest == []
 
 
 def test_what_nobody_knows_about_an_imported_model_stays_unknown_through_training(own):

@@ -7,6 +7,7 @@ from genogate.model.errors import InputError
 from genogate.model.genome import GENES, Genome
 from genogate.model.integer import code_range
 from genogate.model.knobs import Knobs
+from genogate.model.quantize.calibrate import calibrate
 from genogate.model.quantize.quantize import quantize
 from genogate.sim import golden
 
@@ -177,6 +178,27 @@ def test_large_recurrent_weights_are_quantised_or_refused_with_the_cause(factor)
     assert all(loss < 0.4 for loss in losses)
     assert all("recurrence of layer 0 amplifies rounding errors" in text for text in refusals)
     assert len(refusals) == {3: 0, 10: 3, 20: 3}[factor]
+
+
+@pytest.mark.parametrize("factors", [(1e4, 1, 1), (1, 1e-5, 1), (1e-3, 1, 1e3), (2.0**40, 1, 0)])
+def test_features_of_very_different_size_cost_nothing(factors):
+    """Powers of two are folded into the columns of W_i; the codes of the usual features do not
+    depend on the others."""
+    rng = np.random.default_rng(14)
+    tensors, factors = ordinary(rng), np.array(factors, float)
+    tensors["weight_ih_l0"] /= np.where(factors, factors, 1)
+    x, test = inputs(rng)
+    _, model = quantized(tensors, x * factors)
+    assert len(model.input_shifts) == 3
+    assert error(tensors, x * factors, test * factors) < 0.04
+
+
+def test_training_goes_on_from_the_features_as_they_are():
+    rng = np.random.default_rng(15)
+    checkpoint = Checkpoint({name: np.float32(v) for name, v in ordinary(rng).items()})
+    x = inputs(rng)[0] * [1, 1e4, 1]
+    assert calibrate(checkpoint, x, fold=False).input_shifts == ()
+    assert calibrate(checkpoint, x).input_shifts == (0, 13, 0)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -169,7 +169,7 @@ def of_gru(
 
     def make() -> Statistics:
         torch = import_torch()
-        calibration = calibrate(checkpoint, task.x_calibration)
+        calibration = calibrate(checkpoint, task.x_calibration, fold=False)
         # The calibration data are sequences of the training part: these have a class.
         indices = balanced(task.y_train, batch, seed)
         network = GruNetwork(torch, checkpoint, calibration)
