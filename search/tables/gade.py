@@ -35,6 +35,9 @@ PENALTY = 1e5
 EVERY = 1
 #: Best tables whose break points are put elsewhere at the end.
 FINALISTS = 16
+#: Neighbouring break points that are moved together at the end; with one at a time x**3 of 16
+#: segments in s1.6 ended up to 1.12 times above the least error.
+WINDOW = 4
 #: Random tables that are polished beside the last generation.
 NEWCOMERS = 200
 GadeRule = Rule | Literal["mae"]
@@ -136,7 +139,9 @@ def _polished(judge: LookedUp, p: Array, rng: np.random.Generator) -> tuple[Arra
     p = p[np.argsort(judge(p), kind="stable")[:FINALISTS]]
     least = judge(p)
     while True:
-        moved = [judge.reinsert(row) for row in p]
+        joined = [judge.windows(row, min(WINDOW, p.shape[1])) for row in p]
+        moved = [judge.reinsert(row) for row, _ in joined]
+        judged += sum(tried for _, tried in joined)
         judged += sum(tried for _, tried in moved)
         better, tried = _settled(judge, np.array([row for row, _ in moved]))
         judged += tried

@@ -101,6 +101,25 @@ class LookedUp:
             tried += int((right - left + 1).sum())
         return self.places.real(edges), tried
 
+    def windows(self, p: Array, count: int) -> tuple[Array, int]:
+        """Break points [N-1] of a table, `count` neighbours at a time moved to where they are best
+        together between theirs; and how many tables were judged for it."""
+        edges, tried, places = self.places.edges(p[None])[0], 0, self.places.positions
+        for k in range(1, len(edges) - count):
+            left, right = int(edges[k - 1]), int(edges[k + count])
+            between = slice(max(left, places.start), min(right, places.stop - 1) + 1)
+            inside, cost, choices = self.matrix[between, between], self.matrix[left, between], []
+            for _ in range(count - 1):
+                joined = self.together(cost[:, None], inside)
+                choices.append(joined.argmin(0))
+                cost = joined.min(0)
+                tried += joined.size // 2
+            place = int(self.together(cost, self.matrix[between, right]).argmin())
+            for j in range(count - 1, -1, -1):
+                edges[k + j] = between.start + place
+                place = int(choices[j - 1][place]) if j else place
+        return self.places.real(edges[None])[0], tried
+
     def reinsert(self, p: Array) -> tuple[Array, int]:
         """The best table that has one of the break points [N-1] of a row elsewhere, anywhere; and
         how many tables were judged for it."""

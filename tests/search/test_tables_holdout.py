@@ -25,16 +25,23 @@ HOLD_OUTS = {
 @pytest.mark.parametrize("method", ["gqa", "gade"])
 def test_searches_end_within_two_percent_of_the_optimum(text, method):
     function = expression(text, *HOLD_OUTS[text])
-    # The narrow format too, where intercepts saturate; gade may end on a plateau there (x**3 of 16
-    # segments: 1.12 times the optimum with one of five seeds).
-    narrow = [Format()] if method == "gqa" or text == "sin(x)" else []
-    for form in (Format.of(function), *narrow):
+    # The narrow format too, where intercepts saturate.
+    for form in (Format.of(function), Format()):
         problem = Problem(Points.of(function, (4,), 8), form)
         for entries in (8, 16):
             least = problem.cost(run(problem, entries, "exact"))
             for seed in range(2):
                 cost = problem.cost(run(problem, entries, method, seed=seed))
                 assert cost <= 1.02 * least + 1e-12, (form.name, entries, seed, cost / least)
+
+
+def test_gade_leaves_the_plateau_of_a_cube_with_every_seed():
+    """Break points moved one at a time ended 1.12 times above the optimum with one of five."""
+    function = expression("x**3", *HOLD_OUTS["x**3"])
+    problem = Problem(Points.of(function, (4,), 8), Format())
+    least = problem.cost(run(problem, 16, "exact"))
+    for seed in range(2, 8):
+        assert problem.cost(run(problem, 16, "gade", seed=seed)) <= 1.02 * least, seed
 
 
 def test_the_default_format_holds_slopes_and_intercepts():
