@@ -9,9 +9,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+#: Columns of a terminal of reports: rich would cut the columns of a table to 80 where it sees none.
+WIDTH = 1000
+
 
 def console() -> Console:
-    return Console(highlight=False, soft_wrap=True)
+    return Console(highlight=False, soft_wrap=True, width=WIDTH)
 
 
 def new_table(*columns: str) -> Table:

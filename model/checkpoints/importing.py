@@ -17,7 +17,7 @@ from ..data.measures import filled
 from ..data.tasks import Task
 from ..errors import InputError
 from ..head import ACTIVATIONS
-from .chain import Asked, logits_of
+from .chain import Asked, logits_of, real
 from .floating import Checkpoint, accuracy, layer_names
 from .from_keras import from_keras
 from .from_onnx import COMPARED, from_onnx
@@ -69,9 +69,9 @@ def from_state(
             f"classifier ({len(left)} such): the model computes more than a GRU and one linear "
             "layer, or the file holds more than the model"
         )
-    weight = _real(state, f"{head}weight")
+    weight = real(state[f"{head}weight"], f"{head}weight")
     name = f"{head}bias"
-    bias = _real(state, name) if name in state else np.zeros(len(weight), np.float32)
+    bias = real(state[name], name) if name in state else np.zeros(len(weight), np.float32)
     answers = (asked or Asked()).head()
     if answers.output == "class":
         weight, bias = logits_of(weight, bias, classes)
@@ -153,14 +153,6 @@ def _names(prefixes: list[str]) -> str:
     return ", ".join(repr(prefix.rstrip(".")) for prefix in prefixes[:8])
 
 
-def _real(state: Mapping[str, np.ndarray], name: str) -> np.ndarray:
-    array = state[name]
-    if array.dtype.kind != "f":
-        raise InputError(f"tensor {name:.60} holds {array.dtype}, real numbers are needed")
-    with np.errstate(over="ignore"):
-        return np.ascontiguousarray(array, np.float32)
-
-
 def _layers(state: Mapping[str, np.ndarray], prefix: str) -> tuple[dict[str, np.ndarray], set[str]]:
     """Tensors of all layers by the names of a checkpoint, and what they were called."""
     inside = [name for name in state if name.startswith(prefix)]
@@ -179,7 +171,7 @@ def _layers(state: Mapping[str, np.ndarray], prefix: str) -> tuple[dict[str, np.
         if f"{prefix}{names[1]}" not in state:
             raise InputError(f"tensor {prefix}{names[1]} is missing")
         for name in names[:2]:
-            tensors[name] = _real(state, prefix + name)
+            tensors[name] = real(state[prefix + name], prefix + name)
             if tensors[name].ndim != 2:
                 raise InputError(f"tensor {prefix}{name} is no matrix: {tensors[name].shape}")
         rows, hidden = tensors[names[1]].shape
@@ -191,8 +183,8 @@ def _layers(state: Mapping[str, np.ndarray], prefix: str) -> tuple[dict[str, np.
             )
         for name in names[2:]:
             # bias=False leaves none.
-            present = prefix + name in state
-            tensors[name] = _real(state, prefix + name) if present else np.zeros(rows, np.float32)
+            array = state.get(prefix + name, np.zeros(rows, np.float32))
+            tensors[name] = real(array, prefix + name)
         used |= {prefix + name for name in names}
         layer += 1
     if not layer:

@@ -30,7 +30,10 @@ KINDS = ("weight", "activation", "gradient", "virtual_gradient", "hessian")
 MORE = ("squared_gradient",)
 #: What a vector of one number for each item says; ``similarity`` has one for each pair.
 VECTORS = ("eigenvalue", "trace", "fisher", "similarity", "stages", "operands")
-#: Sequences or images of the batch, elements kept of a tensor, and Hutchinson's probes.
+#: Sequences or images of the batch, elements kept of a tensor, Hutchinson's probes. With ten, an
+#: item's trace has a standard error of 15 to 26 % (median 21 %, the 17 items of digits-row over 60
+#: probes): enough to tell items apart, whose traces there differ by up to 210 times, not to rank
+#: those that are near to each other. Half the error would take four times the probes.
 BATCH, KEPT, PROBES = 64, 4096, 10
 #: In ``operands``: a multiplication's factor that is no item has 8 bits; -2: the item's own.
 FIXED, OWN = -1, -2

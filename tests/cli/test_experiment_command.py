@@ -1,6 +1,7 @@
 """``genogate experiment``: one command to the end, killed and gone on with, and what it refuses."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -172,6 +173,23 @@ def test_a_folder_of_something_else_is_refused(genogate, tmp_path):
 )
 def test_bad_input_is_one_line(genogate, arguments, words):
     genogate("experiment", "--workers", "1", *arguments).refused(*words)
+
+
+def test_a_finished_experiment_may_be_moved(whole, genogate, tmp_path):
+    """Its records do not name the place where it was; nothing is done again elsewhere."""
+    folder, moved = whole[0], tmp_path / "moved"
+    aside = folder.rename(folder.with_name("aside"))
+    try:
+        shutil.copytree(aside, moved)
+        outcome = genogate(*SEEDS, "--out", moved)
+        assert outcome.code == 0, outcome
+        assert read(moved)["numbers"] == read(aside)["numbers"]
+        assert not folder.exists()
+        # A simulation writes its job, with full paths, anew each time that it runs.
+        records = [path for path in moved.rglob("*.json") if path.name != "job.json"]
+        assert [path.name for path in records if str(folder) in path.read_text()] == []
+    finally:
+        aside.rename(folder)
 
 
 def test_more_rounds_make_it_longer_and_fewer_are_refused(whole, genogate):

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from genogate.proxies import FIGURES
 from genogate.search.proxies import handcrafted, tables, use
 from genogate.search.proxies.inputs import LEAVES
 from genogate.search.proxies.primitives import PRIMITIVES
@@ -92,6 +93,9 @@ def test_eval_puts_a_proxy_beside_the_handcrafted_ones(genogate, tmp_path):
     outcome = genogate("proxy", "eval", ERROR, "--table", "digits-row", "--out", "e.json")
     assert outcome.code == 0, outcome
     assert "proxy  -sqrt(sum(F * (D^2)))" in outcome.out
+    # Whole columns, however narrow the terminal.
+    assert all(title in outcome.out for title in FIGURES.values())
+    assert "\u2026" not in outcome.out
     figures = json.loads((tmp_path / "e.json").read_text())["tables"]["digits-row"]
     table = tables.load("digits-row")
     bits = table.genomes.astype(int).sum(1)
