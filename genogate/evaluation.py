@@ -28,12 +28,12 @@ def run_golden(
     target = Path(outputs)
     if target.suffix not in (".npy", ".npz") or target.is_dir():
         raise InputError(f"{target}: the output must be a file named *.npz or *.npy")
-    model = IntModel.load(model_file)
-    beside = target.with_suffix(".logits.npy" if model.stage is None else ".codes.npy")
-    for path in [target] if target.suffix == ".npz" else [target, beside]:
+    beside = [target.with_suffix(f".{what}.npy") for what in ("logits", "codes")]
+    for path in [target] if target.suffix == ".npz" else [target, *beside]:
         for source in (model_file, inputs):
             if path.exists() and Path(source).exists() and path.samefile(source):
                 raise InputError(f"cannot write {path}: it is an input, name another output")
+    model = IntModel.load(model_file)
     result = golden.run(model, read_array(inputs))
     arrays = {"hidden": result.hidden, "logits": result.logits, "classes": result.classes}
     if result.codes is not None:
@@ -42,7 +42,10 @@ def run_golden(
         if target.suffix == ".npz":
             np.savez(stage / target.name, **arrays)  # type: ignore[arg-type]
             return {f"{target}:{name}": array.shape for name, array in arrays.items()}
-        answers = result.logits if result.codes is None else result.codes
+        if result.codes is None:
+            answer_file, answers = beside[0], result.logits
+        else:
+            answer_file, answers = beside[1], result.codes
         np.save(stage / target.name, result.hidden)
-        np.save(stage / beside.name, answers)
-        return {str(target): result.hidden.shape, str(beside): answers.shape}
+        np.save(stage / answer_file.name, answers)
+        return {str(target): result.hidden.shape, str(answer_file): answers.shape}

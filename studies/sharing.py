@@ -1,4 +1,5 @@
-"""One adder for all operators against one unit for each: logic, memories, silicon and cycles."""
+"""One adder for all operators, one unit of each kind for the three gates, or a unit for each
+operator: logic, memories, silicon and cycles."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,7 +17,7 @@ MIXED = "2,2,2,3,3,2,3,3,3,3,3,8,7,8,3,3,3"
 GENOMES = {"INT8": "int8", "INT4": "int4", "mixed": MIXED}
 TASKS = ("digits-row", "kws10")
 #: Values of the knob, with lanes: bits of a weight a cycle where all is shared.
-SHARED = (("none", 1), ("all", 1), ("all", 4), ("all", 8))
+SHARED = (("none", 1), ("gates", 1), ("all", 1), ("all", 4), ("all", 8))
 #: A clock of small FPGAs, MHz, and how often a task has a step, a second.
 CLOCK_MHZ, RATES = 12, {"kws10": 50}
 
@@ -65,9 +66,10 @@ def _less(now: float, before: float) -> str:
 def render(data: Mapping[str, Any]) -> list[str]:
     """Markdown of :func:`measure`'s result."""
     lines = [
-        "## One adder for all operators",
+        "## Shared hardware: one adder for all operators, or one unit of each kind for the gates",
         "",
-        "`genogate gru --share all` against a unit for each operator, the same bits of result; "
+        "`genogate gru --share gates` and `--share all` against a unit for each operator, the same "
+        "bits of result; "
         f"{data['rows'][0]['library']}, {data['yosys']}. Constants as logic, state as flip-flops, "
         "before placement. Where all is shared, lanes are bits of a weight that a cycle takes. The "
         f"mixed genome is {data['mixed']}. Differences are to INT8 with a unit for each operator.",

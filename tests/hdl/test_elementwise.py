@@ -158,7 +158,7 @@ def test_rounding_is_half_up_and_saturates():  # worked by hand
 
 
 def test_unknown_output_is_refused():
-    with pytest.raises(InputError, match="output 'later'"):
+    with pytest.raises(InputError, match=r"output must be .* not 'later'"):
         Sum(integer.Sum(4, 4, 3, 0, 0, 1, 1, 1, 0), output="later")
     with pytest.raises(InputError, match="digit: -1"):
         Product(integer.Product(4, 4, 4, 0, 0, 1, 1, 0), digit=-1)

@@ -23,7 +23,7 @@ class Seen:
     advances: list = field(default_factory=list)  # cycle, unit, x address, h address
     sums: list = field(default_factory=list)  # cycle, whether the state counts as zero, first
     taken: list = field(default_factory=list)  # cycle
-    states: list = field(default_factory=list)  # cycle, address, lanes, o_last, last_step
+    states: list = field(default_factory=list)  # cycle, address, lanes, o_last
 
 
 def planned(inputs, hidden, lanes):
@@ -34,7 +34,7 @@ def planned(inputs, hidden, lanes):
 
 def drive(plan, lanes, sequences, pause=0.0):
     """Run sequences of so many steps through the sequencer; the rest of a layer is played here."""
-    dut = Sequencer(plan, *lanes)
+    dut = Sequencer(plan, *lanes, classified=False)
     rng = np.random.default_rng([SEED, 3])
     seen, steps = Seen(), sum(sequences)
     inputs, hidden = plan.input_size, plan.hidden_size
@@ -93,7 +93,7 @@ def drive(plan, lanes, sequences, pause=0.0):
             seen.taken.append(cycle)
         if ctx.get(dut.o_valid) and ctx.get(dut.o_ready):
             row = ctx.get(dut.h_write_address), ctx.get(dut.h_write_enable)
-            seen.states.append((cycle, *row, ctx.get(dut.o_last), ctx.get(dut.last_step)))
+            seen.states.append((cycle, *row, ctx.get(dut.o_last)))
 
     sim = Simulator(dut)
     sim.add_clock(1e-6)
@@ -126,8 +126,9 @@ def test_every_unit_of_every_step_asks_for_all_words_once_a_digit(run):
         assert {row[1] for row in rows} == {unit}
         for at, words, side in ((2, plan.x_words, "i"), (3, plan.h_words, "h")):
             asked = [row[at] for row in rows]
-            # The low bit is the bank, which changes with every step.
-            expected = [(word << 1) | step % 2 for word in range(words)] * passes[side]
+            # The low bit is the bank, which changes with every step, where there are two.
+            banks = plan.vectors if side == "i" else 2
+            expected = [word * banks + step % banks for word in range(words)] * passes[side]
             assert asked[: len(expected)] == expected
 
 
@@ -146,7 +147,7 @@ def test_no_word_of_the_state_is_read_before_it_is_written(run):
 
 def test_states_go_to_the_other_bank_in_their_lane(run):
     plan, (_, lanes), seen = run
-    for index, (_, address, enables, _, _) in enumerate(seen.states):
+    for index, (_, address, enables, _) in enumerate(seen.states):
         step, unit = divmod(index, plan.hidden_size)
         assert address == (unit // lanes << 1) | (step + 1) % 2
         assert enables == 1 << unit % lanes
@@ -157,7 +158,7 @@ def test_features_are_stored_word_by_word_ahead_of_their_step(run):
     assert len(seen.inputs) == sum(SEQUENCES) * plan.input_size
     for index, (cycle, address, enables) in enumerate(seen.inputs):
         step, feature = divmod(index, plan.input_size)
-        assert address == (feature // lanes << 1) | step % 2
+        assert address == feature // lanes * plan.vectors + step % plan.vectors
         assert enables == 1 << feature % lanes
         assert cycle < seen.advances[step * plan.hidden_size * plan.pass_cycles][0]
 
@@ -170,9 +171,8 @@ def test_a_sequence_begins_with_the_zero_state_and_ends_with_its_last_unit(run):
     for index, (_, zero, first) in enumerate(seen.sums):
         assert zero == (index // per_step in starts)
         assert first == (index % plan.pass_cycles == 0)
-    for index, (*_, o_last, last_step) in enumerate(seen.states):
+    for index, (*_, o_last) in enumerate(seen.states):
         step, unit = divmod(index, plan.hidden_size)
-        assert last_step == (step in ends)
         assert o_last == (step in ends and unit == plan.hidden_size - 1)
 
 
@@ -185,7 +185,10 @@ def test_without_stalls_a_unit_takes_its_pass_and_no_cycle_more():
 
 
 def test_equal_identities_are_of_equal_sizes_alone():
-    plan = planned(3, 4, (1, 1))
-    assert Sequencer.part(plan, 1, 1).identity == Sequencer(plan, 1, 1).identity
-    assert Sequencer(plan, 1, 1).identity == Sequencer(planned(3, 4, (1, 1)), 1, 1).identity
-    assert Sequencer(plan, 1, 1).identity != Sequencer(planned(3, 5, (1, 1)), 1, 1).identity
+    def sequencer(hidden, classified=False):
+        return Sequencer(planned(3, hidden, (1, 1)), 1, 1, classified)
+
+    part = Sequencer.part(planned(3, 4, (1, 1)), 1, 1, classified=False)
+    assert part.identity == sequencer(4).identity
+    assert sequencer(4).identity != sequencer(5).identity
+    assert sequencer(4).identity != sequencer(4, classified=True).identity

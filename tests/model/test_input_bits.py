@@ -90,7 +90,7 @@ def test_eight_bits_are_in_no_hash():
     assert "input_bits" not in Knobs().identity
     assert Knobs(input_bits=4).identity == Knobs().identity | {"input_bits": 4}
     assert Knobs(input_bits=4).changes == {"input_bits": 4}
-    assert Knobs(input_bits=4).suffix == "-in4"
+    assert Knobs(input_bits=4).suffix == "-input-4"
     _, checkpoint, _ = material()
     model = network(8)
     document = record(model, Knobs(activation="table"), 1.0, False)

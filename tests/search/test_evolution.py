@@ -557,7 +557,7 @@ def test_folders_and_stores_that_are_not_as_they_should_be(whole, tmp_path):
     run.go(tell=second)
     document = json.loads((folder / "config.json").read_text())
     for change, message in (
-        ({"version": 1}, "a run of version 1, this program makes 4"),
+        ({"version": 1}, "a run of version 1, this program makes 5"),
         ({"setting": 3}, "config.json is not that of a run"),
     ):
         (folder / "config.json").write_text(json.dumps(document | change))
