@@ -58,7 +58,7 @@ class Design:
         if share == "gates" and model.head.every:
             raise InputError(
                 f"share gates: the classifier reads the state of a sequence's last step, this "
-                f"network has a {model.head}: give --share none"
+                f"network answers {model.head}: give --share none"
             )
         return cls(model, lanes, share, pipeline)
 

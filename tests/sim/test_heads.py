@@ -14,6 +14,7 @@ from genogate.model.head import Head
 from genogate.model.integer import KIND, IntModel
 from genogate.sim import fast, golden
 from genogate.sim.random_model import random_model
+from genogate.sim.rtl.network.cases import make_case
 
 HEADS = [
     Head(at, output, function)
@@ -117,3 +118,11 @@ def test_what_cannot_answer_so_says_what_can():
         Design.of(model, share="all")
     with pytest.raises(InputError, match="board: its frames answer a class a sequence"):
         FramedNetwork(Design.of(model), timeout=100)
+
+
+def test_the_campaign_asks_for_nothing_that_shared_hardware_refuses():
+    cases = [make_case(2026, index) for index in range(300)]
+    assert {case.share for case in cases} == {"none", "gates", "all"}
+    for case in cases:
+        assert (case.share, case.at) != ("gates", "every"), case
+        assert (case.share, case.output) != ("all", "codes"), case

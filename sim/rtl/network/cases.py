@@ -117,9 +117,11 @@ def _random_case(seed: int, index: int) -> Case:
     output = one_of(OUTPUTS, (0.6, 0.15, 0.25))
     if case.share == "all" and output == "codes":
         return case
+    at = one_of(("last", "every"))
     case = replace(
         case,
-        at=one_of(("last", "every")),
+        # Machines of shared gates answer after the last step alone.
+        at="last" if case.share == "gates" else at,
         output=output,
         function=one_of(ACTIVATIONS) if output == "codes" else "none",
         head_bits=int(rng.integers(MIN_BITS, MAX_BITS + 1)) if output == "codes" else 8,
@@ -230,6 +232,7 @@ def _forced() -> list[dict[str, Any]]:
                 ("classes at every step", Genome.uniform(5, 2).layers, {"at": "every"}),
                 ("logits", Genome.uniform(5).layers, {"at": "every", "output": "logits"}),
             )
+            if (share, more.get("at")) != ("gates", "every")
         ),
         *(
             {"name": f"head: {Head(at, output, function)}", "genes": genes, **more}
