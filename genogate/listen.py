@@ -48,18 +48,14 @@ def read_sound(path: str) -> np.ndarray:
     Raises :class:`InputError` for a file that is no such sound, is empty, or is longer than ten
     minutes.
     """
-    from .model.data.datasets import decode
+    from .model.data.datasets import at_8_khz, check_rate, decode
     from .model.denoise.bands import RATE
     from .model.files import regular_file
 
     data = regular_file(path, 4 * MAX_SAMPLES + 4096).read_bytes()
     samples, rate = decode(data, path)
-    if rate not in (RATE, 2 * RATE):
-        raise InputError(f"{path}: {rate} samples a second, 8000 or 16000 are needed")
-    if rate == 2 * RATE:
-        from scipy.signal import resample_poly
-
-        samples = resample_poly(samples, 1, 2)
+    check_rate(path, rate)
+    samples = at_8_khz(samples, rate)
     if not 0 < len(samples) <= MAX_SAMPLES:
         seconds = len(samples) / RATE
         raise InputError(f"{path}: {seconds:g} seconds of sound, up to 600 are taken")

@@ -292,11 +292,26 @@ def log_mel(samples: np.ndarray, rate: int) -> np.ndarray:
     return np.clip(np.rint(value), 0, 255).astype(np.uint8)
 
 
+def check_rate(name: str, rate: int) -> None:
+    """Raises :class:`InputError`, which begins with `name`, unless `rate` is 8 or 16 kHz."""
+    if rate not in (8000, 16000):
+        raise InputError(f"{name}: {rate} samples a second, 8000 or 16000 are needed")
+
+
+def at_8_khz(samples: np.ndarray, rate: int) -> np.ndarray:
+    """Samples at 8 kHz of samples [count] at 8 or 16 kHz, which are filtered and every second
+    kept."""
+    if rate == 8000:
+        return samples
+    from scipy.signal import resample_poly
+
+    return np.asarray(resample_poly(samples, 1, 2))
+
+
 def _second(data: bytes, name: str) -> tuple[np.ndarray, int]:
     """Samples float64 [rate] of one second, and their rate, 8000 or 16000 Hz."""
     samples, rate = decode(data, name)
-    if rate not in (8000, 16000):
-        raise InputError(f"{name}: {rate} samples a second, 8000 or 16000 are needed")
+    check_rate(name, rate)
     if not rate // 25 <= len(samples) <= 2 * rate:
         raise InputError(f"{name}: {len(samples)} samples, one second of {rate} is needed")
     # Some published clips are shorter than their second; silence makes it up.
@@ -309,11 +324,7 @@ def _clip_features(data: bytes, name: str) -> np.ndarray:
 
 def _clip_samples(data: bytes, name: str) -> np.ndarray:
     """Samples int16 [8000] at 8 kHz; sound of 16 kHz is filtered and every second sample kept."""
-    samples, rate = _second(data, name)
-    if rate == 16000:
-        from scipy.signal import resample_poly
-
-        samples = resample_poly(samples, 1, 2)
+    samples = at_8_khz(*_second(data, name))
     return np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
 
 
