@@ -203,14 +203,12 @@ def _compare(
     say: Say,
 ) -> dict[str, Any]:
     """Measures of the first `sequences` of `speech` and sounds of the first `files` of them."""
-    from .model.denoise import bands
     from .model.denoise.mixtures import NOISES
+    from .model.denoise.task import ideal_sound
 
     mixed = speech.mixed
     clean, noisy = mixed.clean[:sequences], mixed.noisy[:sequences]
-    spectra = bands.spectrum(noisy)
-    ideal = bands.apply_gains(spectra, speech.y[:sequences])
-    sounds = {"noisy": noisy, "ideal": bands.sound_of(ideal, noisy.shape[-1])}
+    sounds = {"noisy": noisy, "ideal": ideal_sound(speech, sequences)}
     for version, gains in versions.items():
         say(f"{version} listens")
         sounds[version] = enhance(noisy, gains, notes)

@@ -14,7 +14,7 @@ from genogate.listen import enhance, float_gains, integer_gains
 from genogate.listen import measure as measures_of
 from genogate.model import zoo
 from genogate.model.denoise.bands import HOP, RATE
-from genogate.model.denoise.task import NAME, speech_part
+from genogate.model.denoise.task import NAME, ideal_sound, speech_part
 from genogate.model.files import read_json, write_json
 from genogate.model.genome import Genome
 from genogate.model.knobs import Knobs
@@ -102,11 +102,7 @@ class _Test:
 
     def ideal(self) -> dict[str, Any]:
         """Of the sound behind ideal gains: what no network of these bands can better."""
-        from genogate.model.denoise import bands
-
-        spectra = bands.spectrum(self.noisy)
-        gains = self.speech.y[: len(self.noisy)]
-        sound = bands.sound_of(bands.apply_gains(spectra, gains), self.noisy.shape[-1])
+        sound = ideal_sound(self.speech, len(self.noisy))
         return measures_of(self.clean, self.noisy, sound)
 
 

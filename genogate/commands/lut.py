@@ -9,7 +9,7 @@ import click
 
 from .completion import functions
 from .help import Command, group
-from .options import expression, out_option, output_options, seed_option
+from .options import expression, out_option, output_options, range_option, seed_option
 from .terminal import progress, show
 
 
@@ -25,14 +25,7 @@ from .terminal import progress, show
 @click.argument("function", callback=expression, required=False, shell_complete=functions)
 @group(
     "Function and codes",
-    click.option(
-        "--range",
-        "bounds",
-        type=float,
-        nargs=2,
-        metavar="LOW HIGH",
-        help="Range of the function; an expression needs one.",
-    ),
+    range_option,
     click.option(
         "--scales",
         default="0:6",

@@ -65,6 +65,17 @@ def genome_option(default: str = "int8") -> Callable[[Any], Any]:
     )
 
 
+#: Range of the function of a table or a unit.
+range_option = click.option(
+    "--range",
+    "bounds",
+    type=float,
+    nargs=2,
+    metavar="LOW HIGH",
+    help="Range of the function; an expression needs one.",
+)
+
+
 def out_option(kind: str, default: str, help: str = "") -> Callable[[Any], Any]:
     """Where a result goes. `kind` : ``FOLDER`` or ``FILE``; `default` : the place, in words."""
     text = help or f"{kind.capitalize()} to write to."

@@ -42,6 +42,14 @@ def speech_part(part: str, seed: int = 0, clips: datasets.Sounds | None = None) 
     return Speech(mixed, x, (np.rint(y * 256) / 256).astype(np.float32))
 
 
+def ideal_sound(speech: Speech, sequences: int | None = None) -> np.ndarray:
+    """Sounds float64 [sequences, samples] behind the ideal gains of the first `sequences`: what no
+    network of these bands can better."""
+    noisy = speech.mixed.noisy[:sequences]
+    spectra = bands.apply_gains(bands.spectrum(noisy), speech.y[:sequences])
+    return bands.sound_of(spectra, noisy.shape[-1])
+
+
 def stepped(x: np.ndarray) -> np.ndarray:
     """Features in steps of 1/64, so that every machine gets the same numbers whatever its FFT does
     with the last bit."""
