@@ -156,8 +156,8 @@ def _race(docs: Path) -> list[str]:
         "Area in sky130, at equal CPU time for every contestant and seed, the cheapest trained "
         "network within half a point of INT8, trained as long, on validation; means over the "
         "seeds, ± one standard error. By hand: INT8, INT4 (also with 4-bit input and classifier), "
-        "INT3, and 2- or 3-bit weights with 8 bits elsewhere, in every size "
-        "([study](results/race.md)).",
+        "INT3, INT5, INT6, and 2- or 3-bit weights with 8 bits elsewhere, in every "
+        "size ([study](results/race.md)).",
         "",
     ]
     for race in data["races"]:
