@@ -1,4 +1,5 @@
-"""The genome: one bit width in [2, 8] for each of the 17 operators of every GRU layer.
+"""The genome: one bit width in [2, 8] for each of the 17 operators of every GRU layer, and two for
+each dense layer around them, of its weights and of its output.
 
 The operators are those of arXiv 2402.12263, section 3 (six dense, five sum-class, three products,
 three activations), in the fixed public order :data:`GENES`.
@@ -36,19 +37,30 @@ GENES = (
     "a_z",
     "a_n",
 )
+#: Names of the genes of a dense layer: weights, output. In full ``front0.w``, ``back1.o``.
+DENSE_GENES = ("w", "o")
+#: Dense layers at most: a list of genes then says by its length how many there are.
+MAX_DENSE = 8
 MIN_BITS, MAX_BITS = 2, 8
-FORMAT, VERSION = "genogate-genome", 1
+#: Versions of a genome file without and with genes of dense layers.
+FORMAT, VERSION, DENSE_VERSION = "genogate-genome", 1, 2
 
 
 @dataclass(frozen=True)
 class Genome:
-    """Bit widths of a network: ``layers[l][g]`` is gene ``GENES[g]`` of layer ``l``.
+    """Bit widths of a network.
 
-    Raises :class:`InputError` for no layer, a layer that has not 17 genes, or a gene that is not
-    an integer from 2 to 8.
+    Parameters
+    ----------
+    layers : ``layers[l][g]`` is gene ``GENES[g]`` of GRU layer ``l``
+    dense : ``(weights, output)`` of every dense layer, those in front of the GRU layers first
+
+    Raises :class:`InputError` for no layer, a layer that has not 17 genes, a dense layer that has
+    not two, or a gene that is not an integer from 2 to 8.
     """
 
     layers: tuple[tuple[int, ...], ...]
+    dense: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.layers:
@@ -61,28 +73,42 @@ class Genome:
             for position, (name, bits) in enumerate(zip(GENES, genes, strict=True)):
                 where = f"gene {index * len(GENES) + position} ({name})"
                 integer_within(where, bits, MIN_BITS, MAX_BITS)
+        if len(self.dense) > MAX_DENSE:
+            raise InputError(f"genome: {len(self.dense)} dense layers, at most {MAX_DENSE} can be")
+        for index, pair in enumerate(self.dense):
+            if len(pair) != len(DENSE_GENES):
+                raise InputError(f"genome: dense layer {index} has {len(pair)} genes, not 2")
+            for name, bits in zip(DENSE_GENES, pair, strict=True):
+                integer_within(f"gene {name} of dense layer {index}", bits, MIN_BITS, MAX_BITS)
 
     @classmethod
-    def uniform(cls, bits: int, layers: int = 1) -> "Genome":
-        """The homogeneous genome: every operator of `layers` layers at `bits`."""
-        return cls(((bits,) * len(GENES),) * layers)
+    def uniform(cls, bits: int, layers: int = 1, dense: int = 0) -> "Genome":
+        """The homogeneous genome: every operator of `layers` GRU and `dense` dense layers at
+        `bits`."""
+        return cls(((bits,) * len(GENES),) * layers, ((bits, bits),) * dense)
 
     @classmethod
     def from_genes(cls, genes: Iterable[Any]) -> "Genome":
-        """From a flat sequence of ``17 L`` integers (Python or NumPy)."""
+        """From a flat sequence of ``17 L + 2 D`` integers (Python or NumPy) of L GRU layers and
+        D <= 8 dense layers: the number tells both."""
         flat = [g.item() if hasattr(g, "item") else g for g in genes]
-        if not flat or len(flat) % len(GENES):
+        layers, more = divmod(len(flat), len(GENES))
+        if not layers or more % len(DENSE_GENES):
             raise InputError(
                 f"genome: {len(flat)} genes given, {len(GENES)} per layer are needed "
-                f"({' '.join(GENES)})"
+                f"({' '.join(GENES)}), then 2 per dense layer"
             )
-        step = len(GENES)
-        return cls(tuple(tuple(flat[k : k + step]) for k in range(0, len(flat), step)))
+        step, start = len(GENES), layers * len(GENES)
+        return cls(
+            tuple(tuple(flat[k : k + step]) for k in range(0, start, step)),
+            tuple((flat[k], flat[k + 1]) for k in range(start, len(flat), 2)),
+        )
 
     @property
     def genes(self) -> tuple[int, ...]:
-        """All ``17 L`` genes, layer after layer."""
-        return tuple(bits for layer in self.layers for bits in layer)
+        """All ``17 L + 2 D`` genes, layer after layer, then those of the dense layers."""
+        rows = (*self.layers, *self.dense)
+        return tuple(bits for row in rows for bits in row)
 
     def bits(self, name: str, layer: int = 0) -> int:
         """Width of operator `name` of `layer`."""
@@ -93,7 +119,8 @@ class Genome:
         """Short stable name: ``int4`` for a homogeneous genome, else 10 hex digits of a hash."""
         if len(set(self.genes)) == 1:
             return f"int{self.genes[0]}"
-        return hashlib.sha256(json.dumps(self.layers).encode()).hexdigest()[:10]
+        rows = [self.layers, self.dense] if self.dense else self.layers
+        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:10]
 
     def __str__(self) -> str:
         return ",".join(map(str, self.genes))
@@ -121,9 +148,10 @@ class Genome:
             path,
             {
                 "format": FORMAT,
-                "version": VERSION,
+                "version": DENSE_VERSION if self.dense else VERSION,
                 "order": list(GENES),
                 "layers": [list(layer) for layer in self.layers],
+                **({"dense": [list(pair) for pair in self.dense]} if self.dense else {}),
                 **({"found_with": about} if about else {}),
             },
         )
@@ -132,18 +160,22 @@ class Genome:
 def _from_document(document: Any, source: object) -> Genome:
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise InputError(f'{source}: not a genome file, it needs "format": "{FORMAT}"')
-    if document.get("version") != VERSION:
+    version = document.get("version")
+    if isinstance(version, bool) or version not in (VERSION, DENSE_VERSION):
         raise InputError(
-            f"{source}: genome version {shown(document.get('version'))}, "
-            f"this program reads {VERSION}"
+            f"{source}: genome version {shown(version)}, "
+            f"this program reads {VERSION} to {DENSE_VERSION}"
         )
     if document.get("order", list(GENES)) != list(GENES):
         raise InputError(f"{source}: gene order differs from {' '.join(GENES)}")
     layers = document.get("layers")
     if not isinstance(layers, list) or not all(isinstance(layer, list) for layer in layers):
         raise InputError(f'{source}: "layers" must be a list of lists of {len(GENES)} integers')
+    dense = document.get("dense", [])
+    if not isinstance(dense, list) or not all(isinstance(pair, list) for pair in dense):
+        raise InputError(f'{source}: "dense" must be a list of lists of 2 integers')
     try:
-        return Genome(tuple(tuple(layer) for layer in layers))
+        return Genome(tuple(tuple(layer) for layer in layers), tuple(tuple(pair) for pair in dense))
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
 
@@ -173,11 +205,15 @@ def found_with(spec: str) -> tuple[str, dict[str, Any]] | None:
     return path if isinstance(path, str) else checkpoint, knobs
 
 
-def parse_genome(text: str | os.PathLike[str] | Sequence[int] | Genome, layers: int) -> Genome:
-    """The genome of a network of `layers` layers from anything a user may give.
+def parse_genome(
+    text: str | os.PathLike[str] | Sequence[int] | Genome, layers: int, dense: int = 0
+) -> Genome:
+    """The genome of a network of `layers` GRU and `dense` dense layers from anything a user may
+    give.
 
-    `text` is ``int2`` ... ``int8`` (any number of layers), an inline list of ``17 L`` integers
-    (``8,8,4,...``, brackets and spaces allowed), a JSON genome file, or a :class:`Genome`.
+    `text` is ``int2`` ... ``int8`` (any number of layers), an inline list of ``17 L + 2 D``
+    integers (``8,8,4,...``, brackets and spaces allowed), a JSON genome file, or a
+    :class:`Genome`.
     Raises :class:`InputError`.
     """
     if isinstance(text, Genome):
@@ -192,7 +228,7 @@ def parse_genome(text: str | os.PathLike[str] | Sequence[int] | Genome, layers: 
                 raise InputError(
                     f"genome {spec[:20]}: the names are int{MIN_BITS} to int{MAX_BITS}"
                 )
-            genome = Genome.uniform(bits, layers)
+            genome = Genome.uniform(bits, layers, dense)
         elif re.fullmatch(r"[\[\(\s]*[-+]?\d+(?:[\s,;]+[-+]?\d+)*[\s,\]\)]*", spec):
             # Over-long digit strings exist only to break int(); three digits already say "wrong".
             genome = Genome.from_genes(int(token[:4]) for token in re.findall(r"[-+]?\d+", spec))
@@ -209,9 +245,15 @@ def parse_genome(text: str | os.PathLike[str] | Sequence[int] | Genome, layers: 
                     f"nor a list of {len(GENES)} integers"
                 )
             genome = _from_document(read_json(spec), spec)
-    if len(genome.layers) != layers:
+    if (len(genome.layers), len(genome.dense)) != (layers, dense):
         raise InputError(
-            f"genome: {len(genome.layers)} layers ({len(genome.genes)} genes) given, "
-            f"the network has {layers} ({layers * len(GENES)} genes)"
+            f"genome: {_counts(len(genome.layers), len(genome.dense))} given, "
+            f"the network has {_counts(layers, dense)}"
         )
     return genome
+
+
+def _counts(layers: int, dense: int) -> str:
+    """How many layers and genes, as text."""
+    text = f"{layers} layers" + (f" and {dense} dense layers" if dense else "")
+    return f"{text} ({layers * len(GENES) + dense * len(DENSE_GENES)} genes)"

@@ -5,7 +5,7 @@ partial sum provably stays below the mantissa (2**24 for float32, 2**53 for floa
 exact.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +17,7 @@ from ..model.integer import (
     Classifier,
     Complement,
     Dense,
+    DenseLayer,
     IntModel,
     Layer,
     Operator,
@@ -31,6 +32,8 @@ from ..model.integer import (
 )
 
 Array = np.ndarray
+#: Intermediate codes by place (number of a GRU layer, or name of a dense layer) and operator.
+Trace = dict[tuple[int | str, str], np.ndarray]
 #: Time steps, over all sequences, that :func:`accuracy` evaluates at once.
 STEPS_AT_ONCE = 200_000
 
@@ -135,6 +138,16 @@ def output_stage(stage: OutputStage, acc: Array) -> Array:
     return codes if stage.activation is None else activation(stage.activation, codes)
 
 
+def dense_layer(layer: DenseLayer, x: Array, trace: dict[str, Array] | None = None) -> Array:
+    """Codes [..., outputs] of a dense layer for codes x [..., inputs]. `trace` receives those of
+    its requantised sums, ``w``, and of its output, ``o``."""
+    sums = dense(layer.dense, x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], -1)
+    codes = sums if layer.activation is None else activation(layer.activation, sums)
+    if trace is not None:
+        trace.update(w=sums, o=codes)
+    return codes
+
+
 def evaluate(op: Operator, *operands: Array) -> Array:
     """Codes of any operator from the codes of its operands."""
     if isinstance(op, Dense):
@@ -158,20 +171,22 @@ class Result:
     classes : int64 [batch] or [batch, steps], index of the first greatest logit.
     codes : int64, shaped as the logits, where the head answers codes, else None.
     trace : (layer, operator) -> int64 [batch, steps, units], every intermediate code; empty
-        unless asked for. ``(layer, "s_h")`` is the layer's state after each step.
+        unless asked for. ``(layer, "s_h")`` is the layer's state after each step. Of dense layers
+        ``("front0", "w")`` and ``("front0", "o")``, requantised sums and output; those of
+        ``back0`` ... have one step where the head answers after the last.
     """
 
     hidden: Array
     logits: Array
     classes: Array
-    trace: dict[tuple[int, str], Array] = field(default_factory=dict)
+    trace: Trace = field(default_factory=dict)
     codes: Array | None = None
 
 
 def check_codes(model: IntModel, codes: Array) -> Array:
     """`codes` as int64 [batch, steps, features]. Raises :class:`InputError` when they are not."""
     codes = np.asarray(codes)
-    features, bits = model.layers[0].input_size, model.layers[0].in_bits
+    features, bits = model.input_size, model.in_bits
     if codes.ndim != 3 or codes.shape[2] != features or 0 in codes.shape:
         raise InputError(f"input codes: shape {codes.shape}, [batch, steps, {features}] is needed")
     if codes.dtype.kind not in "iu":
@@ -194,7 +209,7 @@ def run_layer(layer: Layer, x: Array, trace: dict[str, Array] | None = None) -> 
     states = np.empty((batch, steps, layer.hidden_size), np.int64)
     if trace is not None:
         trace.update({name: np.empty_like(states) for name in ops})
-    h = np.full((batch, layer.hidden_size), layer.state_zero_point, np.int64)
+    h = np.repeat(layer.first_state[None], batch, 0)
     for step in range(steps):
         value = {"x": x[:, step], "h": h}
         for name, sources in OPERANDS.items():
@@ -215,28 +230,44 @@ def run(
 ) -> Result:
     """Evaluate `model` on integer input codes [batch, steps, features].
 
-    Every sequence starts from the zero state. With `trace` every intermediate code is kept.
-    `lengths` [batch] are the steps of each sequence, where they differ: a head at the last step
-    answers after so many.
+    Every sequence starts from the zero state, or the one that a layer gives. With `trace` every
+    intermediate code is kept. `lengths` [batch] are the steps of each sequence, where they differ:
+    a head at the last step answers after so many.
     Raises :class:`InputError` for codes of a wrong shape, type or range.
     """
     x = check_codes(model, codes)
-    states: dict[tuple[int, str], Array] = {}
+    states: Trace = {}
+    x = dense_layers(model.front, "front", x, states if trace else None)
     for number, layer in enumerate(model.layers):
         taken: dict[str, Array] | None = {} if trace else None
         x = run_layer(layer, x, taken)
         states.update({(number, name): codes for name, codes in (taken or {}).items()})
-    return answer(model, x, states, lengths)
+    return answer(model, x, states if trace else None, lengths)
+
+
+def dense_layers(
+    layers: Sequence[DenseLayer], place: str, x: Array, trace: Trace | None = None
+) -> Array:
+    """Codes [..., outputs] of dense layers in series for codes x [..., inputs]."""
+    for number, layer in enumerate(layers):
+        taken: dict[str, Array] | None = None if trace is None else {}
+        x = dense_layer(layer, x, taken)
+        if trace is not None:
+            trace.update({(f"{place}{number}", k): codes for k, codes in (taken or {}).items()})
+    return x
 
 
 def answer(
     model: IntModel,
     hidden: Array,
-    trace: dict[tuple[int, str], Array] | None = None,
+    trace: Trace | None = None,
     lengths: Array | None = None,
 ) -> Result:
-    """What the head makes of the states int64 [batch, steps, units] of the last layer."""
-    seen = hidden if model.head.every else at_last(hidden, lengths)
+    """What dense layers behind and the head make of the states int64 [batch, steps, units] of the
+    last GRU layer."""
+    seen = hidden if model.head.every else at_last(hidden, lengths)[:, None]
+    seen = dense_layers(model.back, "back", seen, trace)
+    seen = seen if model.head.every else seen[:, 0]
     flat = dense_accumulate(model.classifier, seen.reshape(-1, seen.shape[-1]))
     logits = flat.reshape(*seen.shape[:-1], model.classes)
     codes = None if model.stage is None else output_stage(model.stage, logits)

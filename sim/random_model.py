@@ -5,6 +5,9 @@ calibration would choose, saturating units, tables without a shape. Scales are d
 codes of most operators stay off the rails, else mismatches could hide behind saturation.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 
 from ..model.genome import GENES, Genome
@@ -15,6 +18,7 @@ from ..model.integer import (
     Classifier,
     Complement,
     Dense,
+    DenseLayer,
     IntModel,
     Layer,
     Operator,
@@ -264,6 +268,31 @@ def _stage(
     return OutputStage(op, curve, 1 / 128, int(np.median(requantized(op, acc))))
 
 
+def _dense_layer(
+    rng: Generator,
+    genes: tuple[int, int],
+    function: str,
+    inputs: int,
+    outputs: int,
+    in_bits: int,
+    channel: bool,
+    terms: int | None,
+    activation: str,
+    entries: int,
+) -> DenseLayer:
+    """A dense layer of `outputs` units that computes `function` behind its sums."""
+    unit = function in ("sigmoid", "tanh")
+    bits = int(rng.integers(3, 9)) if unit else genes[1]
+    x = rng.integers(*code_range(in_bits), (64, inputs), endpoint=True)
+    op = _dense(rng, outputs, x, in_bits, genes[0], bits, channel, terms)
+    if function == "relu":
+        op = replace(op, zero_point=code_range(bits)[0])
+    curve = _activation(rng, function, bits, genes[1], activation, entries) if unit else None
+    assert curve is None or isinstance(curve, Table | PiecewiseLinear)
+    zero = int(np.clip(op.zero_point, *code_range(genes[1])))
+    return DenseLayer(op, curve, function, 1 / 64, zero)
+
+
 def random_model(
     rng: Generator,
     genome: Genome,
@@ -280,6 +309,9 @@ def random_model(
     classifier_bits: int = 8,
     head: Head | None = None,
     head_bits: int = 8,
+    front: Sequence[tuple[str, int]] = (),
+    back: Sequence[tuple[str, int]] = (),
+    initial_state: bool = False,
 ) -> IntModel:
     """A random :class:`~genogate.model.integer.IntModel` of ``len(genome.layers)`` layers.
 
@@ -306,9 +338,21 @@ def random_model(
         By default a class after the last step.
     head_bits : int
         Width of the codes of a head that answers codes.
+    front, back : sequence of (function, units)
+        Dense layers in front of and behind the GRU layers, functions of
+        :data:`~genogate.model.head.ACTIVATIONS`; their widths are ``genome.dense``.
+    initial_state : bool
+        Draw the codes that the states start with.
     """
     head = head or Head()
     layers, in_bits, inputs = [], input_bits, input_size
+    knobs = channel, terms, activation, entries
+    dense_genes = iter(genome.dense)
+    before: list[DenseLayer] = []
+    for function, units in front:
+        genes_of = next(dense_genes)
+        before.append(_dense_layer(rng, genes_of, function, inputs, units, in_bits, *knobs))
+        in_bits, inputs = genes_of[1], units
     for row in genome.layers:
         genes = dict(zip(GENES, row, strict=True))
         layers.append(
@@ -326,8 +370,23 @@ def random_model(
             )
         )
         in_bits, inputs = genes["s_h"], hidden_size
+    if initial_state:
+        layers = [
+            replace(
+                layer,
+                initial_state=rng.integers(
+                    *code_range(layer.bits("h")), hidden_size, endpoint=True
+                ).astype(np.int8),
+            )
+            for layer in layers
+        ]
+    behind: list[DenseLayer] = []
+    for function, units in back:
+        genes_of = next(dense_genes)
+        behind.append(_dense_layer(rng, genes_of, function, inputs, units, in_bits, *knobs))
+        in_bits, inputs = genes_of[1], units
     least, most = code_range(classifier_bits)
-    weight = rng.integers(least, most + 1, (classes, hidden_size)).astype(np.int8)
+    weight = rng.integers(least, most + 1, (classes, inputs)).astype(np.int8)
     bias = rng.integers(-5000, 5001, classes).astype(np.int64)
     low, high = acc_bounds(weight, bias, in_bits)
     classifier = Classifier(
@@ -340,7 +399,18 @@ def random_model(
     )
     stage = None
     if head.output == "codes":
-        seen = rng.integers(*code_range(in_bits), (64, hidden_size), endpoint=True)
+        seen = rng.integers(*code_range(in_bits), (64, inputs), endpoint=True)
         acc = seen @ weight.astype(np.int64).T + bias
         stage = _stage(rng, classifier, head.activation, acc, head_bits, terms, activation, entries)
-    return IntModel(genome, tuple(layers), classifier, 1 / 128, 0, {"random": True}, head, stage)
+    return IntModel(
+        genome,
+        tuple(layers),
+        classifier,
+        1 / 128,
+        0,
+        {"random": True},
+        head,
+        stage,
+        front=tuple(before),
+        back=tuple(behind),
+    )

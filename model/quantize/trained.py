@@ -66,8 +66,8 @@ def _knobs_key(knobs: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plain(op: Operator | Requantize) -> dict[str, Any]:
     """Integers of an operator, less what follows from the weights; arrays as lists."""
-    entry: dict[str, Any] = {"kind": op.kind, **op._integers()}
-    for name, array in op._arrays().items():
+    entry: dict[str, Any] = {"kind": op.kind, **op.integers()}
+    for name, array in op.arrays().items():
         if name not in ("weight", "bias"):
             entry[name] = array.tolist()
     for name in ("acc_min", "acc_max"):

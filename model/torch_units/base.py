@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from ..errors import InputError, index_within
-from ..integer import MAX_BITS, MIN_BITS, PiecewiseLinear, code_range
+from ..genome import MAX_BITS, MIN_BITS
+from ..integer import PiecewiseLinear, code_range
 from ..tables.composites import Normalise, Softmax
 from ..tables.formats import Format
 from ..tables.functions import Function

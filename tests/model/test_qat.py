@@ -167,7 +167,7 @@ def test_learned_scales_stay_within_the_hardware_and_golden(case):
         for layer in trained.layers:
             for op in layer.ops.values():
                 found = [
-                    value for key, value in op._integers().items() if key.startswith("multiplier")
+                    value for key, value in op.integers().items() if key.startswith("multiplier")
                 ]
                 for value in found if knobs.multiplier_terms else []:
                     assert signed_digits(value) <= knobs.multiplier_terms, where
