@@ -8,9 +8,12 @@ Runs inside the simulator, started by :mod:`.regression`. The environment variab
                     "segments": [{"sequences": [[0, 8], [1, 8]], "reset_after": null}]}]}
 
 A segment starts with a reset; ``sequences`` are pairs (index, steps). With ``reset_after`` N the
-bench resets the design at a random moment after N states have come out. ``stall`` is the chance
-that an idle gap follows a transfer or a ready period, on both sides. The bench stops at the first
-scenario that fails and writes what it found to ``result``; the test fails with the first message.
+bench resets the design at a random moment after N states have come out, with ``reset_in`` N after N
+cycles. ``stall`` is the chance that an idle gap follows a transfer or a ready period, on both
+sides. ``hold`` N: every output is held once for N cycles, from a random moment on (the logarithm of
+its cycle is even). ``withdraw`` is the chance that in a cycle without ready another word is
+offered, which is gone when ready comes. The bench stops at the first scenario that fails and writes
+what it found to ``result``; the test fails with the first message.
 """
 
 import json
@@ -26,6 +29,9 @@ from cocotb.triggers import First, Timer
 from ....model.integer import IntModel, code_range
 from .harness import JOB_VARIABLE, LOG, PERIOD, output_ports, transfers
 from .transcript import Comparison, Expectation, Segment, read_log
+
+#: Random moments lie within 2 to the power of this many cycles.
+MOMENTS = 12
 
 
 class Stalls:
@@ -64,9 +70,31 @@ async def drive_input(dut: Any, words: list[int], stalls: Stalls) -> None:
     dut.i_valid.value = 0
 
 
-async def take_output(ready: Any, stalls: Stalls) -> None:
-    """Be ready, with stalls, for ever."""
+async def withdraw_input(dut: Any, words: list[int], chance: float, chooser: random.Random) -> None:
+    """Offer `words` on stream `i`; while it is not ready, offer others now and then and take them
+    back before they are taken."""
+    high = max(words)
+    # Between two edges, where ready is what it will be at the next one.
+    for word in words:
+        while not int(dut.i_ready.value):
+            dut.i_valid.value = int(chooser.random() < chance)
+            dut.i_payload.value = chooser.randint(0, high)
+            await cycles(1)
+        dut.i_payload.value = word
+        dut.i_valid.value = 1
+        await cycles(1)
+    dut.i_valid.value = 0
+
+
+async def take_output(ready: Any, stalls: Stalls, hold: tuple[int, int] = (0, 0)) -> None:
+    """Be ready, with stalls, for ever; `hold`: not for the second number of cycles, after the
+    first."""
     ready.value = 1
+    if hold[1]:
+        await cycles(hold[0])
+        ready.value = 0
+        await cycles(hold[1])
+        ready.value = 1
     while stalls.chance:
         await cycles(stalls.run())
         if gap := stalls.gap():
@@ -109,14 +137,33 @@ class Bench:
         rows, self.offset = read_log(Path(LOG), self.offset)
         return rows
 
-    async def run_segment(
-        self, segment: Segment, after: int | None, stall: float, name: str
-    ) -> tuple[Comparison, np.ndarray]:
-        """Reset the design, put the sequences through, and compare.
+    def start(self, segment: Segment, scenario: dict[str, Any], seed: str) -> list[Any]:
+        """Begin to drive the streams of a segment; returns the tasks that do."""
+        dut, stall, chooser = self.dut, scenario["stall"], random.Random(f"{seed} streams")
+        words, chance = self.words(segment), scenario.get("withdraw")
+        stalls = Stalls(stall, 2 * self.operand, f"{seed} i")
+        tasks = [
+            cocotb.start_soon(
+                withdraw_input(dut, words, chance, chooser)
+                if chance
+                else drive_input(dut, words, stalls)
+            )
+        ]
+        for port in output_ports(self.model):
+            ready = getattr(dut, f"{port}_ready")
+            # The classifier is only felt upstream when it waits for a whole step.
+            long = max(4 * self.operand, self.step if port != "o_h" else 0)
+            stalls = Stalls(stall, long, f"{seed} {port}")
+            hold = (int(2 ** chooser.uniform(0, MOMENTS)), scenario.get("hold", 0))
+            tasks.append(cocotb.start_soon(take_output(ready, stalls, hold)))
+        return tasks
 
-        `after`: reset again at a random moment after that many states.
-        """
+    async def run_segment(
+        self, segment: Segment, entry: dict[str, Any], scenario: dict[str, Any], name: str
+    ) -> tuple[Comparison, np.ndarray]:
+        """Reset the design, put the sequences through, and compare."""
         dut, ports = self.dut, output_ports(self.model)
+        after, moment = entry["reset_after"], entry.get("reset_in")
         # Each part draws its own numbers, so one part can be repeated alone.
         seed = f"{self.seed} {name}"
         chooser = random.Random(seed)
@@ -132,19 +179,11 @@ class Bench:
         await cycles(chooser.randint(1, 3))
         dut.rst.value = 0
         start = int(dut.cycle.value)
-        tasks = [
-            cocotb.start_soon(
-                drive_input(dut, self.words(segment), Stalls(stall, 2 * self.operand, f"{seed} i"))
-            )
-        ]
-        for port in ports:
-            ready = getattr(dut, f"{port}_ready")
-            # The classifier is only felt upstream when it waits for a whole step.
-            long = max(4 * self.operand, self.step if port != "o_h" else 0)
-            stalls = Stalls(stall, long, f"{seed} {port}")
-            tasks.append(cocotb.start_soon(take_output(ready, stalls)))
+        tasks = self.start(segment, scenario, seed)
         # Levels, not edges, decide: a wire may have settled before the wait began.
-        if after is not None:
+        if moment is not None:
+            await cycles(moment)
+        elif after is not None:
             if not int(dut.marked.value):
                 await First(dut.marked.rising_edge, dut.stuck.rising_edge)
             await cycles(chooser.randint(1, 2 * self.operand))
@@ -152,7 +191,7 @@ class Bench:
             await First(dut.done.rising_edge, dut.stuck.rising_edge)
         stuck = int(dut.stuck.value)
         self.cycles += int(dut.cycle.value) - start
-        if after is None:
+        if after is None and moment is None:
             # Whatever comes beyond the expected transfers comes now.
             await cycles(self.operand + 50)
         for task in tasks:
@@ -182,19 +221,19 @@ class Bench:
         }
         before = self.cycles
         for number, entry in enumerate(scenario["segments"]):
-            after = entry["reset_after"]
-            segment = Segment(tuple(map(tuple, entry["sequences"])), after is not None)
+            cut = entry["reset_after"] is not None or entry.get("reset_in") is not None
+            segment = Segment(tuple(map(tuple, entry["sequences"])), cut)
             name = scenario["name"] + (f" part {number}" if number else "")
-            outcome, rows = await self.run_segment(segment, after, scenario["stall"], name)
+            outcome, rows = await self.run_segment(segment, entry, scenario, name)
             for label, count in outcome.transfers.items():
                 transfers[label] = transfers.get(label, 0) + count
             report["mismatches"] += outcome.mismatches
             if outcome.mismatches:
                 break
-            if after is None:
+            if not cut:
                 report["sequences"] += len(segment.sequences)
                 report["steps"] += sum(steps for _, steps in segment.sequences)
-            if not scenario["stall"] and number == 0:
+            if scenario["name"] == "back-to-back":
                 step, sequence = self.expectation.cycles_per_step(rows, segment)
                 report["cycles_per_step"] = None if np.isnan(step) else step
                 report["cycles_per_sequence"] = None if np.isnan(sequence) else sequence

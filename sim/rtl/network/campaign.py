@@ -23,7 +23,7 @@ from ....model.errors import InputError
 from ....model.files import write_json
 from ....model.knobs import Lanes
 from .cases import Case, make_case
-from .regression import require_simulator, simulate
+from .regression import SCENARIOS, STRESS, require_simulator, simulate
 
 #: Results, one JSON line a case, appended as the cases end; and the summary.
 RESULTS, SUMMARY = "results.jsonl", "summary.json"
@@ -54,6 +54,7 @@ def run_case(case: Case, folder: str | os.PathLike[str]) -> dict[str, Any]:
             case.codes(),
             out_dir=folder,
             seed=case.seed + case.index,
+            scenarios=(*SCENARIOS, STRESS[case.index % len(STRESS)]),
             stall=case.stall,
             share=case.share,
         )

@@ -26,6 +26,10 @@ from .harness import JOB_VARIABLE, harness_verilog
 
 #: Scenarios of :func:`simulate`, in the order in which they run.
 SCENARIOS = ("back-to-back", "stalls", "reset", "lengths")
+#: More of them, which stress the protocol of the streams.
+STRESS = ("resets", "held", "withdrawn")
+#: Cycles for which outputs are held; resets in the scenario of that name, and how late they come.
+HOLD, RESETS, MOMENTS = 10_000, 12, 12
 
 
 @dataclass
@@ -100,12 +104,16 @@ def build_scenarios(
 
     ``back-to-back`` puts all sequences through without a pause; ``stalls`` pauses at random on all
     four ports; ``reset`` resets twice in mid-sequence, then expects fresh results; ``lengths``
-    mixes sequences of one step and more. Raises :class:`InputError` for an unknown name.
+    mixes sequences of one step and more. ``resets`` resets :data:`RESETS` times, at any moment;
+    ``held`` holds each output once for :data:`HOLD` cycles; ``withdrawn`` offers features that are
+    taken back before they are taken. Raises :class:`InputError` for an unknown name.
     """
     chooser = random.Random(f"{seed} scenarios")
 
-    def segment(sequences: list[tuple[int, int]], reset_after: int | None = None) -> dict[str, Any]:
-        return {"sequences": sequences, "reset_after": reset_after}
+    def segment(
+        sequences: list[tuple[int, int]], reset_after: int | None = None, **more: int
+    ) -> dict[str, Any]:
+        return {"sequences": sequences, "reset_after": reset_after, **more}
 
     def pick() -> int:
         return chooser.randrange(batch)
@@ -113,9 +121,10 @@ def build_scenarios(
     def whole(k: int) -> tuple[int, int]:
         return k, steps if lengths is None else int(lengths[k])
 
-    scenarios = []
+    scenarios: list[dict[str, Any]] = []
     for name in names:
-        pause = stall
+        more: dict[str, float]
+        pause, more = stall, {}
         if name == "back-to-back":
             pause, segments = 0.0, [segment([whole(k) for k in range(batch)])]
         elif name == "stalls":
@@ -135,9 +144,23 @@ def build_scenarios(
             some = [1, chooser.randint(1, steps), 1, min(2, steps)]
             chooser.shuffle(some)
             segments = [segment([(pick(), length) for length in some])]
+        elif name in STRESS:
+            pause = stall / 2 if name == "resets" else 0.0
+            # Short sequences, so that random moments fall into their ends too.
+            some = [chooser.randint(1, min(2, steps)) for _ in range(4)]
+            segments = [segment([(pick(), length) for length in some])]
+            if name == "resets":
+                moments = [int(2 ** chooser.uniform(0, MOMENTS)) for _ in range(RESETS)]
+                cut = [segment(segments[0]["sequences"], reset_in=moment) for moment in moments]
+                segments = [*cut, *segments]
+            elif name == "held":
+                more = {"hold": HOLD}
+            else:
+                more = {"withdraw": 0.5}
         else:
-            raise InputError(f"scenario {name!r}: the names are {' '.join(SCENARIOS)}")
-        scenarios.append({"name": name, "stall": pause, "segments": segments})
+            names = " ".join((*SCENARIOS, *STRESS))
+            raise InputError(f"scenario {name!r}: the names are {names}")
+        scenarios.append({"name": name, "stall": pause, "segments": segments, **more})
     return scenarios
 
 
@@ -285,7 +308,7 @@ def simulate(
         Made when missing; receives the build, the logs and, on failure, ``failure.fst``.
     seed : int
         Of stalls, reset moments and lengths. Simulations with equal arguments are equal.
-    scenarios : names from :data:`SCENARIOS`
+    scenarios : names from :data:`SCENARIOS` and :data:`STRESS`
     stall : float
         Chance of a pause after a transfer, 0 to less than 1.
     waves_on_failure : bool
