@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..model.checkpoints.floating import Checkpoint
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from ..model.errors import shown
 from .completion import tasks
 from .help import Command, group
 from .options import out_option, output_options, seed_option, test_option
@@ -94,7 +96,17 @@ def print_import(checkpoint: Checkpoint, path: str | Path) -> None:
                 checkpoint.info.get("measure", "accuracy"),
                 f"{accuracies(scores)} (float)",
             ),
+            *_weights_row(checkpoint.info),
             *([] if checkpoint.head.plain else [("head", str(checkpoint.head))]),
             ("written", str(path)),
         ],
     )
+
+
+def _weights_row(info: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Which weights were taken, of a file that holds several."""
+    if not info.get("imported_not"):
+        return []
+    others = ", ".join(map(shown, info["imported_not"][:4]))
+    place = shown(info["imported_part"]) if info.get("imported_part") else "the file itself"
+    return [("weights", f"of {place}; the file has those of {others} too")]

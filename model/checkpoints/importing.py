@@ -56,6 +56,8 @@ def from_state(
         if prefix not in prefixes:
             raise InputError(f"gru {gru!r:.60}: no such module, there are {_names(prefixes)}")
         prefixes = [prefix]
+    if not prefixes and any(name.endswith("zero_point") for name in state):
+        raise InputError("torch has quantised the model: save the float model's state dict")
     if not prefixes:
         raise InputError("no torch.nn.GRU: there is no tensor weight_ih_l0 in it")
     tensors, used = _stacked(state, prefixes)
@@ -64,6 +66,12 @@ def from_state(
     head = _classifier(state, rest, classes, hidden, classifier)
     used |= {f"{head}weight", f"{head}bias"}
     if left := sorted(set(state) - used):
+        norm = next((name for name in left if name.endswith("running_mean")), None)
+        if norm is not None:
+            raise InputError(
+                f"tensor {norm:.60}: a state dict does not say where the network normalises: "
+                "export it as ONNX, whose graph does"
+            )
         raise InputError(
             f"tensor {left[0]:.60} {state[left[0]].shape} is neither of the GRU nor of its "
             f"classifier ({len(left)} such): the model computes more than a GRU and one linear "
@@ -250,7 +258,7 @@ def import_model(
     are not the task's.
     """
     path, asked = Path(path), Asked(task.every, task.real)
-    kind, part = kind_of(path), ""
+    kind, part, others = kind_of(path), "", ()
     if kind in ("onnx", "keras"):
         if gru is not None or classifier is not None:
             raise InputError("gru, classifier: the model's graph says itself which they are")
@@ -259,7 +267,7 @@ def import_model(
         else:
             checkpoint = from_keras(path, task.classes, asked)
     else:
-        state, part = read_named_state(path, kind)
+        state, part, others = read_named_state(path, kind)
         try:
             checkpoint = from_state(
                 state, classes=task.classes, gru=gru, classifier=classifier, asked=asked
@@ -289,4 +297,6 @@ def import_model(
     }
     if part:
         info["imported_part"] = part
+    if others:
+        info["imported_not"] = list(others)
     return Checkpoint(checkpoint.tensors, info)

@@ -10,7 +10,7 @@ import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from ..files import read_bytes
 
 #: Depth to which a checkpoint's dicts are looked through for the weights.
 DEPTH = 4
+#: Entries of a list that are looked through for the weights.
+_PARTS = 16
 #: Classes unknown to the loader that one file may have before it is given up.
 _PLACEHOLDERS = 64
 #: Numbers of a safetensors file as NumPy has them.
@@ -48,6 +50,8 @@ def kind_of(path: Path) -> str:
     Raises :class:`InputError` for a missing file and for one of no known kind.
     """
     content = read_bytes(path)
+    if not content:
+        raise InputError(f"{path}: an empty file")
     if content[:4] == b"PK\x03\x04":
         try:
             with zipfile.ZipFile(path) as archive:
@@ -113,11 +117,19 @@ class _Placeholder(dict[Any, Any]):
         """As of a list."""
 
 
+def _numpy_classes() -> list[Any]:
+    """What a pickled NumPy array is made of: its type, its constructor and the types of numbers."""
+    rebuild = np.empty(0).__reduce__()[0]
+    numbers = [type(np.dtype(kind)) for kind in "efdlbiBq?"]
+    names = [f"numpy.{core}.multiarray._reconstruct" for core in ("core", "_core")]
+    return [np.ndarray, np.dtype, *dict.fromkeys(numbers), *((rebuild, name) for name in names)]
+
+
 def _load(path: Path) -> Any:
     """What `path` holds, read without running any of it."""
     import torch
 
-    classes: list[Any] = [argparse.Namespace]
+    classes: list[Any] = [argparse.Namespace, *_numpy_classes()]
     for _ in range(_PLACEHOLDERS):
         try:
             with torch.serialization.safe_globals(classes):
@@ -139,8 +151,17 @@ def _reason(error: Exception) -> str:
     return plain(error)
 
 
-def read_torch(path: Path) -> tuple[State, str]:
-    """Tensors of a torch file and the key under which they lay, "" for none."""
+class Named(NamedTuple):
+    """Tensors by name; `key` of the dict that they lay in, "" for the file itself; keys of `others`
+    that hold a network too."""
+
+    state: State
+    key: str = ""
+    others: tuple[str, ...] = ()
+
+
+def read_torch(path: Path) -> Named:
+    """Tensors of a torch file, wherever in it they lay."""
     try:
         import torch
     except ImportError:
@@ -149,6 +170,8 @@ def read_torch(path: Path) -> tuple[State, str]:
             "'genogate[train]', or save it as .safetensors"
         ) from None
     content = _load(path)
+    if isinstance(content, list | tuple):
+        content = dict(enumerate(content))
     if isinstance(content, _Placeholder) or not isinstance(content, Mapping):
         what = "whole model" if isinstance(content, _Placeholder) else type(content).__name__
         raise InputError(f"{path}: a {what}; a state dict is needed: save model.state_dict()")
@@ -161,21 +184,22 @@ def read_torch(path: Path) -> tuple[State, str]:
             raise InputError(f"{path}: no tensors in it: save model.state_dict()")
         candidates = everything[:1]
     # Averaged weights (EMA) only where there are no others.
-    key, tensors = min(
-        candidates, key=lambda entry: ("ema" in entry[0].lower(), entry[0].count("."))
-    )
-    return {
-        str(name): _plain_tensor(path, str(name), value) for name, value in tensors.items()
-    }, key
+    candidates.sort(key=lambda entry: ("ema" in entry[0].lower(), entry[0].count(".")))
+    (key, tensors), others = candidates[0], tuple(key for key, _ in candidates[1:])
+    state = {str(name): _plain_tensor(path, str(name), value) for name, value in tensors.items()}
+    return Named(state, key, others)
 
 
 def _dicts(content: Any, tensor: type, key: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
     """Every dict in `content` that holds tensors, the outer ones first, with its key."""
     if isinstance(content, argparse.Namespace):
         content = vars(content)
+    if isinstance(content, list | tuple):
+        content = dict(enumerate(content[:_PARTS]))
     if not isinstance(content, Mapping) or depth > DEPTH:
         return
-    tensors = {name: value for name, value in content.items() if isinstance(value, tensor)}
+    kinds = (tensor, np.ndarray)
+    tensors = {name: value for name, value in content.items() if isinstance(value, kinds)}
     if tensors:
         yield key, tensors
     for name, value in content.items():
@@ -189,6 +213,8 @@ def _recurrent(tensors: Mapping[Any, Any]) -> bool:
 def _plain_tensor(path: Path, name: str, value: Any) -> np.ndarray:
     import torch
 
+    if isinstance(value, np.ndarray):
+        return value
     if value.is_meta:
         raise InputError(
             f"{path}: tensor {name:.60} has no values (it is on the device 'meta'): save the model "
@@ -207,15 +233,15 @@ def read_state(path: str | os.PathLike[str]) -> State:
 
     Raises :class:`InputError` where the file is missing, damaged, or holds anything but tensors.
     """
-    return read_named_state(Path(path))[0]
+    return read_named_state(Path(path)).state
 
 
-def read_named_state(path: Path, kind: str | None = None) -> tuple[State, str]:
-    """:func:`read_state`, and the key of the dict that the tensors lay in; `kind` is that of
+def read_named_state(path: Path, kind: str | None = None) -> Named:
+    """:func:`read_state`, and where in the file the tensors lay; `kind` is that of
     :func:`kind_of`, where it is known."""
     kind = kind or kind_of(path)
     if kind == "safetensors":
-        return read_safetensors(path), ""
+        return Named(read_safetensors(path))
     if kind == "torch":
         return read_torch(path)
     named = {
@@ -228,31 +254,69 @@ def read_named_state(path: Path, kind: str | None = None) -> tuple[State, str]:
 def tidied(state: Mapping[str, np.ndarray]) -> State:
     """The same weights under the names of a plain ``torch.nn.GRU``.
 
-    Weight normalisation (both styles) is multiplied out, a ``GRUCell`` becomes a layer, and an
-    averaged copy beside the weights (``ema.``) is left out. Raises :class:`InputError` for another
-    parametrisation.
+    Weight and spectral normalisation (both styles) and pruning masks are multiplied out, a
+    ``GRUCell`` becomes a layer, an averaged copy beside the weights (``ema.``) and counters
+    (``n_averaged``, ``step``) are left out. Raises :class:`InputError` for another parametrisation.
     """
     plainer = {
         name: array
         for name, array in state.items()
-        if not (name.split(".")[0].lower().startswith("ema") and name.split(".", 1)[-1] in state)
+        if not _averaged(name, state) and (array.ndim or array.dtype.kind not in "biu")
     }
     for name in list(plainer):
-        if match := re.fullmatch(r"(.*?)parametrizations\.(\w+)\.original1", name):
-            scale = plainer.pop(f"{match[1]}parametrizations.{match[2]}.original0", None)
-            plainer[match[1] + match[2]] = _normalised(name, scale, plainer.pop(name))
-        elif name.endswith("_v") and name[:-1] + "g" in plainer:
-            scale = plainer.pop(name[:-1] + "g")
-            plainer[name[:-2]] = _normalised(name, scale, plainer.pop(name))
+        if name in plainer:
+            _unwrap(plainer, name)
     for name in list(plainer):
         if ".original" in name and "parametrizations." in name:
             raise InputError(
-                f"tensor {name:.80}: a parametrisation other than weight_norm; call "
-                "torch.nn.utils.parametrize.remove_parametrizations before saving"
+                f"tensor {name:.80}: a parametrisation that is neither weight_norm nor "
+                "spectral_norm; call torch.nn.utils.parametrize.remove_parametrizations before "
+                "saving"
             )
         if match := re.fullmatch(r"(.*?)((?:weight|bias)_[ih]h)", name):
             plainer[f"{match[1]}{match[2]}_l0"] = plainer.pop(name)
     return plainer
+
+
+def _averaged(name: str, state: Mapping[str, np.ndarray]) -> bool:
+    """Whether `name` (ema.gru..., ema.shadow.gru...) is an averaged copy of another tensor."""
+    parts = name.split(".")
+    return parts[0].lower().startswith("ema") and any(
+        ".".join(parts[k:]) in state for k in range(1, len(parts))
+    )
+
+
+def _unwrap(state: State, name: str) -> None:
+    """Put the plain weight in the place of the tensors that `name` computes it from, if it does."""
+    if match := re.fullmatch(r"(.*?)parametrizations\.(\w+)\.original1", name):
+        scale = state.pop(f"{match[1]}parametrizations.{match[2]}.original0", None)
+        state[match[1] + match[2]] = _normalised(name, scale, state.pop(name))
+    elif name.endswith("_v") and name[:-1] + "g" in state:
+        scale = state.pop(name[:-1] + "g")
+        state[name[:-2]] = _normalised(name, scale, state.pop(name))
+    elif match := re.fullmatch(r"(.*?)parametrizations\.(\w+)\.original", name):
+        vectors = f"{match[1]}parametrizations.{match[2]}.0._"
+        if vectors + "u" in state and vectors + "v" in state:
+            u, v = state.pop(vectors + "u"), state.pop(vectors + "v")
+            state[match[1] + match[2]] = _spectral(name, state.pop(name), u, v)
+    elif name.endswith("_orig") and name[:-4] + "mask" in state:
+        array, mask = state.pop(name), state.pop(name[:-4] + "mask")
+        if mask.shape != array.shape:
+            raise InputError(f"tensor {name:.80}: a mask of another shape")
+        state[name[:-5]] = array * mask
+    elif name.endswith("_orig") and {name[:-4] + "u", name[:-4] + "v"} <= state.keys():
+        u, v = state.pop(name[:-4] + "u"), state.pop(name[:-4] + "v")
+        state[name[:-5]] = _spectral(name, state.pop(name), u, v)
+
+
+def _spectral(name: str, weight: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """``weight / (u' weight v)``, as at inference; rows along the first axis."""
+    if weight.ndim != 2 or u.shape != weight.shape[:1] or v.shape != weight.shape[1:]:
+        raise InputError(f"tensor {name:.80}: spectral_norm whose vectors do not fit")
+    largest = u.astype(np.float64) @ weight.astype(np.float64) @ v.astype(np.float64)
+    if largest == 0 or not np.isfinite(largest):
+        raise InputError(f"tensor {name:.80}: spectral_norm of {largest:.3g}")
+    return weight / largest
 
 
 def _normalised(name: str, scale: np.ndarray | None, direction: np.ndarray) -> np.ndarray:

@@ -67,7 +67,7 @@ class Settings:
 def test_weights_are_found_where_training_scripts_put_them(tmp_path, wrap, part, suffix):
     model, path = network(), tmp_path / f"model{suffix}"
     torch.save(wrap(model.state_dict()), path)
-    state, key = read_named_state(path)
+    state, key, _ = read_named_state(path)
     assert key == part
     same(state, lambda x: logits(model, x))
 
@@ -209,3 +209,52 @@ def test_damaged_files_give_one_line(tmp_path):
             except InputError as error:
                 refusal = str(error)
             assert "\n" not in refusal, (name, SEED)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda s: [s],
+        lambda s: (s, {"epoch": 3}),
+        lambda s: {"models": [s]},
+        lambda s: {n: v.numpy() for n, v in s.items()},
+        lambda s: {"n_averaged": torch.tensor(5), **{f"module.{n}": v for n, v in s.items()}},
+        lambda s: {**s, **{f"ema.shadow.{n}": v + 1 for n, v in s.items()}},
+    ],
+)
+def test_weights_in_lists_as_numpy_arrays_and_beside_counters_are_read(tmp_path, wrap):
+    model, path = network(), tmp_path / "model.pt"
+    torch.save(wrap(model.state_dict()), path)
+    same(read_state(path), lambda x: logits(model, x))
+
+
+def test_a_file_of_two_networks_says_which_was_taken(tmp_path):
+    state = network().state_dict()
+    torch.save({"best": state, "last": {n: 2 * v for n, v in state.items()}}, tmp_path / "a.pt")
+    assert read_named_state(tmp_path / "a.pt")[1:] == ("best", ("last",))
+
+
+@pytest.mark.parametrize("style", ["old", "parametrised"])
+def test_spectral_norm_and_pruning_are_multiplied_out(style):
+    from torch.nn.utils import parametrizations, prune, spectral_norm
+
+    model = network()
+    normalise = spectral_norm if style == "old" else parametrizations.spectral_norm
+    normalise(model["head"])
+    prune.l1_unstructured(model["gru"], "weight_hh_l0", 0.5)
+    model["head"](torch.zeros(1, UNITS))  # one step of its power iteration
+    model.eval()
+    state = {name: value.numpy() for name, value in model.state_dict().items()}
+    same(state, lambda x: logits(model, x))
+
+
+def test_normalisation_in_a_state_dict_and_quantised_models_are_named(tmp_path):
+    model = network()
+    model["norm"] = torch.nn.BatchNorm1d(UNITS)
+    with pytest.raises(InputError, match=r"norm.running_mean.*export it as ONNX"):
+        from_state({n: v.numpy() for n, v in model.state_dict().items()}, classes=CLASSES)
+    with pytest.raises(InputError, match="torch has quantised the model: save the float"):
+        from_state({"fc.scale": np.ones(()), "fc.zero_point": np.ones(())}, classes=CLASSES)
+    (tmp_path / "empty.pt").write_bytes(b"")
+    with pytest.raises(InputError, match="an empty file"):
+        kind_of(tmp_path / "empty.pt")
