@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .model.aliases import Say
-from .model.errors import InputError
+from .model.errors import InputError, shown
 
 if TYPE_CHECKING:
     from .hdl.gru.design import Design
@@ -108,6 +108,12 @@ def recorded_with(genome: str) -> tuple[str, Knobs] | None:
     record = found_with(genome)
     if record is None:
         return None
+    known = [field.name for field in fields(Knobs)]
+    if unknown := [name for name in record[1] if name not in known]:
+        raise InputError(
+            f"{genome}: its knobs are wrong (no knob {shown(unknown[0])}; there are "
+            f"{', '.join(known)})"
+        )
     try:
         return record[0], Knobs(**record[1])
     except (TypeError, InputError) as error:

@@ -5,6 +5,9 @@ import operator
 import reprlib
 from typing import Any
 
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = 60
+
 
 class InputError(ValueError):
     """Bad input or environment. Its text is one line: what was given, what is wrong, what to do.
@@ -34,7 +37,7 @@ def shown(value: Any) -> str:
     """`value` as an error line may quote it: its repr, cut to some 60 characters on one line."""
     try:
         # Cuts inside long numbers, strings and nested lists, where str() could fail or never end.
-        text = reprlib.repr(value)
+        text = _REPR.repr(value)
     except (ValueError, RecursionError):
         text = f"a {type(value).__name__}"
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -85,7 +85,7 @@ def _external(path: Path, name: str, place: dict[str, str]) -> bytes:
         raise InputError(f"its weights are in {shown(location)}, outside the folder of the model")
     if not regular:
         raise InputError(
-            f"its weights are in {shown(location)}, which is not beside it: copy that file into "
+            f"its weights are in '{location:.200}', which is not beside it: copy that file into "
             "the same folder, or save the model as one file (external_data=False)"
         )
     size = os.path.getsize(file)

@@ -23,7 +23,7 @@ MAX_ELEMENTS = 1 << 24
 MOVES = frozenset(
     (
         *("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"),
-        *("Slice", "Gather", "Split", "Expand", "Tile", "Identity"),
+        *("Slice", "Gather", "GatherElements", "GatherND", "Split", "Expand", "Tile", "Identity"),
     )
 )
 #: Operators that may compute constants: shapes, initial states, weights.

@@ -72,6 +72,8 @@ def kind_of(path: Path) -> str:
         return "torch"
     if content[:1] == b"\x08" or path.suffix.lower() == ".onnx":
         return "onnx"
+    if path.name.endswith(".onnx.data"):
+        raise InputError(f"{path}: weights of an ONNX model: give the .onnx file beside it")
     raise InputError(
         f"{path}: not a file of torch (.pt), safetensors, ONNX or Keras (.keras) by its content"
     )

@@ -258,3 +258,43 @@ def test_normalisation_in_a_state_dict_and_quantised_models_are_named(tmp_path):
     (tmp_path / "empty.pt").write_bytes(b"")
     with pytest.raises(InputError, match="an empty file"):
         kind_of(tmp_path / "empty.pt")
+
+
+def test_a_missing_file_beside_an_onnx_graph_is_named_in_full(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    from genogate.model.checkpoints.from_onnx import from_onnx
+
+    weights = onnx.TensorProto(name="w", data_type=1, dims=[1], data_location=1)
+    name = "a_name_of_some_length_that_must_not_be_cut_in_its_middle.onnx.data"
+    weights.external_data.add(key="location", value=name)
+    value = onnx.helper.make_tensor_value_info("x", 1, [1, 7, FEATURES])
+    node = onnx.helper.make_node("Add", ["x", "w"], ["y"])
+    graph = onnx.helper.make_graph([node], "g", [value], [onnx.ValueInfoProto(name="y")], [weights])
+    onnx.save(onnx.helper.make_model(graph), tmp_path / "a.onnx")
+    with pytest.raises(InputError, match=f"'{name}', which is not beside it: copy that file"):
+        from_onnx(tmp_path / "a.onnx", sequences())
+    (tmp_path / "b.onnx.data").write_bytes(b"123")
+    with pytest.raises(
+        InputError, match=r"weights of an ONNX model: give the .onnx file beside it"
+    ):
+        kind_of(tmp_path / "b.onnx.data")
+
+
+def test_an_index_that_picks_the_last_step_of_each_sequence_is_understood(tmp_path):
+    pytest.importorskip("onnx")
+    from genogate.model.checkpoints.from_onnx import from_onnx
+
+    class Picked(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.parts = network()
+
+        def forward(self, x):
+            states = self.parts["gru"](x)[0]
+            last = torch.full((len(x), 1, 1), x.shape[1] - 1).expand(-1, 1, UNITS)
+            return self.parts["head"](states.gather(1, last)[:, 0])
+
+    model, x = Picked().eval(), sequences()
+    torch.onnx.export(model, (torch.zeros(1, 7, FEATURES),), tmp_path / "a.onnx", dynamo=False)
+    read = from_onnx(tmp_path / "a.onnx", x)
+    np.testing.assert_allclose(forward(read, x).logits, logits(model.parts, x), atol=1e-5)

@@ -295,7 +295,7 @@ def test_the_command_searches_and_its_genomes_are_taken_by_the_others(tmp_path, 
     knee["found_with"]["knobs"] = {"colour": 3}
     (tmp_path / "odd").write_text(json.dumps(knee))
     done = CliRunner().invoke(app, ["gru", "--genome", "odd", "--out", "built"])
-    assert "odd: its knobs are wrong" in str(done.exception)
+    assert "odd: its knobs are wrong (no knob 'colour'; there are " in str(done.exception)
 
 
 def test_silicon_is_that_of_the_area_report():
