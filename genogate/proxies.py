@@ -156,17 +156,17 @@ def run_eval(
         bench = Bench.of(table, statistics)
         bench.part(subset)
         say(f"Scores on {table.name}")
-        known = (
+        proxies = (
             []
             if resolved == "output-kl"
             else [("proxy", Ranker(resolved, statistics)(table.genomes))]
         )
-        known += baselines(statistics, table.genomes).items()
+        proxies += baselines(statistics, table.genomes).items()
         if passes or resolved == "output-kl":
             say(f"A network pass for each of {len(table.genomes)} genomes of {table.name}")
-            known.append(("output-kl", output_kl(table.name, table.genomes)))
+            proxies.append(("output-kl", output_kl(table.name, table.genomes)))
         document["tables"][table.name] = {
-            name: bench.judge(bench.rounded(found), subset) for name, found in known
+            name: bench.judge(bench.rounded(proxy_scores), subset) for name, proxy_scores in proxies
         }
     if out:
         # JSON has no NaN.

@@ -117,8 +117,8 @@ class PiecewisePlan:
 
 @lru_cache(maxsize=1 << 14)
 def _diagram_codes(plan: PiecewisePlan) -> tuple[int, ...] | None:
-    found = plan.diagram()
-    return found[0] if found else None
+    diagram = plan.diagram()
+    return diagram[0] if diagram else None
 
 
 class PiecewiseLinear(Elementwise):
@@ -216,9 +216,9 @@ class PiecewiseLinear(Elementwise):
         )
 
     def compute(self, m: Module, *operands: Value) -> Value:
-        i, found = operands[0], self.plan.diagram()
-        if found:
-            return found[1].build(m, i)
+        i, diagram = operands[0], self.plan.diagram()
+        if diagram:
+            return diagram[1].build(m, i)
         slope, intercept = self.choose(m, i)
         total = multiply_add(m, "sloped", intercept, slope, i, int(self.plan.negative))
         return self.finish(m, total, 0)

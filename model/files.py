@@ -72,7 +72,7 @@ def staged(folder: str | os.PathLike[str]) -> Iterator[Path]:
     """
     folder = Path(folder)
     with _explained("write", folder):
-        made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+        new_folders = [parent for parent in (folder, *folder.parents) if not parent.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         sweep(folder, STAGE)
         stage = Path(tempfile.mkdtemp(prefix=f"{STAGE}{owner()}", dir=folder))
@@ -83,7 +83,7 @@ def staged(folder: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         shutil.rmtree(stage, ignore_errors=True)
         # Only those that this call made and left empty.
-        for path in made:
+        for path in new_folders:
             with suppress(OSError):
                 path.rmdir()
 
@@ -134,14 +134,14 @@ def regular_file(path: str | os.PathLike[str], most_bytes: int = MAX_BYTES) -> P
     path = Path(path)
     with _explained("read", path):
         try:
-            about = path.stat()
+            status = path.stat()
         except ValueError:
             raise InputError(f"cannot read {shown(str(path))}: no such file") from None
-    if stat.S_ISDIR(about.st_mode):
+    if stat.S_ISDIR(status.st_mode):
         raise InputError(f"cannot read {path}: it is a folder, a file is needed")
-    if not stat.S_ISREG(about.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise InputError(f"cannot read {path}: it is a pipe or device, a file is needed")
-    if about.st_size > most_bytes:
+    if status.st_size > most_bytes:
         raise InputError(f"cannot read {path}: larger than {most_bytes} bytes")
     return path
 

@@ -138,12 +138,12 @@ class Genome:
             with a relative path is one beside the file. A file elsewhere is written both ways, from
             here and from the root, so that either may be moved with what it belongs to.
         """
-        about: dict[str, Any] | None = None
+        origin: dict[str, Any] | None = None
         if checkpoint:
-            about = {"checkpoint": checkpoint, "knobs": dict(knobs or {})}
+            origin = {"checkpoint": checkpoint, "knobs": dict(knobs or {})}
             if os.path.isabs(checkpoint):
                 folder = Path(path).parent.resolve()
-                about |= {"checkpoint": os.path.relpath(checkpoint, folder), "path": checkpoint}
+                origin |= {"checkpoint": os.path.relpath(checkpoint, folder), "path": checkpoint}
         write_json(
             path,
             {
@@ -152,7 +152,7 @@ class Genome:
                 "order": list(GENES),
                 "layers": [list(layer) for layer in self.layers],
                 **({"dense": [list(pair) for pair in self.dense]} if self.dense else {}),
-                **({"found_with": about} if about else {}),
+                **({"found_with": origin} if origin else {}),
             },
         )
 
@@ -192,14 +192,14 @@ def found_with(spec: str) -> tuple[str, dict[str, Any]] | None:
     except (OSError, ValueError):
         return None
     document = read_json(spec)
-    about = document.get("found_with") if isinstance(document, dict) else None
-    if about is None:
+    origin = document.get("found_with") if isinstance(document, dict) else None
+    if origin is None:
         return None
-    checkpoint = about.get("checkpoint") if isinstance(about, dict) else None
-    knobs = about.get("knobs") if isinstance(about, dict) else None
+    checkpoint = origin.get("checkpoint") if isinstance(origin, dict) else None
+    knobs = origin.get("knobs") if isinstance(origin, dict) else None
     if not isinstance(checkpoint, str) or not isinstance(knobs, dict):
         raise InputError(f'{spec}: "found_with" needs a "checkpoint" and "knobs"')
-    beside, path = Path(spec).parent / checkpoint, about.get("path")
+    beside, path = Path(spec).parent / checkpoint, origin.get("path")
     if Path(checkpoint).suffix and beside.exists():
         return str(beside), knobs
     return path if isinstance(path, str) else checkpoint, knobs

@@ -63,9 +63,9 @@ def knob_text(value: Any) -> str:
     return "free" if value is None else str(value)
 
 
-def knob(default: Any, help: str, **about: Any) -> Any:
+def knob(default: Any, help: str, **details: Any) -> Any:
     """A field of :class:`Knobs`."""
-    return field(default=default, metadata={"knob": Knob(help, **about)})
+    return field(default=default, metadata={"knob": Knob(help, **details)})
 
 
 #: What can share hardware: nothing; the gates, one of each unit; or all operators and the
@@ -245,8 +245,8 @@ class Knobs:
     )
 
     def __post_init__(self) -> None:
-        for name, about in declared(type(self)).items():
-            about.check(name, getattr(self, name))
+        for name, details in declared(type(self)).items():
+            details.check(name, getattr(self, name))
         check_share(self.share, self.lanes, self.pipeline)
 
     @property
@@ -263,9 +263,13 @@ class Knobs:
     def suffix(self) -> str:
         """What differs from the defaults, for folder names: ``""`` or e.g.
         ``-terms-2-lanes-2x4``."""
-        about, usual, texts = declared(type(self)), type(self)().option_texts(), self.option_texts()
+        details, usual, texts = (
+            declared(type(self)),
+            type(self)().option_texts(),
+            self.option_texts(),
+        )
         return "".join(
-            f"-{about[names[0]].short}{texts[option].replace(',', 'x')}"
+            f"-{details[names[0]].short}{texts[option].replace(',', 'x')}"
             for option, names in options(type(self)).items()
             if texts[option] != usual[option]
         )
@@ -279,8 +283,8 @@ class Knobs:
     @property
     def identity(self) -> dict[str, Any]:
         """What a hash takes of the knobs; JSON-able."""
-        about, changes = declared(type(self)), self.changes
-        return {n: v for n, v in asdict(self).items() if not about[n].later or n in changes}
+        details, changes = declared(type(self)), self.changes
+        return {n: v for n, v in asdict(self).items() if not details[n].later or n in changes}
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able record of all choices."""
@@ -303,13 +307,13 @@ class Knobs:
     @classmethod
     def from_texts(cls, texts: Mapping[str, str]) -> Knobs:
         """The knobs of what options of a command were given; the rest is at its default."""
-        about = declared(cls)
+        details = declared(cls)
         values: dict[str, Any] = {}
         for option, names in options(cls).items():
             if option not in texts:
                 continue
             parts = str(texts[option]).split(",") if len(names) > 1 else [str(texts[option])]
-            parsed = [about[names[0]].parse(part) for part in parts]
+            parsed = [details[names[0]].parse(part) for part in parts]
             if len(parsed) not in (1, len(names)) or (
                 len(names) > 1 and any(isinstance(value, str) for value in parsed)
             ):
@@ -328,8 +332,8 @@ def declared(knobs: type[Knobs] = Knobs) -> dict[str, Knob]:
 def options(knobs: type[Knobs] = Knobs) -> dict[str, tuple[str, ...]]:
     """Option and fields that it sets, in the order of the fields."""
     names: dict[str, tuple[str, ...]] = {}
-    for name, about in declared(knobs).items():
-        option = about.option or name
+    for name, details in declared(knobs).items():
+        option = details.option or name
         names[option] = (*names.get(option, ()), name)
     return names
 
@@ -345,8 +349,8 @@ def fields_of(values: Mapping[str, Any], knobs: type[Knobs] = Knobs) -> dict[str
 
 def knob_genes(knobs: type[Knobs] = Knobs) -> dict[str, tuple[Any, ...]]:
     """The options that may be genes of a search, with the values that they then take."""
-    about = declared(knobs)
-    genes = {option: about[names[0]].genes for option, names in options(knobs).items()}
+    details = declared(knobs)
+    genes = {option: details[names[0]].genes for option, names in options(knobs).items()}
     return {option: values for option, values in genes.items() if values}
 
 

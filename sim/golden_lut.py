@@ -72,10 +72,10 @@ def float_unit(x: Array, breakpoints: Array, slopes: Array, intercepts: Array) -
     return multiply_add(np.asarray(slopes)[k], x, np.asarray(intercepts)[k])
 
 
-def same_floats(got: Array, wanted: Array) -> Array:
+def same_floats(got: Array, expected: Array) -> Array:
     """Where two float32 arrays agree bit for bit, or are both NaN."""
-    got, wanted = np.asarray(got, np.float32), np.asarray(wanted, np.float32)
-    return (got.view(np.uint32) == wanted.view(np.uint32)) | (np.isnan(got) & np.isnan(wanted))
+    got, expected = np.asarray(got, np.float32), np.asarray(expected, np.float32)
+    return (got.view(np.uint32) == expected.view(np.uint32)) | (np.isnan(got) & np.isnan(expected))
 
 
 #: Bits of singles at which something happens: zeros, subnormal and normal borders, powers of two

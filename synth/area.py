@@ -98,13 +98,13 @@ def _measure(
     units: Sequence[str],
     names: Sequence[str] | None = None,
     progress: Progress | None = None,
-    known: Callable[[int, ModuleArea], None] = lambda number, area: None,
+    store: Callable[[int, ModuleArea], None] = lambda number, area: None,
     workers: int | None = None,
 ) -> list[ModuleArea]:
     """Area of each comparable RTLIL text (see :mod:`.rtlil`), known ones from the cache.
 
-    `names` are for messages. `known` is told each area as soon as it is known and kept. What fails
-    is told after all others are kept.
+    `names` are for messages. `store` gets the number and the area of each text as soon as it is
+    measured. A failure is raised after all others are stored.
     """
     tool = find()
     places: dict[str, list[int]] = {}
@@ -115,7 +115,7 @@ def _measure(
     def settle(key: str, area: ModuleArea) -> None:
         for number in places[key]:
             by_unit[number] = area
-            known(number, area)
+            store(number, area)
 
     jobs: list[Job] = []
     owners: list[str] = []
@@ -276,7 +276,7 @@ def measure(
     """
     tool = find()
     identities = [_identity(part) for part in components]
-    unknown = set(_recall(tool, (known for known in identities if known is not None)))
+    unknown = set(_recall(tool, (each for each in identities if each is not None)))
     new: dict[object, Measurable] = {}
     for number, (identity, part) in enumerate(zip(identities, components, strict=True)):
         if identity is None or identity in unknown:
@@ -292,7 +292,7 @@ def measure(
             for number, (_, part) in enumerate(batch, start + 1)
         ]
 
-        def known(
+        def store(
             at: int, area: ModuleArea, batch: Sequence[tuple[object, Measurable]] = batch
         ) -> None:
             name = batch[at][0]
@@ -304,9 +304,9 @@ def measure(
         parts = [part for _, part in batch]
         if remote and all(isinstance(part, Part) for part in parts):
             for at, area in _remotely(tool, parts, remote, progress):
-                known(at, area)
+                store(at, area)
         else:
-            _measure(_texts(parts, workers), names, progress, known, workers)
+            _measure(_texts(parts, workers), names, progress, store, workers)
     return [
         areas[number] if identity is None else _met[tool.version, identity]
         for number, identity in enumerate(identities)
@@ -315,6 +315,6 @@ def measure(
 
 def known_areas(identities: Iterable[tuple[object, ...]]) -> dict[tuple[object, ...], ModuleArea]:
     """Of parts by their identity those that were measured before, and what they cost."""
-    tool, wanted = find(), set(identities)
-    wanted -= set(_recall(tool, wanted))
-    return {identity: _met[tool.version, identity] for identity in wanted}
+    tool, requested = find(), set(identities)
+    requested -= set(_recall(tool, requested))
+    return {identity: _met[tool.version, identity] for identity in requested}

@@ -38,8 +38,8 @@ def load(key: str, names: tuple[str, ...]) -> dict[str, int] | None:
     try:
         with open(_path(key), encoding="utf-8") as file:
             entry = json.load(file)
-        check, own = entry.pop("check"), entry.pop("key")
-        if own != key or check != _check(key, entry):
+        check, stored_key = entry.pop("check"), entry.pop("key")
+        if stored_key != key or check != _check(key, entry):
             return None
         values = {name: entry[name] for name in names}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):

@@ -251,7 +251,7 @@ def _classifier(i: Identity) -> list[float]:
 
 def _machine(i: Identity) -> list[float]:
     facts = dict(zip(_MACHINE, i[1:], strict=True))
-    values = {name: len(known) for name, known in facts["encoding"]}
+    values = {name: len(states) for name, states in facts["encoding"]}
     counters = [facts[n] for n in ("inputs", "hidden", "rows", "weights")]
     return [
         1,
@@ -370,14 +370,14 @@ def ridge(rows: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.linalg.solve(x.T @ x + penalty, x.T @ values) / scale
 
 
-def fit(known: Mapping[Identity, int]) -> dict[str, list[float]]:
+def fit(cells: Mapping[Identity, int]) -> dict[str, list[float]]:
     """Coefficients by kind, for :data:`_FILE`, from the cells of measured parts."""
     models = {}
     for kind, features in FEATURES.items():
-        identities = [identity for identity in known if identity[0] == kind]
+        identities = [identity for identity in cells if identity[0] == kind]
         if identities:
             rows = np.array([features(identity) for identity in identities], float)
-            values = np.array([known[identity] for identity in identities], float)
+            values = np.array([cells[identity] for identity in identities], float)
             models[kind] = [float(f"{value:.6g}") for value in ridge(rows, values)]
     return models
 

@@ -96,9 +96,9 @@ def _number(text: str, source: str) -> tuple[int, int]:
 
 
 @lru_cache
-def _named(wanted: str, path: str, modified: int) -> Tool:
-    command = (path, *shlex.split(wanted)[1:])
-    source = f"YOSYS={wanted}"
+def _named(setting: str, path: str, modified: int) -> Tool:
+    command = (path, *shlex.split(setting)[1:])
+    source = f"YOSYS={setting}"
     try:
         answer = subprocess.run(
             [*command, "-V"],

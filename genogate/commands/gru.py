@@ -57,13 +57,13 @@ def gru(wrapper: str, target: str, memories: str, **options: Any) -> None:
     show(report, told)
 
 
-def _original(about: dict[str, Any]) -> str:
+def _original(info: dict[str, Any]) -> str:
     """What is known of the float network that a chain of trainings began with."""
-    name = about.get("imported") or about.get("source") or f"checkpoint {about.get('hash')}"
-    if "accuracy" in about:
-        score = f"{about['accuracy']:.4f}"
-    elif "val" in about:
-        score = f"{about['val']:.4f} on validation"
+    name = info.get("imported") or info.get("source") or f"checkpoint {info.get('hash')}"
+    if "accuracy" in info:
+        score = f"{info['accuracy']:.4f}"
+    elif "val" in info:
+        score = f"{info['val']:.4f} on validation"
     else:
         score = "unknown"
     return f"{score}, the original network ({name})"

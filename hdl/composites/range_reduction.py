@@ -30,14 +30,14 @@ def normalised(
         small = ~x[least:].any()
         x = Cat(x[:least] & ~small.replicate(least), x[least] | small, x[least + 1 :])
     x = Cat(x, Const(0, last + step - op.in_bits))
-    # The leading one goes to the top by halving steps; below `wanted` bits nothing is looked at
-    # that cannot come up any more.
-    wanted, count = step + op.fraction + 1, []
+    # The leading one goes to the top by halving steps; bits that cannot reach the upper
+    # `top_bits` any more are not looked at.
+    top_bits, count = step + op.fraction + 1, []
     stages = (len(op.places) - 1).bit_length()
     for j in reversed(range(stages)):
         amount = step << j
         zero = Signal(name=f"zero{amount}")
-        shifted = Signal(min(len(x), wanted + amount - step), name=f"shifted{amount}")
+        shifted = Signal(min(len(x), top_bits + amount - step), name=f"shifted{amount}")
         up = Cat(Const(0, amount), x[:-amount])
         m.d.comb += [
             zero.eq(~x[-amount:].any()),
@@ -45,7 +45,7 @@ def normalised(
         ]
         count.append(zero)
         x = shifted
-    x = Cat(Const(0, max(0, wanted - len(x))), x)[-wanted:]
+    x = Cat(Const(0, max(0, top_bits - len(x))), x)[-top_bits:]
     mantissa = Signal(step + op.fraction + 1, name="mantissa_code")
     exponent = Signal(max(1, stages), name="place")
     m.d.comb += [mantissa.eq(x[1:] + x[0]), exponent.eq(len(op.places) - 1 - Cat(reversed(count)))]

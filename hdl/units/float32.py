@@ -67,13 +67,17 @@ def leading_zeros(m: Module, name: str, value: Value) -> Signal:
     return wire(m, f"{name}_zeros", Cat(zeros & ~empty.replicate(len(zeros)), empty))
 
 
-def _round(m: Module, name: str, kept: Value, field: Value, guard: Value, sticky: Value) -> Signal:
-    """Exponent and fraction, 31 bits, of a significand of 24 bits `kept` and its exponent `field`.
+def _round(
+    m: Module, name: str, significand: Value, field: Value, guard: Value, sticky: Value
+) -> Signal:
+    """Exponent and fraction, 31 bits, of `significand`, 24 bits, and its exponent `field`.
 
     The carry of the fraction goes into the exponent, from subnormal to normal and up to infinity.
     """
-    up = guard & (sticky | kept[0])
-    return wire(m, f"{name}_rounded", (Cat(kept[:FRACTION], field) + up)[: FRACTION + EXPONENT])
+    up = guard & (sticky | significand[0])
+    return wire(
+        m, f"{name}_rounded", (Cat(significand[:FRACTION], field) + up)[: FRACTION + EXPONENT]
+    )
 
 
 def _pack(m: Module, name: str, sign: Value, value: Value, infinite: Value, nan: Value) -> Signal:
@@ -109,9 +113,9 @@ def multiply(m: Module, name: str, a_bits: Value, b_bits: Value) -> Signal:
     distance = wire(m, f"{name}_distance", (1 - exponent).as_unsigned())
     far = distance[5:].any()
     amount = wire(m, f"{name}_amount", (distance[:5] | far.replicate(5)) & tiny.replicate(5))
-    kept, lost = shift_right_sticky(m, f"{name}_down", top, amount)
+    shifted, lost = shift_right_sticky(m, f"{name}_down", top, amount)
     field = exponent[:EXPONENT] & ~tiny.replicate(EXPONENT)
-    value = _round(m, name, kept[1:], field, kept[0], below | lost)
+    value = _round(m, name, shifted[1:], field, shifted[0], below | lost)
     over = field.all() | (~tiny & exponent[EXPONENT:].any())
     infinite = wire(m, f"{name}_infinite", a.special | b.special | over)
     nan = (a.special & a.fraction.any()) | (b.special & b.fraction.any())

@@ -155,12 +155,12 @@ class LoadableUnit(Loaded):
         fit: too many segments, break points out of order, a constant too wide, a shift.
         """
         if isinstance(table, integer.PiecewiseLinear):
-            for name, bits, own in (
+            for name, bits, unit_bits in (
                 ("input", table.a_bits, self.in_bits),
                 ("output", table.out_bits, self.out_bits),
             ):
-                if bits != own:
-                    raise InputError(f"{name} codes: {bits} bits, the unit's have {own}")
+                if bits != unit_bits:
+                    raise InputError(f"{name} codes: {bits} bits, the unit's have {unit_bits}")
             table = contents(table)
         missing = self.entries - len(table.slopes)
         if missing < 0:
@@ -387,11 +387,11 @@ class _Fixed(Staged):
         code, select = self._split(values["i"])
         points = self._column(m, "point", select, self.points) if self.points[0] else []
         selects = one_hot(m, [code >= point for point in points])
-        chosen = {
+        constants = {
             name: wire(m, name, choose_one(selects, self._column(m, f"{name}_of", select, rows)))
             for name, rows in (("slope", self.slopes), ("intercept", self.intercepts))
         }
-        return {"code": code, "select": select, **chosen}
+        return {"code": code, "select": select, **constants}
 
     def _multiply(self, m: Module, values: Values) -> Values:
         negative = any(plan.negative for plan in self.plans)
@@ -409,7 +409,7 @@ class _Fixed(Staged):
             shifted = Signal.like(shifted, name="shifted")
             with m.Switch(values["select"]):
                 for shift in sorted(set(self.shifts)):
-                    with m.Case(*[k for k, own in enumerate(self.shifts) if own == shift]):
+                    with m.Case(*[k for k, each in enumerate(self.shifts) if each == shift]):
                         m.d.comb += shifted.eq(total >> shift)
                 with m.Default():
                     m.d.comb += shifted.eq(total >> self.shifts[-1])

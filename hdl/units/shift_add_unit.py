@@ -40,8 +40,8 @@ Digit = tuple[int, bool] | None
 
 def digits_of(slope: int) -> list[tuple[int, bool]]:
     """The fewest signed digits of any integer, highest first."""
-    found = [(power, (sign < 0) != (slope < 0)) for power, sign in signed_digits(abs(slope))]
-    return found[::-1]
+    digits = [(power, (sign < 0) != (slope < 0)) for power, sign in signed_digits(abs(slope))]
+    return digits[::-1]
 
 
 @dataclass(frozen=True)
@@ -130,15 +130,15 @@ def _nodes(values: np.ndarray, bits: int, signed_inputs: bool) -> int:
         if order.dtype == object
         else order[None, :] >> np.arange(bits)[:, None] & 1
     )
-    known, count = planes, 0
-    while known.shape[1] > 1:
-        low, high = known[:, ::2], known[:, 1::2]
-        size = int(known.max()) + 1
+    nodes, count = planes, 0
+    while nodes.shape[1] > 1:
+        low, high = nodes[:, ::2], nodes[:, 1::2]
+        size = int(nodes.max()) + 1
         different = low != high
         pairs, number = np.unique((low * size + high)[different], return_inverse=True)
         # Where both halves are equal the node is that half.
-        known = low.copy()
-        known[different] = size + number
+        nodes = low.copy()
+        nodes[different] = size + number
         count += len(pairs)
     return count
 
@@ -260,11 +260,11 @@ class _Control:
 
     def unpacked(self, picked: Value) -> list[Value]:
         """The signals, by number, of the diagram's output."""
-        found, at = [], 0
+        fields, at = [], 0
         for _, width in self.signals:
-            found.append(picked[at : at + width])
+            fields.append(picked[at : at + width])
             at += width
-        return found
+        return fields
 
     def total(self, m: Module, x: Value, signals: list[Value]) -> Value:
         """``slope x + intercept`` of the line that the signals choose; `x` signed."""
@@ -419,13 +419,13 @@ def forms(op: integer.PiecewiseLinear) -> list[str]:
     codes = np.clip(lines.values, *code_range(op.out_bits))
     few = max(len(digits_of(slope)) for slope in lines.slopes) <= MAX_DIGITS
     odd = bool((codes == ~codes[::-1]).all())
-    found = ["table", "multiplier"]
+    names = ["table", "multiplier"]
     cores = ["shift-add", "lines"] if few else []
-    found += cores
+    names += cores
     if odd:
         half = _Lines(plan, inputs[inputs >= 0], op.fraction_bits)
         few = max(len(digits_of(slope)) for slope in half.slopes) <= MAX_DIGITS
-        found += [f"odd {core}" for core in ("diagram", *(cores if few else []))]
+        names += [f"odd {core}" for core in ("diagram", *(cores if few else []))]
     sizes = {}
     for power in RAMPS:
         rest = codes - _ramp(inputs, power)
@@ -436,8 +436,8 @@ def forms(op: integer.PiecewiseLinear) -> list[str]:
             name = f"{'even' if even else 'ramp'} {power}"
             sizes[name] = _nodes(rest, width, not even)
     if sizes:
-        found.append(min(sizes, key=lambda name: sizes[name]))
-    return found
+        names.append(min(sizes, key=lambda name: sizes[name]))
+    return names
 
 
 def build(op: integer.PiecewiseLinear, form: str, output: Output = "wire") -> Elementwise:

@@ -63,15 +63,15 @@ class Checkpoint:
         layers = 0
         while f"weight_ih_l{layers}" in names:
             layers += 1
-        wanted = [name for k in range(layers) for name in layer_names(k)]
-        wanted += ["classifier.weight", "classifier.bias"]
+        expected = [name for k in range(layers) for name in layer_names(k)]
+        expected += ["classifier.weight", "classifier.bias"]
         if not layers:
             raise InputError("checkpoint: tensor weight_ih_l0 is missing")
-        if missing := sorted(set(wanted) - names):
+        if missing := sorted(set(expected) - names):
             raise InputError(f"checkpoint: tensor {missing[0]} is missing")
-        if extra := sorted(names - set(wanted)):
+        if extra := sorted(names - set(expected)):
             raise InputError(f"checkpoint: tensor {extra[0]:.60} is not one of a GRU's")
-        for name in wanted:
+        for name in expected:
             self._check_values(name)
         inputs = self.tensors["weight_ih_l0"].shape[-1]
         for k in range(layers):

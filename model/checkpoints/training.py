@@ -363,11 +363,11 @@ class _Training:
                     f"start: {recipe.start} has {name} {there}, this training {here}: "
                     f"the sizes, layers and classes of both must be equal"
                 )
-        own = {name: getattr(self.gru, name) for name in tensors if "classifier" not in name}
-        own["classifier.weight"] = self.classifier.weight
-        own["classifier.bias"] = self.classifier.bias
+        parameters = {name: getattr(self.gru, name) for name in tensors if "classifier" not in name}
+        parameters["classifier.weight"] = self.classifier.weight
+        parameters["classifier.bias"] = self.classifier.bias
         with self.torch.no_grad():
-            for name, value in own.items():
+            for name, value in parameters.items():
                 value.copy_(self.torch.from_numpy(start.tensors[name].copy()))
             for k in range(recipe.layers):
                 bias = getattr(self.gru, f"bias_ih_l{k}")

@@ -341,18 +341,18 @@ def _members(source: Path) -> Iterator[tuple[str, str, bytes]]:
     if source.is_dir():
         for word in WORDS:
             for path in sorted((source / word).glob("*")):
-                if (found := _word_and_name(f"{word}/{path.name}")) and path.is_file():
+                if (clip := _word_and_name(f"{word}/{path.name}")) and path.is_file():
                     with open(path, "rb") as file:
-                        yield *found, file.read(MAX_CLIP_BYTES + 1)
+                        yield *clip, file.read(MAX_CLIP_BYTES + 1)
         return
     try:
         # Read member by member and never unpacked, so no name in it reaches the disk.
         with tarfile.open(source) as archive:
             for member in archive:
-                if member.isfile() and (found := _word_and_name(member.name)):
+                if member.isfile() and (clip := _word_and_name(member.name)):
                     content = archive.extractfile(member)
                     assert content is not None
-                    yield *found, content.read(MAX_CLIP_BYTES + 1)
+                    yield *clip, content.read(MAX_CLIP_BYTES + 1)
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"{source}: not a whole tar archive ({error}), get it again") from None
 

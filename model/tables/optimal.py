@@ -327,14 +327,14 @@ class _Ranges:
         return np.maximum(np.maximum(self.top - b, b - self.bottom), 0.0)
 
     def _greatest(self, values: Array) -> Array:
-        found = np.empty(len(self.first))
+        greatest = np.empty(len(self.first))
         for level in range(int(self.level.max(initial=0)) + 1):
             if level:
                 half = 1 << (level - 1)
                 values = np.maximum(values[:-half], values[half:])
             at = self.level == level
-            found[at] = np.maximum(values[self.first[at]], values[self.second[at]])
-        return found
+            greatest[at] = np.maximum(values[self.first[at]], values[self.second[at]])
+        return greatest
 
 
 def lines_of(
@@ -360,7 +360,7 @@ def solve(
     `segment_cost` is added for every segment (mse only): then fewer may be better than more.
     """
     cost = lines.cost + segment_cost
-    best, choice, found = cost[0].copy(), [], []
+    best, choice, solutions = cost[0].copy(), [], []
     for step in range(entries):
         if step:
             if objective == "mse":
@@ -380,7 +380,7 @@ def solve(
         starts = [0, *reversed(starts)]
         ends = [*starts[1:], len(best) - 1]
         pairs = list(zip(starts, ends, strict=True))
-        found.append(
+        solutions.append(
             Solution(
                 float(best[-1]),
                 starts,
@@ -388,7 +388,7 @@ def solve(
                 np.array([lines.intercept[p] for p in pairs], np.int64),
             )
         )
-    return found
+    return solutions
 
 
 @dataclass

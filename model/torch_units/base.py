@@ -159,8 +159,10 @@ class Calibrated(nn.Module):
         error_msgs: list[str],
     ) -> None:
         stored, n = state_dict.get(f"{prefix}constants"), len(self.fixed)
-        if stored is not None and (found := stored[:n].tolist()) != self.fixed:
-            error_msgs.append(f"{prefix}constants: {found} is not {self.fixed}, the widths here")
+        if stored is not None and (stored_widths := stored[:n].tolist()) != self.fixed:
+            error_msgs.append(
+                f"{prefix}constants: {stored_widths} is not {self.fixed}, the widths here"
+            )
             return
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs

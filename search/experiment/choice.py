@@ -52,14 +52,16 @@ class Entry:
         ]
 
 
-def predicted(entries: Sequence[Entry], known: Sequence[tuple[Entry, float]], int8: float) -> Array:
+def predicted(
+    entries: Sequence[Entry], trained_drops: Sequence[tuple[Entry, float]], int8: float
+) -> Array:
     """Points below INT8 that training is thought to leave of each entry.
 
     known : entries that were trained, and what training left of them
 
     A share of what is lost without training, corrected by ridge regression on what is known.
     """
-    most = max((e.hidden for e in [*entries, *(e for e, _ in known)]), default=1)
+    most = max((e.hidden for e in [*entries, *(e for e, _ in trained_drops)]), default=1)
 
     def drops(some: Sequence[Entry]) -> Array:
         return 100 * (int8 - np.array([e.accuracy for e in some]))
@@ -68,12 +70,12 @@ def predicted(entries: Sequence[Entry], known: Sequence[tuple[Entry, float]], in
         return np.array([e.features(d, most) for e, d in zip(some, drops(some), strict=True)])
 
     base = PRIOR * drops(entries)
-    if not known or not len(entries):
+    if not trained_drops or not len(entries):
         return base
-    trained = [e for e, _ in known]
-    left = np.array([drop for _, drop in known]) - PRIOR * drops(trained)
+    trained = [e for e, _ in trained_drops]
+    left = np.array([drop for _, drop in trained_drops]) - PRIOR * drops(trained)
     # What is far off tells little about what is near.
-    trust = 1 / (1 + np.maximum(0.0, np.array([drop for _, drop in known])))
+    trust = 1 / (1 + np.maximum(0.0, np.array([drop for _, drop in trained_drops])))
     x = rows(trained) * trust[:, None]
     weights = np.linalg.solve(x.T @ x + 0.1 * np.eye(x.shape[1]), x.T @ (left * trust))
     return base + rows(entries) @ weights
@@ -81,7 +83,7 @@ def predicted(entries: Sequence[Entry], known: Sequence[tuple[Entry, float]], in
 
 def proposals(
     entries: Sequence[Entry],
-    known: Sequence[tuple[Entry, float]],
+    trained_drops: Sequence[tuple[Entry, float]],
     int8: Mapping[str, float],
     count: int,
     goals: Sequence[str] = GOALS,
@@ -91,15 +93,15 @@ def proposals(
 
     int8 : accuracy, size, cells, weights
     """
-    taken = {e.key for e, _ in known}
+    taken = {e.key for e, _ in trained_drops}
     pool = [e for e in entries if e.key not in taken]
-    drops = predicted(pool, known, int8["accuracy"])
+    drops = predicted(pool, trained_drops, int8["accuracy"])
     aims: list[tuple[str, float] | None] = [(g, limit) for limit in ALLOWED for g in goals]
     # A wider look besides the limits, every third.
     aims = [aim for k, one in enumerate(aims) for aim in ((one, None) if k % 2 else (one,))]
     proposed: list[Entry] = []
     corner = np.array([8.0, int8["weights"]])
-    front = [(max(0.0, drop), e.weights) for e, drop in known]
+    front = [(max(0.0, drop), e.weights) for e, drop in trained_drops]
     for turn in range(4 * count):
         left = [k for k, e in enumerate(pool) if all(_differ(e, c) for c in proposed)]
         if len(proposed) >= count or not left:
@@ -114,7 +116,9 @@ def proposals(
         else:
             goal, limit = aim
             able = [k for k in left if getattr(pool[k], goal) > 0 and drops[k] <= limit + MARGIN]
-            held = [getattr(e, goal) for e, drop in known if drop <= limit and getattr(e, goal)]
+            held = [
+                getattr(e, goal) for e, drop in trained_drops if drop <= limit and getattr(e, goal)
+            ]
             able = [k for k in able if getattr(pool[k], goal) < min(held, default=np.inf)]
             if not able:
                 continue

@@ -21,15 +21,15 @@ def changed(recipe: Tuning) -> dict[str, Any]:
     """The kind of a recipe, and what of it is not as its kind has it by default; scales where they
     are learned, whatever the default."""
     default = type(recipe)()
-    found = {
+    differences = {
         f.name: getattr(recipe, f.name)
         for f in fields(recipe)
         if getattr(recipe, f.name) != getattr(default, f.name)
     }
-    found.pop("scales", None)
+    differences.pop("scales", None)
     if recipe.scales == "learned":
-        found["scales"] = recipe.scales
-    return {"kind": type(recipe).__name__, "epochs": recipe.epochs, **found}
+        differences["scales"] = recipe.scales
+    return {"kind": type(recipe).__name__, "epochs": recipe.epochs, **differences}
 
 
 def continues(
@@ -69,8 +69,8 @@ class Record:
         self.more: dict[str, Any] = {}
 
     @staticmethod
-    def key(stage: str, about: Any) -> str:
-        text = json.dumps([stage, about], sort_keys=True)
+    def key(stage: str, what: Any) -> str:
+        text = json.dumps([stage, what], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def load(self) -> None:
@@ -127,16 +127,20 @@ class Record:
             except (KeyError, TypeError, AttributeError):
                 raise InputError(f"{self.path}: damaged; use another folder") from None
 
-    def get(self, stage: str, about: Any) -> dict[str, Any] | None:
-        key = self.key(stage, about)
+    def get(self, stage: str, what: Any) -> dict[str, Any] | None:
+        key = self.key(stage, what)
         if key in self.numbers and key not in self.order:
             self.order.append(key)
         row = self.numbers.get(key)
         return None if row is None else row["found"]
 
-    def put(self, stage: str, about: Any, found: dict[str, Any]) -> None:
-        key = self.key(stage, about)
-        self.numbers[key] = {"stage": stage, "about": about, "found": json.loads(json.dumps(found))}
+    def put(self, stage: str, what: Any, numbers: dict[str, Any]) -> None:
+        key = self.key(stage, what)
+        self.numbers[key] = {
+            "stage": stage,
+            "about": what,
+            "found": json.loads(json.dumps(numbers)),
+        }
         if key not in self.order:
             self.order.append(key)
         self.save()

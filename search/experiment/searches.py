@@ -44,8 +44,8 @@ class Searches(Trainings):
             self.say(f"{head}: {progress.generation} of {progress.generations}")
 
         run.go(workers=self.workers, tell=tell, say=lambda text: self.say(f"{head}: {text}"))
-        about = {"weights": kind, "sources": [source.label for source in sources]}
-        if self.record.get("search", about) is None:
+        what = {"weights": kind, "sources": [source.label for source in sources]}
+        if self.record.get("search", what) is None:
             rows = []
             for point in run.front():
                 hidden, candidate = self.plain(point.candidate)
@@ -59,7 +59,7 @@ class Searches(Trainings):
                 )
             self.record.put(
                 "search",
-                about,
+                what,
                 {
                     "evaluations": len(run.estimated or run.points),
                     "front": rows,
@@ -104,15 +104,15 @@ class Searches(Trainings):
     def neighbours(self, run: Run, parents: Sequence[Candidate], number: int) -> list[Candidate]:
         """Small steps from each parent to fewer bits, in one variable or two."""
         rng = np.random.default_rng([self.plan.seed, 7, number])
-        found: list[Candidate] = []
+        candidates: list[Candidate] = []
         for parent in parents:
             row = run.encoding.encode(parent)
             near = steps(rng, run.encoding.space, row)
             ordered = np.delete(near - row, run.encoding.space.categories, axis=1)
             down = near[ordered.sum(1) < 0]
-            chosen = rng.permutation(len(down))[:NEIGHBOURS]
-            found += [run.encoding.decode(each) for each in down[np.sort(chosen)]]
-        return found
+            drawn = rng.permutation(len(down))[:NEIGHBOURS]
+            candidates += [run.encoding.decode(each) for each in down[np.sort(drawn)]]
+        return candidates
 
     def rounds(
         self, run: Run, baselines: Sequence[tuple[str, Candidate]]
@@ -143,22 +143,35 @@ class Searches(Trainings):
             for hidden in plan.hidden
             for name in plan.small
         ]
-        own = evaluated(rivals, "Homogeneous networks")
-        known = list(zip(own, self.trained_on(own, seeds, "Homogeneous networks"), strict=True))
+        rival_entries = evaluated(rivals, "Homogeneous networks")
+        trained_drops = list(
+            zip(
+                rival_entries,
+                self.trained_on(rival_entries, seeds, "Homogeneous networks"),
+                strict=True,
+            )
+        )
         if not plan.seed_patterns:
             # Rivals by hand are trained and reported, but nothing is searched around them.
-            known = [(e, d) for e, d in known if not by_hand(e.candidate.genome, e.candidate.knobs)]
+            trained_drops = [
+                (e, d)
+                for e, d in trained_drops
+                if not by_hand(e.candidate.genome, e.candidate.knobs)
+            ]
         for number in range(plan.rounds):
-            useful = sorted((d, k) for k, (_, d) in enumerate(known) if d <= 1.5 * ALLOWED[-1])
+            useful = sorted(
+                (d, k) for k, (_, d) in enumerate(trained_drops) if d <= 1.5 * ALLOWED[-1]
+            )
             parents = [
-                self.placed(known[k][0].hidden, known[k][0].candidate) for _, k in useful[:PARENTS]
+                self.placed(trained_drops[k][0].hidden, trained_drops[k][0].candidate)
+                for _, k in useful[:PARENTS]
             ]
             evaluated(self.neighbours(run, parents, number), "Neighbours")
             entries = self.entries(run.points.values())
-            chosen = proposals(entries, known, int8, plan.trained, goals)
-            guesses = predicted(chosen, known, base)
+            proposed = proposals(entries, trained_drops, int8, plan.trained, goals)
+            guesses = predicted(proposed, trained_drops, base)
             drops = self.trained_on(
-                chosen, seeds, f"Training what was found, round {number + 1} of {plan.rounds}"
+                proposed, seeds, f"Training what was found, round {number + 1} of {plan.rounds}"
             )
             self.record.put(
                 "round",
@@ -172,24 +185,26 @@ class Searches(Trainings):
                             "predicted": round(float(guess), 3),
                             "left": round(drop, 3),
                         }
-                        for e, guess, drop in zip(chosen, guesses, drops, strict=True)
+                        for e, guess, drop in zip(proposed, guesses, drops, strict=True)
                     ]
                 },
             )
-            known += zip(chosen, drops, strict=True)
-        return known
+            trained_drops += zip(proposed, drops, strict=True)
+        return trained_drops
 
-    def finalists(self, known: Sequence[tuple[Entry, float]]) -> list[Entry]:
+    def finalists(self, trained_drops: Sequence[tuple[Entry, float]]) -> list[Entry]:
         """The least networks of every cost and limit on the first seed, and with some points to
         spare, since what is least there is often there by luck."""
-        found: dict[str, Entry] = {}
+        finalists: dict[str, Entry] = {}
         goals = [name for name in GOALS if name != "cells" or self.silicon]
         for limit in ALLOWED:
             for spare in SPARE:
                 for goal in goals:
-                    able = [e for e, drop in known if drop <= limit - spare and getattr(e, goal)]
+                    able = [
+                        e for e, drop in trained_drops if drop <= limit - spare and getattr(e, goal)
+                    ]
                     costs = [getattr(e, goal) for e in able]
                     if able:
                         best = able[int(np.argmin(costs))]
-                        found[best.key] = best
-        return list(found.values())
+                        finalists[best.key] = best
+        return list(finalists.values())

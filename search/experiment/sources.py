@@ -57,18 +57,18 @@ class Sources:
         self.given: list[Source] = []
         seeds: dict[str, int] = {}
         for name in plan.checkpoints:
-            made = re.fullmatch(r"seed(\d+)", name)
-            if made:
+            seed_name = re.fullmatch(r"seed(\d+)", name)
+            if seed_name:
                 recipe = recipe_for(plan.task, {})
-                path = self.folder / "float" / f"h{recipe.hidden}-seed{made[1]}.safetensors"
-                seeds[name] = int(made[1])
+                path = self.folder / "float" / f"h{recipe.hidden}-seed{seed_name[1]}.safetensors"
+                seeds[name] = int(seed_name[1])
                 self.seeds.append(Source(recipe.hidden, seeds[name], str(path)))
                 continue
             checkpoint = zoo.load(name)
-            about = checkpoint.info.get("task")
-            if about != plan.task:
+            trained_task = checkpoint.info.get("task")
+            if trained_task != plan.task:
                 raise InputError(
-                    f"checkpoint {name}: trained on {shown(about)}, not on {plan.task}"
+                    f"checkpoint {name}: trained on {shown(trained_task)}, not on {plan.task}"
                 )
             if checkpoint.layers != 1:
                 raise InputError(
@@ -130,10 +130,10 @@ class Sources:
 
     def kinds(self, source: Source) -> list[tuple[str, str]]:
         """Kinds of weights that there are of a source, and their checkpoints."""
-        found = [("float", source.checkpoint)]
+        paths = [("float", source.checkpoint)]
         if source.seed == self.first.seed or self.plan.any_seeds:
-            found.append(("any", self.any_path(source)))
-        return found
+            paths.append(("any", self.any_path(source)))
+        return paths
 
     @cached_property
     def first(self) -> Source:

@@ -69,37 +69,35 @@ class Found:
         self.searches: list[Numbers] = []
         self.seconds: dict[str, float] = {}
         for row in document["numbers"]:
-            stage, about, found = row["stage"], row["about"], dict(row["found"])
-            self.seconds[stage] = self.seconds.get(stage, 0) + found.get("seconds", 0)
+            stage, what, entry = row["stage"], row["about"], dict(row["found"])
+            self.seconds[stage] = self.seconds.get(stage, 0) + entry.get("seconds", 0)
             if stage == "search":
-                self.seconds["search (wall)"] = self.seconds.get("search (wall)", 0) + found.get(
+                self.seconds["search (wall)"] = self.seconds.get("search (wall)", 0) + entry.get(
                     "wall_seconds", 0
                 )
-                self.searches.append({**about, **found})
+                self.searches.append({**what, **entry})
             if stage not in ("float", "trained", "quantised"):
                 continue
-            test = tests.get(json.dumps({stage: about}, sort_keys=True))
+            test = tests.get(json.dumps({stage: what}, sort_keys=True))
             if test is not None:
-                found["test"] = test
+                entry["test"] = test
             if stage == "float":
-                self.floats[about["source"], about["weights"]] = found
+                self.floats[what["source"], what["weights"]] = entry
                 continue
-            into = self.trained if stage == "trained" else self.quantised[about["weights"]]
-            key = _key(about["hidden"], about["genes"], about["knobs"])
-            one = into.setdefault(
-                key, Network(about["hidden"], tuple(about["genes"]), about["knobs"])
-            )
-            found |= hardware.get(json.dumps(found.get("model_hash")), {})
-            one.seeds[about["seed"]] = found
+            into = self.trained if stage == "trained" else self.quantised[what["weights"]]
+            key = _key(what["hidden"], what["genes"], what["knobs"])
+            one = into.setdefault(key, Network(what["hidden"], tuple(what["genes"]), what["knobs"]))
+            entry |= hardware.get(json.dumps(entry.get("model_hash")), {})
+            one.seeds[what["seed"]] = entry
         int8 = next(n for n in self.quantised["float"].values() if set(n.genes) == {8})
         self.hidden, self.int8 = int8.hidden, int8
         for seed, numbers in int8.seeds.items():
-            own = [
+            int8_hardware = [
                 hardware.get(json.dumps(f"int8 h{int8.hidden}-seed{seed} {kind}"))
                 for kind in (self.plan["knobs"]["activation"], "auto")
             ]
             # The better INT8 is what all is relative to.
-            numbers |= min((o for o in own if o), key=lambda o: o["cells"], default={})
+            numbers |= min((o for o in int8_hardware if o), key=lambda o: o["cells"], default={})
 
     def drop(self, network: Network, part: str) -> list[float]:
         """Points below INT8 on a part of the data, by seed."""
@@ -172,7 +170,7 @@ HEAD = (
 )
 
 
-def row_of(found: Found, name: str, network: Network | None) -> tuple[str, ...]:
+def row_of(results: Found, name: str, network: Network | None) -> tuple[str, ...]:
     if network is None:
         return (name, *["-"] * (len(HEAD) - 2), "none")
     memory, cycles = network.mean("memory"), network.mean("cycles")
@@ -183,52 +181,56 @@ def row_of(found: Found, name: str, network: Network | None) -> tuple[str, ...]:
         str(len(network.seeds)),
         spread(tests),
         spread([100 * n["val"] for n in network.seeds.values()]),
-        spread(found.drop(network, "test")),
-        spread(found.drop(network, "val")),
-        spread(found.both(network)),
-        spread(found.drop(network, "judged")),
-        spread(found.saved(network, "size"), 1),
+        spread(results.drop(network, "test")),
+        spread(results.drop(network, "val")),
+        spread(results.both(network)),
+        spread(results.drop(network, "judged")),
+        spread(results.saved(network, "size"), 1),
         f"{(network.mean('weights') or 0) / 1000:.1f}",
-        spread(found.saved(network, "cells"), 1),
+        spread(results.saved(network, "cells"), 1),
         "-" if memory is None else f"{memory:,.0f}",
         "-" if cycles is None else f"{cycles:,.0f}",
     )
 
 
-def rows_of(found: Found) -> list[tuple[str, ...]]:
+def rows_of(results: Found) -> list[tuple[str, ...]]:
     """The main table of an experiment."""
     from .plan import BASELINES
 
-    plan = found.plan
-    seeds = list(found.int8.seeds)
-    labels = [f"h{found.hidden}-seed{seed}" for seed in seeds]
-    floats = [found.floats[label, "float"] for label in labels if (label, "float") in found.floats]
+    plan = results.plan
+    seeds = list(results.int8.seeds)
+    labels = [f"h{results.hidden}-seed{seed}" for seed in seeds]
+    floats = [
+        results.floats[label, "float"] for label in labels if (label, "float") in results.floats
+    ]
     rows = [
         (
             "float",
-            str(found.hidden),
+            str(results.hidden),
             str(len(seeds)),
             spread([100 * f["test"] for f in floats if "test" in f]),
             spread([100 * f["val"] for f in floats if "val" in f]),
             *["-"] * (len(HEAD) - 5),
         )
     ]
-    rows.append(row_of(found, "INT8, quantised", found.int8))
+    rows.append(row_of(results, "INT8, quantised", results.int8))
     for name in plan["baselines"]:
         weights, rest = BASELINES[name]
         genes = [weights] * 6 + [rest] * 11
         shown = name.upper() if name.startswith("int") else name
         rows.append(
-            row_of(found, f"{shown}, trained", found.trained.get(_key(found.hidden, genes, {})))
+            row_of(
+                results, f"{shown}, trained", results.trained.get(_key(results.hidden, genes, {}))
+            )
         )
-    choices = found.document.get("choices", {})
+    choices = results.document.get("choices", {})
     for kind, more in (("least", ""), ("least with an error to spare", ", with an error to spare")):
         for aim, choice in choices.get(kind, {}).items():
             goal, limit = aim.split()
-            network = found.chosen(choice)
+            network = results.chosen(choice)
             label = f"least {goal} within {limit}{more}"
             rows.append(
-                row_of(found, f"{label}: {digits_of(network)}" if network else label, network)
+                row_of(results, f"{label}: {digits_of(network)}" if network else label, network)
             )
     return rows
 

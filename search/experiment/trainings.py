@@ -25,23 +25,27 @@ class Trainings(Sources):
         jobs: Sequence[tuple[Any, Any]],
         function: Callable[[Any], dict[str, Any]],
     ) -> list[dict[str, Any]]:
-        """Numbers of `jobs` (about, argument), from the record where they are known."""
-        missing = [(about, job) for about, job in jobs if self.record.get(stage, about) is None]
-        missing = list({Record.key(stage, about): (about, job) for about, job in missing}.values())
-        known = len(jobs) - len(missing)
-        self.say(f"{what}: {known} of {len(jobs)}")
-        for done, (index, found) in enumerate(
+        """Numbers of `jobs` (request, argument), from the record where it has them."""
+        missing = [
+            (request, job) for request, job in jobs if self.record.get(stage, request) is None
+        ]
+        missing = list(
+            {Record.key(stage, request): (request, job) for request, job in missing}.values()
+        )
+        recorded = len(jobs) - len(missing)
+        self.say(f"{what}: {recorded} of {len(jobs)}")
+        for done, (index, numbers) in enumerate(
             self.pool.map(function, [job for _, job in missing]), 1
         ):
-            self.record.put(stage, missing[index][0], found)
-            self.say(f"{what}: {known + done} of {len(jobs)}")
+            self.record.put(stage, missing[index][0], numbers)
+            self.say(f"{what}: {recorded + done} of {len(jobs)}")
         rows = []
-        for about, _ in jobs:
-            found = self.record.get(stage, about)
-            assert found is not None
-            rows.append(found)
+        for request, _ in jobs:
+            numbers = self.record.get(stage, request)
+            assert numbers is not None
+            rows.append(numbers)
         # The order of the plan, not that in which they ended.
-        keys = [Record.key(stage, about) for about, _ in jobs]
+        keys = [Record.key(stage, request) for request, _ in jobs]
         self.record.order = [k for k in self.record.order if k not in keys]
         self.record.order += list(dict.fromkeys(keys))
         return rows
@@ -49,13 +53,13 @@ class Trainings(Sources):
     def need(self, sources: Sequence[Source]) -> None:
         """All weights of `sources`."""
         plan = self.plan
-        own = [s for s in sources if Path(s.checkpoint).is_relative_to(self.folder)]
+        trained_here = [s for s in sources if Path(s.checkpoint).is_relative_to(self.folder)]
         self.run_jobs(
             "float training",
             "Float networks",
             [
                 (s.label, Float(plan.task, s.seed, s.hidden, plan.float_epochs, s.checkpoint))
-                for s in own
+                for s in trained_here
             ],
             train_float,
         )
@@ -86,10 +90,10 @@ class Trainings(Sources):
         )
 
     def trained_many(
-        self, wanted: Sequence[tuple[Source, str, Candidate]], what: str = "Training"
+        self, networks: Sequence[tuple[Source, str, Candidate]], what: str = "Training"
     ) -> list[dict[str, Any]]:
         jobs = []
-        for source, _, candidate in wanted:
+        for source, _, candidate in networks:
             knobs = candidate.setting(Setting("", self.plan.knobs, False)).knobs
             job = ForOne(
                 tuple(self.kinds(source)),
@@ -102,37 +106,37 @@ class Trainings(Sources):
             )
             jobs.append((self.about(source, candidate), job))
         rows = self.run_jobs("trained", what, jobs, train_for_one)
-        for source, name, candidate in wanted:
+        for source, name, candidate in networks:
             self.names.setdefault(Record.key("trained", self.about(source, candidate)), name)
         return rows
 
-    def quantised(self, wanted: Sequence[tuple[Source, str, Candidate]]) -> list[dict[str, Any]]:
+    def quantised(self, networks: Sequence[tuple[Source, str, Candidate]]) -> list[dict[str, Any]]:
         """Numbers of networks as quantisation alone makes them of float weights, and of those for
         all."""
         jobs = []
-        for source, _, candidate in wanted:
+        for source, _, candidate in networks:
             knobs = candidate.setting(Setting("", self.plan.knobs, False)).knobs
             for kind, path in self.kinds(source):
-                about = {**self.untrained(source, candidate), "weights": kind}
-                jobs.append((about, Look(path, candidate.genome, knobs)))
+                request = {**self.untrained(source, candidate), "weights": kind}
+                jobs.append((request, Look(path, candidate.genome, knobs)))
         return self.run_jobs("quantised", "Quantising", jobs, look_at)
 
     def int8_judged(self, source: Source) -> float:
         """Accuracy of INT8 by quantisation alone, at the reference's size."""
-        about = {**self.untrained(source, Candidate(Genome.uniform(8))), "weights": "float"}
-        found = self.record.get("quantised", about)
-        assert found is not None
-        return float(found["judged"])
+        request = {**self.untrained(source, Candidate(Genome.uniform(8))), "weights": "float"}
+        numbers = self.record.get("quantised", request)
+        assert numbers is not None
+        return float(numbers["judged"])
 
     def trained_on(
         self, entries: Sequence[Entry], seeds: Sequence[Source], what: str
     ) -> list[float]:
         """Train `entries` on `seeds`; of each, the mean of points below the INT8 of these."""
-        wanted = [
+        networks = [
             (self.sized(e.hidden, s.seed), "found", e.candidate) for e in entries for s in seeds
         ]
-        self.need(list(dict.fromkeys(source for source, _, _ in wanted)))
-        rows = self.trained_many(wanted, what)
+        self.need(list(dict.fromkeys(source for source, _, _ in networks)))
+        rows = self.trained_many(networks, what)
         base = [self.int8_judged(s) for s in seeds] * len(entries)
         drops = 100 * (np.array(base) - [row["judged"] for row in rows])
         return [float(d) for d in drops.reshape(len(entries), len(seeds)).mean(1)]

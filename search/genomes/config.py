@@ -97,9 +97,9 @@ class Config:
             ("method", self.method, METHODS),
             ("initial", self.initial, INITIAL),
         )
-        for what, chosen, known in choices:
-            if chosen not in known:
-                raise InputError(f"{what} {shown(chosen)}: {', '.join(known)} are known")
+        for what, value, allowed in choices:
+            if value not in allowed:
+                raise InputError(f"{what} {shown(value)}: {', '.join(allowed)} are known")
         for name, low, high in (
             ("pop_size", 4, 10_000),
             ("generations", 1, 100_000),

@@ -9,13 +9,13 @@ Array = np.ndarray
 
 def non_dominated(costs: Array) -> list[int]:
     """Indices of rows [n, objectives] that no other row dominates; the first of equal ones."""
-    kept: list[int] = []
-    found = np.empty_like(costs)
+    indices: list[int] = []
+    front = np.empty_like(costs)
     for k in np.lexsort(costs.T[::-1]):
-        if not (found[: len(kept)] <= costs[k]).all(1).any():
-            found[len(kept)] = costs[k]
-            kept.append(int(k))
-    return sorted(kept)
+        if not (front[: len(indices)] <= costs[k]).all(1).any():
+            front[len(indices)] = costs[k]
+            indices.append(int(k))
+    return sorted(indices)
 
 
 def hypervolume(costs: Array, reference: Array) -> float:

@@ -79,12 +79,12 @@ def profile(judge: Judge, layers: int = 1) -> Profile:
     return Profile(column("accuracy"), costs)
 
 
-def _chain(found: Profile, weights: Mapping[str, float], drop: float) -> list[Genome]:
+def _chain(profile: Profile, weights: Mapping[str, float], drop: float) -> list[Genome]:
     """From INT8 downwards, one bit a step: that of the operator that loses least for what it saves,
     looking ahead over all its widths below. Losses are taken to add up, and end it beyond `drop`.
     """
-    loss = found.loss
-    cost = np.sum([weight * found.costs[name] for name, weight in weights.items()], axis=0)
+    loss = profile.loss
+    cost = np.sum([weight * profile.costs[name] for name, weight in weights.items()], axis=0)
     bits = np.full(len(loss), len(WIDTHS) - 1)
     chain, lost = [Genome.from_genes(bits + MIN_BITS)], 0.0
     # The best price of what may come next of every operator at every width; no saving is no step.
@@ -121,7 +121,7 @@ def spread(items: Sequence[Item], count: int) -> list[Item]:
 
 
 def ordered(
-    found: Profile,
+    profile: Profile,
     costs: Sequence[str] = ("size",),
     *,
     count: int | None = None,
@@ -139,13 +139,13 @@ def ordered(
     Raises :class:`InputError` for a cost that the profile has not.
     """
     for name in costs:
-        if name not in found.costs:
+        if name not in profile.costs:
             raise InputError(
-                f"sensitivity: no cost {name!r}, the profile has {', '.join(found.costs)}"
+                f"sensitivity: no cost {name!r}, the profile has {', '.join(profile.costs)}"
             )
     if not costs or (count is not None and count < 1):
         raise InputError("sensitivity: a cost and a count of 1 or more are needed")
-    chains = [_chain(found, weights, drop) for weights in mixes(costs)]
+    chains = [_chain(profile, weights, drop) for weights in mixes(costs)]
     if count is None:
         return list(dict.fromkeys(genome for chain in chains for genome in chain))
     # What two chains share leaves room for more of both.

@@ -53,11 +53,11 @@ class Outcome:
 _at_work: dict[str, float] = {}
 
 
-def guarded(wanted: tuple[str, ...], name: str, function: Function, item: Any) -> Outcome:
+def guarded(expected: tuple[str, ...], name: str, function: Function, item: Any) -> Outcome:
     """Run in a worker. Nothing is raised, so that every engine treats faults alike."""
     here = versions()
-    if here != wanted:
-        differing = [f"{a}, not {b}" for a, b in zip(here, wanted, strict=True) if a != b]
+    if here != expected:
+        differing = [f"{a}, not {b}" for a, b in zip(here, expected, strict=True) if a != b]
         return Outcome("versions", f"worker on {platform.node()}: {'; '.join(differing)}")
     _at_work[name] = time.monotonic()
     try:

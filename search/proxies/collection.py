@@ -78,7 +78,7 @@ def collect(
     network: Network,
     x: Array,
     y: Array,
-    about: Mapping[str, Any],
+    origin: Mapping[str, Any],
     *,
     seed: int = 0,
     say: Say = lambda text: None,
@@ -90,7 +90,7 @@ def collect(
     # Small products on several threads wait for one another more than they work.
     torch.set_num_threads(1)
     try:
-        return _collect(torch, network, x, y, about, seed, say)
+        return _collect(torch, network, x, y, origin, seed, say)
     finally:
         torch.set_num_threads(threads)
 
@@ -114,7 +114,7 @@ def _parted(network: Network, leaves: Sequence[Any]) -> tuple[list[Any], list[An
 
 
 def _collect(
-    torch: Any, network: Network, x: Array, y: Array, about: Mapping[str, Any], seed: int, say: Say
+    torch: Any, network: Network, x: Array, y: Array, origin: Mapping[str, Any], seed: int, say: Say
 ) -> Statistics:
     count = len(network.names)
     draw = np.random.default_rng([seed, 2307])
@@ -228,7 +228,7 @@ def _collect(
             "stages": facts["stages"],
             "operands": facts["operands"],
         },
-        about={"seed": seed, "batch": batch, "probes": PROBES, "kept": KEPT, **about},
+        about={"seed": seed, "batch": batch, "probes": PROBES, "kept": KEPT, **origin},
     )
 
 

@@ -48,15 +48,15 @@ def ranks(values: Array) -> Array:
         # The common case, several times faster.
         order = np.argsort(values, kind="stable")
         ordered = values[order]
-        found = np.empty(len(values))
+        result = np.empty(len(values))
         new = ordered[1:] != ordered[:-1]
         if new.all():
-            found[order] = np.arange(1.0, len(values) + 1)
-            return found
+            result[order] = np.arange(1.0, len(values) + 1)
+            return result
         group = np.concatenate([[0], np.cumsum(new)])
         counts = np.bincount(group)
-        found[order] = (np.cumsum(counts) - (counts - 1) / 2)[group]
-        return found
+        result[order] = (np.cumsum(counts) - (counts - 1) / 2)[group]
+        return result
     flat = values.reshape(-1, values.shape[-1])
     order = np.argsort(flat, axis=1, kind="stable")
     ordered = np.take_along_axis(flat, order, 1)
@@ -65,10 +65,10 @@ def ranks(values: Array) -> Array:
     group = np.cumsum(new.ravel()) - 1
     counts = np.bincount(group)
     middle = np.cumsum(counts) - (counts - 1) / 2
-    found = np.empty(flat.shape)
+    result = np.empty(flat.shape)
     offset = np.arange(len(flat))[:, None] * flat.shape[1]
-    np.put_along_axis(found, order, middle[group].reshape(flat.shape) - offset, 1)
-    return found.reshape(values.shape)
+    np.put_along_axis(result, order, middle[group].reshape(flat.shape) - offset, 1)
+    return result.reshape(values.shape)
 
 
 def _pearson(x: Array, y: Array) -> Any:
@@ -193,9 +193,9 @@ class Bench:
         accuracy = np.asarray(getattr(table, truth), float)
         seen = np.isfinite(accuracy)
         if rows is not None:
-            chosen = np.zeros(len(seen), bool)
-            chosen[rows] = True
-            seen &= chosen
+            of_rows = np.zeros(len(seen), bool)
+            of_rows[rows] = True
+            seen &= of_rows
         indices = np.flatnonzero(seen)
         if len(indices) < 3:
             raise InputError(f"table {table.name}: {len(indices)} rows with {truth}; 3 are needed")
@@ -208,10 +208,10 @@ class Bench:
         parts = {}
         for kind in SUBSETS:
             try:
-                found = place[np.asarray(table.subset(kind), int)]
+                members = place[np.asarray(table.subset(kind), int)]
             except InputError:  # that it has none matters to those who need it
-                found = np.empty(0, int)
-            parts[kind] = found[found >= 0]
+                members = np.empty(0, int)
+            parts[kind] = members[members >= 0]
         return cls(
             table.name, inputs, columns, accuracy[indices], np.asarray(table.sizes)[indices], parts
         )
@@ -247,20 +247,20 @@ class Bench:
         return self.rounded(scores(table, self.columns))
 
     @staticmethod
-    def rounded(found: Array) -> Array:
+    def rounded(scores: Array) -> Array:
         """Scores where what differs by rounding is equal."""
-        scale = np.abs(found).max() * SAME
-        return np.round(found / scale) * scale if scale else found
+        scale = np.abs(scores).max() * SAME
+        return np.round(scores / scale) * scale if scale else scores
 
     def report(self, proxy: Proxy) -> dict[str, dict[str, float]]:
         """:func:`report` by subset, of those that have rows."""
         scores = self.scores(proxy.table(self.inputs))
         return {kind: self.judge(scores, kind) for kind in SUBSETS if len(self.parts[kind]) >= 3}
 
-    def judge(self, found: Array, kind: str = "all") -> dict[str, float]:
+    def judge(self, scores: Array, kind: str = "all") -> dict[str, float]:
         """:func:`report` of scores of all rows, within a subset."""
         rows = self.part(kind)
-        return report(found[rows], self.accuracy[rows], self.sizes[rows])
+        return report(scores[rows], self.accuracy[rows], self.sizes[rows])
 
 
 def half(count: int, seed: int = 0) -> tuple[Array, Array]:
@@ -308,15 +308,15 @@ class Objective:
             if weight:
                 bench.part(kind)
 
-    def one(self, bench: Bench, found: Array, *, orient: bool = False) -> tuple[float, int]:
+    def one(self, bench: Bench, scores: Array, *, orient: bool = False) -> tuple[float, int]:
         """Fitness of scores on one table, and 1, or -1 where they are better turned round, which
         `orient` allows. NaN for scores that rank nothing at all."""
 
         def on(kind: str) -> float:
-            return float(_pearson(ranks(found[bench.part(kind)]), bench.ranks[kind]))
+            return float(_pearson(ranks(scores[bench.part(kind)]), bench.ranks[kind]))
 
         rows = bench.part("all")
-        x, y = found[rows], bench.accuracy[rows]
+        x, y = scores[rows], bench.accuracy[rows]
         whole = on("all")
         if not math.isfinite(whole):
             return float("nan"), 1

@@ -69,15 +69,15 @@ def _places(proxy: Proxy) -> list[tuple[int, float]]:
     for start, end in _edges(proxy):
         above.setdefault(end, []).append(start)
     for row in sorted(used):
-        wanted = {
+        ideal = {
             place: sum(columns[k] for k in above[place]) / len(above[place])
             if place in above
             else float(number)
             for number, place in enumerate(used[row])
         }
         taken = float("-inf")
-        for place in sorted(used[row], key=lambda place: (wanted[place], place)):
-            columns[place] = taken = max(wanted[place], taken + 1)
+        for place in sorted(used[row], key=lambda place: (ideal[place], place)):
+            columns[place] = taken = max(ideal[place], taken + 1)
     return list(zip(rows, columns, strict=True))
 
 

@@ -168,7 +168,7 @@ def empty(
     genomes: Array,
     kinds: Sequence[str],
     repeats: tuple[int, int],
-    about: Mapping[str, Any],
+    origin: Mapping[str, Any],
 ) -> Table:
     """A table that knows its genomes and nothing else."""
     unknown = np.full(len(genomes), np.nan)
@@ -181,7 +181,7 @@ def empty(
         np.zeros(len(genomes), np.int64),
         unknown.copy(),
         np.full(repeats, np.nan),
-        about,
+        origin,
     )
 
 

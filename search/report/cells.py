@@ -26,9 +26,9 @@ def measured(
 ) -> tuple[list[str], list[list[int]]]:
     """Names of the parts of the network, and for each case, a key and the checkpoint it goes with,
     the cells of each part."""
-    known = {field.name for field in fields(Knobs)}
-    base = {name: value for name, value in setting["knobs"].items() if name in known}
-    if unknown := set(setting["knobs"]) - known:
+    knob_names = {field.name for field in fields(Knobs)}
+    base = {name: value for name, value in setting["knobs"].items() if name in knob_names}
+    if unknown := set(setting["knobs"]) - knob_names:
         raise InputError(f"this version knows no knob {shown(min(unknown))}")
     drafts, hardware = [], []
     for number, ((genes, extra), checkpoint) in enumerate(cases):
@@ -38,9 +38,9 @@ def measured(
             if name == CHECKPOINT:
                 continue
             field, *_ = options_of_knobs().get(name, (name,))
-            values[name] = declared()[field].parse(text) if field in known else text
+            values[name] = declared()[field].parse(text) if field in knob_names else text
         values = changed_knobs(base, values)
-        if unknown := values.keys() - known:
+        if unknown := values.keys() - knob_names:
             raise InputError(f"this version knows no knob {shown(min(unknown))}")
         knobs = Knobs(**values)
         calibration = load(Setting(checkpoint, knobs)).calibration
@@ -59,7 +59,7 @@ def measured(
 
 
 def add_cells(
-    data: Document, setting: Document, cases: Sequence[tuple[Key, str]], wanted: bool, say: Say
+    data: Document, setting: Document, cases: Sequence[tuple[Key, str]], synthesise: bool, say: Say
 ) -> None:
     """Measure cells operator by operator, or say why not."""
     points = data["points"]
@@ -75,7 +75,7 @@ def add_cells(
             "operator."
         )
         return
-    if not wanted:
+    if not synthesise:
         data["cells_note"] = "Cells by operator were not asked for."
         return
     front = [k for k, point in enumerate(points) if point.get("f")]

@@ -45,26 +45,26 @@ def siblings(folder: Path, document: Document) -> list[Path]:
     return alike[:MAX_SIBLINGS]
 
 
-def _curve(folder: Path, document: Document, own: Document | None) -> Document:
-    """Hypervolume by evaluations of a run; `own` is the run that it stands beside."""
+def _curve(folder: Path, document: Document, shown_run: Document | None) -> Document:
+    """Hypervolume by evaluations of a run; `shown_run` is the run that it stands beside."""
     rows = read_history(folder)
     config = document["config"]
     differing = (
         []
-        if own is None
+        if shown_run is None
         else [
             f"{name.replace('_', ' ')} {words(config.get(name))}"
-            for name in own["config"]
+            for name in shown_run["config"]
             if name not in ("method", "seed")
-            and config.get(name) != own["config"][name]
-            and config["method"] == own["config"]["method"]
+            and config.get(name) != shown_run["config"][name]
+            and config["method"] == shown_run["config"]["method"]
         ]
     )
     return {
         "run": str(folder),
         "method": config["method"],
         "seed": config["seed"],
-        "own": own is None,
+        "own": shown_run is None,
         "other": ", ".join(differing),
         "x": [row["evaluations"] for row in rows],
         "y": [row["hypervolume"] for row in rows],

@@ -110,10 +110,10 @@ class Screen:
         pool: Iterable[Genes],
         count: int,
         measured: Iterable[Candidate] = (),
-        known: Iterable[tuple[Genes, str]] = (),
+        earlier: Iterable[tuple[Genes, str]] = (),
     ) -> list[tuple[Genes, str]]:
         """At most `count` new pairs of genes and form, best ranks first among those measured."""
-        done = set(known)
+        done = set(earlier)
         pairs, values = [], []
         for genes in dict.fromkeys(pool):
             if (seen := self.look(genes)) is not None:

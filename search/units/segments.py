@@ -139,11 +139,11 @@ def _residuals(
     near = np.clip(target.wanted, *code_range(target.out_bits))
     counts = (target.weight > 0) | target.watched
     residuals = []
-    for at, wanted in (
+    for at, goal in (
         (inputs - low, near[inputs - low] - (inputs << ramp if fold == "even" else 0)),
         (~inputs - low, near[~inputs - low] if fold == "even" else -1 - near[~inputs - low]),
     )[: 1 if fold == "none" else 2]:
-        rest = np.ldexp(wanted, fraction) - slope * inputs
+        rest = np.ldexp(goal, fraction) - slope * inputs
         residuals.append(rest[counts[at]])
     rest = np.concatenate(residuals)
     # Where nothing is judged any line will do.

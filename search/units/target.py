@@ -64,16 +64,16 @@ class Target:
             raise InputError(f"guard: {shown(guard)} is not greater than 0")
         out_scale, zero = output_scale(function, in_bits, scale, out_bits)
         low, _ = code_range(in_bits)
-        wanted, weight = np.zeros(1 << in_bits), np.zeros(1 << in_bits)
+        exact, weight = np.zeros(1 << in_bits), np.zeros(1 << in_bits)
         watched = np.zeros(1 << in_bits, bool)
         judged = codes(function, in_bits, scale)
         for q in (codes(function, in_bits, scale, "A"), judged):
-            wanted[q - low] = np.ldexp(function(np.ldexp(q.astype(float), -scale)), out_scale)
-            wanted[q - low] += zero
+            exact[q - low] = np.ldexp(function(np.ldexp(q.astype(float), -scale)), out_scale)
+            exact[q - low] += zero
             watched[q - low] = True
         weight[judged - low] = 1 / len(judged)
         watched &= weight == 0
-        spread = float(np.ldexp(np.ptp(wanted[weight > 0]), -out_scale))
+        spread = float(np.ldexp(np.ptp(exact[weight > 0]), -out_scale))
         return cls(
             function,
             scale,
@@ -81,7 +81,7 @@ class Target:
             out_bits,
             out_scale,
             zero,
-            wanted,
+            exact,
             weight,
             watched,
             float(np.ldexp(guard, out_scale)) + 0.5,

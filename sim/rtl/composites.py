@@ -209,7 +209,7 @@ def simulate(
 
 
 def _compare(
-    segments: Sequence[Segment], wanted: Sequence[Sequence[int]], log: str, seed: int
+    segments: Sequence[Segment], expected: Sequence[Sequence[int]], log: str, seed: int
 ) -> Outcome:
     outcome = Outcome()
     got: list[list[tuple[int, int]]] = [[] for _ in segments]
@@ -220,7 +220,7 @@ def _compare(
             got[int(where)].append((int(cycle), int(text, 16)))
         except ValueError:
             outcome.mismatches.append(f"segment {where} cycle {cycle}: {text} (seed {seed})")
-    for number, (segment, want, have) in enumerate(zip(segments, wanted, got, strict=True)):
+    for number, (segment, want, have) in enumerate(zip(segments, expected, got, strict=True)):
         outcome.elements += len(have)
         if segment.reset is None and len(have) != len(want):
             outcome.mismatches.append(

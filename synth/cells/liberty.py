@@ -276,16 +276,16 @@ def find(path: str | os.PathLike[str] | None = None) -> Library:
     """
     named = os.environ.get("GENOGATE_LIBERTY")
     if path is not None or named:
-        wanted = Path(path if path is not None else str(named))
-        source = str(wanted) if path is not None else f"GENOGATE_LIBERTY={named}"
-        if not wanted.is_file():
+        file = Path(path if path is not None else str(named))
+        source = str(file) if path is not None else f"GENOGATE_LIBERTY={named}"
+        if not file.is_file():
             raise InputError(f"{source}: no such file; {_REMEDY}")
     else:
         candidates = (
             p for place in _places() for p in (place, place.with_name(f"{place.name}.gz"))
         )
-        wanted = next((p for p in candidates if p.is_file()), None)  # type: ignore[assignment]
-        if wanted is None:
+        file = next((p for p in candidates if p.is_file()), None)  # type: ignore[assignment]
+        if file is None:
             raise InputError(f"no standard-cell library found: {_REMEDY}")
-        source = str(wanted)
-    return _known(str(wanted), source, wanted.stat().st_mtime_ns)
+        source = str(file)
+    return _known(str(file), source, file.stat().st_mtime_ns)

@@ -41,20 +41,20 @@ def first_population(context: Context) -> Array:
 
 
 def _by_sensitivity(
-    context: Context, rng: np.random.Generator, rows: Array, known: list[Genome]
+    context: Context, rng: np.random.Generator, rows: Array, genomes: list[Genome]
 ) -> list[Genome]:
-    """Genomes ordered by the sensitivity of every operator, besides those `known`; the rows that
+    """Genomes ordered by the sensitivity of every operator, besides `genomes`; the rows that
     they do not fill become neighbours of theirs."""
     config = context.config
     judge = context.judge if config.prescreen is None else context.judge_by_proxy
     profile = sensitivity.profile(judge, context.encoding.layers)
     costs = [n for n in config.objectives if n in profile.costs] or ["size"]
-    room = config.pop_size // 2 - len(known)
+    room = config.pop_size // 2 - len(genomes)
     chain = sensitivity.ordered(profile, costs, count=config.pop_size)
-    more = sensitivity.spread([g for g in chain if g not in known], max(1, room))
+    more = sensitivity.spread([g for g in chain if g not in genomes], max(1, room))
     # The others are the chain's genomes with a third of the genes a bit off: as spread as random
     # ones, but near to where good ones are.
-    for k in range(min(len(known) + len(more), config.pop_size), len(rows)):
+    for k in range(min(len(genomes) + len(more), config.pop_size), len(rows)):
         near = chain[int(rng.integers(len(chain)))].genes
         off = rng.choice([-1, 0, 1], len(near), p=(0.2, 0.6, 0.2))
         rows[k, : len(near)] = np.clip(np.add(near, off), MIN_BITS, MAX_BITS)

@@ -19,14 +19,14 @@ class CnnNetwork:
 
     widths = WIDTHS
 
-    def __init__(self, torch: Any, made: Quantised) -> None:
-        self.torch, self.made, self.shapes = torch, made, made.shapes
+    def __init__(self, torch: Any, quantised: Quantised) -> None:
+        self.torch, self.made, self.shapes = torch, quantised, quantised.shapes
         self.names = tuple(shape.name for shape in self.shapes)
         self.weights = [
-            torch.from_numpy(made.net.weights[name].astype(np.float64)) for name in self.names
+            torch.from_numpy(quantised.net.weights[name].astype(np.float64)) for name in self.names
         ]
         self.biases = [
-            torch.from_numpy(made.net.biases[name].astype(np.float64)) for name in self.names
+            torch.from_numpy(quantised.net.biases[name].astype(np.float64)) for name in self.names
         ]
 
     def _run(

@@ -46,9 +46,9 @@ class Case:
     @property
     def ideal_cycles(self) -> int:
         """Cycles of a time step if no multiplier ever waited: that of the slowest layer."""
-        own = -(-self.hidden_size // self.lanes_h)
+        state_passes = -(-self.hidden_size // self.lanes_h)
         sizes = [self.input_size] + [self.hidden_size] * (len(self.genes) - 1)
-        return max(self.hidden_size * max(-(-size // self.lanes_x), own) for size in sizes)
+        return max(self.hidden_size * max(-(-size // self.lanes_x), state_passes) for size in sizes)
 
     def model(self) -> IntModel:
         """The integer model of the case, always the same one."""

@@ -332,7 +332,7 @@ def simulate(
     codes = check_codes(model, codes)
     hidden = model.layers[-1].hidden_size
     batch, steps, _ = codes.shape
-    wanted = build_scenarios(
+    planned = build_scenarios(
         batch,
         steps if lengths is None else int(lengths.min()),
         hidden,
@@ -354,7 +354,7 @@ def simulate(
         "codes": str(folder / "codes.npy"),
         "seed": seed,
         "result": str(folder / "result.json"),
-        "scenarios": wanted,
+        "scenarios": planned,
     }
     for name in ("failure.fst", "failure.vcd"):
         (folder / name).unlink(missing_ok=True)
@@ -397,8 +397,8 @@ def _waveform(
     job = {**job, "result": str(again / "result.json"), "scenarios": job["scenarios"][:count]}
     _run_job(again, job, waves=True, timeout_s=timeout_s, simulator=simulator)
     names = {"icarus": ("bench.fst", "failure.fst"), "verilator": ("dump.vcd", "failure.vcd")}
-    recorded, kept = again / names[simulator][0], folder / names[simulator][1]
+    recorded, path = again / names[simulator][0], folder / names[simulator][1]
     if not recorded.exists():
         return None
-    os.replace(recorded, kept)
-    return str(kept)
+    os.replace(recorded, path)
+    return str(path)

@@ -172,11 +172,11 @@ def wide_case(
     )
 
 
-def same_singles(got: Array, wanted: Array) -> Array:
+def same_singles(got: Array, expected: Array) -> Array:
     """Bits agree; any NaN of NumPy's wants this unit's own."""
-    nan = np.isnan(from_bits(wanted))
+    nan = np.isnan(from_bits(expected))
     return np.where(
-        nan, got == QUIET_NAN, same_floats(from_bits(got & 0xFFFFFFFF), from_bits(wanted))
+        nan, got == QUIET_NAN, same_floats(from_bits(got & 0xFFFFFFFF), from_bits(expected))
     )
 
 
