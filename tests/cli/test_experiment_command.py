@@ -89,8 +89,10 @@ def test_killed_and_gone_on_with_it_keeps_what_was_known(whole):
 
 def test_the_record_is_that_of_a_run_that_was_never_stopped(whole, genogate, tmp_path):
     folder, _, _ = whole
-    outcome = genogate(*SEEDS, "--out", tmp_path / "straight")
+    outcome = genogate(*SEEDS, "--out", tmp_path / "straight", "--json")
     assert outcome.code == 0, outcome
+    # And --json prints it, and nothing else.
+    assert json.loads(outcome.out) == read(tmp_path / "straight")
     trained = [row["about"] for row in read(folder)["numbers"] if row["stage"] == "trained"]
     assert {about["seed"] for about in trained} == {0, 1}
     assert without_times(read(tmp_path / "straight")) == without_times(read(folder))

@@ -3,11 +3,16 @@
 import json
 import shlex
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
+from genogate import bench
 from genogate.model.checkpoints.floating import Checkpoint
 from genogate.model.genome import Genome
+from genogate.search.proxies import networks
+from genogate.search.proxies.draws import Draws
+from genogate.search.proxies.gru.table import make_gru
 from genogate.sim.random_model import random_model
 
 needs_icarus = pytest.mark.skipif(not shutil.which("iverilog"), reason="needs Icarus Verilog")
@@ -100,6 +105,29 @@ def test_golden_and_proxies(genogate, tmp_path):
     assert [row["genome"] for row in scores] == ["int8", "int4"]
     assert scores[0]["score"] > scores[1]["score"]
     assert "formula" in record(genogate("proxy", "show", "negate(mean(square(error)))", "--json"))
+
+
+def test_searches_and_judgements_of_proxies(genogate, tmp_path, monkeypatch):
+    table = ["--table", "digits-row"]
+    small = ["--evaluations", "8", "--population", "4"]
+    printed = record(genogate("proxy", "search", *table, *small, "--out", "run", "--json"))
+    assert printed == json.loads((tmp_path / "run/found.json").read_text())
+    printed = record(genogate("proxy", "eval", "bits", *table, "--out", "e.json", "--json"))
+    assert printed == json.loads((tmp_path / "e.json").read_text())
+    few = Draws(any=2, around=1, equal_sum=1, equal_size=1)
+    monkeypatch.setattr(networks, "make_gru", partial(make_gru, draws=few, repeats=1, repeated=1))
+    printed = record(genogate("proxy", "table", "digits-row", "--out", "t.npz", "--json"))
+    assert printed == {"written": "t.npz", "network": "digits-row", "genomes": 5}
+
+
+def test_bench_prints_the_figures_of_its_file(genogate, tmp_path, monkeypatch):
+    def figures(say):
+        say("measuring")
+        return {"machine": "here", "sequences_per_second": {"golden": 1.5}}
+
+    monkeypatch.setattr(bench, "bench", figures)
+    printed = record(genogate("bench", "--out", "b.json", "--json"))
+    assert printed == figures(str) == json.loads((tmp_path / "b.json").read_text())
 
 
 def test_quiet_prints_nothing_and_json_prints_it_all_the_same(genogate, tmp_path):
