@@ -3,11 +3,16 @@ exit code. The commands are in :mod:`.commands`, one file each."""
 
 from __future__ import annotations
 
-import io
-import logging
 import os
 import signal
 import sys
+
+# Ctrl-C while libraries are being loaded ends the command, without a traceback.
+if os.path.basename(sys.argv[0] if sys.argv else "") == "genogate":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+import io
+import logging
 import warnings
 from contextlib import suppress
 from importlib import import_module
@@ -183,7 +188,7 @@ def main(command: click.Command = app, name: str = "genogate") -> None:
     # A plain kill must clean up like Ctrl-C does, and that also where a shell started the command
     # in the background, with the signal ignored.
     signal.signal(signal.SIGTERM, _terminate)
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    if signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, signal.SIG_DFL):
         signal.signal(signal.SIGINT, signal.default_int_handler)
     code = _run(command, name)
     if code:

@@ -98,6 +98,15 @@ def scratch() -> Iterator[Path]:
         yield Path(root)
 
 
+@contextmanager
+def swept() -> Iterator[None]:
+    """At the end the temporary folders of dead processes go: of workers that were killed."""
+    try:
+        yield
+    finally:
+        sweep(tempfile.gettempdir(), SCRATCH)
+
+
 @cache
 def scratch_of_process(name: str) -> Path:
     """A folder `name` for what libraries write, not made yet; it goes when the process ends."""

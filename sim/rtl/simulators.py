@@ -9,7 +9,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -65,10 +65,17 @@ def verilator_environment() -> Iterator[Path]:
         "PATH": f"{home / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}",
         "MAKEFLAGS": f"{os.environ.get('MAKEFLAGS', '')} {MAKE_VARIABLES}",
     }
+    with environment(changed):
+        yield home
+
+
+@contextmanager
+def environment(changed: Mapping[str, str]) -> Iterator[None]:
+    """These environment variables, for programs that are started meanwhile."""
     before = {name: os.environ.get(name) for name in changed}
     os.environ.update(changed)
     try:
-        yield home
+        yield
     finally:
         for name, value in before.items():
             if value is None:

@@ -226,3 +226,40 @@ def test_a_command_in_the_background_ends_on_a_signal(tmp_path, temporary, sign,
     assert run.returncode == code
     assert list(temporary.iterdir()) == []
     assert not list(tmp_path.rglob(".partial-*"))
+
+
+def test_what_icarus_leaves_where_it_is_killed_goes_with_our_folder(tmp_path, temporary):
+    """A stand-in that writes temporary files as iverilog does, and dies before it removes them."""
+    from genogate.sim.rtl.units.bench import Case, simulate_units
+
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("iverilog", "vvp"):
+        (programs / name).write_text(
+            '#!/bin/sh\n[ "$1" = -V ] && exit\necho x > "$TMPDIR/ivrlg1"\nkill -9 $$\n'
+        )
+        (programs / name).chmod(0o755)
+    case = Case("unit", "module unit; endmodule", 8, 8, [1], np.array([0]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+        with pytest.raises(InputError, match="iverilog: "):
+            simulate_units([case], tmp_path / "out")
+    assert list(temporary.iterdir()) == []
+    assert sorted(path.name for path in (tmp_path / "out").iterdir())[0] == "bench.v"
+
+
+def test_folders_of_workers_that_were_killed_go_at_the_end(temporary):
+    code = "import os\nfrom genogate.model.leftovers import scratch\nwith scratch(): os._exit(1)"
+    with leftovers.swept():
+        subprocess.run([sys.executable, "-c", code], check=False)
+        assert len(list(temporary.iterdir())) == 1
+    assert list(temporary.iterdir()) == []
+
+
+def test_ctrl_c_while_libraries_load_is_no_traceback():
+    code = "import sys; sys.argv[0] = 'bin/genogate'; import genogate.cli, os; os.kill(0, 2)"
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, start_new_session=True
+    )
+    assert run.returncode == -signal.SIGINT
+    assert run.stderr == ""

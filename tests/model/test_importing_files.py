@@ -274,9 +274,7 @@ def test_a_missing_file_beside_an_onnx_graph_is_named_in_full(tmp_path):
     with pytest.raises(InputError, match=f"'{name}', which is not beside it: copy that file"):
         from_onnx(tmp_path / "a.onnx", sequences())
     (tmp_path / "b.onnx.data").write_bytes(b"123")
-    with pytest.raises(
-        InputError, match=r"weights of an ONNX model: give the .onnx file beside it"
-    ):
+    with pytest.raises(InputError, match="weights of an ONNX model: give the"):
         kind_of(tmp_path / "b.onnx.data")
 
 

@@ -22,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ....model.errors import InputError
 from ....model.files import write_json
 from ....model.knobs import Lanes
+from ....model.leftovers import swept
 from .cases import Case, make_case
 from .regression import SCENARIOS, STRESS, require_simulator, simulate
 
@@ -240,6 +241,7 @@ def campaign(
     with (
         Progress(*columns, console=Console(stderr=True), disable=not progress) as bar,
         open(results, "ab") as file,
+        swept(),
         ProcessPoolExecutor(workers, mp_context=context, initializer=_depend_on_the_parent) as pool,
     ):
         failed = sum(not record["passed"] for record in done.values())

@@ -20,8 +20,9 @@ import numpy as np
 from ....model.errors import InputError
 from ....model.files import read_bytes, write_bytes, write_json, write_text
 from ....model.integer import IntModel
+from ....model.leftovers import scratch
 from ...golden import check_codes
-from ..simulators import choose, missing_for_icarus, verilator_environment, version
+from ..simulators import choose, environment, missing_for_icarus, verilator_environment, version
 from .harness import JOB_VARIABLE, harness_verilog
 
 #: Scenarios of :func:`simulate`, in the order in which they run.
@@ -205,7 +206,9 @@ def _run_job(
 ) -> dict[str, Any]:
     """Compile and simulate in `folder`; the bench's result, in any case with ``mismatches``."""
     if simulator == "icarus":
-        return _run_in(folder, folder, job, waves, timeout_s, simulator)
+        # Icarus leaves its temporary files where it is killed.
+        with scratch() as temporary, environment({"TMPDIR": str(temporary)}):
+            return _run_in(folder, folder, job, waves, timeout_s, simulator)
     # Precompiled headers of other options would stop the compiler, and are large.
     build = folder / "verilated"
     shutil.rmtree(build, ignore_errors=True)

@@ -5,6 +5,7 @@ and load words from files, pauses at random on every stream, logs results, and l
 that move before they are taken, unknown bits and deadlocks. What came out is compared here.
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -204,7 +205,7 @@ endmodule
 """
 
 
-def _run(command: Sequence[str], folder: Path, seconds: float) -> None:
+def _run(command: Sequence[str], folder: Path, temporary: Path, seconds: float) -> None:
     try:
         done = subprocess.run(
             command,
@@ -214,6 +215,7 @@ def _run(command: Sequence[str], folder: Path, seconds: float) -> None:
             timeout=seconds,
             errors="replace",
             stdin=subprocess.DEVNULL,
+            env={**os.environ, "TMPDIR": str(temporary)},
         )
     except subprocess.TimeoutExpired:
         raise InputError(f"{command[0]}: stopped after {seconds:g} s in {folder}") from None
@@ -296,6 +298,11 @@ def simulate_units(
                 at = [load.at for load in case.loads for _ in load.words]
                 write_text(place / f"{case.name}_words.hex", _hex(words, case.word_bits + 1))
                 write_text(place / f"{case.name}_at.hex", _hex(at, 32))
-        _run(["iverilog", "-g2012", "-s", "bench", "-o", "bench.vvp", *sources], place, seconds)
-        _run(["vvp", "-n", "bench.vvp"], place, seconds)
+        _run(
+            ["iverilog", "-g2012", "-s", "bench", "-o", "bench.vvp", *sources],
+            place,
+            temporary,
+            seconds,
+        )
+        _run(["vvp", "-n", "bench.vvp"], place, temporary, seconds)
         return {c.name: _judge(c, (place / f"{c.name}.log").read_text(), seed) for c in cases}
