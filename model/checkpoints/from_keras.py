@@ -7,8 +7,9 @@ code, and Keras is not needed. Keras orders the gates z r h and multiplies from 
 
 import io
 import json
+import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ class _Archive:
 
     def variables(self, kind: str, config: Mapping[str, Any]) -> list[Array]:
         """The weights of the next layer of this class, in Keras' order."""
-        snake = {"GRU": "gru", "Dense": "dense", "BatchNormalization": "batch_normalization"}[kind]
+        snake = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind).lower() if kind != "GRU" else "gru"
         number = self._counts.get(kind, 0)
         self._counts[kind] = number + 1
         # Keras writes each layer's name beside its weights; without it, classes are counted.
@@ -147,9 +148,9 @@ def from_keras(path: str | Path, classes: int, asked: Asked | None = None) -> Ch
     classes : of the task; with two, a Dense layer of one unit is taken as one logit
     asked : by the task, if not a class after the last step; real values may have a sigmoid
 
-    BatchNormalization before a GRU or a Dense layer, and Dense layers without an activation, are
-    folded. Raises :class:`InputError` for a damaged file, and for the first layer that the hardware
-    has no counterpart of.
+    Normalization of each feature, BatchNormalization before a GRU or a Dense layer, and Dense
+    layers without an activation, are folded. Raises :class:`InputError` for a damaged file, and for
+    the first layer that the hardware has no counterpart of.
     """
     path, asked = Path(path), asked or Asked()
     archive = _Archive(path)
@@ -164,6 +165,11 @@ def from_keras(path: str | Path, classes: int, asked: Asked | None = None) -> Ch
         if kind == "BatchNormalization":
             axis = 2 if every_step else 1
             step, shift = _normalisation(where, config, archive.variables(kind, config), axis)
+            chain = _entered(where, chain, len(step)).scaled(step, shift)
+        elif kind == "Normalization":
+            given = [config.get(name) for name in ("mean", "variance")]
+            adapted = archive.variables(kind, config)[:2] if None in given else given
+            step, shift = _standardised(where, config, adapted)
             chain = _entered(where, chain, len(step)).scaled(step, shift)
         elif kind == "GRU":
             if classified or not every_step:
@@ -188,7 +194,8 @@ def from_keras(path: str | Path, classes: int, asked: Asked | None = None) -> Ch
             chain = _entered(where, chain, weight.shape[1]).dense(weight, bias)
             classified, activation = True, _activation(where, config, len(weight), asked.real)
             done = activation != "none"
-        elif kind == "Activation" and classified and chain is not None:
+        elif kind in ("Activation", "Softmax") and classified and chain is not None:
+            config = {"activation": "softmax"} if kind == "Softmax" else config
             activation = _activation(where, config, chain.width, asked.real)
             done = activation != "none"
         else:
@@ -263,6 +270,23 @@ def _normalisation(
     if len(values) != 2:
         raise InputError(f"{where}: {len(arrays)} weights do not fit scale and center")
     return normalisation(*values, gamma, beta, float(config.get("epsilon", 1e-3)))
+
+
+def _standardised(
+    where: str, config: Mapping[str, Any], given: Sequence[Any]
+) -> tuple[Array, Array]:
+    """Scale and offset of a Normalization of mean and variance, one for each feature."""
+    if config.get("invert") or config.get("axis", -1) not in (-1, 2, [-1], [2]):
+        raise InputError(f"{where}: only a Normalization of each feature is supported")
+    try:
+        mean, variance = (np.asarray(values, np.float64).reshape(-1) for values in given)
+    except (TypeError, ValueError):
+        mean = variance = np.zeros(0)
+    if not len(mean) or mean.shape != variance.shape:
+        raise InputError(f"{where}: its mean and variance do not fit each other")
+    # As Keras guards features that never move.
+    scale = 1 / np.maximum(np.sqrt(np.maximum(variance, 0.0)), 1e-7)
+    return scale, -mean * scale
 
 
 def _dense(where: str, config: Mapping[str, Any], arrays: list[Array]) -> tuple[Array, Array]:

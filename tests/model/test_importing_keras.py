@@ -235,3 +235,24 @@ def test_changed_bytes_within_a_keras_archive_give_one_line(tmp_path):
         except InputError:
             refused += 1
     assert 0 < refused < 120, (refused, SEED)
+
+
+@pytest.mark.parametrize("adapted", [True, False])
+def test_a_normalisation_of_the_features_and_a_soft_max_of_its_own_are_folded(tmp_path, adapted):
+    path, rng, x = tmp_path / "model.keras", np.random.default_rng(SEED), sequences()
+    layers = keras_layers(rng)
+    mean, variance = np.array([1.0, -2.0, 0.5]), np.array([4.0, 0.25, 1.0])
+    config = {"name": "n", "axis": [-1]}
+    config |= {} if adapted else {"mean": mean.tolist(), "variance": variance.tolist()}
+    arrays = [mean, variance, np.array(7)] if adapted else []
+    layers[1] = ("Normalization", config, "normalization/vars", arrays)
+    layers[3][1]["activation"] = "linear"
+    write_keras(path, [*layers, ("Softmax", {"name": "s"}, "softmax/vars", [])])
+    gru, dense = layers[2][3], layers[3][3]
+    state = keras_gru((x - mean) / np.sqrt(variance), *gru)
+    logits = forward(from_keras(path, CLASSES), x).logits
+    np.testing.assert_allclose(logits, state @ dense[0] + dense[1], atol=1e-5)
+    layers[1] = ("Normalization", config | {"axis": 1}, "normalization/vars", arrays)
+    write_keras(path, layers)
+    with pytest.raises(InputError, match="layer n: only a Normalization of each feature"):
+        from_keras(path, CLASSES)
