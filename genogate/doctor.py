@@ -251,7 +251,8 @@ def data_sets() -> list[dict[str, Any]]:
     """Which data sets are on this machine. A missing one is downloaded when it is first used,
     unless ``GENOGATE_OFFLINE`` forbids it."""
     try:
-        from .model.data.datasets import MNIST_URL, SPEECH_URL, mnist_is_here, speech_is_here
+        from .model.data.mnist import MNIST_URL, mnist_is_here
+        from .model.data.speech_commands import SPEECH_URL, speech_is_here
     except ImportError:
         return []
     offline = bool(os.environ.get("GENOGATE_OFFLINE"))
@@ -282,7 +283,7 @@ def _bytes(path: Path) -> int:
 def caches() -> list[dict[str, Any]]:
     """Folders that may be deleted at any time, and their sizes."""
     try:
-        from .model.data.datasets import cache_folder
+        from .model.data.downloads import cache_folder
         from .synth.cache import folder
     except ImportError:
         return []

@@ -48,7 +48,7 @@ def read_sound(path: str) -> np.ndarray:
     Raises :class:`InputError` for a file that is no such sound, is empty, or is longer than ten
     minutes.
     """
-    from .model.data.datasets import at_8_khz, check_rate, decode
+    from .model.data.speech_commands import at_8_khz, check_rate, decode
     from .model.denoise.bands import RATE
     from .model.files import regular_file
 

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from genogate.model.data.datasets import cache_folder
+from genogate.model.data.downloads import cache_folder
 from genogate.model.errors import InputError
 
 #: Task by name: folder, and beginning of the files' names, below the package's ``datasets/data``.

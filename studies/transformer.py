@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from genogate.model.checkpoints.training import import_torch, shifted
-from genogate.model.data import datasets
+from genogate.model.data import mnist
 from genogate.model.data.tasks import load_task
 from genogate.model.integer import PiecewiseLinear
 from genogate.model.tables.composites import Normalise, Softmax
@@ -174,11 +174,11 @@ def logits_of(model: nn.Module, images: Images) -> np.ndarray:
 
 def digits_of_mnist() -> Images | None:
     """Every sixth MNIST image, or None where they are not there."""
-    if not datasets.mnist_is_here():
+    if not mnist.mnist_is_here():
         return None
     parts = [
         ((images[::SHARE] / 255).astype(np.float32), labels[::SHARE].astype(np.int64))
-        for images, labels in datasets.mnist().values()
+        for images, labels in mnist.mnist().values()
     ]
     return Images("MNIST", *parts[0], *parts[1], 7, 2)
 

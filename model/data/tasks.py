@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import InputError, integer_within
 from ..files import read_archive
-from . import datasets
+from . import mnist, speech_commands
 from .own import part_of, targets_in_common
 from .task import Task
 
@@ -29,9 +29,9 @@ MNIST_VALIDATION = {"mnist-row": 5000, "mnist-pixel14": 2000, "mnist-pixel": 100
 COEFFICIENTS = 10
 #: Words of the keyword tasks.
 KEYWORD_TASKS = {
-    "kws4": datasets.KEYWORDS[:4],
-    "kws10": datasets.KEYWORDS,
-    "kws12": datasets.WORDS,
+    "kws4": speech_commands.KEYWORDS[:4],
+    "kws10": speech_commands.KEYWORDS,
+    "kws12": speech_commands.WORDS,
 }
 #: What a data set of one's own may take, unpacked.
 OWN_MAX_BYTES = 4 << 30
@@ -102,7 +102,7 @@ def _mnist(name: str, seed: int) -> Task:
     """MNIST: 500 training images of each class are drawn for validation; the test part is the
     official one. ``mnist-row``: a row of pixels is a step; ``mnist-pixel``: a pixel;
     ``mnist-pixel14``: a pixel of the image averaged to 14 x 14."""
-    parts = datasets.mnist()
+    parts = mnist.mnist()
     (images, labels), (test_images, test_labels) = parts["train"], parts["t10k"]
 
     def sequences(pixels: np.ndarray) -> np.ndarray:
@@ -143,7 +143,7 @@ def cepstra(x: np.ndarray) -> np.ndarray:
     same numbers whatever its FFT does with the last bit."""
     from scipy.fft import dct
 
-    energies = datasets.FEATURE_OFFSET + datasets.FEATURE_STEP * x.astype(np.float64)
+    energies = speech_commands.FEATURE_OFFSET + speech_commands.FEATURE_STEP * x.astype(np.float64)
     return _steps(dct(energies, norm="ortho", axis=-1)[..., :COEFFICIENTS])
 
 
@@ -151,23 +151,23 @@ def _steps(value: np.ndarray) -> np.ndarray:
     return (np.rint(value * 64) / 64).astype(np.float32)
 
 
-def _speech_parts(clips: datasets.Clips, seed: int) -> np.ndarray:
+def _speech_parts(clips: speech_commands.Clips, seed: int) -> np.ndarray:
     """Part of every clip. Seed 0: the split that comes with the data. Any other: the same speakers
     are tested, and others of the rest drawn for validation."""
     if seed == 0:
         return clips.part
-    tested = clips.part == datasets.PARTS.index("test")
+    tested = clips.part == speech_commands.PARTS.index("test")
     spoken = clips.speaker >= 0
     rest = np.unique(clips.speaker[spoken & ~tested])
     order = np.random.RandomState(seed).permutation(rest)
-    keyword = spoken & (clips.label < len(datasets.KEYWORDS))
+    keyword = spoken & (clips.label < len(speech_commands.KEYWORDS))
     said = np.array([np.sum(keyword & (clips.speaker == who)) for who in order])
     before = np.concatenate([[0], np.cumsum(said)[:-1]])
-    validation = order[before < datasets.SPEECH_VALIDATION * keyword.sum()]
+    validation = order[before < speech_commands.SPEECH_VALIDATION * keyword.sum()]
     part = np.where(np.isin(clips.speaker, validation) & spoken, 1, 0)
     # Where nobody speaks, clips are as good as speakers.
     silent = np.flatnonzero(~spoken & ~tested)
-    share = datasets.SPEECH_VALIDATION / (1 - datasets.SPEECH_TEST)
+    share = speech_commands.SPEECH_VALIDATION / (1 - speech_commands.SPEECH_TEST)
     part[np.random.RandomState(seed).permutation(silent)[: round(share * len(silent))]] = 1
     return np.where(tested, 2, part)
 
@@ -176,7 +176,7 @@ def _keywords(name: str, seed: int) -> Task:
     """Speech Commands: 49 frames of 10 cepstral coefficients, each with mean 0 and deviation 1 over
     the training part; no speaker is in two parts. A speaker-disjoint re-split of the published test
     clips, so not comparable with published accuracies."""
-    clips = datasets.speech()
+    clips = speech_commands.speech()
     words = KEYWORD_TASKS[name]
     labelled = clips.label < len(words)
     part, y = _speech_parts(clips, seed)[labelled], clips.label[labelled]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..data import datasets
+from ..data import speech_commands
 from ..errors import InputError
 from .bands import RATE
 
@@ -42,13 +42,13 @@ class Mixtures:
     ratio: np.ndarray
 
 
-def mixtures(clips: datasets.Sounds, part: str, seed: int = 0) -> Mixtures:
+def mixtures(clips: speech_commands.Sounds, part: str, seed: int = 0) -> Mixtures:
     """The sequences of `part`; equal for equal `seed`.
 
     Raises :class:`InputError` where the part has too few speakers or no background noise.
     """
-    draw = np.random.RandomState([seed, datasets.PARTS.index(part)])
-    mine = clips.part == datasets.PARTS.index(part)
+    draw = np.random.RandomState([seed, speech_commands.PARTS.index(part)])
+    mine = clips.part == speech_commands.PARTS.index(part)
     spoken = np.flatnonzero(mine & (clips.speaker >= 0))
     background = np.flatnonzero(mine & (clips.speaker < 0))
     by_speaker = [
@@ -89,7 +89,7 @@ def _size(sound: np.ndarray) -> float:
 def _noise(
     kind: str,
     draw: np.random.RandomState,
-    clips: datasets.Sounds,
+    clips: speech_commands.Sounds,
     others: np.ndarray,
     background: np.ndarray,
 ) -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data import datasets
+from ..data import downloads, speech_commands
 from ..data.task import Task
 from ..errors import InputError
 from ..files import read_archive, write_bytes
@@ -31,12 +31,14 @@ class Speech:
     y: np.ndarray
 
 
-def speech_part(part: str, seed: int = 0, clips: datasets.Sounds | None = None) -> Speech:
+def speech_part(part: str, seed: int = 0, clips: speech_commands.Sounds | None = None) -> Speech:
     """Sequences of `part` with their features and ideal gains; equal for equal `seed`.
 
     Raises :class:`InputError` where Speech Commands is missing as sound.
     """
-    mixed = mixtures.mixtures(datasets.speech_sounds() if clips is None else clips, part, seed)
+    mixed = mixtures.mixtures(
+        speech_commands.speech_sounds() if clips is None else clips, part, seed
+    )
     noisy, clean = bands.spectrum(mixed.noisy), bands.spectrum(mixed.clean)
     x, y = stepped(bands.features(noisy)), bands.ideal_gains(clean, noisy)
     return Speech(mixed, x, (np.rint(y * 256) / 256).astype(np.float32))
@@ -69,8 +71,8 @@ def denoise(name: str, seed: int) -> Task:
     of the gains; what is heard is measured by ``genogate listen``.
     """
     arrays = _cached(seed)
-    x = {part: arrays[f"x_{part}"] for part in datasets.PARTS}
-    y = {part: arrays[f"y_{part}"] for part in datasets.PARTS}
+    x = {part: arrays[f"x_{part}"] for part in speech_commands.PARTS}
+    y = {part: arrays[f"y_{part}"] for part in speech_commands.PARTS}
     mean, deviation = (
         np.round(value, 4) for value in (x["train"].mean((0, 1)), x["train"].std((0, 1)))
     )
@@ -101,13 +103,13 @@ def denoise(name: str, seed: int) -> Task:
 def _cached(seed: int) -> dict[str, np.ndarray]:
     """Features and gains of all parts, from the cache where they were computed before."""
     stamp = _stamp(seed)
-    path = datasets.cache_folder() / "denoise" / f"bands{BANDS}-{stamp}.npz"
+    path = downloads.cache_folder() / "denoise" / f"bands{BANDS}-{stamp}.npz"
     if path.exists():
         with suppress(InputError):
             return read_archive(path)
-    clips = datasets.speech_sounds()
+    clips = speech_commands.speech_sounds()
     arrays: dict[str, np.ndarray] = {}
-    for part in datasets.PARTS:
+    for part in speech_commands.PARTS:
         speech = speech_part(part, seed, clips)
         arrays[f"x_{part}"], arrays[f"y_{part}"] = speech.x, speech.y
     _save(arrays, path)
@@ -126,7 +128,9 @@ def _save(arrays: dict[str, np.ndarray], path: Path) -> None:
 
 def _stamp(seed: int) -> str:
     """16 hex digits of what the arrays depend on: seed, code, and the files of the sounds."""
-    digest = hashlib.sha256(f"{seed} {datasets.stamp_of(datasets.speech_sources())}".encode())
+    digest = hashlib.sha256(
+        f"{seed} {speech_commands.stamp_of(speech_commands.speech_sources())}".encode()
+    )
     for module in ("bands", "mixtures"):
         digest.update((Path(__file__).parent / f"{module}.py").read_bytes())
     return digest.hexdigest()[:16]

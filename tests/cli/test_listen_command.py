@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from genogate.cli import app
 from genogate.listen import read_sound, wav_bytes
-from genogate.model.data import datasets
+from genogate.model.data import speech_commands
 from genogate.model.denoise import mixtures
 from genogate.model.errors import InputError
 
@@ -28,7 +28,7 @@ def denoiser(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("denoise")
     draw = np.random.RandomState(7)
     time = np.arange(8000) / 8000
-    for word in datasets.KEYWORDS:
+    for word in speech_commands.KEYWORDS:
         (folder / "speech_commands" / word).mkdir(parents=True)
         for who in range(46):
             name = hashlib.sha1(b"%d" % who, usedforsecurity=False).hexdigest()[:8]

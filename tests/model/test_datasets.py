@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from genogate.model.data import datasets
-from genogate.model.data.datasets import KEYWORDS, SILENCE, UNKNOWN, WORDS
+from genogate.model.data import downloads, mnist, speech_commands
+from genogate.model.data.speech_commands import KEYWORDS, SILENCE, UNKNOWN, WORDS
 from genogate.model.data.tasks import load_task
 from genogate.model.errors import InputError
 
@@ -28,7 +28,7 @@ def data(tmp_path, monkeypatch):
     """An empty data folder; no cache and no network beside it."""
     monkeypatch.setenv("GENOGATE_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("GENOGATE_OFFLINE", "1")
-    monkeypatch.setattr(datasets, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr(downloads, "cache_folder", lambda: tmp_path / "cache")
     (tmp_path / "data").mkdir()
     return tmp_path / "data"
 
@@ -110,7 +110,7 @@ def test_a_damaged_idx_file_is_refused(tmp_path, spoil, message):
     path = tmp_path / "images"
     path.write_bytes(spoil(idx(np.zeros((10, 28, 28), np.uint8))))
     with pytest.raises(InputError, match=message) as caught:
-        datasets.read_idx(path, 3)
+        mnist.read_idx(path, 3)
     assert str(path) in str(caught.value)
 
 
@@ -139,7 +139,7 @@ def test_a_corrupted_download_is_refused_and_a_good_one_kept(data, monkeypatch):
 
     monkeypatch.setattr(pooch, "retrieve", retrieve)
     with pytest.raises(InputError, match=r"^MNIST: the download of https.* is corrupted"):
-        datasets._mnist_file("train-images-idx3-ubyte")
+        mnist._mnist_file("train-images-idx3-ubyte")
 
 
 @needs_mnist
@@ -205,7 +205,7 @@ def write_folders(folder, **more):
 
 def test_folders_of_clips_become_tasks_and_no_speaker_is_in_two_parts(data, tmp_path):
     write_folders(data / "speech_commands")
-    clips = datasets.speech()
+    clips = speech_commands.speech()
     assert clips.x.shape == (240, 49, 40)
     for seed in (0, 1):
         task = load_task("kws12", seed)
@@ -219,7 +219,7 @@ def test_folders_of_clips_become_tasks_and_no_speaker_is_in_two_parts(data, tmp_
     # The second time they come from the cache, and are the same.
     [kept] = (tmp_path / "cache" / "speech_commands").iterdir()
     assert kept.suffix == ".npz"
-    np.testing.assert_array_equal(datasets.speech().x, clips.x)
+    np.testing.assert_array_equal(speech_commands.speech().x, clips.x)
 
 
 def test_four_words_are_the_first_four(data):
@@ -241,13 +241,13 @@ def test_an_archive_gives_the_same_as_folders_and_nothing_of_it_is_unpacked(data
                 info.size = len(raw)
                 tar.addfile(info, io.BytesIO(raw))
     write_folders(tmp_path / "folders", speakers=5)
-    clips, same = datasets.speech(), datasets.clips_of([tmp_path / "folders"])
+    clips, same = speech_commands.speech(), speech_commands.clips_of([tmp_path / "folders"])
     for name in ("x", "label", "speaker", "part"):
         np.testing.assert_array_equal(getattr(clips, name), getattr(same, name))
     assert sorted(path.name for path in data.iterdir()) == [archive.name]
     archive.write_bytes(archive.read_bytes()[:-1000])
     with pytest.raises(InputError, match="not a whole tar archive"):
-        datasets.speech()
+        speech_commands.speech()
 
 
 @pytest.mark.parametrize(
@@ -271,18 +271,18 @@ def test_a_damaged_clip_is_refused_by_name(tmp_path, raw, message):
     (tmp_path / "yes").mkdir()
     (tmp_path / "yes" / "a_nohash_0.wav").write_bytes(raw)
     with pytest.raises(InputError, match=message) as caught:
-        datasets.clips_of([tmp_path])
+        speech_commands.clips_of([tmp_path])
     assert str(caught.value).startswith(f"{tmp_path}: yes/a_nohash_0: ")
 
 
 def test_flac_holds_the_same_samples_as_wav_and_a_cut_one_is_refused():
     samples = tone()
-    first, rate = datasets.decode(wav(samples), "clip")
-    second, _ = datasets.decode(flac(samples), "clip")
+    first, rate = speech_commands.decode(wav(samples), "clip")
+    second, _ = speech_commands.decode(flac(samples), "clip")
     np.testing.assert_array_equal(first, second)
     assert rate == 16000
     with pytest.raises(InputError, match=r"^clip: "):
-        datasets.decode(flac(samples)[:5000], "clip")
+        speech_commands.decode(flac(samples)[:5000], "clip")
 
 
 def test_features_show_a_tone_in_its_band_at_both_rates():
@@ -290,7 +290,7 @@ def test_features_show_a_tone_in_its_band_at_both_rates():
         edges = np.linspace(*(2595 * np.log10(1 + f / 700) for f in (20.0, 4000.0)), 42)
         band = int(np.argmin(np.abs(edges[1:-1] - 2595 * np.log10(1 + hertz / 700))))
         for rate in (16000, 8000):
-            value = datasets.log_mel(tone(rate, hertz=hertz) / 32768, rate)
+            value = speech_commands.log_mel(tone(rate, hertz=hertz) / 32768, rate)
             assert value.shape == (49, 40)
             assert value.mean(0).argmax() == band
 
@@ -303,12 +303,12 @@ def test_ready_features_of_another_form_are_refused(data):
         "split": np.arange(4) % 3,
         "speaker": np.arange(4),
         "labels": np.array(WORDS),
-        "splits": np.array(datasets.PARTS),
+        "splits": np.array(speech_commands.PARTS),
         "lo": np.float32(-14),
         "step": np.float32(0.1),
     }
     np.savez(path, **good)
-    assert len(datasets.speech().x) == 4
+    assert len(speech_commands.speech().x) == 4
     for change, message in [
         ({"x": np.zeros((4, 49, 41), np.uint8)}, "array 'x'"),
         ({"label": np.zeros(3, np.uint8)}, "not of one length"),
@@ -320,7 +320,7 @@ def test_ready_features_of_another_form_are_refused(data):
     ]:
         np.savez(path, **(good | change))
         with pytest.raises(InputError, match=message):
-            datasets.speech()
+            speech_commands.speech()
 
 
 @needs_speech
@@ -328,10 +328,10 @@ def test_the_real_split_is_the_rule_applied_to_the_speakers():
     import csv
     import hashlib
 
-    clips = datasets.speech()
+    clips = speech_commands.speech()
     with open(REAL / "speech_commands" / "index.csv") as file:
         rows = list(csv.DictReader(file))
-    assert [row["split"] for row in rows] == [datasets.PARTS[part] for part in clips.part]
+    assert [row["split"] for row in rows] == [speech_commands.PARTS[part] for part in clips.part]
     names = sorted({row["speaker"] for row in rows} - {""})
     who = np.array([names.index(row["speaker"]) if row["speaker"] else -1 for row in rows])
     order = np.array(
@@ -340,7 +340,7 @@ def test_the_real_split_is_the_rule_applied_to_the_speakers():
             key=lambda i: hashlib.sha1(names[i].encode(), usedforsecurity=False).hexdigest(),
         )
     )
-    part = datasets.speaker_parts(clips.label, who, order)
+    part = speech_commands.speaker_parts(clips.label, who, order)
     np.testing.assert_array_equal(part[who >= 0], clips.part[who >= 0])
     hashes = [load_task("kws10", seed).split_hash for seed in range(3)]
     assert hashes == ["e5e4663715c7ed8a", "5423aace9f9ef665", "8143185f61ba59a5"]
@@ -351,7 +351,7 @@ def test_the_real_split_is_the_rule_applied_to_the_speakers():
 def test_no_speaker_of_the_real_data_is_in_two_parts(seed):
     from genogate.model.data.tasks import _speech_parts
 
-    clips = datasets.speech()
+    clips = speech_commands.speech()
     part = _speech_parts(clips, seed)
     parts = [set(clips.speaker[(part == k) & (clips.speaker >= 0)]) for k in range(3)]
     assert len(parts[0] | parts[1] | parts[2]) == sum(map(len, parts)) == 239
@@ -362,12 +362,12 @@ def test_no_speaker_of_the_real_data_is_in_two_parts(seed):
 @needs_speech
 def test_features_computed_from_real_audio_are_near_the_ready_ones():
     pytest.importorskip("soundfile")
-    ready = datasets.speech()
+    ready = speech_commands.speech()
     differences = []
-    clips = datasets._members(REAL / "speech_commands" / "audio8k_yes.tar")
+    clips = speech_commands._members(REAL / "speech_commands" / "audio8k_yes.tar")
     for row, (_, _, raw) in zip(range(60), clips, strict=False):
-        samples, rate = datasets.decode(raw, "clip")
+        samples, rate = speech_commands.decode(raw, "clip")
         assert rate == 8000
-        differences.append(datasets.log_mel(samples, rate).astype(int) - ready.x[row])
+        differences.append(speech_commands.log_mel(samples, rate).astype(int) - ready.x[row])
     # From half the rate: 0.09 over all bands, as their README says.
     assert 0.1 * np.sqrt(np.mean(np.square(differences))) < 0.15

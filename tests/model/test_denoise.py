@@ -4,12 +4,12 @@ import sys
 
 import numpy as np
 import pytest
-from genogate.model.data import datasets
+from genogate.model.data import speech_commands
 from genogate.model.denoise import bands, measures, mixtures
 from genogate.model.errors import InputError
 
 
-def sounds(speakers: int = 21, words: int = 4, quiet: int = 9) -> datasets.Sounds:
+def sounds(speakers: int = 21, words: int = 4, quiet: int = 9) -> speech_commands.Sounds:
     """Clips of tones: a speaker has a frequency of his own; the last ones are of noise."""
     draw = np.random.RandomState(3)
     time = np.arange(bands.RATE) / bands.RATE
@@ -19,7 +19,9 @@ def sounds(speakers: int = 21, words: int = 4, quiet: int = 9) -> datasets.Sound
     label = np.concatenate([np.arange(len(who)) % 10, np.full(quiet, 11)])
     speaker = np.concatenate([who, np.full(quiet, -1)])
     part = np.concatenate([who % 3, np.arange(quiet) % 3])
-    return datasets.Sounds(np.concatenate([speech, noise]).astype(np.int16), label, speaker, part)
+    return speech_commands.Sounds(
+        np.concatenate([speech, noise]).astype(np.int16), label, speaker, part
+    )
 
 
 @pytest.fixture
@@ -106,7 +108,7 @@ def test_mixtures_have_the_ratio_that_they_say_and_the_same_for_a_seed() -> None
 def test_a_part_hears_its_own_speakers_alone() -> None:
     """A speaker is a tone here: what sounds in a part are the tones of its speakers."""
     clips = sounds()
-    for number, part in enumerate(datasets.PARTS):
+    for number, part in enumerate(speech_commands.PARTS):
         heard = mixtures.mixtures(clips, part).clean
         tones = {int(np.abs(np.fft.rfft(sound)).argmax() / mixtures.WORDS) for sound in heard}
         assert tones <= {200 + 50 * who for who in range(21) if who % 3 == number}

@@ -1,14 +1,8 @@
-"""Data sets in files: where they are looked for, how they are read, nothing of them trusted.
-
-A file is looked for in ``$GENOGATE_DATA``, then in the user's cache, and downloaded to the cache
-from its official address, with a checksum, when it is in neither. ``GENOGATE_OFFLINE=1`` forbids
-the download.
-"""
+"""Speech Commands: clips from folders or archives, their log-mel features, nothing trusted."""
 
 import gzip
 import hashlib
 import io
-import os
 import tarfile
 import wave
 import zlib
@@ -17,25 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, shown
-from ..files import MAX_BYTES, read_archive, write_bytes
-
-#: The folder of the user's own copies, and what forbids downloads.
-DATA_VARIABLE, OFFLINE_VARIABLE = "GENOGATE_DATA", "GENOGATE_OFFLINE"
-
-MNIST_URL = "https://storage.googleapis.com/cvdf-datasets/mnist/"
-#: SHA-256 of the four files, as their authors compressed them.
-MNIST_FILES = {
-    "train-images-idx3-ubyte": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-    "train-labels-idx1-ubyte": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-    "t10k-images-idx3-ubyte": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-    "t10k-labels-idx1-ubyte": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-}
-MNIST_FOLDERS = ("mnist", "MNIST/raw", ".")
+from ..errors import InputError
+from ..files import read_archive, write_bytes
+from . import downloads
 
 SPEECH_ARCHIVE = "speech_commands_test_set_v0.02.tar.gz"
 SPEECH_URL = f"https://storage.googleapis.com/download.tensorflow.org/data/{SPEECH_ARCHIVE}"
@@ -57,143 +39,6 @@ FRAMES, BANDS, LOW_HZ, HIGH_HZ = 49, 40, 20.0, 4000.0
 FEATURE_OFFSET, FEATURE_STEP = -14.0, 0.1
 #: More clips than any archive of this kind holds, and more bytes than any clip.
 MAX_CLIPS, MAX_CLIP_BYTES = 200_000, 1 << 20
-
-
-def cache_folder() -> Path:
-    """Where downloads and derived features are kept."""
-    from platformdirs import user_cache_path
-
-    return user_cache_path("genogate") / "data"
-
-
-def _roots() -> list[Path]:
-    given = os.environ.get(DATA_VARIABLE)
-    return [*([Path(given)] if given else []), cache_folder()]
-
-
-def _find(folders: tuple[str, ...], name: str) -> Path | None:
-    """The first file or folder `name` in any of `folders`, in the order of trust."""
-    for root in _roots():
-        for folder in folders:
-            path = root / folder / name
-            with suppress(OSError):
-                if path.exists():
-                    return path
-    return None
-
-
-def _missing(what: str, want: str, url: str, reason: str) -> InputError:
-    given = os.environ.get(DATA_VARIABLE)
-    where = f"in ${DATA_VARIABLE} ({given})" if given else f"(${DATA_VARIABLE} is not set)"
-    return InputError(
-        f"{what}: not found {where} nor in {cache_folder()}, {reason}: get {want} from {url} and "
-        f"set {DATA_VARIABLE} to the folder that holds it"
-    )
-
-
-def _download(what: str, want: str, url: str, sha256: str, target: Path) -> Path:
-    """`url` as `target`, checked. Raises :class:`InputError` where that cannot be done."""
-    if os.environ.get(OFFLINE_VARIABLE):
-        raise _missing(what, want, url, f"and {OFFLINE_VARIABLE} forbids to download it")
-    try:
-        import pooch
-        from requests import RequestException
-    except ImportError:
-        raise _missing(what, want, url, "and pooch, which downloads it, is not installed") from None
-    try:
-        pooch.retrieve(url, f"sha256:{sha256}", target.name, target.parent)
-    except (RequestException, OSError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise _missing(what, want, url, f"and the download failed ({reason})") from None
-    except ValueError:
-        raise InputError(
-            f"{what}: the download of {url} is corrupted (SHA-256 is not {sha256[:12]}...): try "
-            f"again, or set {DATA_VARIABLE} to a folder with {want}"
-        ) from None
-    return target
-
-
-# --- MNIST
-
-
-def _exactly(file: IO[bytes] | gzip.GzipFile, count: int, path: Path) -> bytes:
-    data = file.read(count)
-    if len(data) != count:
-        raise InputError(
-            f"{path}: truncated, {count} bytes were announced and {len(data)} are there"
-        )
-    return data
-
-
-def read_idx(path: str | os.PathLike[str], dimensions: int) -> np.ndarray:
-    """The uint8 array of an IDX file, plain or gzip, of so many dimensions.
-
-    Format: big-endian magic 0x0000 08 D, D sizes as uint32, then the bytes. Raises
-    :class:`InputError` for another magic, sizes that make no sense, or too few or too many bytes.
-    """
-    path = Path(path)
-    try:
-        with open(path, "rb") as plain:
-            packed = plain.read(2) == b"\x1f\x8b"
-            plain.seek(0)
-            with gzip.open(plain) if packed else plain as file:
-                magic = int.from_bytes(_exactly(file, 4, path), "big")
-                if magic != 0x0800 + dimensions:
-                    raise InputError(
-                        f"{path}: magic number {magic:#010x} is not {0x0800 + dimensions:#010x} "
-                        f"(IDX, bytes, {dimensions} dimensions)"
-                    )
-                sizes = np.frombuffer(_exactly(file, 4 * dimensions, path), ">u4").astype(object)
-                count = int(sizes.prod())
-                if not 1 <= count <= MAX_BYTES:
-                    raise InputError(f"{path}: the impossible shape {shown(tuple(sizes))}")
-                data = _exactly(file, count, path)
-                if file.read(1):
-                    raise InputError(f"{path}: longer than its shape {shown(tuple(sizes))} says")
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f"{path}: not a whole gzip file ({error}), get it again") from None
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
-    return np.frombuffer(data, np.uint8).reshape(tuple(int(size) for size in sizes))
-
-
-def _mnist_file(name: str) -> Path:
-    for form in (name, f"{name}.gz"):
-        if path := _find(MNIST_FOLDERS, form):
-            return path
-    target = cache_folder() / "mnist" / f"{name}.gz"
-    want = f"{name}.gz and the three files beside it"
-    return _download("MNIST", want, f"{MNIST_URL}{name}.gz", MNIST_FILES[name], target)
-
-
-def mnist_is_here() -> bool:
-    """Whether all files of MNIST are found without a download."""
-    return all(
-        any(_find(MNIST_FOLDERS, form) for form in (name, f"{name}.gz")) for name in MNIST_FILES
-    )
-
-
-def mnist() -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """``train`` and ``t10k``: images uint8 [count, 28, 28] and labels uint8 [count], 0 to 9.
-
-    Raises :class:`InputError` where a file is missing, damaged or does not fit its partner.
-    """
-    parts = {}
-    for part in ("train", "t10k"):
-        image_file = _mnist_file(f"{part}-images-idx3-ubyte")
-        label_file = _mnist_file(f"{part}-labels-idx1-ubyte")
-        images, labels = read_idx(image_file, 3), read_idx(label_file, 1)
-        if images.shape[1:] != (28, 28):
-            raise InputError(f"{image_file}: images of {images.shape[1:]} pixels, not (28, 28)")
-        if len(images) != len(labels):
-            raise InputError(f"{label_file}: {len(labels)} labels for {len(images)} images")
-        if labels.max() > 9:
-            raise InputError(f"{label_file}: label {labels.max()} is not within 0 to 9")
-        parts[part] = images, labels
-    return parts
-
-
-# --- Speech Commands
 
 
 @dataclass(frozen=True)
@@ -476,7 +321,7 @@ def speech() -> Clips:
     by word, or in tar archives, and kept in the cache. These are the published *test* clips: an
     accuracy on this split must never be compared with published ones.
     """
-    if path := _find(SPEECH_FOLDERS, SPEECH_FEATURES):
+    if path := downloads.find(SPEECH_FOLDERS, SPEECH_FEATURES):
         return _clips_from_features(path)
     return _computed(speech_sources())
 
@@ -484,9 +329,9 @@ def speech() -> Clips:
 def speech_is_here() -> bool:
     """Whether features or clips of Speech Commands are found without a download."""
     names = (SPEECH_FEATURES, SPEECH_ARCHIVE, KEYWORDS[0])
-    return any(_find(SPEECH_FOLDERS, name) for name in names) or any(
+    return any(downloads.find(SPEECH_FOLDERS, name) for name in names) or any(
         next((root / folder).glob(f"audio*_{KEYWORDS[0]}.tar"), None)
-        for root in _roots()
+        for root in downloads.roots()
         for folder in SPEECH_FOLDERS
     )
 
@@ -498,25 +343,25 @@ def speech_sounds() -> Sounds:
 
 def speech_sources() -> list[Path]:
     """The archives or the folder that hold the clips."""
-    for root in _roots():
+    for root in downloads.roots():
         for folder in SPEECH_FOLDERS:
             if (root / folder / KEYWORDS[0]).is_dir():
                 return [root / folder]
             if archives := sorted((root / folder).glob(f"audio*_{KEYWORDS[0]}.tar")):
                 return sorted(archives[0].parent.glob("audio*.tar"))
-    archive = _find(SPEECH_FOLDERS, SPEECH_ARCHIVE) or _download(
+    archive = downloads.find(SPEECH_FOLDERS, SPEECH_ARCHIVE) or downloads.download(
         "Speech Commands",
         SPEECH_ARCHIVE,
         SPEECH_URL,
         SPEECH_SHA256,
-        cache_folder() / "speech_commands" / SPEECH_ARCHIVE,
+        downloads.cache_folder() / "speech_commands" / SPEECH_ARCHIVE,
     )
     return [archive]
 
 
 def _computed(sources: list[Path]) -> Clips:
     """Features of `sources`, from the cache where they were computed before."""
-    cached = cache_folder() / "speech_commands" / f"logmel40-{stamp_of(sources)}.npz"
+    cached = downloads.cache_folder() / "speech_commands" / f"logmel40-{stamp_of(sources)}.npz"
     if cached.exists():
         with suppress(InputError):
             return _clips_from_features(cached)
