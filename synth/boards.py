@@ -175,7 +175,7 @@ def build(design: Design, board_name: str, *, progress: Progress | None = None) 
     board = check_board(board_name)
     platform, device = _platform(board), DEVICES[board.target]
     clock = platform.default_clk_frequency
-    features = design.model.layers[0].input_size
+    features = design.model.input_size
     baud, divisor = serial_rate(clock, features, design.cycles_per_step)
     top = BoardTop(SerialNetwork(design, divisor=divisor, timeout=round(TIMEOUT * clock)))
     options = {"nextpnr_opts": f"--report report.json --seed {_SEED}", **board.overrides}

@@ -86,6 +86,12 @@ def _parts(design: Design) -> list[tuple[str, int | None, list[Part]]]:
             if of_gene:
                 rows.append((f"layer{number}.{gene}", bits, [parts.pop(name) for name in of_gene]))
         rows += [(f"layer{number}.{name}", None, [part]) for name, part in parts.items()]
+    plans = (*design.front, *design.back)
+    for plan, (name, of_stage) in zip(plans, design.stages.items(), strict=True):
+        parts = dict(of_stage)
+        operator = [parts.pop(part) for part in ("dense", "weights", "biases")]
+        rows.append((name, plan.layer.dense.weight_bits, operator))
+        rows += [(f"{name}.{part}", None, [of]) for part, of in parts.items()]
     return [*rows, *((name, None, [part]) for name, part in design.rest.items())]
 
 

@@ -33,8 +33,9 @@ write_verilog -norename top.v
 def header(design: Design) -> str:
     """The comment at the top of the file: provenance and ports."""
     model, lanes = design.model, design.lanes
-    first, last = model.layers[0], model.layers[-1]
+    last, in_bits = model.layers[-1], model.in_bits
     state, head = last.bits("h"), model.head
+    start = "given" if any(g.initial_state is not None for g in model.layers) else "zero"
     genes = [
         f"//   layer {k}: {' '.join(map(str, row))}" for k, row in enumerate(model.genome.layers)
     ]
@@ -45,10 +46,11 @@ def header(design: Design) -> str:
             f"// genome {model.genome.id} (17 genes per layer, order as in genogate)",
             *genes,
             f"// model hash {model.hash}",
-            f"// layers {len(model.layers)}, inputs {first.input_size}, "
+            f"// layers {len(model.layers)}, inputs {model.input_size}, "
             f"units {last.hidden_size}, {'classes' if head.output == 'class' else 'outputs'} "
             f"{model.classes}",
             *([] if head.plain else [f"// head: {head}"]),
+            *_stage_lines(design),
             f"// lanes: {lanes.x} (x side), {lanes.h} (h side); "
             f"{design.cycles_per_step} cycles per time step,",
             f"//   {design.cycles_per_sequence(1)} cycles at least between sequences, whose "
@@ -58,17 +60,31 @@ def header(design: Design) -> str:
             "//   rst          synchronous, active high; one cycle brings back the initial state",
             "//   X__payload, X__valid, X__ready: a transfer happens in every cycle in which valid",
             "//   and ready are high; payload and valid hold until then. Codes are signed.",
-            f"//   i (in)       [{first.in_bits - 1}:0] feature code, "
-            f"[{first.in_bits}] last feature of a sequence's last step",
+            f"//   i (in)       [{in_bits - 1}:0] feature code, "
+            f"[{in_bits}] last feature of a sequence's last step",
             f"//   o_h (out)    [{state - 1}:0] state code of the last layer, unit after unit, "
             f"[{state}] last of the sequence",
             *_answer_ports(model),
             "// A last with any other feature than the last of a step is ignored.",
-            "// After a last feature the next sequence starts from the zero state.",
+            f"// After a last feature the next sequence starts from the {start} state.",
             "",
             "",
         ]
     )
+
+
+def _stage_lines(design: Design) -> list[str]:
+    """What the header says of dense layers around the GRU layers."""
+    lines = []
+    for name, plan in zip(design.stages, (*design.front, *design.back), strict=True):
+        layer = plan.layer
+        function = "" if layer.function == "none" else f", {layer.function}"
+        lines.append(
+            f"// {name}: {layer.input_size} to {layer.output_size}{function}; weights "
+            f"{layer.dense.weight_bits} bits, output {layer.out_bits} bits; "
+            f"{plan.cycles_per_step} cycles a vector"
+        )
+    return lines
 
 
 def _answer_ports(model: IntModel) -> list[str]:

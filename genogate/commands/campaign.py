@@ -18,6 +18,12 @@ from .terminal import show, switched
     click.option(
         "--n", "count", type=int, default=300, show_default=True, help="Number of networks."
     ),
+    click.option(
+        "--structures",
+        is_flag=True,
+        help="Only networks with dense layers in front of and behind the GRU layers, and given "
+        "states.",
+    ),
     seed_option(2026),
     workers_option(),
 )
@@ -30,7 +36,7 @@ from .terminal import show, switched
         help="Folder to write to. A stopped campaign resumes from there.",
     )
 )
-def campaign(count: int, seed: int, workers: int, out: str) -> None:
+def campaign(count: int, structures: bool, seed: int, workers: int, out: str) -> None:
     """Simulate many random genomes, knobs and sizes.
 
     Each network is emitted, simulated and held to the golden model as in `genogate sim`. Exits with
@@ -39,7 +45,14 @@ def campaign(count: int, seed: int, workers: int, out: str) -> None:
     from ..sim.rtl.network.campaign import campaign as run
 
     visible = not switched("quiet")
-    summary = run(count, out_dir=out, seed=seed, workers=workers, progress=visible)
+    summary = run(
+        count,
+        out_dir=out,
+        seed=seed,
+        workers=workers,
+        progress=visible,
+        structures=structures,
+    )
     show(summary, lambda: print_campaign(summary, out))
     if summary["failed_cases"]:
         raise click.exceptions.Exit(1)

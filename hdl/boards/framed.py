@@ -68,8 +68,8 @@ class FramedNetwork(wiring.Component):
         m.d.comb += [network.o_h.ready.eq(1), network.o_logits.ready.eq(1)]
 
         length = Signal(16)
-        feature = Signal(range(self.model.layers[0].input_size))
-        last_feature = feature == self.model.layers[0].input_size - 1
+        feature = Signal(range(self.model.input_size))
+        last_feature = feature == self.model.input_size - 1
         low = Signal(8)
         m.d.comb += self.last.eq(length == 1)
 
@@ -208,7 +208,7 @@ class FramedNetwork(wiring.Component):
                 m.d.comb += length.eq(1)
         model = self.model
         who = bytes.fromhex(model.hash[:16])
-        for number in (model.layers[0].input_size, model.classes):
+        for number in (model.input_size, model.classes):
             who += number.to_bytes(2, "little")
         values = [label[:8], label[8:], *(cycles.word_select(k, 8) for k in range(3))]
 

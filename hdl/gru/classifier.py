@@ -316,3 +316,13 @@ def classifier_chunks(op: integer.Classifier, schedule: Schedule, head: Head) ->
     # From the end of a step to its last unit, and back to what waits for the classifier.
     time = schedule.cycles_per_step - schedule.drain - 2 - schedule.pipeline
     return divisor_within(op.weight_bits, max(0, time // classes - 2 - schedule.pipeline) // hidden)
+
+
+def copied_chunks(op: integer.Classifier, step: int, head: Head, pipeline: int) -> tuple[int, int]:
+    """Digits that a classifier behind dense layers takes a weight in, of a network whose layers
+    take `step` cycles: as many as half of them give time for; and registers in its
+    multiply-accumulate."""
+    classes, inputs = op.weight.shape
+    time = max(0, step // 2 // classes - 2 - pipeline)
+    chunks = 1 if head.every else divisor_within(op.weight_bits, time // inputs)
+    return chunks, min(pipeline, inputs * chunks - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,12 +12,21 @@ from ...model.integer import IntModel
 from ...model.knobs import Lanes, check_share
 from ..operator import Part
 from ..requantize import Requantize
-from .classifier import Classifier, StateCopy, classifier_chunks, classifier_cycles
+from .classifier import (
+    Classifier,
+    StateCopy,
+    classifier_chunks,
+    classifier_cycles,
+    copied_chunks,
+)
 from .gates.layer import GatesLayer, GatesPlan
 from .layer import GruLayer, component_part, layer_parts
 from .network import Fork, Network
 from .schedule import Schedule, divisor_within
 from .shared.layer import SharedLayer, SharedPlan, chain_cycles
+from .stages import timeline
+from .stages.plan import StagePlan, back_plans, front_plans
+from .stages.stage import DenseStage, stage_parts
 from .timeline import answer_ends
 
 
@@ -50,12 +60,12 @@ class Design:
         :class:`InputError` for lanes, and a pipeline, that `share` cannot have."""
         lanes = lanes or Lanes()
         check_share(share, lanes, pipeline)
-        if share == "all" and model.head.output == "codes":
+        if share == "all" and model.head.output == "codes" and not model.back:
             raise InputError(
                 f"share all: the shared adder answers classes and logits, this network "
                 f"{model.head}: give --share none"
             )
-        if share == "gates" and model.head.every:
+        if share == "gates" and model.head.every and not model.back:
             raise InputError(
                 f"share gates: the classifier reads the state of a sequence's last step, this "
                 f"network answers {model.head}: give --share none"
@@ -66,7 +76,8 @@ class Design:
     def shared(self) -> tuple[SharedPlan, ...]:
         """Programs of the layers, where everything is shared."""
         layers, classifier = self.model.layers, self.model.classifier
-        lasts = [*([None] * (len(layers) - 1)), classifier]
+        # Behind dense layers the classifier stands alone.
+        lasts = [*([None] * (len(layers) - 1)), None if self.model.back else classifier]
         every = self.model.head.every
         return tuple(
             SharedPlan.of(*of, self.lanes.x, every) for of in zip(layers, lasts, strict=True)
@@ -84,7 +95,9 @@ class Design:
     def schedules(self) -> tuple[Schedule, ...]:
         """The timing of each layer."""
         return tuple(
-            Schedule.of(layer, self.lanes, self.pipeline, lowest=number == 0)
+            Schedule.of(
+                layer, self.lanes, self.pipeline, lowest=number == 0 and not self.model.front
+            )
             for number, layer in enumerate(self.model.layers)
         )
 
@@ -105,14 +118,16 @@ class Design:
         """The parts beside the layers: ``classifier``, ``copy`` and ``fork`` where it answers at
         every step, and where the head answers codes ``requantize`` and ``activation``; none where
         all is shared."""
-        if self.share == "all":
+        back = self.model.back
+        if self.share == "all" and not back:
             return {}
         op, stage, head = self.model.classifier, self.model.stage, self.model.head
         chunks, depth = self._classifier
-        lanes = 1 if head.every else self.lanes.h
+        lanes = 1 if head.every or back else self.lanes.h
         parts = {"classifier": Classifier.part(op, lanes, chunks, depth, head)}
-        if head.every:
+        if head.every or back:
             parts["copy"] = StateCopy.part(op.in_bits, op.weight.shape[1])
+        if head.every or (back and self.share == "all"):
             parts["fork"] = Part(Fork.identity, "Fork", Fork)
         if stage is not None:
             parts["requantize"] = Requantize.part(stage.requantize)
@@ -120,14 +135,69 @@ class Design:
                 parts["activation"] = component_part(stage.activation)
         return parts
 
+    @cached_property
+    def front(self) -> tuple[StagePlan, ...]:
+        """Plans of the dense layers in front."""
+        return front_plans(
+            self.model.front, self.lanes, self.pipeline, self._layers_step, self.share
+        )
+
+    @cached_property
+    def back(self) -> tuple[StagePlan, ...]:
+        """Plans of the dense layers behind."""
+        return back_plans(self.model, self.lanes, self.pipeline, self._layers_step, self.share)
+
+    @cached_property
+    def stages(self) -> dict[str, dict[str, Part]]:
+        """The parts of the dense layers, ``front0``, ..., ``back0``, ..., by name."""
+        return {
+            f"{place}{number}": stage_parts(plan)
+            for place, plans in (("front", self.front), ("back", self.back))
+            for number, plan in enumerate(plans)
+        }
+
+    def stage_components(self) -> dict[str, DenseStage]:
+        """The dense layers by name, new ones at each call."""
+        plans = (*self.front, *self.back)
+        return {
+            name: DenseStage(plan, parts)
+            for plan, (name, parts) in zip(plans, self.stages.items(), strict=True)
+        }
+
+    @property
+    def _layers_step(self) -> int:
+        """Cycles of a step of the slowest GRU layer, nothing around them."""
+        if self.share != "none":
+            return chain_cycles(self._plans)
+        return max(schedule.cycles_per_step for schedule in self.schedules)
+
+    @cached_property
+    def _chain(self) -> timeline.Chain | None:
+        """What a network with dense layers is followed by; None without them."""
+        if not (self.front or self.back):
+            return None
+        own = self.share == "all" and not self.back  # the last layer's machine answers
+        busy = 0 if own else classifier_cycles(self.model.classifier, *self._classifier)
+        layers = self.schedules if self.share == "none" else self._plans
+        return timeline.Chain(self.front, layers, self.back, busy, self.model.head.every)
+
+    def mean_cycles(self, lengths: Sequence[int]) -> tuple[float | None, float | None]:
+        """Of a network with dense layers :func:`.stages.timeline.mean_cycles` of sequences of so
+        many steps; of others :attr:`cycles_per_step` alone."""
+        if self._chain is None:
+            return self.cycles_per_step, None
+        return timeline.mean_cycles(self._chain, lengths)
+
     @property
     def _classifier(self) -> tuple[int, int]:
         """Digits of the classifier's weights, and registers in its multiply-accumulate."""
         op = self.model.classifier
+        if self.model.back:
+            return copied_chunks(op, self._layers_step, self.model.head, self.pipeline)
         if self.share == "gates":
             classes, hidden = op.weight.shape
             # The next step waits for it: an eighth of a step's time at most.
-            time = self.cycles_per_step // (8 * classes * hidden)
+            time = self._layers_step // (8 * classes * hidden)
             return divisor_within(op.weight_bits, time), 0
         top = self.schedules[-1]
         chunks = classifier_chunks(op, top, self.model.head)
@@ -146,8 +216,9 @@ class Design:
         if self.share == "none":
             return {}
         top, every = len(self.model.layers) - 1, self.share == "all"
+        answers = every and not self.model.back
         return {
-            f"layer{k}.{name}": (*GENES, *["classifier"] * (every and k == top))
+            f"layer{k}.{name}": (*GENES, *["classifier"] * (answers and k == top))
             for k in range(top + 1)
             for name in ("machine", *["program"] * every)
         }
@@ -160,7 +231,8 @@ class Design:
     @property
     def parts(self) -> list[Part]:
         """All parts; together they hold all logic and memories, each once."""
-        return [part for row in (*self.layers, self.rest) for part in row.values()]
+        rows = (*self.layers, *self.stages.values(), self.rest)
+        return [part for row in rows for part in row.values()]
 
     @property
     def cycles_per_step(self) -> int:
@@ -174,8 +246,12 @@ class Design:
         (:class:`~.gates.layer.GatesLayer`, :class:`~.shared.layer.SharedLayer`); for layers in
         series
         :func:`~.shared.layer.chain_cycles`. A head at every step may take longer, and then decides:
-        ``C (H chunks + 2 + pipeline)`` cycles and those in which the units of a step come.
+        ``C (H chunks + 2 + pipeline)`` cycles and those in which the units of a step come. Dense
+        layers: :attr:`.stages.plan.StagePlan.cycles_per_step`, all followed together
+        (:mod:`.stages.timeline`).
         """
+        if self._chain is not None:
+            return timeline.cycles_per_step(self._chain)
         if self.share != "none":
             return chain_cycles(self._plans)
         cycles = max(schedule.cycles_per_step for schedule in self.schedules)
@@ -193,6 +269,8 @@ class Design:
         cycles come after the steps, and where gates share units as far as the first vector of the
         next sequence takes less. A head at every step adds nothing to its steps.
         """
+        if self._chain is not None:
+            return timeline.cycles_per_sequence(self._chain, steps)
         if self.share == "gates":
             busy = classifier_cycles(self.model.classifier, *self._classifier)
             return steps * self.cycles_per_step + max(0, busy - self.model.layers[-1].input_size)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal, cast
 
+import numpy as np
 from amaranth import *
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -76,12 +77,14 @@ class StateMemory(wiring.Component):
     bits, lanes, words : width of a code, codes to a word, words of a vector
     zero : int, the code that stands for real zero, the state before a sequence
     ahead : bool, whether the word of the next unit may pass by before `taken`
+    given : bool, whether the state before a sequence is given, and comes from a memory beside it
 
     Members
     -------
     write_enable, write_address, write_code, read_enable, read_address
         See :class:`~hdl.memories.CodeBuffer`.
-    zero_state : In(1), `data` shall be `zero` in every lane
+    zero_state : In(1), `data` shall be `zero` in every lane, or `initial`
+    initial : In(lanes * bits), with `given`: the word of the state before a sequence
     data : Out(lanes * bits), the word read last, lane 0 lowest, or zeros
     word : Out(lanes * bits), the word read last
     leave : In(1), with `ahead`: the last word of the unit goes
@@ -90,9 +93,17 @@ class StateMemory(wiring.Component):
     """
 
     def __init__(
-        self, *, bits: int, lanes: int, words: int, zero: int, ahead: bool = False
+        self,
+        *,
+        bits: int,
+        lanes: int,
+        words: int,
+        zero: int,
+        ahead: bool = False,
+        given: bool = False,
     ) -> None:
         self.bits, self.lanes, self.zero, self.ahead = bits, lanes, zero, ahead
+        self.given = given
         self.buffer = CodeBuffer(bits=bits, lanes=lanes, depth=2 * words)
         members = {
             **{
@@ -116,20 +127,28 @@ class StateMemory(wiring.Component):
             members["own_lane"] = In(range(lanes))
         if ahead:
             members["leave"] = In(1)
+        if given:
+            members["initial"] = In(lanes * bits)
         super().__init__(members)
 
     @property
     def identity(self) -> tuple[object, ...]:
         """See :class:`hdl.operator.Part`."""
-        return "StateMemory", self.bits, self.lanes, self.buffer.depth, self.zero, self.ahead
+        sizes = self.bits, self.lanes, self.buffer.depth
+        return "StateMemory", *sizes, self.zero, self.ahead, *["given"] * self.given
 
     @classmethod
-    def part(cls, *, bits: int, lanes: int, words: int, zero: int, ahead: bool) -> Part:
+    def part(
+        cls, *, bits: int, lanes: int, words: int, zero: int, ahead: bool, given: bool = False
+    ) -> Part:
         """Deferred form of the component."""
+        # Where the state is given nothing of zero is in the logic.
+        zero = 0 if given else zero
+        args = {"bits": bits, "lanes": lanes, "words": words, "zero": zero}
         return Part(
-            ("StateMemory", bits, lanes, 2 * words, zero, ahead),
+            ("StateMemory", bits, lanes, 2 * words, zero, ahead, *["given"] * given),
             f"StateMemory, {2 * words} words of {lanes} codes of {bits} bits",
-            partial(cls, bits=bits, lanes=lanes, words=words, zero=zero, ahead=ahead),
+            partial(cls, **args, ahead=ahead, given=given),
         )
 
     def elaborate(self, platform) -> Module:
@@ -137,13 +156,20 @@ class StateMemory(wiring.Component):
         m.submodules.buffer = buffer = self.buffer
         for name in ("write_enable", "write_address", "write_code", "read_enable", "read_address"):
             m.d.comb += getattr(buffer, name).eq(getattr(self, name))
-        code = Mux(
-            self.zero_state, Const(self.zero, signed(self.bits)).as_unsigned(), Const(0, self.bits)
-        )
-        lanes = [
-            (buffer.data.word_select(k, self.bits) & ~self.zero_state.replicate(self.bits)) | code
-            for k in range(self.lanes)
-        ]
+        if self.given:
+            word = Mux(self.zero_state, self.initial, buffer.data)
+            lanes = [word.word_select(k, self.bits) for k in range(self.lanes)]
+        else:
+            code = Mux(
+                self.zero_state,
+                Const(self.zero, signed(self.bits)).as_unsigned(),
+                Const(0, self.bits),
+            )
+            lanes = [
+                (buffer.data.word_select(k, self.bits) & ~self.zero_state.replicate(self.bits))
+                | code
+                for k in range(self.lanes)
+            ]
         # Caught as it passes by, then kept for p_zh.
         passing, old = Signal(self.bits, reset_less=True), Signal(self.bits, reset_less=True)
         caught = Array(lanes)[self.own_lane] if self.lanes > 1 else lanes[0]
@@ -169,7 +195,7 @@ def _bias_words(folded: Folded) -> list[int]:
     return bias_words(folded.biases, folded.channels)[0]
 
 
-def _dense_parts(
+def dense_parts(
     name: str, op: DenseOp, lanes: int, chunks: int, output: Way, pipeline: int
 ) -> dict[str, Part]:
     """A dense operator and its memories."""
@@ -191,6 +217,20 @@ def _dense_parts(
     }
 
 
+def _initial_words(state: np.ndarray, bits: int, lanes: int) -> list[int]:
+    return weight_words(state[None], bits, lanes, 1)
+
+
+def initial_part(layer: Layer, lanes: int) -> dict[str, Part]:
+    """The memory ``initial`` of the state that a sequence starts with, `lanes` codes to a word;
+    none where that is zero."""
+    state, bits = layer.initial_state, layer.bits("h")
+    if state is None:
+        return {}
+    words = partial(_initial_words, state, bits, lanes)
+    return {"initial": Rom.part(-(-len(state) // lanes), lanes * bits, words)}
+
+
 def layer_parts(
     layer: Layer, plan: Schedule, lanes: Lanes, *, classified: bool = False
 ) -> dict[str, Part]:
@@ -202,7 +242,7 @@ def layer_parts(
         side = lanes.x if name[2] == "i" else lanes.h
         way: Way = register if name in ("w_in", "w_hn") else "wire"
         op = layer.dense(name)
-        parts |= _dense_parts(name, op, side, plan.chunks[name], way, plan.pipeline)
+        parts |= dense_parts(name, op, side, plan.chunks[name], way, plan.pipeline)
     for name in GENES[6:]:
         output: Output = "wire"
         if name in ("s_r", "s_z"):
@@ -227,8 +267,10 @@ def layer_parts(
         words=plan.h_words,
         zero=layer.state_zero_point,
         ahead=plan.pipeline > 0,
+        given=layer.initial_state is not None,
     )
-    parts["control"] = Sequencer.part(plan, lanes.x, lanes.h, classified)
+    parts |= initial_part(layer, lanes.h)
+    parts["control"] = Sequencer.part(plan, lanes.x, lanes.h, classified, given="initial" in parts)
     return parts
 
 
@@ -237,7 +279,7 @@ class GruLayer(wiring.Component):
 
     Submodules have the genes' names (``w_ir`` ... ``a_n``), each with its output stream `o`;
     beside them ``w_ir_weights``, ``w_ir_biases`` ..., ``x_buffer`` (:attr:`Schedule.vectors` input
-    vectors) and ``state`` (two state vectors).
+    vectors), ``state`` (two state vectors) and ``initial`` (the given state before a sequence).
 
     Units are computed one after the other. The x side and the h side of a unit run at the same
     time, :attr:`Schedule.pass_cycles` cycles; then s_r, s_z, w_in, w_hn and the old state are
@@ -382,4 +424,10 @@ class GruLayer(wiring.Component):
             ]
         if state.lanes > 1:
             m.d.comb += state.own_lane.eq(control.own_lane)
+        if "initial" in p:
+            m.d.comb += [
+                p["initial"].address.eq(control.initial_address),
+                p["initial"].enable.eq(control.initial_enable),
+                state.initial.eq(p["initial"].data),
+            ]
         return m

@@ -45,12 +45,15 @@ class Fork(wiring.Component):
 class Network(wiring.Component):
     """All layers of an integer model and its classifier, bit-exact with golden.run.
 
-    Submodules ``layer0``, ``layer1``, ..., ``classifier``; between them are wires alone. The
-    classifier reads the state in the last layer, or a ``copy`` of it where it answers at every
-    step, behind a ``fork``; where everything is shared the last layer does its work. A head that
-    answers codes has ``requantize``, and ``activation`` for sigmoid and tanh, behind it.
-    A sequence starts from the zero state, after reset and after each `last`; sequences may follow
-    each other at once. Every stream may pause at any time; what is valid stays until it is taken.
+    Submodules ``front0``, ..., ``layer0``, ``layer1``, ..., ``back0``, ..., ``classifier``; between
+    them are wires alone. The classifier reads the state in the last layer, or a ``copy`` of it
+    where it answers at every step, behind a ``fork``; where everything is shared the last layer
+    does its work. With dense layers behind, the first of them stands in its place, and it reads a
+    copy of what the last of them gives. A head that answers codes has ``requantize``, and
+    ``activation`` for sigmoid and tanh, behind it.
+    A sequence starts from the zero state, or the one that is given, after reset and after each
+    `last`; sequences may follow each other at once. Every stream may pause at any time; what is
+    valid stays until it is taken.
 
     Parameters
     ----------
@@ -77,7 +80,7 @@ class Network(wiring.Component):
         model = design.model
         top = model.layers[-1]
         members = {
-            "i": In(stream.Signature(code_layout(model.layers[0].in_bits))),
+            "i": In(stream.Signature(code_layout(model.in_bits))),
             "o_h": Out(stream.Signature(code_layout(top.bits("h")))),
         }
         if model.stage is not None:
@@ -95,11 +98,17 @@ class Network(wiring.Component):
         layers: list[Any] = list(design.layer_components())
         for number, layer in enumerate(layers):
             m.submodules[f"layer{number}"] = layer
-        wiring.connect(m, wiring.flipped(self.i), layers[0].i)
-        for below, above in pairwise(layers):
-            wiring.connect(m, below.o, above.i)
+        stages: dict[str, Any] = design.stage_components()
+        for name, stage in stages.items():
+            m.submodules[name] = stage
+        front = [stage for name, stage in stages.items() if name.startswith("front")]
+        back = [stage for name, stage in stages.items() if name.startswith("back")]
+        below = [*front, *layers]
+        wiring.connect(m, wiring.flipped(self.i), below[0].i)
+        for lower, upper in [*pairwise(below), *pairwise(back)]:
+            wiring.connect(m, lower.o, upper.i)
         top = layers[-1]
-        if design.share == "all":
+        if design.share == "all" and not back:
             names: tuple[str, ...] = ("o_logits", "o_class")
             if design.model.head.output == "logits":
                 # The class is found, and nobody takes it.
@@ -111,8 +120,13 @@ class Network(wiring.Component):
             return m
         rest: dict[str, Any] = {name: part.build() for name, part in design.rest.items()}
         m.submodules.classifier = classifier = rest["classifier"]
-        if design.model.head.every:
-            self._copy(m, top.o, rest)
+        if back:
+            self._behind(m, top, back, rest)
+        elif design.model.head.every:
+            m.submodules.copy = copy = rest["copy"]
+            self._fork(m, top.o, copy.i, rest)
+            m.d.comb += classifier.final.eq(copy.final)
+            wiring.connect(m, copy.reader, classifier.state)
         else:
             wiring.connect(m, top.reader, classifier.state)
             wiring.connect(m, top.o, wiring.flipped(self.o_h))
@@ -124,22 +138,32 @@ class Network(wiring.Component):
             wiring.connect(m, classifier.o_class, wiring.flipped(self.o_class))
         return m
 
-    def _copy(self, m: Module, units: Any, rest: dict[str, Any]) -> None:
-        """Units leave, and are copied for the classifier, in the same cycle."""
-        m.submodules.copy = copy = rest["copy"]
+    def _fork(self, m: Module, units: Any, sink: Any, rest: dict[str, Any]) -> None:
+        """Units leave, and go into `sink` besides, in the same cycle."""
         m.submodules.fork = fork = rest["fork"]
         m.d.comb += [
             fork.i_valid.eq(units.valid),
             fork.ready_a.eq(self.o_h.ready),
-            fork.ready_b.eq(copy.i.ready),
+            fork.ready_b.eq(sink.ready),
             self.o_h.payload.eq(units.payload),
             self.o_h.valid.eq(fork.valid_a),
-            copy.i.payload.eq(units.payload),
-            copy.i.valid.eq(fork.valid_b),
+            sink.payload.eq(units.payload),
+            sink.valid.eq(fork.valid_b),
             units.ready.eq(fork.i_ready),
-            rest["classifier"].final.eq(copy.final),
         ]
+
+    def _behind(self, m: Module, top: Any, back: list[Any], rest: dict[str, Any]) -> None:
+        """Dense layers between the state and the classifier."""
+        if "fork" in rest:
+            self._fork(m, top.o, back[0].i, rest)
+        else:
+            wiring.connect(m, top.reader, back[0].state)
+            wiring.connect(m, top.o, wiring.flipped(self.o_h))
+        m.submodules.copy = copy = rest["copy"]
+        wiring.connect(m, back[-1].o, copy.i)
         wiring.connect(m, copy.reader, rest["classifier"].state)
+        if self.design.model.head.every:
+            m.d.comb += rest["classifier"].final.eq(copy.final)
 
     def _codes(self, m: Module, rest: dict[str, Any]) -> None:
         """The sums leave as codes, in the cycles in which they are there."""

@@ -28,6 +28,7 @@ class Sequencer(wiring.Component):
     plan : Schedule
     input_lanes, state_lanes : int, codes to a word of the input and of the state
     classified : bool, whether a classifier reads the state
+    given : bool, whether the state before a sequence is in a memory of its own
 
     Members
     -------
@@ -47,15 +48,21 @@ class Sequencer(wiring.Component):
     catch : Out(1), it holds the old state of the unit; own_lane : Out, in this lane
     taken : In(1), the sums are taken; busy : In(1), a unit is in the element-wise operators
     o_valid, o_ready : In(1), of the new state; o_last : Out(1), beside it
+    initial_enable, initial_address : Out, with `given`: the word of the given state to read
     stands : Out(1), a state waits for the classifier; read, word : In, it asks for a word of it;
         release : In(1), it has got the last one
     """
 
     def __init__(
-        self, plan: Schedule, input_lanes: int, state_lanes: int, classified: bool
+        self,
+        plan: Schedule,
+        input_lanes: int,
+        state_lanes: int,
+        classified: bool,
+        given: bool = False,
     ) -> None:
         self.plan, self.input_lanes, self.state_lanes = plan, input_lanes, state_lanes
-        self.classified = classified
+        self.classified, self.given = classified, given
         bit_in = ("i_valid", "i_last", "taken", "busy", "o_valid", "o_ready")
         bit_out = (
             "i_ready",
@@ -88,6 +95,11 @@ class Sequencer(wiring.Component):
         }
         if state_lanes > 1:
             members["own_lane"] = Out(range(state_lanes))
+        if given:
+            members |= {
+                "initial_enable": Out(1),
+                "initial_address": Out(range(max(2, plan.h_words))),
+            }
         for name in GENES[:6]:
             used, chunks = plan.used(name), plan.chunks[name]
             members[f"address_{used}"] = Out(range(max(2, used * plan.hidden_size)))
@@ -101,15 +113,24 @@ class Sequencer(wiring.Component):
     @property
     def identity(self) -> tuple[object, ...]:
         """See :class:`hdl.operator.Part`."""
-        return _identity(self.plan, self.input_lanes, self.state_lanes, self.classified)
+        lanes = self.input_lanes, self.state_lanes
+        return _identity(self.plan, *lanes, self.classified, self.given)
 
     @classmethod
-    def part(cls, plan: Schedule, input_lanes: int, state_lanes: int, classified: bool) -> Part:
+    def part(
+        cls,
+        plan: Schedule,
+        input_lanes: int,
+        state_lanes: int,
+        classified: bool,
+        *,
+        given: bool = False,
+    ) -> Part:
         """Deferred form of the component."""
         return Part(
-            _identity(plan, input_lanes, state_lanes, classified),
+            _identity(plan, input_lanes, state_lanes, classified, given),
             f"Sequencer, {plan.pass_cycles} cycles a unit",
-            partial(cls, plan, input_lanes, state_lanes, classified),
+            partial(cls, plan, input_lanes, state_lanes, classified, given),
         )
 
     def elaborate(self, platform) -> Module:
@@ -172,6 +193,12 @@ class Sequencer(wiring.Component):
             self.unit.eq(unit.value),
             self.first_advance.eq(advance & (beat.value == 0)),
         ]
+        if self.given:
+            # Not the state's own port: a classifier may read the state of the sequence before.
+            m.d.comb += [
+                self.initial_enable.eq(reads["h"]),
+                self.initial_address.eq(words_of["h"]),
+            ]
 
         # Later the words are there: multiply and accumulate.
         follow = pipe.follow
@@ -321,7 +348,7 @@ class Sequencer(wiring.Component):
 
 
 def _identity(
-    plan: Schedule, input_lanes: int, state_lanes: int, classified: bool
+    plan: Schedule, input_lanes: int, state_lanes: int, classified: bool, given: bool
 ) -> tuple[object, ...]:
     chunks = tuple(plan.chunks[name] for name in GENES[:6])
     return (
@@ -338,4 +365,5 @@ def _identity(
         input_lanes,
         state_lanes,
         classified,
+        *["given"] * given,
     )

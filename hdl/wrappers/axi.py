@@ -57,7 +57,7 @@ class AxiNetwork(wiring.Component):
         m = Module()
         m.domains.sync = domain = ClockDomain(local=True)
         m.d.comb += [domain.clk.eq(self.aclk), domain.rst.eq(~self.aresetn)]
-        bits = self.design.model.layers[0].in_bits
+        bits = self.design.model.in_bits
         word = data.StructLayout({"data": signed(WORD), "user": 1, "last": 1})
         m.submodules.packets = packets = self.packets
         m.submodules.slice_in = slice_in = Slice(code_layout(bits))

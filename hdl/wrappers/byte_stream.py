@@ -49,7 +49,7 @@ class ByteNetwork(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         m.submodules.packets = packets = self.packets
-        answer, bits = packets.o, self.design.model.layers[0].in_bits
+        answer, bits = packets.o, self.design.model.in_bits
         m.d.comb += [
             packets.i.payload.code.eq(self.i.payload.data[:bits].as_signed()),
             packets.i.payload.last.eq(self.i.payload.last),

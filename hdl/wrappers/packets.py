@@ -113,7 +113,7 @@ class PacketNetwork(wiring.Component):
         model = design.model
         super().__init__(
             {
-                "i": In(stream.Signature(code_layout(model.layers[0].in_bits))),
+                "i": In(stream.Signature(code_layout(model.in_bits))),
                 "o": Out(stream.Signature(answer_layout(answer_bits(design)))),
             }
         )
@@ -130,7 +130,7 @@ class PacketNetwork(wiring.Component):
             network = self.design.component()
             m.submodules.network = ResetInserter(restart)(network)
 
-        inputs = self.design.model.layers[0].input_size
+        inputs = self.design.model.input_size
         feature = Signal(range(max(2, inputs)))
         whole = feature == inputs - 1
         pending = Signal(range(_IN_FLIGHT + 1))
@@ -201,6 +201,6 @@ def check_byte_codes(design: Design) -> None:
             f"a wrapper answers a class at the last step of a sequence, this network "
             f"{design.model.head}: use the streams of gru.v"
         )
-    bits = operator.index(design.model.layers[0].in_bits)
+    bits = operator.index(design.model.in_bits)
     if bits > 8:
         raise InputError(f"a wrapper takes features of 8 bits at most, not {bits}")

@@ -19,10 +19,9 @@ def core_file(design: Design, bench_files: Iterable[str], wrappers: Iterable[str
     """
     wrappers = list(wrappers)
     model = design.model
-    first, last = model.layers[0], model.layers[-1]
     description = (
-        f"GRU network of genome {model.genome.id}: {first.input_size} inputs, "
-        f"{last.hidden_size} units, {model.classes} classes"
+        f"GRU network of genome {model.genome.id}: {model.input_size} inputs, "
+        f"{model.layers[-1].hidden_size} units, {model.classes} classes"
     )
     lines = [
         "CAPI=2:",

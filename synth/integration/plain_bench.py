@@ -43,7 +43,7 @@ class Vectors:
 def sequences_for(design: Design, steps: int) -> int:
     """Sequences of `steps` that a simulator runs in seconds, 1 to :data:`SEQUENCES`."""
     model = design.model
-    step = max(model.layers[0].input_size, model.layers[-1].hidden_size)
+    step = max(model.input_size, model.layers[-1].hidden_size)
     fits = min(CYCLES // design.cycles_per_sequence(steps), WORDS // (steps * step))
     return max(1, min(SEQUENCES, fits))
 
@@ -61,7 +61,7 @@ def vectors(design: Design, codes: np.ndarray) -> tuple[Vectors, list[Vectors]]:
     model = design.model
     result: Result = run(model, codes)
     batch = len(codes)
-    in_bits, state_bits = model.layers[0].in_bits, model.layers[-1].bits("h")
+    in_bits, state_bits = model.in_bits, model.layers[-1].bits("h")
     outputs = [
         Vectors("o_h", state_bits + 1, _packed(result.hidden.reshape(batch, -1), state_bits)),
         *_answers(model, result),

@@ -293,7 +293,7 @@ def packet_cases(design: Design, codes: np.ndarray) -> list[dict[str, list[int]]
         }
         for sequence, label in zip(codes, labels, strict=True)
     ]
-    if model.layers[0].input_size > 1:
+    if model.input_size > 1:
         cases.insert(1, {"packet": cases[0]["packet"][:-1], "answer": [1]})
     return cases
 
@@ -317,13 +317,13 @@ def project_files(
     Raises :class:`InputError` for a network that the interface does not take.
     """
     project.check()
-    first = design.model.layers[0]
+    model = design.model
     text = _INFO.format(
         description=describe(design),
         genome=design.model.genome.id,
         hash=design.model.hash,
-        features=first.input_size,
-        bits=first.in_bits,
+        features=model.input_size,
+        bits=model.in_bits,
         cycles=design.cycles_per_step,
     )
     outputs = sum(1 << k for k, (_, out) in enumerate(PINS) if out)

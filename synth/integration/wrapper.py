@@ -43,11 +43,10 @@ def wrapper_verilog(design: Design, name: str) -> str:
     Raises :class:`InputError` for an unknown wrapper or where Yosys is missing or fails.
     """
     check_wrapper(name)
-    first = design.model.layers[0]
     head = _TEXTS[name].format(
         hash=design.model.hash,
-        bits=first.in_bits,
-        features=first.input_size,
+        bits=design.model.in_bits,
+        features=design.model.input_size,
         classes=design.model.classes,
     )
     component = WRAPPERS[name](design, instance=True)

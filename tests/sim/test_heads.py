@@ -124,5 +124,6 @@ def test_the_campaign_asks_for_nothing_that_shared_hardware_refuses():
     cases = [make_case(2026, index) for index in range(300)]
     assert {case.share for case in cases} == {"none", "gates", "all"}
     for case in cases:
-        assert (case.share, case.at) != ("gates", "every"), case
-        assert (case.share, case.output) != ("all", "codes"), case
+        # Behind dense layers a classifier stands alone.
+        assert (case.share, case.at) != ("gates", "every") or case.back, case
+        assert (case.share, case.output) != ("all", "codes") or case.back, case

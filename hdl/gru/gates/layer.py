@@ -16,7 +16,7 @@ from ....model.integer import Layer
 from ...dense import Folded
 from ...memories import CodeBuffer, Rom, weight_words
 from ...operator import Part
-from ..layer import code_layout, state_reader
+from ..layer import code_layout, initial_part, state_reader
 from ..shared.rows import ORDER
 from .machine import GatesMachine
 from .plan import Shape
@@ -104,7 +104,7 @@ class GatesPlan:
             ("state", shape.state_bits, 2 * shape.words("h")),
         ):
             parts[name] = CodeBuffer.part(bits=bits, lanes=shape.lanes, depth=words)
-        return parts
+        return parts | initial_part(layer, shape.lanes)
 
 
 class GatesLayer(wiring.Component):
@@ -162,4 +162,11 @@ class GatesLayer(wiring.Component):
                 getattr(machine, f"{side}_data").eq(memory.data),
             ]
         m.d.comb += [x.write_code.eq(machine.i.payload.code), state.write_code.eq(machine.code)]
+        if "initial" in p:
+            # The lowest bit of a state's address is its bank.
+            m.d.comb += [
+                p["initial"].address.eq(machine.h_read_address[1:]),
+                p["initial"].enable.eq(1),
+                machine.initial.eq(p["initial"].data),
+            ]
         return m

@@ -22,7 +22,7 @@ class GatesMachine(wiring.Component):
     -------
     i, o : streams, as of :class:`~..layer.GruLayer`
     reader : In(:func:`~..layer.state_reader`), with a classifier
-    x_data, h_data, weight, bias : In, what the memories show
+    x_data, h_data, weight, bias, initial : In, what the memories show
     x_write_enable, x_write_address, h_write_enable, h_write_address, x_read_address,
     h_read_address, weight_address, bias_address, code : Out
     written : Out(1), `code` is the result of the next operator, for test benches
@@ -53,6 +53,8 @@ class GatesMachine(wiring.Component):
             }
         if s.classified:
             members["reader"] = In(state_reader(s.state_bits, s.lanes, s.words("h")))
+        if s.given:
+            members["initial"] = In(s.lanes * s.state_bits)
         super().__init__(members)
 
     @property
@@ -192,9 +194,14 @@ class GatesMachine(wiring.Component):
         def lanes(value: Value, bits: int, to: int) -> Value:
             return Cat(_wide(value.word_select(k, bits), to) for k in range(shape.lanes))
 
-        zero = Const(shape.zero, signed(shape.state_bits)).as_unsigned()
+        zero = Const(shape.zero, signed(shape.state_bits)).as_unsigned().replicate(shape.lanes)
+        first: Value = self.initial if shape.given else zero
         state = Cat(
-            Mux(self.start, zero, self.h_data.word_select(k, shape.state_bits))
+            Mux(
+                self.start,
+                first.word_select(k, shape.state_bits),
+                self.h_data.word_select(k, shape.state_bits),
+            )
             for k in range(shape.lanes)
         )
         operands = {

@@ -163,6 +163,7 @@ class Shape:
     weight_bits, bias_bits, channel_bits, acc_bits : of the widest of the dense operators
     multiplicand, multiplier, product_bits : widths of the serial multiplier
     total_bits, value_bits : of the requantiser, before and after the shift
+    given : whether the state before a sequence is in a memory of its own
     looks : name -> codes; pieces : name -> :class:`PiecewisePlan`
     """
 
@@ -185,6 +186,7 @@ class Shape:
     pieces: tuple[tuple[str, PiecewisePlan], ...]
     steps: tuple[Step, ...]
     classified: bool
+    given: bool = False
 
     @classmethod
     def of(cls, layer: Layer, lanes: int, classified: bool) -> "Shape":
@@ -235,6 +237,7 @@ class Shape:
             tuple(pieces.items()),
             tuple(steps),
             classified,
+            layer.initial_state is not None,
         )
 
     def words(self, side: str) -> int:

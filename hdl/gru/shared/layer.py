@@ -11,6 +11,7 @@ from amaranth.lib import wiring
 from ....model.integer import Classifier, Layer
 from ...memories import CodeBuffer, Rom
 from ...operator import Part
+from ..layer import initial_part
 from .compiler import Compiler
 from .machine import Machine
 from .rows import Program
@@ -87,7 +88,7 @@ class SharedPlan:
             found[f"{name}_digits"] = Rom.part(len(unit.words), shape.digit, digits)
         found["x_buffer"] = CodeBuffer.part(bits=shape.in_bits, lanes=1, depth=shape.inputs)
         found["state"] = CodeBuffer.part(bits=shape.state_bits, lanes=1, depth=2 * shape.hidden)
-        return found
+        return found | initial_part(self.layer, 1)
 
     def _program_words(self) -> list[int]:
         return [self.shape.encode(row) for row in self.program.rows]
@@ -147,6 +148,13 @@ class SharedLayer(wiring.Component):
             x.write_code.eq(machine.i.payload.code),
             state.write_code.eq(machine.code),
         ]
+        if "initial" in p:
+            # The lowest bit of a state's address is its bank.
+            m.d.comb += [
+                p["initial"].address.eq(machine.h_address[1:]),
+                p["initial"].enable.eq(1),
+                machine.initial.eq(p["initial"].data),
+            ]
         return m
 
 

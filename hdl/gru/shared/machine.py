@@ -18,7 +18,7 @@ class Machine(wiring.Component):
     Members
     -------
     i, o, o_logits, o_class : streams as of :class:`SharedLayer`; the latter two with a classifier
-    row, weight, x_code, h_code, NAME_digit : In, what the memories answer
+    row, weight, x_code, h_code, initial, NAME_digit : In, what the memories answer
     row_address, weight_address, word, h_address, NAME_address, write_x, write_h, write_word,
     write_unit, code : Out
     written : Out(1), `code` is the result of the next operator, for test benches
@@ -43,6 +43,8 @@ class Machine(wiring.Component):
             "code": Out(signed(8)),
             "written": Out(1),
         }
+        if shape.given:
+            members["initial"] = In(signed(shape.state_bits))
         for name, _, selector, length in shape.activations:
             members[f"{name}_digit"] = In(shape.digit)
             members[f"{name}_address"] = Out(range(max(2, length << selector)))
@@ -174,10 +176,12 @@ class Machine(wiring.Component):
         """The adder: the sum of a row, and what P becomes."""
         shape, row, advance = self.shape, now.row, now.advance
         operand = Signal(signed(shape.operand_bits))
+        zero: Value = Const(shape.zero, signed(shape.state_bits))
+        zero = self.initial if shape.given else zero
         values: dict[str, Value] = {
             "imm": Cat(row.is_("place", k) for k in range(shape.operand_bits - 1)),
             "x": self.x_code,
-            "h": Mux(now.start, Const(shape.zero, signed(shape.state_bits)), self.h_code),
+            "h": Mux(now.start, zero, self.h_code),
             "t0": self.t0,
             "t1": self.t1,
             "t2": self.t2,

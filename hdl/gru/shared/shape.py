@@ -26,6 +26,7 @@ class Shape:
     encoding : field -> its values by their number in a row of the program
     activations : (name, is it a table, address bits of its selector, words of each)
     every : whether classes are told at every step
+    given : whether the state before a sequence is in a memory of its own
     """
 
     inputs: int
@@ -47,6 +48,7 @@ class Shape:
     activations: tuple[tuple[str, bool, int, int], ...]
     encoding: tuple[tuple[str, tuple[Any, ...]], ...]
     every: bool = False
+    given: bool = False
 
     @classmethod
     def of(
@@ -91,6 +93,7 @@ class Shape:
             activations,
             encoding,
             every and classifier is not None,
+            layer.initial_state is not None,
         )
 
     def encode(self, row: Row) -> int:

@@ -114,6 +114,8 @@ class Bench:
         self.expectation = Expectation(self.model, self.codes, self.note)
         self.offset, self.cycles = 0, 0
         sizes = [(layer.input_size, layer.hidden_size) for layer in self.model.layers]
+        dense = (*self.model.front, *self.model.back)
+        sizes += [(layer.input_size, layer.output_size) for layer in dense]
         # One lane is the slowest design; nothing in it may take longer than a few whole steps.
         self.operand = max(max(pair) for pair in sizes)
         self.step = max(hidden * max(inputs, hidden) for inputs, hidden in sizes)
@@ -121,7 +123,7 @@ class Bench:
 
     def words(self, segment: Segment) -> list[int]:
         """Payloads of stream `i`: the code in the low bits, `last` above it."""
-        bits = self.model.layers[0].in_bits
+        bits = self.model.in_bits
         words = []
         for sequence, steps in segment.sequences:
             flat = self.codes[sequence, :steps].ravel() & (2 * code_range(bits)[1] + 1)

@@ -12,6 +12,9 @@ from ....model.integer import IntModel, code_range
 from ....model.knobs import SHARED_LANES, SHARES
 from ...random_model import random_model
 
+#: Of the cases that are not forced every so many-th has dense layers around its GRU layers.
+STRUCTURE_EVERY = 4
+
 
 @dataclass(frozen=True)
 class Case:
@@ -42,6 +45,10 @@ class Case:
     function: str = "none"
     head_bits: int = 8
     pipeline: int = 0
+    front: tuple[tuple[str, int], ...] = ()
+    back: tuple[tuple[str, int], ...] = ()
+    dense: tuple[tuple[int, int], ...] = ()
+    initial_state: bool = False
 
     @property
     def ideal_cycles(self) -> int:
@@ -55,7 +62,7 @@ class Case:
         rng = np.random.default_rng([self.seed, self.index, 1])
         return random_model(
             rng,
-            Genome(self.genes),
+            Genome(self.genes, self.dense),
             self.input_size,
             self.hidden_size,
             self.classes,
@@ -68,6 +75,9 @@ class Case:
             classifier_bits=self.classifier_bits,
             head=Head(self.at, self.output, self.function),
             head_bits=self.head_bits,
+            front=self.front,
+            back=self.back,
+            initial_state=self.initial_state,
         )
 
     def codes(self) -> np.ndarray:
@@ -253,10 +263,13 @@ def _forced() -> list[dict[str, Any]]:
     return forced
 
 
-def make_case(seed: int, index: int) -> Case:
-    """Case `index` of the campaign of `seed`: a pure function of the two."""
+def make_case(seed: int, index: int, structures: bool = False) -> Case:
+    """Case `index` of the campaign of `seed`: a pure function of the arguments.
+
+    With `structures` all of them have dense layers around the GRU layers, and none is forced.
+    """
     case, forced = _random_case(seed, index), _forced()
-    if index < len(forced):
+    if index < len(forced) and not structures:
         change = dict(forced[index])
         # Forced genomes have their own number of layers; the others keep one layer.
         change.setdefault("genes", case.genes[:1])
@@ -266,4 +279,8 @@ def make_case(seed: int, index: int) -> Case:
             change.setdefault(name, Case.__dataclass_fields__[name].default)
         case = replace(case, **change)
         case = _shared(case, case.share)
+    elif structures or index % STRUCTURE_EVERY == 0:
+        from .structures import with_structure
+
+        case = with_structure(case)
     return case

@@ -6,10 +6,11 @@ cycle, value), which :mod:`.transcript` compares with the golden model, and the 
 bench wakes only when something has to be driven.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ....hdl.gru.shared.rows import ORDER
-from ....model.integer import SCHEDULE, IntModel
+from ....model.integer import SCHEDULE, DenseLayer, IntModel
 
 #: Name of the transfer log, in the folder where the simulator runs.
 LOG = "transfers.log"
@@ -28,24 +29,32 @@ PERIOD = 10
 @dataclass(frozen=True)
 class Watched:
     """One watched stream: `layer` and `name` (a gene), or layer -1 and a port of
-    :func:`output_ports`."""
+    :func:`output_ports`, or of a dense layer `place` and ``o``, its output, or ``w``, its
+    requantised sums."""
 
     layer: int
     name: str
     width: int
+    place: str = ""
 
     @property
     def label(self) -> str:
-        """``layer0.s_h``, ``o_logits``: the key in reports."""
+        """``layer0.s_h``, ``front0.o``, ``o_logits``: the key in reports."""
+        if self.place:
+            return f"{self.place}.{self.name}"
         return self.name if self.layer < 0 else f"layer{self.layer}.{self.name}"
 
 
 def watched_streams(model: IntModel) -> list[Watched]:
     """All streams that the bench logs, in dataflow order; a stream's number is its position."""
     streams = [
-        Watched(number, name, layer.bits(name))
-        for number, layer in enumerate(model.layers)
-        for name in SCHEDULE
+        *_dense_streams("front", model.front),
+        *(
+            Watched(number, name, layer.bits(name))
+            for number, layer in enumerate(model.layers)
+            for name in SCHEDULE
+        ),
+        *_dense_streams("back", model.back),
     ]
     widths = {
         "o_h": model.layers[-1].bits("h") + 1,
@@ -55,6 +64,16 @@ def watched_streams(model: IntModel) -> list[Watched]:
         "o_codes": 0 if model.stage is None else model.stage.out_bits + 1,
     }
     return [*streams, *(Watched(-1, name, widths[name]) for name in output_ports(model))]
+
+
+def _dense_streams(place: str, layers: Sequence[DenseLayer]) -> list[Watched]:
+    """Those of dense layers; the `last` beside an output is not watched."""
+    streams = []
+    for number, layer in enumerate(layers):
+        if layer.activation is not None:
+            streams.append(Watched(-1, "w", layer.dense.out_bits, f"{place}{number}"))
+        streams.append(Watched(-1, "o", layer.out_bits, f"{place}{number}"))
+    return streams
 
 
 def output_ports(model: IntModel) -> tuple[str, ...]:
@@ -141,12 +160,18 @@ def harness_verilog(model: IntModel, share: str = "none") -> str:
     ``done`` (the expected numbers of transfers have come out) and ``stuck`` (nothing moved for
     ``limit`` cycles).
     """
-    in_bits = model.layers[0].in_bits
+    in_bits = model.in_bits
     watched = watched_streams(model)
-    top = {stream.name: stream.width - 1 for stream in watched if stream.layer < 0}
+    top = {s.name: s.width - 1 for s in watched if s.layer < 0 and not s.place}
     watches = []
     for number, stream in enumerate(watched):
-        if stream.layer >= 0 and share != "none":
+        if stream.place:
+            # The layer's own output has a name that signals of its parts have as well.
+            units = {w.place for w in watched if w.name == "w"}
+            part = "activation" if stream.name == "o" and stream.place in units else "dense"
+            path = f"dut.{stream.place}.{part}.o__"
+            signals = (f"{path}valid", f"{path}ready", f"{path}payload")
+        elif stream.layer >= 0 and share != "none":
             machine, place = f"dut.layer{stream.layer}.machine", _made().index(stream.name)
             valid = f"{machine}.written && made_{stream.layer} == {place}"
             signals = (valid, "1'b1", f"{machine}.code")

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ....model.integer import SCHEDULE, IntModel
-from ...golden import dense_accumulate, output_stage, run
+from ....model.integer import IntModel
+from ...golden import dense_accumulate, dense_layers, output_stage, run
 from .harness import (
     HOLD_EVENT,
     RESET,
     UNKNOWN,
     UNKNOWN_EVENT,
+    Watched,
     answers,
     flagged,
     transfers,
@@ -57,10 +58,11 @@ class Expectation:
         self.model, self.note = model, note
         self.streams = watched_streams(model)
         result = run(model, codes, trace=True)
-        self.trace = result.trace
-        batch, steps, hidden = result.hidden.shape
-        # A sequence may end after any of its steps, so the classifier is evaluated after each.
-        flat = dense_accumulate(model.classifier, result.hidden.reshape(-1, hidden))
+        self.trace = dict(result.trace)
+        batch, steps, _ = result.hidden.shape
+        # A sequence may end after any of its steps, so what answers is evaluated after each.
+        seen = dense_layers(model.back, "back", result.hidden, self.trace)
+        flat = dense_accumulate(model.classifier, seen.reshape(-1, seen.shape[-1]))
         logits = flat.reshape(batch, steps, model.classes)
         self.answers = {"o_logits": logits, "o_class": logits.argmax(-1)[..., None]}
         if model.stage is not None:
@@ -71,8 +73,10 @@ class Expectation:
         stream, top = self.streams[number], len(self.model.layers) - 1
         parts = []
         for sequence, steps in segment.sequences:
-            if stream.layer >= 0:
-                parts.append(self.trace[stream.layer, stream.name][sequence, :steps].ravel())
+            if stream.layer >= 0 or stream.place:
+                key = stream.place or stream.layer
+                first = steps - self._steps(stream, steps)
+                parts.append(self.trace[key, stream.name][sequence, first:steps].ravel())
                 continue
             if stream.name == "o_h":
                 values = self.trace[top, "s_h"][sequence, :steps].ravel()
@@ -85,6 +89,11 @@ class Expectation:
             parts.append(values)
         return np.concatenate(parts)
 
+    def _steps(self, stream: Watched, steps: int) -> int:
+        """Steps of a sequence of `steps` after which stream `stream` has something."""
+        answer = stream.layer < 0 and stream.name != "o_h"
+        return answers(self.model, steps) if answer and stream.place[:5] != "front" else steps
+
     def place(self, number: int, index: int, segment: Segment) -> tuple[tuple[int, ...], str, int]:
         """Where value `index` of stream `number` belongs.
 
@@ -92,16 +101,24 @@ class Expectation:
         of the sequence.
         """
         stream, before, position = self.streams[number], 0, 0
-        answer = stream.layer < 0 and stream.name != "o_h"
+        answer = stream.layer < 0 and stream.name != "o_h" and not stream.place
         units = self.model.layers[stream.layer].hidden_size
         if answer:
             units = transfers(self.model, stream.name, 1)
+        elif stream.place:
+            units = self.trace[stream.place, stream.name].shape[-1]
         for position, (_, steps) in enumerate(segment.sequences):
-            size = units * (answers(self.model, steps) if answer else steps)
+            size = units * self._steps(stream, steps)
             if index < size or position == len(segment.sequences) - 1:
                 break
             index, before = index - size, before + steps
         step, unit = divmod(index, units)
+        if stream.place:
+            step += steps - self._steps(stream, steps)
+            # In front of the first layer, or behind the last.
+            depth = -1 if stream.place.startswith("front") else len(self.model.layers)
+            where = f"{stream.place} step {step}: {stream.name}[{unit}]"
+            return (before + step, depth, number, unit), where, position
         if answer:
             label = stream.name + (f"[{unit}]" if units > 1 else "")
             if self.model.head.every:
@@ -112,7 +129,7 @@ class Expectation:
                 )
             key = (before + steps - 1, len(self.streams), index, number)
             return key, label, position
-        layer = stream.layer if stream.layer >= 0 else len(self.model.layers)
+        layer = stream.layer if stream.layer >= 0 else len(self.model.layers) + 1
         where = f"layer {layer} " if stream.layer >= 0 else ""
         return (
             (before + step, layer, unit, number),
@@ -180,7 +197,9 @@ class Expectation:
         the classifier has read the state of the sequence before. NaN where there is nothing to
         average.
         """
-        number = len(self.model.layers) * len(SCHEDULE) - 1
+        top = len(self.model.layers) - 1
+        labels = [(stream.layer, stream.name) for stream in self.streams]
+        number = labels.index((top, "s_h"))
         hidden = self.model.layers[-1].hidden_size
         ends = log[log[:, 0] == number, 1][hidden - 1 :: hidden].astype(np.float64)
         lengths = [length for _, length in segment.sequences]

@@ -1,0 +1,1 @@
+"""Dense layers in front of and behind the GRU layers."""

@@ -1,0 +1,143 @@
+"""Sizes and timing of a dense layer's hardware, and how those of a network are chosen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ....model.integer import DenseLayer, IntModel
+from ....model.knobs import Lanes
+from ..schedule import TOLERANCE, divisor_within
+
+#: Share of a step that a stage may take, one over this: two stages in series fit into a step. A
+#: layer that shares its gates takes its inputs before its units, so it waits for the stage.
+SHARE, SHARE_OF_SERIAL = 2, 8
+
+
+@dataclass(frozen=True, eq=False)
+class StagePlan:
+    """What shapes the hardware of a dense layer, beside its operator.
+
+    lanes : products a cycle, and codes to a word of its input
+    chunks : digits that a weight comes in, a divisor of its bits
+    vectors : input vectors that its buffer holds; 0 where it reads the state in a layer's memory
+    finals : whether only a sequence's last vector counts; the others are taken and dropped
+    pipeline : registers in the multiply-accumulate, at most ``pass_cycles - 1``
+    """
+
+    layer: DenseLayer
+    lanes: int
+    chunks: int
+    vectors: int
+    finals: bool = False
+    pipeline: int = 0
+
+    @property
+    def words(self) -> int:
+        """Words of an input vector."""
+        return -(-self.layer.input_size // self.lanes)
+
+    @property
+    def pass_cycles(self) -> int:
+        """Cycles of an output: a word a cycle, as often as a weight has digits."""
+        return self.words * self.chunks
+
+    @property
+    def cycles(self) -> int:
+        """Cycles in which words of a vector are asked for, ``N ceil(I / lanes) chunks``."""
+        return self.layer.output_size * self.pass_cycles
+
+    @property
+    def cycles_per_step(self) -> int:
+        """Cycles from vector to vector with a feature a cycle, outputs always taken:
+        ``max(I, cycles)`` with two vectors in the buffer, ``I + cycles`` with one."""
+        inputs = self.layer.input_size
+        if self.vectors == 0:
+            # The state is released a cycle after its last word was asked for.
+            return self.cycles + 1
+        return max(inputs, self.cycles) if self.vectors == 2 else inputs + self.cycles
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What shapes its control, see :class:`hdl.operator.Part`."""
+        layer = self.layer
+        return (
+            "StageControl",
+            layer.input_size,
+            layer.output_size,
+            self.lanes,
+            self.chunks,
+            self.vectors,
+            self.finals,
+            self.pipeline,
+            layer.in_bits if self.vectors == 0 else 0,
+        )
+
+
+def _chunks(layer: DenseLayer, lanes: int, cycles: int) -> int:
+    """The most digits with which a vector takes `cycles` at most; 1 where none does."""
+    whole = layer.output_size * -(-layer.input_size // lanes)
+    return divisor_within(layer.dense.weight_bits, cycles // whole)
+
+
+def _plan(
+    layer: DenseLayer,
+    lanes: int,
+    pipeline: int,
+    *,
+    budget: int,
+    vectors: int,
+    finals: bool = False,
+) -> StagePlan:
+    chunks = _chunks(layer, lanes, budget)
+    depth = min(pipeline, -(-layer.input_size // lanes) * chunks - 1)
+    return StagePlan(layer, lanes, chunks, vectors, finals, depth)
+
+
+def _vectors(layer: DenseLayer, lanes: int, budget: int, step: int, fill: int) -> tuple[int, int]:
+    """Vectors of a buffer that fills in `fill` cycles while none is read, and the cycles of the
+    stage: one vector where both fit into a step."""
+    chunks = _chunks(layer, lanes, budget)
+    cycles = layer.output_size * -(-layer.input_size // lanes) * chunks
+    return 1 if fill + cycles <= step * (1 + TOLERANCE) else 2, cycles
+
+
+def front_plans(
+    layers: Sequence[DenseLayer], lanes: Lanes, pipeline: int, step: int, share: str
+) -> tuple[StagePlan, ...]:
+    """Plans of the dense layers in front of a GRU that takes `step` cycles.
+
+    `lanes.x` products a cycle; weights come in as many digits as half a step gives time for. The
+    buffer holds one vector, or two where a step would be longer else.
+    """
+    plans, width = [], 1 if share == "all" else lanes.x
+    fill = layers[0].input_size if layers else 0
+    budget = step // (SHARE if share == "none" else SHARE_OF_SERIAL)
+    for layer in layers:
+        vectors, fill = _vectors(layer, width, budget, step, fill)
+        vectors = vectors if share == "none" else 1
+        plans.append(_plan(layer, width, pipeline, budget=budget, vectors=vectors))
+    return tuple(plans)
+
+
+def back_plans(
+    model: IntModel, lanes: Lanes, pipeline: int, step: int, share: str
+) -> tuple[StagePlan, ...]:
+    """Plans of the dense layers behind a GRU that takes `step` cycles.
+
+    `lanes.h` products a cycle. Where the head answers at the last step the first of them reads the
+    state in the last layer, as a classifier does; the machine of ``share all`` lends it to nobody,
+    so there it is copied.
+    """
+    plans: list[StagePlan] = []
+    width = 1 if share == "all" else lanes.h
+    budget, fill = step // SHARE, step
+    for number, layer in enumerate(model.back):
+        vectors, fill = _vectors(layer, width, budget, step, fill)
+        last = not model.head.every
+        if last or share != "none":
+            vectors = 1
+        finals = last and number == 0
+        if finals and share != "all":
+            vectors, finals = 0, False
+        given = {"budget": budget, "vectors": vectors, "finals": finals}
+        plans.append(_plan(layer, width, pipeline, **given))
+    return tuple(plans)

@@ -1,0 +1,138 @@
+# amaranth: UnusedElaboratable=no
+"""A dense layer in hardware on its own: every code, cycle and handshake."""
+
+import numpy as np
+import pytest
+from genogate.hdl.gru.stages.plan import StagePlan
+from genogate.hdl.gru.stages.stage import DenseStage, stage_parts
+from genogate.model.genome import Genome
+from genogate.model.integer import code_range
+from genogate.sim import golden
+from genogate.sim.random_model import random_model
+from genogate.sim.rtl.streams import run_streams
+
+SEED = 2026
+
+
+def random_layer(seed, inputs, outputs, function="none", **knobs):
+    """A dense layer in front of a random network."""
+    rng = np.random.default_rng([SEED, seed])
+    pair = tuple(int(v) for v in rng.integers(2, 9, 2))
+    genome = Genome(Genome.uniform(8).layers, (pair,))
+    model = random_model(rng, genome, inputs, 2, 2, front=[(function, outputs)], **knobs)
+    return model.front[0]
+
+
+def sequences_of(layer, seed, lengths=(2, 1)):
+    """Random sequences of codes [steps, inputs]."""
+    rng = np.random.default_rng([SEED, seed, 1])
+    shape = layer.input_size
+    return [rng.integers(*code_range(layer.in_bits), (n, shape), endpoint=True) for n in lengths]
+
+
+def transfers(rows):
+    """A stream's transfers of sequences [steps, codes]."""
+    return [
+        {"code": int(v), "last": int(k == row.size - 1)}
+        for row in rows
+        for k, v in enumerate(row.ravel())
+    ]
+
+
+def stage(layer, lanes=1, chunks=1, vectors=1, finals=False, pipeline=0):
+    plan = StagePlan(layer, lanes, chunks, vectors, finals, pipeline)
+    return DenseStage(plan, stage_parts(plan))
+
+
+def check(dut, rows, pause):
+    """All outputs for sequences `rows` equal golden's."""
+    layer, finals = dut.plan.layer, dut.plan.finals
+    expected = transfers([golden.dense_layer(layer, row[-1:] if finals else row) for row in rows])
+    got = run_streams(
+        dut, {"i": transfers(rows)}, {"o": len(expected)}, pause=pause, seed=SEED, cycles=40000
+    )["o"]
+    assert [{"code": int(p.code), "last": int(p.last)} for p in got] == expected
+
+
+@pytest.mark.parametrize("pause", [0, 0.5])
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "function", "lanes", "vectors", "pipeline", "knobs"),
+    [
+        (5, 4, "none", 1, 1, 0, {}),
+        (5, 4, "relu", 2, 2, 0, {"channel": True}),
+        (1, 1, "none", 1, 1, 0, {}),
+        (1, 5, "sigmoid", 1, 2, 0, {"terms": None}),
+        (8, 3, "tanh", 4, 1, 1, {"activation": "table"}),
+        (7, 3, "sigmoid", 3, 2, 2, {"channel": True, "activation": "pwl"}),
+        (3, 6, "none", 4, 1, 0, {}),
+        (6, 1, "relu", 1, 2, 1, {}),
+    ],
+)
+def test_every_code_equals_golden(
+    inputs, outputs, function, lanes, vectors, pipeline, knobs, pause
+):
+    layer = random_layer(inputs, inputs, outputs, function, **knobs)
+    rows = sequences_of(layer, outputs)
+    for chunks in {1, layer.dense.weight_bits}:
+        depth = min(pipeline, -(-inputs // lanes) * chunks - 1)
+        check(stage(layer, lanes, chunks, vectors, pipeline=depth), rows, pause)
+
+
+@pytest.mark.parametrize("pause", [0, 0.5])
+def test_of_a_copied_state_the_last_of_a_sequence_counts_alone(pause):
+    layer = random_layer(3, 4, 3, "tanh")
+    check(stage(layer, finals=True), sequences_of(layer, 3, (2, 1, 1, 4)), pause)
+
+
+def test_a_last_that_comes_early_ends_the_sequence_and_the_next_is_right():
+    layer = random_layer(4, 5, 3)
+    rows = sequences_of(layer, 4, (1, 2))
+    broken = [{"code": 1, "last": 0}, {"code": 2, "last": 1}]
+    expected = transfers([golden.dense_layer(layer, row) for row in rows])
+    for vectors in (1, 2):
+        pushed = broken + transfers(rows)
+        got = run_streams(
+            stage(layer, 2, vectors=vectors), {"i": pushed}, {"o": 3 + len(expected)}
+        )["o"]
+        assert [int(p.last) for p in got[:3]] == [0, 0, 1]
+        assert [{"code": int(p.code), "last": int(p.last)} for p in got[3:]] == expected
+
+
+@pytest.mark.parametrize("pause", [0, 0.4])
+@pytest.mark.parametrize(("lanes", "chunks", "pipeline"), [(1, 1, 0), (2, 1, 1), (3, 2, 2)])
+def test_a_state_in_a_layers_memory_is_read_where_it_is(lanes, chunks, pipeline, pause):
+    layer = random_layer(6, 6, 4, "sigmoid")
+    chunks = chunks if layer.dense.weight_bits % chunks == 0 else 1
+    depth = min(pipeline, -(-6 // lanes) * chunks - 1)
+    dut = stage(layer, lanes, chunks, vectors=0, pipeline=depth)
+    states = np.concatenate(sequences_of(layer, 6, (4,)))
+    rng = np.random.default_rng([SEED, 2])
+    mask = (1 << layer.in_bits) - 1
+    released = []
+
+    async def memory(ctx):
+        """A state stands; the word asked for is there a cycle later, and while none is."""
+        for number, row in enumerate(states):
+            while rng.random() < pause:
+                await ctx.tick()
+            ctx.set(dut.state.stands, 1)
+            while True:
+                _, _, read, word, release = await ctx.tick().sample(
+                    dut.state.read, dut.state.word, dut.state.release
+                )
+                if read:
+                    codes = row[word * lanes : (word + 1) * lanes]
+                    packed = sum((int(c) & mask) << k * layer.in_bits for k, c in enumerate(codes))
+                    ctx.set(dut.state.data, packed)
+                if release:
+                    break
+            released.append(number)
+            ctx.set(dut.state.stands, 0)
+
+    expected = golden.dense_layer(layer, states).ravel().tolist()
+    got = run_streams(
+        dut, {}, {"o": len(expected)}, pause=pause, seed=SEED, cycles=9000, extra=memory
+    )["o"]
+    assert [int(p.code) for p in got] == expected
+    assert [int(p.last) for p in got] == [0, 0, 0, 1] * len(states)
+    assert released == list(range(len(states)))
