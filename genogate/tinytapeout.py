@@ -21,13 +21,12 @@ _TOP = "top"
 
 def mapped_project(network: Network, liberty: str | None, say: Say) -> Mapped:
     """The whole project in standard cells, as the hardening flow would begin."""
-    from amaranth.back import rtlil
-
     from .hdl.wrappers.tiny_tapeout import TinyTapeoutNetwork
     from .synth.asic.mapping import map_design
     from .synth.cells.liberty import find
+    from .synth.constants import to_rtlil
 
-    text = rtlil.convert(TinyTapeoutNetwork(network.design), name=_TOP, emit_src=False)
+    text = to_rtlil(TinyTapeoutNetwork(network.design), _TOP)
     return map_design(text, _TOP, find(liberty), progress=say)
 
 

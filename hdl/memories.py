@@ -80,9 +80,12 @@ class Rom(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        m.submodules.memory = mem = memory.Memory(
-            shape=unsigned(self.width), depth=len(self.words), init=self.words
-        )
+        if hasattr(platform, "constant_memory"):
+            mem = platform.constant_memory(self.words, self.width)
+        else:
+            shape = unsigned(self.width)
+            mem = memory.Memory(shape=shape, depth=len(self.words), init=self.words)
+        m.submodules.memory = mem
         port = mem.read_port()
         m.d.comb += [port.en.eq(self.enable), self.data.eq(port.data)]
         if len(self.words) > 1:

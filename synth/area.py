@@ -20,7 +20,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from amaranth.back import rtlil
 from amaranth.lib import wiring
 
 from .. import hdl
@@ -28,6 +27,7 @@ from ..hdl.operator import Part
 from ..model.errors import InputError
 from . import cache as kept
 from . import rtlil as texts
+from .constants import to_rtlil
 from .recipes import ABC_SCRIPT, RECIPES, recipes_for, script_hash
 from .yosys import Job, Progress, Tool, find, run
 
@@ -191,7 +191,7 @@ def _text(part: Measurable) -> str:
     gc.disable()
     try:
         component = part.build() if isinstance(part, Part) else part
-        return texts.whole(rtlil.convert(component, name="top", emit_src=False))
+        return texts.whole(to_rtlil(component, "top"))
     finally:
         if collects:
             gc.enable()

@@ -4,11 +4,10 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from amaranth.back import rtlil
-
 from .. import __version__
 from ..hdl.gru.design import Design
 from ..model.integer import IntModel
+from .constants import to_rtlil
 from .exact_widths import exact_widths
 from .yosys import Job, find, run
 
@@ -122,7 +121,7 @@ def to_verilog(component: Any, name: str) -> str:
     Raises :class:`InputError` where Yosys is missing or fails.
     """
     find()
-    return _written(rtlil.convert(component, name=name, emit_src=False), name)
+    return _written(to_rtlil(component, name), name)
 
 
 def _written(unit: str, name: str) -> str:
@@ -147,4 +146,4 @@ def emit(design: Design) -> str:
 @lru_cache(maxsize=2)
 def emit_rtlil(design: Design) -> str:
     """RTLIL of the same network, top module ``gru``: what Yosys reads without a parser's help."""
-    return rtlil.convert(design.component(), name=TOP, emit_src=False)
+    return to_rtlil(design.component(), TOP)

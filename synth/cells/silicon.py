@@ -18,12 +18,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from amaranth.back import rtlil
 from amaranth.lib import wiring
 
 from ...model.errors import InputError
 from ...model.leftovers import scratch
 from .. import cache as kept
+from ..constants import to_rtlil
 from ..rtlil import Design
 from ..yosys import Job, Progress, Tool, run
 from ..yosys import find as find_yosys
@@ -99,7 +99,7 @@ class _Unit:
 
     @classmethod
     def of(cls, subject: Subject) -> "_Unit":
-        design = Design(rtlil.convert(subject.component, name="top", emit_src=False))
+        design = Design(to_rtlil(subject.component, "top"))
         if any(_ROM.search(line) for m in design.modules.values() for line in m.lines):
             raise InputError("a memory that holds constants has no silicon area here")
         original = dict(_PORT.findall("\n".join(design.modules[design.top].lines)))

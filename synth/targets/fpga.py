@@ -12,12 +12,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from amaranth.back import rtlil
 from amaranth.lib import wiring
 
 from ...hdl.operator import Part
 from ...model.errors import InputError
 from .. import cache
+from ..constants import to_rtlil
 from ..rtlil import Design
 from ..yosys import Job, Progress, Tool, run
 from ..yosys import find as find_yosys
@@ -98,7 +98,7 @@ def part_text(part: Part | wiring.Component) -> str:
     gc.disable()
     try:
         component = part.build() if isinstance(part, Part) else part
-        design = Design(rtlil.convert(component, name="top", emit_src=False))
+        design = Design(to_rtlil(component, "top"))
         return design.unit(design.top, contents=True)
     finally:
         if collects:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from amaranth import *
-from amaranth.back import rtlil
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -25,6 +24,7 @@ from ...model.files import write_text
 from ...model.genome import GENES
 from ...model.leftovers import scratch
 from .. import cache
+from ..constants import to_rtlil
 from ..yosys import Job, Progress
 from ..yosys import find as find_yosys
 from ..yosys import run as run_yosys
@@ -150,7 +150,7 @@ def route(
     Raises :class:`InputError` where it does not fit, or a tool is missing or fails.
     """
     yosys, nextpnr = find_yosys(), tools.find(device.nextpnr)
-    text = rtlil.convert(Shell(component), name="top", emit_src=False)
+    text = to_rtlil(Shell(component), "top")
     options = [
         *device.nextpnr_options,
         *("--freq", _FREQUENCY[device.family], "--seed", str(_SEED), "--timing-allow-fail"),

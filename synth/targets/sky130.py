@@ -20,14 +20,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from amaranth.back import rtlil
-
 from ...hdl.gru.design import Design as NetworkDesign
 from ...hdl.operator import Part
 from ...model.errors import InputError
 from .. import cache
 from ..cells import liberty
 from ..cells.liberty import Library
+from ..constants import to_rtlil
 from ..rtlil import Design
 from ..verilog import emit_rtlil
 from ..yosys import Job, Progress, Tool, run
@@ -286,7 +285,7 @@ def part_design(part: Part) -> Design:
     collects = gc.isenabled()
     gc.disable()
     try:
-        return Design(rtlil.convert(part.build(), name="top", emit_src=False))
+        return Design(to_rtlil(part.build(), "top"))
     finally:
         if collects:
             gc.enable()
