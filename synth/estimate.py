@@ -214,7 +214,8 @@ def _piecewise(i: Identity) -> list[float]:
 
 
 def _sequencer(i: Identity) -> list[float]:
-    _, x_words, h_words, cycles, chunks, _, hidden, inputs, vectors, _, lanes_x, lanes_h, read = i
+    _, x_words, h_words, cycles, chunks, _, hidden, inputs, vectors, *rest = i
+    _, lanes_x, lanes_h, read, *_ = rest
     words = [c * (x_words if k < 3 else h_words) for k, c in enumerate(chunks)]
     return [
         1,
@@ -278,8 +279,21 @@ def _gates_machine(i: Identity) -> float:
     return 0.85 * (300 + mac + shared + tables + pieced)
 
 
+def _stage_control(i: Identity) -> float:
+    """Cells of the control of a dense layer around the GRU: its counters, within 6 % of 14 that
+    Yosys measured."""
+    _, inputs, outputs, lanes, chunks, vectors, _, pipeline, *_ = i
+    words = -(-inputs // lanes)
+    counts = [words, chunks, outputs]
+    if any(n & (n - 1) for n in (words, chunks)):
+        counts.append(words * chunks * outputs)
+    bits = sum((n - 1).bit_length() for n in counts)
+    buffer = 3.0 * (inputs - 1).bit_length() + 2.3 * lanes * (lanes > 1) if vectors else 0.0
+    return 7.5 + 6.6 * bits + buffer + 19.9 * vectors + 11.4 * pipeline
+
+
 def _state(i: Identity) -> list[float]:
-    _, bits, lanes, _, zero, _ = i
+    _, bits, lanes, _, zero, *_ = i
     return [bits, bits * lanes, _digits(zero) * lanes]
 
 
@@ -325,6 +339,8 @@ def cells(identity: Identity) -> float:
         return 4.0 * adders * signed_width(low, high) + 3.0 * bits
     if kind == "GatesMachine":
         return _gates_machine(identity)
+    if kind == "StageControl":
+        return _stage_control(identity)
     if kind not in FEATURES:
         return 0.0
     return max(1.0, float(_coefficients()[kind] @ np.array(FEATURES[kind](identity), float)))

@@ -79,6 +79,16 @@ def test_every_code_equals_golden(
 
 
 @pytest.mark.parametrize("pause", [0, 0.5])
+@pytest.mark.parametrize("pipeline", [0, 1])
+def test_a_unit_takes_its_time_where_an_output_gives_it(pipeline, pause):
+    layer = random_layer(25, 20, 3, "sigmoid", activation="pwl")
+    dut = stage(layer, pipeline=pipeline)
+    assert dut.plan.digit == 1
+    assert stage(layer, lanes=20).plan.digit == 0
+    check(dut, sequences_of(layer, 25), pause)
+
+
+@pytest.mark.parametrize("pause", [0, 0.5])
 def test_of_a_copied_state_the_last_of_a_sequence_counts_alone(pause):
     layer = random_layer(3, 4, 3, "tanh")
     check(stage(layer, finals=True), sequences_of(layer, 3, (2, 1, 1, 4)), pause)

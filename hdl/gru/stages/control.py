@@ -108,13 +108,14 @@ class StageControl(wiring.Component):
         with m.If(pipe.enable | self.taken):
             m.d.sync += self.done.eq(pipe.enable & complete)
         if plan.pipeline:
+            m.d.comb += self.move.eq(pipe.move)
+        if plan.slot:
             # The output's register is behind the sum's.
             summed = Signal(reset_less=True)
             with m.If(pipe.enable):
                 m.d.sync += summed.eq(ended)
             with m.If(self.taken):
                 m.d.sync += self.o_last.eq(summed)
-            m.d.comb += self.move.eq(pipe.move)
         else:
             with m.If(pipe.enable):
                 m.d.sync += self.o_last.eq(ended)

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from ....model.integer import DenseLayer, IntModel
+from ....model.integer import DenseLayer, IntModel, PiecewiseLinear
 from ....model.knobs import Lanes
+from ...piecewise_linear import PiecewisePlan
 from ..schedule import TOLERANCE, divisor_within
 
 #: Share of a step that a stage may take, one over this: two stages in series fit into a step. A
@@ -40,6 +42,32 @@ class StagePlan:
         """Cycles of an output: a word a cycle, as often as a weight has digits."""
         return self.words * self.chunks
 
+    @cached_property
+    def digit(self) -> int:
+        """Bits of a slope that the unit of a sigmoid or tanh takes a cycle, where that is smaller
+        and an output gives it time; 0 for all at once."""
+        unit = self.layer.activation
+        if not isinstance(unit, PiecewiseLinear):
+            return 0
+        plan = PiecewisePlan.of(unit)
+        digit = min(plan.digits, key=plan.rows)
+        return digit if plan.cycles(digit, self.pipeline > 0) + 2 <= self.pass_cycles else 0
+
+    @cached_property
+    def unit_cycles(self) -> int:
+        """Cycles of that unit, 0 for one in one piece."""
+        unit = self.layer.activation
+        if not self.digit:
+            return 0
+        assert isinstance(unit, PiecewiseLinear)
+        return PiecewisePlan.of(unit).cycles(self.digit, self.pipeline > 0)
+
+    @property
+    def slot(self) -> bool:
+        """Whether a register stands between requantiser and unit: for a unit that takes its time,
+        and for a higher clock."""
+        return self.pipeline > 0 or self.digit > 0
+
     @property
     def cycles(self) -> int:
         """Cycles in which words of a vector are asked for, ``N ceil(I / lanes) chunks``."""
@@ -69,6 +97,7 @@ class StagePlan:
             self.finals,
             self.pipeline,
             layer.in_bits if self.vectors == 0 else 0,
+            self.slot,
         )
 
 

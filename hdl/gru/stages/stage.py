@@ -18,8 +18,7 @@ from .plan import StagePlan
 def stage_parts(plan: StagePlan) -> dict[str, Part]:
     """The submodules of a :class:`DenseStage` by name, deferred."""
     layer = plan.layer
-    # With a pipeline a register stands between requantiser and activation as well.
-    output = "slot" if plan.pipeline else "wire"
+    output = "slot" if plan.slot else "wire"
     parts = {
         name.replace("dense_", ""): part
         for name, part in dense_parts(
@@ -27,7 +26,9 @@ def stage_parts(plan: StagePlan) -> dict[str, Part]:
         ).items()
     }
     if layer.activation is not None:
-        parts["activation"] = component_part(layer.activation)
+        parts["activation"] = component_part(
+            layer.activation, digit=plan.digit, split=plan.pipeline > 0
+        )
     if plan.vectors:
         depth = plan.vectors * plan.words
         parts["buffer"] = CodeBuffer.part(bits=layer.in_bits, lanes=plan.lanes, depth=depth)
@@ -43,9 +44,10 @@ class DenseStage(wiring.Component):
     (:attr:`StagePlan.vectors` input vectors), ``control`` and ``activation``, where there is one;
     between them are wires alone. Outputs are computed one after the other,
     :attr:`StagePlan.pass_cycles` cycles each, the first from the cycle after its vector is whole;
-    an output leaves two cycles after its last word was asked for, ``pipeline`` more and one more
-    with a pipeline. The next vector is taken from the cycle after the last word was asked for,
-    with two vectors in the buffer at any time. Cycles per step: :attr:`StagePlan.cycles_per_step`.
+    an output leaves two cycles after its last word was asked for, ``pipeline`` more, and one and
+    :attr:`StagePlan.unit_cycles` more where a :attr:`StagePlan.slot` holds it. The next vector is
+    taken from the cycle after the last word was asked for, with two vectors in the buffer at any
+    time. Cycles per step: :attr:`StagePlan.cycles_per_step`.
     Both sides may pause at any time; no ready of `o` reaches `i` in the same cycle.
 
     Parameters

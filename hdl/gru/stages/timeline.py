@@ -58,9 +58,9 @@ class StageActor:
             asked = self._moves(first + 1, plan.pass_cycles - 1) if plan.pass_cycles > 1 else first
             self.free = self._moves(asked + 1, 1)
             complete = self._moves(asked + 1, depth + 1) + 1
-            if depth:
+            if plan.slot:
                 taken = max(complete, self.left + 1)
-                self.left = max(taken + 1, gate + 1)
+                self.left = max(taken + 1 + plan.unit_cycles, gate + 1)
             else:
                 taken = self.left = max(complete, gate + 1)
             if taken > complete:
