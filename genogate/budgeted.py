@@ -103,6 +103,7 @@ def float_networks(
                 recipe_for(task, {}).hidden if sizes is None else max(sizes, default=Recipe.hidden)
             )
     first = zoo.load(names[0])
+    first.need_plain("a search within a budget")
     if first.layers != 1:
         raise InputError(f"checkpoint {names[0]}: {first.layers} layers; experiments are for one")
     if sizes is None and not given:

@@ -131,7 +131,7 @@ def build_network(
 
     source = source_of(checkpoint, task)
     floating = zoo.load(source)
-    parsed = parse_genome(genome, floating.layers)
+    parsed = parse_genome(genome, *floating.counts)
     data = task_of(floating, task)
     from .synth.report import cheapest
 
@@ -148,7 +148,7 @@ def build_network(
     }
     by_cells = partial(cheapest, progress=say)
     model = quantize(calibration, parsed, knobs, cheapest=by_cells, info=info)
-    int8 = quantize(calibration, Genome.uniform(8, floating.layers), knobs)
+    int8 = quantize(calibration, Genome.uniform(8, *floating.counts), knobs)
     folder = result_folder(source, floating) / f"{genome_name(genome, parsed)}{knobs.suffix}"
     return Network(data, floating, knobs, model, int8.size_bits, folder)
 
@@ -182,7 +182,13 @@ def identity_of(network: Network) -> dict[str, Any]:
         "split_seed": network.task.split_seed,
         "split_hash": network.task.split_hash,
         "checkpoint": network.checkpoint.hash,
-        "genome": {"id": model.genome.id, "layers": [list(genes) for genes in model.genome.layers]},
+        "genome": {
+            "id": model.genome.id,
+            "layers": [list(genes) for genes in model.genome.layers],
+            **(
+                {"dense": [list(pair) for pair in model.genome.dense]} if model.genome.dense else {}
+            ),
+        },
         "knobs": network.knobs.to_json(),
         "model_hash": model.hash,
     }

@@ -125,6 +125,7 @@ def run_score(
 
     resolved = resolve(proxy)
     floating = zoo.load(source_of(checkpoint, task))
+    floating.need_plain("a proxy")
     parsed = [parse_genome(text, floating.layers) for text in genomes]
     data = task_of(floating, task)
     say("Statistics of the network")

@@ -65,5 +65,5 @@ def reference_of(task: Task, checkpoint: Checkpoint, knobs: Knobs, own_bits: int
     # Tables for activations: they are no part of the size, and need no synthesis.
     plain = replace(knobs, activation="table") if knobs.activation == "auto" else knobs
     calibration = calibrate(shipped, task.x_calibration)
-    int8 = quantize(calibration, Genome.uniform(8, shipped.layers), plain)
+    int8 = quantize(calibration, Genome.uniform(8, *shipped.counts), plain)
     return replace(here, name=task.name, bits=int8.size_bits)

@@ -46,6 +46,20 @@ MIN_BITS, MAX_BITS = 2, 8
 FORMAT, VERSION, DENSE_VERSION = "genogate-genome", 1, 2
 
 
+def split(count: int) -> tuple[int, int] | None:
+    """Numbers of GRU layers and of dense layers of a genome of `count` genes; None where there is
+    none of so many."""
+    layers, more = divmod(count, len(GENES))
+    return (layers, more // 2) if layers and more % len(DENSE_GENES) == 0 else None
+
+
+def gene_names(layers: int, dense: Iterable[str] = ()) -> list[str]:
+    """Names of all genes: ``w_ir`` or, of several layers, ``layer0.w_ir`` ..., then ``front0.w``,
+    ``front0.o`` ... of the `dense` layers named."""
+    names = [f"layer{k}.{gene}" if layers > 1 else gene for k in range(layers) for gene in GENES]
+    return names + [f"{layer}.{gene}" for layer in dense for gene in DENSE_GENES]
+
+
 @dataclass(frozen=True)
 class Genome:
     """Bit widths of a network.
@@ -92,13 +106,13 @@ class Genome:
         """From a flat sequence of ``17 L + 2 D`` integers (Python or NumPy) of L GRU layers and
         D <= 8 dense layers: the number tells both."""
         flat = [g.item() if hasattr(g, "item") else g for g in genes]
-        layers, more = divmod(len(flat), len(GENES))
-        if not layers or more % len(DENSE_GENES):
+        counts = split(len(flat))
+        if counts is None:
             raise InputError(
                 f"genome: {len(flat)} genes given, {len(GENES)} per layer are needed "
                 f"({' '.join(GENES)}), then 2 per dense layer"
             )
-        step, start = len(GENES), layers * len(GENES)
+        step, start = len(GENES), counts[0] * len(GENES)
         return cls(
             tuple(tuple(flat[k : k + step]) for k in range(0, start, step)),
             tuple((flat[k], flat[k + 1]) for k in range(start, len(flat), 2)),

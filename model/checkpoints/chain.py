@@ -1,8 +1,8 @@
-"""What an importer collects: GRU layers in series with affine maps before, between and behind.
+"""What an importer collects: dense layers and GRU layers in series, with affine maps between them.
 
 An affine map that meets a matrix disappears in it exactly: a normalisation with constants or a
 linear layer in front of a GRU goes into its input weights and biases, one behind the last state
-into the classifier.
+into the classifier. An affine map that meets a function (ReLU, sigmoid, tanh) is a dense layer.
 """
 
 from collections.abc import Callable
@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..genome import MAX_DENSE
 from ..head import Head
 from ..integer import MAX_SIZE
-from .floating import Checkpoint, layer_names
+from .floating import PLACES, Checkpoint, layer_names
 
 Weights = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -67,8 +68,17 @@ class Asked:
 
 
 @dataclass(frozen=True)
+class Function:
+    """A dense layer: ``function(weight @ x + bias)``; float arrays [n, inputs] and [n]."""
+
+    function: str
+    weight: np.ndarray
+    bias: np.ndarray
+
+
+@dataclass(frozen=True)
 class Chain:
-    """GRU layers so far, and the affine map since the last of them (or since the input).
+    """Layers so far, and the affine map since the last of them (or since the input).
 
     Parameters
     ----------
@@ -77,14 +87,19 @@ class Chain:
     layers : tuple of (w_ih, w_hh, b_ih, b_hh)
         Rows in the order r, z, n, as ``torch.nn.GRU`` keeps them.
     matrix, offset : float arrays [width, H], [width], or None
-        ``matrix @ h + offset`` of the last layer's state ``h``; None stands for the identity and
+        ``matrix @ h + offset`` of the last layer's output ``h``; None stands for the identity and
         for zero.
+    front, back : dense layers in front of and behind the GRU layers
+    states : of each GRU layer the state [H] that sequences start with, None where that is zero
     """
 
     features: int
     layers: tuple[Weights, ...] = ()
     matrix: np.ndarray | None = None
     offset: np.ndarray | None = None
+    front: tuple[Function, ...] = ()
+    back: tuple[Function, ...] = ()
+    states: tuple[np.ndarray | None, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.width <= MAX_SIZE:
@@ -92,8 +107,11 @@ class Chain:
 
     @property
     def source(self) -> int:
-        """Values that `matrix` takes: units of the last GRU layer, or features of the input."""
-        return self.layers[-1][1].shape[1] if self.layers else self.features
+        """Values that `matrix` takes: outputs of the last layer, or features of the input."""
+        if self.layers and not self.back:
+            return self.layers[-1][1].shape[1]
+        last = self.back[-1:] or self.front[-1:]
+        return len(last[0].bias) if last else self.features
 
     @property
     def width(self) -> int:
@@ -104,8 +122,11 @@ class Chain:
     def place(self) -> str:
         """Where in the network this is, for a message."""
         base = f"GRU layer {len(self.layers)}" if self.layers else "the input"
+        if last := self.back[-1:] or (() if self.layers else self.front[-1:]):
+            base = f"a {last[0].function} behind {base}"
         if self.matrix is not None:
-            return f"a linear layer behind {base}" if self.layers else "a linear layer on the input"
+            on_input = base == "the input"
+            return "a linear layer on the input" if on_input else f"a linear layer behind {base}"
         return base
 
     @_quiet
@@ -148,9 +169,43 @@ class Chain:
         return replace(self, matrix=weight, offset=offset)
 
     @_quiet
-    def gru(self, weights: Weights) -> "Chain":
-        """One more layer; what stands before it goes into its input weights and biases."""
+    def activated(self, function: str) -> "Chain":
+        """`function` of every value: what stands before it becomes a dense layer."""
+        layer = Function(function, *self.affine)
+        place = "back" if self.layers else "front"
+        chain = replace(self, matrix=None, offset=None, **{place: (*getattr(self, place), layer)})
+        if len(chain.front) + len(chain.back) > MAX_DENSE:
+            raise InputError(f"more than {MAX_DENSE} dense layers: at most so many are supported")
+        return chain
+
+    @property
+    def affine(self) -> tuple[np.ndarray, np.ndarray]:
+        """Matrix and offset, written out."""
+        matrix = np.eye(self.source) if self.matrix is None else self.matrix
+        return matrix, np.zeros(len(matrix)) if self.offset is None else self.offset
+
+    @property
+    def opened(self) -> "tuple[Chain, str]":
+        """The chain without the function that it ends with, and that function, "none" where it
+        ends with none."""
+        if not self.back or self.matrix is not None or self.offset is not None:
+            return self, "none"
+        last = self.back[-1]
+        chain = replace(self, back=self.back[:-1], matrix=last.weight, offset=last.bias)
+        return chain, last.function
+
+    @_quiet
+    def gru(self, weights: Weights, state: np.ndarray | None = None) -> "Chain":
+        """One more layer; what stands before it goes into its input weights and biases.
+
+        state : [H], that sequences start with; None for zero
+        """
         w_ih, w_hh, b_ih, b_hh = weights
+        if self.back:
+            raise InputError(
+                f"GRU layer {len(self.layers) + 1} stands behind {self.place}: dense layers with "
+                "a function may stand in front of all GRU layers or behind them, not between"
+            )
         if w_hh.ndim != 2 or w_hh.shape[0] != 3 * w_hh.shape[1]:
             raise InputError(f"GRU layer {len(self.layers) + 1} has a matrix of {w_hh.shape}")
         if w_ih.shape != (len(w_hh), self.width):
@@ -162,7 +217,8 @@ class Chain:
             b_ih = b_ih + w_ih.astype(np.float64) @ self.offset
         if self.matrix is not None:
             w_ih = w_ih.astype(np.float64) @ self.matrix
-        return Chain(self.features, (*self.layers, (w_ih, w_hh, b_ih, b_hh)))
+        layers = *self.layers, (w_ih, w_hh, b_ih, b_hh)
+        return Chain(self.features, layers, front=self.front, states=(*self.states, state))
 
     @_quiet
     def checkpoint(self, classes: int | None = None, head: Head | None = None) -> Checkpoint:
@@ -177,15 +233,36 @@ class Chain:
         tensors: dict[str, np.ndarray] = {}
         for number, weights in enumerate(self.layers):
             tensors |= dict(zip(layer_names(number), weights, strict=True))
-        matrix = np.eye(self.source) if self.matrix is None else self.matrix
-        offset = np.zeros(len(matrix)) if self.offset is None else self.offset
+        for number, state in enumerate(self.states):
+            if state is not None and np.any(state):
+                tensors[f"initial_state_l{number}"] = state
+        info: dict[str, Any] = {} if head is None or head.plain else {"head": head.to_json()}
+        for place in PLACES:
+            for number, layer in enumerate(getattr(self, place)):
+                tensors[f"{place}{number}.weight"] = layer.weight
+                tensors[f"{place}{number}.bias"] = layer.bias
+                info.setdefault(place, []).append(layer.function)
+        matrix, offset = self.affine
         if head is None or head.output == "class":
             matrix, offset = logits_of(matrix, offset, classes)
         tensors |= {"classifier.weight": matrix, "classifier.bias": offset}
         return Checkpoint(
             {name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()},
-            {} if head is None or head.plain else {"head": head.to_json()},
+            info,
         )
+
+    def ended(self, classes: int | None, asked: Asked, sigmoid: bool = False) -> Checkpoint:
+        """The network as a checkpoint that answers what is asked.
+
+        sigmoid : whether a sigmoid follows, which no class depends on
+
+        A function that ends the chain is the head's where real values are asked for; which class is
+        the greatest does not depend on a sigmoid or tanh.
+        """
+        chain, function = (self, "sigmoid") if sigmoid else self.opened
+        if asked.real:
+            return chain.checkpoint(classes, asked.head(function))
+        return (self if function == "relu" else chain).checkpoint(classes, asked.head())
 
 
 @_quiet

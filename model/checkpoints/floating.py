@@ -1,9 +1,11 @@
-"""The float network: a stack of GRU layers with a linear classifier, evaluated in NumPy.
+"""The float network: dense layers, GRU layers, dense layers and a linear classifier, in NumPy.
 
 PyTorch's convention (``torch.nn.GRU``), so that any trained model can be brought here:
 
     r = sigmoid(W_ir x + b_ir + W_hr h + b_hr)      z = sigmoid(W_iz x + b_iz + W_hz h + b_hz)
     n = tanh(W_in x + b_in + r * (W_hn h + b_hn))   h' = (1 - z) * n + z * h
+
+Dense layers, ``f(W x + b)``, stand in front of the first GRU layer or behind the last one's state.
 """
 
 import hashlib
@@ -16,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from ..data.measures import Score, at_last, filled, lengths_of
-from ..errors import InputError
+from ..errors import InputError, shown
 from ..files import read_tensors, write_tensors
-from ..head import Head
+from ..genome import MAX_DENSE
+from ..head import ACTIVATIONS, Head
 from ..integer import MAX_SIZE
 
 KIND, VERSION = "genogate-float-checkpoint", 1
@@ -28,6 +31,10 @@ RECORD = "trained"
 _GATES = ("r", "z", "n")
 #: Time steps, over all sequences, that :func:`accuracy` holds in memory.
 STEPS_AT_ONCE = 32_768
+
+
+#: Places of dense layers, in the order of their genes.
+PLACES = ("front", "back")
 
 
 def layer_names(layer: int) -> tuple[str, str, str, str]:
@@ -44,11 +51,14 @@ class Checkpoint:
     tensors : name -> float32 array
         For every layer ``k``: ``weight_ih_l{k}`` [3 H, inputs], ``weight_hh_l{k}`` [3 H, H],
         ``bias_ih_l{k}`` and ``bias_hh_l{k}`` [3 H], rows in the order r, z, n; and
-        ``classifier.weight`` [classes, H], ``classifier.bias`` [classes].
+        ``classifier.weight`` [classes, H], ``classifier.bias`` [classes]. Of dense layers
+        ``front0.weight`` [outputs, inputs], ``front0.bias`` ..., ``back0.weight`` ...; of a layer
+        whose state does not start at zero ``initial_state_l{k}`` [H].
     info : dict
         JSON-able provenance: task, seed, split hash, command, accuracy. Of it only the record of a
-        trained integer network (:data:`RECORD`) and a head other than the usual one (``head``, see
-        :class:`~genogate.model.head.Head`) are part of the hash.
+        trained integer network (:data:`RECORD`), a head other than the usual one (``head``, see
+        :class:`~genogate.model.head.Head`), and the functions of dense layers (``front`` and
+        ``back``: lists of "none", "relu", "sigmoid" or "tanh") are part of the hash.
 
     Raises :class:`InputError` for a missing or extra tensor, a shape that does not fit, a type
     that is not float32, or a value that is not finite.
@@ -60,28 +70,42 @@ class Checkpoint:
     def __post_init__(self) -> None:
         _ = self.head
         names = set(self.tensors)
-        layers = 0
-        while f"weight_ih_l{layers}" in names:
-            layers += 1
+        layers = self.layers
         expected = [name for k in range(layers) for name in layer_names(k)]
+        expected += [f"{layer}.{what}" for layer in self.functions for what in ("weight", "bias")]
         expected += ["classifier.weight", "classifier.bias"]
         if not layers:
             raise InputError("checkpoint: tensor weight_ih_l0 is missing")
         if missing := sorted(set(expected) - names):
             raise InputError(f"checkpoint: tensor {missing[0]} is missing")
-        if extra := sorted(names - set(expected)):
+        states = {f"initial_state_l{k}" for k in range(layers)} & names
+        if extra := sorted(names - set(expected) - states):
             raise InputError(f"checkpoint: tensor {extra[0]:.60} is not one of a GRU's")
-        for name in expected:
+        for name in (*expected, *sorted(states)):
             self._check_values(name)
-        inputs = self.tensors["weight_ih_l0"].shape[-1]
+        inputs = self._check_dense("front", self.input_size)
         for k in range(layers):
             hidden = self.tensors[f"weight_hh_l{k}"].shape[-1]
             shapes = ((3 * hidden, inputs), (3 * hidden, hidden), (3 * hidden,), (3 * hidden,))
             for name, shape in zip(layer_names(k), shapes, strict=True):
                 self._check_shape(name, shape)
+            if f"initial_state_l{k}" in states:
+                self._check_shape(f"initial_state_l{k}", (hidden,))
             inputs = hidden
+        inputs = self._check_dense("back", inputs)
         self._check_shape("classifier.weight", (self.classes, inputs))
         self._check_shape("classifier.bias", (self.classes,))
+
+    def _check_dense(self, place: str, inputs: int) -> int:
+        """Check the dense layers there, which take `inputs` values, and return how many they
+        give."""
+        for layer in self.functions:
+            if layer.startswith(place):
+                outputs = self.tensors[f"{layer}.weight"].shape[0]
+                self._check_shape(f"{layer}.weight", (outputs, inputs))
+                self._check_shape(f"{layer}.bias", (outputs,))
+                inputs = outputs
+        return inputs
 
     def _check_values(self, name: str) -> None:
         array = self.tensors[name]
@@ -106,11 +130,75 @@ class Checkpoint:
     @property
     def layers(self) -> int:
         """Number of GRU layers."""
-        return (len(self.tensors) - 2) // 4
+        layers = 0
+        while f"weight_ih_l{layers}" in self.tensors:
+            layers += 1
+        return layers
+
+    @property
+    def functions(self) -> dict[str, str]:
+        """Functions of the dense layers by name, in the order of their genes: ``front0`` ..., then
+        ``back0`` ... Raises :class:`InputError` where ``info`` does not hold lists of functions."""
+        functions: dict[str, str] = {}
+        for place in PLACES:
+            entries = self.info.get(place, [])
+            if not isinstance(entries, list | tuple) or len(entries) > MAX_DENSE:
+                raise InputError(f"checkpoint: {place} is not a list of at most {MAX_DENSE}")
+            for number, function in enumerate(entries):
+                if not isinstance(function, str) or function not in ACTIVATIONS:
+                    raise InputError(
+                        f"checkpoint: {place}{number}: {shown(function)} is not one of "
+                        f"{ACTIVATIONS}"
+                    )
+                functions[f"{place}{number}"] = function
+        if len(functions) > MAX_DENSE:
+            raise InputError(f"checkpoint: {len(functions)} dense layers, at most {MAX_DENSE}")
+        return functions
+
+    @property
+    def structure(self) -> dict[str, Any]:
+        """What of ``info`` says how the tensors belong together: head, and functions of dense
+        layers."""
+        return {key: self.info[key] for key in ("head", *PLACES) if self.info.get(key)}
+
+    @property
+    def dense_layers(self) -> int:
+        """Number of dense layers, the classifier not counted."""
+        return len(self.functions)
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Numbers of GRU and of dense layers, as genomes take them."""
+        return self.layers, self.dense_layers
+
+    @property
+    def plain(self) -> bool:
+        """Whether it has neither dense layers nor given initial states."""
+        return not self.functions and not any(k.startswith("initial_state") for k in self.tensors)
+
+    def need_plain(self, what: str) -> None:
+        """Raise :class:`InputError` where the network has dense layers or given initial states,
+        which `what` does not know."""
+        if not self.plain:
+            parts = [*self.functions] or ["given initial states"]
+            raise InputError(
+                f"{what} knows GRU layers and a classifier alone, the network has "
+                f"{', '.join(parts)} besides"
+            )
+
+    @property
+    def first_weight(self) -> str:
+        """Name of the matrix that takes the features."""
+        return "front0.weight" if "front0" in self.functions else "weight_ih_l0"
 
     @property
     def input_size(self) -> int:
-        return self.tensors["weight_ih_l0"].shape[1]
+        return self.tensors[self.first_weight].shape[-1]
+
+    def initial_state(self, layer: int) -> np.ndarray:
+        """State [H] that sequences start with in `layer`."""
+        name = f"initial_state_l{layer}"
+        return self.tensors.get(name, np.zeros(self.hidden_size(layer), np.float32))
 
     def hidden_size(self, layer: int = -1) -> int:
         """Units of `layer`; of the last one by default."""
@@ -142,6 +230,8 @@ class Checkpoint:
             digest.update(json.dumps(self.info[RECORD], sort_keys=True).encode())
         if not self.head.plain:
             digest.update(str(self.head).encode())
+        if functions := self.functions:
+            digest.update(json.dumps(functions).encode())
         return digest.hexdigest()[:16]
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -165,6 +255,10 @@ class Checkpoint:
             raise InputError(f"{path}: {error}") from None
 
 
+#: Outputs by place (number of a GRU layer, or name of a dense layer) and operator.
+Trace = dict[tuple[int | str, str], np.ndarray]
+
+
 @dataclass(frozen=True)
 class FloatResult:
     """What :func:`forward` returns.
@@ -174,13 +268,15 @@ class FloatResult:
     classes : int64 [batch] or [batch, steps], index of the first greatest logit.
     values : shaped as the logits, behind the activation of a head that answers codes.
     trace : (layer, operator) -> [batch, steps, H], the output of every operator, by gene name
-        (a dense operator's is ``W x + b``); empty unless asked for.
+        (a dense operator's is ``W x + b``); of dense layers ``("front0", "w")``, the sums, and
+        ``("front0", "o")``; those of ``back0`` ... have one step where the head answers after the
+        last. Empty unless asked for.
     """
 
     hidden: np.ndarray
     logits: np.ndarray
     classes: np.ndarray
-    trace: dict[tuple[int, str], np.ndarray] = field(default_factory=dict)
+    trace: Trace = field(default_factory=dict)
     values: np.ndarray | None = None
 
 
@@ -203,8 +299,8 @@ def forward(
 ) -> FloatResult:
     """Evaluate `checkpoint` on real inputs `x` [batch, steps, features], in `dtype`.
 
-    Every sequence starts from the zero state, and ends where `x` is NaN. Equal to ``torch.nn.GRU``
-    within 1e-5.
+    Every sequence starts from the zero state, or the initial one of a layer, and ends where `x` is
+    NaN. Equal to torch's layers within 1e-5.
     Raises :class:`InputError` for inputs of another shape.
     """
     lengths = lengths_of(x)
@@ -213,16 +309,37 @@ def forward(
         raise InputError(
             f"inputs: shape {value.shape}, [batch, steps, {checkpoint.input_size}] is needed"
         )
-    states: dict[tuple[int, str], np.ndarray] = {}
+    states: Trace | None = {} if trace else None
+    value = _forward_dense(checkpoint, "front", value, states)
     for layer in range(checkpoint.layers):
         value, taken = _forward_layer(checkpoint, layer, value, trace)
-        states.update({(layer, name): array for name, array in taken.items()})
+        if states is not None:
+            states.update({(layer, name): array for name, array in taken.items()})
     head = checkpoint.head
     weight = checkpoint.tensors["classifier.weight"].astype(dtype)
-    seen = value if head.every else at_last(value, lengths)
+    seen = value if head.every else at_last(value, lengths)[:, None]
+    seen = _forward_dense(checkpoint, "back", seen, states)
+    seen = seen if head.every else seen[:, 0]
     logits = seen @ weight.T + checkpoint.tensors["classifier.bias"].astype(dtype)
     values = FUNCTIONS[head.activation](logits) if head.output == "codes" else None
-    return FloatResult(value, logits, logits.argmax(-1), states, values)
+    return FloatResult(value, logits, logits.argmax(-1), states or {}, values)
+
+
+def _forward_dense(
+    checkpoint: Checkpoint, place: str, x: np.ndarray, trace: Trace | None
+) -> np.ndarray:
+    """Outputs [..., units] of the dense layers at `place` for x [..., inputs]."""
+    for name, function in checkpoint.functions.items():
+        if not name.startswith(place):
+            continue
+        weight, bias = (
+            checkpoint.tensors[f"{name}.{k}"].astype(x.dtype) for k in ("weight", "bias")
+        )
+        sums = x @ weight.T + bias
+        x = FUNCTIONS[function](sums)
+        if trace is not None:
+            trace[name, "w"], trace[name, "o"] = sums, x
+    return x
 
 
 def _forward_layer(
@@ -236,7 +353,7 @@ def _forward_layer(
     batch, steps, _ = x.shape
     states = np.empty((batch, steps, hidden), x.dtype)
     taken: dict[str, np.ndarray] = {}
-    h = np.zeros((batch, hidden), x.dtype)
+    h = np.repeat(checkpoint.initial_state(layer).astype(x.dtype)[None], batch, 0)
     # The input side does not wait for the state: all steps at once.
     inputs = x @ w_ih.T + b_ih
     for step in range(steps):

@@ -1,4 +1,4 @@
-"""ONNX graphs: GRU layers in series, their last state and linear layers, read as data.
+"""ONNX graphs: dense layers and GRU layers in series, and what answers, read as data.
 
 What the graph computes is reasoned from its nodes (:mod:`.onnx_graph`); then its linear output is
 computed by ONNX' reference implementation and compared with what was read.
@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import InputError, shown
 from ..files import read_bytes
+from ..head import Head
 from .chain import Asked, Chain
 from .floating import Checkpoint, forward
 from .onnx_files import parse
@@ -44,7 +45,7 @@ def from_onnx(
     classes: int | None = None,
     asked: Asked | None = None,
 ) -> Checkpoint:
-    """GRU layers in series and the linear classifier behind them, in an ONNX graph.
+    """Dense layers, GRU layers in series and the linear classifier behind them, in an ONNX graph.
 
     example : float [sequences, steps, features], of the task. The graph's linear output must equal
         that of what was read, relative to the spread of the logits.
@@ -52,7 +53,8 @@ def from_onnx(
     asked : by the task, if not a class after the last step; real values may come through a Sigmoid
 
     Affine maps with constants (batch normalisation, Sub, Div, Gemm without activation) before,
-    between and behind the GRU layers go into the weights. Weights may lie in a file beside it.
+    between and behind the GRU layers go into the weights; with ReLU, sigmoid or tanh behind them
+    they are dense layers. Weights may lie in a file beside it.
 
     Raises :class:`InputError` for a file that is no ONNX model, and for a graph that computes
     something else, with its first operator that has no counterpart.
@@ -63,8 +65,7 @@ def from_onnx(
     try:
         graph = Graph(path, raw, onnx, evaluator, asked or Asked())
         graph.understand(example.shape[1], example.shape[2])
-        activation = "sigmoid" if graph.asked.real and graph.kind == "Sigmoid" else "none"
-        checkpoint = graph.chain.checkpoint(classes, graph.asked.head(activation))
+        checkpoint = graph.chain.ended(classes, graph.asked, graph.kind == "Sigmoid")
         if checkpoint.input_size == example.shape[2]:  # else the caller says so, with the task
             graph.compare(example)
     except InputError as error:
@@ -244,13 +245,13 @@ class Graph:
 
     def _compare_linear(self, reading: Reading, example: np.ndarray) -> None:
         view = reading.view
-        checkpoint, batch = view.base.chain.checkpoint(), view.base.sequences
-        weight, bias = (checkpoint.tensors[f"classifier.{part}"] for part in ("weight", "bias"))
+        checkpoint = view.base.chain.checkpoint(head=Head("every", "logits"))
+        batch = view.base.sequences
         expected, actual = [], []
         numbers = np.resize(np.arange(len(example)), -(-len(example) // batch) * batch)
         for part in numbers.reshape(-1, batch):
             x = example[part].astype(np.float32).astype(np.float64)
-            values = (forward(checkpoint, x).hidden @ weight.T + bias).reshape(-1)[view.index]
+            values = forward(checkpoint, x).logits.reshape(-1)[view.index]
             if view.scale is not None:
                 values = values * view.scale + view.offset
             expected.append(values)

@@ -9,6 +9,8 @@ from ..errors import InputError
 from .chain import Asked, Chain, normalisation, real
 from .onnx_values import CONSTANT, MOVES, Base, Joined, Obstacle, Operators, View, at, whole
 
+#: Operators that compute a function of every value, by its name.
+FUNCTIONS = {"Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh"}
 #: Last operators of a classifier; none of them changes which class is the greatest.
 RESULTS = ("Softmax", "LogSoftmax", "Sigmoid", "ArgMax")
 Value = np.ndarray | View | Joined
@@ -95,6 +97,10 @@ class Walk:
             return [self._cast(node, first)]
         if kind == "Dropout":
             return [self._dropout(node, first, inputs)]
+        if first.base.kind == "Sigmoid":
+            # It was not the last operator after all.
+            inputs = [_as_layer(value) if isinstance(value, View) else value for value in inputs]
+            first = next(value for value in inputs if isinstance(value, View))
         if not first.base.kind:
             if kind in ("Add", "Sub", "Mul", "Div", "Neg"):
                 return [self._elementwise(node, inputs)]
@@ -104,6 +110,8 @@ class Walk:
                 return [self._linear(node, first, inputs)]
             if kind in RESULTS:
                 return [self._result(node, first)]
+            if kind in FUNCTIONS:
+                return [_function(FUNCTIONS[kind], first)]
         raise self._unsupported(node, first)
 
     def _unsupported(self, node: Any, view: View | None) -> Obstacle:
@@ -124,8 +132,8 @@ class Walk:
             if list(axes) in ([-1], [view.index.ndim - 1]):
                 reason = _BY_DATA
         reason = reason or (
-            "only GRU layers in series, their last state, linear layers and normalisation with "
-            "constants can be imported"
+            "only GRU layers in series, their last state, linear layers with ReLU, sigmoid or tanh "
+            "and normalisation with constants can be imported"
         )
         return Obstacle(f"operator {kind:.40} is not supported behind {place}: {reason}")
 
@@ -282,6 +290,7 @@ class Walk:
         if not isinstance(x, View):
             raise Obstacle("its GRU does not take the input but a constant")
         where = f"GRU layer {len(x.base.chain.layers) + 1}"
+        x = _as_layer(x) if x.base.kind == "Sigmoid" else x
         if x.base.kind:
             raise Obstacle(f"{where} stands behind a {x.base.kind}")
         self._form(where, node, given)
@@ -298,9 +307,9 @@ class Walk:
             raise Obstacle(f"{where} takes lengths of sequences: all have the task's length here")
         if isinstance(operands[5], View | Joined):
             raise Obstacle(f"{where} begins in a state that the network computes, not at zero")
-        if operands[5] is not None and np.any(operands[5] != 0):
-            raise Obstacle(f"{where} begins in a state that is not zero")
-        chain = base.chain.gru(self._weights(where, operands))
+        weights = self._weights(where, operands)
+        state = _first_state(where, operands[5], weights[1].shape[1], layout)
+        chain = base.chain.gru(weights, state)
         states = replace(base, chain=chain)
         all_steps = whole(states).index  # [sequences, steps, units]
         last = all_steps[:, -1]
@@ -353,6 +362,42 @@ class Walk:
         return tuple(map(torch_order, (w_ih[0], w_hh[0], *np.split(bias[0], 2))))
 
 
+def _function(function: str, view: View) -> View:
+    """`function` of every element of `view`."""
+    for axis in range(view.index.ndim):
+        # The values of a step lie along the last axis, or where the graph has put them.
+        try:
+            base, sequence, step = view.rows(-1 - axis)
+        except Obstacle:
+            if axis == view.index.ndim - 1:
+                raise
+            continue
+        result = at(replace(base, chain=base.chain.activated(function)), sequence, step)
+        return result.mapped(lambda array, axis=axis: np.moveaxis(array, -1, -1 - axis))
+    raise Obstacle(f"a single number of {view.base.chain.place} is taken, not all values")
+
+
+def _as_layer(view: View) -> View:
+    """A view of a sigmoid that other operators follow: a dense layer with that function."""
+    base = view.base
+    if base.kind != "Sigmoid":
+        return view
+    return replace(view, base=Base(base.chain.activated("sigmoid"), base.sequences, base.steps))
+
+
+def _first_state(where: str, value: Value | None, hidden: int, layout: int) -> np.ndarray | None:
+    """The state [H] that sequences start with, of a GRU's constant input."""
+    if value is None or not np.any(value):
+        return None
+    array = real(value, f"the first state of {where}")
+    array = array.swapaxes(0, 1) if layout and array.ndim == 3 else array
+    if array.ndim != 3 or len(array) != 1 or array.shape[2] != hidden:
+        raise Obstacle(f"{where} begins in a state of shape {array.shape}")
+    if np.any(array != array[:, :1]):
+        raise Obstacle(f"{where} begins in another state for each sequence, one for all is needed")
+    return array[0, 0]
+
+
 def view_bias(chain: Chain, bias: np.ndarray) -> Chain:
     """`chain` with a linear layer's bias behind it."""
     if chain.offset is None:
@@ -391,7 +436,7 @@ def classifier(view: View, asked: Asked | None = None) -> Chain:
         raise Obstacle(f"its output goes through {base.kind}, where the task asks for real values")
     if not base.chain.layers:
         raise Obstacle("there is no GRU in its graph")
-    if base.chain.matrix is None and not base.kind:
+    if base.chain.matrix is None and not base.chain.back and not base.kind:
         raise Obstacle("its output is the GRU's states: a linear layer to the classes is needed")
     if base.kind == "ArgMax":
         sequence, step, _ = view.where()

@@ -28,7 +28,7 @@ from ..integer import (
     half,
 )
 from ..quantize.activations import unit_codes
-from ..quantize.calibrate import FUNCTIONS
+from ..quantize.error_curves import FUNCTIONS
 
 #: Largest integer magnitudes that float32 and float64 carry without a gap.
 EXACT = {np.float32: 1 << 24, np.float64: 1 << 53}

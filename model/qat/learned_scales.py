@@ -23,8 +23,10 @@ from ..genome import GENES
 from ..integer import Complement, Layer, Operator, PiecewiseLinear, Product, Sum, Table, code_range
 from ..knobs import Knobs
 from ..quantize.activations import exact_table, unit_codes
-from ..quantize.calibrate import FUNCTIONS, Calibration
-from ..quantize.quantize import ACTIVATIONS, SUMS, Cheapest, _activation_candidates, _align
+from ..quantize.calibrate import Calibration
+from ..quantize.error_curves import FUNCTIONS
+from ..quantize.parts import activation_candidates
+from ..quantize.quantize import ACTIVATIONS, SUMS, Cheapest, _align
 from ..quantize.scales import KEPT_GATES, allowed, as_fixed_point, kept_format
 
 DENSE = GENES[:6]
@@ -259,7 +261,7 @@ def choose_units(
 ) -> None:
     """Give the layers the activation units that `knobs` ask for, for the scales in `found`."""
     groups = [
-        _activation_candidates(
+        activation_candidates(
             name,
             statistics.tensors[source := f"s_{name[-1]}"],
             a_bits=layer.layer.bits(source),

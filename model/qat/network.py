@@ -20,7 +20,8 @@ from ..errors import InputError
 from ..genome import GENES, Genome
 from ..integer import Dense, IntModel, Layer, Operator, Table, code_range, with_op
 from ..knobs import Knobs
-from ..quantize.calibrate import FUNCTIONS, Calibration, LayerCalibration
+from ..quantize.calibrate import Calibration, LayerCalibration
+from ..quantize.error_curves import FUNCTIONS
 from ..quantize.quantize import ACTIVATIONS, Cheapest, draft, without_synthesis
 from ..quantize.scales import allowed, as_fixed_point
 from ..quantize.trained import Trained, record

@@ -162,6 +162,7 @@ class Trainer:
     taught_by: str | None = None
 
     def __init__(self, task: Task, checkpoint: Checkpoint, recipe: Tuning) -> None:
+        checkpoint.need_plain("quantisation-aware training")
         self.torch = torch = import_torch()
         self.task, self.checkpoint, self.recipe = task, checkpoint, recipe
         self.network, self.teacher = Network(torch), Teacher(torch, checkpoint)

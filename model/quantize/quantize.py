@@ -30,41 +30,26 @@ from ..integer import (
     Product,
     Sum,
     Table,
-    acc_bounds,
     code_range,
 )
 from ..knobs import Knobs
-from .activations import Fitting, exact_table, unit_codes
 from .calibrate import (
-    FUNCTIONS,
     MAX_LOSS,
     MAX_TOTAL_LOSS,
     SENSITIVE,
-    STEPS,
     Calibration,
-    Curve,
     LayerCalibration,
-    Tensor,
-    Weights,
     calibrate,
-    zero_tolerance,
 )
+from .dense_layers import DenseCalibration, DenseDraft, quantize_dense_layer
+from .error_curves import STEPS, Curve, zero_tolerance
+from .parts import activation_candidates, linear_operator, pick, snap
 from .rounding import Format, Rounded
-from .scales import FREE_BITS, KEPT_GATES, allowed, as_fixed_point, kept_format
+from .scales import FREE_BITS, KEPT_GATES, allowed, kept_format
 from .stage import StageDraft, draft_stage
 
 #: Given groups of interchangeable activation units, the index of the cheapest of each group.
 Cheapest = Callable[[Sequence[Sequence[Operator]]], Sequence[int]]
-#: A piecewise-linear unit holds its accuracy when no code is further off than this from the table.
-PWL_MAX_ERROR = 1
-#: ... and its squared error against the real function, weighted by the data, is at most so many
-#: times that of the table, which only rounds: a code is little at 8 bits, and much at 4.
-PWL_ERROR_GROWTH = {8: 3.0, 7: 2.0, 6: 1.5}
-LEAST_ERROR_GROWTH = 1.1
-#: Segments tried for ``activation="auto"``, beside the knob's own number.
-AUTO_ENTRIES = (2, 3, 4, 5, 6, 7, 8, 10, 12, 16)
-#: Units of fewest segments that compete with the table; more segments are hardly ever less cells.
-AUTO_UNITS = 3
 #: Octaves scanned around each free scale's own optimum, and the grid step there.
 SCAN_OCTAVES, SCAN_STEP = 0.75, {1: 2}
 
@@ -83,13 +68,6 @@ class _Widths:
         if knobs.dense_output == "8":
             bits.update(dict.fromkeys(weight, 8))
         return cls(bits, weight)
-
-
-def _pick(curve: Curve, base: np.ndarray, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Least error over scales ``base * factors`` and the factor that gives it, shaped as `base`."""
-    errors = curve(base[..., None] * factors)
-    index = errors.argmin(-1)
-    return np.take_along_axis(errors, index[..., None], -1)[..., 0], factors[index]
 
 
 class _LayerScales:
@@ -136,10 +114,10 @@ class _LayerScales:
         weights; `state` is the scale of h."""
         for name in names:
             factors = self._into(name, into, self.knobs.multiplier_terms) if into else self.factors
-            error, factor = _pick(self._curve(name), base, factors)
+            error, factor = pick(self._curve(name), base, factors)
             scales[name] = factor * base
             operand = self.input_scale if name[2] == "i" else state
-            weight_error, factor = _pick(
+            weight_error, factor = pick(
                 self._weight_curve(name), scales[name] / operand, self.factors
             )
             scales[f"{name}.weight"] = factor * scales[name] / operand
@@ -155,7 +133,7 @@ class _LayerScales:
         gates = allowed(1) if kept else self.factors
         for name in ("p_zn", "p_zh"):
             terms = 1 if kept and name == "p_zh" else self.knobs.multiplier_terms
-            error, factor = _pick(self._curve(name), state, self._into(name, "s_h", terms))
+            error, factor = pick(self._curve(name), state, self._into(name, "s_h", terms))
             found[name] = factor * state
             total = total + error
         for name, base, factors in (
@@ -163,7 +141,7 @@ class _LayerScales:
             ("c_z", lambda: found["a_z"], 1 / gates),
             ("a_n", lambda: found["p_zn"] / found["c_z"], self.factors),
         ):
-            error, factor = _pick(self._curve(name), base(), factors)
+            error, factor = pick(self._curve(name), base(), factors)
             found[name] = factor * base()
             total = total + error
         return total, found
@@ -185,7 +163,7 @@ class _LayerScales:
         found = {"s_n": base, "a_r": reset}
         total = self._curve("s_n")(base) + self._curve("a_r")(reset)
         total = self._gate(total, base, ["w_in"], state, found, "s_n")
-        error, factor = _pick(
+        error, factor = pick(
             self._curve("p_rn"), base, self._into("p_rn", "s_n", self.knobs.multiplier_terms)
         )
         found["p_rn"] = factor * base
@@ -203,12 +181,6 @@ class _LayerScales:
                 }
             )
         return chosen
-
-
-def _snap(ratio: float, terms: int | None) -> tuple[int, int]:
-    """The allowed M nearest to `ratio`, as ``(m, n)``: undoes the rounding of float scales."""
-    factors = allowed(terms)
-    return as_fixed_point(float(factors[np.abs(np.log(factors / ratio)).argmin()]))
 
 
 def _align(pairs: Sequence[tuple[int, int]], terms: int | None) -> tuple[list[int], int]:
@@ -232,10 +204,6 @@ ACTIVATIONS = ("a_r", "a_z", "a_n")
 #: Octaves by which all codes of a sum's operand may stay below the sum's step, and by which they
 #: may pass its range. Both operands share one shift, so this bounds their multipliers.
 SUM_REACH = 3
-#: Largest magnitude of a bias code: no float32 bias has more digits.
-MAX_BIAS = 1 << 39
-#: Bias codes from which on it is looked for what the output does not show of them.
-WIDE_BIAS = 1 << 20
 #: Factor between rows, or columns, of a matrix from which on it is the cause of what 8 bits lose.
 MAX_SPREAD = 64.0
 #: How far, in codes, a zero point may move to save a sum its constant.
@@ -279,109 +247,6 @@ def _balance(
         zero[b], zero[name] = int(moved[at]), int(total[at] >> shift)
 
 
-def _within_output(
-    codes: np.ndarray,
-    bias: np.ndarray,
-    in_bits: int,
-    channel: np.ndarray,
-    multiplier: int,
-    shift: int,
-    zero: int,
-    bits: int,
-) -> np.ndarray:
-    """`bias`, of the units whose output code is the same for all inputs no larger than it takes to
-    keep it the same: the accumulator need not be as wide as a bias that nobody sees."""
-    low, high = code_range(in_bits)
-    wide = codes.astype(np.int64)
-    least = np.minimum(wide * low, wide * high).sum(1)
-    most = np.maximum(wide * low, wide * high).sum(1)
-    lowest, highest = code_range(bits)
-    shifts = shift + channel.astype(np.int64)
-    half = (1 << shifts) >> 1
-    # The least accumulator that gives the highest code, and the greatest that gives the lowest.
-    top = -((half - ((highest - zero) << shifts)) // multiplier)
-    bottom = (((lowest - zero + 1) << shifts) - half - 1) // multiplier
-    return np.maximum(
-        np.minimum(bias, np.maximum(top - least, bottom - most)),
-        np.minimum(bottom - most, top - least),
-    )
-
-
-def _dense(
-    weights: Weights,
-    bias: np.ndarray,
-    *,
-    scale: float,
-    in_scale: float,
-    in_zero: int,
-    in_bits: int,
-    weight_bits: int,
-    granularity: str,
-    output: tuple[int, int, int, int] | None = None,
-) -> dict[str, Any]:
-    """Weight codes, folded bias, channel shifts and proved accumulator bounds.
-
-    output : multiplier, shift, zero point and bits of the requantised output, if it is
-    """
-    codes, channel, _ = weights.quantize(weight_bits, scale, granularity)
-    row_scale = scale / 2.0 ** channel.astype(np.float64)
-    # The mean error that rounded weights cause is known, so the bias takes it out.
-    drift = ((codes * row_scale[:, None] - weights.matrix) * weights.mean).sum(1)
-    real = np.clip((bias - drift) / (row_scale * in_scale), -MAX_BIAS, MAX_BIAS)
-    folded = np.floor(real + 0.5).astype(np.int64) - in_zero * codes.astype(np.int64).sum(1)
-    if output is not None and np.abs(folded).max() >= WIDE_BIAS:
-        folded = _within_output(codes, folded, in_bits, channel, *output)
-    low, high = acc_bounds(codes, folded, in_bits)
-    return {
-        "weight": codes,
-        "bias": folded,
-        "channel_shift": channel,
-        "in_bits": in_bits,
-        "weight_bits": weight_bits,
-        "acc_min": low,
-        "acc_max": high,
-    }
-
-
-def _activation_candidates(
-    name: str,
-    source: Tensor,
-    *,
-    a_bits: int,
-    a_scale: float,
-    a_zero: int,
-    out_bits: int,
-    scale: float,
-    zero: int,
-    knobs: Knobs,
-) -> list[Operator]:
-    """The units that may stand for activation `name`: what the knob says, or for ``auto`` the
-    table and the first piecewise-linear units that hold its accuracy."""
-    low, high = code_range(a_bits)
-    codes = np.arange(low, high + 1)
-    target = FUNCTIONS[f"s_{name[-1]}"]((codes - a_zero) * a_scale) / scale + zero
-    table = exact_table(target, a_bits, out_bits)
-    if knobs.activation == "table":
-        return [table]
-    # Half of the weight goes where the data are, half keeps the rest of the range honest.
-    seen = np.clip(np.floor(source.centre / a_scale + 0.5) + a_zero, low, high).astype(int) - low
-    mass = np.bincount(seen, source.mass, len(codes))
-    weight = mass / mass.sum() + 1 / len(codes)
-    fitting = Fitting(target, a_bits, out_bits, weight)
-    if knobs.activation == "pwl":
-        return [fitting.unit(knobs.entries)]
-    found: list[Operator] = [table]
-    limit = fitting.error(table.table) * PWL_ERROR_GROWTH.get(out_bits, LEAST_ERROR_GROWTH)
-    for entries in sorted({*AUTO_ENTRIES, knobs.entries}):
-        # Rounding to codes only adds to what the lines are off.
-        if len(found) > AUTO_UNITS or fitting.unrounded(entries) > limit:
-            continue
-        chosen = unit_codes(unit := fitting.unit(entries))
-        if np.abs(chosen - table.table).max() <= PWL_MAX_ERROR and fitting.error(chosen) <= limit:
-            found.append(unit)
-    return found
-
-
 def _quantize_layer(
     calibration: LayerCalibration,
     widths: _Widths,
@@ -396,7 +261,7 @@ def _quantize_layer(
     bits, terms = widths.out, knobs.multiplier_terms
     zero = {name: calibration.tensors[name].zero_point(bits[name], scale[name]) for name in GENES}
     links = {
-        name: _align([_snap(scale[s] / scale[name], terms) for s in (a, b)], terms)
+        name: _align([snap(scale[s] / scale[name], terms) for s in (a, b)], terms)
         for name, a, b in SUMS
     }
     for name, fixed, moved in (("s_r", 0, "w_hr"), ("s_z", 0, "w_hz"), ("s_n", 1, "w_in")):
@@ -405,8 +270,8 @@ def _quantize_layer(
     for name in GENES[:6]:
         from_input = name[2] == "i"
         operand = in_scale if from_input else scale["s_h"]
-        m, n = _snap(scale[f"{name}.weight"] * operand / scale[name], terms)
-        stored = _dense(
+        m, n = snap(scale[f"{name}.weight"] * operand / scale[name], terms)
+        stored = linear_operator(
             calibration.weights[name],
             calibration.biases[name],
             scale=scale[f"{name}.weight"],
@@ -434,7 +299,7 @@ def _quantize_layer(
             zero_point=zero[name],
         )
     for name, a, b in (("p_rn", "a_r", "w_hn"), ("p_zn", "c_z", "a_n"), ("p_zh", "a_z", "s_h")):
-        m, n = _snap(scale[a] * scale[b] / scale[name], terms)
+        m, n = snap(scale[a] * scale[b] / scale[name], terms)
         ops[name] = Product(
             a_bits=bits[a],
             b_bits=bits[b],
@@ -445,7 +310,7 @@ def _quantize_layer(
             shift=n,
             zero_point=zero[name],
         )
-    m, n = _snap(scale["a_z"] / scale["c_z"], terms)
+    m, n = snap(scale["a_z"] / scale["c_z"], terms)
     ops["c_z"] = Complement(
         a_bits=bits["a_z"],
         out_bits=bits["c_z"],
@@ -468,7 +333,7 @@ def _quantize_layer(
         }
         key = (name, *between.values(), knobs.activation, knobs.entries)
         if key not in calibration.units:
-            calibration.units[key] = _activation_candidates(
+            calibration.units[key] = activation_candidates(
                 name, calibration.tensors[source], knobs=knobs, **between
             )
         groups.append(calibration.units[key])
@@ -495,6 +360,23 @@ def refuse_lost(calibration: Calibration) -> None:
     source = in_scale, _ = calibration.input_format(8)
     rounded: dict[tuple[int, str], tuple[np.ndarray, np.ndarray]] = {}
     formats: dict[tuple[int, str], Format] = {}
+    last = len(calibration.layers) - 1
+
+    def add_dense(
+        number: int, place: str, layers: Sequence[DenseCalibration], in_scale: float
+    ) -> float:
+        """Round the dense layers at `place`; the scale of their output."""
+        for k, layer in enumerate(layers):
+            name = f"{place}{k}"
+            scale, zero, size = layer.scales((8, 8), in_scale, knobs)
+            rounded[number, name] = layer.weights.rounded(size, layer.bias)
+            if layer.curved:
+                scale, zero = layer.output.format(8)
+            formats[number, name] = 8, scale, zero
+            in_scale = scale
+        return in_scale
+
+    in_scale = add_dense(0, "front", calibration.front, in_scale)
     for number, (layer, genes) in enumerate(zip(calibration.layers, genome.layers, strict=True)):
         scale = _LayerScales(layer, _Widths.of(genes, knobs), knobs, in_scale).solve()
         state = layer.tensors["s_h"]
@@ -514,8 +396,9 @@ def refuse_lost(calibration: Calibration) -> None:
             size = scale[f"{name}.weight"]
             rounded[number, name] = weights.rounded(size, layer.biases[name])
         in_scale = scale["s_h"]
+        if number == last:
+            in_scale = add_dense(number, "back", calibration.back, in_scale)
     size = calibration.classifier_scale(8)
-    last = len(calibration.layers) - 1
     rounded[last, "classifier"] = calibration.classifier.rounded(size, calibration.classifier_bias)
     loss = calibration.probe.loss(rounded)
     if loss > MAX_LOSS:
@@ -548,19 +431,25 @@ def _refuse_uneven(calibration: Calibration, rounded: Rounded) -> None:
     """Refuse a network for one matrix, whose rows or columns are too far apart for 8 bits."""
     for (number, name), pair in rounded.items():
         part = calibration.probe.loss({(number, name): pair})
-        inside = {**calibration.layers[number].weights, "classifier": calibration.classifier}
+        inside = {
+            **calibration.layers[number].weights,
+            **{each: layer.weights for each, layer in calibration.dense_layers.items()},
+            "classifier": calibration.classifier,
+        }
         matrix = inside[name].matrix
         rows, columns = _spread(matrix, 1), _spread(matrix, 0)
         # Even weights round as well as 8 bits can; the network itself is then the sensitive part.
         if part <= MAX_LOSS or max(rows, columns) <= MAX_SPREAD:
             continue
-        told = f"quantize: 8-bit weights of {name} of layer {number} change the logits by "
+        where = f"{name} of layer {number}" if name in GENES else name
+        told = f"quantize: 8-bit weights of {where} change the logits by "
         told += f"{100 * part:.0f} % of their size: "
-        if columns > rows and number == 0 and name in GENES[:3]:
+        first = calibration.probe.checkpoint.first_weight
+        reading = ("front0",) if calibration.front else GENES[:3]
+        if columns > rows and number == 0 and name in reading:
             raise InputError(
                 f"{told}its columns differ by {columns:,.0f} times, so the features do too; "
-                "rescale them to similar sizes, and the columns of weight_ih_l0 by the inverse "
-                "factors"
+                f"rescale them to similar sizes, and the columns of {first} by the inverse factors"
             )
         largest = np.abs(matrix).max(1)
         raise InputError(
@@ -573,8 +462,8 @@ def _refuse_uneven(calibration: Calibration, rounded: Rounded) -> None:
 class Draft:
     """A quantised network whose activation units are still to be chosen.
 
-    groups : for each activation of each layer, and that of a head's codes, the units that may stand
-        there
+    groups : for each activation of each GRU layer, those of dense layers, and that of a head's
+        codes, the units that may stand there
     stage : of a head that answers codes
     """
 
@@ -587,14 +476,24 @@ class Draft:
     head: Head = field(default_factory=Head)
     stage: StageDraft | None = None
     input_shifts: tuple[int, ...] = ()
+    front: tuple[DenseDraft, ...] = ()
+    back: tuple[DenseDraft, ...] = ()
+    #: Of each GRU layer the codes of the state that sequences start with, None where that is zero.
+    initial: tuple[np.ndarray | None, ...] = ()
 
     def choose(self, indices: Sequence[int]) -> IntModel:
         """The integer model with that unit of each group."""
         units = iter(group[index] for group, index in zip(self.groups, indices, strict=True))
         layers = []
-        for fixed in self.layers:
+        for fixed, state in zip(
+            self.layers, self.initial or [None] * len(self.layers), strict=True
+        ):
             ops = {**fixed, **{name: next(units) for name in ACTIVATIONS}}
-            layers.append(Layer({name: ops[name] for name in SCHEDULE}))
+            layers.append(Layer({name: ops[name] for name in SCHEDULE}, state))
+        front, back = (
+            tuple(part.choose(next(units) if part.group else None) for part in row)
+            for row in (self.front, self.back)
+        )
         scale, zero = self.input_format
         stage = None
         if self.stage is not None:
@@ -609,6 +508,8 @@ class Draft:
             info=dict(self.info),
             head=self.head,
             stage=stage,
+            front=front,
+            back=back,
         )
 
 
@@ -617,6 +518,12 @@ def _as_trained(model: IntModel) -> Draft:
     groups = [[layer.ops[name]] for layer in model.layers for name in ACTIVATIONS]
     first = model.input_scale, model.input_zero_point
     layers, stage = tuple(layer.ops for layer in model.layers), None
+    scales = model.info.get("dense_scales", {})
+    front, back = (
+        tuple(DenseDraft.fixed(layer, scales.get(f"{place}{k}", {})) for k, layer in enumerate(row))
+        for place, row in (("front", model.front), ("back", model.back))
+    )
+    groups += [list(part.group) for part in (*front, *back) if part.group]
     if model.stage is not None:
         unit = model.stage.activation
         groups += [[unit]] if unit is not None else []
@@ -632,6 +539,9 @@ def _as_trained(model: IntModel) -> Draft:
         model.info,
         model.head,
         stage,
+        front=front,
+        back=back,
+        initial=tuple(layer.initial_state for layer in model.layers),
     )
 
 
@@ -654,8 +564,31 @@ def draft(
         calibration.held.append(True)
     in_bits = knobs.input_bits
     first = in_scale, in_zero = calibration.input_format(in_bits)
-    layers, groups, scales = [], [], []
-    for layer, genes in zip(calibration.layers, genome.layers, strict=True):
+    _check_dense(calibration, genome)
+    dense_genes = iter(genome.dense)
+
+    def dense_drafts(layers: Sequence[DenseCalibration]) -> tuple[DenseDraft, ...]:
+        """The dense layers in series, from the format of their input on."""
+        nonlocal in_scale, in_zero, in_bits
+        drafts = []
+        for layer in layers:
+            drafts.append(
+                quantize_dense_layer(
+                    layer,
+                    genes := next(dense_genes),
+                    knobs,
+                    in_scale=in_scale,
+                    in_zero=in_zero,
+                    in_bits=in_bits,
+                )
+            )
+            in_scale, in_zero, in_bits = drafts[-1].scale, drafts[-1].zero_point, genes[1]
+        return tuple(drafts)
+
+    front = dense_drafts(calibration.front)
+    layers, groups, scales, initial = [], [], [], []
+    states = calibration.initial or (None,) * len(calibration.layers)
+    for layer, genes, state in zip(calibration.layers, genome.layers, states, strict=True):
         widths = _Widths.of(genes, knobs)
         ops, units, scale, zero = _quantize_layer(
             layer, widths, knobs, in_scale=in_scale, in_zero=in_zero, in_bits=in_bits
@@ -669,9 +602,12 @@ def draft(
             }
         )
         in_scale, in_zero, in_bits = scale["s_h"], zero["s_h"], widths.out["s_h"]
+        initial.append(None if state is None else state_codes(state, in_scale, in_zero, in_bits))
+    back = dense_drafts(calibration.back)
+    groups += [part.group for part in (*front, *back) if part.group]
     weights, bits = calibration.classifier, knobs.classifier_bits
     scale_of_weights = calibration.classifier_scale(bits)
-    stored = _dense(
+    stored = linear_operator(
         weights,
         calibration.classifier_bias,
         scale=scale_of_weights,
@@ -688,6 +624,9 @@ def draft(
         "scales": scales,
         "logit_scale": float(scale_of_weights * in_scale),
     }
+    if front or back:
+        names = zip(calibration.dense_layers, (*front, *back), strict=True)
+        record["dense_scales"] = {name: part.scales for name, part in names}
     classifier, head, stage = Classifier(**stored), calibration.head, None
     if calibration.sums is not None:
         acc_scale = float(scale_of_weights * in_scale)
@@ -695,7 +634,7 @@ def draft(
         if between is not None:
             name = "a_r" if head.activation == "sigmoid" else "a_n"
             sums = calibration.sums
-            groups.append(_activation_candidates(name, sums, knobs=knobs, **vars(between)))
+            groups.append(activation_candidates(name, sums, knobs=knobs, **vars(between)))
     return Draft(
         genome,
         tuple(layers),
@@ -706,7 +645,24 @@ def draft(
         head,
         stage,
         calibration.input_shifts,
+        front,
+        back,
+        tuple(initial),
     )
+
+
+def _check_dense(calibration: Calibration, genome: Genome) -> None:
+    if len(genome.dense) != len(calibration.dense_layers):
+        raise InputError(
+            f"genome: genes of {len(genome.dense)} dense layers given, the network has "
+            f"{len(calibration.dense_layers)}"
+        )
+
+
+def state_codes(state: np.ndarray, scale: float, zero: int, bits: int) -> np.ndarray:
+    """Codes int8 [H] of the state that sequences start with."""
+    codes = np.floor(state.astype(np.float64) / scale + 0.5) + zero
+    return np.clip(codes, *code_range(bits)).astype(np.int8)
 
 
 def quantize(
@@ -725,7 +681,7 @@ def quantize(
     source : Checkpoint, or a Calibration made once with :func:`~.calibrate.calibrate`
         With a checkpoint, `calibration_x` [batch, steps, features] is needed.
     genome : Genome
-        One layer of 17 genes per GRU layer.
+        One layer of 17 genes per GRU layer, two genes per dense layer.
     cheapest : callable, optional
         Decides ``activation="auto"`` among units that hold their accuracy, normally
         :func:`genogate.synth.report.cheapest`. Without one, the table is taken below 5 input bits

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..checkpoints.floating import Checkpoint, sigmoid
+from ..checkpoints.floating import FUNCTIONS, Checkpoint, sigmoid
 from ..data.measures import at_last, filled, lengths_of
 from ..integer import code_range
 
@@ -27,7 +27,7 @@ def rounded_logits(
 ) -> np.ndarray:
     """Logits [batch, (steps,) classes] for inputs `x` [batch, steps, features].
 
-    dense : rounded weights, which stand in the place of the checkpoint's
+    dense : rounded weights, of dense layers by their names too, in place of the checkpoint's
     formats : of the output of every operator, by layer and gene name; source : of the input
     """
 
@@ -36,8 +36,15 @@ def rounded_logits(
         codes = np.clip(np.floor(value / scale + 0.5) + zero, *code_range(bits))
         return (codes - zero) * scale
 
+    def through(place: str, layer: int, value: np.ndarray) -> np.ndarray:
+        for name, function in checkpoint.functions.items():
+            if name.startswith(place):
+                weight, bias = dense[layer, name]
+                value = held(FUNCTIONS[function](value @ weight.T + bias), formats[layer, name])
+        return value
+
     lengths = lengths_of(x)
-    below = held(filled(np.asarray(x, np.float64)), source)
+    below = through("front", 0, held(filled(np.asarray(x, np.float64)), source))
     for layer in range(checkpoint.layers):
 
         def out(name: str, value: np.ndarray, layer: int = layer) -> np.ndarray:
@@ -49,7 +56,7 @@ def rounded_logits(
 
         w_ir, w_iz, w_in = (linear(name, below) for name in ("w_ir", "w_iz", "w_in"))
         states = np.zeros((*below.shape[:2], w_ir.shape[-1]))
-        h = states[:, 0]
+        h = states[:, 0] + checkpoint.initial_state(layer)
         for step in range(below.shape[1]):
             r = out("a_r", sigmoid(out("s_r", w_ir[:, step] + linear("w_hr", h))))
             z = out("a_z", sigmoid(out("s_z", w_iz[:, step] + linear("w_hz", h))))
@@ -60,4 +67,5 @@ def rounded_logits(
         below = states
     weight, bias = dense[checkpoint.layers - 1, "classifier"]
     seen = below if checkpoint.head.every else at_last(below, lengths)
+    seen = through("back", checkpoint.layers - 1, seen)
     return seen @ weight.T + bias

@@ -20,9 +20,12 @@ from ..integer import (
     code_range,
 )
 from ..knobs import Knobs
-from .calibrate import Tensor
+from .error_curves import Tensor
 from .scales import allowed, as_fixed_point
 
+#: What a tensor of sums is called, by the function behind them: of a sigmoid or tanh its error is
+#: measured behind it.
+SUMS = {"none": "sums", "relu": "sums", "sigmoid": "s_r", "tanh": "s_n"}
 #: Width of the codes between the requantiser and the unit of an activation.
 BETWEEN = 8
 #: Octaves below and above the scale that just covers the range, in which M is looked for.

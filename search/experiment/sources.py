@@ -65,6 +65,7 @@ class Sources:
                 self.seeds.append(Source(recipe.hidden, seeds[name], str(path)))
                 continue
             checkpoint = zoo.load(name)
+            checkpoint.need_plain("an experiment")
             trained_task = checkpoint.info.get("task")
             if trained_task != plan.task:
                 raise InputError(

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ...model.genome import GENES, MAX_BITS, MIN_BITS, Genome
+from ...model.genome import DENSE_GENES, GENES, MAX_BITS, MIN_BITS, Genome
 from .candidate import CHECKPOINT, Candidate
 from .config import KNOB_GENES, Config
 from .evaluate import Setting
@@ -17,10 +17,16 @@ class Encoding:
     """Rows of variables: the genes of every layer, then an index for each choice of a knob.
 
     setting : what candidates differ from; config : which knobs and checkpoints are genes
+    layers, dense : numbers of GRU and dense layers
     """
 
-    def __init__(self, setting: Setting, config: Config, layers: int) -> None:
-        self.setting, self.config, self.layers = setting, config, layers
+    def __init__(self, setting: Setting, config: Config, layers: int, dense: int = 0) -> None:
+        self.setting, self.config, self.layers, self.dense = setting, config, layers, dense
+
+    @property
+    def genes(self) -> int:
+        """Number of genes: those of GRU layers, then those of dense layers."""
+        return len(GENES) * self.layers + len(DENSE_GENES) * self.dense
 
     @cached_property
     def choices(self) -> dict[str, tuple[Any, ...]]:
@@ -33,7 +39,7 @@ class Encoding:
     @cached_property
     def space(self) -> Space:
         """Variables: the genes in bits, then an index for each of :attr:`choices`."""
-        genes = len(GENES) * self.layers
+        genes = self.genes
         choices = [len(values) - 1 for values in self.choices.values()]
         return Space(
             np.array([MIN_BITS] * genes + [0] * len(choices)),
@@ -43,7 +49,7 @@ class Encoding:
 
     def decode(self, row: Array) -> Candidate:
         """The candidate of a row of variables (:attr:`space`)."""
-        genes = len(GENES) * self.layers
+        genes = self.genes
         choices = zip(self.choices.items(), row[genes:], strict=True)
         values = {name: of[int(index)] for (name, of), index in choices}
         default = {

@@ -119,11 +119,13 @@ def _key(setting: Setting, yosys: str) -> str:
 class Material:
     """What a setting names, loaded: calibration made from the training part.
 
+    layers, dense : numbers of GRU and dense layers
     x_shifted, y_shifted : the validation part and, where it is small, its shifted copies
     """
 
     checkpoint_hash: str
     layers: int
+    dense: int
     task: Task
     calibration: Calibration
     x_shifted: np.ndarray
@@ -149,7 +151,7 @@ def _material(name: str) -> Material:
         raise InputError(f"checkpoint {name}: trained on another split of {task.name}")
     calibration = calibrate(checkpoint, task.x_calibration)
     x, y = shifted(task) if len(task.y_val) < SMALL else (task.x_val, task.y_val)
-    return Material(checkpoint.hash, checkpoint.layers, task, calibration, x, y)
+    return Material(checkpoint.hash, *checkpoint.counts, task, calibration, x, y)
 
 
 def shifted(task: Task) -> tuple[np.ndarray, np.ndarray]:

@@ -13,10 +13,10 @@ WEIGHT_PATTERNS = ((2, 2, 2), (2, 2, 3), (3, 3, 3), (2, 2, 4), (3, 3, 4))
 REST_WIDTHS = (8, 7, 6, 5, 4)
 
 
-def patterns(layers: int = 1) -> list[Genome]:
-    """All of them, every layer alike."""
+def patterns(layers: int = 1, dense: int = 0) -> list[Genome]:
+    """All of them, every layer alike; dense layers have the weights of the candidate."""
     return [
-        Genome(((*2 * weights, *[rest] * 11),) * layers)
+        Genome(((*2 * weights, *[rest] * 11),) * layers, ((weights[2], rest),) * dense)
         for weights in WEIGHT_PATTERNS
         for rest in REST_WIDTHS
     ]

@@ -88,11 +88,15 @@ def further_checkpoints(setting: Setting, config: Config) -> dict[str, str]:
                     f"checkpoint {name}: its {what} is {its}, that of "
                     f"{setting.checkpoint} {mine}; all must have the same"
                 )
-        if other.layers != material.layers:
-            raise InputError(
-                f"checkpoint {name}: {other.layers} layers, {setting.checkpoint} has "
-                f"{material.layers}; all must have as many"
-            )
+        for kind, mine, its in (
+            ("layers", material.layers, other.layers),
+            ("dense layers", material.dense, other.dense),
+        ):
+            if its != mine:
+                raise InputError(
+                    f"checkpoint {name}: {its} {kind}, {setting.checkpoint} has {mine}; all must "
+                    "have as many"
+                )
         hashes[name] = other.checkpoint_hash
     return hashes
 
@@ -119,7 +123,7 @@ class Run:
         self.folder, self.setting, self.config = Path(folder), setting, config
         if config.beacons and retrain is None:
             raise InputError("beacons: a way to retrain is needed (--beacon COMMAND)")
-        layers = load(setting).layers
+        material = load(setting)
         document = {
             "version": VERSIONS[-1],
             "config": asdict(config),
@@ -127,9 +131,9 @@ class Run:
         }
         self.files = Folder(self.folder)
         self.files.begin(json.loads(json.dumps(document)), resume)
-        self.int8 = Candidate(Genome.uniform(MAX_BITS, layers))
+        self.int8 = Candidate(Genome.uniform(MAX_BITS, material.layers, material.dense))
         self.estimated: dict[Candidate, Point] = {}
-        self.encoding = Encoding(setting, config, layers)
+        self.encoding = Encoding(setting, config, material.layers, material.dense)
         self.ledger = Ledger(config.objectives, config.bounds, self.int8, blind=config.proxy_only)
         self.costs = Costs(setting, config, self.encoding, self.ledger)
         beacons = Beacons(self.folder, retrain) if retrain else None
@@ -190,7 +194,7 @@ class Run:
         """Raises :class:`InputError` where not even two bits everywhere fit the part."""
         if not self.config.fit or self.encoding.choices:
             return
-        least = Genome.uniform(MIN_BITS, load(self.setting).layers)
+        least = Genome.uniform(MIN_BITS, self.encoding.layers, self.encoding.dense)
         figures = costs_of((replace(self.setting, silicon=False, estimate=True), least))
         excess = over(self.config.target, figures)
         if excess:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ...model.errors import InputError
-from ...model.genome import GENES, MAX_BITS, MIN_BITS, Genome
+from ...model.genome import MAX_BITS, MIN_BITS, Genome
 
 Array = np.ndarray
 Item = TypeVar("Item")
@@ -41,10 +41,6 @@ class Profile:
     costs: Mapping[str, Array]
 
     @property
-    def layers(self) -> int:
-        return len(self.accuracy) // len(GENES)
-
-    @property
     def loss(self) -> Array:
         """Accuracy lost [genes, 7], never less at fewer bits, and nowhere negative: what a narrow
         operator seems to gain is noise."""
@@ -52,12 +48,13 @@ class Profile:
         return np.maximum.accumulate(lost[:, ::-1], axis=1)[:, ::-1]
 
 
-def profile(judge: Judge, layers: int = 1) -> Profile:
-    """Evaluate INT8, and each operator alone at 2 to 7 bits: 1 + 102 evaluations a layer.
+def profile(judge: Judge, layers: int = 1, dense: int = 0) -> Profile:
+    """Evaluate INT8, and each operator alone at 2 to 7 bits: 1 + 102 evaluations a GRU layer and 12
+    a dense layer.
 
     A cost that a result lacks is taken from the next wider width that has it.
     """
-    top = [MAX_BITS] * (layers * len(GENES))
+    top = list(Genome.uniform(MAX_BITS, layers, dense).genes)
     rows = [[*top[:g], bits, *top[g + 1 :]] for g in range(len(top)) for bits in WIDTHS[:-1]]
     int8, *results = judge([Genome.from_genes(row) for row in [top, *rows]])
     shape = len(top), len(WIDTHS) - 1
@@ -176,6 +173,7 @@ class _Spent(Exception):
 def descent(
     judge: Judge,
     layers: int = 1,
+    dense: int = 0,
     *,
     costs: Sequence[str] = ("size",),
     budget: int = 1000,
@@ -203,7 +201,7 @@ def descent(
             raise _Spent
 
     try:
-        int8 = Genome.uniform(MAX_BITS, layers)
+        int8 = Genome.uniform(MAX_BITS, layers, dense)
         look([int8, *start])
         best = results[int8]["accuracy"]
         for weights in mixes(costs):

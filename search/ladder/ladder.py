@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ...model import zoo
 from ...model.errors import InputError
 from ...model.files import read_json, write_json
 from ...model.genome import MAX_BITS, MIN_BITS, Genome
@@ -54,6 +55,8 @@ def begin(folder: Path, plan: Plan, resume: bool) -> None:
 
 def check(plan: Plan) -> None:
     """Raises :class:`InputError` for networks that cannot be compared."""
+    for name in plan.checkpoints:
+        zoo.load(name).need_plain("a search within a budget")
     first = load(Setting(plan.checkpoints[0], plan.knobs, False))
     if first.layers != 1:
         raise InputError(

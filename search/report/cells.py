@@ -91,7 +91,7 @@ def add_cells(
     except InputError as error:
         data["cells_note"] = f"Cells by operator are left out: {error}."
         return
-    one_layer = len(data["operators"]) == len(GENES)
+    one_layer = len(data["operators"]) < 2 * len(GENES)
     data["parts"] = [name.removeprefix("layer0.") if one_layer else name for name in parts]
     data["cells"] = dict(zip(map(str, order), cells, strict=True))
     column = [figure["key"] for figure in data["figures"]]

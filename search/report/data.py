@@ -4,11 +4,13 @@ The folder is only read, the store too, so that a search may go on writing to it
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from ...model import zoo
 from ...model.aliases import Say
 from ...model.errors import InputError
-from ...model.genome import GENES, MAX_BITS, MIN_BITS
+from ...model.genome import MAX_BITS, MIN_BITS, gene_names, split
 from ..genomes.candidate import CHECKPOINT, USEFUL_DROP
 from ..genomes.evaluate import OBJECTIVES
 from ..genomes.sensitivity import spread
@@ -115,7 +117,6 @@ def collect(
     odd = [key for key in results if len(key[0]) != genes]
     for key in odd:
         del results[key]
-    layers = genes // len(GENES)
 
     # What a point is called: front-N first, then named ones, then the homogeneous.
     labels: dict[Key, list[str]] = {}
@@ -205,11 +206,7 @@ def collect(
         "objectives": config["objectives"],
         "figures": [_figure(name, int8.get(name), weight) for name in used],
         "useful_drop": USEFUL_DROP,
-        "operators": [
-            f"layer{layer}.{gene}" if layers > 1 else gene
-            for layer in range(layers)
-            for gene in GENES
-        ],
+        "operators": operators_of(setting, genes),
         "points": points,
         "suffixes": list(suffixes),
         "history": curves,
@@ -223,6 +220,18 @@ def collect(
     }
     add_cells(data, setting, cases, cells, say)
     return data
+
+
+def operators_of(setting: Document, genes: int) -> list[str]:
+    """Names of the operators of a genome of `genes` genes."""
+    layers, dense = split(genes) or (0, 0)
+    names = [f"dense{k}" for k in range(dense)]
+    if dense:
+        # The checkpoint says which stand in front and which behind, where it still is there.
+        with suppress(InputError):
+            functions = zoo.load(setting["checkpoint"]).functions
+            names = list(functions) if len(functions) == dense else names
+    return gene_names(layers, names)
 
 
 def _estimated_things(setting: Document) -> str:

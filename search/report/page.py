@@ -78,8 +78,11 @@ def _header(data: Document) -> str:
 
 def _grouped(genes: str) -> str:
     """Genes of each layer by kind: dense, sums, products, activations."""
-    layers = [genes[k : k + len(GENES)] for k in range(0, len(genes), len(GENES))]
-    return " | ".join(" ".join((g[:6], g[6:11], g[11:14], g[14:])) for g in layers)
+    end = len(genes) // len(GENES) * len(GENES)
+    layers = [genes[k : k + len(GENES)] for k in range(0, end, len(GENES))]
+    grouped = [" ".join((g[:6], g[6:11], g[11:14], g[14:])) for g in layers]
+    dense = [genes[k : k + 2] for k in range(end, len(genes), 2)]
+    return " | ".join(grouped + ([" ".join(dense)] if dense else []))
 
 
 def _digits(figure: Document, value: float | None) -> str:

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from ...model.errors import InputError, shown
 from ...model.files import read_json
-from ...model.genome import GENES, Genome
+from ...model.genome import Genome, split
 from ..genomes.evaluate import OBJECTIVES
 from ..genomes.store import SCHEMA
 
@@ -178,7 +178,7 @@ def parse_key(text: str) -> Key | None:
     extra = [part.partition("=") for part in re.findall(r"[^\s,;|]+", " ".join(rest))]
     good = (
         words
-        and len(words) % len(GENES) == 0
+        and split(len(words)) is not None
         and all(re.fullmatch(r"[2-8]", gene) for gene in words)
     )
     if not good or not all(sign for _, sign, _ in extra):

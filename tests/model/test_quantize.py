@@ -164,7 +164,7 @@ def test_activation_units_are_searched_once(monkeypatch):
     genome = Genome.uniform(6)
     first = quantize(calibration, genome)
     assert first.hash == quantize(shared, genome).hash
-    monkeypatch.setattr("genogate.model.quantize.quantize.Fitting", None)
+    monkeypatch.setattr("genogate.model.quantize.parts.Fitting", None)
     assert quantize(calibration, genome).hash == first.hash
 
 

@@ -19,13 +19,15 @@ def first_population(context: Context) -> Array:
     rows = rng.integers(space.low, space.high + 1, (size, len(space.low)))
     genomes: list[Genome] = []
     if config.initial != "random":
-        layers = context.encoding.layers
-        genomes = [Genome.uniform(b, layers) for b in range(MIN_BITS, MAX_BITS + 1)]
+        counts = context.encoding.layers, context.encoding.dense
+        genomes = [Genome.uniform(b, *counts) for b in range(MIN_BITS, MAX_BITS + 1)]
         context.evaluate([Candidate(genome) for genome in genomes])
     if config.initial == "sensitivity":
         genomes += _by_sensitivity(context, rng, rows, genomes)
     if config.seed_patterns:
-        by_hand = sensitivity.spread(patterns(context.encoding.layers), config.pop_size // 2)
+        by_hand = sensitivity.spread(
+            patterns(context.encoding.layers, context.encoding.dense), config.pop_size // 2
+        )
         genomes = [*by_hand, *(genome for genome in genomes if genome not in by_hand)]
     for k, genome in enumerate(genomes[: config.pop_size]):
         rows[k] = context.encoding.encode(Candidate(genome))
@@ -47,7 +49,7 @@ def _by_sensitivity(
     they do not fill become neighbours of theirs."""
     config = context.config
     judge = context.judge if config.prescreen is None else context.judge_by_proxy
-    profile = sensitivity.profile(judge, context.encoding.layers)
+    profile = sensitivity.profile(judge, context.encoding.layers, context.encoding.dense)
     costs = [n for n in config.objectives if n in profile.costs] or ["size"]
     room = config.pop_size // 2 - len(genomes)
     chain = sensitivity.ordered(profile, costs, count=config.pop_size)

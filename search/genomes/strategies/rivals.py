@@ -33,6 +33,7 @@ def descend(context: Context) -> Iterator[None]:
         sensitivity.descent(
             context.judge,
             context.encoding.layers,
+            context.encoding.dense,
             costs=costs,
             drop=drop,
             budget=config.pop_size * generation,

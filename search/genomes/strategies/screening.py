@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ....model.genome import GENES
 from ..pareto import Array
 from ..screening import ENOUGH, Forecast, plain, select, shortlist
 from .algorithm import algorithm
@@ -91,7 +90,7 @@ def _grown(
 
 def _by_rank(context: Context) -> Values:
     """Stands for accuracies until enough are known."""
-    proxy, genes = context.proxy, len(GENES) * context.encoding.layers
+    proxy, genes = context.proxy, context.encoding.genes
     assert proxy is not None
     return lambda rows: 1 - proxy.loss(rows[:, :genes])
 
@@ -105,5 +104,5 @@ def _translation(context: Context) -> Values:
         np.array([p.genome.genes for p in points]),
         np.array([p.result["accuracy"] for p in points]),
     )
-    genes = len(GENES) * context.encoding.layers
+    genes = context.encoding.genes
     return lambda rows: told(rows[:, :genes])

@@ -27,6 +27,7 @@ class GruNetwork:
     widths = tuple(range(2, 9))
 
     def __init__(self, torch: Any, checkpoint: Checkpoint, calibration: Calibration) -> None:
+        checkpoint.need_plain("a proxy")
         self.torch, self.checkpoint, self.calibration = torch, checkpoint, calibration
         layers = checkpoint.layers
         self.names = tuple(
