@@ -22,6 +22,7 @@ from ....model.files import read_bytes, write_bytes, write_json, write_text
 from ....model.integer import IntModel
 from ....model.leftovers import scratch
 from ...golden import check_codes
+from ..memory_files import with_memory_files
 from ..simulators import choose, environment, missing_for_icarus, verilator_environment, version
 from .harness import JOB_VARIABLE, harness_verilog
 
@@ -346,7 +347,7 @@ def simulate(
     )
     folder = Path(out_dir).resolve()
     text = _verilog_text(verilog)
-    write_text(folder / "gru.v", text)
+    write_text(folder / "gru.v", with_memory_files(text, folder))
     write_text(folder / "bench.v", harness_verilog(model, share))
     model.save(folder / "model.safetensors")
     buffer = io.BytesIO()
