@@ -39,8 +39,8 @@ def transfers(rows):
     ]
 
 
-def stage(layer, lanes=1, chunks=1, vectors=1, finals=False, pipeline=0):
-    plan = StagePlan(layer, lanes, chunks, vectors, finals, pipeline)
+def stage(layer, lanes=1, chunks=1, vectors=1, finals=False, pipeline=0, again=False):
+    plan = StagePlan(layer, lanes, chunks, vectors, finals, pipeline, again)
     return DenseStage(plan, stage_parts(plan))
 
 
@@ -110,11 +110,13 @@ def test_a_last_that_comes_early_ends_the_sequence_and_the_next_is_right():
 
 @pytest.mark.parametrize("pause", [0, 0.4])
 @pytest.mark.parametrize(("lanes", "chunks", "pipeline"), [(1, 1, 0), (2, 1, 1), (3, 2, 2)])
-def test_a_state_in_a_layers_memory_is_read_where_it_is(lanes, chunks, pipeline, pause):
+@pytest.mark.parametrize("again", [False, True])
+def test_a_state_in_a_layers_memory_is_read_where_it_is(lanes, chunks, pipeline, pause, again):
+    # `again`: the memory reads in every cycle, whether it is asked or not.
     layer = random_layer(6, 6, 4, "sigmoid")
     chunks = chunks if layer.dense.weight_bits % chunks == 0 else 1
     depth = min(pipeline, -(-6 // lanes) * chunks - 1)
-    dut = stage(layer, lanes, chunks, vectors=0, pipeline=depth)
+    dut = stage(layer, lanes, chunks, vectors=0, pipeline=depth, again=again)
     states = np.concatenate(sequences_of(layer, 6, (4,)))
     rng = np.random.default_rng([SEED, 2])
     mask = (1 << layer.in_bits) - 1
@@ -130,7 +132,7 @@ def test_a_state_in_a_layers_memory_is_read_where_it_is(lanes, chunks, pipeline,
                 _, _, read, word, release = await ctx.tick().sample(
                     dut.state.read, dut.state.word, dut.state.release
                 )
-                if read:
+                if read or again:
                     codes = row[word * lanes : (word + 1) * lanes]
                     packed = sum((int(c) & mask) << k * layer.in_bits for k, c in enumerate(codes))
                     ctx.set(dut.state.data, packed)

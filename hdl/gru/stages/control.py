@@ -135,9 +135,19 @@ class StageControl(wiring.Component):
         m.d.comb += [
             ask.eq(reader.stands & ~going),
             reader.read.eq(pipe.advance),
-            reader.word.eq(word),
+            reader.word.eq(self._asked(m, pipe, word)),
             reader.release.eq(pipe.leave & going),
         ]
+
+    def _asked(self, m: Module, pipe: Pipe, word: Value) -> Value:
+        """The word to read: that which waits in the memory's output again, where it would not stay
+        there."""
+        if not self.plan.again or self.plan.words == 1:
+            return word
+        asked = Signal.like(word, name="asked_word")
+        with m.If(pipe.advance):
+            m.d.sync += asked.eq(word)
+        return Mux(pipe.valid[0] & ~pipe.leave, asked, word)
 
     def _inputs(
         self, m: Module, advance: Value, word: Value, step_end: Value

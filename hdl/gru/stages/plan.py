@@ -23,6 +23,8 @@ class StagePlan:
     vectors : input vectors that its buffer holds; 0 where it reads the state in a layer's memory
     finals : whether only a sequence's last vector counts; the others are taken and dropped
     pipeline : registers in the multiply-accumulate, at most ``pass_cycles - 1``
+    again : whether a layer's memory is read in every cycle, so that a word which has to wait is
+        asked for again
     """
 
     layer: DenseLayer
@@ -31,6 +33,7 @@ class StagePlan:
     vectors: int
     finals: bool = False
     pipeline: int = 0
+    again: bool = False
 
     @property
     def words(self) -> int:
@@ -98,6 +101,7 @@ class StagePlan:
             self.pipeline,
             layer.in_bits if self.vectors == 0 else 0,
             self.slot,
+            self.again,
         )
 
 
@@ -115,10 +119,11 @@ def _plan(
     budget: int,
     vectors: int,
     finals: bool = False,
+    again: bool = False,
 ) -> StagePlan:
     chunks = _chunks(layer, lanes, budget)
     depth = min(pipeline, -(-layer.input_size // lanes) * chunks - 1)
-    return StagePlan(layer, lanes, chunks, vectors, finals, depth)
+    return StagePlan(layer, lanes, chunks, vectors, finals, depth, again)
 
 
 def _vectors(layer: DenseLayer, lanes: int, budget: int, step: int, fill: int) -> tuple[int, int]:
@@ -167,6 +172,7 @@ def back_plans(
         finals = last and number == 0
         if finals and share != "all":
             vectors, finals = 0, False
-        given = {"budget": budget, "vectors": vectors, "finals": finals}
+        again = share == "gates" and vectors == 0
+        given = {"budget": budget, "vectors": vectors, "finals": finals, "again": again}
         plans.append(_plan(layer, width, pipeline, **given))
     return tuple(plans)
