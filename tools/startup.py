@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from .counts import ROOMS
+from .counts import ROOMS, HouseError
 from .house import revision_tree
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -86,4 +86,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (HouseError, subprocess.CalledProcessError) as error:
+        # Also where the other commit has no such command or module.
+        raise SystemExit(f"startup: {error}") from None

@@ -97,11 +97,13 @@ def add_cells(
     column = [figure["key"] for figure in data["figures"]]
     if "cells" in column:
         at = column.index("cells")
+        # A search by estimates measures its front alone.
+        compared = [k for k in order if points[k].get("f") or not setting.get("estimate")]
         differing = sum(
-            points[k]["v"][at] not in (None, sum(row)) for k, row in zip(order, cells, strict=True)
+            points[k]["v"][at] not in (None, sum(data["cells"][str(k)])) for k in compared
         )
         if differing:
             data["cells_note"] = (
                 "Cells by operator are those of this version, and do not add up to what the run "
-                f"stored for {differing} of {len(order)} points."
+                f"stored for {differing} of {len(compared)} points."
             )

@@ -194,7 +194,7 @@ class Evaluated:
     retrained : keys whose result is that of a beacon's weights
     unread : genomes of a form that this version does not know
     damaged : rows that were changed from outside
-    foreign : rows of another setting
+    foreign : rows of another setting, besides measurements at the end of a search by estimates
     """
 
     results: dict[Key, Document]
@@ -238,7 +238,7 @@ def read_evaluated(path: Path, document: Document) -> Evaluated:
     """What the store at `path` holds of the run that `document` describes."""
     config, base = document["config"], document["setting"]["key"]
     weight = config.get("bit_weight", BIT_WEIGHT)
-    evaluated = Evaluated({}, set())
+    evaluated, others = Evaluated({}, set()), []
     for row in _rows(path):
         key, text = row["key"], row["result"]
         checksum = hashlib.sha256(f"{key}\0{text}".encode()).hexdigest()[:16]
@@ -248,7 +248,7 @@ def read_evaluated(path: Path, document: Document) -> Evaluated:
         of_base = key.startswith(base)
         # Other knobs and other weights have keys of their own.
         if not of_base and "|" not in row["genome"] and not config.get("beacons"):
-            evaluated.foreign += 1
+            others.append(row["genome"])
             continue
         try:
             result = json.loads(text)
@@ -263,4 +263,8 @@ def read_evaluated(path: Path, document: Document) -> Evaluated:
             # As the search does: with whose weights it is best.
             evaluated.results[of] = figures
             (evaluated.retrained.discard if of_base or of[1] else evaluated.retrained.add)(of)
+    if document["setting"].get("estimate"):
+        # Measured in the end, under a key of their own.
+        others = [genome for genome in others if parse_key(genome) not in evaluated.results]
+    evaluated.foreign = len(others)
     return evaluated

@@ -1,5 +1,6 @@
 """The page about a search: what it holds, what it survives, and that a real browser draws it."""
 
+import hashlib
 import html
 import json
 import re
@@ -506,3 +507,33 @@ def test_browser_draws_a_run_without_a_front(make, browser):
     assert "data-error" not in elements.root, elements.root
     assert elements.root["data-ready"] == "yes"
     assert "so there is no front" in text
+
+
+def test_a_search_by_estimates_and_what_it_measured_in_the_end_are_one_setting(make):
+    folder = make()
+    document = json.loads((folder / "config.json").read_text())
+    document["setting"]["estimate"] = True
+    (folder / "config.json").write_text(json.dumps(document))
+    measured = ",".join("8" * 17)
+    with sqlite3.connect(folder / "evaluations.sqlite") as store:
+        columns = "INSERT INTO evaluations (key, genome, result, checksum) VALUES (?, ?, ?, ?)"
+        for genome in (measured, ",".join("8" * 16 + "7")):
+            key, text = f"another {genome}", json.dumps({"accuracy": 0.9, "size": 1})
+            checksum = hashlib.sha256(f"{key}\0{text}".encode()).hexdigest()[:16]
+            store.execute(columns, (key, genome, text, checksum))
+    notes = " ".join(collect(folder, cells=False)["notes"])
+    # The genome that the search never met is one of another setting, the other was measured.
+    assert "1 evaluations in the store are of another setting" in notes
+
+
+def test_estimates_are_not_held_to_what_is_measured_for_the_page(make, monkeypatch):
+    def one_cell_each(setting, cases, say):
+        return PARTS, [[1] * len(PARTS) for _ in cases]
+
+    monkeypatch.setattr(report_cells, "measured", one_cell_each)
+    folder = make()
+    assert "for 8 of 8 points" in collect(folder)["cells_note"]
+    document = json.loads((folder / "config.json").read_text())
+    document["setting"]["estimate"] = True
+    (folder / "config.json").write_text(json.dumps(document))
+    assert "for 6 of 6 points" in collect(folder)["cells_note"]
