@@ -122,6 +122,7 @@ STUDIES = {
     "tables": ("studies.tables", "measure", "render"),
     "tables_speed": ("studies.tables", "measure_speed", "render_speed"),
     "tables_cost": ("studies.cost", "measure", "render"),
+    "structures": ("studies.structures", "measure", "render"),
     "silicon": ("studies.silicon", "measure", "render"),
     "targets": ("studies.targets", "measure", "render"),
     "lut_exactness": ("studies.lut_exactness", "measure", "render"),

@@ -122,18 +122,26 @@ class Design:
         if self.share == "all" and not back:
             return {}
         op, stage, head = self.model.classifier, self.model.stage, self.model.head
+        fork = {"fork": Part(Fork.identity, "Fork", Fork)}
+        fork = fork if head.every or (back and self.share == "all") else {}
+        if self._ends_in_stage:
+            return fork
         chunks, depth = self._classifier
         lanes = 1 if head.every or back else self.lanes.h
         parts = {"classifier": Classifier.part(op, lanes, chunks, depth, head)}
         if head.every or back:
             parts["copy"] = StateCopy.part(op.in_bits, op.weight.shape[1])
-        if head.every or (back and self.share == "all"):
-            parts["fork"] = Part(Fork.identity, "Fork", Fork)
+        parts |= fork
         if stage is not None:
             parts["requantize"] = Requantize.part(stage.requantize)
             if stage.activation is not None:
                 parts["activation"] = component_part(stage.activation)
         return parts
+
+    @property
+    def _ends_in_stage(self) -> bool:
+        """Whether the last linear operator is a dense layer behind others."""
+        return bool(self.model.back) and self.model.stage is not None
 
     @cached_property
     def front(self) -> tuple[StagePlan, ...]:
@@ -149,12 +157,13 @@ class Design:
 
     @cached_property
     def stages(self) -> dict[str, dict[str, Part]]:
-        """The parts of the dense layers, ``front0``, ..., ``back0``, ..., by name."""
-        return {
-            f"{place}{number}": stage_parts(plan)
-            for place, plans in (("front", self.front), ("back", self.back))
-            for number, plan in enumerate(plans)
-        }
+        """The parts of the dense layers, ``front0``, ..., ``back0``, ..., by name; ``classifier``
+        where it is one behind others, which answers codes."""
+        names = [f"front{k}" for k in range(len(self.front))]
+        names += [f"back{k}" for k in range(len(self.model.back))]
+        names += ["classifier"] * self._ends_in_stage
+        plans = (*self.front, *self.back)
+        return {name: stage_parts(plan) for name, plan in zip(names, plans, strict=True)}
 
     def stage_components(self) -> dict[str, DenseStage]:
         """The dense layers by name, new ones at each call."""
@@ -176,8 +185,9 @@ class Design:
         """What a network with dense layers is followed by; None without them."""
         if not (self.front or self.back):
             return None
-        own = self.share == "all" and not self.back  # the last layer's machine answers
-        busy = 0 if own else classifier_cycles(self.model.classifier, *self._classifier)
+        # The last layer's machine answers, or the last stage.
+        none = self._ends_in_stage or (self.share == "all" and not self.back)
+        busy = 0 if none else classifier_cycles(self.model.classifier, *self._classifier)
         layers = self.schedules if self.share == "none" else self._plans
         return timeline.Chain(self.front, layers, self.back, busy, self.model.head.every)
 

@@ -49,8 +49,8 @@ class Network(wiring.Component):
     them are wires alone. The classifier reads the state in the last layer, or a ``copy`` of it
     where it answers at every step, behind a ``fork``; where everything is shared the last layer
     does its work. With dense layers behind, the first of them stands in its place, and it reads a
-    copy of what the last of them gives. A head that answers codes has ``requantize``, and
-    ``activation`` for sigmoid and tanh, behind it.
+    copy of what the last of them gives, or is one of them where it answers codes. Else a head that
+    answers codes has ``requantize``, and ``activation`` for sigmoid and tanh, behind it.
     A sequence starts from the zero state, or the one that is given, after reset and after each
     `last`; sequences may follow each other at once. Every stream may pause at any time; what is
     valid stays until it is taken.
@@ -102,7 +102,7 @@ class Network(wiring.Component):
         for name, stage in stages.items():
             m.submodules[name] = stage
         front = [stage for name, stage in stages.items() if name.startswith("front")]
-        back = [stage for name, stage in stages.items() if name.startswith("back")]
+        back = [stage for name, stage in stages.items() if not name.startswith("front")]
         below = [*front, *layers]
         wiring.connect(m, wiring.flipped(self.i), below[0].i)
         for lower, upper in [*pairwise(below), *pairwise(back)]:
@@ -119,9 +119,14 @@ class Network(wiring.Component):
             wiring.connect(m, top.o, wiring.flipped(self.o_h))
             return m
         rest: dict[str, Any] = {name: part.build() for name, part in design.rest.items()}
-        m.submodules.classifier = classifier = rest["classifier"]
         if back:
             self._behind(m, top, back, rest)
+        if "classifier" not in rest:
+            wiring.connect(m, back[-1].o, wiring.flipped(self.o_codes))
+            return m
+        m.submodules.classifier = classifier = rest["classifier"]
+        if back:
+            self._copied(m, back[-1], rest)
         elif design.model.head.every:
             m.submodules.copy = copy = rest["copy"]
             self._fork(m, top.o, copy.i, rest)
@@ -153,14 +158,17 @@ class Network(wiring.Component):
         ]
 
     def _behind(self, m: Module, top: Any, back: list[Any], rest: dict[str, Any]) -> None:
-        """Dense layers between the state and the classifier."""
+        """Dense layers behind the state."""
         if "fork" in rest:
             self._fork(m, top.o, back[0].i, rest)
         else:
             wiring.connect(m, top.reader, back[0].state)
             wiring.connect(m, top.o, wiring.flipped(self.o_h))
+
+    def _copied(self, m: Module, last: Any, rest: dict[str, Any]) -> None:
+        """The classifier reads a copy of what the last dense layer gives."""
         m.submodules.copy = copy = rest["copy"]
-        wiring.connect(m, back[-1].o, copy.i)
+        wiring.connect(m, last.o, copy.i)
         wiring.connect(m, copy.reader, rest["classifier"].state)
         if self.design.model.head.every:
             m.d.comb += rest["classifier"].final.eq(copy.final)

@@ -23,15 +23,16 @@ def with_memory_files(text: str, folder: str | os.PathLike[str]) -> str:
     statements of; the digits stay what they are.
     """
 
+    count = 0
+
     def moved(block: re.Match[str]) -> str:
+        nonlocal count
         words = _WORD.findall(block[1])
         # Words in a row from the first on, as a file has them.
         if len(words) < LEAST or any(int(at) != k for k, (at, _) in enumerate(words)):
             return block[0]
-        nonlocal count
         path, count = Path(folder) / f"memory{count}.hex", count + 1
         write_text(path, "".join(f"{digits}\n" for _, digits in words))
         return f'  initial $readmemh("{path}", {block["name"]});\n'
 
-    count = 0
     return _BLOCK.sub(moved, text)

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from ....model.integer import DenseLayer, IntModel, PiecewiseLinear
+import numpy as np
+
+from ....model.integer import Dense, DenseLayer, IntModel, PiecewiseLinear
 from ....model.knobs import Lanes
 from ...piecewise_linear import PiecewisePlan
 from ..schedule import TOLERANCE, divisor_within
@@ -152,6 +154,30 @@ def front_plans(
     return tuple(plans)
 
 
+def head_layer(model: IntModel) -> DenseLayer | None:
+    """The last linear operator with what makes codes of its sums, as a dense layer; None for a head
+    that answers class or logits."""
+    op, stage = model.classifier, model.stage
+    if stage is None:
+        return None
+    taken = stage.requantize
+    dense = Dense(
+        weight=op.weight,
+        bias=op.bias,
+        in_bits=op.in_bits,
+        weight_bits=op.weight_bits,
+        acc_min=op.acc_min,
+        acc_max=op.acc_max,
+        channel_shift=np.zeros(len(op.bias), np.uint8),
+        out_bits=taken.out_bits,
+        multiplier=taken.multiplier,
+        shift=taken.shift,
+        zero_point=taken.zero_point,
+    )
+    function = "none" if stage.activation is None else model.head.activation
+    return DenseLayer(dense, stage.activation, function)
+
+
 def back_plans(
     model: IntModel, lanes: Lanes, pipeline: int, step: int, share: str
 ) -> tuple[StagePlan, ...]:
@@ -159,12 +185,14 @@ def back_plans(
 
     `lanes.h` products a cycle. Where the head answers at the last step the first of them reads the
     state in the last layer, as a classifier does; the machine of ``share all`` lends it to nobody,
-    so there it is copied.
+    so there it is copied. Where the head answers codes the last linear operator is one of them.
     """
     plans: list[StagePlan] = []
     width = 1 if share == "all" else lanes.h
     budget, fill = step // SHARE, step
-    for number, layer in enumerate(model.back):
+    head = head_layer(model) if model.back else None
+    layers = (*model.back, *([] if head is None else [head]))
+    for number, layer in enumerate(layers):
         vectors, fill = _vectors(layer, width, budget, step, fill)
         last = not model.head.every
         if last or share != "none":
@@ -173,6 +201,15 @@ def back_plans(
         if finals and share != "all":
             vectors, finals = 0, False
         again = share == "gates" and vectors == 0
-        given = {"budget": budget, "vectors": vectors, "finals": finals, "again": again}
-        plans.append(_plan(layer, width, pipeline, **given))
+        plans.append(
+            _plan(
+                layer,
+                width,
+                pipeline,
+                budget=budget,
+                vectors=vectors,
+                finals=finals,
+                again=again,
+            )
+        )
     return tuple(plans)

@@ -8,6 +8,7 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from ...dense import Way
 from ...memories import CodeBuffer
 from ...operator import Part
 from ..layer import code_layout, component_part, dense_parts, state_reader
@@ -18,7 +19,7 @@ from .plan import StagePlan
 def stage_parts(plan: StagePlan) -> dict[str, Part]:
     """The submodules of a :class:`DenseStage` by name, deferred."""
     layer = plan.layer
-    output = "slot" if plan.slot else "wire"
+    output: Way = "slot" if plan.slot else "wire"
     parts = {
         name.replace("dense_", ""): part
         for name, part in dense_parts(

@@ -20,9 +20,10 @@ SETTLED = 12
 class Actor(Protocol):
     """A part of a network: ``vectors`` that it takes before it gives one free, and when it did."""
 
-    vectors: int
-    ends: list[int]
-
+    @property
+    def vectors(self) -> int: ...
+    @property
+    def ends(self) -> list[int]: ...
     def step(self, arrivals: Sequence[int], gate: int, held: int) -> list[int]:
         """Cycles in which the outputs of a vector leave.
 
@@ -155,10 +156,8 @@ class Chain:
     def follow(self, lengths: Sequence[int]) -> "Times":
         """Follow sequences of so many steps, back to back, no side of the network ever stalling."""
         below: list[Actor] = [StageActor(plan) for plan in self.front]
-        below += [
-            GruActor(plan) if isinstance(plan, Schedule) else SerialActor(plan)
-            for plan in self.layers
-        ]
+        for layer in self.layers:
+            below.append(GruActor(layer) if isinstance(layer, Schedule) else SerialActor(layer))
         above: list[Actor] = [StageActor(plan) for plan in self.back]
         above += [Answers(self.classifier)] if self.classifier else []
         # Whether the state is read where it is, or streams out into a buffer.
