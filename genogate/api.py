@@ -151,7 +151,7 @@ def quantize(
     """A float network as integers.
 
     source : a shipped checkpoint's name, a checkpoint's file, a ``Checkpoint``, a torch module with
-        a ``torch.nn.GRU`` and a linear classifier, or its state dict; what a genome file was found
+        a ``torch.nn.GRU`` and linear layers, or a state dict; what a genome file was found
         with by default
     genome : ``"int2"`` to ``"int8"``, 17 integers for each layer, or a genome file
     task : the data, by name or a file NAME.npz; what the checkpoint was trained on by default, and
@@ -196,9 +196,15 @@ def _imported(source: Any, task: str | None, folder: Path) -> Path:
     import numpy as np
     from safetensors.numpy import save_file
 
-    from .model.checkpoints.importing import import_model
+    from .model.checkpoints.from_module import from_module
+    from .model.checkpoints.importing import import_model, scored
     from .model.data.tasks import DEFAULT_TASK, load_task
 
+    data = load_task(task or DEFAULT_TASK, 0)
+    computed = from_module(source, data, folder)
+    if computed is not None:
+        scored(computed, data, type(source).__name__).save(folder / "checkpoint.safetensors")
+        return folder / "checkpoint.safetensors"
     state = source if isinstance(source, Mapping) else getattr(source, "state_dict", lambda: None)()
     if not isinstance(state, Mapping):
         raise InputError(
@@ -214,7 +220,7 @@ def _imported(source: Any, task: str | None, folder: Path) -> Path:
         except (TypeError, ValueError):
             raise InputError(f"source: {shown(name)} is not a tensor of numbers") from None
     save_file(tensors, folder / "state.safetensors")
-    checkpoint = import_model(folder / "state.safetensors", load_task(task or DEFAULT_TASK, 0))
+    checkpoint = import_model(folder / "state.safetensors", data)
     checkpoint.save(folder / "checkpoint.safetensors")
     return folder / "checkpoint.safetensors"
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .model.errors import InputError
+from .model.errors import InputError, shown
 from .network import warn_of_features
 from .outputs import resumable
 
@@ -52,6 +52,17 @@ def run_training(
     return checkpoint, path
 
 
+def functions_of(option: str, text: str | None) -> list[str]:
+    """Functions of dense layers from ``relu,none``. Raises :class:`InputError` for others."""
+    from .model.head import ACTIVATIONS
+
+    functions = [part.strip() for part in (text or "").split(",")] if text else []
+    for function in functions:
+        if function not in ACTIVATIONS:
+            raise InputError(f"{option}: {shown(function)} is not one of {', '.join(ACTIVATIONS)}")
+    return functions
+
+
 def run_import(
     model: str,
     task: str,
@@ -60,6 +71,8 @@ def run_import(
     gru: str | None,
     classifier: str | None,
     test: bool = False,
+    front: str | None = None,
+    back: str | None = None,
 ) -> tuple[Checkpoint, Path]:
     """Read a model trained elsewhere, and save it as a checkpoint; also returns where it is. With
     `test` its accuracy on the test part is kept too."""
@@ -71,7 +84,14 @@ def run_import(
     path = Path(out) if out else Path("build") / data.label / f"{Path(model).stem}.safetensors"
     if path.exists() and path.samefile(model):
         raise InputError(f"cannot write {path}: it is the model itself, give another --out")
-    checkpoint = import_model(model, data, gru=gru, classifier=classifier)
+    checkpoint = import_model(
+        model,
+        data,
+        gru=gru,
+        classifier=classifier,
+        front=functions_of("front", front),
+        back=functions_of("back", back),
+    )
     warn_of_features(data, folded=True)
     scores = checkpoint.info["accuracy"]
     looked_at = {part: scores[part] for part in scores if test or part != "test"}

@@ -50,6 +50,19 @@ from .terminal import progress, show
         show_default="by its shape",
         help="Module of the linear classifier in a state dict.",
     ),
+    click.option(
+        "--front",
+        metavar="F,..",
+        show_default="no layers",
+        help="Functions of linear layers in front of the GRU in a state dict: none, relu, sigmoid "
+        "or tanh of each.",
+    ),
+    click.option(
+        "--back",
+        metavar="F,..",
+        show_default="no layers",
+        help="The same of those between the GRU and the classifier.",
+    ),
     test_option,
 )
 @output_options(out_option("FILE", "build/TASK/MODEL.safetensors", "Checkpoint to write."))
@@ -59,6 +72,8 @@ def import_(
     seed: int,
     gru: str | None,
     classifier: str | None,
+    front: str | None,
+    back: str | None,
     test: bool,
     out: str | None,
 ) -> None:
@@ -73,7 +88,7 @@ def import_(
 
     with progress() as say:
         say("Reading and evaluating")
-        checkpoint, path = run_import(model, task, seed, out, gru, classifier, test)
+        checkpoint, path = run_import(model, task, seed, out, gru, classifier, test, front, back)
     show({"written": str(path), **checkpoint.info}, lambda: print_import(checkpoint, path))
 
 
@@ -98,9 +113,21 @@ def print_import(checkpoint: Checkpoint, path: str | Path) -> None:
             ),
             *_weights_row(checkpoint.info),
             *([] if checkpoint.head.plain else [("head", str(checkpoint.head))]),
+            *_dense_rows(checkpoint),
             ("written", str(path)),
         ],
     )
+
+
+def _dense_rows(checkpoint: Checkpoint) -> list[tuple[str, str]]:
+    """Dense layers around the GRU layers, and first states."""
+    layers = [
+        f"{name} {len(checkpoint.tensors[f'{name}.bias'])} {function}"
+        for name, function in checkpoint.functions.items()
+    ]
+    rows = [("dense layers", ", ".join(layers))] if layers else []
+    given = any(name.startswith("initial_state") for name in checkpoint.tensors)
+    return [*rows, *([("states start", "as the model says")] if given else [])]
 
 
 def _weights_row(info: Mapping[str, Any]) -> list[tuple[str, str]]:

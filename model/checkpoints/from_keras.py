@@ -1,4 +1,4 @@
-"""Keras 3 models: GRU layers in series and a Dense layer, from the archive ``.keras``.
+"""Keras 3 models: GRU layers in series with Dense layers around, from the archive ``.keras``.
 
 The archive's configuration says which layers there are, its HDF5 file has the weights. Neither is
 code, and Keras is not needed. Keras orders the gates z r h and multiplies from the right;
@@ -24,6 +24,8 @@ Array = np.ndarray
 LIMIT = 1 << 28
 #: Layers that change nothing when a network is used.
 _NOTHING = ("InputLayer", "Dropout", "SpatialDropout1D", "GaussianNoise", "GaussianDropout")
+#: Functions that the hardware has.
+_FUNCTIONS = ("relu", "sigmoid", "tanh")
 _BEFORE_RESET = (
     "reset_after=False resets the state before the matrix, W_hn (r * h); torch.nn.GRU and the "
     "hardware do it after, r * (W_hn h + b_hn), and no weights make one into the other: train it "
@@ -120,7 +122,8 @@ class _Archive:
         place = self.places.get(str(config.get("name")), f"{snake}_{number}" if number else snake)
         try:
             group = self.groups[place]
-            group = group["cell"]["vars"] if kind == "GRU" else group["vars"]
+            inside = {"GRU": "cell", "TimeDistributed": "layer"}.get(kind)
+            group = group["vars"] if inside is None else group[inside]["vars"]
             arrays = [self._array(group, str(k)) for k in range(len(group))]
         except InputError:
             raise
@@ -143,68 +146,123 @@ class _Archive:
 
 
 def from_keras(path: str | Path, classes: int, asked: Asked | None = None) -> Checkpoint:
-    """The GRU layers and the linear classifier of a ``.keras`` file.
+    """The GRU layers, Dense layers and classifier of a ``.keras`` file.
 
     classes : of the task; with two, a Dense layer of one unit is taken as one logit
-    asked : by the task, if not a class after the last step; real values may have a sigmoid
+    asked : by the task, if not a class after the last step; real values may have a function
 
-    Normalization of each feature, BatchNormalization before a GRU or a Dense layer, and Dense
-    layers without an activation, are folded. Raises :class:`InputError` for a damaged file, and for
-    the first layer that the hardware has no counterpart of.
+    Normalization of each feature, BatchNormalization and Dense layers without an activation are
+    folded; Dense layers with ReLU, sigmoid or tanh stay. Raises :class:`InputError` for a damaged
+    file, and for the first layer that the hardware has no counterpart of.
     """
     path, asked = Path(path), asked or Asked()
     archive = _Archive(path)
-    chain: Chain | None = None
-    every_step, classified, done, activation = True, False, False, "none"
+    series = _Series(path, archive, asked)
     for kind, config in archive.layers():
-        where = f"{path}: layer {config.get('name', kind)!s:.60}"
-        if kind in _NOTHING:
-            continue
-        if done:
-            raise InputError(f"{where} ({kind:.40}) follows the classifier's activation")
-        if kind == "BatchNormalization":
-            axis = 2 if every_step else 1
-            step, shift = _normalisation(where, config, archive.variables(kind, config), axis)
-            chain = _entered(where, chain, len(step)).scaled(step, shift)
-        elif kind == "Normalization":
-            given = [config.get(name) for name in ("mean", "variance")]
-            adapted = archive.variables(kind, config)[:2] if None in given else given
-            step, shift = _standardised(where, config, adapted)
-            chain = _entered(where, chain, len(step)).scaled(step, shift)
-        elif kind == "GRU":
-            if classified or not every_step:
-                what = "a Dense layer in front of it" if classified else "another's last state"
-                raise InputError(f"{where}: a GRU behind {what} is not supported")
-            _check_gru(where, config)
-            weights = _gru(where, archive.variables(kind, config))
-            chain = _entered(where, chain, weights[0].shape[1]).gru(weights)
-            every_step = bool(config.get("return_sequences"))
-        elif kind == "Dense":
-            weight, bias = _dense(where, config, archive.variables(kind, config))
-            if chain is None or not chain.layers:
-                raise InputError(f"{where}: a Dense layer in front of the GRU is not supported")
-            if every_step and not asked.every:
-                raise InputError(
-                    f"{where}: an output at every step, where the task asks for one at the last"
-                )
-            if asked.every and not every_step:
-                raise InputError(
-                    f"{where}: an output at the last step, where the task asks for one at every"
-                )
-            chain = _entered(where, chain, weight.shape[1]).dense(weight, bias)
-            classified, activation = True, _activation(where, config, len(weight), asked.real)
-            done = activation != "none"
-        elif kind in ("Activation", "Softmax") and classified and chain is not None:
-            config = {"activation": "softmax"} if kind == "Softmax" else config
-            activation = _activation(where, config, chain.width, asked.real)
-            done = activation != "none"
-        else:
-            raise InputError(f"{where}: {kind:.40} layers are not supported")
-    if chain is None or not chain.layers or not classified:
+        series.add(kind, config)
+    chain = series.chain
+    if chain is None or not chain.layers or not series.classified:
         gru = chain is not None and chain.layers
         missing = "Dense layer behind the GRU" if gru else "GRU layer"
         raise InputError(f"{path}: no {missing} in it")
-    return chain.checkpoint(classes, asked.head(activation if asked.real else "none"))
+    return chain.ended(classes, asked)
+
+
+class _Series:
+    """The layers so far.
+
+    every_step : whether there is a value at every step; classified : whether a Dense layer stands
+    behind the GRU layers; done : whether a soft-max has ended the network
+    """
+
+    def __init__(self, path: Path, archive: _Archive, asked: Asked) -> None:
+        self.path, self.archive, self.asked = path, archive, asked
+        self.chain: Chain | None = None
+        self.every_step, self.classified, self.done = True, False, False
+
+    def add(self, kind: str, config: Mapping[str, Any]) -> None:
+        """One more layer."""
+        where = f"{self.path}: layer {config.get('name', kind)!s:.60}"
+        if kind in _NOTHING:
+            return
+        if self.done:
+            raise InputError(f"{where} ({kind:.40}) follows the classifier's activation")
+        if kind == "BatchNormalization":
+            arrays = self.archive.variables(kind, config)
+            step, shift = _normalisation(where, config, arrays, 2 if self.every_step else 1)
+            self.chain = _entered(where, self.chain, len(step)).scaled(step, shift)
+        elif kind == "Normalization":
+            given = [config.get(name) for name in ("mean", "variance")]
+            adapted = self.archive.variables(kind, config)[:2] if None in given else given
+            step, shift = _standardised(where, config, adapted)
+            self.chain = _entered(where, self.chain, len(step)).scaled(step, shift)
+        elif kind == "GRU":
+            self._gru(where, config)
+        elif kind == "Dense" or (kind == "TimeDistributed" and self.every_step):
+            self._dense(where, kind, config)
+        elif _plain_relu(kind, config) and self.chain is not None:
+            self._function(where, {"activation": "relu"})
+        elif kind in ("Activation", "Softmax") and self.chain is not None:
+            self._function(where, {"activation": "softmax"} if kind == "Softmax" else config)
+        else:
+            raise InputError(f"{where}: {kind:.40} layers are not supported")
+
+    def _gru(self, where: str, config: Mapping[str, Any]) -> None:
+        if not self.every_step:
+            raise InputError(f"{where}: a GRU behind another's last state is not supported")
+        _check_gru(where, config)
+        weights = _gru(where, self.archive.variables("GRU", config))
+        try:
+            self.chain = _entered(where, self.chain, weights[0].shape[1]).gru(weights)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+        self.every_step = bool(config.get("return_sequences"))
+        self.classified = False
+
+    def _dense(self, where: str, kind: str, config: Mapping[str, Any]) -> None:
+        arrays = self.archive.variables(kind, config)
+        if kind == "TimeDistributed":
+            inner = config.get("layer")
+            if not isinstance(inner, Mapping) or inner.get("class_name") != "Dense":
+                raise InputError(f"{where}: TimeDistributed of another layer than Dense")
+            config = dict(inner.get("config") or {})
+        weight, bias = _dense(where, config, arrays)
+        if self.chain is not None and self.chain.layers:
+            if self.every_step and not self.asked.every:
+                raise InputError(
+                    f"{where}: an output at every step, where the task asks for one at the last"
+                )
+            if self.asked.every and not self.every_step:
+                raise InputError(
+                    f"{where}: an output at the last step, where the task asks for one at every"
+                )
+            self.classified = True
+        self.chain = _entered(where, self.chain, weight.shape[1]).dense(weight, bias)
+        self._function(where, config)
+
+    def _function(self, where: str, config: Mapping[str, Any]) -> None:
+        """The activation of a layer."""
+        name = config.get("activation", "linear")
+        if name in (None, "linear"):
+            return
+        assert self.chain is not None
+        if name in _FUNCTIONS:
+            try:
+                self.chain = self.chain.activated(str(name))
+            except InputError as error:
+                raise InputError(f"{where}: {error}") from None
+        elif name == "softmax" and self.classified and not self.asked.real:
+            self.done = True
+        else:
+            raise InputError(
+                f"{where}: activation {name!s:.40} is not supported; ReLU, sigmoid and tanh are"
+            )
+
+
+def _plain_relu(kind: str, config: Mapping[str, Any]) -> bool:
+    """Whether a layer of class ReLU is ``max(x, 0)``."""
+    slope, top = config.get("negative_slope", 0), config.get("max_value")
+    return kind == "ReLU" and not slope and top is None and not config.get("threshold", 0)
 
 
 def _entered(where: str, chain: Chain | None, inputs: int) -> Chain:
@@ -295,16 +353,3 @@ def _dense(where: str, config: Mapping[str, Any], arrays: list[Array]) -> tuple[
     if bias.shape != (units,) or len(arrays) != 1 + bool(config.get("use_bias", True)):
         raise InputError(f"{where}: weights of shapes {[a.shape for a in arrays]} do not fit")
     return arrays[0].T, bias
-
-
-def _activation(where: str, config: Mapping[str, Any], units: int, real: bool) -> str:
-    """The activation that ends the network, or "none"; of classes the argmax must be that of the
-    logits, of `real` values it is one that the hardware has."""
-    name = config.get("activation", "linear")
-    if name in (None, "linear"):
-        return "none"
-    if real and name in ("relu", "sigmoid", "tanh"):
-        return str(name)
-    if not real and (name == "softmax" or (name == "sigmoid" and units == 1)):
-        return str(name)
-    raise InputError(f"{where}: activation {name!s:.40} behind the GRU is not supported")

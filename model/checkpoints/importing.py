@@ -7,7 +7,7 @@ goes through one linear layer, is refused.
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,10 +17,11 @@ from ..data.measures import filled
 from ..data.tasks import Task
 from ..errors import InputError
 from ..head import ACTIVATIONS
-from .chain import Asked, logits_of, real
+from .chain import Asked, Chain, real
 from .floating import Checkpoint, accuracy, layer_names
 from .from_keras import from_keras
 from .from_onnx import COMPARED, from_onnx
+from .linear_layers import assigned, first_states
 from .torch_files import kind_of, read_named_state, tidied
 
 _WEIGHT = re.compile(r"(.*?)weight_ih_l(\d+)(_reverse)?")
@@ -37,10 +38,14 @@ def from_state(
     gru: str | None = None,
     classifier: str | None = None,
     asked: Asked | None = None,
+    front: Sequence[str] = (),
+    back: Sequence[str] = (),
 ) -> Checkpoint:
-    """The GRU and the linear classifier in a state dict, whatever their modules are called.
+    """The GRU and the linear layers in a state dict, whatever their modules are called.
 
     gru, classifier : names of the modules, where shapes do not tell
+    front, back : functions ("none", "relu", "sigmoid", "tanh") of the linear layers in front of the
+        GRU, and of those between it and the classifier, which leave no trace in a state dict
     asked : by the task, if not a class after the last step, which leaves no trace in a state dict
 
     Raises :class:`InputError` where there is none or more than one of either, where the GRU is
@@ -63,8 +68,29 @@ def from_state(
     tensors, used = _stacked(state, prefixes)
     hidden = tensors[layer_names(len(tensors) // 4 - 1)[1]].shape[1]
     rest = [name for name in state if name not in used]
-    head = _classifier(state, rest, classes, hidden, classifier)
-    used |= {f"{head}weight", f"{head}bias"}
+    states, names = first_states(state, rest, tensors)
+    used |= names
+    chain = Chain(tensors["weight_ih_l0"].shape[1])
+    head = _classifier(state, rest, classes, None if back else hidden, classifier)
+    linear = [
+        name.removesuffix("weight")
+        for name in rest
+        if name.endswith("weight") and state[name].ndim == 2 and name != f"{head}weight"
+    ]
+    if front or back:
+        sizes = tensors["weight_ih_l0"].shape[1], hidden, state[f"{head}weight"].shape[1]
+        before, behind = assigned(state, linear, sizes, len(front), len(back))
+        if before:
+            chain = Chain(state[f"{before[0]}weight"].shape[1])
+    elif linear:
+        raise InputError(
+            f"{len(linear)} linear layers beside the GRU and its classifier, "
+            f"{_names(linear)}: a state dict does not say what follows them: give --front and "
+            "--back with their functions (none, relu, sigmoid, tanh), or export the model as ONNX"
+        )
+    else:
+        before, behind = [], []
+    used |= {f"{name}{part}" for name in (*before, *behind, head) for part in ("weight", "bias")}
     if left := sorted(set(state) - used):
         norm = next((name for name in left if name.endswith("running_mean")), None)
         if norm is not None:
@@ -77,14 +103,22 @@ def from_state(
             f"classifier ({len(left)} such): the model computes more than a GRU and one linear "
             "layer, or the file holds more than the model"
         )
-    weight = real(state[f"{head}weight"], f"{head}weight")
-    name = f"{head}bias"
-    bias = real(state[name], name) if name in state else np.zeros(len(weight), np.float32)
-    answers = (asked or Asked()).head()
-    if answers.output == "class":
-        weight, bias = logits_of(weight, bias, classes)
-    tensors |= {"classifier.weight": weight, "classifier.bias": bias}
-    return Checkpoint(tensors, {} if answers.plain else {"head": answers.to_json()})
+    for name, function in zip(before, front, strict=True):
+        chain = _behind(chain, state, name, function)
+    for layer in range(len(tensors) // 4):
+        weights = tuple(tensors[name] for name in layer_names(layer))
+        chain = chain.gru(weights, states[layer])
+    for name, function in zip(behind, back, strict=True):
+        chain = _behind(chain, state, name, function)
+    return _behind(chain, state, head, "none").checkpoint(classes, (asked or Asked()).head())
+
+
+def _behind(chain: Chain, state: Mapping[str, np.ndarray], name: str, function: str) -> Chain:
+    """`chain` with a linear layer of the state dict and its function."""
+    weight = real(state[f"{name}weight"], f"{name}weight")
+    bias = state.get(f"{name}bias", np.zeros(len(weight), np.float32))
+    chain = chain.dense(weight, real(bias, f"{name}bias"))
+    return chain if function == "none" else chain.activated(function)
 
 
 def _stacked(
@@ -206,9 +240,28 @@ def _shapes(classes: int, hidden: int) -> list[tuple[int, int]]:
 
 
 def _classifier(
-    state: Mapping[str, np.ndarray], rest: list[str], classes: int, hidden: int, given: str | None
+    state: Mapping[str, np.ndarray],
+    rest: list[str],
+    classes: int,
+    hidden: int | None,
+    given: str | None,
 ) -> str:
-    """Prefix of the linear layer from `hidden` values to `classes`."""
+    """Prefix of the linear layer from `hidden` values, or any number where None, to `classes`."""
+    if hidden is None:
+        # Layers stand between, so that its outputs alone are known.
+        outputs = [
+            name
+            for name in rest
+            if name.endswith("weight") and state[name].ndim == 2 and len(state[name]) == classes
+        ]
+        if given is None and len(outputs) == 1:
+            return outputs[0].removesuffix("weight")
+        if given is None:
+            raise InputError(
+                f"{len(outputs)} linear layers give the task's {classes} classes: give "
+                "--classifier NAME"
+            )
+        hidden = state[name].shape[1] if (name := f"{given.rstrip('.')}.weight") in rest else 0
     if given is not None:
         head = given.rstrip(".") + "."
         if f"{head}weight" not in rest:
@@ -224,7 +277,10 @@ def _classifier(
     if len(fitting) != 1:
         shapes = ", ".join(f"{name:.40} {state[name].shape}" for name in matrices[:6]) or "none"
         problem = "no linear layer" if not fitting else f"{len(fitting)} linear layers"
-        hint = "" if not fitting else ": give --classifier NAME"
+        between = (
+            " (of those between, give the functions: --back relu)" if len(matrices) > 1 else ""
+        )
+        hint = between if not fitting else ": give --classifier NAME"
         raise InputError(
             f"{problem} from the GRU's {hidden} units to the task's {classes} classes "
             f"(matrices beside the GRU: {shapes}){hint}"
@@ -236,7 +292,8 @@ def _best_activation(checkpoint: Checkpoint, task: Task, asked: Asked) -> Checkp
     """`checkpoint` with the activation whose answers fit the training targets best: a state dict
     does not say which there is."""
     versions = [
-        Checkpoint(checkpoint.tensors, {"head": asked.head(name).to_json()}) for name in ACTIVATIONS
+        Checkpoint(checkpoint.tensors, checkpoint.structure | {"head": asked.head(name).to_json()})
+        for name in ACTIVATIONS
     ]
     x, y = task.x_train[:FITTED], task.y_train[:FITTED]
     return max(versions, key=lambda version: accuracy(version, x, y))
@@ -248,6 +305,8 @@ def import_model(
     *,
     gru: str | None = None,
     classifier: str | None = None,
+    front: Sequence[str] = (),
+    back: Sequence[str] = (),
 ) -> Checkpoint:
     """A model trained elsewhere as a checkpoint for `task`, with its accuracies.
 
@@ -260,8 +319,10 @@ def import_model(
     path, asked = Path(path), Asked(task.every, task.real)
     kind, part, others = kind_of(path), "", ()
     if kind in ("onnx", "keras"):
-        if gru is not None or classifier is not None:
-            raise InputError("gru, classifier: the model's graph says itself which they are")
+        if gru is not None or classifier is not None or front or back:
+            raise InputError(
+                "gru, classifier, front, back: the model's graph says itself which they are"
+            )
         if kind == "onnx":
             checkpoint = from_onnx(path, filled(task.x_train[:COMPARED]), task.classes, asked)
         else:
@@ -270,18 +331,41 @@ def import_model(
         state, part, others = read_named_state(path, kind)
         try:
             checkpoint = from_state(
-                state, classes=task.classes, gru=gru, classifier=classifier, asked=asked
+                state,
+                classes=task.classes,
+                gru=gru,
+                classifier=classifier,
+                asked=asked,
+                front=front,
+                back=back,
             )
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
+    check_sizes(checkpoint, task, str(path))
+    if task.real and kind not in ("onnx", "keras"):
+        checkpoint = _best_activation(checkpoint, task, asked)
+    checkpoint = scored(checkpoint, task, path.name)
+    info = dict(checkpoint.info)
+    if part:
+        info["imported_part"] = part
+    if others:
+        info["imported_not"] = list(others)
+    return Checkpoint(checkpoint.tensors, info)
+
+
+def check_sizes(checkpoint: Checkpoint, task: Task, source: str) -> None:
+    """Raise :class:`InputError` where the network's sizes are not the task's."""
     have = checkpoint.input_size, checkpoint.classes
     if have != (task.features, task.classes):
         raise InputError(
-            f"{path}: {have[0]} inputs and {have[1]} classes, task {task.name} has "
+            f"{source}: {have[0]} inputs and {have[1]} classes, task {task.name} has "
             f"{task.features} and {task.classes}"
         )
-    if task.real and kind not in ("onnx", "keras"):
-        checkpoint = _best_activation(checkpoint, task, asked)
+
+
+def scored(checkpoint: Checkpoint, task: Task, source: str) -> Checkpoint:
+    """`checkpoint` with its scores on `task`, and where it is from."""
+    check_sizes(checkpoint, task, source)
     scores = {
         part: round(accuracy(checkpoint, getattr(task, f"x_{part}"), getattr(task, f"y_{part}")), 6)
         for part in ("train", "val", "test")
@@ -292,11 +376,7 @@ def import_model(
         **({} if task.measure == "accuracy" else {"measure": task.measure}),
         "task": task.name,
         "split_seed": task.split_seed,
-        "imported": path.name,
+        "imported": source,
         "accuracy": scores,
     }
-    if part:
-        info["imported_part"] = part
-    if others:
-        info["imported_not"] = list(others)
     return Checkpoint(checkpoint.tensors, info)

@@ -1,10 +1,12 @@
 """Models with dense layers around the GRU, or with a first state of their own, from elsewhere."""
 
+import genogate
 import numpy as np
 import pytest
 from genogate.model.checkpoints.chain import Asked
 from genogate.model.checkpoints.floating import forward
-from genogate.model.checkpoints.importing import from_onnx
+from genogate.model.checkpoints.importing import from_onnx, from_state
+from genogate.model.data.tasks import load_task
 from genogate.model.errors import InputError
 from genogate.model.genome import Genome
 from genogate.model.quantize.quantize import quantize
@@ -210,3 +212,95 @@ def test_what_cannot_be_is_refused_in_one_true_line(make, message, tmp_path):
     with pytest.raises(InputError, match=message) as refusal:
         from_onnx(path, X[:2], CLASSES)
     assert "\n" not in str(refusal.value)
+
+
+def state(model):
+    return {name: value.detach().numpy() for name, value in model.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    "name", ["relu in front", "two linear layers behind", "all around two layers"]
+)
+def test_a_state_dict_is_the_network_with_the_functions_that_are_given(name):
+    make, functions = NETWORKS[name]
+    model = make()
+    front = [function for layer, function in functions.items() if layer.startswith("front")]
+    back = [function for layer, function in functions.items() if layer.startswith("back")]
+    if not functions:
+        back = ["none"]
+    checkpoint = from_state(state(model), classes=CLASSES, front=front, back=back)
+    assert checkpoint.functions == functions
+    np.testing.assert_allclose(forward(checkpoint, X).logits, outputs(model), atol=1e-5)
+
+
+def test_the_first_state_of_a_state_dict_is_taken():
+    model = NETWORKS["a first state of its own"][0]()
+    checkpoint = from_state(state(model), classes=CLASSES)
+    np.testing.assert_allclose(forward(checkpoint, X).logits, outputs(model), atol=1e-5)
+    wrong = {**state(model), "h0": np.zeros((2, 1, UNITS), np.float32)}
+    with pytest.raises(InputError, match=r"tensor h0 \(2, 1, 9\): a first state for each"):
+        from_state(wrong, classes=CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, r"no linear layer from the GRU's 9 units .* \(of those between, give .*--back relu\)"),
+        ({"back": ["relu"]}, "2 linear layers beside .*, functions of 0 in front and of 1 behind"),
+        ({"back": ["relu", "relu"]}, "0 in front of a GRU of 7 inputs and 2 between its 9 units"),
+    ],
+)
+def test_a_state_dict_whose_linear_layers_have_no_place_is_refused(given, message):
+    model = Net(
+        lambda: [nn.Linear(FEATURES, 7), nn.ReLU()],
+        lambda: [nn.Linear(UNITS, 8), nn.ReLU(), *classifier(8)],
+        inputs=7,
+    )
+    with pytest.raises(InputError, match=message):
+        from_state(state(model), classes=CLASSES, **given)
+
+
+def test_a_linear_layer_in_front_without_a_function_given_is_refused():
+    model = NETWORKS["relu in front"][0]()
+    with pytest.raises(
+        InputError, match=r"1 linear layers beside .*'front.0': .* give --front and"
+    ):
+        from_state(state(model), classes=CLASSES)
+
+
+def test_numbers_in_names_decide_the_order_of_layers_of_equal_shape():
+    model = Net(
+        list,
+        lambda: [nn.Linear(9, 9), nn.ReLU(), nn.Linear(9, 9), nn.Tanh(), *classifier()],
+    )
+    tensors = state(model)
+    checkpoint = from_state(tensors, classes=CLASSES, back=["relu", "tanh"])
+    np.testing.assert_allclose(forward(checkpoint, X).logits, outputs(model), atol=1e-5)
+    names = {"back.0": "enter", "back.2": "leave"}
+    unnumbered = {
+        f"{names.get(key[:6], key[:6])}{key[6:]}": array for key, array in tensors.items()
+    }
+    with pytest.raises(InputError, match="2 linear layers whose shapes allow several orders"):
+        from_state(unnumbered, classes=CLASSES, back=["relu", "tanh"])
+
+
+class Functional(nn.Module):
+    """A ReLU that leaves no trace in the state dict."""
+
+    def __init__(self, features, classes):
+        super().__init__()
+        torch.manual_seed(5)
+        self.gru, self.fc = nn.GRU(features, 8, batch_first=True), nn.Linear(8, classes)
+
+    def forward(self, x):
+        return self.fc(torch.relu(self.gru(x)[0][:, -1]))
+
+
+def test_a_module_is_what_its_forward_computes():
+    model = Functional(8, 10).eval()
+    network = genogate.quantize(model, "int8", activation="table")
+    assert network.checkpoint.functions == {"back0": "relu"}
+    x = load_task("digits-row", 0).x_test[:20]
+    with torch.no_grad():
+        expected = model(torch.from_numpy(x)).numpy()
+    np.testing.assert_allclose(forward(network.checkpoint, x).logits, expected, atol=1e-5)

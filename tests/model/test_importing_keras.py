@@ -95,7 +95,7 @@ def test_a_keras_archive_is_the_network_that_keras_computes(tmp_path, bias):
             {"return_sequences": True},
             "layer d: an output at every step, where the task asks for one at the last",
         ),
-        (3, {"activation": "relu"}, "layer d: activation relu behind the GRU is not supported"),
+        (3, {"activation": "gelu"}, "layer d: activation gelu is not supported; ReLU, sigmoid and"),
     ],
 )
 def test_keras_layers_that_mean_something_else_are_named(tmp_path, at, change, message):
@@ -256,3 +256,56 @@ def test_a_normalisation_of_the_features_and_a_soft_max_of_its_own_are_folded(tm
     write_keras(path, layers)
     with pytest.raises(InputError, match="layer n: only a Normalization of each feature"):
         from_keras(path, CLASSES)
+
+
+def relu(x):
+    return np.maximum(x, 0)
+
+
+def test_dense_layers_in_front_and_behind_are_those_that_keras_computes(tmp_path):
+    rng, x = np.random.default_rng(SEED), sequences()
+
+    def dense(inputs, outputs):
+        return [rng.normal(size=(inputs, outputs)), rng.normal(size=outputs)]
+
+    arrays = [dense(FEATURES, 6), dense(6, FEATURES), dense(UNITS, 7), dense(7, 8), dense(8, 4)]
+    inner = {"class_name": "Dense", "config": {"name": "inner", "activation": "tanh"}}
+    layers = [
+        (
+            "TimeDistributed",
+            {"name": "t", "layer": inner},
+            "time_distributed/layer/vars",
+            arrays[0],
+        ),
+        ("Dense", {"name": "a", "activation": "linear"}, "dense/vars", arrays[1]),
+        keras_layers(np.random.default_rng(SEED))[2],
+        ("Dense", {"name": "b", "activation": "relu"}, "dense_1/vars", arrays[2]),
+        ("Dense", {"name": "c"}, "dense_2/vars", arrays[3]),
+        ("ReLU", {"name": "r"}, "re_lu", []),
+        ("Dropout", {"name": "o"}, "dropout", []),
+        ("Dense", {"name": "d", "activation": "softmax"}, "dense_3/vars", arrays[4]),
+    ]
+    write_keras(tmp_path / "model.keras", layers)
+    checkpoint = from_keras(tmp_path / "model.keras", CLASSES)
+    assert checkpoint.functions == {"front0": "tanh", "back0": "relu", "back1": "relu"}
+    value = np.tanh(x @ arrays[0][0] + arrays[0][1]) @ arrays[1][0] + arrays[1][1]
+    value = keras_gru(value, *layers[2][3])
+    for weight, offset in arrays[2:4]:
+        value = relu(value @ weight + offset)
+    expected = value @ arrays[4][0] + arrays[4][1]
+    np.testing.assert_allclose(forward(checkpoint, x).logits, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (("ReLU", {"name": "r", "max_value": 6.0}, "re_lu", []), "layer r: ReLU layers are not"),
+        (("Attention", {"name": "a"}, "attention", []), "layer a: Attention layers are not"),
+        (("Bidirectional", {"name": "b"}, "bidirectional", []), "layer b: Bidirectional layers"),
+    ],
+)
+def test_keras_layers_without_a_counterpart_are_named(tmp_path, layer, message):
+    layers = keras_layers(np.random.default_rng(SEED))
+    write_keras(tmp_path / "model.keras", [*layers[:3], layer, layers[3]])
+    with pytest.raises(InputError, match=message):
+        from_keras(tmp_path / "model.keras", CLASSES)
