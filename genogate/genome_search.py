@@ -172,5 +172,6 @@ def _searched(run: Run, front: list[Point], test: bool, say: Say) -> dict[str, A
         "reference": reference.name or Path(setting.checkpoint).stem,
         "judged": f"{images:,} validation sequences"
         + (f" and their {judged - images:,} shifted copies" if shifted else ""),
+        "unit": material.task.unit,
         "caution": caution(floating),
     }

@@ -50,8 +50,7 @@ class Network:
         of sequences that they class rightly, or the task's own measure."""
         from .sim import golden
 
-        x, y = (getattr(self.task, f"{name}_{part}") for name in "xy")
-        return golden.score(self.model, x, y)
+        return golden.score(self.model, *self.task.scored(part))
 
 
 def task_of(checkpoint: Checkpoint, name: str | None) -> Task:

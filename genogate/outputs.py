@@ -23,7 +23,7 @@ def _score_document(network: Network) -> dict[str, Any]:
         document["measure"] = network.task.measure
     if not network.model.head.plain:
         document["head"] = str(network.model.head)
-    if network.task.real:
+    if network.task.real and score.mean_error is not None:
         document["mean_error"] = float(f"{score.mean_error:.6g}")
     return document
 
@@ -45,7 +45,7 @@ def _float_network(network: Network) -> dict[str, Any]:
     from .model.checkpoints.floating import accuracy
     from .model.zoo import load
 
-    x, y = network.task.x_test, network.task.y_test
+    x, y = network.task.scored("test")
     same = {"accuracy_float": round(accuracy(network.checkpoint, x, y), 6)}
     if not provenance.trained_further(network.checkpoint):
         return same | {"float_network": "the checkpoint"}

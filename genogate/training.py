@@ -45,7 +45,7 @@ def run_training(
     with resumable(path) as (target, state):
         checkpoint = train(data, recipe, progress, state=state)
         if test:
-            score = round(accuracy(checkpoint, data.x_test, data.y_test), 6)
+            score = round(accuracy(checkpoint, *data.scored("test")), 6)
             scores = {**checkpoint.info["accuracy"], "test": score}
             checkpoint = Checkpoint(checkpoint.tensors, {**checkpoint.info, "accuracy": scores})
         checkpoint.save(target)

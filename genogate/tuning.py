@@ -57,7 +57,7 @@ def _scores(model: Any, data: Task, test: bool) -> dict[str, float]:
 
     of = floating.accuracy if isinstance(model, floating.Checkpoint) else fast.accuracy
     return {
-        part: round(of(model, getattr(data, f"x_{part}"), getattr(data, f"y_{part}")), 6)
+        part: round(of(model, *data.scored(part)), 6)
         for part in (("val", "test") if test else ("val",))
     }
 

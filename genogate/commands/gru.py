@@ -71,25 +71,26 @@ def _original(info: dict[str, Any]) -> str:
 
 def print_report(report: dict[str, Any], folder: str | Path) -> None:
     """The report of ``genogate gru``."""
+    from ..model.data.measures import score_text
     from ..reference import size_text
     from .tables import console, genome_text, print_operators, print_pairs
 
-    terminal = console()
+    terminal, measure = console(), report.get("measure", "accuracy")
     print_operators(terminal, report)
     terminal.print()
     images = f"{report['test_sequences']} test sequences"
     if not report["test_unseen"]:
         images += ", which its training may have seen"
-    float_text = f"float {report['accuracy_float']:.4f}"
+    float_text = f"float {score_text(measure, report['accuracy_float'])}"
     if "original" in report:
-        float_text = f"the trained weights run as float {report['accuracy_float']:.4f}"
+        float_text = f"the trained weights run as {float_text}"
     print_pairs(
         terminal,
         [
             ("genome", genome_text(report)),
             (
-                report.get("measure", "accuracy"),
-                f"{report['accuracy']:.4f} on {images} ({float_text})",
+                measure,
+                f"{score_text(measure, report['accuracy'])} on {images} ({float_text})",
             ),
             *(
                 [("mean error", f"{report['mean_error']:.4g} (root mean square)")]

@@ -109,7 +109,7 @@ def print_import(checkpoint: Checkpoint, path: str | Path) -> None:
             ),
             (
                 checkpoint.info.get("measure", "accuracy"),
-                f"{accuracies(scores)} (float)",
+                f"{accuracies(scores, checkpoint.info.get('measure', ''))} (float)",
             ),
             *_weights_row(checkpoint.info),
             *([] if checkpoint.head.plain else [("head", str(checkpoint.head))]),

@@ -63,7 +63,8 @@ from .terminal import saying, search_progress, show
         default="10",
         show_default=True,
         metavar="POINTS|none",
-        help="Points of accuracy below INT8 beyond which a genome is rejected, unmeasured.",
+        help="Points of accuracy (dB of SI-SDR for a denoiser) below INT8 beyond which a genome is "
+        "rejected, unmeasured.",
     ),
     click.option("--max-size", type=float, metavar="BITS", help="Limit for the size."),
     click.option("--max-weights", type=float, metavar="BITS", help="Limit for the GRU's weights."),
@@ -241,6 +242,7 @@ def _search_within_budget(out: str | None, resume: bool, options: dict[str, Any]
 
 def print_ladder(document: dict[str, Any], folder: str | Path) -> None:
     """What a search within a budget ends with."""
+    from ..model.data.measures import unit_of
     from ..search.ladder.page import widths
     from ..search.ladder.price import COSTS
     from .tables import console, new_table, print_pairs
@@ -268,7 +270,10 @@ def print_ladder(document: dict[str, Any], folder: str | Path) -> None:
     spent = document["spent_seconds"] / 60
     pairs = [
         ("cost", COSTS[cost]),
-        ("points lost", f"against INT8 trained as long, on {document['validation']}"),
+        (
+            f"{unit_of(document.get('measure', ''))} lost",
+            f"against INT8 trained as long, on {document['validation']}",
+        ),
         ("spent", f"{spent:.1f} of {document['budget_seconds'] / 60:.1f} CPU minutes"),
         ("page", f"{Path(folder) / 'page.html'}"),
     ]
@@ -293,7 +298,7 @@ def print_search(report: dict[str, Any], folder: str | Path) -> None:
     costs = [name for name in COSTS if name in rows[0]]
     tested = ["test"] if "test_accuracy" in rows[0] else []
     share = f"of int8 ({report['reference']})"
-    table = new_table("genome", "points lost", *tested, "bits", share, *costs)
+    table = new_table("genome", f"{report['unit']} lost", *tested, "bits", share, *costs)
     for row in rows:
         table.add_row(
             row["name"],
@@ -309,7 +314,7 @@ def print_search(report: dict[str, Any], folder: str | Path) -> None:
     suggested = next((n for n in names if n.startswith("within-0.5")), names[-1])
     page = "make report RUN={}" if by_make() else "genogate report {}"
     pairs = [
-        ("points lost", f"against int8, on {report['judged']}"),
+        (f"{report['unit']} lost", f"against int8, on {report['judged']}"),
         ("front", f"{len(report['points'])} points in {Path(folder) / 'front.json'}"),
         ("page", page.format(folder)),
     ]

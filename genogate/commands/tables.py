@@ -61,10 +61,14 @@ def print_operators(console: Console, document: dict[str, Any]) -> None:
             console.print(f"{row['name']} serves {' '.join(row['serves'])}", highlight=False)
 
 
-def accuracies(scores: dict[str, float]) -> str:
+def accuracies(scores: dict[str, float], measure: str = "accuracy") -> str:
     """Accuracies on the parts that were looked at; the test part is only where it was asked for."""
+    from ..model.data.measures import score_text
+
     names = {"test": "test", "val": "validation", "train": "training"}
-    return ", ".join(f"{names[part]} {scores[part]:.4f}" for part in names if part in scores)
+    return ", ".join(
+        f"{names[part]} {score_text(measure, scores[part])}" for part in names if part in scores
+    )
 
 
 def print_caution(text: str | None) -> None:

@@ -139,7 +139,7 @@ def print_training(checkpoint: Checkpoint, path: str | Path) -> None:
         [
             (
                 checkpoint.info.get("measure", "accuracy"),
-                accuracies(scores),
+                accuracies(scores, checkpoint.info.get("measure", "")),
             ),
             ("again", checkpoint.info["command"]),
             ("written", str(path)),

@@ -367,7 +367,7 @@ def scored(checkpoint: Checkpoint, task: Task, source: str) -> Checkpoint:
     """`checkpoint` with its scores on `task`, and where it is from."""
     check_sizes(checkpoint, task, source)
     scores = {
-        part: round(accuracy(checkpoint, getattr(task, f"x_{part}"), getattr(task, f"y_{part}")), 6)
+        part: round(accuracy(checkpoint, *task.scored(part)), 6)
         for part in ("train", "val", "test")
     }
     # No split hash: nobody knows which part of the data it was trained on.

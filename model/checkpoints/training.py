@@ -467,7 +467,7 @@ class _Training:
 
     def validation(self) -> float:
         """Score on the validation part."""
-        score, x, y = Score(), self.task.x_val, self.task.y_val
+        score, (x, y) = Score(), self.task.scored("val")
         with self.torch.no_grad():
             for start in range(0, len(x), JUDGED):
                 logits = self.logits(x[start : start + JUDGED]).numpy()
@@ -520,10 +520,7 @@ def train(
         raise InputError(f"training diverged at lr {recipe.lr:g}: give a smaller --lr")
     head = {} if training.head.plain else {"head": training.head.to_json()}
     checkpoint = Checkpoint(tensors, dict(head))
-    scores = {
-        part: round(accuracy(checkpoint, getattr(task, f"x_{part}"), getattr(task, f"y_{part}")), 6)
-        for part in ("train", "val")
-    }
+    scores = {part: round(accuracy(checkpoint, *task.scored(part)), 6) for part in ("train", "val")}
     info: dict[str, Any] = {
         **head,
         **({} if task.measure == "accuracy" else {"measure": task.measure}),

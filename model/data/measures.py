@@ -4,7 +4,7 @@ A sequence that is shorter than the others ends in NaN; steps that do not count 
 or the target NaN. So arrays say by themselves how long their sequences are.
 """
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,6 +15,30 @@ MEASURES = {
     (False, False): "explained variance",
     (False, True): "explained variance",
 }
+
+#: The measure of a denoiser (:class:`~genogate.model.denoise.targets.SoundTargets`).
+SI_SDR_GAIN = "SI-SDR gain"
+
+
+class ScoredTargets(Protocol):
+    """Targets with a measure of their own, sliced as an array."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, places: slice) -> Any: ...
+
+    def scores(self, answers: np.ndarray) -> np.ndarray:
+        """Score float64 [sequences] of real answers; greater is better, a hundredth is a point."""
+
+
+def unit_of(measure: str) -> str:
+    """Unit of a hundredth of a score: what ``--max-drop`` is given in."""
+    return "dB" if measure == SI_SDR_GAIN else "points"
+
+
+def score_text(measure: str, value: float) -> str:
+    """A score as people read it: a share, or dB."""
+    return f"{100 * value:.2f} dB" if measure == SI_SDR_GAIN else f"{value:.4f}"
 
 
 def lengths_of(x: np.ndarray) -> np.ndarray | None:
@@ -43,7 +67,8 @@ class Score:
     """Adds up how good answers are, part after part.
 
     Classes: the share that is right. Real values: the explained variance, ``1 - sum of squared
-    errors / sum of squared distances of the targets from their means``, over all outputs.
+    errors / sum of squared distances of the targets from their means``, over all outputs. Targets
+    with a measure of their own (:class:`ScoredTargets`): its mean over the sequences.
     """
 
     def __init__(self) -> None:
@@ -52,9 +77,14 @@ class Score:
         self.sums: np.ndarray | float = 0.0
         self.powers: np.ndarray | float = 0.0
         self.real = False
+        self.scores: list[np.ndarray] = []
 
-    def add(self, answers: np.ndarray, y: np.ndarray) -> None:
-        """`answers` and targets `y`, shaped alike: int64 classes, or real values [..., outputs]."""
+    def add(self, answers: np.ndarray, y: Any) -> None:
+        """`answers` and targets `y`, shaped alike: int64 classes, or real values [..., outputs]; or
+        :class:`ScoredTargets`."""
+        if hasattr(y, "scores"):
+            self.scores.append(y.scores(answers))
+            return
         y, answers = np.asarray(y), np.asarray(answers)
         if y.dtype.kind in "iu":
             counts = y >= 0
@@ -72,13 +102,18 @@ class Score:
     @property
     def value(self) -> float:
         """The score: at most 1."""
+        if self.scores:
+            return float(np.concatenate(self.scores).mean())
         if not self.real:
             return self.right / self.count if self.count else 0.0
         spread = float(np.sum(self.powers - self.sums**2 / max(1, self.count)))
         return 1.0 - self.squares / spread if spread > 0 else float(self.squares == 0)
 
     @property
-    def mean_error(self) -> float:
-        """Root mean square of the errors of real answers, in their unit."""
+    def mean_error(self) -> float | None:
+        """Root mean square of the errors of real answers, in their unit; None where targets have a
+        measure of their own."""
+        if self.scores:
+            return None
         outputs = np.size(self.sums) or 1
         return float(np.sqrt(self.squares / max(1, self.count * outputs)))

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..head import Head
-from .measures import MEASURES, lengths_of
+from .measures import MEASURES, lengths_of, unit_of
 
 #: Calibration looks at so many time steps and no fewer than so many sequences: enough for
 #: histograms and covariances, and it stays within a few seconds and some hundred megabytes.
@@ -44,6 +45,9 @@ class Task:
         value, and one of this deviation on each feature of a whole sequence.
     notes : dict
         JSON-able: what was done to the raw data (constants that a device must apply as well).
+    own_measure, targets : str, function
+        A measure of the task's own, and the
+        :class:`~genogate.model.data.measures.ScoredTargets` of a part.
     """
 
     name: str
@@ -60,6 +64,13 @@ class Task:
     noise: float = 0.0
     offset: float = 0.0
     notes: dict[str, Any] = field(default_factory=dict)
+    own_measure: str = ""
+    targets: Callable[[str], Any] | None = None
+
+    def scored(self, part: str) -> tuple[np.ndarray, Any]:
+        """Sequences of `part`, and what answers to them are scored by."""
+        x, y = getattr(self, f"x_{part}"), getattr(self, f"y_{part}")
+        return x, (y if self.targets is None else self.targets(part))
 
     @property
     def label(self) -> str:
@@ -98,7 +109,12 @@ class Task:
     @property
     def measure(self) -> str:
         """What :func:`~genogate.sim.golden.accuracy` is for this task."""
-        return MEASURES[not self.real, self.every]
+        return self.own_measure or MEASURES[not self.real, self.every]
+
+    @property
+    def unit(self) -> str:
+        """What a hundredth of a score is: points, or dB."""
+        return unit_of(self.measure)
 
     @property
     def asks(self) -> str:

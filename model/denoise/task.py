@@ -3,16 +3,19 @@
 import hashlib
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 
 from ..data import downloads, speech_commands
+from ..data.measures import SI_SDR_GAIN
 from ..data.task import Task
 from ..errors import InputError
 from ..files import read_archive, write_bytes
 from . import bands, mixtures
 from .bands import BANDS
+from .targets import SoundTargets
 
 NAME = "denoise"
 
@@ -67,8 +70,9 @@ def normalised(x: np.ndarray, notes: dict[str, list[float]]) -> np.ndarray:
 def denoise(name: str, seed: int) -> Task:
     """Gains of 24 bands for every frame of noisy speech, 126 frames (2 s) a sequence.
 
-    Features have mean 0 and deviation 1 over the training part. The measure is explained variance
-    of the gains; what is heard is measured by ``genogate listen``.
+    Features have mean 0 and deviation 1 over the training part. The measure is the gain of SI-SDR
+    over the noisy sound, from the spectra (:class:`~.targets.SoundTargets`); sound itself is
+    measured by ``genogate listen``.
     """
     arrays = _cached(seed)
     x = {part: arrays[f"x_{part}"] for part in speech_commands.PARTS}
@@ -97,7 +101,28 @@ def denoise(name: str, seed: int) -> Task:
         y["test"],
         BANDS,
         notes=notes,
+        own_measure=SI_SDR_GAIN,
+        targets=partial(sound_targets, seed=seed),
     )
+
+
+@lru_cache(maxsize=4)
+def sound_targets(part: str, seed: int = 0) -> SoundTargets:
+    """What the gains of `part` are scored by; those of the training part are not kept on disk."""
+    path = downloads.cache_folder() / "denoise" / f"sound-{part}-{_stamp(seed, 'targets')}.npz"
+    if path.exists():
+        with suppress(InputError):
+            return SoundTargets.from_arrays(read_archive(path), part)
+    mixed = mixtures.mixtures(speech_commands.speech_sounds(), part, seed)
+    # In blocks: spectra of all training sequences would need a gigabyte.
+    blocks = [
+        SoundTargets.of(*(bands.spectrum(v[k : k + 100]) for v in (mixed.clean, mixed.noisy)))
+        for k in range(0, len(mixed.clean), 100)
+    ]
+    targets = SoundTargets.joined(blocks)
+    if part != "train":
+        _save(targets.arrays(part), path)
+    return targets
 
 
 def _cached(seed: int) -> dict[str, np.ndarray]:
@@ -126,11 +151,12 @@ def _save(arrays: dict[str, np.ndarray], path: Path) -> None:
         write_bytes(path, file.getvalue())
 
 
-def _stamp(seed: int) -> str:
-    """16 hex digits of what the arrays depend on: seed, code, and the files of the sounds."""
+def _stamp(seed: int, *modules: str) -> str:
+    """16 hex digits of what the arrays depend on: seed, code (that of further `modules` too), and
+    the files of the sounds."""
     digest = hashlib.sha256(
         f"{seed} {speech_commands.stamp_of(speech_commands.speech_sources())}".encode()
     )
-    for module in ("bands", "mixtures"):
+    for module in ("bands", "mixtures", *modules):
         digest.update((Path(__file__).parent / f"{module}.py").read_bytes())
     return digest.hexdigest()[:16]

@@ -439,8 +439,7 @@ class GenomeTrainer(Trainer):
         return (self.structure,)
 
     def judge(self) -> tuple[float, float]:
-        task = self.task
-        score = self.network.score(self.structure, self.latents, task.x_val, task.y_val)
+        score = self.network.score(self.structure, self.latents, *self.task.scored("val"))
         # Of equal ones the later.
         return score, float(self.epoch)
 
@@ -519,7 +518,7 @@ def tune(
         **{key: value for key, value in checkpoint.info.items() if key == "augment"},
         "epochs_done": trainer.epoch,
         "best_epoch": trainer.best_epoch,
-        "accuracy": {"val": round(accuracy(made, task.x_val, task.y_val), 6)},
+        "accuracy": {"val": round(accuracy(made, *task.scored("val")), 6)},
         "torch": str(trainer.torch.__version__),
         RECORD: record(model, knobs, structure.classifier_scale, recipe.narrow),
     }

@@ -122,8 +122,7 @@ def part_of(checkpoint: str, part: str) -> tuple[Array, Array]:
     material = load(Setting(checkpoint, Knobs(), False))
     if part == "judged":
         return material.x_shifted, material.y_shifted
-    task = material.task
-    return getattr(task, f"x_{part}"), getattr(task, f"y_{part}")
+    return material.task.scored(part)
 
 
 def _quantised(checkpoint: str, genome: Genome, knobs: Knobs) -> IntModel:

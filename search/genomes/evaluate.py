@@ -150,7 +150,7 @@ def _material(name: str) -> Material:
     if split_hash != task.split_hash:
         raise InputError(f"checkpoint {name}: trained on another split of {task.name}")
     calibration = calibrate(checkpoint, task.x_calibration)
-    x, y = shifted(task) if len(task.y_val) < SMALL else (task.x_val, task.y_val)
+    x, y = shifted(task) if len(task.y_val) < SMALL else task.scored("val")
     return Material(checkpoint.hash, *checkpoint.counts, task, calibration, x, y)
 
 
@@ -158,6 +158,8 @@ def shifted(task: Task) -> tuple[np.ndarray, np.ndarray]:
     """The validation part moved by up to the task's `max_shift` in time and features, zeros coming
     in, as training does: sequences and classes. The part itself where nothing may be moved."""
     up, aside = task.max_shift
+    if task.max_shift == (0, 0):
+        return task.scored("val")
     x = np.pad(task.x_val, ((0, 0), (up, up), (aside, aside)))
     steps, features = task.x_val.shape[1:]
     moved = [
@@ -189,7 +191,7 @@ def _judge(case: tuple[Setting, IntModel]) -> dict[str, Any]:
     setting, model = case
     material = load(setting)
     task = material.task
-    part = (material.x_shifted, material.y_shifted) if setting.shifts else (task.x_val, task.y_val)
+    part = (material.x_shifted, material.y_shifted) if setting.shifts else task.scored("val")
     return {"accuracy": accuracy(model, *part), **_counted(model, setting.knobs)}
 
 
@@ -346,5 +348,5 @@ def on_test(cases: Sequence[Case]) -> list[float]:
     for case, drafted in zip(cases, drafts, strict=True):
         task = load(case.setting).task
         model = drafted.choose([next(choices) for _ in drafted.groups])
-        shares.append(accuracy(model, task.x_test, task.y_test))
+        shares.append(accuracy(model, *task.scored("test")))
     return shares

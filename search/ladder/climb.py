@@ -159,7 +159,7 @@ class Climb:
         return results
 
     def _base(self) -> Iterator[str]:
-        int8 = Net(0, Genome.uniform(MAX_BITS))
+        int8 = Net(0, Genome.uniform(MAX_BITS, self.rungs.layers))
         (result,) = self._train([(int8, None)], "full")
         self.base = result.judged
         yield "INT8"
@@ -167,7 +167,7 @@ class Climb:
     def _starts(self) -> Iterator[str]:
         """Homogeneous genomes of every size, and some of the chain by sensitivity."""
         starts = [
-            Net(size, Genome.uniform(bits), bits, bits)
+            Net(size, Genome.uniform(bits, self.rungs.layers), bits, bits)
             for bits in range(MAX_BITS - 2, MIN_BITS, -1)
             for size in range(self.sizes)
         ]
@@ -202,7 +202,7 @@ class Climb:
                 for r, p in zip(results, prices, strict=True)
             ]
 
-        profile = sensitivity.profile(judge)
+        profile = sensitivity.profile(judge, self.rungs.layers)
         chain = sensitivity.ordered(profile, [self.plan.cost], count=24)
         return sensitivity.spread(chain[len(chain) // 3 :], 3)
 

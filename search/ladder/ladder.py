@@ -58,11 +58,6 @@ def check(plan: Plan) -> None:
     for name in plan.checkpoints:
         zoo.load(name).need_plain("a search within a budget")
     first = load(Setting(plan.checkpoints[0], plan.knobs, False))
-    if first.layers != 1:
-        raise InputError(
-            f"checkpoint {plan.checkpoints[0]}: {first.layers} layers; a search within a budget is "
-            "for one layer"
-        )
     for name in plan.checkpoints[1:]:
         other = load(Setting(name, plan.knobs, False))
         if (other.task.split_hash, other.layers) != (first.task.split_hash, first.layers):
@@ -97,12 +92,12 @@ def search(
         rungs = Rungs(folder, plan, pool, say)
         smallest = Net(
             min(range(len(plan.checkpoints)), key=lambda k: _units(plan, k)),
-            Genome.uniform(MIN_BITS),
+            Genome.uniform(MIN_BITS, rungs.layers),
             LEAST_BITS,
             LEAST_BITS,
         )
         check_limits(plan, rungs.priced([smallest])[0])
-        int8 = Net(0, Genome.uniform(MAX_BITS))
+        int8 = Net(0, Genome.uniform(MAX_BITS, rungs.layers))
         # The first epoch of a process compiles; the second training is what an epoch takes.
         rungs.trained([(int8, None)], "first look", 1)
         before = rungs.spent
@@ -145,13 +140,15 @@ def _entry(climb: Climb, result: Result) -> dict[str, Any]:
 
 def _document(climb: Climb, telling: str, stage: str, done: bool) -> dict[str, Any]:
     plan, best = climb.plan, climb.best()
+    task = load(Setting(plan.checkpoints[0], plan.knobs, False)).task
     front: list[Result] = []
     for result in sorted(climb.finished, key=lambda r: (climb.cost(r.net), -r.judged)):
         if not front or result.judged > front[-1].judged:
             front.append(result)
     return {
         "version": VERSION,
-        "task": load(Setting(plan.checkpoints[0], plan.knobs, False)).task.name,
+        "task": task.name,
+        "measure": task.measure,
         "stage": stage,
         "done": done,
         "cost": plan.cost,

@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...model.data.measures import score_text, unit_of
 from ...model.files import write_text
+from ...model.genome import GENES
 from .price import COSTS
 
 Rows = Sequence[Sequence[str]]
@@ -18,13 +20,14 @@ FILES = (
     "The folder `best` has its Verilog, integer model, test bench and report; `genogate sim "
     "--genome search/best` holds the Verilog to the golden model."
 )
-HEAD = ("network", "units", "bits", "input", "classifier", "cost", "saved", "points lost")
+HEAD = ("network", "units", "bits", "input", "classifier", "cost", "saved", "lost")
 
 
 def widths(entry: Mapping[str, Any]) -> str:
     """The genes of a network: weights, sums and 1 - z, products, activations."""
-    digits = "".join(map(str, entry["genes"]))
-    return f"{digits[:6]} {digits[6:11]} {digits[11:14]} {digits[14:]}"
+    genes = "".join(map(str, entry["genes"]))
+    layers = [genes[k : k + len(GENES)] for k in range(0, len(genes), len(GENES))]
+    return " | ".join(f"{d[:6]} {d[6:11]} {d[11:14]} {d[14:]}" for d in layers)
 
 
 def _row(name: str, entry: Mapping[str, Any], document: Mapping[str, Any]) -> tuple[str, ...]:
@@ -41,31 +44,38 @@ def _row(name: str, entry: Mapping[str, Any], document: Mapping[str, Any]) -> tu
     )
 
 
+def _score(entry: Mapping[str, Any], document: Mapping[str, Any]) -> str:
+    """The test score of a network."""
+    if unit_of(measure := document.get("measure", "accuracy")) == "dB":
+        return score_text(measure, entry["test"])
+    return f"{100 * entry['test']:.2f} %"
+
+
 def _test(document: Mapping[str, Any]) -> str:
     """What the test part says, where it was looked at."""
     int8, best = document["int8"], document["best"]
     if "test" not in int8 or best is None:
         return "The test part was not looked at."
     return (
-        f"On the test part, looked at once, INT8 has {100 * int8['test']:.2f} % and best "
-        f"{100 * best['test']:.2f} %."
+        f"On the test part, looked at once, INT8 has {_score(int8, document)} and best "
+        f"{_score(best, document)}."
     )
 
 
 def _parts(document: Mapping[str, Any]) -> tuple[str, list[str], Rows]:
     """Title, paragraphs, and rows of the table."""
     best, cost = document["best"], document["cost"]
-    unit = COSTS[cost]
+    unit, points = COSTS[cost], unit_of(document.get("measure", "accuracy"))
     if best is None:
         first = (
-            f"No network within {document['drop']:g} points of INT8 that keeps the limits was "
+            f"No network within {document['drop']:g} {points} of INT8 that keeps the limits was "
             "trained in this budget: give a larger one with --resume, or a larger --max-drop."
         )
     else:
         saved = 100 * (1 - best[cost] / document["int8"][cost])
         first = (
             f"Build the network `best`: {best[cost]:,.0f} {unit}, {saved:.1f} % less than INT8 of "
-            f"{document['int8']['hidden']} units, {best['lost']:+.2f} points lost on validation. "
+            f"{document['int8']['hidden']} units, {best['lost']:+.2f} {points} lost on validation. "
             f"{FILES if 'cells_measured' in document else EMIT}"
         )
     spent = document["spent_seconds"] / 60

@@ -28,7 +28,7 @@ class Plan:
     checkpoints : float networks of one task and split by name or file, of different sizes; INT8 of
         the first, trained, is what accuracy is relative to
     cost : of :data:`.price.COSTS`, to be made small
-    drop : points of accuracy that may be lost
+    drop : points of accuracy that may be lost; hundredths of the task's score, so of a denoiser dB
     budget : CPU seconds over all processes
     limits : cost and greatest value of it
     epochs : of a full training; None: as many as suit the budget
@@ -61,6 +61,8 @@ def check_validation(plan: Plan) -> str:
     tell the points of accuracy that may be lost."""
     material = load(Setting(plan.checkpoints[0], plan.knobs, False))
     sequences = len(material.task.y_val)
+    if material.task.own_measure:
+        return f"the {sequences:,} sequences of the validation part, by {material.task.own_measure}"
     return telling(material.task.name, sequences, len(material.y_shifted), plan.drop)
 
 

@@ -102,6 +102,11 @@ class Rungs:
         self.seconds_of_full: list[float] = []
 
     @cached_property
+    def layers(self) -> int:
+        """GRU layers of the plan's networks."""
+        return load(Setting(self.plan.checkpoints[0], self.plan.knobs, False)).layers
+
+    @cached_property
     def _about(self) -> list[Any]:
         hashes = [
             load(Setting(name, self.plan.knobs, False)).checkpoint_hash

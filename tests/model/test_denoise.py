@@ -5,7 +5,9 @@ import sys
 import numpy as np
 import pytest
 from genogate.model.data import speech_commands
+from genogate.model.data.measures import Score, score_text, unit_of
 from genogate.model.denoise import bands, measures, mixtures
+from genogate.model.denoise.targets import SoundTargets
 from genogate.model.errors import InputError
 
 
@@ -117,3 +119,44 @@ def test_a_part_hears_its_own_speakers_alone() -> None:
 def test_too_few_speakers_are_refused() -> None:
     with pytest.raises(InputError, match="denoise: the val part has 1 speakers and 3 clips"):
         mixtures.mixtures(sounds(speakers=3), "val")
+
+
+def test_si_sdr_of_gains_is_near_that_of_their_sound() -> None:
+    draw = np.random.RandomState(4)
+    time = np.arange(2 * bands.RATE) / bands.RATE
+    clean = np.sin(2 * np.pi * np.array([[300.0], [900.0], [1500.0]]) * time)
+    noisy = clean + 0.8 * draw.standard_normal(clean.shape)
+    spectra, speech = bands.spectrum(noisy), bands.spectrum(clean)
+    targets = SoundTargets.of(speech, spectra)
+    ideal = bands.ideal_gains(speech, spectra)
+
+    def heard(gains: np.ndarray) -> np.ndarray:
+        sound = bands.sound_of(bands.apply_gains(spectra, gains), clean.shape[-1])
+        return measures.si_sdr(clean, sound)
+
+    # Without gains frames are consistent, and the figure is exact.
+    ones = np.ones_like(ideal)
+    np.testing.assert_allclose(targets.si_sdr(ones), heard(ones), atol=1e-4)
+    several = [
+        np.clip(ideal + error * draw.standard_normal(ideal.shape), 0, 1)
+        for error in (0, 0.1, 0.3, 1)
+    ]
+    told, true = (np.array([f(gains).mean() for gains in several]) for f in (targets.si_sdr, heard))
+    assert (np.argsort(told) == np.argsort(true)).all()
+    # Overlap-add removes a part of the error that the spectra still count.
+    assert (true > told).all()
+
+
+def test_a_hundredth_of_a_denoisers_score_is_a_decibel() -> None:
+    draw = np.random.RandomState(5)
+    clean, noise = (bands.spectrum(draw.standard_normal((5, 1000))) for _ in range(2))
+    targets = SoundTargets.of(clean, clean + noise)
+    gains = bands.ideal_gains(clean, clean + noise)
+    score = Score()
+    score.add(gains[:2], targets[:2])
+    score.add(gains[2:], targets[2:])
+    gain = targets.si_sdr(gains) - targets.si_sdr(np.ones_like(gains))
+    assert score.value == pytest.approx(gain.mean() / 100)
+    assert score.mean_error is None
+    assert (unit_of("SI-SDR gain"), score_text("SI-SDR gain", 0.0607)) == ("dB", "6.07 dB")
+    assert (unit_of("accuracy"), score_text("accuracy", 0.9)) == ("points", "0.9000")

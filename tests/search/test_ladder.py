@@ -127,7 +127,7 @@ def test_killed_and_gone_on_with_it_uses_what_was_known(whole, tmp_path):
         ({"budget": 0.5}, "budget: .* CPU minutes are too few: 3 trainings of digits-row"),
         ({"limits": (("size", 100.0),)}, "max-size: 100 is below the .* of fewest bits"),
         ({"checkpoints": ("digits-row", "kws4")}, "checkpoint kws4: of another task"),
-        ({"checkpoints": ("digits-row-2layer",)}, "2 layers; a search within a budget is for one"),
+        ({"checkpoints": ("digits-row", "digits-row-2layer")}, "or number of layers than"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(tmp_path, change, message):
@@ -145,7 +145,7 @@ def test_a_folder_of_another_search_is_refused(whole):
 
 
 def test_a_validation_part_that_cannot_tell_is_refused(monkeypatch):
-    task = SimpleNamespace(name="mine", y_val=np.zeros(40))
+    task = SimpleNamespace(name="mine", y_val=np.zeros(40), own_measure="")
     few = SimpleNamespace(task=task, y_shifted=np.zeros(40))
     monkeypatch.setattr(ladder_plan, "load", lambda setting: few)
     with pytest.raises(InputError, match=r"mine: one of its 40 .* is 2\.5 points.*--max-drop 2\.5"):
@@ -166,3 +166,13 @@ def test_limits_are_kept(tmp_path):
     document = search(tmp_path, plan)
     assert document["best"]["size"] <= 20_000
     assert json.loads((tmp_path / "ladder.json").read_text()) == document
+
+
+def test_networks_of_two_layers_have_the_genes_of_both(tmp_path):
+    plan = Plan(("digits-row-2layer",), drop=30.0, budget=8.0, epochs=1)
+    document = search(tmp_path, plan)
+    assert {len(entry["genes"]) for entry in document["finished"]} == {34}
+    assert document["best"]["um2"] < document["int8"]["um2"]
+    assert (
+        len(Trained.of(load_checkpoint(found_with(str(tmp_path / "best"))[0])).model().layers) == 2
+    )
