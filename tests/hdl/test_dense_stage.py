@@ -1,12 +1,15 @@
 # amaranth: UnusedElaboratable=no
 """A dense layer in hardware on its own: every code, cycle and handshake."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from genogate.hdl.gru.stages.plan import StagePlan
+from genogate.hdl.gru.stages.plan import StagePlan, front_plans
 from genogate.hdl.gru.stages.stage import DenseStage, stage_parts
 from genogate.model.genome import Genome
 from genogate.model.integer import code_range
+from genogate.model.knobs import Lanes
 from genogate.sim import golden
 from genogate.sim.random_model import random_model
 from genogate.sim.rtl.streams import run_streams
@@ -148,3 +151,29 @@ def test_a_state_in_a_layers_memory_is_read_where_it_is(lanes, chunks, pipeline,
     assert [int(p.code) for p in got] == expected
     assert [int(p.last) for p in got] == [0, 0, 0, 1] * len(states)
     assert released == list(range(len(states)))
+
+
+def test_cycles_of_a_vector_are_those_of_its_words():  # worked by hand
+    layer = random_layer(1, 10, 6)
+    digits = layer.dense.weight_bits
+    # 6 outputs of 5 words of two codes.
+    assert StagePlan(layer, 2, 1, 1).cycles_per_step == 10 + 30
+    assert StagePlan(layer, 2, 1, 2).cycles_per_step == 30
+    assert StagePlan(layer, 10, 1, 2).cycles_per_step == 10
+    assert StagePlan(layer, 2, digits, 1).cycles_per_step == 10 + 30 * digits
+    assert StagePlan(layer, 2, 1, 0).cycles_per_step == 31
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    # 60 cycles in whole weights: half a step is less than that, or enough for 1, or for 8 digits.
+    [(60, (1, 2)), (70, (1, 1)), (120, (1, 1)), (960, (8, 1)), (959, (4, 1))],
+)
+def test_weights_come_in_digits_and_vectors_are_held_as_a_step_allows(step, expected):
+    layer = random_layer(1, 10, 6)
+    wide = replace(layer, dense=replace(layer.dense, weight_bits=8))
+    (plan,) = front_plans([wide], Lanes(), 0, step, "none")
+    assert (plan.chunks, plan.vectors) == expected
+    # Where hardware is shared a second vector is never worth its bits.
+    (shared,) = front_plans([wide], Lanes(), 0, step, "all")
+    assert shared.vectors == 1
