@@ -3,9 +3,10 @@
 The folder is only read, the store too, so that a search may go on writing to it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from ...model import zoo
 from ...model.aliases import Say
@@ -118,15 +119,7 @@ def collect(
     for key in odd:
         del results[key]
 
-    # What a point is called: front-N first, then named ones, then the homogeneous.
-    labels: dict[Key, list[str]] = {}
-    for point in front:
-        labels.setdefault(point.key, []).append(point.name)
-    for name, key in named.items():
-        labels.setdefault(key, []).append(name)
-    for bits in range(MIN_BITS, MAX_BITS + 1):
-        if (key := ((bits,) * genes, ())) in results:
-            labels.setdefault(key, []).append(f"int{bits}")
+    labels = _labels(front, named, genes, results)
     on_front = {point.key: point for point in front}
     faint = [key for key in results if key not in labels]
     drawn = spread(faint, MAX_POINTS)
@@ -142,51 +135,25 @@ def collect(
     suffixes: dict[str, int] = {base_suffix: 0}
     points, cases = [], []
     for key in keys:
-        figures = results[key]
-        entry: Document = {
-            "g": "".join(map(str, key[0])),
-            "v": [figures.get(name) for name in used],
-        }
-        if key[1]:
-            entry["k"] = dict(key[1])
-        if names := labels.get(key, []):
-            entry["n"] = names
-        checkpoint, told = dict(key[1]).get(CHECKPOINT, setting["checkpoint"]), False
-        if key in on_front:
-            entry["f"] = 1
-            if beacon := on_front[key].beacon:
-                checkpoint, entry["w"] = str(folder / Path(beacon).name), 1
-            if "test_accuracy" in figures:
-                entry["t"] = figures["test_accuracy"]
-            if finished:
-                # While a search goes on, another genome may take the file's name.
-                file, told = genome_file(folder, names[0])
-                entry["c"] = for_make(file) if file else ""
-        elif names:
-            entry["c"] = names[-1]
-        elif key in stored.retrained:
-            entry["w"] = 1
-        suffix = (
-            ""
-            if told
-            else command_suffix(changed_knobs(setting["knobs"], dict(key[1])), checkpoint)
+        entry, checkpoint, suffix = _point(
+            key,
+            labels.get(key, []),
+            on_front.get(key),
+            retrained=key in stored.retrained,
+            finished=finished,
+            folder=folder,
+            setting=setting,
         )
+        entry["v"] = [results[key].get(name) for name in used]
+        if key in on_front and "test_accuracy" in results[key]:
+            entry["t"] = results[key]["test_accuracy"]
         if number := suffixes.setdefault(suffix, len(suffixes)):
             entry["s"] = number
         points.append(entry)
         cases.append((key, checkpoint))
 
     notes = _notes(stored, front, odd, len(faint), len(drawn))
-    if setting.get("estimate"):
-        notes.append(
-            f"{_estimated_things(setting)} were estimated while the search ran: those of points "
-            "off the front are estimates, those of the front were measured in the end."
-        )
-    if not finished:
-        notes.append(
-            f"The run is not finished: generation {generation or '?'} of {total or '?'}. Files of "
-            "its front may still change, so commands name genomes instead of files."
-        )
+    notes += _state_notes(setting, finished, generation, total)
     int8 = results.get(((MAX_BITS,) * genes, ()), {})
     weight = config.get("bit_weight", BIT_WEIGHT)
     data: Document = {
@@ -232,6 +199,79 @@ def operators_of(setting: Document, genes: int) -> list[str]:
             functions = zoo.load(setting["checkpoint"]).functions
             names = list(functions) if len(functions) == dense else names
     return gene_names(layers, names)
+
+
+def _labels(
+    front: Sequence[FrontPoint], named: Mapping[str, Key], genes: int, results: Mapping[Key, Any]
+) -> dict[Key, list[str]]:
+    """What points are called: front-N first, then names, then the homogeneous."""
+    labels: dict[Key, list[str]] = {}
+    for point in front:
+        labels.setdefault(point.key, []).append(point.name)
+    for name, key in named.items():
+        labels.setdefault(key, []).append(name)
+    for bits in range(MIN_BITS, MAX_BITS + 1):
+        if (key := ((bits,) * genes, ())) in results:
+            labels.setdefault(key, []).append(f"int{bits}")
+    return labels
+
+
+def _point(
+    key: Key,
+    names: list[str],
+    on_front: FrontPoint | None,
+    *,
+    retrained: bool,
+    finished: bool,
+    folder: Path,
+    setting: Document,
+) -> tuple[Document, str, str]:
+    """A point as the page has it, without its figures; its checkpoint; what its command adds to
+    the run's own.
+
+    retrained : whether it is best with a beacon's weights
+    finished : while a search goes on, another genome may take the name of a genome file
+    """
+    genes, changes = key[0], dict(key[1])
+    entry: Document = {"g": "".join(map(str, genes))}
+    if changes:
+        entry["k"] = changes
+    if names:
+        entry["n"] = names
+    checkpoint, in_file = changes.get(CHECKPOINT, setting["checkpoint"]), False
+    if on_front is not None:
+        entry["f"] = 1
+        if on_front.beacon:
+            checkpoint, entry["w"] = str(folder / Path(on_front.beacon).name), 1
+        if finished:
+            file, in_file = genome_file(folder, names[0])
+            entry["c"] = for_make(file) if file else ""
+    elif names:
+        entry["c"] = names[-1]
+    elif retrained:
+        entry["w"] = 1
+    if in_file:
+        return entry, checkpoint, ""
+    knobs = changed_knobs(setting["knobs"], changes)
+    return entry, checkpoint, command_suffix(knobs, checkpoint)
+
+
+def _state_notes(
+    setting: Document, finished: bool, generation: int | None, total: int
+) -> list[str]:
+    """What a reader should know of estimates, and of a run that has not ended."""
+    notes = []
+    if setting.get("estimate"):
+        notes.append(
+            f"{_estimated_things(setting)} were estimated while the search ran: those of points "
+            "off the front are estimates, those of the front were measured in the end."
+        )
+    if not finished:
+        notes.append(
+            f"The run is not finished: generation {generation or '?'} of {total or '?'}. Files of "
+            "its front may still change, so commands name genomes instead of files."
+        )
+    return notes
 
 
 def _estimated_things(setting: Document) -> str:
