@@ -53,6 +53,60 @@ def output_scale(
     return min(range(MIN_SCALE, MAX_SCALE + 1), key=lambda k: (error(k), k)), zero
 
 
+#: Entries of a table's file; all others are its `info`.
+_FIELDS = (
+    *("kind", "version", "function", "range", "domain", "in_bits"),
+    *("entries", "format", "shared", "errors", "scales"),
+)
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Checks values of a parsed file; `where` names it in errors."""
+
+    where: str
+
+    def integer(self, value: Any, name: str, low: int = -(1 << 30), high: int = 1 << 30) -> int:
+        if type(value) is not int or not low <= value <= high:
+            raise InputError(
+                f"{self.where}: {name} {shown(value)} is not an integer within {low} to {high}"
+            )
+        return value
+
+    def integers(self, value: Any, name: str, *bounds: int) -> Array:
+        if not isinstance(value, list) or len(value) > 4096:
+            raise InputError(f"{self.where}: {name} {shown(value)} is not a list of integers")
+        return np.array(
+            [self.integer(v, f"{name}[{j}]", *bounds) for j, v in enumerate(value)], np.int64
+        )
+
+    def number(self, value: Any, name: str) -> float:
+        # Integers too great for a float compare, but do not convert.
+        if type(value) not in (int, float) or not -1e300 <= value <= 1e300:
+            raise InputError(f"{self.where}: {name} {shown(value)} is not a finite number")
+        return float(value)
+
+    def part(self, value: Any, name: str, kind: type) -> Any:
+        if not isinstance(value, kind):
+            raise InputError(f"{self.where}: {name} {shown(value)} is not a {kind.__name__}")
+        return value
+
+    def segments(self, row: Any, name: str, form: Format) -> Segments:
+        """The segments of one scale."""
+        self.part(row, name, dict)
+        k = self.integer(row.get("scale"), f"{name}.scale", MIN_SCALE, MAX_SCALE)
+        bounds: dict[str, tuple[int, ...]] = {
+            "breakpoints": (),
+            "slopes": code_range(form.slope_bits),
+            "slope_fraction": (),
+            "intercepts": code_range(form.intercept_bits),
+            "intercept_fraction": (),
+        }
+        return Segments(
+            k, *(self.integers(row.get(n), f"scale {k}: {n}", *b) for n, b in bounds.items())
+        )
+
+
 @dataclass(frozen=True)
 class LutTable:
     """A table of a function for one scale or several.
@@ -205,84 +259,32 @@ class LutTable:
                 f"{where}: version {shown(data.get('version'))}, this program reads {VERSION}"
             )
 
-        def integer(value: Any, name: str, low: int = -(1 << 30), high: int = 1 << 30) -> int:
-            if type(value) is not int or not low <= value <= high:
-                raise InputError(
-                    f"{where}: {name} {shown(value)} is not an integer within {low} to {high}"
-                )
-            return value
-
-        def integers(value: Any, name: str, *bounds: int) -> Array:
-            if not isinstance(value, list) or len(value) > 4096:
-                raise InputError(f"{where}: {name} {shown(value)} is not a list of integers")
-            return np.array(
-                [integer(v, f"{name}[{j}]", *bounds) for j, v in enumerate(value)], np.int64
-            )
-
-        def number(value: Any, name: str) -> float:
-            # Integers too great for a float compare, but do not convert.
-            if type(value) not in (int, float) or not -1e300 <= value <= 1e300:
-                raise InputError(f"{where}: {name} {shown(value)} is not a finite number")
-            return float(value)
-
-        def part(value: Any, name: str, kind: type) -> Any:
-            if not isinstance(value, kind):
-                raise InputError(f"{where}: {name} {shown(value)} is not a {kind.__name__}")
-            return value
-
+        read = _Reader(where)
         try:
-            bounds = part(data.get("range"), "range", list)
+            bounds = read.part(data.get("range"), "range", list)
             if len(bounds) != 2:
                 raise InputError(f"{where}: range {shown(bounds)} is not two numbers")
-            low, high = (number(bound, f"range[{j}]") for j, bound in enumerate(bounds))
-            function = parse_function(part(data.get("function"), "function", str), low, high)
-            fmt = part(data.get("format"), "format", dict)
+            low, high = (read.number(bound, f"range[{j}]") for j, bound in enumerate(bounds))
+            function = parse_function(read.part(data.get("function"), "function", str), low, high)
+            fmt = read.part(data.get("format"), "format", dict)
             form = Format(
                 fmt.get("kind"),
                 *(
-                    integer(fmt.get(n), f"format.{n}", 0, 24)
+                    read.integer(fmt.get(n), f"format.{n}", 0, 24)
                     for n in ("slope_bits", "intercept_bits", "fraction_bits")
                 ),
             )
-            rows = []
-            for j, row in enumerate(part(data.get("scales"), "scales", list)):
-                part(row, f"scales[{j}]", dict)
-                k = integer(row.get("scale"), f"scales[{j}].scale", MIN_SCALE, MAX_SCALE)
-                rows.append(
-                    Segments(
-                        k,
-                        *(
-                            integers(row.get(name), f"scale {k}: {name}", *bounds)
-                            for name, bounds in (
-                                ("breakpoints", ()),
-                                ("slopes", code_range(form.slope_bits)),
-                                ("slope_fraction", ()),
-                                ("intercepts", code_range(form.intercept_bits)),
-                                ("intercept_fraction", ()),
-                            )
-                        ),
-                    )
-                )
-            expected = {
-                "kind",
-                "version",
-                "function",
-                "range",
-                "domain",
-                "in_bits",
-                "entries",
-                "format",
-                "shared",
-                "errors",
-                "scales",
-            }
-            info = {name: value for name, value in data.items() if name not in expected}
+            rows = [
+                read.segments(row, f"scales[{j}]", form)
+                for j, row in enumerate(read.part(data.get("scales"), "scales", list))
+            ]
+            info = {name: value for name, value in data.items() if name not in _FIELDS}
             return cls(
                 function,
                 form,
-                integer(data.get("in_bits"), "in_bits", 2, 8),
+                read.integer(data.get("in_bits"), "in_bits", 2, 8),
                 tuple(rows),
-                part(data.get("shared"), "shared", bool),
+                read.part(data.get("shared"), "shared", bool),
                 info,
             )
         except InputError as error:

@@ -116,18 +116,16 @@ def _parted(network: Network, leaves: Sequence[Any]) -> tuple[list[Any], list[An
 def _collect(
     torch: Any, network: Network, x: Array, y: Array, origin: Mapping[str, Any], seed: int, say: Say
 ) -> Statistics:
-    count = len(network.names)
     draw = np.random.default_rng([seed, 2307])
     generator = torch.Generator().manual_seed(seed)
     inputs, classes = torch.from_numpy(np.asarray(x, np.float64)), torch.from_numpy(np.asarray(y))
     batch = len(inputs)
     entropy = torch.nn.functional.cross_entropy
     fixed = network.weights
-    nothing = [None] * count
 
     say("statistics: gradients")
     with torch.no_grad():
-        _, plain = network.forward(inputs, fixed, nothing)
+        _, plain = network.forward(inputs, fixed, [None] * len(network.names))
     shifts = [torch.zeros_like(output).requires_grad_() for output in plain]
     loss = entropy(network.forward(inputs, fixed, shifts)[0], classes)
     of_outputs = [g.numpy() for g in _gradient(torch, loss, shifts)]
@@ -140,70 +138,19 @@ def _collect(
     loss = entropy(network.forward(inputs, *_parted(network, leaves))[0], classes)
     slopes = _gradient(torch, loss, leaves, create_graph=True)
 
-    def times_hessian(item: int, vector: Any) -> Any:
-        """The item's block of the Hessian times `vector`."""
-        along = (slopes[item] * vector).sum()
-        if not along.requires_grad:
-            return torch.zeros_like(vector)
-        return _gradient(torch, along, [leaves[item]], retain_graph=True)[0]
-
-    diagonal, eigenvalues = [], np.zeros(count)
-    for item, leaf in enumerate(leaves):
-        say(f"statistics: Hessian, {item} of {count} items")
-        # One item at a time: what couples it to others would only be noise in its own estimate.
-        estimate = torch.zeros_like(leaf)
-        for _ in range(PROBES):
-            sign = torch.randint(0, 2, leaf.shape, generator=generator, dtype=torch.float64) * 2 - 1
-            estimate += sign * times_hessian(item, sign) / PROBES
-        diagonal.append(estimate)
-        eigenvalues[item] = _largest(torch, partial(times_hessian, item), leaf.shape, generator)
-
+    diagonal, eigenvalues = _hessian(torch, slopes, leaves, generator, say)
     say("statistics: gradients of single samples")
-    squared = [(batch * slope.detach()) ** 2 for slope in slopes]
-    weighted = [k for k in range(count) if fixed[k] is not None]
-    sums = {k: torch.zeros_like(leaves[k]) for k in weighted}
-    for sample in range(batch):
-        part = inputs[sample : sample + 1], classes[sample : sample + 1]
-        one = entropy(network.forward(part[0], _parted(network, leaves)[0], nothing)[0], part[1])
-        for k, g in zip(
-            weighted, _gradient(torch, one, [leaves[k] for k in weighted]), strict=True
-        ):
-            sums[k] += g**2 / batch
-    for k in weighted:
-        squared[k] = sums[k]
-
+    squared = _squared_gradients(torch, network, inputs, classes, slopes, leaves)
     say("statistics: virtual gradients")
     virtual = _virtual(torch, network, plain)
 
     values = [output.numpy() for output in plain]
-    tensors: dict[str, list[Array]] = {kind: [] for kind in (*KINDS, *MORE)}
-    errors: list[dict[int, Array]] = []
-    counts = np.zeros(count, np.int64)
-    for k in range(count):
-        weight = fixed[k]
-        has = weight is not None
-        whole = _channels(weight.detach().numpy() if has else values[k], has)
-        columns = _sampled(whole.shape, draw)
-        counts[k] = whole.size
-        seen = _channels(values[k], False)
-        tensors["weight"].append(whole[:, columns])
-        tensors["activation"].append(
-            seen[:, _sampled(seen.shape, draw)] if has else whole[:, columns]
-        )
-        for kind, source in (
-            ("gradient", slopes[k].detach().numpy()),
-            ("hessian", diagonal[k].numpy()),
-            ("squared_gradient", squared[k].numpy()),
-        ):
-            tensors[kind].append(_channels(source, has)[:, columns])
-        steady = _channels(virtual[k], has)
-        tensors["virtual_gradient"].append(steady[:, columns if has else columns % steady.shape[1]])
-        errors.append(
-            {
-                bits: _single(network.error(k, bits, whole[:, columns], columns))
-                for bits in network.widths
-            }
-        )
+    sources = {
+        "gradient": [slope.detach().numpy() for slope in slopes],
+        "hessian": [each.numpy() for each in diagonal],
+        "squared_gradient": [each.numpy() for each in squared],
+    }
+    tensors, errors, counts = _samples(network, values, sources, virtual, draw)
     facts = network.facts()
     fisher = np.array(
         [
@@ -230,6 +177,96 @@ def _collect(
         },
         about={"seed": seed, "batch": batch, "probes": PROBES, "kept": KEPT, **origin},
     )
+
+
+def _hessian(
+    torch: Any, slopes: Sequence[Any], leaves: Sequence[Any], generator: Any, say: Say
+) -> tuple[list[Any], Array]:
+    """Diagonal of every leaf's block of the Hessian, by Hutchinson's probes, and the block's
+    largest eigenvalue."""
+
+    def times_hessian(item: int, vector: Any) -> Any:
+        """The item's block of the Hessian times `vector`."""
+        along = (slopes[item] * vector).sum()
+        if not along.requires_grad:
+            return torch.zeros_like(vector)
+        return _gradient(torch, along, [leaves[item]], retain_graph=True)[0]
+
+    diagonal, eigenvalues = [], np.zeros(len(leaves))
+    for item, leaf in enumerate(leaves):
+        say(f"statistics: Hessian, {item} of {len(leaves)} items")
+        # One item at a time: what couples it to others would only be noise in its own estimate.
+        estimate = torch.zeros_like(leaf)
+        for _ in range(PROBES):
+            sign = torch.randint(0, 2, leaf.shape, generator=generator, dtype=torch.float64) * 2 - 1
+            estimate += sign * times_hessian(item, sign) / PROBES
+        diagonal.append(estimate)
+        eigenvalues[item] = _largest(torch, partial(times_hessian, item), leaf.shape, generator)
+    return diagonal, eigenvalues
+
+
+def _squared_gradients(
+    torch: Any,
+    network: Network,
+    inputs: Any,
+    classes: Any,
+    slopes: Sequence[Any],
+    leaves: Sequence[Any],
+) -> list[Any]:
+    """Squared gradient of every leaf: of weights the mean over single samples."""
+    batch = len(inputs)
+    squared = [(batch * slope.detach()) ** 2 for slope in slopes]
+    weighted = [k for k, weight in enumerate(network.weights) if weight is not None]
+    weights, nothing = _parted(network, leaves)[0], [None] * len(leaves)
+    sums = {k: torch.zeros_like(leaves[k]) for k in weighted}
+    for sample in range(batch):
+        part = slice(sample, sample + 1)
+        logits, _ = network.forward(inputs[part], weights, nothing)
+        loss = torch.nn.functional.cross_entropy(logits, classes[part])
+        gradients = _gradient(torch, loss, [leaves[k] for k in weighted])
+        for k, gradient in zip(weighted, gradients, strict=True):
+            sums[k] += gradient**2 / batch
+    for k in weighted:
+        squared[k] = sums[k]
+    return squared
+
+
+def _samples(
+    network: Network,
+    values: Sequence[Array],
+    sources: Mapping[str, Sequence[Array]],
+    virtual: Sequence[Array],
+    draw: np.random.Generator,
+) -> tuple[dict[str, list[Array]], list[dict[int, Array]], Array]:
+    """The elements that are kept of every tensor [channels, kept] by kind, their quantisation
+    errors by width, and how many elements each item has.
+
+    values : outputs of the operators; sources : further tensors by kind, of weights or outputs
+    """
+    tensors: dict[str, list[Array]] = {kind: [] for kind in (*KINDS, *MORE)}
+    errors: list[dict[int, Array]] = []
+    counts = np.zeros(len(values), np.int64)
+    for k, weight in enumerate(network.weights):
+        has = weight is not None
+        whole = _channels(weight.detach().numpy() if has else values[k], has)
+        columns = _sampled(whole.shape, draw)
+        counts[k] = whole.size
+        seen = _channels(values[k], False)
+        tensors["weight"].append(whole[:, columns])
+        tensors["activation"].append(
+            seen[:, _sampled(seen.shape, draw)] if has else whole[:, columns]
+        )
+        for kind, arrays in sources.items():
+            tensors[kind].append(_channels(arrays[k], has)[:, columns])
+        steady = _channels(virtual[k], has)
+        tensors["virtual_gradient"].append(steady[:, columns if has else columns % steady.shape[1]])
+        errors.append(
+            {
+                bits: _single(network.error(k, bits, whole[:, columns], columns))
+                for bits in network.widths
+            }
+        )
+    return tensors, errors, counts
 
 
 def _single(array: Array) -> Array:

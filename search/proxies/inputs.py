@@ -71,26 +71,7 @@ class Inputs:
         layouts: dict[Any, tuple[Layout, list[tuple[Array, Array]]]] = {}
         leaves: dict[str, Value] = {}
         scale: dict[str, float] = {}
-        tensors: dict[str, list[list[Array]]] = {
-            name: [[np.asarray(tensor, float)] for tensor in given]
-            for name, given in statistics.tensors.items()
-            if name in TENSORS
-        }
-        if "squared_gradient" not in tensors and "gradient" in tensors:
-            tensors["squared_gradient"] = [[each**2] for (each,) in tensors["gradient"]]
-        batch = float(getattr(statistics, "about", {}).get("batch", 1))
-        for item, size in enumerate(getattr(statistics, "parameters", ())):
-            # An output belongs to one sample: its sum over the batch is to be a mean, too.
-            if not size and item < len(tensors.get("squared_gradient", ())):
-                tensors["squared_gradient"][item] = [
-                    each / batch for each in tensors["squared_gradient"][item]
-                ]
-        try:
-            tensors["error"] = [
-                [np.asarray(error[width], float) for width in widths] for error in statistics.errors
-            ]
-        except KeyError as error:
-            raise InputError(f"statistics: no quantisation error at {error} bits") from None
+        tensors = _tensors_of(statistics, widths)
         for name in TENSORS:
             if len(tensors.get(name, ())) != len(names):
                 raise InputError(
@@ -173,6 +154,31 @@ class Inputs:
                 f"the statistics have {', '.join(map(str, self.widths))}"
             )
         return columns
+
+
+def _tensors_of(statistics: Any, widths: tuple[int, ...]) -> dict[str, list[list[Array]]]:
+    """Matrices by kind and item; a single one, or of errors one for each width."""
+    tensors: dict[str, list[list[Array]]] = {
+        name: [[np.asarray(tensor, float)] for tensor in given]
+        for name, given in statistics.tensors.items()
+        if name in TENSORS
+    }
+    if "squared_gradient" not in tensors and "gradient" in tensors:
+        tensors["squared_gradient"] = [[each**2] for (each,) in tensors["gradient"]]
+    batch = float(getattr(statistics, "about", {}).get("batch", 1))
+    for item, size in enumerate(getattr(statistics, "parameters", ())):
+        # An output belongs to one sample: its sum over the batch is to be a mean, too.
+        if not size and item < len(tensors.get("squared_gradient", ())):
+            tensors["squared_gradient"][item] = [
+                each / batch for each in tensors["squared_gradient"][item]
+            ]
+    try:
+        tensors["error"] = [
+            [np.asarray(error[width], float) for width in widths] for error in statistics.errors
+        ]
+    except KeyError as error:
+        raise InputError(f"statistics: no quantisation error at {error} bits") from None
+    return tensors
 
 
 def _sampled_part(

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,15 @@ class Outcome:
             short,
         )
 
+    def to_json(self) -> dict[str, Any]:
+        """Its entry in ``found.json``."""
+        return {
+            "seed": self.seed,
+            "counts": self.counts,
+            "short": self.short and {"proxy": str(self.short[0]), "fitness": self.short[1]},
+            "best": [member.to_json() for member in self.best],
+        }
+
 
 def _restored(benches: Sequence[Bench], config: Config, seed: int, path: Path | None) -> Evolution:
     evolution = Evolution(benches, config, seed)
@@ -80,6 +89,29 @@ def _go(
     evolution = _restored(benches, config, seed, path)
     evolution.run(until, path)
     return Outcome.of(evolution)
+
+
+def _in_parallel(
+    benches: Sequence[Bench],
+    config: Config,
+    paths: Mapping[int, Path | None],
+    workers: int,
+    chunk: int,
+    report: Callable[[int, int, Member | None], None],
+) -> list[Outcome]:
+    """Searches of all seeds of `paths`, `chunk` evaluations after `chunk`. Their states are in the
+    files, so that any worker may take one up in the next round."""
+    from joblib import Parallel, delayed
+
+    by_seed: dict[int, Outcome] = {}
+    with Parallel(n_jobs=workers, return_as="generator_unordered") as pool:
+        for until in [*range(chunk, config.evaluations, chunk), config.evaluations]:
+            jobs = (delayed(_go)(benches, config, *each, until) for each in paths.items())
+            for outcome in pool(jobs):
+                by_seed[outcome.seed] = outcome
+                best = outcome.best[0] if outcome.best else None
+                report(outcome.seed, outcome.counts["scored"], best)
+    return [by_seed[seed] for seed in paths]
 
 
 def document(benches: Sequence[Bench], config: Config) -> dict[str, Any]:
@@ -169,36 +201,9 @@ def search(
             )
             outcomes.append(Outcome.of(evolution))
     else:
-        from joblib import Parallel, delayed
-
-        # A round's states are in the files, whoever goes on with them in the next.
-        by_seed: dict[int, Outcome] = {}
-        with Parallel(n_jobs=workers, return_as="generator_unordered") as pool:
-            for until in [*range(chunk, config.evaluations, chunk), config.evaluations]:
-                for outcome in pool(
-                    delayed(_go)(benches, config, seed, paths[seed], until) for seed in seeds
-                ):
-                    by_seed[outcome.seed] = outcome
-                    report(
-                        outcome.seed,
-                        outcome.counts["scored"],
-                        outcome.best[0] if outcome.best else None,
-                    )
-        outcomes = [by_seed[seed] for seed in seeds]
+        outcomes = _in_parallel(benches, config, paths, workers, chunk, report)
     if place is not None:
-        write_json(
-            place / "found.json",
-            [
-                {
-                    "seed": outcome.seed,
-                    "counts": outcome.counts,
-                    "short": outcome.short
-                    and {"proxy": str(outcome.short[0]), "fitness": outcome.short[1]},
-                    "best": [member.to_json() for member in outcome.best],
-                }
-                for outcome in outcomes
-            ],
-        )
+        write_json(place / "found.json", [outcome.to_json() for outcome in outcomes])
     return outcomes
 
 

@@ -238,11 +238,13 @@ def _point(
         entry["k"] = changes
     if names:
         entry["n"] = names
-    checkpoint, in_file = changes.get(CHECKPOINT, setting["checkpoint"]), False
+    checkpoint: str = changes.get(CHECKPOINT, setting["checkpoint"])
+    in_file = False
     if on_front is not None:
         entry["f"] = 1
         if on_front.beacon:
-            checkpoint, entry["w"] = str(folder / Path(on_front.beacon).name), 1
+            checkpoint = str(folder / Path(on_front.beacon).name)
+            entry["w"] = 1
         if finished:
             file, in_file = genome_file(folder, names[0])
             entry["c"] = for_make(file) if file else ""
