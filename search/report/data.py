@@ -238,7 +238,7 @@ def _point(
         entry["k"] = changes
     if names:
         entry["n"] = names
-    checkpoint: str = changes.get(CHECKPOINT, setting["checkpoint"])
+    checkpoint = str(changes.get(CHECKPOINT, setting["checkpoint"]))
     in_file = False
     if on_front is not None:
         entry["f"] = 1
