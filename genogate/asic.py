@@ -104,11 +104,13 @@ def energy_document(network: Network, options: AsicOptions, say: Say) -> dict[st
 
     Raises :class:`InputError` without OpenSTA, or where the netlist differs from golden.
     """
+    from .hdl.gru.loading import refuse_loaded
     from .synth.asic.mapping import map_design
     from .synth.cells.liberty import CLOCK_GATE
     from .synth.cells.silicon import find_sta
     from .synth.verilog import TOP, emit_rtlil
 
+    refuse_loaded(network.design, "the netlist's bench")
     find_sta()
     library = options.check()
     document: dict[str, Any] = {}
@@ -148,6 +150,7 @@ def write_asic(
 
     Returns the report and the folder.
     """
+    from .hdl.gru.loading import refuse_loaded
     from .integration import integration_files
     from .model.files import staged, write_json, write_text
     from .synth.asic.mapping import map_design
@@ -156,6 +159,7 @@ def write_asic(
     from .synth.targets.sky130 import standard_cell_report
     from .synth.verilog import TOP, emit, emit_rtlil
 
+    refuse_loaded(network.design, "the netlist's bench")
     library = options.check()
     folder = Path(out) if out else network.folder / "asic"
     with staged(folder) as stage:

@@ -60,6 +60,24 @@ def _float_network(network: Network) -> dict[str, Any]:
     return document
 
 
+def _loaded_document(network: Network) -> dict[str, Any]:
+    """What the report says of weights that are loaded."""
+    from .hdl.gru.loading import image
+
+    if network.knobs.weights == "rom":
+        return {}
+    loaded = image(network.design)
+    memories = [vars(store) for store in loaded.stores]
+    return {
+        "weights": {
+            "words": len(loaded.words),
+            "width": loaded.width,
+            "hardware": loaded.hardware,
+            "memories": memories,
+        }
+    }
+
+
 def write_gru(
     network: Network,
     out: str | os.PathLike[str] | None,
@@ -101,6 +119,7 @@ def write_gru(
             "test_unseen": unseen(network.checkpoint)["test"],
             "size_bits": model.size_bits,
             **reference.document(model.size_bits),
+            **_loaded_document(network),
             "cycles_per_step": cycles,
             "steps": steps,
             "cycles_per_sequence": design.cycles_per_sequence(steps),

@@ -30,6 +30,7 @@ def run_sim(
     """
     import numpy as np
 
+    from .hdl.gru.loading import image
     from .model.data.measures import lengths_of
     from .model.files import write_json
     from .sim.rtl.network.regression import simulate
@@ -48,6 +49,7 @@ def run_sim(
     text = emit(network.design)
     say(f"Simulating {sequences} test sequences in {simulator.capitalize()}")
     x = network.task.x_test[indices]
+    design = network.design
     report = simulate(
         model,
         text,
@@ -58,6 +60,8 @@ def run_sim(
         share=network.knobs.share,
         simulator=simulator,
         timeout_s=1800.0 + 5.0 * sequences,
+        loaded=image(design) if design.weights == "load" else None,
+        logit_bits=design.planned.classifier.acc_width,
     )
     document = {**identity_of(network), "test_indices": indices.tolist(), **report.to_json()}
     write_json(folder / "sim.json", document)

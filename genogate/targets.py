@@ -155,6 +155,7 @@ def _print_cells(document: dict[str, Any]) -> None:
         print(
             f"{row['name']:<26}{row['kind']:>5}{row['words']:>7}{row['width']:>6}"
             f"{row['um2']:>10,.0f}{row['um2_per_bit']:>9.2f}{latches:>10}{row['sram_macros']:>8}"
+            + ("  estimated" if row.get("estimated") else "")
         )
     print()
     _pairs(
@@ -182,10 +183,12 @@ def write_bitstream(
     network: Network, board: str, out: str | os.PathLike[str] | None, say: Say
 ) -> tuple[dict[str, Any], Path]:
     """Bitstream, ``board.json`` and the integer model of `network` in one folder, all or none."""
+    from .hdl.gru.loading import refuse_loaded
     from .model.files import staged, write_json
     from .synth.boards import build, check_board
 
     check_board(board)
+    refuse_loaded(network.design, "a board")
     folder = Path(out) if out else network.folder / board
     with staged(folder) as stage:
         bitstream = build(network.design, board, progress=say)

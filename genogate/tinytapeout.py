@@ -39,6 +39,7 @@ def write_project(
 ) -> tuple[dict[str, Any], Path]:
     """The project's folder, all or none, with ``project.json`` about it; what that holds, and the
     folder. Raises :class:`InputError` for a network of more tiles than a project may have."""
+    from .hdl.gru.loading import refuse_loaded
     from .model.files import staged, write_json, write_text
     from .synth.integration.tiny_tapeout import (
         DENSITY,
@@ -49,6 +50,7 @@ def write_project(
     )
 
     project.check()
+    refuse_loaded(network.design, "a Tiny Tapeout project")
     folder = Path(out) if out else network.folder / "tinytapeout"
     mapped = mapped_project(network, liberty, say)
     shape = shape_for(mapped.area_um2)

@@ -28,9 +28,10 @@ def weight_words(weight: np.ndarray, bits: int, lanes: int, chunks: int) -> list
     return [int(word) for word in (words << (np.arange(lanes) * width).astype(words.dtype)).sum(1)]
 
 
-def bias_words(bias: list[int], channel: list[int]) -> tuple[list[int], int, int]:
-    """Words ``{shift, bias}``, and the widths of bias (signed) and shift (may be 0)."""
-    bias_width = signed_width(min(bias), max(bias))
+def bias_words(bias: list[int], channel: list[int], width: int = 0) -> tuple[list[int], int, int]:
+    """Words ``{shift, bias}``, and the widths of bias (signed, at least `width`) and shift (may be
+    0)."""
+    bias_width = max(width, signed_width(min(bias), max(bias)))
     shift_width = max(channel).bit_length()
     mask = (1 << bias_width) - 1
     words = [(b & mask) | (k << bias_width) for b, k in zip(bias, channel, strict=True)]
@@ -90,6 +91,65 @@ class Rom(wiring.Component):
         m.d.comb += [port.en.eq(self.enable), self.data.eq(port.data)]
         if len(self.words) > 1:
             m.d.comb += port.addr.eq(self.address)
+        return m
+
+
+class WeightMemory(wiring.Component):
+    """A memory of parameters that is read as a :class:`Rom` is, and written word by word.
+
+    Parameters
+    ----------
+    depth, width : int, words and bits of a word
+
+    Members
+    -------
+    address, enable, data
+        See :class:`Rom`.
+    write_enable : In(1); write_address : In(range(depth)); write_data : In(width)
+    """
+
+    def __init__(self, depth: int, width: int) -> None:
+        self.depth, self.width = depth, width
+        addresses = range(max(2, depth))
+        super().__init__(
+            {
+                "address": In(addresses),
+                "enable": In(1),
+                "data": Out(width),
+                "write_enable": In(1),
+                "write_address": In(addresses),
+                "write_data": In(width),
+            }
+        )
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """See :class:`hdl.operator.Part`."""
+        return "WeightMemory", self.depth, self.width
+
+    @classmethod
+    def part(cls, depth: int, width: int) -> Part:
+        """Deferred form of the component."""
+        return Part(
+            ("WeightMemory", depth, width),
+            f"WeightMemory, {depth} words of {width} bits",
+            partial(cls, depth, width),
+        )
+
+    def elaborate(self, platform) -> Module:
+        m = Module()
+        m.submodules.memory = mem = memory.Memory(
+            shape=unsigned(self.width), depth=self.depth, init=[]
+        )
+        write, read = mem.write_port(), mem.read_port()
+        m.d.comb += [
+            write.en.eq(self.write_enable),
+            write.data.eq(self.write_data),
+            read.en.eq(self.enable),
+            self.data.eq(read.data),
+        ]
+        if self.depth > 1:
+            m.d.comb += [write.addr.eq(self.write_address), read.addr.eq(self.address)]
         return m
 
 

@@ -95,9 +95,13 @@ class Lanes:
             object.__setattr__(self, side, lanes)
 
 
-def check_share(share: str, lanes: Lanes, pipeline: int = 0) -> None:
-    """Raises :class:`InputError` where hardware cannot be shared with so many lanes, or with a
-    pipeline."""
+#: Where weights are: constants, or memories that a port fills after reset.
+WEIGHTS = ("rom", "load")
+
+
+def check_share(share: str, lanes: Lanes, pipeline: int = 0, weights: str = "rom") -> None:
+    """Raises :class:`InputError` where hardware cannot be shared with so many lanes, with a
+    pipeline, or with weights that are loaded."""
     if share not in SHARES:
         raise InputError(f"share: {shown(share)} is not one of {SHARES}")
     if share == "all" and (lanes.x != lanes.h or lanes.x not in SHARED_LANES):
@@ -105,6 +109,11 @@ def check_share(share: str, lanes: Lanes, pipeline: int = 0) -> None:
             f"share {share}: lanes are bits of a weight that one adder takes a cycle, "
             f"{', '.join(map(str, SHARED_LANES))}, not {lanes.x},{lanes.h}: give one of these, or "
             "--share none"
+        )
+    if share == "all" and weights == "load":
+        raise InputError(
+            "weights load: with share all they are part of a program that cannot be changed: give "
+            "--weights rom, or --share gates or none"
         )
     if share == "gates" and lanes.x != lanes.h:
         raise InputError(
@@ -150,6 +159,9 @@ class Knobs:
         multiplier; a higher clock for one cycle each of latency.
     head_bits : int
         Width of the codes of a network that answers real values, 2 to 8.
+    weights : "rom" or "load"
+        Constants of the hardware, or memories that a port fills after reset, for any weights of
+        the same widths.
 
     Raises :class:`InputError` for anything else.
     """
@@ -243,16 +255,28 @@ class Knobs:
         short="head",
         later=True,
     )
+    weights: str = knob(
+        "rom",
+        "Weights: constants of the hardware, or loaded through a port after reset.",
+        choices=WEIGHTS,
+        short="weights-",
+        later=True,
+    )
 
     def __post_init__(self) -> None:
         for name, details in declared(type(self)).items():
             details.check(name, getattr(self, name))
-        check_share(self.share, self.lanes, self.pipeline)
+        check_share(self.share, self.lanes, self.pipeline, self.weights)
 
     @property
     def hardware(self) -> dict[str, Any]:
         """The choices that shape the hardware of a model, as arguments of ``Design.of``."""
-        return {"lanes": self.lanes, "share": self.share, "pipeline": self.pipeline}
+        return {
+            "lanes": self.lanes,
+            "share": self.share,
+            "pipeline": self.pipeline,
+            "weights": self.weights,
+        }
 
     @property
     def lanes(self) -> Lanes:
@@ -357,6 +381,7 @@ def knob_genes(knobs: type[Knobs] = Knobs) -> dict[str, tuple[Any, ...]]:
 def check_genes(names: Sequence[str], knobs: Knobs) -> None:
     """Raises :class:`InputError` where genes of a search (see :func:`knob_genes`) could meet other
     knobs that they exclude. The lanes of a search are all possible with every `share`."""
-    if "share" in names and "lanes" not in names:
+    if "share" in names:
+        lanes = Lanes() if "lanes" in names else knobs.lanes
         for share in SHARES[1:]:
-            check_share(share, knobs.lanes, knobs.pipeline)
+            check_share(share, lanes, knobs.pipeline, knobs.weights)

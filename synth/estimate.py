@@ -337,6 +337,11 @@ def cells(identity: Identity) -> float:
         # One adder for each term of the multiplier and for the rounding constant, and saturation.
         adders = _digits(multiplier)
         return 4.0 * adders * signed_width(low, high) + 3.0 * bits
+    if kind == "Loader":
+        _, depths, _, most = identity
+        address, chosen = (max(depths) - 1).bit_length(), (len(depths) - 1).bit_length()
+        # Counters, the last address of each memory, and an enable for each.
+        return 7.0 * (address + chosen + most.bit_length()) + 3.0 * len(depths) + 25.0
     if kind == "GatesMachine":
         return _gates_machine(identity)
     if kind == "StageControl":
@@ -349,7 +354,7 @@ def cells(identity: Identity) -> float:
 def memory_bits(identity: Identity) -> int:
     """Bits of all memories of a part, exactly."""
     kind, *rest = identity
-    if kind == "Rom":
+    if kind in ("Rom", "WeightMemory"):
         return int(rest[0] * rest[1])
     if kind in ("CodeBuffer", "StateMemory"):
         return int(rest[0] * rest[1] * rest[2])

@@ -6,6 +6,7 @@ from typing import Any
 
 from .. import __version__
 from ..hdl.gru.design import Design
+from ..hdl.gru.loading import image
 from ..model.integer import IntModel
 from .constants import to_rtlil
 from .exact_widths import exact_widths
@@ -63,7 +64,8 @@ def header(design: Design) -> str:
             f"[{in_bits}] last feature of a sequence's last step",
             f"//   o_h (out)    [{state - 1}:0] state code of the last layer, unit after unit, "
             f"[{state}] last of the sequence",
-            *_answer_ports(model),
+            *_answer_ports(design.planned),
+            *_weight_ports(design),
             "// A last with any other feature than the last of a step is ignored.",
             f"// After a last feature the next sequence starts from the {start} state.",
             "",
@@ -84,6 +86,21 @@ def _stage_lines(design: Design) -> list[str]:
             f"{plan.cycles_per_step} cycles a vector"
         )
     return lines
+
+
+def _weight_ports(design: Design) -> list[str]:
+    """What the header says of weights that are loaded."""
+    if design.weights == "rom":
+        return []
+    loaded = image(design)
+    count = len(loaded.words)
+    return [
+        f"//   i_weights    [{loaded.width - 1}:0] words of the weights, {count} in all,",
+        "//                as gru_weights.hex has them: after reset, before any feature is taken;",
+        "//                or later, and then taken when the sequences in the network are answered",
+        "//   loaded (out) high while the weights are whole; features are only taken then",
+        f"// hardware {loaded.hardware}: weights of any network of this hardware may be loaded.",
+    ]
 
 
 def _answer_ports(model: IntModel) -> list[str]:

@@ -11,10 +11,11 @@ from ...model import integer
 from ...model.head import Head
 from ...model.integer import signed_width
 from ..dense import Accumulation, Accumulator
-from ..memories import CodeBuffer, Rom, bias_words, weight_words
+from ..memories import CodeBuffer, Rom, WeightMemory, bias_words, weight_words
 from ..operator import Part
 from .counters import Counter, Pipe, UnitCounter
 from .layer import code_layout, state_reader
+from .loading import address_bits, fill, load_signature
 from .schedule import Schedule, divisor_within
 
 
@@ -44,6 +45,7 @@ class Classifier(wiring.Component):
     chunks : int, digits of a weight, a divisor of ``op.weight_bits``
     pipeline : int, registers in the multiply-accumulate, see :class:`~hdl.dense.Accumulator`
     head : Head, when it answers, and whether the greatest sum is looked for
+    loaded : bool, weights and biases are written through `load`, weights first
 
     Members
     -------
@@ -53,6 +55,7 @@ class Classifier(wiring.Component):
         One logit a transfer, class 0 first; `last` with the last one of a sequence.
     o_class : Out(stream.Signature(class_layout(classes, head))), of a head that answers classes
         One per sequence, after its last logit; or one per step, `last` with that of the last step.
+    load : Out(:func:`~.loading.load_signature`), where weights are loaded
     """
 
     def __init__(
@@ -62,9 +65,10 @@ class Classifier(wiring.Component):
         chunks: int = 1,
         pipeline: int = 0,
         head: Head | None = None,
+        loaded: bool = False,
     ) -> None:
         self.op, self.lanes, self.chunks, self.pipeline = op, lanes, chunks, pipeline
-        self.head = head or Head()
+        self.head, self.loaded = head or Head(), loaded
         bias = op.bias.tolist()
         self.need = Accumulation.of(op.weight, bias, op.in_bits, op.weight_bits, chunks)
         self.bias, self.bias_width, _ = bias_words(bias, [0] * len(bias))
@@ -77,12 +81,17 @@ class Classifier(wiring.Component):
             members["final"] = In(1)
         if self.head.output == "class":
             members["o_class"] = Out(stream.Signature(class_layout(len(bias), self.head)))
+        self.depths = op.weight.size * chunks, len(bias)
+        if loaded:
+            width = max(self.need.digit, self.bias_width)
+            members["load"] = Out(load_signature(2, address_bits(self.depths), width))
         super().__init__(members)
 
     @property
     def identity(self) -> tuple[object, ...]:
         """See :class:`hdl.operator.Part`. Weights are not in it."""
-        return _identity(self.op, self.need, self.lanes, self.chunks, self.pipeline, self.head)
+        shape = _identity(self.op, self.need, self.lanes, self.chunks, self.pipeline, self.head)
+        return (*shape, *["load"] * self.loaded)
 
     @classmethod
     def part(
@@ -92,16 +101,17 @@ class Classifier(wiring.Component):
         chunks: int = 1,
         pipeline: int = 0,
         head: Head | None = None,
+        loaded: bool = False,
     ) -> Part:
         """Deferred form of the component."""
         need = Accumulation.of(op.weight, op.bias.tolist(), op.in_bits, op.weight_bits, chunks)
         outputs, inputs = op.weight.shape
         head = head or Head()
         return Part(
-            _identity(op, need, lanes, chunks, pipeline, head),
+            (*_identity(op, need, lanes, chunks, pipeline, head), *["load"] * loaded),
             f"Classifier, {inputs} codes of {op.in_bits} bits, {outputs} classes",
-            partial(cls, op, lanes, chunks, pipeline, head),
-            partial(_contents, op, need.digit, chunks),
+            partial(cls, op, lanes, chunks, pipeline, head, loaded),
+            list if loaded else partial(_contents, op, need.digit, chunks),
         )
 
     def elaborate(self, platform) -> Module:
@@ -119,10 +129,15 @@ class Classifier(wiring.Component):
             keep=need.dropped,
             pipeline=depth,
         )
-        m.submodules.weights = weights = Rom(
-            weight_words(op.weight, op.weight_bits, 1, chunks), need.digit
-        )
-        m.submodules.biases = biases = Rom(bias, bias_width)
+        weights: Any
+        biases: Any
+        if self.loaded:
+            weights, biases = map(WeightMemory, self.depths, (need.digit, bias_width))
+            fill(m, self.load, (weights, biases))
+        else:
+            words = weight_words(op.weight, op.weight_bits, 1, chunks)
+            weights, biases = Rom(words, need.digit), Rom(bias, bias_width)
+        m.submodules.weights, m.submodules.biases = weights, biases
 
         # The sum of a class is taken before words of the next are asked for.
         done, taken, ask = Signal(), Signal(), Signal()

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 from ...model.errors import InputError
 from ...model.genome import GENES
 from ...model.integer import IntModel
 from ...model.knobs import Lanes, check_share
+from ..memories import WeightMemory
 from ..operator import Part
 from ..requantize import Requantize
 from .classifier import (
@@ -21,6 +23,7 @@ from .classifier import (
 )
 from .gates.layer import GatesLayer, GatesPlan
 from .layer import GruLayer, component_part, layer_parts
+from .loading import Loader, address_bits, envelope, stores
 from .network import Fork, Network
 from .schedule import Schedule, divisor_within
 from .shared.layer import SharedLayer, SharedPlan, chain_cycles
@@ -41,12 +44,14 @@ class Design:
     lanes : Lanes
     share : what shares hardware, a value of the knob
     pipeline : registers in each multiply-accumulate, a value of the knob
+    weights : whether weights are constants or loaded, a value of the knob
     """
 
     model: IntModel
     lanes: Lanes
     share: str
     pipeline: int
+    weights: str = "rom"
 
     @classmethod
     def of(
@@ -55,11 +60,17 @@ class Design:
         lanes: Lanes | None = None,
         share: str = "none",
         pipeline: int = 0,
+        weights: str = "rom",
     ) -> Design:
         """The design of `model`; one lane a side if `lanes` are not given. Raises
-        :class:`InputError` for lanes, and a pipeline, that `share` cannot have."""
+        :class:`InputError` for lanes, a pipeline and weights that `share` cannot have."""
         lanes = lanes or Lanes()
-        check_share(share, lanes, pipeline)
+        check_share(share, lanes, pipeline, weights)
+        if weights == "load" and (model.front or model.back):
+            raise InputError(
+                "weights load: for networks without dense layers around the GRU layers: give "
+                "--weights rom"
+            )
         if share == "all" and model.head.output == "codes" and not model.back:
             raise InputError(
                 f"share all: the shared adder answers classes and logits, this network "
@@ -70,7 +81,13 @@ class Design:
                 f"share gates: the classifier reads the state of a sequence's last step, this "
                 f"network answers {model.head}: give --share none"
             )
-        return cls(model, lanes, share, pipeline)
+        return cls(model, lanes, share, pipeline, weights)
+
+    @cached_property
+    def planned(self) -> IntModel:
+        """The model that widths follow: `model`, or its :func:`~.loading.envelope` where other
+        weights may be loaded."""
+        return envelope(self.model) if self.weights == "load" else self.model
 
     @cached_property
     def shared(self) -> tuple[SharedPlan, ...]:
@@ -86,7 +103,7 @@ class Design:
     @cached_property
     def gates(self) -> tuple[GatesPlan, ...]:
         """Plans of the layers, where gates share units."""
-        layers = self.model.layers
+        layers = self.planned.layers
         return tuple(
             GatesPlan.of(layer, self.lanes.x, self._reads(k)) for k, layer in enumerate(layers)
         )
@@ -98,37 +115,42 @@ class Design:
             Schedule.of(
                 layer, self.lanes, self.pipeline, lowest=number == 0 and not self.model.front
             )
-            for number, layer in enumerate(self.model.layers)
+            for number, layer in enumerate(self.planned.layers)
         )
 
     @cached_property
     def layers(self) -> tuple[dict[str, Part], ...]:
         """The parts of each layer by name."""
         if self.share != "none":
-            return tuple(plan.parts() for plan in self._plans)
-        return tuple(
-            layer_parts(layer, schedule, self.lanes, classified=self._reads(number))
-            for number, (layer, schedule) in enumerate(
-                zip(self.model.layers, self.schedules, strict=True)
-            )
-        )
+            layers = [plan.parts() for plan in self._plans]
+        else:
+            layers = [
+                layer_parts(layer, schedule, self.lanes, classified=self._reads(number))
+                for number, (layer, schedule) in enumerate(
+                    zip(self.planned.layers, self.schedules, strict=True)
+                )
+            ]
+        if self.weights == "load":
+            layers = [{k: _loaded(k, part) for k, part in parts.items()} for parts in layers]
+        return tuple(layers)
 
     @cached_property
     def rest(self) -> dict[str, Part]:
         """The parts beside the layers: ``classifier``, ``copy`` and ``fork`` where it answers at
         every step, and where the head answers codes ``requantize`` and ``activation``; none where
-        all is shared."""
+        all is shared; ``loader`` where weights are loaded."""
         back = self.model.back
         if self.share == "all" and not back:
             return {}
-        op, stage, head = self.model.classifier, self.model.stage, self.model.head
+        op, stage, head = self.planned.classifier, self.planned.stage, self.model.head
         fork = {"fork": Part(Fork.identity, "Fork", Fork)}
         fork = fork if head.every or (back and self.share == "all") else {}
         if self._ends_in_stage:
             return fork
-        chunks, depth = self._classifier
+        chunks, depth = self.classifier_plan
         lanes = 1 if head.every or back else self.lanes.h
-        parts = {"classifier": Classifier.part(op, lanes, chunks, depth, head)}
+        loaded = self.weights == "load"
+        parts = {"classifier": Classifier.part(op, lanes, chunks, depth, head, loaded)}
         if head.every or back:
             parts["copy"] = StateCopy.part(op.in_bits, op.weight.shape[1])
         parts |= fork
@@ -136,7 +158,16 @@ class Design:
             parts["requantize"] = Requantize.part(stage.requantize)
             if stage.activation is not None:
                 parts["activation"] = component_part(stage.activation)
+        if loaded:
+            depths, width = self.load_shape
+            parts["loader"] = Loader.part(depths, width, 4 * len(self.model.layers) + 3)
         return parts
+
+    @cached_property
+    def load_shape(self) -> tuple[tuple[int, ...], int]:
+        """Words of each parameter memory that is loaded, and bits of the widest."""
+        memories = stores(self)
+        return tuple(store.depth for store in memories), max(store.width for store in memories)
 
     @property
     def _ends_in_stage(self) -> bool:
@@ -187,7 +218,7 @@ class Design:
             return None
         # The last layer's machine answers, or the last stage.
         none = self._ends_in_stage or (self.share == "all" and not self.back)
-        busy = 0 if none else classifier_cycles(self.model.classifier, *self._classifier)
+        busy = 0 if none else classifier_cycles(self.model.classifier, *self.classifier_plan)
         layers = self.schedules if self.share == "none" else self._plans
         return timeline.Chain(self.front, layers, self.back, busy, self.model.head.every)
 
@@ -199,7 +230,15 @@ class Design:
         return timeline.mean_cycles(self._chain, lengths)
 
     @property
-    def _classifier(self) -> tuple[int, int]:
+    def load_port(self) -> tuple[int, int] | None:
+        """Widths of address and data where weights are loaded."""
+        if self.weights != "load":
+            return None
+        depths, width = self.load_shape
+        return address_bits(depths), width
+
+    @property
+    def classifier_plan(self) -> tuple[int, int]:
         """Digits of the classifier's weights, and registers in its multiply-accumulate."""
         op = self.model.classifier
         if self.model.back:
@@ -215,7 +254,7 @@ class Design:
 
     def _answers(self, steps: int, sequences: int) -> list[int]:
         """Cycles in which the answers to sequences back to back are complete."""
-        chunks, depth = self._classifier
+        chunks, depth = self.classifier_plan
         busy = classifier_cycles(self.model.classifier, chunks, depth)
         every = self.model.head.every
         return answer_ends(self.schedules, busy, steps, sequences, every=every)
@@ -282,7 +321,7 @@ class Design:
         if self._chain is not None:
             return timeline.cycles_per_sequence(self._chain, steps)
         if self.share == "gates":
-            busy = classifier_cycles(self.model.classifier, *self._classifier)
+            busy = classifier_cycles(self.model.classifier, *self.classifier_plan)
             return steps * self.cycles_per_step + max(0, busy - self.model.layers[-1].input_size)
         if self.share == "all":
             cycles = steps * self.cycles_per_step
@@ -306,11 +345,15 @@ class Design:
     def layer_components(self) -> list[GruLayer] | list[GatesLayer] | list[SharedLayer]:
         """The layers, new ones at each call."""
         if self.share == "gates":
-            return [GatesLayer(*of) for of in zip(self.gates, self.layers, strict=True)]
+            gates = zip(self.gates, self.layers, strict=True)
+            return [GatesLayer(*of, load=self.load_port) for of in gates]
         if self.share == "all":
             return [SharedLayer(*of) for of in zip(self.shared, self.layers, strict=True)]
-        layers = zip(self.model.layers, self.schedules, self.layers, strict=True)
-        return [GruLayer(*of, classified=self._reads(k)) for k, of in enumerate(layers)]
+        layers = zip(self.planned.layers, self.schedules, self.layers, strict=True)
+        return [
+            GruLayer(*of, classified=self._reads(k), load=self.load_port)
+            for k, of in enumerate(layers)
+        ]
 
     def _reads(self, layer: int) -> bool:
         """Whether the classifier reads the state in the memory of a layer."""
@@ -319,3 +362,11 @@ class Design:
     def component(self) -> Network:
         """The whole network as one component, a new one at each call."""
         return Network(self)
+
+
+def _loaded(name: str, part: Part) -> Part:
+    """A memory that is loaded in place of weights or biases; other parts as they are."""
+    _, *shape = part.identity
+    if not name.endswith(("weights", "biases")):
+        return part
+    return WeightMemory.part(*cast(list[int], shape))

@@ -27,6 +27,7 @@ from ..piecewise_linear import PiecewiseLinear
 from ..product import Product
 from ..sum import Sum
 from ..table import Table
+from .loading import fill, load_signature, loaded_names
 from .schedule import Schedule
 from .sequencer import Sequencer
 
@@ -305,6 +306,8 @@ class GruLayer(wiring.Component):
         One unit a transfer; `last` with the last unit of a sequence's last step.
     reader : In(:func:`state_reader`), with `classified`
         Whoever reads the state of a sequence's last step before the layer goes on.
+    load : Out(:func:`~.loading.load_signature`), where weights are loaded: `load` has the widths of
+        its address and data
     """
 
     def __init__(
@@ -314,6 +317,7 @@ class GruLayer(wiring.Component):
         parts: Mapping[str, Part],
         *,
         classified: bool = False,
+        load: tuple[int, int] | None = None,
     ) -> None:
         self.layer, self.schedule, self.parts = layer, schedule, parts
         self.classified = classified
@@ -324,6 +328,9 @@ class GruLayer(wiring.Component):
         if classified:
             _, bits, lanes, *_ = cast(Any, parts["state"].identity)
             members["reader"] = In(state_reader(bits, lanes, schedule.h_words))
+        self.loaded = loaded_names(parts) if load else []
+        if load:
+            members["load"] = Out(load_signature(len(self.loaded), *load))
         super().__init__(members)
 
     def elaborate(self, platform) -> Module:
@@ -430,4 +437,6 @@ class GruLayer(wiring.Component):
                 p["initial"].enable.eq(control.initial_enable),
                 state.initial.eq(p["initial"].data),
             ]
+        if self.loaded:
+            fill(m, self.load, [p[name] for name in self.loaded])
         return m

@@ -73,13 +73,17 @@ class Network(wiring.Component):
         {label: unsigned, last: 1}, after that step's logits.
     o_codes : Out, {code: signed(out_bits), last: 1}, of a head that answers codes
         The codes of an answer in order; `last` with a sequence's last.
+    i_weights : In, unsigned, where weights are loaded
+        The words of all parameter memories, of :func:`~.loading.image`: see
+        :class:`~.loading.Loader`.
+    loaded : Out(1), where weights are loaded: features are taken
     """
 
     def __init__(self, design: Design) -> None:
         self.design = design
-        model = design.model
+        model = design.planned
         top = model.layers[-1]
-        members = {
+        members: dict[str, Any] = {
             "i": In(stream.Signature(code_layout(model.in_bits))),
             "o_h": Out(stream.Signature(code_layout(top.bits("h")))),
         }
@@ -90,6 +94,9 @@ class Network(wiring.Component):
             members["o_logits"] = Out(stream.Signature(logits))
         if model.head.output == "class":
             members["o_class"] = Out(stream.Signature(class_layout(model.classes, model.head)))
+        if design.weights == "load":
+            members["i_weights"] = In(stream.Signature(design.load_shape[1]))
+            members["loaded"] = Out(1)
         super().__init__(members)
 
     def elaborate(self, platform) -> Module:
@@ -103,8 +110,12 @@ class Network(wiring.Component):
             m.submodules[name] = stage
         front = [stage for name, stage in stages.items() if name.startswith("front")]
         back = [stage for name, stage in stages.items() if not name.startswith("front")]
+        rest: dict[str, Any] = {name: part.build() for name, part in design.rest.items()}
         below = [*front, *layers]
-        wiring.connect(m, wiring.flipped(self.i), below[0].i)
+        if "loader" in rest:
+            self._load(m, layers, rest)
+        else:
+            wiring.connect(m, wiring.flipped(self.i), below[0].i)
         for lower, upper in [*pairwise(below), *pairwise(back)]:
             wiring.connect(m, lower.o, upper.i)
         top = layers[-1]
@@ -118,7 +129,6 @@ class Network(wiring.Component):
                 wiring.connect(m, getattr(top, name), wiring.flipped(getattr(self, name)))
             wiring.connect(m, top.o, wiring.flipped(self.o_h))
             return m
-        rest: dict[str, Any] = {name: part.build() for name, part in design.rest.items()}
         if back:
             self._behind(m, top, back, rest)
         if "classifier" not in rest:
@@ -142,6 +152,36 @@ class Network(wiring.Component):
         if design.model.head.output == "class":
             wiring.connect(m, classifier.o_class, wiring.flipped(self.o_class))
         return m
+
+    def _load(self, m: Module, layers: list[Any], rest: dict[str, Any]) -> None:
+        """The loader stands before the features, and fills memories layer by layer."""
+        m.submodules.loader = loader = rest["loader"]
+        answer = getattr(self, f"o_{self.design.model.head.output}")
+        final: Value | int = 1
+        if self.design.model.head.output != "class" or self.design.model.head.every:
+            final = answer.payload.last
+        m.d.comb += [
+            loader.words.payload.eq(self.i_weights.payload),
+            loader.words.valid.eq(self.i_weights.valid),
+            self.i_weights.ready.eq(loader.words.ready),
+            self.loaded.eq(loader.loaded),
+            loader.i_valid.eq(self.i.valid),
+            loader.i_last.eq(self.i.payload.last),
+            loader.i_ready.eq(layers[0].i.ready),
+            layers[0].i.payload.eq(self.i.payload),
+            layers[0].i.valid.eq(loader.valid),
+            self.i.ready.eq(loader.ready),
+            loader.answered.eq(answer.valid & answer.ready & final),
+        ]
+        start = 0
+        for owner in (*layers, rest["classifier"]):
+            count = len(owner.load.enable)
+            m.d.comb += [
+                owner.load.enable.eq(loader.enable[start : start + count]),
+                owner.load.address.eq(loader.address),
+                owner.load.data.eq(loader.data),
+            ]
+            start += count
 
     def _fork(self, m: Module, units: Any, sink: Any, rest: dict[str, Any]) -> None:
         """Units leave, and go into `sink` besides, in the same cycle."""

@@ -13,6 +13,7 @@ from ...model.errors import InputError
 from ..gru.classifier import class_bits
 from ..gru.design import Design
 from ..gru.layer import code_layout
+from ..gru.loading import refuse_loaded
 from ..gru.network import Network
 
 #: Sequences that may be in the network at the same time.
@@ -194,8 +195,9 @@ def answer_bits(design: Design) -> int:
 
 
 def check_byte_codes(design: Design) -> None:
-    """Raises :class:`InputError` where a feature does not fit into a byte, or for a network that
-    does not answer a class at the last step."""
+    """Raises :class:`InputError` where a feature does not fit into a byte, for a network that does
+    not answer a class at the last step, or one whose weights are loaded."""
+    refuse_loaded(design, "a wrapper or a board")
     if not design.model.head.plain:
         raise InputError(
             f"a wrapper answers a class at the last step of a sequence, this network "

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...hdl.gru.design import Design
+from ...hdl.gru.loading import Image, image
 from ...model.integer import IntModel
 from ...sim.golden import Result, run
 
+#: Words of weights that are loaded, a line each, beside ``gru.v``.
+WEIGHTS_FILE = "gru_weights.hex"
 #: Sequences in the vectors, at most, and clock cycles that they may take together.
 SEQUENCES, CYCLES = 8, 400_000
 #: Words of a vector file, at most: long sequences have many states.
@@ -64,7 +67,7 @@ def vectors(design: Design, codes: np.ndarray) -> tuple[Vectors, list[Vectors]]:
     in_bits, state_bits = model.in_bits, model.layers[-1].bits("h")
     outputs = [
         Vectors("o_h", state_bits + 1, _packed(result.hidden.reshape(batch, -1), state_bits)),
-        *_answers(model, result),
+        *_answers(design.planned, result),
     ]
     return Vectors("i", in_bits + 1, _packed(codes.reshape(batch, -1), in_bits)), outputs
 
@@ -139,15 +142,15 @@ module gru_tb #(
       end
     end
 
-{checks}
+{load}{checks}
   gru dut (
-    .clk(clk), .rst(rst),
+    .clk(clk), .rst(rst),{load_ports}
     .i__payload(i_payload), .i__valid(i_valid), .i__ready(i_ready),
 {ports}
   );
 
   wire complete = {complete};
-  wire moves = (i_valid && i_ready === 1'b1){moves};
+  wire moves = (i_valid && i_ready === 1'b1){load_moves}{moves};
   always @(posedge clk) if (go) begin
     cycles = cycles + 1;
     idle = moves ? 0 : idle + 1;
@@ -165,7 +168,7 @@ module gru_tb #(
   end
 
   initial begin
-    $readmemh("{in_file}", i_words);
+    $readmemh("{in_file}", i_words);{load_reads}
 {reads}
     repeat (3) @(posedge clk);
     #1 rst = 0;
@@ -173,6 +176,51 @@ module gru_tb #(
   end
 endmodule
 """
+
+
+_LOAD = """\
+  // Stream i_weights: {count} words, while features are offered already.
+  reg [{high}:0] weight_words [0:{last}];
+  reg [{high}:0] w_payload = 0;
+  reg w_valid = 0;
+  wire w_ready, loaded;
+  integer w_count = 0;
+  always @(posedge clk)
+    if (go && (!w_valid || w_ready === 1'b1)) begin
+      w_valid <= 0;
+      if (w_count < {count} && (lfsr[3:2] != 2'd0 || !STALLS)) begin
+        w_valid <= 1;
+        w_payload <= weight_words[w_count];
+        w_count = w_count + 1;
+      end
+    end
+  always @(posedge clk)
+    if (go && loaded !== 1'b1 && (i_ready !== 1'b0 || {early})) begin
+      $display("FAIL: a transfer before the weights are loaded");
+      errors = errors + 1;
+    end
+
+"""
+
+
+def _load(loaded: Image | None, outputs: list[Vectors]) -> dict[str, str]:
+    """What the bench has besides where weights are loaded."""
+    parts = dict.fromkeys(("load", "load_ports", "load_moves", "load_reads"), "")
+    if loaded is None:
+        return parts
+    count = len(loaded.words)
+    return {
+        "load": _LOAD.format(
+            count=count,
+            last=count - 1,
+            high=loaded.width - 1,
+            early=" || ".join(f"{out.stream}_valid !== 1'b0" for out in outputs),
+        ),
+        "load_ports": "\n    .i_weights__payload(w_payload), .i_weights__valid(w_valid), "
+        ".i_weights__ready(w_ready),\n    .loaded(loaded),",
+        "load_moves": "\n    || (w_valid && w_ready === 1'b1)",
+        "load_reads": f'\n    $readmemh("{WEIGHTS_FILE}", weight_words);',
+    }
 
 
 def bench_text(
@@ -196,7 +244,9 @@ def bench_text(
         for part in ("payload", "valid", "ready")
     ]
     moves = [f"\n    || ({out.stream}_valid === 1'b1 && {out.stream}_ready)" for out in outputs]
+    loaded = image(design) if design.weights == "load" else None
     return _BENCH.format(
+        **_load(loaded, outputs),
         hash=design.model.hash,
         batch=batch,
         steps=steps,
@@ -215,11 +265,14 @@ def bench_text(
 
 
 def plain_bench(design: Design, codes: np.ndarray) -> Mapping[str, str]:
-    """File name -> text: ``gru_tb.v`` and the ``.hex`` files that it reads.
+    """File name -> text: ``gru_tb.v`` and the ``.hex`` files that it reads, those of weights that
+    are loaded among them.
 
     codes : int [batch, steps, features], the input sequences
     """
     source, outputs = vectors(design, codes)
     batch, steps, _ = codes.shape
     files = {"gru_tb.v": bench_text(design, batch, steps, source, outputs)}
+    if design.weights == "load":
+        files[WEIGHTS_FILE] = image(design).text
     return files | {item.file: item.text for item in (source, *outputs)}

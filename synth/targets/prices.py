@@ -25,7 +25,7 @@ from ...hdl.gru.design import Design
 from ...model.errors import InputError, shown
 from .. import estimate
 from .devices import DEVICES, check_target
-from .memories import block_rams
+from .memories import block_rams, ram_features
 from .stores import Store, memories_of
 
 Identity = tuple[Any, ...]
@@ -102,7 +102,9 @@ def memory_model(identity: Identity, store: Store, blocks: int) -> str | None:
     """The model that tells LUTs and flip-flops of a memory on an FPGA; None for the state inside
     another part, which that part's model tells with the rest."""
     if store.words is None:
-        return f"ram-{'block' if blocks else 'logic'}" if identity[0] == "CodeBuffer" else None
+        if identity[0] not in ("CodeBuffer", "WeightMemory") and identity[-1] != "load":
+            return None
+        return f"ram-{'block' if blocks else 'logic'}"
     return f"rom-{'block' if blocks else 'logic'}"
 
 
@@ -110,7 +112,7 @@ def logic_features(identity: Identity) -> list[float] | None:
     """Features of a part's logic without its memories; None for a kind that no model knows. Parts
     that are memory alone have none."""
     kind = identity[0]
-    if kind in ("Rom", "CodeBuffer"):
+    if kind in ("Rom", "CodeBuffer", "WeightMemory"):
         return []
     if kind == "Fork":
         return [1.0]
@@ -170,6 +172,11 @@ def _logic(target: str, figure: str, identity: Identity) -> float | None:
     if not features:
         return 0.0
     return _dot(target, figure, model_of(target, identity), features)
+
+
+def ram_um2(words: int, width: int) -> float:
+    """Area on sky130 of a memory that is written, as flip-flops."""
+    return _dot("sky130", "um2", "ram", ram_features(words, width)) or 0.0
 
 
 def _store_um2(store: Store, memories: str) -> float:

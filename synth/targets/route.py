@@ -35,7 +35,7 @@ from .devices import Device
 _FREQUENCY = {"ice40": "60", "ecp5": "150", "gowin": "150"}
 _SEED = 1
 _OPERATOR = re.compile(
-    rf"layer\d+\.(?:{'|'.join(GENES)}|x_buffer|state|control)(?![a-z])|classifier|copy|fork|requantize|activation"
+    rf"layer\d+\.(?:{'|'.join(GENES)}|x_buffer|state|control)(?![a-z])|classifier|copy|fork|requantize|activation|loader"
 )
 _SCRIPT = """read_rtlil unit.il
 {synth}

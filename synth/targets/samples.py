@@ -55,8 +55,11 @@ FITTED: tuple[Group, ...] = (
 
 
 #: Bits and words of state memories that the fit has beside those of the networks, which have few
-#: shapes.
-SHAPES = tuple((bits, words) for bits in (2, 3, 4, 6, 8) for words in (16, 20, 56, 64, 128))
+#: shapes, and of memories of weights that are loaded.
+SHAPES = (
+    *((bits, words) for bits in (2, 3, 4, 6, 8) for words in (16, 20, 56, 64, 128)),
+    *((1, 256), (1, 1024), (2, 640), (4, 256), (4, 640), (13, 32), (15, 32), (17, 10), (20, 64)),
+)
 
 
 def memories() -> list[Part]:

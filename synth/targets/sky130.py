@@ -3,7 +3,8 @@
 Logic is what is left of a module when its memories are taken out. A memory is
 
 * constants: logic that Yosys makes of the real contents (``rom``);
-* state: flip-flops with logic to write and to read them (``ram``);
+* state, and weights that are loaded: flip-flops with logic to write and to read them (``ram``);
+  large ones are told by the model of the small ones (:data:`LARGE`);
 * or, in place of either, static RAM as a macro: whole macros only, of the sizes that OpenRAM's
   LEF files for sky130 have; one that holds constants must be loaded after reset. This figure is
   approximate: it counts footprints, without the space that a floor plan keeps around a macro.
@@ -79,6 +80,9 @@ def macros_for(words: int, width: int) -> tuple[int, Macro]:
     return number(best), best
 
 
+#: Bits of a written memory above which its flip-flops are told by :mod:`.prices`: synthesis of
+#: thousands takes minutes.
+LARGE = 2048
 #: What holds the bits of a network: constants as logic and state as flip-flops; state as latches;
 #: or everything in macros.
 MEMORIES = ("flops", "latches", "sram")
@@ -138,6 +142,11 @@ class Memory:
     @property
     def bits(self) -> int:
         return self.words * self.width
+
+    @property
+    def estimated(self) -> bool:
+        """Whether `um2` is told by a model, not measured."""
+        return self.kind == "ram" and self.bits > LARGE
 
     @property
     def latches_um2(self) -> float:
@@ -233,6 +242,7 @@ class StandardCellReport:
                         if memory.kind == "ram"
                         else {}
                     ),
+                    **({"estimated": True} if memory.estimated else {}),
                     "sram_macros": macros_for(memory.words, memory.width)[0],
                     "sram_macro": macros_for(memory.words, memory.width)[1].name,
                     "sram_um2": round(memory.sram_um2, 1),
@@ -325,6 +335,18 @@ def _cost(tool: Tool, library: Library, statistics: str) -> dict[str, int]:
     }
 
 
+def _large(piece: Piece) -> dict[str, int]:
+    """As :func:`_cost`, of a large memory of flip-flops."""
+    from .prices import ram_um2
+
+    bits = math.prod(piece.shape)
+    return {
+        "um2": round(ram_um2(*piece.shape) * 1e4),
+        "ff_um2": round(bits * _FLOP * 1e4),
+        "cells": 0,
+    }
+
+
 def recall(pieces: Sequence[Piece]) -> list[float | None]:
     """um^2 of pieces that were measured before, None for the others."""
     tool, library = find_yosys(), liberty.find()
@@ -362,6 +384,9 @@ def measure(
     areas: dict[str, dict[str, int]] = {}
     jobs, owners = [], []
     for key, piece in texts.items():
+        if piece.kind == "ram" and math.prod(piece.shape) > LARGE:
+            costs[key], areas[key] = _large(piece), {}
+            continue
         values = cache.load(key, ("um2", "ff_um2", "cells"))
         names = _recipes(piece)
         both = cache.load(_recipe_key(key), names) if recipes and len(names) > 1 else {}

@@ -33,4 +33,9 @@ def memories_of(part: Part) -> list[Store]:
         stores.append(Store(None, depth, bits * lanes))
     elif kind == "StateCopy":
         stores.append(Store(None, rest[1], rest[0]))
+    elif kind == "WeightMemory":
+        stores.append(Store(None, *rest))
+    elif kind == "Classifier" and rest[-1] == "load":
+        (classes, inputs), _, digit, _, bias, _, _, chunks, *_ = rest
+        stores += [Store(None, classes * inputs * chunks, digit), Store(None, classes, bias)]
     return stores

@@ -52,6 +52,30 @@ def test_energy_without_opensta_is_refused(monkeypatch):
     assert "OpenSTA not found" in refusal("area", "--target", "sky130", "--energy")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("gru", "--wrapper", "axi"),
+        ("bitstream",),
+        ("asic", "--clock-gating", "off"),
+        ("tinytapeout",),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_what_loads_no_weights_refuses_them(tmp_path, monkeypatch, arguments):
+    monkeypatch.setattr("genogate.synth.cells.liberty.find", lambda *_: None)
+    folder = tmp_path / "out"
+    text = refusal(*arguments, "--weights", "load", "--genome", "int2", "--out", str(folder))
+    assert text.startswith("weights load: ")
+    assert text.endswith("give --weights rom, or use the streams of gru.v")
+    assert not folder.exists()
+
+
+def test_a_shared_program_cannot_be_loaded():
+    text = refusal("gru", "--weights", "load", "--share", "all")
+    assert text.startswith("weights load: with share all")
+
+
 def test_an_unknown_board_is_refused():
     assert refusal("bitstream", "--board", "x").startswith("board 'x': not one of icebreaker")
 

@@ -21,19 +21,19 @@ SEED = 2026
 
 
 @lru_cache
-def files_of(share, lanes, head=None):
+def files_of(share, lanes, head=None, weights="rom"):
     """``gru.v``, bench and vectors of a small random network."""
     rng = np.random.default_rng(SEED)
     model = random_model(rng, Genome.uniform(4), 3, 4, 3, head=head)
-    design = Design.of(model, lanes, share)
+    design = Design.of(model, lanes, share, weights=weights)
     low, high = code_range(model.layers[0].in_bits)
     codes = rng.integers(low, high + 1, (3, 4, 3))
     return design, {"gru.v": emit(design), **plain_bench(design, codes)}
 
 
-def written(folder, share="none", lanes=None, head=None):
+def written(folder, share="none", lanes=None, head=None, weights="rom"):
     """The files in `folder`."""
-    design, files = files_of(share, lanes, head)
+    design, files = files_of(share, lanes, head, weights)
     for name, text in files.items():
         (folder / name).write_text(text)
     return design, files
@@ -69,6 +69,34 @@ def test_the_bench_passes_with_other_heads(tmp_path, head, transfers):
     written(tmp_path, head=head)
     *_, last = simulated(tmp_path)
     assert last.startswith(f"PASS: {3 * transfers} transfers equal")
+
+
+@pytest.mark.parametrize(
+    ("share", "lanes", "head", "transfers"),
+    [
+        ("none", Lanes(1, 3), None, 16 + 3 + 1),
+        ("gates", None, Head("last", "codes", "sigmoid"), 16 + 3),
+        ("none", None, Head("every"), 4 * (4 + 3 + 1)),
+    ],
+    ids=str,
+)
+def test_the_bench_loads_the_weights_first(tmp_path, share, lanes, head, transfers):
+    written(tmp_path, share, lanes, head, "load")
+    *_, last = simulated(tmp_path)
+    assert last.startswith(f"PASS: {3 * transfers} transfers equal")
+    # The weights count.
+    path = tmp_path / "gru_weights.hex"
+    path.write_text("0\n" * len(path.read_text().split()))
+    *_, last = simulated(tmp_path)
+    assert last.startswith("FAIL")
+
+
+def test_the_core_file_names_the_weights(tmp_path):
+    design, files = files_of("none", None, None, "load")
+    core = yaml.safe_load(core_file(design, [n for n in files if n != "gru.v"]).split("\n", 1)[1])
+    bench = [name for item in core["filesets"]["bench"]["files"] for name in item]
+    assert "gru_weights.hex" in bench
+    assert "i_weights" in files["gru.v"].split("module ")[0]
 
 
 @pytest.mark.parametrize("stream", ["i", "o_h", "o_logits", "o_class"])

@@ -17,6 +17,7 @@ from ...dense import Folded
 from ...memories import CodeBuffer, Rom, weight_words
 from ...operator import Part
 from ..layer import code_layout, initial_part, state_reader
+from ..loading import fill, load_signature, loaded_names
 from ..shared.rows import ORDER
 from .machine import GatesMachine
 from .plan import Shape
@@ -79,6 +80,10 @@ class GatesPlan:
         """Those of them that multiply words of weights."""
         return 3 * (self.shape.words("x") + self.shape.words("h"))
 
+    def constants(self) -> tuple[list[int], list[int]]:
+        """Words of weights, and of biases."""
+        return _weights(self.layer, self.shape), _biases(self.layer, self.shape)
+
     def parts(self) -> dict[str, Part]:
         """The submodules by name, deferred."""
         layer, shape = self.layer, self.shape
@@ -122,11 +127,13 @@ class GatesLayer(wiring.Component):
 
     Members
     -------
-    i, o, reader : as of :class:`~..layer.GruLayer`; the next step is taken when one has ended, and
-        after a sequence when the classifier has read its state
+    i, o, reader, load : as of :class:`~..layer.GruLayer`; the next step is taken when one has
+        ended, and after a sequence when the classifier has read its state
     """
 
-    def __init__(self, plan: GatesPlan, parts: Mapping[str, Part]) -> None:
+    def __init__(
+        self, plan: GatesPlan, parts: Mapping[str, Part], *, load: tuple[int, int] | None = None
+    ) -> None:
         self.plan, self.parts = plan, parts
         shape = plan.shape
         members: dict[str, Any] = {
@@ -136,6 +143,10 @@ class GatesLayer(wiring.Component):
         if shape.classified:
             reader = state_reader(shape.state_bits, shape.lanes, shape.words("h"))
             members["reader"] = In(reader)
+        self.streams = tuple(members)
+        self.loaded = loaded_names(parts) if load else []
+        if load:
+            members["load"] = Out(load_signature(len(self.loaded), *load))
         super().__init__(members)
 
     def elaborate(self, platform) -> Module:
@@ -144,7 +155,7 @@ class GatesLayer(wiring.Component):
         for name, part in p.items():
             m.submodules[name] = part
         machine, x, state = p["machine"], p["x_buffer"], p["state"]
-        for name in self.signature.members:
+        for name in self.streams:
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(machine, name))
         for name in ("weight", "bias"):
             memory = p["weights" if name == "weight" else "biases"]
@@ -169,4 +180,6 @@ class GatesLayer(wiring.Component):
                 p["initial"].enable.eq(1),
                 machine.initial.eq(p["initial"].data),
             ]
+        if self.loaded:
+            fill(m, self.load, [p[name] for name in self.loaded])
         return m

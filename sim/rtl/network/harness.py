@@ -7,8 +7,9 @@ bench wakes only when something has to be driven.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ....hdl.gru.loading import Image
 from ....hdl.gru.shared.rows import ORDER
 from ....model.integer import SCHEDULE, DenseLayer, IntModel
 
@@ -152,8 +153,24 @@ def _made() -> list[str]:
     return names
 
 
-def harness_verilog(model: IntModel, share: str = "none") -> str:
-    """The text of module ``bench``, which instantiates ``gru`` as ``dut``.
+#: Loads the weights after each reset, before any feature is taken.
+_LOAD = """\
+  reg [{high}:0] weight_words [0:{last}];
+  initial $readmemh("gru_weights.hex", weight_words);
+  reg [31:0] n_weights = 0;
+  wire weights_ready, loaded;
+  wire weights_valid = !rst && n_weights < {count};
+  wire move_weights = weights_valid && weights_ready === 1'b1;
+  always @(posedge clk) n_weights <= rst ? 0 : n_weights + move_weights;
+"""
+
+
+def harness_verilog(
+    model: IntModel, share: str = "none", *, loaded: Image | None = None, logit_bits: int = 0
+) -> str:
+    """The text of module ``bench``, which instantiates ``gru`` as ``dut``. `loaded` : the weights
+    that it loads after each reset; `logit_bits` : of a network whose logits are wider than those of
+    `model`
 
     The cocotb bench drives ``rst``, the input stream and the readies of the outputs, and waits on
     ``taken`` (toggles with every input transfer), ``marked`` (``mark`` states have come out),
@@ -161,7 +178,10 @@ def harness_verilog(model: IntModel, share: str = "none") -> str:
     ``limit`` cycles).
     """
     in_bits = model.in_bits
-    watched = watched_streams(model)
+    watched = [
+        replace(s, width=max(s.width, logit_bits + 1)) if s.name == "o_logits" else s
+        for s in watched_streams(model)
+    ]
     top = {s.name: s.width - 1 for s in watched if s.layer < 0 and not s.place}
     watches = []
     for number, stream in enumerate(watched):
@@ -216,6 +236,16 @@ def harness_verilog(model: IntModel, share: str = "none") -> str:
         "counted": [f"      n_{name} <= n_{name} + move_{name};" for name in short],
     }
     newline = "\n"
+    load = load_pins = load_moves = ""
+    if loaded is not None:
+        count = len(loaded.words)
+        load = _LOAD.format(high=loaded.width - 1, last=count - 1, count=count)
+        load_pins = (
+            "\n    .i_weights__payload(weight_words[n_weights]), "
+            ".i_weights__valid(weights_valid),\n    .i_weights__ready(weights_ready), "
+            ".loaded(loaded),"
+        )
+        load_moves = " | move_weights"
     return f"""\
 `timescale 1ns/1ps
 {_WATCH}
@@ -237,7 +267,7 @@ module bench;
   wire marked = n_h >= mark;
   wire done = {" && ".join(f"n_{name} >= want_{name}" for name in short)};
   wire stuck = idle > limit;
-  gru dut (.clk(clk), .rst(rst),
+{load}  gru dut (.clk(clk), .rst(rst),{load_pins}
     .i__payload(i_payload), .i__valid(i_valid), .i__ready(i_ready),
 {("," + newline).join(lines["pins"])});
   wire move_i = i_valid && i_ready === 1'b1;
@@ -249,7 +279,7 @@ module bench;
       $fwrite(log, "{RESET} %0d 0\\n", cycle);
       idle <= 0; {" ".join(f"{name} <= 0;" for name in counts)}
     end else begin
-      idle <= move_i | {" | ".join(f"move_{name}" for name in short)} ? 0 : idle + 1;
+      idle <= move_i{load_moves} | {" | ".join(f"move_{name}" for name in short)} ? 0 : idle + 1;
       taken <= taken ^ move_i;
 {newline.join(lines["counted"])}
     end

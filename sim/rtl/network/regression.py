@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from ....hdl.gru.loading import Image
 from ....model.errors import InputError
 from ....model.files import read_bytes, write_bytes, write_json, write_text
 from ....model.integer import IntModel
@@ -297,6 +298,8 @@ def simulate(
     share: str = "none",
     simulator: str = "icarus",
     lengths: np.ndarray | None = None,
+    loaded: Image | None = None,
+    logit_bits: int = 0,
 ) -> SimReport:
     """Hold Verilog to the golden results of `model`: every code of every operator.
 
@@ -323,6 +326,8 @@ def simulate(
     simulator : 'icarus' (four states) or 'verilator' (two states, many times as fast)
 
     lengths : steps of each sequence, where they differ
+    loaded : the weights that are loaded after each reset, of a network that has none of its own
+    logit_bits : width of its logits, where that is more than `model` needs
 
     The first of ``mismatches`` reads ``layer 0 step 41: s_h[3] rtl -13 != golden -12 (stalls,
     genome 9f3c..., seed 2026)`` and names, at the earliest step and unit, the operator that comes
@@ -348,7 +353,10 @@ def simulate(
     folder = Path(out_dir).resolve()
     text = _verilog_text(verilog)
     write_text(folder / "gru.v", with_memory_files(text, folder))
-    write_text(folder / "bench.v", harness_verilog(model, share))
+    harness = harness_verilog(model, share, loaded=loaded, logit_bits=logit_bits)
+    write_text(folder / "bench.v", harness)
+    if loaded is not None:
+        write_text(folder / "gru_weights.hex", loaded.text)
     model.save(folder / "model.safetensors")
     buffer = io.BytesIO()
     np.save(buffer, codes)
@@ -396,7 +404,9 @@ def _waveform(
     """
     simulator = simulator if missing_for_icarus() else "icarus"
     again = folder / "waves"
-    for name in ("gru.v", "bench.v"):
+    for name in ("gru.v", "bench.v", "gru_weights.hex"):
+        if not (folder / name).exists():
+            continue
         write_bytes(again / name, (folder / name).read_bytes())
     job = {**job, "result": str(again / "result.json"), "scenarios": job["scenarios"][:count]}
     _run_job(again, job, waves=True, timeout_s=timeout_s, simulator=simulator)
