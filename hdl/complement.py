@@ -36,11 +36,11 @@ class Complement(Elementwise):
     @property
     def identity(self) -> tuple[object, ...]:
         """See :class:`hdl.operator.Part`."""
-        return ("Complement", *integers_of(self.op), self.output)
+        return self.part(self.op, self.output).identity
 
     @classmethod
     def part(cls, op: integer.Complement, output: Output = "wire") -> Part:
-        """The component, not built yet."""
+        """Deferred form of the component."""
         return Part(
             ("Complement", *integers_of(op), output),
             f"Complement, {op.a_bits} to {op.out_bits} bits",

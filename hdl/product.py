@@ -144,11 +144,11 @@ class Product(Elementwise):
     @property
     def identity(self) -> tuple[object, ...]:
         """See :class:`hdl.operator.Part`."""
-        return ("Product", *integers_of(self.op), self.output, self.digit)
+        return self.part(self.op, self.digit, self.output).identity
 
     @classmethod
     def part(cls, op: integer.Product, digit: int = 0, output: Output = "wire") -> Part:
-        """The component, not built yet."""
+        """Deferred form of the component."""
         return Part(
             ("Product", *integers_of(op), output, digit),
             f"Product, {op.a_bits} x {op.b_bits} to {op.out_bits} bits",

@@ -35,11 +35,11 @@ class Requantize(Elementwise):
     @property
     def identity(self) -> tuple[object, ...]:
         """See :class:`hdl.operator.Part`."""
-        return ("Requantize", *integers_of(self.op), self.output)
+        return self.part(self.op, self.output).identity
 
     @classmethod
     def part(cls, op: integer.Requantize, output: Output = "wire") -> Part:
-        """The component, not built yet."""
+        """Deferred form of the component."""
         return Part(
             ("Requantize", *integers_of(op), output),
             f"Requantize, {signed_width(op.acc_min, op.acc_max)} to {op.out_bits} bits",

@@ -45,6 +45,10 @@ class SumPlan:
             constant >> common,
         )
 
+    def identity(self, output: str) -> tuple[object, ...]:
+        """See :class:`hdl.operator.Part`."""
+        return ("Sum", *vars(self).values(), output)
+
 
 class Sum(Elementwise):
     """``o = sat(((m_a (a - Z_a) + m_b (b - Z_b) + half) >> n) + Z)``, bit-exact with golden.add.
@@ -69,13 +73,13 @@ class Sum(Elementwise):
     @property
     def identity(self) -> tuple[object, ...]:
         """See :class:`hdl.operator.Part`."""
-        return ("Sum", *vars(self.plan).values(), self.output)
+        return self.plan.identity(self.output)
 
     @classmethod
     def part(cls, op: integer.Sum, output: Output = "wire") -> Part:
-        """The component, not built yet."""
+        """Deferred form of the component."""
         return Part(
-            ("Sum", *vars(SumPlan.of(op)).values(), output),
+            SumPlan.of(op).identity(output),
             f"Sum, {op.a_bits} + {op.b_bits} to {op.out_bits} bits",
             partial(cls, op, output),
         )

@@ -35,11 +35,11 @@ class Table(Elementwise):
     @property
     def identity(self) -> tuple[object, ...]:
         """See :class:`hdl.operator.Part`."""
-        return diagram_identity(self.op.table.tolist(), self.op.out_bits, self.output)
+        return self.part(self.op, self.output).identity
 
     @classmethod
     def part(cls, op: integer.Table, output: Output = "wire") -> Part:
-        """The component, not built yet."""
+        """Deferred form of the component."""
         return Part(
             diagram_identity(op.table.tolist(), op.out_bits, output),
             f"Table, {op.a_bits} to {op.out_bits} bits",
