@@ -152,7 +152,14 @@ class Calibration:
 
     def classifier_scale(self, bits: int) -> float:
         """Scale of the classifier's weights of `bits` bits."""
-        return self.classifier.curves[bits, "tensor"].best_scale
+        best = self.classifier.curves[bits, "tensor"].best_scale
+        # A state that is nearly always zero tells nothing of the weights: no step beyond them, or
+        # the biases, which are counted in it, would be lost.
+        weights, biases = (
+            float(np.abs(a).max()) for a in (self.classifier.matrix, self.classifier_bias)
+        )
+        largest = max(2 * weights / ((1 << (bits - 1)) - 1), biases * 2.0**-14)
+        return min(best, largest or best)
 
     def input_format(self, bits: int) -> tuple[float, int]:
         """Scale and zero point of the network's input codes of `bits` bits."""

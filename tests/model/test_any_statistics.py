@@ -302,3 +302,19 @@ def test_a_state_survives_twenty_steps_of_gates_of_two_bits():
     classes = golden.run(model, model.quantize_input(x)).classes
     assert (classes == forward(checkpoint, x).classes).all()
     assert len(set(classes.tolist())) == 2
+
+
+@pytest.mark.parametrize("weights", [1.0, 0.0])
+def test_biases_of_the_classifier_are_kept_where_the_state_never_leaves_zero(weights):
+    rng = np.random.default_rng(5)
+    tensors = ordinary(rng)
+    for array in rows(tensors, "z"):
+        array[...] = 0
+    rows(tensors, "z")[2][...] = 30  # z is 1, so the state keeps its first value
+    tensors["classifier.weight"] *= weights
+    tensors["classifier.bias"][...] = -5, 0.1, 0.4, 0.3
+    x, test = inputs(rng, steps=1)
+    checkpoint, model = quantized(tensors, x)
+    logits = golden.run(model, model.quantize_input(test)).logits
+    assert (np.argmax(logits, 1) == np.argmax(forward(checkpoint, test).logits, 1)).all()
+    assert error(tensors, x, test) < ORDINARY
