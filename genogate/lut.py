@@ -112,7 +112,7 @@ def _format(options: dict[str, Any], function: Function) -> Any:
 
     given = {
         name: options[name]
-        for name in ("slope_bits", "intercept_bits", "fraction_bits")
+        for name in ("slope_bits", "intercept_bits", "fraction_bits", "slope_digits")
         if options[name] is not None
     }
     if options["form"] == "dynamic":
@@ -214,6 +214,7 @@ def _loadable(
             bits,
             shift=(min(-1, *(op.fraction_bits for op in ops)), max(op.fraction_bits for op in ops)),
             stages=stages,
+            slope_digits=table.format.slope_digits,
         )
         try:
             for op in ops:

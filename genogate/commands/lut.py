@@ -77,6 +77,13 @@ from .terminal import progress, show
         help="Bits behind the point of slopes and intercepts.",
     ),
     click.option(
+        "--slope-digits",
+        type=click.IntRange(1, 2),
+        show_default="any slopes",
+        help="Slopes that are sums of at most so many powers of two: a loadable unit of them has "
+        "no multiplier.",
+    ),
+    click.option(
         "--table", metavar="FILE", help="Build the unit of this table.json instead of searching."
     ),
 )

@@ -18,7 +18,7 @@ from ...model import integer
 from ...model.errors import InputError, index_within
 from ...model.integer import code_range, half, signed_width
 from ...sim.golden_lut import Contents
-from ..arithmetic import multiply_add, narrow, saturate, trailing_zeros
+from ..arithmetic import multiply_add, narrow, saturate, signed_digits, trailing_zeros
 from ..piecewise_linear import PiecewisePlan
 from .stages import Field, Loaded, Staged, Values, at_least, choose_one, offset, one_hot, wire
 
@@ -85,6 +85,9 @@ class LoadableUnit(Loaded):
     zero_point : bool
         Whether there is a register for one. Without it, it has to fit into the intercepts.
     stages : int, 0 to 3
+    slope_digits : int, 0 to 2
+        0 for a multiplier. 1 or 2 for none: slopes are sums of at most so many signed powers of
+        two, each held as its exponent and sign, by which the code is shifted.
 
     Members
     -------
@@ -105,8 +108,10 @@ class LoadableUnit(Loaded):
         align: Setting = (0, 7),
         zero_point: bool = True,
         stages: int = 1,
+        slope_digits: int = 0,
     ) -> None:
         for name, value, low, high in (
+            ("slope_digits", slope_digits, 0, 2),
             ("in_bits", in_bits, 2, 64),
             ("out_bits", out_bits, 2, 64),
             ("entries", entries, 2, 256),
@@ -131,9 +136,13 @@ class LoadableUnit(Loaded):
         self.in_bits, self.out_bits, self.entries = int(in_bits), int(out_bits), int(entries)
         self.slope_bits, self.intercept_bits = int(slope_bits), int(intercept_bits)
         self.shift, self.align, self.zero_point = shift, align, bool(zero_point)
+        self.slope_digits = int(slope_digits)
+        # An exponent, the sign, and whether there is anything.
+        self._digit_bits = (self.slope_bits - 1).bit_length() + 2
+        held_slope = self._digit_bits * self.slope_digits or self.slope_bits
         fields = [
             *(Field(f"intercept{k}", self.intercept_bits) for k in range(self.entries)),
-            *(Field(f"slope{k}", self.slope_bits) for k in range(self.entries)),
+            *(Field(f"slope{k}", held_slope) for k in range(self.entries)),
             *(Field(f"point{k}", self.in_bits) for k in range(self.entries - 1)),
         ]
         if self.zero_point:
@@ -223,6 +232,8 @@ class LoadableUnit(Loaded):
         else:
             _check_fits("zero_point", [zero], self.out_bits)
         _check_fits("slope", slopes, self.slope_bits)
+        for k, value in enumerate(slopes):
+            self._slope_code(k, value)
         low, high = _bounds(self.align)
         align = max(low, min([high, *(trailing_zeros(abs(v)) for v in intercepts if v)]))
         for k, value in enumerate(intercepts):
@@ -231,6 +242,36 @@ class LoadableUnit(Loaded):
         intercepts = [v >> align for v in intercepts]
         _check_fits("intercept", self._stored(intercepts, align, shift), self.intercept_bits)
         return slopes, intercepts, align, zero
+
+    def _slope_code(self, k: int, slope: int) -> int:
+        """What the register of slope `k` holds: the slope, or its digits."""
+        if not self.slope_digits:
+            return slope
+        powers = signed_digits(abs(slope))
+        if len(powers) > self.slope_digits:
+            most = "a power" if self.slope_digits == 1 else "a sum of two powers"
+            raise InputError(
+                f"slope {k} ({slope}) is not {most} of two: the unit has no multiplier"
+            )
+        code = 0
+        for place, (power, sign) in enumerate(powers):
+            negative = (sign < 0) != (slope < 0)
+            digit = power << 2 | negative << 1 | 1
+            code |= digit << self._digit_bits * place
+        return code
+
+    def _product(self, m: Module, slope: Value, q: Value) -> Value:
+        """``slope q`` by shifts, of a slope's register: exact for slopes that fit."""
+        terms: list[Value] = []
+        for number in range(self.slope_digits):
+            digit = slope.word_select(number, self._digit_bits)
+            code = Mux(digit[0], q, 0).as_signed()
+            shifted = wire(m, f"shifted{number}", (code << digit[2:]))
+            terms += [shifted.as_unsigned() ^ digit[1].replicate(len(shifted)), digit[1]]
+        total = terms[0].as_signed() + terms[1]
+        for term, carry in zip(terms[2::2], terms[3::2], strict=True):
+            total = total + term.as_signed() + carry
+        return total[: self.slope_bits + self.in_bits].as_signed()
 
     def _stored(self, intercepts: Sequence[int], align: int, shift: int) -> list[int]:
         """Intercepts as registers hold them: with the rounding constant, where it is folded."""
@@ -246,7 +287,7 @@ class LoadableUnit(Loaded):
         stored = self._stored(table.intercepts, table.align, table.shift)
         values = {
             **{f"intercept{k}": v for k, v in enumerate(stored)},
-            **{f"slope{k}": v for k, v in enumerate(table.slopes)},
+            **{f"slope{k}": self._slope_code(k, v) for k, v in enumerate(table.slopes)},
             **{f"point{k}": v for k, v in enumerate(table.breakpoints)},
             "zero_point": table.zero_point,
             "align": table.align,
@@ -269,20 +310,20 @@ class LoadableUnit(Loaded):
         slope, intercept = choose_one(selects, slopes), choose_one(selects, intercepts)
         return {
             "q": q,
-            "slope": wire(m, "slope", slope.as_signed()),
+            "slope": wire(m, "slope", slope if self.slope_digits else slope.as_signed()),
             "intercept": wire(m, "intercept", intercept.as_signed()),
         }
 
     def _multiply(self, m: Module, values: Values) -> Values:
-        intercept = values["intercept"]
+        intercept, slope, q = values["intercept"], values["slope"], values["q"]
         if isinstance(self.align, int):
             # The rounding constant takes bits that are zero, or is in the intercept already.
             low = half(_bounds(self.shift)[0]) % (1 << self.align) if self._folds else 0
             intercept = Cat(Const(low, self.align), intercept).as_signed()
         else:
             intercept = intercept << self.held["align"]
-        total = values["slope"] * values["q"] + intercept
-        return {"total": wire(m, "total", total)}
+        product = self._product(m, slope, q) if self.slope_digits else slope * q
+        return {"total": wire(m, "total", product + intercept)}
 
     def _finish(self, m: Module, values: Values) -> Values:
         total = values["total"]

@@ -58,6 +58,12 @@ class FixedGrid(Grid):
         return m, np.full_like(m, self.fraction_bits)
 
 
+def digits(values: Array) -> Array:
+    """The fewest signed powers of two that add up to each integer: adders of a multiplier."""
+    values = np.abs(np.asarray(values, np.int64))
+    return np.vectorize(int.bit_count, otypes=[np.int64])(values ^ 3 * values)
+
+
 class ListedGrid(Grid):
     """Any finite set: integers `m` [n] with `fraction` bits [n] each, ascending in value."""
 
@@ -93,12 +99,16 @@ class Format:
         Stored bits, the sign included, 2 to 24.
     fraction_bits : int
         Of the fixed kind.
+    slope_digits : int, 0 to 2
+        Of the fixed kind: slopes are sums of at most so many signed powers of two, which shifts
+        multiply by; 0 for any slopes.
     """
 
     kind: Literal["fixed", "dynamic"] = "fixed"
     slope_bits: int = 8
     intercept_bits: int = 8
     fraction_bits: int = 6
+    slope_digits: int = 0
 
     def __post_init__(self) -> None:
         if self.kind not in ("fixed", "dynamic"):
@@ -107,6 +117,9 @@ class Format:
         for name in ("slope_bits", "intercept_bits"):
             integer_within(name, getattr(self, name), 2, top)
         integer_within("fraction_bits", self.fraction_bits, 0, 24)
+        integer_within("slope_digits", self.slope_digits, 0, 2)
+        if self.slope_digits and self.kind != "fixed":
+            raise InputError("slope_digits: only fixed slopes have so few, dynamic ones do not")
 
     @classmethod
     def of(cls, function: Function) -> "Format":
@@ -137,7 +150,12 @@ class Format:
     @cached_property
     def slopes(self) -> Grid:
         """The numbers that a slope can be."""
-        return self._grid(self.slope_bits)
+        if not self.slope_digits:
+            return self._grid(self.slope_bits)
+        low, high = code_range(self.slope_bits)
+        values = np.arange(low, high + 1)
+        values = values[digits(values) <= self.slope_digits]
+        return ListedGrid(values, np.full_like(values, self.fraction_bits))
 
     @cached_property
     def intercepts(self) -> Grid:
@@ -154,11 +172,16 @@ class Format:
             f"s{bits - 1 - self.fraction_bits}.{self.fraction_bits}"
             for bits in (self.slope_bits, self.intercept_bits)
         )
-        return slope if slope == intercept else f"{slope}, {intercept}"
+        name = slope if slope == intercept else f"{slope}, {intercept}"
+        powers = ("", "powers of two", "two powers of two")[self.slope_digits]
+        return f"{name}, slopes {powers}" if powers else name
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able record."""
-        return asdict(self)
+        record = asdict(self)
+        if not self.slope_digits:
+            del record["slope_digits"]
+        return record
 
 
 #: Chords by which slopes and intercepts of a function's pieces are told before they are searched.

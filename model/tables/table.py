@@ -273,6 +273,7 @@ class LutTable:
                     read.integer(fmt.get(n), f"format.{n}", 0, 24)
                     for n in ("slope_bits", "intercept_bits", "fraction_bits")
                 ),
+                read.integer(fmt.get("slope_digits", 0), "format.slope_digits", 0, 2),
             )
             rows = [
                 read.segments(row, f"scales[{j}]", form)

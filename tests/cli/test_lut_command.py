@@ -232,3 +232,19 @@ def test_a_table_that_misses_an_exact_optimum_is_reported(genogate, tmp_path):
     arguments = ("--range", "-1", "1", "--method", "nn-lut", "--scales", "4", "--no-verify")
     done = genogate("lut", "sign(x)", *arguments, "--no-picture", "--out", str(tmp_path / "b"))
     assert "least possible  0 in this format, this table" in done.out
+
+
+@pytest.mark.parametrize("digits", [1, 2])
+def test_a_loadable_unit_without_a_multiplier(genogate, tmp_path, digits):
+    options = ("--scales", "4:6", "--style", "loadable", "--slope-digits", digits, "--no-picture")
+    outcome = genogate("lut", "gelu", *options, "--out", "given")
+    assert outcome.code == 0, outcome
+    report = report_of(tmp_path / "given")
+    assert report["verified"]["passed"]
+    assert report["verified"]["mismatches"] == 0
+    slopes = [abs(slope) for unit in report["units"] for slope in unit["slopes"]]
+    assert max(bin(3 * slope ^ slope).count("1") for slope in slopes) == digits
+    words = json.loads((tmp_path / "given" / "words.json").read_text())
+    assert sorted(words) == ["4", "5", "6"]
+    genogate("lut", "gelu", "--slope-digits", 3).refused("3 is not in the range 1<=x<=2")
+    genogate("lut", "gelu", "--slope-digits", 1, "--format", "dynamic").refused("only fixed slopes")

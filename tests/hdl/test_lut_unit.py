@@ -1,6 +1,8 @@
 # amaranth: UnusedElaboratable=no
 """Loadable, selecting and pipelined table units: their law, what fits, loads, latency."""
 
+import re
+
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
@@ -65,6 +67,34 @@ def test_the_same_scale_out_needs_no_shift_register(seed):
     # A zero point goes into the long intercepts.
     op = row.unit(8, 8, row.scale, -128)
     np.testing.assert_array_equal(long.fit(op)(CODES, 8), golden.activation(op, CODES))
+
+
+@pytest.mark.parametrize("digits", [1, 2])
+def test_slopes_of_few_powers_of_two_need_no_multiplier(digits):
+    unit = LoadableUnit(slope_digits=digits)
+    slopes = (64, -8, 1, -128, 0, 2) if digits == 1 else (96, -65, 127, 0, -12, 3)
+    table = Contents((-90, -20, 0, 33, 70), slopes, (5, -9, 0, 1, 127, -128), 2, 6)
+    got = run_streams(
+        unit,
+        {"i": CODES},
+        {"o": 256},
+        pause=0.3,
+        seed=digits,
+        extra=loaded(unit, unit.words(table)),
+    )["o"]
+    np.testing.assert_array_equal(got, table(CODES, 8))
+    text = emit_unit(unit, "unit", [])
+    assert not re.search(r" \* ", text)
+    assert re.search(r" \* ", emit_unit(LoadableUnit(), "unit", []))
+
+
+def test_a_slope_of_more_powers_than_the_unit_adds_is_refused():
+    table = Contents((0,), (64, 85), (0, 0), 0, 6)
+    for digits, what in ((1, "a power"), (2, "a sum of two powers")):
+        with pytest.raises(InputError, match=rf"slope 1 \(85\) is not {what} of two"):
+            LoadableUnit(slope_digits=digits).words(table)
+    with pytest.raises(InputError, match="slope_digits: 3 is not within 0 to 2"):
+        LoadableUnit(slope_digits=3)
 
 
 def loaded(unit, words):

@@ -281,3 +281,21 @@ def test_what_does_not_fit_is_refused_in_one_line(make, message):
     with pytest.raises(InputError, match=message) as caught:
         make()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("digits", [1, 2])
+def test_a_format_of_few_powers_of_two_holds_their_sums_and_no_others(tmp_path, digits):
+    from genogate.search.tables.methods import find
+
+    form = Format(slope_digits=digits)
+    powers = {sign * 2.0**k for sign in (1, -1) for k in range(-6, 2)} | {0.0}
+    sums = powers if digits == 1 else {a + b for a in powers for b in powers}
+    held = form.slopes.value(np.arange(form.slopes.size))
+    assert set(held.tolist()) == {value for value in sums if -2 <= value <= 127 / 64}
+    assert form.name == "s1.6, slopes " + ("powers of two" if digits == 1 else "two powers of two")
+    with pytest.raises(InputError, match="slope_digits: only fixed slopes"):
+        Format("dynamic", slope_digits=digits)
+    table = find(parse_function("gelu"), 8, form=form, scales=(4, 5))
+    assert table.mse() > find(parse_function("gelu"), 8, scales=(4, 5)).mse()
+    table.save(tmp_path / "t.json")
+    assert LutTable.load(tmp_path / "t.json").format == form

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ....hdl.arithmetic import signed_digits
 from ....hdl.units.float32 import QUIET_NAN, FloatUnit, MultiplyAdd
 from ....hdl.units.lut_unit import LoadableUnit, SelectUnit
 from ....model import integer
@@ -108,6 +109,14 @@ def loadable_case(
     )
 
 
+def few_digits(value: int, count: int, bits: int) -> int:
+    """The greatest `count` signed digits of `value`, of which those of `bits` bits remain."""
+    digits = sorted(signed_digits(abs(value)))[-count:]
+    size = sum(sign << power for power, sign in digits)
+    size >>= int(size > code_range(bits)[1])
+    return -size if value < 0 else size
+
+
 def random_contents(rng: np.random.Generator, unit: LoadableUnit) -> Contents:
     """A table that fits `unit`: corners among constants of all sizes, break points anywhere."""
 
@@ -121,12 +130,15 @@ def random_contents(rng: np.random.Generator, unit: LoadableUnit) -> Contents:
     assert isinstance(unit.align, int)
     low, high = code_range(unit.in_bits)
     points = np.sort(rng.integers(low, high, unit.entries - 1, endpoint=True)).tolist()
+    slopes = sizes(unit.slope_bits, unit.entries)
+    if unit.slope_digits:
+        slopes = [few_digits(value, unit.slope_digits, unit.slope_bits) for value in slopes]
     # The unit adds its rounding constant to an intercept of finer units.
     top = code_range(unit.intercept_bits)[1] - (half(unit.shift) >> unit.align)
     intercepts = (min(value, top) for value in sizes(unit.intercept_bits, unit.entries))
     return Contents(
         tuple(points),
-        tuple(sizes(unit.slope_bits, unit.entries)),
+        tuple(slopes),
         tuple(intercepts),
         unit.align,
         unit.shift,

@@ -63,6 +63,18 @@ def test_all_styles_over_all_codes():
     assert outcomes["loadable_0"].compared == 4 * (64 + 256)
 
 
+def test_units_without_a_multiplier_over_random_tables():
+    """12 bits in, and tables of every power and sign, in each place of the pipeline."""
+    units = [
+        LoadableUnit(
+            12, 10, 5, 9, 14, shift=7, align=3, zero_point=False, stages=k, slope_digits=1 + k % 2
+        )
+        for k in range(4)
+    ]
+    cases = [wide_case(f"shifts{k}", unit, 3000, 5, k) for k, unit in enumerate(units)]
+    assert summary(simulate_units(cases))["mismatches"] == 0
+
+
 def test_wide_and_odd_widths():
     odd = LoadableUnit(12, 10, 5, 9, 14, shift=7, align=3, zero_point=False, stages=2)
     cases = [
