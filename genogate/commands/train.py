@@ -67,6 +67,20 @@ from .terminal import epochs_bar, show
         help="Activation of real answers.",
     ),
     click.option(
+        "--front",
+        default="",
+        metavar="FUNCTION:UNITS,..",
+        show_default="none",
+        help="Dense layers in front of the GRU layers: none, relu, sigmoid or tanh, and units.",
+    ),
+    click.option(
+        "--back",
+        default="",
+        metavar="FUNCTION:UNITS,..",
+        show_default="none",
+        help="Dense layers between the GRU layers and the classifier.",
+    ),
+    click.option(
         "--output",
         default="",
         metavar="logits",

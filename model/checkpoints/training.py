@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -20,10 +21,11 @@ from ..data.measures import Score, at_last, filled, lengths_of
 from ..data.tasks import Task, changing, is_own
 from ..errors import InputError, index_within, number_within, shown
 from ..files import read_tensors, write_tensors
+from ..genome import MAX_DENSE
 from ..head import ACTIVATIONS, Head
 from ..integer import MAX_SIZE
 from ..leftovers import scratch_of_process
-from .floating import FUNCTIONS, Checkpoint, accuracy, layer_names
+from .floating import FUNCTIONS, PLACES, Checkpoint, accuracy, layer_names
 from .provenance import UNSEEN, unseen_after
 
 #: Called after every epoch with: epochs done, epochs in all, mean loss of the epoch.
@@ -50,6 +52,8 @@ class Recipe:
         (:func:`~genogate.model.data.tasks.changing`)
     activation : of real answers, "none", "relu", "sigmoid" or "tanh"; empty: sigmoid where all
         targets are from 0 to 1, else none
+    front, back : dense layers in front of and behind the GRU layers, ``FUNCTION:UNITS`` of each
+        ("relu:24,none:8"); without ``:UNITS`` as many as a GRU layer has
     output : "logits" for a network that answers these in place of a class; empty: as the task asks
     """
 
@@ -67,6 +71,8 @@ class Recipe:
     augment: str = ""
     activation: str = ""
     output: str = ""
+    front: str = ""
+    back: str = ""
 
     def __post_init__(self) -> None:
         limits = {"hidden": MAX_SIZE, "layers": 16, "epochs": 100_000, "batch": 1 << 20}
@@ -85,6 +91,23 @@ class Recipe:
             raise InputError(f"activation: {shown(self.activation)} is not one of {ACTIVATIONS}")
         if self.output not in ("", "logits"):
             raise InputError(f"output: {shown(self.output)} is not logits")
+        if (count := len(self.dense("front")) + len(self.dense("back"))) > MAX_DENSE:
+            raise InputError(f"front, back: {count} dense layers, at most {MAX_DENSE} can be")
+
+    def dense(self, place: str) -> list[tuple[str, int]]:
+        """Function and units of every dense layer at `place`, "front" or "back"."""
+        layers = []
+        for part in filter(None, getattr(self, place).split(",")):
+            function, _, units = (piece.strip() for piece in part.partition(":"))
+            if function not in ACTIVATIONS or not re.fullmatch(r"[0-9]*", units):
+                raise InputError(
+                    f"{place}: {shown(part)} is not FUNCTION or FUNCTION:UNITS, of "
+                    f"{', '.join(ACTIVATIONS)}"
+                )
+            size = int(units[:9]) if units else self.hidden
+            index_within(f"{place}, units", size, 1, MAX_SIZE)
+            layers.append((function, size))
+        return layers
 
     def command(self, task: str) -> str:
         """The command line that trains the same network again."""
@@ -105,6 +128,9 @@ class Recipe:
             text += f" --activation {self.activation}"
         if self.output:
             text += f" --output {self.output}"
+        for place in PLACES:
+            if getattr(self, place):
+                text += f" --{place} {getattr(self, place)}"
         return text + (f" --patience {self.patience}" if self.patience else "")
 
 
@@ -261,8 +287,17 @@ def loss_of(torch: Any, head: Head, logits: Any, y: Any, smoothing: float = 0.0)
     logits, y = logits[counts], y[counts].to(logits.dtype)
     if head.activation == "sigmoid":
         return functional.binary_cross_entropy_with_logits(logits, y)
-    function = {"relu": torch.relu, "tanh": torch.tanh}.get(head.activation, lambda v: v)
-    return functional.mse_loss(function(logits), y)
+    return functional.mse_loss(in_torch(torch, head.activation)(logits), y)
+
+
+def in_torch(torch: Any, function: str) -> Callable[[Any], Any]:
+    """A function of a head or of a dense layer, on tensors."""
+    functions: dict[str, Callable[[Any], Any]] = {
+        "relu": torch.relu,
+        "sigmoid": torch.sigmoid,
+        "tanh": torch.tanh,
+    }
+    return functions.get(function, lambda value: value)
 
 
 class Descent:
@@ -333,12 +368,23 @@ class _Training:
         self.head = head_for(task, recipe)
         torch.manual_seed(recipe.seed)
         self.draw = np.random.default_rng(recipe.seed)
-        self.gru = torch.nn.GRU(task.features, recipe.hidden, recipe.layers, batch_first=True)
-        self.classifier = torch.nn.Linear(recipe.hidden, task.classes)
+        front, back = recipe.dense("front"), recipe.dense("back")
+        inputs = front[-1][1] if front else task.features
+        outputs = back[-1][1] if back else recipe.hidden
+        self.gru = torch.nn.GRU(inputs, recipe.hidden, recipe.layers, batch_first=True)
+        self.classifier = torch.nn.Linear(outputs, task.classes)
+        #: Dense layers by name: function and module.
+        self.dense: dict[str, tuple[str, Any]] = {}
+        for place, layers, size in (("front", front, task.features), ("back", back, recipe.hidden)):
+            for number, (function, units) in enumerate(layers):
+                self.dense[f"{place}{number}"] = function, torch.nn.Linear(size, units)
+                size = units
         self.start = zoo.load(recipe.start) if recipe.start else None
         if self.start is not None:
             self._begin_from(self.start)
         self.parameters = [*self.gru.parameters(), *self.classifier.parameters()]
+        for _, module in self.dense.values():
+            self.parameters += module.parameters()
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=recipe.lr, weight_decay=recipe.weight_decay
         )
@@ -363,9 +409,9 @@ class _Training:
                     f"start: {recipe.start} has {name} {there}, this training {here}: "
                     f"the sizes, layers and classes of both must be equal"
                 )
-        parameters = {name: getattr(self.gru, name) for name in tensors if "classifier" not in name}
-        parameters["classifier.weight"] = self.classifier.weight
-        parameters["classifier.bias"] = self.classifier.bias
+        parameters = {name: getattr(self.gru, name) for name in tensors if "." not in name}
+        for name, module in self.modules.items():
+            parameters |= {f"{name}.weight": module.weight, f"{name}.bias": module.bias}
         with self.torch.no_grad():
             for name, value in parameters.items():
                 value.copy_(self.torch.from_numpy(start.tensors[name].copy()))
@@ -378,7 +424,7 @@ class _Training:
         """What a state belongs to: recipe, weights at the start, data, torch."""
         recipe = asdict(self.recipe)
         # States of before there was a choice can still be gone on with.
-        for name in ("activation", "output"):
+        for name in ("activation", "output", *PLACES):
             if not recipe[name]:
                 del recipe[name]
         parts = [recipe, self.task.split_hash, str(self.torch.__version__)]
@@ -393,9 +439,23 @@ class _Training:
             for k in range(self.recipe.layers)
             for name in layer_names(k)
         }
-        tensors["classifier.weight"] = self.classifier.weight.detach().numpy().copy()
-        tensors["classifier.bias"] = self.classifier.bias.detach().numpy().copy()
+        for name, module in self.modules.items():
+            tensors[f"{name}.weight"] = module.weight.detach().numpy().copy()
+            tensors[f"{name}.bias"] = module.bias.detach().numpy().copy()
         return tensors
+
+    @property
+    def modules(self) -> dict[str, Any]:
+        """Linear modules by the names of a checkpoint."""
+        dense = {name: module for name, (_, module) in self.dense.items()}
+        return {**dense, "classifier": self.classifier}
+
+    def through(self, place: str, value: Any) -> Any:
+        """Outputs of the dense layers at `place`."""
+        for name, (function, module) in self.dense.items():
+            if name.startswith(place):
+                value = in_torch(self.torch, function)(module(value))
+        return value
 
     def save(self, path: Path) -> None:
         """Everything that is needed to go on as if nothing had happened."""
@@ -462,8 +522,9 @@ class _Training:
 
     def logits(self, x: np.ndarray) -> Any:
         """Logits [batch, (steps,) classes] of sequences."""
-        states = self.gru(self.torch.from_numpy(filled(x)))[0]
-        return self.classifier(states if self.head.every else at_last(states, lengths_of(x)))
+        states = self.gru(self.through("front", self.torch.from_numpy(filled(x))))[0]
+        states = states if self.head.every else at_last(states, lengths_of(x))
+        return self.classifier(self.through("back", states))
 
     def validation(self) -> float:
         """Score on the validation part."""
@@ -518,7 +579,10 @@ def train(
     tensors = training.kept or training.tensors()
     if not all(np.isfinite(value).all() for value in tensors.values()):
         raise InputError(f"training diverged at lr {recipe.lr:g}: give a smaller --lr")
-    head = {} if training.head.plain else {"head": training.head.to_json()}
+    head: dict[str, Any] = {} if training.head.plain else {"head": training.head.to_json()}
+    for place in PLACES:
+        if layers := recipe.dense(place):
+            head[place] = [function for function, _ in layers]
     checkpoint = Checkpoint(tensors, dict(head))
     scores = {part: round(accuracy(checkpoint, *task.scored(part)), 6) for part in ("train", "val")}
     info: dict[str, Any] = {

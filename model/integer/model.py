@@ -163,6 +163,13 @@ class IntModel:
         }
 
     @property
+    def layer_format(self) -> tuple[float, int]:
+        """Scale and zero point of the codes that the first GRU layer takes."""
+        if self.front:
+            return self.front[-1].scale, self.front[-1].zero_point
+        return self.input_scale, self.input_zero_point
+
+    @property
     def classes(self) -> int:
         """Sums of the last linear operator: classes, logits or codes of an answer."""
         return len(self.classifier.bias)

@@ -90,6 +90,7 @@ class AnyTrainer(Trainer):
 
     def __init__(self, task: Task, checkpoint: Checkpoint, recipe: AnyTuning, knobs: Knobs) -> None:
         task.only_plain("training for all genomes (qat --any)")
+        checkpoint.need_plain("training for all genomes (qat --any)")
         super().__init__(task, checkpoint, recipe)
         self.knobs = knobs
         self.pool: list[Structure] = []

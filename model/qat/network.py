@@ -22,9 +22,10 @@ from ..integer import Dense, IntModel, Layer, Operator, Table, code_range, with_
 from ..knobs import Knobs
 from ..quantize.calibrate import Calibration, LayerCalibration
 from ..quantize.error_curves import FUNCTIONS
-from ..quantize.quantize import ACTIVATIONS, Cheapest, draft, without_synthesis
+from ..quantize.quantize import ACTIVATIONS, Cheapest, draft, state_codes, without_synthesis
 from ..quantize.scales import allowed, as_fixed_point
 from ..quantize.trained import Trained, record
+from .dense_layers import DenseSide, lookup
 from .learned_scales import Differentiable, LearnedLayer, Projected, choose_units, keep_state
 
 #: Sequences that are judged together.
@@ -89,7 +90,7 @@ def starting_model(
     if keep:
         model = _keeping(model, calibration, knobs, cheapest)
     layers, records = [], []
-    in_scale = model.input_scale
+    in_scale = model.layer_format[0]
     for layer, statistics, scales in zip(
         model.layers, calibration.layers, model.info["scales"], strict=True
     ):
@@ -102,7 +103,7 @@ def starting_model(
                 base = scales[name]["scale"] / operand
                 ops[name], scale = _ternary(statistics, op, name, base, knobs)
                 scales[f"{name}.weight"]["scale"] = scale
-        layers.append(Layer(ops))
+        layers.append(Layer(ops, layer.initial_state))
         records.append(scales)
         in_scale = scales["s_h"]["scale"]
     model = replace(model, layers=tuple(layers), info={**model.info, "scales": records})
@@ -117,11 +118,19 @@ class View:
     sides : per layer and side, row scales, lowest and highest code [3 H, 1], operand scale and
         zero; at last those of the classifier
     learned : of the layers, their constants as tensors; None where scales are fixed
+    state : scale and zero point of the last layer's state
     """
 
     plans: Sequence[Any]
     sides: Sequence[tuple[Any, ...]]
     learned: Sequence[Differentiable | None]
+    state: tuple[Any, Any]
+
+
+def starting(plan: Any, state: np.ndarray | None) -> Any:
+    """`plan`, its sequences starting with the codes `state` [H]; with real zero where None."""
+    plan.first_state = state
+    return plan
 
 
 def _keeping(
@@ -134,7 +143,7 @@ def _keeping(
         return model
 
     def projected() -> list[Projected]:
-        found, in_scale = [], model.input_scale
+        found, in_scale = [], model.layer_format[0]
         for layer in learned:
             found.append(layer.project(layer.start, in_scale))
             in_scale = found[-1].scales["s_h"]["scale"]
@@ -143,9 +152,26 @@ def _keeping(
     if knobs.activation != "table":
         choose_units(learned, projected(), calibration, knobs, cheapest)
     found = projected()
-    layers = tuple(Layer(one.ops(layer)) for layer, one in zip(model.layers, found, strict=True))
+    states = with_states(calibration.initial, found)
+    layers = tuple(
+        Layer(one.ops(layer), state)
+        for layer, one, state in zip(model.layers, found, states, strict=True)
+    )
     info = {**model.info, "scales": [one.scales for one in found]}
     return replace(model, layers=layers, info=info)
+
+
+def with_states(
+    initial: Sequence[np.ndarray | None], layers: Sequence[Projected]
+) -> list[np.ndarray | None]:
+    """Codes of the states that sequences start with, at the scales of `layers`; None where they
+    are zero."""
+    codes: list[np.ndarray | None] = []
+    for state, one in zip(initial or [None] * len(layers), layers, strict=True):
+        form, bits = one.scales["s_h"], one.others["s_h"].out_bits
+        given = state is not None
+        codes.append(state_codes(state, form["scale"], form["zero_point"], bits) if given else None)
+    return codes
 
 
 class Structure:
@@ -159,9 +185,16 @@ class Structure:
         classifier_scale: float,
         narrow: bool,
         learned: bool = False,
+        initial: Sequence[np.ndarray | None] = (),
     ) -> None:
         self.torch, self.model, self.classifier_scale = torch, model, classifier_scale
-        self.narrow = narrow
+        self.narrow, self.initial = narrow, initial
+        scales_of = model.info.get("dense_scales", {})
+        #: Dense layers by name.
+        self.dense = {
+            name: DenseSide(torch, layer, scales_of[name])
+            for name, layer in model.dense_layers.items()
+        }
         kernels = self.kernels = import_kernels()
         given = list(zip(model.layers, model.info["scales"], strict=True))
         knobs = Knobs(**model.info["knobs"])
@@ -208,7 +241,10 @@ class Structure:
                 self.units[key] = (out["scale"], out["zero_point"], *limits)
                 self.unit_values[key] = torch.from_numpy(real.astype(np.float32))
         self._fixed = View(
-            [kernels.LayerPlan(layer, scales) for layer, scales in given],
+            [
+                starting(kernels.LayerPlan(layer, scales), layer.initial_state)
+                for layer, scales in given
+            ],
             self._sides(
                 [
                     (
@@ -220,12 +256,13 @@ class Structure:
                 ]
             ),
             [None] * len(given),
+            (given[-1][1]["s_h"]["scale"], model.layers[-1].state_zero_point),
         )
 
     def _sides(self, layers: Sequence[tuple[Mapping[str, Any], Any, Any]]) -> list[tuple[Any, ...]]:
         """The sides of a view: of each layer the weights' scales, and the state's format."""
         torch, found, codes = self.torch, [], iter(self.codes)
-        operand: tuple[Any, Any] = self.model.input_scale, self.model.input_zero_point
+        operand: tuple[Any, Any] = self.model.layer_format
         for weights, *state in layers:
             for names, own in ((GENES[:3], operand), (GENES[3:6], state)):
                 divisors, low, high = next(codes)
@@ -235,7 +272,24 @@ class Structure:
             operand = state[0], state[1]
         _, low, high = next(codes)
         column = torch.full((1, 1), self.classifier_scale, dtype=torch.float64)
+        if self.model.back:
+            operand = self.model.back[-1].scale, self.model.back[-1].zero_point
         return [*found, (column, low, high, *operand)]
+
+    def dense_operands(self, state: tuple[Any, Any]) -> dict[str, tuple[Any, Any]]:
+        """Scale and zero point of what each dense layer takes; `state` : of the last GRU layer's
+        state."""
+        operands = {}
+        for place, first in (
+            ("front", (self.model.input_scale, self.model.input_zero_point)),
+            ("back", state),
+        ):
+            operand: tuple[Any, Any] = first
+            for name, side in self.dense.items():
+                if name.startswith(place):
+                    operands[name] = operand
+                    operand = side.layer.scale, side.layer.zero_point
+        return operands
 
     @property
     def latents(self) -> dict[str, np.ndarray]:
@@ -251,12 +305,14 @@ class Structure:
         values = [latents[f"scale.{k}"] for k in range(len(self.layers))]
         key = b"".join(value.tobytes() for value in values)
         if self._seen is None or self._seen[0] != key:
-            found, plans, in_scale = [], [], self.model.input_scale
+            found, plans, in_scale = [], [], self.model.layer_format[0]
             for layer, scale in zip(self.layers, values, strict=True):
                 one = layer.project(scale, in_scale)
                 plans.append(self.kernels.LayerPlan(layer.layer, one.scales, one.dense, one.others))
                 found.append(one)
                 in_scale = one.scales["s_h"]["scale"]
+            for plan, codes in zip(plans, with_states(self.initial, found), strict=True):
+                starting(plan, codes)
             self._seen = key, found, plans
         return self._seen[1:]
 
@@ -268,7 +324,7 @@ class Structure:
             name: value.detach().numpy() for name, value in latents.items() if is_scale(name)
         }
         found, plans = self._projected(numbers)
-        in_scale: Any = self.model.input_scale
+        in_scale: Any = self.model.layer_format[0]
         parts, sides = [], []
         for number, (layer, one) in enumerate(zip(self.layers, found, strict=True)):
             part = layer.differentiable(one, latents[f"scale.{number}"], in_scale)
@@ -281,7 +337,7 @@ class Structure:
                     one.scales["s_h"]["zero_point"],
                 )
             )
-        return View(plans, self._sides(sides), parts)
+        return View(plans, self._sides(sides), parts, (in_scale, sides[-1][2]))
 
     def model_of(self, tensors: Mapping[str, np.ndarray]) -> IntModel:
         """The integer model with the latent scales in `tensors`, and the weights of the start."""
@@ -290,9 +346,15 @@ class Structure:
         found = self.projected(tensors)
         model = self.model
         layers = []
-        for layer, one in zip(model.layers, found, strict=True):
-            layers.append(Layer(one.ops(layer)))
+        states = with_states(self.initial, found)
+        for layer, one, state in zip(model.layers, found, states, strict=True):
+            layers.append(Layer(one.ops(layer), state))
         info = {**model.info, "scales": [one.scales for one in found]}
+        if self.model.back:
+            # Its weights follow the state's scale.
+            side, of = self.dense["back0"], model.info["dense_scales"]
+            weight = {"scale": side.weight_scale(found[-1].scales["s_h"]["scale"]), "zero_point": 0}
+            info["dense_scales"] = {**of, "back0": {**of["back0"], "weight": weight}}
         return replace(model, layers=tuple(layers), info=info)
 
     def choose_units(
@@ -314,9 +376,11 @@ class Structure:
     def limit(self, latents: Mapping[str, Any]) -> None:
         """Bring latent weights that no step could bring back at once into the codes' reach."""
         with self.torch.no_grad():
-            for name, (rows, low, high, _, _) in zip(
-                _weight_names(latents), self.view(latents).sides, strict=True
-            ):
+            view = self.view(latents)
+            sides = dict(zip(_weight_names(latents), view.sides, strict=True))
+            for name, operand in self.dense_operands(view.state).items():
+                sides[f"{name}.weight"] = self.dense[name].side(operand)
+            for name, (rows, low, high, _, _) in sides.items():
                 value = latents[name]
                 lowest, highest = ((low - 0.5) * rows).float(), ((high + 0.5) * rows).float()
                 value.copy_(self.torch.minimum(self.torch.maximum(value, lowest), highest))
@@ -398,6 +462,7 @@ class Network:
                 return *found, None
 
         self.codes, self.nearest, self.layer_codes = Codes.apply, Nearest.apply, LayerCodes.apply
+        self.looked_up = lookup(torch)
 
     def take(self, steps: int, hidden: int, batch: int) -> tuple[np.ndarray, np.ndarray]:
         """Room for the codes and bits of a layer. Used again: fresh pages cost more than what is
@@ -438,6 +503,8 @@ class Network:
         w_h, bias, tables = w_h.to(real), bias.to(real).numpy(), tables.to(real).numpy()
         states = torch.empty(steps + 1, hidden, batch)
         state = torch.full((hidden, batch), float(plan.state_zero_point), dtype=real)
+        if plan.first_state is not None:
+            state[:] = torch.from_numpy(plan.first_state.astype(np.float64))[:, None]
         states[0], new = state, torch.empty_like(state)
         codes, passed = self.take(steps, hidden, batch)
         for step in range(steps):
@@ -579,7 +646,7 @@ class Network:
         lengths: np.ndarray | None,
     ) -> Any:
         sides = iter(view.sides)
-        value = codes
+        value = self.dense(structure, view, latents, "front", codes)
         for number, (plan, part) in enumerate(zip(view.plans, view.learned, strict=True)):
             w_ih, w_hh, b_ih, b_hh = layer_names(number)
             w_x, b_x = self.linear(latents, w_ih, b_ih, next(sides))
@@ -589,6 +656,13 @@ class Network:
             value = self.layer_codes(value, w_x, w_h, b_x, b_h, tables, *moved, plan)
         weight, bias = self.linear(latents, "classifier.weight", "classifier.bias", next(sides))
         head = structure.model.head
+        if structure.model.back:
+            if not head.every:
+                last = value[-1]
+                if lengths is not None:
+                    last = value[lengths - 1, :, np.arange(value.shape[2])].T
+                value, lengths = last[None], None
+            value = self.dense(structure, view, latents, "back", value)
         if head.every:
             # [steps, H, batch] to [batch, steps, classes].
             sums = weight @ value.double() + bias[:, None]
@@ -597,6 +671,18 @@ class Network:
             return (weight @ value[-1].double() + bias[:, None]).T
         states = value[lengths - 1, :, np.arange(value.shape[2])]
         return states.double() @ weight.T + bias
+
+    def dense(
+        self, structure: Structure, view: View, latents: Mapping[str, Any], place: str, value: Any
+    ) -> Any:
+        """Codes float32 [steps, outputs, batch] of the dense layers at `place` for codes [steps,
+        inputs, batch]."""
+        for name, operand in structure.dense_operands(view.state).items():
+            if name.startswith(place):
+                side = structure.dense[name]
+                pair = self.linear(latents, f"{name}.weight", f"{name}.bias", side.side(operand))
+                value = side.run(self, *pair, value)
+        return value
 
     def real_logits(
         self,
@@ -659,7 +745,8 @@ def export(network: Network, structure: Structure, tensors: Mapping[str, np.ndar
 def real_weights(model: IntModel, classifier_scale: float) -> dict[str, np.ndarray]:
     """The weights and biases that the codes of `model` stand for, float32, as a checkpoint's."""
     tensors: dict[str, np.ndarray] = {}
-    operand = model.input_scale, model.input_zero_point
+    tensors |= _real_dense(model, "front", (model.input_scale, model.input_zero_point))
+    operand = model.layer_format
     for number, layer in enumerate(model.layers):
         scales = model.info["scales"][number]
         state = scales["s_h"]["scale"], layer.state_zero_point
@@ -675,9 +762,31 @@ def real_weights(model: IntModel, classifier_scale: float) -> dict[str, np.ndarr
                 biases.append((op.bias + zero * op.weight.astype(np.int64).sum(1)) * row * scale)
             tensors[weight_name] = np.concatenate(weights).astype(np.float32)
             tensors[bias_name] = np.concatenate(biases).astype(np.float32)
+        if layer.initial_state is not None:
+            codes = layer.initial_state.astype(np.float64) - layer.state_zero_point
+            tensors[f"initial_state_l{number}"] = (codes * state[0]).astype(np.float32)
         operand = state
+    tensors |= _real_dense(model, "back", operand)
+    if model.back:
+        operand = model.back[-1].scale, model.back[-1].zero_point
     head, (scale, zero) = model.classifier, operand
     tensors["classifier.weight"] = (head.weight * classifier_scale).astype(np.float32)
     folded = head.bias + zero * head.weight.astype(np.int64).sum(1)
     tensors["classifier.bias"] = (folded * classifier_scale * scale).astype(np.float32)
+    return tensors
+
+
+def _real_dense(model: IntModel, place: str, operand: tuple[float, int]) -> dict[str, np.ndarray]:
+    """The same of the dense layers at `place`; `operand` : format of what the first takes."""
+    tensors: dict[str, np.ndarray] = {}
+    scale, zero = operand
+    for name, layer in model.dense_layers.items():
+        if name.startswith(place):
+            op = layer.dense
+            row = model.info["dense_scales"][name]["weight"]["scale"]
+            row = row / 2.0 ** op.channel_shift.astype(float)
+            folded = op.bias + zero * op.weight.astype(np.int64).sum(1)
+            tensors[f"{name}.weight"] = (op.weight * row[:, None]).astype(np.float32)
+            tensors[f"{name}.bias"] = (folded * row * scale).astype(np.float32)
+            scale, zero = layer.scale, layer.zero_point
     return tensors

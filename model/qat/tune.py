@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoints.floating import RECORD, Checkpoint, accuracy, layer_names
+from ..checkpoints.floating import PLACES, RECORD, Checkpoint, accuracy, layer_names
 from ..checkpoints.provenance import carried
 from ..checkpoints.training import (
     RECIPES,
@@ -30,6 +30,7 @@ from ..checkpoints.training import (
     batch_for,
     going_on_from,
     import_torch,
+    in_torch,
     loss_of,
 )
 from ..data.measures import at_last, filled, lengths_of
@@ -115,8 +116,10 @@ class Tuning:
         index_within("patience", self.patience, 0, 100_000)
 
 
+#: Tensors of a linear layer.
+PARTS = ("weight", "bias")
 #: What a trained checkpoint has of the one it started from.
-CARRIED = ("preprocessing", "head", "measure")
+CARRIED = ("preprocessing", "head", "measure", *PLACES)
 
 
 class Teacher:
@@ -124,7 +127,18 @@ class Teacher:
 
     def __init__(self, torch: Any, checkpoint: Checkpoint) -> None:
         self.torch, self.layers, self.every = torch, [], checkpoint.head.every
-        inputs = checkpoint.input_size
+        self.dense = [
+            (
+                name,
+                function,
+                *(torch.from_numpy(checkpoint.tensors[f"{name}.{part}"]) for part in PARTS),
+            )
+            for name, function in checkpoint.functions.items()
+        ]
+        self.states = [
+            torch.from_numpy(checkpoint.initial_state(k)) for k in range(checkpoint.layers)
+        ]
+        inputs = checkpoint.tensors["weight_ih_l0"].shape[1]
         for k in range(checkpoint.layers):
             gru = torch.nn.GRU(inputs, inputs := checkpoint.hidden_size(k), batch_first=True)
             with torch.no_grad():
@@ -139,12 +153,20 @@ class Teacher:
     def __call__(self, x: np.ndarray) -> Any:
         """Logits float64 [batch, (steps,) classes]."""
         with self.torch.no_grad():
-            value = self.torch.from_numpy(filled(x))
-            for gru in self.layers:
-                value = gru(value)[0]
+            value = self._through("front", self.torch.from_numpy(filled(x)))
+            for gru, state in zip(self.layers, self.states, strict=True):
+                value = gru(value, state.expand(1, len(x), -1).contiguous())[0]
             if not self.every:
                 value = at_last(value, lengths_of(x))
+            value = self._through("back", value)
             return (value @ self.weight.T + self.bias).double()
+
+    def _through(self, place: str, value: Any) -> Any:
+        """Outputs of the dense layers at `place`."""
+        for name, function, weight, bias in self.dense:
+            if name.startswith(place):
+                value = in_torch(self.torch, function)(value @ weight.T + bias)
+        return value
 
 
 def trained_with(checkpoint: Checkpoint, name: str, kind: type) -> Any:
@@ -162,13 +184,14 @@ class Trainer:
     taught_by: str | None = None
 
     def __init__(self, task: Task, checkpoint: Checkpoint, recipe: Tuning) -> None:
-        checkpoint.need_plain("quantisation-aware training")
         self.torch = torch = import_torch()
         self.task, self.checkpoint, self.recipe = task, checkpoint, recipe
         self.network, self.teacher = Network(torch), Teacher(torch, checkpoint)
         self.latents = {
             name: torch.nn.Parameter(torch.from_numpy(value.copy()))
             for name, value in checkpoint.tensors.items()
+            # States that sequences start with stay as they are.
+            if not name.startswith("initial_state")
         }
         own = RECIPES.get(task.name, {})
         self.smoothing = own.get("label_smoothing", 0.0)
@@ -262,8 +285,7 @@ class Trainer:
             return loss
         if head.output == "codes":
             # The teacher's answers are targets; none where the task has none.
-            function = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu}
-            given = function.get(head.activation, lambda v: v)(taught)
+            given = in_torch(torch, head.activation)(taught)
             given = torch.where(torch.isnan(y), torch.nan, given)
             return (1 - recipe.distil) * loss + recipe.distil * loss_of(torch, head, logits, given)
         wide = recipe.temperature
@@ -392,7 +414,9 @@ class GenomeTrainer(Trainer):
                 "scales: those of a network that answers real values stay as calibration chose "
                 "them: add --scales fixed"
             )
-        self.structure = Structure(self.torch, model, scale, recipe.narrow, learned)
+        self.structure = Structure(
+            self.torch, model, scale, recipe.narrow, learned, calibration.initial
+        )
         for name, value in self.structure.latents.items():
             self.latents[name] = self.torch.nn.Parameter(self.torch.from_numpy(value))
         self.structure.limit(self.latents)
@@ -414,6 +438,8 @@ class GenomeTrainer(Trainer):
             return SCALE_RATE
         if name.startswith("classifier"):
             return float(2 ** ((8 - self.structure.model.classifier.weight_bits) / RATE_BITS))
+        if (dense := self.structure.dense.get(name.partition(".")[0])) is not None:
+            return float(2 ** ((8 - dense.layer.dense.weight_bits) / RATE_BITS))
         if not name.startswith(("weight", "bias")):
             return 1.0
         layer = self.structure.model.layers[int(name.rpartition("l")[2])]

@@ -22,6 +22,7 @@ from ..integer import (
     SCHEDULE,
     Classifier,
     Dense,
+    DenseLayer,
     IntModel,
     Layer,
     Operator,
@@ -91,8 +92,44 @@ def record(model: IntModel, knobs: Knobs, classifier_scale: float, narrow: bool)
         "layers": [{name: _plain(op) for name, op in layer.ops.items()} for layer in model.layers],
         **({} if model.head.plain else {"head": model.head.to_json()}),
         **({} if model.stage is None else {"stage": _plain_stage(model.stage)}),
+        **_plain_around(model),
         "model_hash": model.hash,
     }
+
+
+def _plain_around(model: IntModel) -> dict[str, Any]:
+    """Of the record, what is there of networks with dense layers or given initial states."""
+    around: dict[str, Any] = {}
+    if layers := model.dense_layers:
+        around["dense_genome"] = [list(pair) for pair in model.genome.dense]
+        around["dense_scales"] = model.info["dense_scales"]
+        around["dense"] = {
+            name: {
+                "dense": _plain(layer.dense),
+                "activation": None if layer.activation is None else _plain(layer.activation),
+                "function": layer.function,
+                "scale": layer.scale,
+                "zero_point": layer.zero_point,
+            }
+            for name, layer in layers.items()
+        }
+    states = [layer.initial_state for layer in model.layers]
+    if any(state is not None for state in states):
+        around["initial"] = [None if state is None else state.tolist() for state in states]
+    return around
+
+
+def _unit(entry: Mapping[str, Any] | None) -> Table | PiecewiseLinear | None:
+    """The activation unit of an entry of a record."""
+    if entry is None:
+        return None
+    cls: Any = Table if entry["kind"] == Table.kind else PiecewiseLinear
+    arrays = {f.name for f in fields(cls)} & set(_TYPES)
+    values = {key: value for key, value in entry.items() if key != "kind"}
+    unit: Table | PiecewiseLinear = cls(
+        **values | {key: np.array(entry[key], _TYPES[key]) for key in arrays}
+    )
+    return unit
 
 
 def _plain_stage(stage: OutputStage) -> dict[str, Any]:
@@ -106,15 +143,9 @@ def _plain_stage(stage: OutputStage) -> dict[str, Any]:
 
 def _stage(entry: Mapping[str, Any], classifier: Classifier) -> OutputStage:
     op = {key: value for key, value in entry["requantize"].items() if key != "kind"}
-    unit, made = entry["activation"], None
-    if unit is not None:
-        cls: Any = Table if unit["kind"] == Table.kind else PiecewiseLinear
-        arrays = {f.name for f in fields(cls)} & set(_TYPES)
-        values = {key: value for key, value in unit.items() if key != "kind"}
-        made = cls(**values | {key: np.array(unit[key], _TYPES[key]) for key in arrays})
     return OutputStage(
         Requantize(**op, acc_min=classifier.acc_min, acc_max=classifier.acc_max),
-        made,
+        _unit(entry["activation"]),
         entry["scale"],
         entry["zero_point"],
     )
@@ -151,6 +182,7 @@ class Trained:
         mine = self.document.get("knobs")
         return (
             self.document.get("genome") == [list(genes) for genes in genome.layers]
+            and self.document.get("dense_genome", []) == [list(pair) for pair in genome.dense]
             and isinstance(mine, dict)
             and _knobs_key(mine) == _knobs_key(knobs.to_json())
         )
@@ -188,10 +220,13 @@ class Trained:
         """What weights and record give, whatever the record's hash."""
         document = self.document
         knobs, narrow = Knobs(**document["knobs"]), bool(document["narrow"])
-        genome = Genome(tuple(tuple(genes) for genes in document["genome"]))
+        pairs = tuple((pair[0], pair[1]) for pair in document.get("dense_genome", ()))
+        genome = Genome(tuple(tuple(genes) for genes in document["genome"]), pairs)
         first = document["input"]
-        in_scale, in_zero = float(first["scale"]), first["zero_point"]
+        front, form = self._dense_layers("front", (float(first["scale"]), first["zero_point"]))
+        in_scale, in_zero = form
         layers = []
+        initial = document.get("initial") or [None] * len(document["layers"])
         for number, entries in enumerate(document["layers"]):
             scales = document["scales"][number]
             state = float(scales["s_h"]["scale"]), entries["s_h"]["zero_point"]
@@ -216,8 +251,11 @@ class Trained:
                     arrays = {f.name for f in fields(cls)} & set(_TYPES)
                     entry |= {key: np.array(entry[key], _TYPES[key]) for key in arrays}
                 ops[name] = cls(**entry)
-            layers.append(Layer(ops))
+            codes = initial[number]
+            layers.append(Layer(ops, None if codes is None else np.array(codes, np.int8)))
             (in_scale, in_zero), in_bits = state, ops["s_h"].out_bits
+        back, (in_scale, in_zero) = self._dense_layers("back", (in_scale, in_zero))
+        in_bits = back[-1].out_bits if back else in_bits
         scale, head_bits = float(document["classifier_scale"]), knobs.classifier_bits
         linear = self._linear(
             self.tensors["classifier.weight"],
@@ -241,8 +279,41 @@ class Trained:
             stage=None if stage is None else _stage(stage, classifier),
             input_scale=float(first["scale"]),
             input_zero_point=first["zero_point"],
-            info={**info, "knobs": knobs.to_json(), "scales": document["scales"]},
+            info={
+                **info,
+                "knobs": knobs.to_json(),
+                "scales": document["scales"],
+                **({"dense_scales": document["dense_scales"]} if pairs else {}),
+            },
+            front=front,
+            back=back,
         )
+
+    def _dense_layers(
+        self, place: str, form: tuple[float, int]
+    ) -> tuple[tuple[DenseLayer, ...], tuple[float, int]]:
+        """The dense layers at `place`, for inputs of that scale and zero point, and the scale and
+        zero point of the last one's output."""
+        layers = []
+        for name, entry in self.document.get("dense", {}).items():
+            if not name.startswith(place):
+                continue
+            op = {key: value for key, value in entry["dense"].items() if key != "kind"}
+            op |= self._linear(
+                self.tensors[f"{name}.weight"],
+                self.tensors[f"{name}.bias"],
+                *form,
+                scale=float(self.document["dense_scales"][name]["weight"]["scale"]),
+                shift=np.array(op["channel_shift"], np.uint8),
+                bits=op["weight_bits"],
+                in_bits=op["in_bits"],
+                narrow=False,
+            )
+            unit = _unit(entry["activation"])
+            scale, zero = float(entry["scale"]), entry["zero_point"]
+            layers.append(DenseLayer(Dense(**op), unit, entry["function"], scale, zero))
+            form = scale, zero
+        return tuple(layers), form
 
     @staticmethod
     def _linear(
