@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from amaranth.hdl import Module, Signal, signed
 from amaranth.sim import Simulator
+from combinational import outputs
 from genogate.hdl.arithmetic import (
     beyond,
     multiply,
@@ -17,22 +18,6 @@ from genogate.hdl.arithmetic import (
 )
 from genogate.hdl.gru.counters import Counter, UnitCounter, one_lane
 from genogate.hdl.serial import Steps
-
-
-def outputs(m, inputs, rows, output):
-    """What `output` is, combinationally, for each row of `inputs`."""
-    got = []
-
-    async def bench(ctx):
-        for row in rows:
-            for port, value in zip(inputs, row, strict=True):
-                ctx.set(port, int(value))
-            got.append(ctx.get(output))
-
-    sim = Simulator(m)
-    sim.add_testbench(bench)
-    sim.run()
-    return got
 
 
 @pytest.mark.parametrize("value", [1, 7, 11, 181, 255, 682, 4095])

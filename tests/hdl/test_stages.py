@@ -5,27 +5,12 @@ import numpy as np
 import pytest
 from amaranth.hdl import ClockDomain, Const, Module, Signal
 from amaranth.sim import Simulator
+from combinational import outputs
 from genogate.hdl.units.stages import Field, Loaded, Staged, at_least, choose_one, offset, one_hot
 from genogate.model.errors import InputError
 from genogate.sim.rtl.streams import run_streams
 
 SEED = 2026
-
-
-def outputs(m, inputs, rows, output):
-    """What `output` is, combinationally, for each row of `inputs`."""
-    got = []
-
-    async def bench(ctx):
-        for row in rows:
-            for port, value in zip(inputs, row, strict=True):
-                ctx.set(port, int(value))
-            got.append(ctx.get(output))
-
-    sim = Simulator(m)
-    sim.add_testbench(bench)
-    sim.run()
-    return got
 
 
 @pytest.mark.parametrize("equal", [0, 1])
