@@ -15,6 +15,8 @@ from .schedule import Schedule
 class Sequencer(wiring.Component):
     """Controls a layer; no code passes through it, so only sizes and the schedule shape it.
 
+    One long class: its counters, stalls and banks look at one another in the same cycle.
+
     A unit's words are asked for in ``plan.pass_cycles`` cycles, the sum is complete one cycle after
     the last of them, and ``plan.pipeline`` more; `done` holds it until `taken`. Words of a new time
     step are not asked for before the state that they need is written.

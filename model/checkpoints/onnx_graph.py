@@ -38,6 +38,8 @@ _REASONS = {
 class Walk:
     """The values of a graph, for `sequences` sequences of `steps` steps.
 
+    One long class: a method for each kind of node, all of them on the same table of values.
+
     constants : initial values by name, not changed
     producer : name of the program that wrote the graph, for messages
     """

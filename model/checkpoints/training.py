@@ -1,6 +1,9 @@
 """Training of the float network in torch, deterministic by seed.
 
 This module alone needs torch (the ``train`` extra), and imports it when a training starts.
+
+One long file: recipe, batches and loop are one deterministic procedure, which goes on where it was
+stopped.
 """
 
 import contextlib

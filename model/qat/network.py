@@ -5,6 +5,9 @@ the codes of every operator exactly as :mod:`genogate.sim.golden` does (:mod:`.k
 latent weights that come from outside; :func:`export` makes the integer model that was computed.
 
 Needs torch and Numba (the ``train`` and ``search`` extras), imported when one is made.
+
+One long file: forward pass, backward pass and export follow the same operators in the same order,
+and change together.
 """
 
 from collections.abc import Mapping, Sequence
@@ -399,7 +402,10 @@ def is_scale(name: str) -> bool:
 
 
 class Network:
-    """Evaluates structures on latent weights: the bridge between torch and the kernels."""
+    """Evaluates structures on latent weights: the bridge between torch and the kernels.
+
+    One long class: forward and backward pass of every operator share the buffers of a batch.
+    """
 
     def __init__(self, torch: Any) -> None:
         self.torch, self.kernels = torch, import_kernels()

@@ -9,6 +9,8 @@ what comes out is the integer model that was trained, not one made after it. The
 it starts from may teach it (distillation, arXiv 1503.02531).
 
 Needs torch and Numba (the ``train`` and ``search`` extras), imported when a training starts.
+
+One long file: what trains for one genome and what trains for all share the epoch and its record.
 """
 
 import hashlib

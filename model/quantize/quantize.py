@@ -5,6 +5,8 @@ of the operators of a layer are linked. Five are chosen freely (the three pre-ac
 and the state h'); every other scale follows from its neighbour through an allowed M, the one of
 least calibrated error; the free five are those of least total error. Tables cut the links: their
 input and output scales are free of each other. Equations: ``docs/numerics.md``.
+
+One long file: the scales of a layer are linked, so that no step of their choice stands alone.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -18,6 +18,8 @@ from .plan import Shape, Step
 class GatesMachine(wiring.Component):
     """The logic of a layer with shared gates; between it and the memories are wires alone.
 
+    One long class: its units read and write the same registers in the same cycle.
+
     Members
     -------
     i, o : streams, as of :class:`~..layer.GruLayer`

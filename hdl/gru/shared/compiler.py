@@ -30,7 +30,10 @@ from .rows import (
 
 
 class Compiler:
-    """Makes the :class:`Program` of a layer, with the classifier where it is the last."""
+    """Makes the :class:`Program` of a layer, with the classifier where it is the last.
+
+    One long class: every method appends to one program, and looks back at its last rows.
+    """
 
     def __init__(self, layer: Layer, classifier: Classifier | None, digit: int = 1) -> None:
         self.layer, self.classifier, self.digit = layer, classifier, digit

@@ -12,6 +12,8 @@ from .shape import Decoded, Shape, streams_of
 class Machine(wiring.Component):
     """The logic of a shared layer: it runs the program of :mod:`.rows`.
 
+    One long class: its units read and write the same registers in the same cycle.
+
     Between it and the memories of the layer are wires alone; every memory answers in the cycle
     after the address, which therefore is that of the next row.
 
