@@ -66,10 +66,11 @@ class Design:
         :class:`InputError` for lanes, a pipeline and weights that `share` cannot have."""
         lanes = lanes or Lanes()
         check_share(share, lanes, pipeline, weights)
-        if weights == "load" and (model.front or model.back):
+        given = any(layer.initial_state is not None for layer in model.layers)
+        if weights == "load" and (model.front or model.back or given):
             raise InputError(
-                "weights load: for networks without dense layers around the GRU layers: give "
-                "--weights rom"
+                "weights load: for networks without dense layers around the GRU layers, which "
+                "start from the zero state: give --weights rom"
             )
         if share == "all" and model.head.output == "codes" and not model.back:
             raise InputError(
