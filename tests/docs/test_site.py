@@ -59,3 +59,15 @@ def test_the_readme_has_the_table_of_the_results():
         return text[text.index("| task | test accuracy of INT8") :].split("\n\n")[0]
 
     assert table(ROOT / "README.md") == table(ROOT / "docs" / "results.md")
+
+
+ROOMS = "model|sim|hdl|synth|search|genogate|studies|tools|tests"
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs"])
+def test_places_in_the_code_that_pages_name_exist(page):
+    pages = sorted((ROOT / page).glob("*.md")) if page == "docs" else [ROOT / page]
+    for path in pages:
+        for place in re.findall(rf"`((?:{ROOMS})/[\w/]+(?:\.py)?)`", path.read_text()):
+            there = (ROOT / place).exists() or (ROOT / f"{place}.py").exists()
+            assert there, f"{path.name}: `{place}`"
