@@ -25,6 +25,7 @@ class AsicOptions:
     liberty : a Liberty file, or None to look for sky130's
     clock_ns : the period
     gated : whether registers with an enable get clock gates
+    memories : what holds the state, ``flops`` or ``latches``
     sequences : of the test part, through the netlist
     whole : all steps of them, however long that takes
     """
@@ -34,12 +35,14 @@ class AsicOptions:
     gated: bool = True
     sequences: int = 64
     whole: bool = False
+    memories: str = "flops"
 
     def check(self) -> Library:
         """The library. Raises :class:`InputError` for what is wrong or missing, before any work."""
         from .synth.asic.simulation import compiler
         from .synth.asic.timing import check_clock
         from .synth.cells import liberty
+        from .synth.cells.latches import latch_cells
         from .synth.cells.liberty import CLOCK_GATE
         from .synth.yosys import find as find_yosys
 
@@ -49,6 +52,10 @@ class AsicOptions:
         library = liberty.find(self.liberty)
         if self.gated and CLOCK_GATE not in library.text:
             raise InputError(f"{library.source}: it has no clock gate; give --clock-gating off")
+        if self.memories not in ("flops", "latches"):
+            raise InputError(f"memories: {self.memories!r:.40} is not flops or latches")
+        if self.memories == "latches":
+            latch_cells(library)
         find_yosys()
         if compiler() is None:
             raise InputError(
@@ -82,6 +89,7 @@ def measured(network: Network, mapped: Mapped, options: AsicOptions, say: Say) -
             "sequential_um2": round(mapped.sequential_um2, 1),
             "cells": mapped.cells,
             "flip_flops": mapped.flip_flops,
+            "latches": mapped.latches,
             "clock_gates": mapped.clock_gates,
             "yosys": mapped.yosys_version,
         },
@@ -164,12 +172,18 @@ def write_asic(
     folder = Path(out) if out else network.folder / "asic"
     with staged(folder) as stage:
         mapped = map_design(
-            emit_rtlil(network.design), TOP, library, gated=options.gated, progress=say
+            emit_rtlil(network.design),
+            TOP,
+            library,
+            gated=options.gated,
+            latches=options.memories == "latches",
+            progress=say,
         )
         document = {
             **identity_of(network),
             "library": library.name,
             "clock_gating": options.gated,
+            "memories_as": options.memories,
             **measured(network, mapped, options, say),
         }
         say("Measuring operators")
@@ -200,7 +214,8 @@ def print_asic(document: dict[str, Any], folder: Path) -> None:
         print(f"{row['name']:<26}{'':>5}{row['um2']:>10,.0f}{'':>11}{'':>7}  {shape}")
     print()
     net, check = document["netlist"], document["gate_level"]
-    gates = f", {net['clock_gates']} clock gates" if net["clock_gates"] else ""
+    gates = f", {net['latches']:,} latches" if net["latches"] else ""
+    gates += f", {net['clock_gates']} clock gates" if net["clock_gates"] else ""
     rows = [
         (
             "netlist",

@@ -166,8 +166,7 @@ def _print_cells(document: dict[str, Any]) -> None:
             ("total", f"{document['total_um2']:,.0f} um2, memories as {document['memories_as']}"),
             (
                 "with latches",
-                f"about {document['total_with_latches_um2']:,.0f} um2: state as latches, by the "
-                "areas of the cells",
+                f"{document['total_with_latches_um2']:,.0f} um2: state as latches",
             ),
             (
                 "with SRAM",

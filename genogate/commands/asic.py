@@ -15,6 +15,7 @@ from .terminal import progress, show
     cls=Command,
     examples=(
         "genogate asic --genome int4",
+        "genogate asic --genome int8 --share all --memories latches",
         "genogate asic --genome int4 --liberty my.lib --clock-gating off --clock 10",
     ),
 )
@@ -35,6 +36,13 @@ from .terminal import progress, show
         help="Give registers and memory words that share an enable a clock gate.",
     ),
     click.option(
+        "--memories",
+        type=click.Choice(["flops", "latches"]),
+        default="flops",
+        show_default=True,
+        help="What holds input and state: flip-flops, or latches, written in the low phase.",
+    ),
+    click.option(
         "--sequences",
         type=int,
         default=64,
@@ -52,6 +60,7 @@ def asic(
     liberty: str | None,
     clock: float,
     clock_gating: str,
+    memories: str,
     sequences: int,
     whole: bool,
     **options: Any,
@@ -64,7 +73,7 @@ def asic(
     """
     from ..asic import AsicOptions, print_asic, write_asic
 
-    chosen = AsicOptions(liberty, clock, clock_gating == "on", sequences, whole)
+    chosen = AsicOptions(liberty, clock, clock_gating == "on", sequences, whole, memories)
     chosen.check()
     with progress() as say:
         network = build(options, say)

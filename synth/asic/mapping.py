@@ -12,6 +12,7 @@ from typing import Any
 
 from ...model.errors import InputError
 from .. import cache
+from ..cells.latches import SYNTH, latch_cells
 from ..cells.liberty import CLOCK_GATE, Library
 from ..yosys import Job, Progress, run
 from ..yosys import find as find_yosys
@@ -22,7 +23,7 @@ GATED = 3
 #: since the flip-flops that are simulated here have none. Two ways to map multipliers.
 _SCRIPT = """read_rtlil unit.il
 hierarchy -check -top {top}
-synth {booth} -flatten -top {top}
+{synth}
 dfflegalize -cell $_DFF_P_ 01 -cell $_DFFE_PP_ 01
 opt_clean
 {gates}
@@ -62,8 +63,26 @@ class Mapped:
         return sum(n for name, n in self.types.items() if self.library.cell(name).clock)
 
     @property
+    def latches(self) -> int:
+        return sum(n for name, n in self.types.items() if self.library.cell(name).latch)
+
+    @property
     def clock_gates(self) -> int:
         return sum(n for name, n in self.types.items() if self.library.cell(name).gated)
+
+    @cached_property
+    def pulse_gates(self) -> frozenset[str]:
+        """Cells of :attr:`document` that open latches."""
+        opens = set()
+        for cell in self.module["cells"].values():
+            if latch := self.library.cell(cell["type"]).latch:
+                opens.add(cell["connections"][latch[0]][0])
+        return frozenset(
+            name
+            for name, cell in self.module["cells"].items()
+            for pin in self.library.cell(cell["type"]).outputs
+            if cell["connections"].get(pin, [None])[0] in opens
+        )
 
     @cached_property
     def module(self) -> dict[str, Any]:
@@ -151,29 +170,38 @@ def map_design(
     library: Library,
     *,
     gated: bool = False,
+    latches: bool = False,
     progress: Progress | None = None,
 ) -> Mapped:
     """The netlist of RTLIL `text` in the cells of `library`, by the recipe that makes it smaller;
     from the cache where it was made before.
 
     gated : whether registers and memory words with an enable get clock gates
+    latches : whether memories that are written are latches (:mod:`..cells.latches`)
 
     Raises :class:`InputError` without Yosys or where it fails, and for a library without a clock
-    gate that Yosys takes where one is needed.
+    gate that Yosys takes, or a latch, where one is needed.
     """
     if gated and CLOCK_GATE not in library.text:
         raise InputError(f"{library.source}: it has no clock gate, leave out clock gating")
-    tool = find_yosys()
-    key = mapping_key(text, library, gated=gated, version=tool.version)
+    tool, cells = find_yosys(), latch_cells(library) if latches else None
+    more = cells.files(gated=gated) if cells else {}
+    words = "\0".join((text, *more.values(), *([SYNTH] if cells else [])))
+    key = mapping_key(words, library, gated=gated, version=tool.version)
     found = _cached(key)
     if found is None:
         gates = f"clockgate -liberty cells.lib -min_net_size {GATED}" if gated else ""
-        files = {"unit.il": text, "cells.lib": library.for_synthesis}
+        files = {"unit.il": text, "cells.lib": library.for_synthesis, **more}
+
+        def synth(booth: str) -> str:
+            options = f"{booth} -flatten -top {top}"
+            return cells.synth(options) if cells else f"synth {options}"
+
         jobs = [
             Job(
                 "the netlist",
                 files,
-                _SCRIPT.format(top=top, booth=booth, gates=gates),
+                _SCRIPT.format(top=top, synth=synth(booth), gates=gates),
                 ("stat.json", "net.json"),
             )
             for booth in ("", "-booth")

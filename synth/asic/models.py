@@ -51,6 +51,10 @@ def _model(library: Library, name: str) -> str:
             *lines,
         ]
         pins.used.append(cell.clock)
+    if cell.latch:
+        enable, data = cell.latch
+        lines = ["  reg state = 0;", f"  always @* if ({enable}) state = {data};", *lines]
+        pins.used += cell.latch
     inputs = sorted(set(pins.used) - set(cell.outputs))
     ports = [*(f"input {pin}" for pin in inputs), *(f"output {pin}" for pin in cell.outputs)]
     return "\n".join([f"module {name} ({', '.join(ports)});", *lines, "endmodule", ""])

@@ -138,7 +138,10 @@ def energy(mapped: Mapped, sta: Sta, activity: Activity, clock_ns: float) -> Ene
     """
     names = mapped.instances
     library, cells = mapped.library, mapped.module["cells"]
-    gates = [names[n] for n, cell in cells.items() if library.cell(cell["type"]).gated]
+    pulses = mapped.pulse_gates
+    gates = [
+        names[n] for n, cell in cells.items() if library.cell(cell["type"]).gated or n in pulses
+    ]
     script = _script(mapped, clock_ns) + POWER.format(gates=" ".join(gates))
     reports = energies_of(sta, _with_library(mapped, sta, script), list(names.values()))
     clocking, total = Power(0, 0, 0), Power(0, 0, 0)

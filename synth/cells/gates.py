@@ -99,8 +99,24 @@ class Netlist:
         self._gates = {
             pins[kind.gated]: name for name, (kind, pins) in instances.items() if kind.gated
         }
-        self.gates = frozenset(self._gates.values())
+        #: Clock gate -> the net that opens it; the same of the gates that pulse latches.
+        self._opens: dict[str, int] = {}
+        for gate in self._gates.values():
+            kind, pins = instances[gate]
+            self._opens[gate] = pins[kind.enable]
         self._flops = [name for name, (kind, _) in instances.items() if kind.clock]
+        #: Open in the low phase of the clock, in which everything settles.
+        self._latches = [name for name, (kind, _) in instances.items() if kind.latch]
+        drivers = {pins[p]: n for n, (k, pins) in instances.items() for p in k.outputs if p in pins}
+        #: Flip-flop -> its clock gate, if any; latch -> the gate that opens it.
+        self.gate_of: dict[str, str | None] = {}
+        for name in self._latches:
+            kind, pins = instances[name]
+            net_of = pins[(kind.latch or ("", ""))[0]]
+            if net_of in drivers:
+                self.gate_of[name] = drivers[net_of]
+                self._opens[drivers[net_of]] = net_of
+        self.gates = frozenset(self._opens)
         self._instances = instances
         self.outputs = {
             name: [pins[pin] for pin in kind.outputs if pin in pins]
@@ -110,7 +126,7 @@ class Netlist:
         self.net_count, self.port_nets = len(bits), self._nets
         self._values = [0] * len(bits)
         self._values[1] = self.mask
-        self._state = [0] * len(self._flops)
+        self._state = [0] * (len(self._flops) + len(self._latches))
         self._settle, self._next = self._compile(self._order())
 
     def _order(self) -> list[str]:
@@ -168,14 +184,19 @@ class Netlist:
             for pin, function in kind.outputs.items():
                 if pin in pins:
                     lines.append(f" v[{pins[pin]}]={text(function, pins, f's[{k}]')}")
+        held: dict[str, str] = {}
+        for k, name in enumerate(self._latches, len(self._flops)):
+            kind, pins = self._instances[name]
+            gate, data = (f"v[{pins[pin]}]" for pin in kind.latch or ())
+            held[name] = f"(({gate}&{data})|(s[{k}]&(M^{gate})))"
         for name in order:
             kind, pins = self._instances[name]
             for pin, function in kind.outputs.items():
                 if pin in pins:
-                    lines.append(f" v[{pins[pin]}]={text(function, pins)}")
+                    state = held.get(name, "")
+                    lines.append(f" v[{pins[pin]}]={text(function, pins, state)}")
         #: What each flip-flop takes at the next edge.
         self.following_lines: list[str] = []
-        self.gate_of = {}
         for k, name in enumerate(self._flops):
             kind, pins = self._instances[name]
             value = text(kind.next_state or "", pins, f"s[{k}]")
@@ -185,6 +206,8 @@ class Netlist:
                 enable = f"v[{there[gated.enable]}]"
                 value = f"(s[{k}]&(M^{enable}))|({value}&{enable})"
             self.following_lines.append(f"  {value},")
+        # Closed by the clock's rise, with what they showed.
+        self.following_lines += [f"  {value}," for value in held.values()]
         text_ = ["def settle(v, s, M):", *lines, " return v"]
         text_ += ["def following(v, s, M):", " return [", *self.following_lines, " ]"]
         space: dict = {}
@@ -256,9 +279,8 @@ class Netlist:
                     self.set(port, still[port])
 
         changes = dict.fromkeys(self.outputs, 0)
-        enabled = dict.fromkeys(self._gates.values(), 0)
+        enabled = dict.fromkeys(self._opens, 0)
         watched = [(name, nets) for name, nets in self.outputs.items() if nets]
-        enables = [(gate, self._instances[gate]) for gate in enabled]
         before: list[int] = []
         for cycle in range(WARM + cycles):
             for port in moving:
@@ -268,8 +290,8 @@ class Netlist:
             if cycle >= WARM:
                 for name, nets in watched:
                     changes[name] += max((now[n] ^ before[n]).bit_count() for n in nets)
-                for gate, (kind, pins) in enables:
-                    enabled[gate] += now[pins[kind.enable]].bit_count()
+                for gate, opens in self._opens.items():
+                    enabled[gate] += now[opens].bit_count()
             for port in moving:
                 if port in lists:
                     new = rngs[port].choice(lists[port], self.lanes)
@@ -297,10 +319,7 @@ class Netlist:
     ) -> tuple[dict[str, float], dict[str, float]]:
         """The fields of :class:`Rates` from changes a cycle of each net, and from the share of
         cycles in which it is 1."""
-        shares = {}
-        for gate in self._gates.values():
-            kind, pins = self._instances[gate]
-            shares[gate] = float(ones[pins[kind.enable]])
+        shares = {gate: float(ones[opens]) for gate, opens in self._opens.items()}
         changes = {
             name: max((float(toggles[net]) for net in nets), default=0.0)
             for name, nets in self.outputs.items()

@@ -46,6 +46,7 @@ class Cell:
     outputs : output pin -> expression; those of a flip-flop may use ``{state}``
     clock, next_state : of a flip-flop that a rising edge clocks, else None
     enable, gated : of a clock gate: the pin that enables it, and the clock that comes out
+    latch : of a latch: the pin that opens it while high, and its data; outputs may use ``{state}``
     """
 
     outputs: Mapping[str, str]
@@ -53,6 +54,7 @@ class Cell:
     next_state: str | None = None
     enable: str | None = None
     gated: str | None = None
+    latch: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,11 @@ class Library:
     def __contains__(self, cell: str) -> bool:
         return cell in self._parts[1]
 
+    @property
+    def cells(self) -> Mapping[str, str]:
+        """Text of every cell by name."""
+        return self._parts[1]
+
     @lru_cache  # noqa: B019 - libraries are few and live as long as the process
     def cell(self, name: str) -> Cell:
         """What cell `name` computes. Raises :class:`InputError` for cells it cannot be said of."""
@@ -153,13 +160,13 @@ def _attribute(text: str, name: str) -> str | None:
 def _cell(name: str, text: str) -> Cell:
     pins: dict[str, str] = {}
     state: tuple[str, str] | None = None
-    pin, first = "", 0
+    pin, first, opens = "", 0, False
     for depth, head, start, end in _groups(text):
         if depth == 0 and head and head[0] == "pin":
             pin, first = head[1], end
-        elif depth == 0 and head and head[0] == "ff":
-            state, first = (head[1], ""), end
-        elif depth == 0 and head and head[0] in ("latch", "bus", "bundle", "ff_bank"):
+        elif depth == 0 and head and head[0] in ("ff", "latch"):
+            state, first, opens = (head[1], ""), end, head[0] == "latch"
+        elif depth == 0 and head and head[0] in ("bus", "bundle", "ff_bank", "latch_bank"):
             raise InputError(f"cell {name}: a {head[0]} is not simulated")
         elif depth == 0 and head is None:
             if pin:
@@ -172,7 +179,15 @@ def _cell(name: str, text: str) -> Cell:
         (gated,) = (p for p, t in pins.items() if _attribute(t, "clock_gate_out_pin"))
         return Cell({}, enable=enable, gated=gated)
     names, clock, next_state = {p: f"{{{p}}}" for p in pins}, None, None
-    if state:
+    latch = None
+    if state and opens:
+        variables = [v.strip(' "') for v in state[0].split(",")]
+        enable, data = _attribute(state[1], "enable"), _attribute(state[1], "data_in")
+        if enable not in pins or data not in pins or re.search(r"\b(clear|preset)\s*:", state[1]):
+            raise InputError(f"cell {name}: this latch is not simulated")
+        names |= {variables[0]: "{state}"} | dict.fromkeys(variables[1:], "({M}^{state})")
+        latch = (enable, data)
+    elif state:
         variables = [v.strip(' "') for v in state[0].split(",")]
         clock, following = _attribute(state[1], "clocked_on"), _attribute(state[1], "next_state")
         if clock not in pins or not following or re.search(r"\b(clear|preset)\s*:", state[1]):
@@ -184,7 +199,7 @@ def _cell(name: str, text: str) -> Cell:
         for p, t in pins.items()
         if _attribute(t, "direction") == "output" and (function := _attribute(t, "function"))
     }
-    return Cell(outputs, clock, next_state)
+    return Cell(outputs, clock, next_state, latch=latch)
 
 
 def expression(function: str, names: Mapping[str, str]) -> str:

@@ -34,13 +34,12 @@ def measure_parts(
                 owners.append((number, piece, costs[0] * costs[1].area_um2))
                 continue
             owners.append((number, piece, None))
-            pieces.append(piece)
+            latched = piece.kind == "ram" and memories == "latches"
+            pieces.append(piece.latched if latched else piece)
     measured = iter(sky130.measure(pieces, progress, workers))
     areas = [{"logic_um2": 0.0, "rom_um2": 0.0, "ram_um2": 0.0} for _ in parts]
     for number, piece, area in owners:
         um2 = next(measured).um2 if area is None else area
-        if piece.kind == "ram" and memories == "latches":
-            um2 = sky130.latch_um2(*piece.shape, um2)
         areas[number][f"{piece.kind}_um2"] += um2
     return [{"um2": sum(row.values()), **row} for row in areas]
 

@@ -3,8 +3,8 @@
 Logic is what is left of a module when its memories are taken out. A memory is
 
 * constants: logic that Yosys makes of the real contents (``rom``);
-* state, and weights that are loaded: flip-flops with logic to write and to read them (``ram``);
-  large ones are told by the model of the small ones (:data:`LARGE`);
+* state, and weights that are loaded: flip-flops with logic to write and to read them (``ram``),
+  or latches (:mod:`..cells.latches`); large ones are told by a model of small ones (:data:`LARGE`);
 * or, in place of either, static RAM as a macro: whole macros only, of the sizes that OpenRAM's
   LEF files for sky130 have; one that holds constants must be loaded after reset. This figure is
   approximate: it counts footprints, without the space that a floor plan keeps around a macro.
@@ -18,7 +18,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from ...hdl.gru.design import Design as NetworkDesign
@@ -26,6 +26,7 @@ from ...hdl.operator import Part
 from ...model.errors import InputError
 from .. import cache
 from ..cells import liberty
+from ..cells.latches import MAP_TEXT, SYNTH, latch_cells
 from ..cells.liberty import Library
 from ..constants import to_rtlil
 from ..rtlil import Design
@@ -34,7 +35,7 @@ from ..yosys import Job, Progress, Tool, run
 from ..yosys import find as find_yosys
 from .report import module_parts
 
-Kind = Literal["logic", "rom", "ram"]
+Kind = Literal["logic", "rom", "ram", "latches"]
 
 #: Two ways to map logic; the second has multipliers by Booth's encoding. The smaller counts.
 _SYNTH = {"array": "synth -flatten -top top", "booth": "synth -booth -flatten -top top"}
@@ -103,8 +104,8 @@ def check_memories(target: str, memories: str) -> None:
 
 
 def latch_um2(words: int, width: int, flops_um2: float) -> float:
-    """Area of a RAM as latches, from its area as flip-flops: a latch in place of every flip-flop
-    and the multiplexer before it, and a clock gate a word. Computed from cell areas, not built."""
+    """Estimate of the area of a RAM as latches, from its area as flip-flops: a latch in place of
+    every flip-flop and the multiplexer before it, and a clock gate a word."""
     saved = words * width * (_FLOP + _MUX - _LATCH)
     return max(words * width * _LATCH, flops_um2 - saved + words * _GATE)
 
@@ -130,6 +131,7 @@ class Memory:
 
     kind : ``rom`` or ``ram``
     um2 : as standard cells
+    latched_um2 : the same as latches, where it is written and the library has some
     macros, macro : the static RAM that would hold it
     """
 
@@ -138,6 +140,7 @@ class Memory:
     words: int
     width: int
     um2: float
+    latched_um2: float | None = None
 
     @property
     def bits(self) -> int:
@@ -150,8 +153,8 @@ class Memory:
 
     @property
     def latches_um2(self) -> float:
-        """As latches, where it is written."""
-        return latch_um2(self.words, self.width, self.um2) if self.kind == "ram" else self.um2
+        """As latches, where it is written and they are smaller there."""
+        return self.um2 if self.latched_um2 is None else min(self.um2, self.latched_um2)
 
     @property
     def sram_um2(self) -> float:
@@ -266,6 +269,11 @@ class Piece:
         (width, words), *_ = _MEMORY.findall(self.text)
         return int(words), int(width)
 
+    @property
+    def latched(self) -> "Piece":
+        """A written memory as latches."""
+        return replace(self, kind="latches")
+
 
 def memory_modules(design: Design) -> dict[str, Kind]:
     """Modules of `design` that are a memory, and its kind."""
@@ -301,15 +309,17 @@ def part_design(part: Part) -> Design:
             gc.enable()
 
 
-def _key(tool: Tool, library: Library, text: str) -> str:
-    words = ("cells", tool.version, library.hash, repr(_SYNTH), _SCRIPT, text)
+def _key(tool: Tool, library: Library, piece: Piece) -> str:
+    words = ["cells", tool.version, library.hash, repr(_SYNTH), _SCRIPT, piece.text]
+    if piece.kind == "latches":
+        words += [SYNTH, *latch_cells(library).files(gated=False).values()]
     return hashlib.sha256("\0".join(words).encode()).hexdigest()
 
 
 def version() -> str:
     """Changes whenever figures may for the same Yosys. Raises :class:`InputError` where no Liberty
     file is found."""
-    words = (liberty.find().hash, repr(_SYNTH), _SCRIPT, repr(MACROS))
+    words = (liberty.find().hash, repr(_SYNTH), _SCRIPT, repr(MACROS), SYNTH, MAP_TEXT)
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:10]
 
 
@@ -336,12 +346,14 @@ def _cost(tool: Tool, library: Library, statistics: str) -> dict[str, int]:
 
 
 def _large(piece: Piece) -> dict[str, int]:
-    """As :func:`_cost`, of a large memory of flip-flops."""
+    """As :func:`_cost`, of a large memory of flip-flops or latches."""
     from .prices import ram_um2
 
-    bits = math.prod(piece.shape)
+    bits, um2 = math.prod(piece.shape), ram_um2(*piece.shape)
+    if piece.kind == "latches":
+        return {"um2": round(latch_um2(*piece.shape, um2) * 1e4), "ff_um2": 0, "cells": 0}
     return {
-        "um2": round(ram_um2(*piece.shape) * 1e4),
+        "um2": round(um2 * 1e4),
         "ff_um2": round(bits * _FLOP * 1e4),
         "cells": 0,
     }
@@ -350,7 +362,7 @@ def _large(piece: Piece) -> dict[str, int]:
 def recall(pieces: Sequence[Piece]) -> list[float | None]:
     """um^2 of pieces that were measured before, None for the others."""
     tool, library = find_yosys(), liberty.find()
-    rows = [cache.load(_key(tool, library, piece.text), ("um2",)) for piece in pieces]
+    rows = [cache.load(_key(tool, library, piece), ("um2",)) for piece in pieces]
     return [None if row is None else row["um2"] / 1e4 for row in rows]
 
 
@@ -362,6 +374,23 @@ def _recipes(piece: Piece) -> tuple[str, ...]:
 def _recipe_key(key: str) -> str:
     """Where the areas by each recipe are kept."""
     return hashlib.sha256(f"recipes {key}".encode()).hexdigest()
+
+
+def _job(piece: Piece, recipe: str, library: Library) -> tuple[dict[str, str], str]:
+    """Files that Yosys needs for a piece, and its commands in place of ``synth``."""
+    files = {"unit.il": piece.text, "cells.lib": library.for_synthesis}
+    if piece.kind != "latches":
+        return files, _SYNTH[recipe]
+    cells = latch_cells(library)
+    return files | cells.files(gated=False), cells.synth("-flatten -top top")
+
+
+def _has_latches(library: Library) -> bool:
+    try:
+        latch_cells(library)
+    except InputError:
+        return False
+    return True
 
 
 def measure(
@@ -378,13 +407,13 @@ def measure(
     Raises :class:`InputError` without a Liberty file or Yosys, or where Yosys fails.
     """
     tool, library = find_yosys(), library or liberty.find()
-    keys = [_key(tool, library, piece.text) for piece in pieces]
+    keys = [_key(tool, library, piece) for piece in pieces]
     texts = dict(zip(keys, pieces, strict=True))
     costs: dict[str, dict[str, int]] = {}
     areas: dict[str, dict[str, int]] = {}
     jobs, owners = [], []
     for key, piece in texts.items():
-        if piece.kind == "ram" and math.prod(piece.shape) > LARGE:
+        if piece.kind in ("ram", "latches") and math.prod(piece.shape) > LARGE:
             costs[key], areas[key] = _large(piece), {}
             continue
         values = cache.load(key, ("um2", "ff_um2", "cells"))
@@ -395,10 +424,8 @@ def measure(
             continue
         areas[key] = {}
         for recipe in names:
-            files = {"unit.il": piece.text, "cells.lib": library.for_synthesis}
-            jobs.append(
-                Job(piece.name, files, _SCRIPT.format(synth=_SYNTH[recipe]), ("stat.json",))
-            )
+            files, synth = _job(piece, recipe, library)
+            jobs.append(Job(piece.name, files, _SCRIPT.format(synth=synth), ("stat.json",)))
             owners.append((key, recipe))
     left = {key: len(_recipes(texts[key])) for key, _ in owners}
 
@@ -436,9 +463,11 @@ def standard_cell_report(
     `held_by` says what holds its bits (:data:`MEMORIES`).
 
     Raises :class:`InputError` without a Liberty file, or when Yosys is
-    missing or fails.
+    missing or fails, and for latches that a library has not.
     """
     library = library or liberty.find()
+    if held_by == "latches":
+        latch_cells(library)
     modules = module_parts(network)
     pieces = [
         (bits, piece)
@@ -447,17 +476,20 @@ def standard_cell_report(
     ]
     design = Design(emit_rtlil(network))
     whole = Piece("network", "logic", design.unit(design.top, outside=memory_modules(design)))
-    *costs, flat = measure(
-        [*(piece for _, piece in pieces), whole], progress, library=library, recipes=True
+    rams = [piece.latched for _, piece in pieces if piece.kind == "ram"]
+    rams = rams if _has_latches(library) else []
+    flat, *costs = measure(
+        [whole, *(piece for _, piece in pieces), *rams], progress, library=library, recipes=True
     )
     rows = [
         Row(piece.name, bits, cost)
-        for (bits, piece), cost in zip(pieces, costs, strict=True)
+        for (bits, piece), cost in zip(pieces, costs[: len(pieces)], strict=True)
         if piece.kind == "logic"
     ]
+    latched = {piece.name: cost.um2 for piece, cost in zip(rams, costs[len(pieces) :], strict=True)}
     memories = [
-        Memory(piece.name, piece.kind, *piece.shape, cost.um2)
-        for (_, piece), cost in zip(pieces, costs, strict=True)
+        Memory(piece.name, piece.kind, *piece.shape, cost.um2, latched.get(piece.name))
+        for (_, piece), cost in zip(pieces, costs[: len(pieces)], strict=True)
         if piece.kind != "logic"
     ]
     return StandardCellReport(
