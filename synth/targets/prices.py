@@ -76,12 +76,12 @@ def check_figure(target: str, name: str) -> None:
 
 #: FPGAs whose multipliers go to DSP blocks: the least width of the narrower factor from which Yosys
 #: gives them one.
-_DSP_FROM = {"ice40-up5k": 6}
+_DSP_FROM = {"ice40-up5k": 6, "ecp5-25k": 6, "gowin-gw1n-9": 6}
 
 
 def dsp_blocks(target: str, identity: Identity) -> int:
     """DSP blocks of a part."""
-    least = _DSP_FROM.get(target)
+    least = _DSP_FROM.get(_SAME.get(target, target))
     if least is None:
         return 0
     if identity[0] == "Dense":

@@ -135,10 +135,6 @@ def test_a_network_that_cannot_fit_is_refused_at_once(tmp_path, monkeypatch):
         ({"target": "generic"}, "objective 'um2': target generic has no figures of a part"),
         ({"target": "ice40-up5k"}, "target ice40-up5k has lut, ff, ebr, dsp; um2 is a figure of"),
         (
-            {"target": "gowin-gw2a-18", "objectives": ("accuracy", "lut")},
-            "no models of its figures are shipped",
-        ),
-        (
             {"target": "ecp5-25k", "objectives": ("accuracy", "lut"), "memories": "sram"},
             "--memories sram: for --target sky130",
         ),

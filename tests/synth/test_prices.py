@@ -125,6 +125,36 @@ def test_a_part_of_an_unknown_kind_is_measured(design, monkeypatch):
     assert row["um2"] > 6 * len(calls)
 
 
+@pytest.mark.parametrize("target", DEVICES)
+def test_every_fpga_has_models_and_states_their_error(target, design):
+    prices.check_prices(target)
+    row = prices.figures(target, design)
+    assert row["lut"] > 100
+    assert row["ff"] > 50
+    for figure in ("lut", "ff", "ebr", "dsp"):
+        error = prices.errors(target)[figure]
+        assert 0 <= error["median_percent"] <= error["worst_percent"]
+        assert error["genomes"] >= 12
+
+
+def test_a_target_without_models_is_refused(monkeypatch):
+    monkeypatch.setitem(prices._SAME, "ecp5-85k", "ecp5-0k")
+    with pytest.raises(
+        InputError, match=r"^target ecp5-85k: no models .* search.* by them"
+    ) as error:
+        prices.check_prices("ecp5-85k")
+    assert "genogate area --target measures it" in str(error.value)
+
+
+@pytest.mark.parametrize(("bits", "blocks"), [(8, 6), (6, 6), (5, 0)])
+@pytest.mark.parametrize("target", ["ecp5-85k", "gowin-gw2a-18"])
+def test_wide_weights_that_come_whole_take_a_dsp_block(target, bits, blocks):
+    """As many inputs as units: no weight has time to come in digits."""
+    model = random_model(np.random.default_rng(SEED), Genome.uniform(bits), 8, 8, 3, input_bits=8)
+    dense = [p for p in Design.of(model).parts if p.identity[0] == "Dense"]
+    assert sum(prices.dsp_blocks(target, part.identity) for part in dense) == blocks
+
+
 def test_the_resources_of_a_part_are_limits():
     assert prices.limits("ice40-up5k") == {"lut": 5280, "ff": 5280, "ebr": 30, "dsp": 8}
     assert prices.over("ice40-up5k", {"lut": 5280, "ff": 1, "ebr": 35, "dsp": 0}) == {"ebr": 5}
