@@ -94,7 +94,7 @@ def run_tuning(
     floating, data = _loaded(checkpoint, task)
     folder = result_folder(source_of(checkpoint, task), floating)
     floating = without_record(floating)
-    parsed = parse_genome(genome, floating.layers)
+    parsed = parse_genome(genome, *floating.counts)
     path = Path(out or folder / f"{genome_name(genome, parsed)}{knobs.suffix}-qat.safetensors")
     with resumable(path) as (place, state):
         say("Calibrating")
@@ -118,7 +118,7 @@ def run_tuning(
             progress=tell,
             state=state,
         )
-        int8 = quantize(calibration, Genome.uniform(8, floating.layers), knobs)
+        int8 = quantize(calibration, Genome.uniform(8, *floating.counts), knobs)
         scores = {
             "float": _scores(floating, data, test),
             "ptq": _scores(before, data, test),
@@ -177,7 +177,7 @@ def run_any(
         both = [calibrate(which, data.x_calibration, fold=False) for which in (floating, tuned)]
         scores = {}
         for bits in REPORTED:
-            genome = Genome.uniform(bits, floating.layers)
+            genome = Genome.uniform(bits, *floating.counts)
             before, after = (_scores(quantize(c, genome, knobs), data, test) for c in both)
             scores[genome.id] = {"ptq": before, "any": after}
         report = {

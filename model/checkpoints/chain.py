@@ -172,8 +172,11 @@ class Chain:
     def activated(self, function: str) -> "Chain":
         """`function` of every value: what stands before it becomes a dense layer."""
         layer = Function(function, *self.affine)
-        place = "back" if self.layers else "front"
-        chain = replace(self, matrix=None, offset=None, **{place: (*getattr(self, place), layer)})
+        chain = replace(self, matrix=None, offset=None)
+        if self.layers:
+            chain = replace(chain, back=(*self.back, layer))
+        else:
+            chain = replace(chain, front=(*self.front, layer))
         if len(chain.front) + len(chain.back) > MAX_DENSE:
             raise InputError(f"more than {MAX_DENSE} dense layers: at most so many are supported")
         return chain

@@ -317,7 +317,8 @@ def import_model(
     are not the task's.
     """
     path, asked = Path(path), Asked(task.every, task.real)
-    kind, part, others = kind_of(path), "", ()
+    kind, part = kind_of(path), ""
+    others: tuple[str, ...] = ()
     if kind in ("onnx", "keras"):
         if gru is not None or classifier is not None or front or back:
             raise InputError(

@@ -23,7 +23,7 @@ def first_states(
 
     Such a tensor is called h0, initial_state or alike, and is [layers, (1,) H], or [H] of one.
     """
-    sizes = []
+    sizes: list[int] = []
     while f"weight_hh_l{len(sizes)}" in tensors:
         sizes.append(tensors[f"weight_hh_l{len(sizes)}"].shape[1])
     names = [name for name in rest if _STATE.search(name)]

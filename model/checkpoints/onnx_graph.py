@@ -1,6 +1,7 @@
 """What an ONNX graph computes, node by node: GRU layers, affine maps, the step its output takes."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -375,7 +376,7 @@ def _function(function: str, view: View) -> View:
                 raise
             continue
         result = at(replace(base, chain=base.chain.activated(function)), sequence, step)
-        return result.mapped(lambda array, axis=axis: np.moveaxis(array, -1, -1 - axis))
+        return result.mapped(partial(np.moveaxis, source=-1, destination=-1 - axis))
     raise Obstacle(f"a single number of {view.base.chain.place} is taken, not all values")
 
 
@@ -389,9 +390,11 @@ def _as_layer(view: View) -> View:
 
 def _first_state(where: str, value: Value | None, hidden: int, layout: int) -> np.ndarray | None:
     """The state [H] that sequences start with, of a GRU's constant input."""
-    if value is None or not np.any(value):
+    if value is None:
         return None
     array = real(value, f"the first state of {where}")
+    if not array.any():
+        return None
     array = array.swapaxes(0, 1) if layout and array.ndim == 3 else array
     if array.ndim != 3 or len(array) != 1 or array.shape[2] != hidden:
         raise Obstacle(f"{where} begins in a state of shape {array.shape}")

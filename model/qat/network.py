@@ -172,8 +172,8 @@ def with_states(
     codes: list[np.ndarray | None] = []
     for state, one in zip(initial or [None] * len(layers), layers, strict=True):
         form, bits = one.scales["s_h"], one.others["s_h"].out_bits
-        given = state is not None
-        codes.append(state_codes(state, form["scale"], form["zero_point"], bits) if given else None)
+        format_of = form["scale"], form["zero_point"], bits
+        codes.append(None if state is None else state_codes(state, *format_of))
     return codes
 
 

@@ -6,7 +6,7 @@ Where a sigmoid or tanh follows, the sums have codes of 8 bits and the error is 
 its unit cuts the link, so the output's scale is free. ReLU has no unit: the lowest code is zero.
 """
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -27,7 +27,7 @@ SAMPLES = 20_000
 #: What :func:`~.parts.activation_candidates` calls a unit of a function.
 _UNIT = {"sigmoid": "a_r", "tanh": "a_n"}
 #: Derivative of a function from its output.
-_SLOPES = {
+_SLOPES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "none": np.ones_like,
     "relu": lambda o: (o > 0).astype(np.float64),
     "sigmoid": lambda o: o * (1 - o),

@@ -606,7 +606,7 @@ def draft(
         in_scale, in_zero, in_bits = scale["s_h"], zero["s_h"], widths.out["s_h"]
         initial.append(None if state is None else state_codes(state, in_scale, in_zero, in_bits))
     back = dense_drafts(calibration.back)
-    groups += [part.group for part in (*front, *back) if part.group]
+    groups += [list(part.group) for part in (*front, *back) if part.group]
     weights, bits = calibration.classifier, knobs.classifier_bits
     scale_of_weights = calibration.classifier_scale(bits)
     stored = linear_operator(

@@ -88,14 +88,14 @@ def further_checkpoints(setting: Setting, config: Config) -> dict[str, str]:
                     f"checkpoint {name}: its {what} is {its}, that of "
                     f"{setting.checkpoint} {mine}; all must have the same"
                 )
-        for kind, mine, its in (
+        for kind, first, further in (
             ("layers", material.layers, other.layers),
             ("dense layers", material.dense, other.dense),
         ):
-            if its != mine:
+            if further != first:
                 raise InputError(
-                    f"checkpoint {name}: {its} {kind}, {setting.checkpoint} has {mine}; all must "
-                    "have as many"
+                    f"checkpoint {name}: {further} {kind}, {setting.checkpoint} has {first}; all "
+                    "must have as many"
                 )
         hashes[name] = other.checkpoint_hash
     return hashes
