@@ -166,8 +166,9 @@ def render(data: Mapping[str, Any]) -> list[str]:
     lines = [
         "## The experiment on every task",
         "",
-        "`make experiment TASK=...`: searches on the float weights and on weights trained for all "
-        "genomes, training of what they find, every choice by validation accuracy, then one pass "
+        "`make experiment TASK=... ARGS=--seed-patterns`: searches, with genomes written by hand "
+        "in their first populations, on the float weights and on weights trained for all genomes, "
+        "training of what they find, every choice by validation accuracy, then one pass "
         "over the test part. Judged by: the validation part, where it is small together with its "
         "shifted copies, which all choices look at. Both: points on the sequences of both parts "
         "together. All is relative to INT8 by quantisation of the same seed, whose "
