@@ -127,7 +127,7 @@ def measure(
         genomes = list(dict.fromkeys(genomes))
         weights = {"quantised": case.checkpoint}
         done: dict[str, list[dict[str, Any]]] = {}
-        for name in ("quantised", "short", "full", "for all", "sandwich", "again"):
+        for name in ("quantised", "for all", "full", "short", "sandwich", "again"):
             if name in ("for all", "sandwich"):
                 label = name.replace(" ", "-")
                 ready = (folder / f"{case.checkpoint}-{label}.safetensors").exists()

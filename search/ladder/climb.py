@@ -3,8 +3,10 @@
 Starts are what can be computed: homogeneous genomes, and those ordered by the sensitivity of every
 operator. From trained networks small steps to fewer bits are looked at by quantising the trained
 weights; the most promising are trained briefly from these weights, so that a network narrows bit by
-bit; at last the cheapest that promise to stay within the limit are trained fully from float
-weights, as every network is that they are compared with.
+bit. After every round of these the network is trained fully, from float weights as every network is
+that it is compared with, that promises to save most against the best so far: what it would save,
+times the chance that it is within the limit (:mod:`.forecast`). That may be one between the best
+so far and a cheaper one that lost too much, which are bisected so.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,65 +14,41 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ...model.genome import GENES, MAX_BITS, MIN_BITS, Genome
+from ...model.genome import MAX_BITS, MIN_BITS, Genome
 from ..genomes import sensitivity
-from .rungs import LEAST_BITS, Net, Result, Rungs
+from .forecast import FROM_FLOAT, FROM_TRAINED, Line, fitted, gain
+from .rungs import Net, Result, Rungs
+from .steps import between, steps_down, together
 
-Array = np.ndarray
 #: Short trainings of a round, at least, and parents.
 TRAINED, PARENTS = 3, 2
 #: Steps that are taken at once, spread of their order (of the logarithm of loss over saving), and
 #: points that a step counts as at least.
-AT_ONCE, SPREAD, SLIGHT = (2, 4, 7, 11), 0.6, 0.1
-#: Shares of the budget after which the search for starts ends, and that of short trainings.
-EXPLORED, CLIMBED = 0.25, 0.6
+AT_ONCE, SPREAD, SLIGHT = (1, 2, 4, 7, 11), 0.6, 0.1
+#: Share of the budget after which the search for starts ends.
+EXPLORED = 0.25
 #: Points beyond the limit up to which a network may be a parent.
 BEYOND = 1.5
 #: What a point beyond the limit, and a turn as a parent, count as, in shares of the cost.
 DEAR, AGAIN = 0.15, 0.06
-#: Share of the points lost after a short training that a full one leaves, until trainings tell.
-HOPE, HOPE_WEIGHT = 0.4, 4.0
 #: Share of the points lost by quantisation that a short training leaves, until trainings tell.
 PRIOR, PRIOR_WEIGHT = 0.3, 4.0
-
-
-def row_of(net: Net) -> Array:
-    """Genes, bits of input and classifier, and place of the checkpoint [20]."""
-    return np.array([*net.genome.genes, net.input_bits, net.classifier_bits, net.size])
-
-
-def net_of(row: Array) -> Net:
-    """The other way."""
-    genes = Genome.from_genes([int(v) for v in row[:-3]])
-    return Net(int(row[-1]), genes, int(row[-3]), int(row[-2]))
-
-
-def steps_down(net: Net) -> list[Net]:
-    """`net` with a bit less of one gene, of the input or of the classifier, one after the other."""
-    row = row_of(net)
-    low = [MIN_BITS] * (len(row) - 3) + [LEAST_BITS] * 2
-    return [
-        net_of(np.array([*row[:k], row[k] - 1, *row[k + 1 :]]))
-        for k, least in enumerate(low)
-        if row[k] > least
-    ]
-
-
-def together(net: Net, steps: Sequence[Net]) -> Net:
-    """`net` with all of the `steps` (:func:`steps_down`) at once."""
-    row = row_of(net)
-    return net_of(row + sum((row_of(step) - row for step in steps), np.zeros(len(row), int)))
+#: How much less certain a network is that was not trained at all.
+UNSEEN = 1.3
+#: Shares of the way from the best network to a cheaper one that lost too much, and networks that
+#: are drawn at each.
+SHARES, DRAWN = (0.25, 0.5, 0.75), 4
 
 
 @dataclass(frozen=True)
 class Proposal:
     """A network near a trained one.
 
-    rank : the least is the most promising
+    gain : that a full training may have (:func:`.forecast.gain`)
     loss : points that quantising the parent's weights for it loses
     """
 
-    rank: float
+    gain: float
     net: Net
     parent: Result
     loss: float
@@ -85,7 +63,9 @@ class Proposal:
 class Climb:
     """A search in progress.
 
-    trained : short and full results, in the order in which they were made
+    trained : after short trainings, in the order in which they were made
+    finished : after full ones
+    near : those whose short training began with weights that had been trained fully
     """
 
     rungs: Rungs
@@ -96,6 +76,7 @@ class Climb:
     finished: list[Result] = field(default_factory=list)
     used: dict[Net, int] = field(default_factory=dict)
     ratios: list[tuple[float, float]] = field(default_factory=list)
+    near: set[Net] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.plan = self.rungs.plan
@@ -127,19 +108,36 @@ class Climb:
         left = sum(rest for _, rest in self.ratios)
         return float(np.clip((PRIOR * PRIOR_WEIGHT + left) / (PRIOR_WEIGHT + lost), 0.0, 1.0))
 
-    @property
-    def share_left(self) -> float:
-        """Share of the points that a network loses after a short training that a full one leaves,
-        by those that had both."""
-        brief = {r.net: self.lost(r) for r in self.trained}
-        both = [(brief[r.net], self.lost(r)) for r in self.finished if r.net in brief]
-        before = sum(max(0.0, short) for short, _ in both)
-        after = sum(max(0.0, full) for _, full in both)
-        return (HOPE * HOPE_WEIGHT + after) / (HOPE_WEIGHT + before)
+    def line(self, near: bool) -> Line:
+        """What a short training says of a full one."""
+        brief = {r.net: self.lost(r) for r in self.trained if (r.net in self.near) == near}
+        pairs = [(brief[r.net], self.lost(r)) for r in self.finished if r.net in brief]
+        return fitted(pairs, FROM_TRAINED if near else FROM_FLOAT)
 
-    def expected(self, lost: float) -> float:
-        """Points that full training leaves of what a short one lost."""
-        return lost * self.share_left if lost > 0 else lost
+    def forecast(self, result: Result) -> float:
+        """Points that the network loses after a full training."""
+        if result.rung == "full":
+            return self.lost(result)
+        return self.line(result.net in self.near).at(self.lost(result))
+
+    def gain(self, net: Net, points: float, unseen: bool = False) -> float:
+        """What full training of it may save (:func:`.forecast.gain`)."""
+        best = self.best()
+        price = self.cost(best.net) if best else max(self.cost(r.net) for r in self.trained)
+        spread = self.line(net in self.near).spread * (UNSEEN if unseen else 1.0)
+        return gain(price - self.cost(net), points, spread, self.plan.drop)
+
+    def smaller_loses(self, size: int, other: int) -> float:
+        """Points that the checkpoint `other` loses more than `size`, by genomes that both had."""
+        by_size: list[dict[tuple[object, ...], float]] = [{}, {}]
+        for k, number in enumerate((size, other)):
+            for r in (*self.trained, *self.finished):
+                if r.net.size == number and r.net not in self.near:
+                    by_size[k][replace(r.net, size=0).key, r.rung] = self.lost(r)
+        both = by_size[0].keys() & by_size[1].keys()
+        if not both:
+            return 0.0
+        return float(np.median([by_size[1][key] - by_size[0][key] for key in sorted(both)]))
 
     # Stages
 
@@ -147,9 +145,10 @@ class Climb:
         """All of it; what was done, after every batch."""
         yield from self._base()
         yield from self._starts()
-        # What a full training leaves of a short one's losses is worth knowing early.
         yield from self._finals(1)
-        yield from self._rounds()
+        while self._affordable() > 1 and self._round():
+            yield "narrower"
+            yield from self._finals(1)
         yield from self._finals()
 
     def _train(self, nets: list[tuple[Net, Result | None]], rung: str) -> list[Result]:
@@ -210,35 +209,36 @@ class Climb:
         """The cheapest networks that are within or a little beyond the limit, those first that were
         parents less often."""
         limit = self.plan.drop + BEYOND
-        able = [r for r in self.trained if self.expected(self.lost(r)) <= limit]
-        able = able or sorted(self.trained, key=self.lost)[:PARENTS]
+        every = {r.net: r for r in (*self.trained, *self.finished)}
+        points = {net: self.forecast(result) for net, result in every.items()}
+        able = [net for net in every if points[net] <= limit]
+        able = able or sorted(every, key=lambda net: points[net])[:PARENTS]
 
-        def rank(result: Result) -> float:
-            over = max(0.0, self.expected(self.lost(result)) - self.plan.drop)
-            tries = self.used.get(result.net, 0)
-            return self.cost(result.net) * (1 + DEAR * over) * (1 + AGAIN * tries)
+        def rank(net: Net) -> float:
+            over = max(0.0, points[net] - self.plan.drop)
+            return self.cost(net) * (1 + DEAR * over) * (1 + AGAIN * self.used.get(net, 0))
 
-        return sorted(able, key=rank)[:PARENTS]
+        return [every[net] for net in sorted(able, key=rank)[:PARENTS]]
 
-    def _rounds(self) -> Iterator[str]:
-        """Narrow trained networks, a few bits at a time."""
-        seen = {r.net for r in self.trained}
-        while not self.spent(CLIMBED):
-            proposals: list[Proposal] = []
-            for parent in self.parents():
-                self.used[parent.net] = self.used.get(parent.net, 0) + 1
-                proposals += [p for p in self._proposed(parent) if p.net not in seen]
-            if not proposals:
-                return
-            best = sorted(proposals, key=lambda p: p.rank)
-            chosen = list({p.net: p for p in reversed(best)}.values())[::-1][: self.batch]
-            starts = [(p.net, p.parent if p.same_size else None) for p in chosen]
-            for proposal, result in zip(chosen, self._train(starts, "short"), strict=True):
-                seen.add(result.net)
-                if proposal.same_size:
-                    left = self.lost(result) - self.lost(proposal.parent)
-                    self.ratios.append((proposal.loss, max(0.0, left)))
-            yield "narrower"
+    def _round(self) -> bool:
+        """Narrow trained networks, a few bits at a time; whether there was anything to try."""
+        seen = {r.net for r in (*self.trained, *self.finished)}
+        proposals: list[Proposal] = []
+        for parent in self.parents():
+            self.used[parent.net] = self.used.get(parent.net, 0) + 1
+            proposals += [p for p in self._proposed(parent) if p.net not in seen]
+        best = sorted(proposals, key=lambda p: -p.gain)
+        chosen = list({p.net: p for p in reversed(best)}.values())[::-1][: self.batch]
+        if not chosen:
+            return False
+        starts = [(p.net, p.parent if p.same_size else None) for p in chosen]
+        trained = {p.net for p in chosen if p.parent.rung == "full" or p.parent.net in self.near}
+        self.near |= {p.net for p in chosen if p.same_size and p.net in trained}
+        for proposal, result in zip(chosen, self._train(starts, "short"), strict=True):
+            if proposal.same_size:
+                left = self.lost(result) - self.lost(proposal.parent)
+                self.ratios.append((proposal.loss, max(0.0, left)))
+        return True
 
     def _proposed(self, parent: Result) -> list[Proposal]:
         """Steps to fewer bits that lose least for what they save, several at once, and the same
@@ -256,33 +256,48 @@ class Climb:
         results = self.rungs.quantised(nets, parent)
         found = [(r.net, max(0.0, 100 * (own.judged - r.judged))) for r in results]
         others = [replace(parent.net, size=k) for k in range(self.sizes) if k != parent.net.size]
-        found += [(net, 0.0) for net in others if self.allowed(net)]
         rows = []
         for net, loss in found:
-            after = self.expected(self.lost(parent) + self.kept_share * loss)
-            over = max(0.0, after - self.plan.drop)
-            rows.append(Proposal(self.cost(net) * (1 + DEAR * over), net, parent, loss))
+            points = self.forecast(parent) + self.kept_share * loss
+            rows.append(Proposal(self.gain(net, points, True), net, parent, loss))
+        for net in filter(self.allowed, others):
+            points = self.forecast(parent) + self.smaller_loses(parent.net.size, net.size)
+            rows.append(Proposal(self.gain(net, points, True), net, parent, 0.0))
         return rows
 
     def _finals(self, most: float = np.inf) -> Iterator[str]:
-        """Train fully what promises to be the cheapest within the limit, in at most so many
-        batches."""
+        """Train fully what promises to save most, in at most so many batches."""
         done = {r.net for r in self.finished}
         while most > 0:
-            best, most = self.best(), most - 1
-            price = self.cost(best.net) if best is not None else np.inf
-            left = [r for r in self.trained if r.net not in done and self.cost(r.net) < price]
+            most -= 1
             # Few together, since every one of them says what to expect of the others.
             count = min(self.rungs.pool.workers, self._affordable())
+            gains = {r.net: self.gain(r.net, self.forecast(r)) for r in self.trained}
+            gains |= self._between()
+            left = [net for net, value in gains.items() if net not in done and value > 0]
             if not left or not count:
                 return
-            able = [r for r in left if self.expected(self.lost(r)) <= self.plan.drop]
-            ordered = sorted(able, key=lambda r: self.cost(r.net))
-            ordered += sorted((r for r in left if r not in able), key=self.lost)
-            finalists = list(dict.fromkeys(r.net for r in ordered))[:count]
+            finalists = sorted(left, key=lambda net: -gains[net])[:count]
             done |= set(finalists)
             self._train([(net, None) for net in finalists], "full")
             yield "finals"
+
+    def _between(self) -> dict[Net, float]:
+        """Networks between the best and cheaper ones that lost too much, and what they may gain:
+        points are taken to be lost as cost is saved."""
+        best = self.best()
+        gains: dict[Net, float] = {}
+        for failed in self.finished if best is not None else ():
+            assert best is not None
+            saved = self.cost(best.net) - self.cost(failed.net)
+            lost, more = max(0.0, self.lost(best)), self.lost(failed)
+            if failed.net.size != best.net.size or saved <= 0 or more <= self.plan.drop:
+                continue
+            nets = [between(best.net, failed.net, s, self.rng) for s in SHARES * DRAWN]
+            for net in filter(self.allowed, nets):
+                share = (self.cost(best.net) - self.cost(net)) / saved
+                gains[net] = self.gain(net, lost + share * (more - lost))
+        return gains
 
     def _affordable(self) -> int:
         """Full trainings that the budget has left, by the mean of those that there were."""
@@ -298,6 +313,3 @@ class Climb:
             if self.lost(r) <= self.plan.drop + 1e-9 and self.allowed(r.net)
         ]
         return min(able, key=lambda r: (self.cost(r.net), -r.judged), default=None)
-
-
-assert len(GENES) + 3 == len(row_of(Net(0, Genome.uniform(MAX_BITS))))

@@ -27,7 +27,7 @@ def widths(entry: Mapping[str, Any]) -> str:
     """The genes of a network: weights, sums and 1 - z, products, activations."""
     genes = "".join(map(str, entry["genes"]))
     layers = [genes[k : k + len(GENES)] for k in range(0, len(genes), len(GENES))]
-    return " | ".join(f"{d[:6]} {d[6:11]} {d[11:14]} {d[14:]}" for d in layers)
+    return ", ".join(f"{d[:6]} {d[6:11]} {d[11:14]} {d[14:]}" for d in layers)
 
 
 def _row(name: str, entry: Mapping[str, Any], document: Mapping[str, Any]) -> tuple[str, ...]:

@@ -21,14 +21,15 @@ from genogate.model.knobs import Knobs
 from genogate.model.quantize.trained import Trained
 from genogate.model.zoo import load as load_checkpoint
 from genogate.search.ladder import plan as ladder_plan
-from genogate.search.ladder.climb import steps_down, together
+from genogate.search.ladder.forecast import FROM_FLOAT, chance, fitted, gain
 from genogate.search.ladder.ladder import search
 from genogate.search.ladder.page import markdown, page
 from genogate.search.ladder.plan import Plan, check_validation, epochs_within
 from genogate.search.ladder.price import COSTS, price_of
 from genogate.search.ladder.rungs import Net
+from genogate.search.ladder.steps import between, steps_down, together
 
-PLAN = Plan(("digits-row",), drop=3.0, budget=9.0, epochs=2, seed=1)
+PLAN = Plan(("digits-row",), drop=3.0, budget=14.0, epochs=2, seed=1)
 
 
 def test_costs_follow_the_bits():
@@ -48,6 +49,33 @@ def test_steps_down_are_single_bits_and_go_together():
     both = together(net, [steps[0], steps[-1]])
     assert both == Net(0, Genome.from_genes([7] + [8] * 15 + [2]), 2, 2)
     assert together(net, []) == net
+
+
+def test_between_two_networks_lie_some_of_the_bits_in_which_they_differ():
+    net = Net(0, Genome.uniform(6), 6, 6)
+    other = Net(0, Genome.from_genes([3] * 5 + [6] * 12), 6, 7)
+    draw = np.random.default_rng(0)
+    for share, bits in ((0.0, 1), (0.5, 8), (1.0, 15)):
+        middle = between(net, other, share, draw)
+        changed = sum(6 - bits for bits in middle.genome.genes) + middle.classifier_bits - 6
+        assert changed == bits
+        assert middle.genome.genes[5:] == (6,) * 12
+        assert middle.input_bits == 6
+
+
+def test_a_forecast_learns_from_networks_that_were_trained_twice():
+    assert fitted([], FROM_FLOAT).at(2.0) == pytest.approx(FROM_FLOAT.at(2.0))
+    worse = fitted([(2.0, 2.0)] * 20, FROM_FLOAT)
+    assert worse.at(2.0) == pytest.approx(2.0, abs=0.2)
+    assert worse.spread < FROM_FLOAT.spread
+    assert fitted([(2.0, -2.0), (2.0, 4.0)] * 4, FROM_FLOAT).spread > 1.5
+
+
+def test_what_may_be_gained_is_what_is_saved_times_its_chance():
+    assert chance(0.5, 0.6, 0.5) == pytest.approx(0.5)
+    assert chance(-5.0, 0.6, 0.5) == pytest.approx(1.0)
+    assert gain(100.0, 0.5, 0.6, 0.5) == pytest.approx(50.0)
+    assert gain(-1.0, 0.0, 0.6, 0.5) == 0.0
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +130,7 @@ def test_killed_and_gone_on_with_it_uses_what_was_known(whole, tmp_path):
     code = (
         "import sys; from genogate.search.ladder.ladder import search; "
         "from genogate.search.ladder.plan import Plan; "
-        "search(sys.argv[1], Plan(('digits-row',), drop=3.0, budget=9.0, epochs=2, seed=1))"
+        "search(sys.argv[1], Plan(('digits-row',), drop=3.0, budget=14.0, epochs=2, seed=1))"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "run")])
     limit = time.monotonic() + 120
@@ -162,17 +190,18 @@ def test_epochs_follow_the_budget():
 
 
 def test_limits_are_kept(tmp_path):
-    plan = replace(PLAN, budget=15.0, drop=100.0, limits=(("size", 20_000.0),))
+    plan = replace(PLAN, budget=18.0, drop=100.0, limits=(("size", 20_000.0),))
     document = search(tmp_path, plan)
     assert document["best"]["size"] <= 20_000
     assert json.loads((tmp_path / "ladder.json").read_text()) == document
 
 
 def test_networks_of_two_layers_have_the_genes_of_both(tmp_path):
-    plan = Plan(("digits-row-2layer",), drop=30.0, budget=8.0, epochs=1)
+    plan = Plan(("digits-row-2layer",), drop=30.0, budget=12.0, epochs=1)
     document = search(tmp_path, plan)
     assert {len(entry["genes"]) for entry in document["finished"]} == {34}
     assert document["best"]["um2"] < document["int8"]["um2"]
     assert (
         len(Trained.of(load_checkpoint(found_with(str(tmp_path / "best"))[0])).model().layers) == 2
     )
+    assert "888888 88888 888 888, 888888 88888 888 888" in (tmp_path / "page.md").read_text()
