@@ -29,7 +29,7 @@ from genogate.search.ladder.price import COSTS, price_of
 from genogate.search.ladder.rungs import Net
 from genogate.search.ladder.steps import between, steps_down, together
 
-PLAN = Plan(("digits-row",), drop=3.0, budget=14.0, epochs=2, seed=1)
+PLAN = Plan(("digits-row",), drop=3.0, budget=20.0, epochs=2, seed=1)
 
 
 def test_costs_follow_the_bits():
@@ -130,7 +130,7 @@ def test_killed_and_gone_on_with_it_uses_what_was_known(whole, tmp_path):
     code = (
         "import sys; from genogate.search.ladder.ladder import search; "
         "from genogate.search.ladder.plan import Plan; "
-        "search(sys.argv[1], Plan(('digits-row',), drop=3.0, budget=14.0, epochs=2, seed=1))"
+        "search(sys.argv[1], Plan(('digits-row',), drop=3.0, budget=20.0, epochs=2, seed=1))"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "run")])
     limit = time.monotonic() + 120
