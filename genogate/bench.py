@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from .hdl.gru.design import Design
+from .model.checkpoints.floating import Checkpoint
 from .model.data.tasks import load_task
 from .model.genome import Genome
+from .model.integer import IntModel
 from .model.knobs import Knobs
 from .model.leftovers import scratch
 from .model.quantize.calibrate import calibrate
@@ -46,6 +48,27 @@ def _timed(call: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - start, result
 
 
+def _float_network(checkpoint: Checkpoint, x: np.ndarray) -> Callable[[], object]:
+    """A call that evaluates the checkpoint in torch on the batch `x`."""
+    import torch
+
+    gru = torch.nn.GRU(
+        checkpoint.input_size, checkpoint.hidden_size(), checkpoint.layers, batch_first=True
+    )
+    head = torch.nn.Linear(checkpoint.hidden_size(), checkpoint.classes)
+    with torch.no_grad():
+        for name, array in checkpoint.tensors.items():
+            owner: Any = head if name.startswith("classifier.") else gru
+            getattr(owner, name.removeprefix("classifier.")).copy_(torch.tensor(array))
+    batch = torch.tensor(x)
+
+    def run() -> object:
+        with torch.inference_mode():
+            return head(gru(batch)[0][:, -1])
+
+    return run
+
+
 def bench(report: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
     """Golden and twin against float ``torch.nn.GRU`` on one batch and one thread each; emit time;
     area time cold and cached; INT8 cells with constant against run-time 16-bit multipliers.
@@ -62,19 +85,7 @@ def bench(report: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
     knobs = Knobs()
     model = quantize(calibration, Genome.uniform(8), knobs, cheapest=cheapest)
     codes = model.quantize_input(x)
-    gru = torch.nn.GRU(
-        checkpoint.input_size, checkpoint.hidden_size(), checkpoint.layers, batch_first=True
-    )
-    head = torch.nn.Linear(checkpoint.hidden_size(), checkpoint.classes)
-    with torch.no_grad():
-        for name, array in checkpoint.tensors.items():
-            owner: Any = head if name.startswith("classifier.") else gru
-            getattr(owner, name.removeprefix("classifier.")).copy_(torch.tensor(array))
-    batch = torch.tensor(x)
-
-    def float_network() -> object:
-        with torch.inference_mode():
-            return head(gru(batch)[0][:, -1])
+    float_network = _float_network(checkpoint, x)
 
     def new_units() -> object:
         for layer in calibration.layers:
@@ -108,6 +119,16 @@ def bench(report: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
         _timed(lambda: emit(Design.of(model, **knobs.hardware)))[0] for _ in range(3)
     )
     report("area with an empty cache, then cached")
+    result |= _area(model, knobs)
+    report("INT8 with run-time 16-bit multipliers")
+    constant, runtime = runtime_multiplier_cells(Design.of(model, **knobs.hardware))
+    result["cells_constant_multipliers"], result["cells_runtime_multipliers"] = constant, runtime
+    result["runtime_over_constant"] = runtime / constant
+    return result
+
+
+def _area(model: IntModel, knobs: Knobs) -> dict[str, Any]:
+    """Seconds of an area report with an empty cache and with a full one, and the tool's version."""
     cache_before = os.environ.get("GENOGATE_CACHE")
     with scratch() as folder:
         os.environ["GENOGATE_CACHE"] = str(Path(folder))
@@ -126,11 +147,9 @@ def bench(report: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
                 del os.environ["GENOGATE_CACHE"]
             else:
                 os.environ["GENOGATE_CACHE"] = cache_before
-    result["area_cold_seconds"], result["area_cached_seconds"] = cold, statistics.median(cached)
-    result["area_rows_cached_seconds"] = statistics.median(rows)
-    report("INT8 with run-time 16-bit multipliers")
-    constant, runtime = runtime_multiplier_cells(Design.of(model, **knobs.hardware))
-    result["cells_constant_multipliers"], result["cells_runtime_multipliers"] = constant, runtime
-    result["runtime_over_constant"] = runtime / constant
-    result["yosys"] = area.yosys_version
-    return result
+    return {
+        "area_cold_seconds": cold,
+        "area_cached_seconds": statistics.median(cached),
+        "area_rows_cached_seconds": statistics.median(rows),
+        "yosys": area.yosys_version,
+    }

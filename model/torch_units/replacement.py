@@ -60,6 +60,36 @@ _UNKNOWN = (
 )
 
 
+def _unit_for(
+    module: nn.Module,
+    tables: Mapping[str | type[nn.Module], LutTable],
+    only: Collection[str] | None,
+    entries: int,
+    in_bits: int,
+    out_bits: int,
+) -> tuple[Calibrated, str] | None:
+    """What takes the place of `module`, and the function's name; None where it stays."""
+    kind = type(module)
+    if kind in tables:
+        return PiecewiseActivation(tables[kind], out_bits), tables[kind].function.name
+    function = FUNCTION_OF.get(kind)
+    if function is not None and (only is None or function in only):
+        if isinstance(module, nn.Softmax):
+            if module.dim is None:
+                raise InputError("Softmax without dim; give it one")
+            return PiecewiseSoftmax(module.dim, entries, in_bits, out_bits), function
+        if isinstance(module, nn.LayerNorm):
+            return PiecewiseLayerNorm(module, entries, in_bits, out_bits), function
+        table = tables.get(function) or exact_table(FUNCTIONS[function], entries, in_bits=in_bits)
+        return PiecewiseActivation(table, out_bits), function
+    if kind in _UNKNOWN and only is None:
+        raise InputError(
+            f"no table stands for {kind.__name__}; give one in tables by its class, "
+            "or name the functions to replace in only"
+        )
+    return None
+
+
 def replace(
     model: nn.Module,
     tables: Mapping[str | type[nn.Module], LutTable] | None = None,
@@ -96,30 +126,7 @@ def replace(
                 raise InputError(
                     f"{what}: {shown(name)} is not known: {' '.join(sorted(accepted))}"
                 )
-
-    def stand_in(module: nn.Module) -> tuple[Calibrated, str] | None:
-        kind = type(module)
-        if kind in tables:
-            return PiecewiseActivation(tables[kind], out_bits), tables[kind].function.name
-        function = FUNCTION_OF.get(kind)
-        if function is not None and (only is None or function in only):
-            if isinstance(module, nn.Softmax):
-                if module.dim is None:
-                    raise InputError("Softmax without dim; give it one")
-                return PiecewiseSoftmax(module.dim, entries, in_bits, out_bits), function
-            if isinstance(module, nn.LayerNorm):
-                return PiecewiseLayerNorm(module, entries, in_bits, out_bits), function
-            table = tables.get(function) or exact_table(
-                FUNCTIONS[function], entries, in_bits=in_bits
-            )
-            return PiecewiseActivation(table, out_bits), function
-        if kind in _UNKNOWN and only is None:
-            raise InputError(
-                f"no table stands for {kind.__name__}; give one in tables by its class, "
-                "or name the functions to replace in only"
-            )
-        return None
-
+    widths = entries, in_bits, out_bits
     if type(model) in tables or type(model) in FUNCTION_OF:
         raise InputError(
             f"model: a bare {type(model).__name__} cannot be replaced in place; give the module "
@@ -131,7 +138,7 @@ def replace(
     # A module that stands in several places is listed, and swapped, in each.
     for name, module in model.named_modules(remove_duplicate=False):
         try:
-            new = None if module in replaced else stand_in(module)
+            new = None if module in replaced else _unit_for(module, tables, only, *widths)
         except InputError as error:
             raise InputError(f"{name or 'model'}: {error}") from None
         if new is not None:

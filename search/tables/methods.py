@@ -113,9 +113,6 @@ def find(
             real.append(problem.limit("real", entries).cost)
     together = np.mean if objective == "mse" else np.max
     value, best = float(together(values)), float(together(least))
-    optimum: dict[str, Any] = {objective: best, "ratio": ratio(value, best), "proof": PROOF}
-    if real:
-        optimum["real"] = float(np.mean(real))
     info = {
         **cuts,
         "method": method,
@@ -126,7 +123,12 @@ def find(
         **({"seed": seed} if method in SEEDED else {}),
         "evaluations": evaluations,
         "value": value,
-        "optimum": optimum,
+        "optimum": {
+            objective: best,
+            "ratio": ratio(value, best),
+            "proof": PROOF,
+            **({"real": float(np.mean(real))} if real else {}),
+        },
     }
     return LutTable(function, form, in_bits, tuple(rows), shared, info)
 

@@ -92,6 +92,35 @@ def draw_gru(name: str, draws: Draws) -> tuple[Array, list[str]]:
     return np.array(rows, np.uint8), kinds
 
 
+def _judge_all(growing: Keeping, pool: Pool, name: str, say: Say) -> None:
+    """Accuracy and size of every genome that has none yet."""
+    table = growing.table
+    missing = np.flatnonzero(np.isnan(table.accuracy))
+    cases = [(name, 0, tuple(map(int, table.genomes[k]))) for k in missing]
+    for done, (index, judged) in enumerate(pool.map(_judge, cases), 1):
+        table.accuracy[missing[index]], table.sizes[missing[index]] = judged
+        say(f"{name}: {done} of {len(cases)} genomes")
+        growing.now_and_then()
+
+
+def _judge_again(growing: Keeping, pool: Pool, name: str, repeats: int, say: Say) -> None:
+    """Accuracies by other calibrations, where they are missing."""
+    table = growing.table
+    # All calibrations of some genomes before the next, so that a part of it is of use.
+    places = [
+        (row, k)
+        for start in range(0, table.repeats.shape[1], TOGETHER)
+        for row in range(repeats)
+        for k in range(start, min(start + TOGETHER, table.repeats.shape[1]))
+        if np.isnan(table.repeats[row, k])
+    ]
+    cases = [(name, row + 1, tuple(map(int, table.genomes[k]))) for row, k in places]
+    for done, (index, judged) in enumerate(pool.map(_judge, cases), 1):
+        table.repeats[places[index]] = judged[0]
+        say(f"{name}: other calibrations: {done} of {len(cases)}")
+        growing.now_and_then()
+
+
 def make_gru(
     name: str,
     path: Path | None = None,
@@ -146,26 +175,9 @@ def make_gru(
         Keeping(path, begin) as growing,
         Pool("processes" if workers > 1 else "serial", workers, timeout=3600) as pool,
     ):
+        _judge_all(growing, pool, name, say)
+        _judge_again(growing, pool, name, repeats, say)
         table = growing.table
-        missing = np.flatnonzero(np.isnan(table.accuracy))
-        cases = [(name, 0, tuple(map(int, table.genomes[k]))) for k in missing]
-        for done, (index, judged) in enumerate(pool.map(_judge, cases), 1):
-            table.accuracy[missing[index]], table.sizes[missing[index]] = judged
-            say(f"{name}: {done} of {len(cases)} genomes")
-            growing.now_and_then()
-        # All calibrations of some genomes before the next, so that a part of it is of use.
-        places = [
-            (row, k)
-            for start in range(0, table.repeats.shape[1], TOGETHER)
-            for row in range(repeats)
-            for k in range(start, min(start + TOGETHER, table.repeats.shape[1]))
-            if np.isnan(table.repeats[row, k])
-        ]
-        cases = [(name, row + 1, tuple(map(int, table.genomes[k]))) for row, k in places]
-        for done, (index, judged) in enumerate(pool.map(_judge, cases), 1):
-            table.repeats[places[index]] = judged[0]
-            say(f"{name}: other calibrations: {done} of {len(cases)}")
-            growing.now_and_then()
         missing = np.flatnonzero(np.isnan(table.trained[:trained]))
         jobs = [(name, tuple(map(int, table.genomes[k]))) for k in missing]
         train = partial(_trained, provenance["epochs"])
