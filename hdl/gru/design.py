@@ -72,16 +72,6 @@ class Design:
                 "weights load: for networks without dense layers around the GRU layers, which "
                 "start from the zero state: give --weights rom"
             )
-        if share == "all" and model.head.output == "codes" and not model.back:
-            raise InputError(
-                f"share all: the shared adder answers classes and logits, this network "
-                f"{model.head}: give --share none"
-            )
-        if share == "gates" and model.head.every and not model.back:
-            raise InputError(
-                f"share gates: the classifier reads the state of a sequence's last step, this "
-                f"network answers {model.head}: give --share none"
-            )
         return cls(model, lanes, share, pipeline, weights)
 
     @cached_property
@@ -138,12 +128,17 @@ class Design:
     @cached_property
     def rest(self) -> dict[str, Part]:
         """The parts beside the layers: ``classifier``, ``copy`` and ``fork`` where it answers at
-        every step, and where the head answers codes ``requantize`` and ``activation``; none where
-        all is shared; ``loader`` where weights are loaded."""
+        every step, and where the head answers codes ``requantize`` and ``activation``, which are
+        all where everything is shared; ``loader`` where weights are loaded."""
         back = self.model.back
-        if self.share == "all" and not back:
-            return {}
         op, stage, head = self.planned.classifier, self.planned.stage, self.model.head
+        outputs: dict[str, Part] = {}
+        if stage is not None:
+            outputs["requantize"] = Requantize.part(stage.requantize)
+            if stage.activation is not None:
+                outputs["activation"] = component_part(stage.activation)
+        if self.share == "all" and not back:
+            return outputs
         fork = {"fork": Part(Fork.identity, "Fork", Fork)}
         fork = fork if head.every or (back and self.share == "all") else {}
         if self._ends_in_stage:
@@ -154,11 +149,7 @@ class Design:
         parts = {"classifier": Classifier.part(op, lanes, chunks, depth, head, loaded)}
         if head.every or back:
             parts["copy"] = StateCopy.part(op.in_bits, op.weight.shape[1])
-        parts |= fork
-        if stage is not None:
-            parts["requantize"] = Requantize.part(stage.requantize)
-            if stage.activation is not None:
-                parts["activation"] = component_part(stage.activation)
+        parts |= fork | outputs
         if loaded:
             depths, width = self.load_shape
             parts["loader"] = Loader.part(depths, width, 4 * len(self.model.layers) + 3)
@@ -246,6 +237,11 @@ class Design:
             return copied_chunks(op, self._layers_step, self.model.head, self.pipeline)
         if self.share == "gates":
             classes, hidden = op.weight.shape
+            if self.model.head.every:
+                # The first unit of the next step waits for it.
+                top = self.gates[-1]
+                spare = (top.input_size + top.unit_cycles) // classes - 2
+                return divisor_within(op.weight_bits, max(0, spare) // hidden), 0
             # The next step waits for it: an eighth of a step's time at most.
             time = self._layers_step // (8 * classes * hidden)
             return divisor_within(op.weight_bits, time), 0
@@ -302,6 +298,9 @@ class Design:
         """
         if self._chain is not None:
             return timeline.cycles_per_step(self._chain)
+        if self.share == "gates" and self.model.head.every:
+            busy = classifier_cycles(self.model.classifier, *self.classifier_plan)
+            return chain_cycles(self._plans, busy=busy)
         if self.share != "none":
             return chain_cycles(self._plans)
         cycles = max(schedule.cycles_per_step for schedule in self.schedules)
@@ -321,10 +320,10 @@ class Design:
         """
         if self._chain is not None:
             return timeline.cycles_per_sequence(self._chain, steps)
-        if self.share == "gates":
+        if self.share == "gates" and not self.model.head.every:
             busy = classifier_cycles(self.model.classifier, *self.classifier_plan)
             return steps * self.cycles_per_step + max(0, busy - self.model.layers[-1].input_size)
-        if self.share == "all":
+        if self.share != "none":
             cycles = steps * self.cycles_per_step
             return cycles if self.model.head.every else cycles + self.shared[-1].answer_cycles
         if self.model.head.every:

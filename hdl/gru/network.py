@@ -120,11 +120,13 @@ class Network(wiring.Component):
             wiring.connect(m, lower.o, upper.i)
         top = layers[-1]
         if design.share == "all" and not back:
-            names: tuple[str, ...] = ("o_logits", "o_class")
-            if design.model.head.output == "logits":
+            output = design.model.head.output
+            names = {"logits": ("o_logits",), "codes": ()}.get(output, ("o_logits", "o_class"))
+            if output != "class":
                 # The class is found, and nobody takes it.
-                names = names[:1]
                 m.d.comb += top.o_class.ready.eq(1)
+            if output == "codes":
+                self._codes(m, top.o_logits, rest)
             for name in names:
                 wiring.connect(m, getattr(top, name), wiring.flipped(getattr(self, name)))
             wiring.connect(m, top.o, wiring.flipped(self.o_h))
@@ -146,7 +148,7 @@ class Network(wiring.Component):
             wiring.connect(m, top.reader, classifier.state)
             wiring.connect(m, top.o, wiring.flipped(self.o_h))
         if "requantize" in rest:
-            self._codes(m, rest)
+            self._codes(m, classifier.o_logits, rest)
             return m
         wiring.connect(m, classifier.o_logits, wiring.flipped(self.o_logits))
         if design.model.head.output == "class":
@@ -213,9 +215,8 @@ class Network(wiring.Component):
         if self.design.model.head.every:
             m.d.comb += rest["classifier"].final.eq(copy.final)
 
-    def _codes(self, m: Module, rest: dict[str, Any]) -> None:
-        """The sums leave as codes, in the cycles in which they are there."""
-        sums = rest["classifier"].o_logits
+    def _codes(self, m: Module, sums: Any, rest: dict[str, Any]) -> None:
+        """The `sums` leave as codes, in the cycles in which they are there."""
         m.submodules.requantize = stage = rest["requantize"]
         m.d.comb += [
             stage.i.payload.eq(sums.payload.logit),

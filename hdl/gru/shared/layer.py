@@ -173,8 +173,11 @@ class Serial(Protocol):
     def answer_cycles(self) -> int: ...
 
 
-def chain_cycles(plans: Sequence[Serial], steps: int = 64) -> int:
+def chain_cycles(plans: Sequence[Serial], steps: int = 64, busy: int = 0) -> int:
     """Cycles between steps of such layers in series, found by following them for `steps` steps.
+
+    With `busy` units of the last layer go into a copy of its state, which is free again when a
+    classifier has read it, for so many cycles.
 
     A layer takes the units of the one below while it takes inputs, so a unit below that is
     complete waits for the end of the step above.
@@ -182,13 +185,14 @@ def chain_cycles(plans: Sequence[Serial], steps: int = 64) -> int:
     count = len(plans)
     # Cycle in which a layer is free to take inputs, by layer; ends of the last layer's steps.
     free, ends = [0] * count, []
+    copied = 0  # cycle in which the copy is free
     for _ in range(steps):
         arrivals = [0] * plans[0].input_size
         for k, plan in enumerate(plans):
             time = free[k]
             for arrival in arrivals:
                 time = max(time, arrival) + 1
-            gate, leaves = free[k + 1] if k + 1 < count else 0, []
+            gate, leaves = free[k + 1] if k + 1 < count else copied, []
             for _ in range(plan.layer.hidden_size):
                 # It leaves in the last of its cycles, or when the layer above takes it.
                 time = max(time + plan.unit_cycles - 1, gate)
@@ -196,5 +200,7 @@ def chain_cycles(plans: Sequence[Serial], steps: int = 64) -> int:
                 time += 1
             time += plan.answer_cycles if plan.every else 0
             free[k], arrivals = time, leaves
+        if busy:
+            copied = arrivals[-1] + busy + 1
         ends.append(free[-1])
     return ends[-1] - ends[-2]

@@ -125,13 +125,10 @@ def _random_case(seed: int, index: int) -> Case:
     case = _shared(case, one_of(SHARES, (0.6, 0.15, 0.25)))
     case = replace(case, classifier_bits=one_of((8, *range(2, 8)), (0.52, *[0.08] * 6)))
     output = one_of(OUTPUTS, (0.6, 0.15, 0.25))
-    if case.share == "all" and output == "codes":
-        return case
     at = one_of(("last", "every"))
     case = replace(
         case,
-        # Machines of shared gates answer after the last step alone.
-        at="last" if case.share == "gates" else at,
+        at=at,
         output=output,
         function=one_of(ACTIVATIONS) if output == "codes" else "none",
         head_bits=int(rng.integers(MIN_BITS, MAX_BITS + 1)) if output == "codes" else 8,
@@ -241,8 +238,12 @@ def _forced() -> list[dict[str, Any]]:
                 ("one unit", Genome.uniform(8).layers, {"hidden_size": 1, "input_size": 1}),
                 ("classes at every step", Genome.uniform(5, 2).layers, {"at": "every"}),
                 ("logits", Genome.uniform(5).layers, {"at": "every", "output": "logits"}),
+                (
+                    "codes",
+                    Genome.uniform(6).layers,
+                    {"at": "every", "output": "codes", "function": "sigmoid"},
+                ),
             )
-            if (share, more.get("at")) != ("gates", "every")
         ),
         *(
             {"name": f"head: {Head(at, output, function)}", "genes": genes, **more}

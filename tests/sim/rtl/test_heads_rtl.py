@@ -43,6 +43,31 @@ def test_every_answer_equals_golden_in_the_cycles_stated(head, more, tmp_path):
     assert report.transfers[port] >= 15 if head.every else 3
 
 
+@pytest.mark.parametrize(
+    ("share", "head", "hidden", "classes", "layers"),
+    [
+        ("all", Head("last", "codes", "tanh"), 3, 2, 1),
+        ("all", Head("every", "codes"), 2, 4, 2),
+        ("gates", Head("every"), 3, 3, 2),
+        ("gates", Head("every", "codes", "sigmoid"), 2, 40, 1),
+        ("gates", Head("every", "logits"), 1, 30, 1),
+    ],
+)
+def test_shared_hardware_answers_every_head_in_the_cycles_stated(
+    share, head, hidden, classes, layers, tmp_path
+):
+    rng = np.random.default_rng(12)
+    model = random_model(rng, Genome.uniform(5, layers), 2, hidden, classes, head=head)
+    design = Design.of(model, share=share)
+    codes = rng.integers(-128, 128, (3, 5, 2))
+    report = simulate(
+        model, emit(design), codes, out_dir=tmp_path, share=share, waves_on_failure=False
+    )
+    assert report.passed, report.mismatches[0]
+    assert report.cycles_per_step == design.cycles_per_step
+    assert report.cycles_per_sequence == design.cycles_per_sequence(5)
+
+
 def test_a_wrong_answer_is_told_with_its_step(tmp_path):
     def other(model):
         op = replace(model.stage.requantize, zero_point=model.stage.requantize.zero_point + 1)
@@ -60,7 +85,7 @@ def test_a_campaign_draws_all_heads():
     assert {case.function for case in cases} == {"none", "relu", "sigmoid", "tanh"}
     shared = [case for case in cases if case.share == "all"]
     assert {case.at for case in shared} == {"last", "every"}
-    assert {case.output for case in shared} == {"class", "logits"}
+    assert {case.output for case in shared} == {"class", "logits", "codes"}
 
 
 @pytest.mark.parametrize("name", ["classes at every step", "logits"])
