@@ -36,7 +36,7 @@ def test_a_search_finds_genomes_with_the_genes_of_dense_layers(tmp_path):
         pop_size=6,
         generations=1,
         exploit=0,
-        initial="homogeneous",
+        initial="random",
         activation="table",
     )
     assert front
@@ -45,7 +45,7 @@ def test_a_search_finds_genomes_with_the_genes_of_dense_layers(tmp_path):
         for file in sorted((tmp_path / "run").glob("front-*"))
         if file.is_file()
     ]
-    assert len({genome.dense for genome in genomes}) > 1
+    assert any(len(set(genome.genes[-4:])) > 1 for genome in genomes)
     network = genogate.quantize(path, genomes[0].genes, activation="table")
     assert network.model.genome.dense == genomes[0].dense
     names = operators_of({"checkpoint": path}, 21)
