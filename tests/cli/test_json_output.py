@@ -9,13 +9,29 @@ import numpy as np
 import pytest
 from genogate import bench
 from genogate.model.checkpoints.floating import Checkpoint
+from genogate.model.errors import InputError
 from genogate.model.genome import Genome
 from genogate.search.proxies import networks
 from genogate.search.proxies.draws import Draws
 from genogate.search.proxies.gru.table import make_gru
 from genogate.sim.random_model import random_model
+from genogate.synth import boards
+from genogate.synth.cells import liberty
+from genogate.synth.targets.route import Routed
+
+
+def cells_are_there():
+    try:
+        liberty.find()
+    except InputError:
+        return False
+    return True
+
 
 needs_icarus = pytest.mark.skipif(not shutil.which("iverilog"), reason="needs Icarus Verilog")
+needs_cells = pytest.mark.skipif(
+    not cells_are_there(), reason="needs a Liberty file (GENOGATE_LIBERTY or PDK_ROOT)"
+)
 TINY = ("--checkpoint", "tiny.safetensors", "--genome", "int4", "--activation", "table")
 
 
@@ -60,12 +76,39 @@ def record(outcome, code=0):
             marks=needs_icarus,
             id="front",
         ),
+        pytest.param(["area", *TINY, "--target", "ice40-up5k"], "target.json", id="target"),
+        pytest.param(
+            ["asic", *TINY, "--sequences", "2"], "asic.json", marks=needs_cells, id="asic"
+        ),
+        pytest.param(
+            ["tinytapeout", *TINY, "--author", "A", "--title", "T"],
+            "project.json",
+            marks=needs_cells,
+            id="tinytapeout",
+        ),
         pytest.param(["campaign", "--n", "1"], "summary.json", marks=needs_icarus, id="campaign"),
     ],
 )
 def test_json_is_the_record_in_the_folder(genogate, tmp_path, command, file):
     printed = record(genogate(*command, "--out", "here", "--json"))
     assert printed == json.loads((tmp_path / "here" / file).read_text())
+
+
+def test_a_bitstream_and_the_board_that_runs_it(genogate, tmp_path, monkeypatch):
+    """Place and route, and the board, stand in for themselves: only what is printed counts."""
+    routed = Routed(21.5, {"ICESTORM_LC": (900, 5280)}, {"layer0.w_ir": 3.0}, "nextpnr")
+    made = boards.Bitstream("gru.bin", b"bits", 115200, 12.0, routed, ("Yosys 0.70", "nextpnr"))
+    monkeypatch.setattr(boards, "build", lambda design, board, progress: made)
+    printed = record(genogate("bitstream", *TINY, "--out", "here", "--json"))
+    assert printed == json.loads((tmp_path / "here" / "board.json").read_text())
+    assert printed["bitstream"] == "gru.bin"
+    assert (tmp_path / "here" / "gru.bin").read_bytes() == b"bits"
+
+    for mismatches in (0, 1):
+        result = {"labels": [3, 1], "mismatches": mismatches}
+        monkeypatch.setattr("genogate.host.session", lambda *_, result=result: result)
+        outcome = genogate("host", "--port", "none", "--model", "here", "--json")
+        assert record(outcome, mismatches) == result
 
 
 def test_search_and_its_report(genogate, tmp_path):
