@@ -161,15 +161,16 @@ def _searched(run: Run, front: list[Point], test: bool, say: Say) -> dict[str, A
         shares = on_test(cases)
         for result, share in zip([int8, *results], shares, strict=True):
             result["test_accuracy"] = share
-        write_json(path, report)
     material, floating = load(setting), zoo.load(setting.checkpoint)
     reference = reference_of(material.task, floating, setting.knobs, int8["size"])
-    named = {name: results[k] for k, names in names_of(run.ledger, front).items() for name in names}
+    name = reference.name or Path(setting.checkpoint).stem
+    write_json(path, report | {"reference": {"name": name, "size": reference.bits}})
+    named = {word: results[k] for k, names in names_of(run.ledger, front).items() for word in names}
     judged, images = len(material.y_shifted), len(material.task.y_val)
     shifted = setting.shifts and judged > images
     return report | {
         "conclusion": conclusion.table(results, named, int8, reference.bits),
-        "reference": reference.name or Path(setting.checkpoint).stem,
+        "reference": name,
         "judged": f"{images:,} validation sequences"
         + (f" and their {judged - images:,} shifted copies" if shifted else ""),
         "unit": material.task.unit,

@@ -10,7 +10,9 @@ from typing import Any
 
 from ...model import zoo
 from ...model.aliases import Say
+from ...model.data.measures import unit_of
 from ...model.errors import InputError
+from ...model.files import read_json
 from ...model.genome import MAX_BITS, MIN_BITS, gene_names, split
 from ..genomes.candidate import CHECKPOINT, USEFUL_DROP
 from ..genomes.evaluate import OBJECTIVES
@@ -156,6 +158,10 @@ def collect(
     notes += _state_notes(setting, finished, generation, total)
     int8 = results.get(((MAX_BITS,) * genes, ()), {})
     weight = config.get("bit_weight", BIT_WEIGHT)
+    reference = read_json(folder / "front.json")
+    measure = "accuracy"
+    with suppress(InputError):
+        measure = str(zoo.load(setting["checkpoint"]).info.get("measure", measure))
     data: Document = {
         "run": str(folder),
         "task": setting["task"],
@@ -171,7 +177,11 @@ def collect(
         "evaluations": len(results),
         "command": search_command(document, folder),
         "objectives": config["objectives"],
-        "figures": [_figure(name, int8.get(name), weight) for name in used],
+        "figures": [
+            _figure(name, int8.get(name), weight, measure)
+            | {"against": _against(name, int8.get(name), reference, setting["checkpoint"])}
+            for name in used
+        ],
         "useful_drop": USEFUL_DROP,
         "operators": operators_of(setting, genes),
         "points": points,
@@ -291,8 +301,29 @@ def _estimated_things(setting: Document) -> str:
     return f"Figures of {target}{off}"
 
 
-def _figure(name: str, int8: float | None, weight: object) -> Document:
+def _against(name: str, int8: float | None, document: Document, checkpoint: str) -> Document | None:
+    """What a figure is told as a share of: a size, of the one INT8 network that all commands take,
+    anything else of INT8 of the run's own network."""
+    reference = document.get("reference")
+    if name == "size" and isinstance(reference, dict) and is_finite(reference.get("size")):
+        return {"value": reference["size"], "name": str(reference.get("name", ""))}
+    return None if not int8 else {"value": int8, "name": Path(checkpoint).stem}
+
+
+def _figure(name: str, int8: float | None, weight: object, measure: str = "accuracy") -> Document:
     """What the page has to know of a figure besides its values."""
+    if name == "accuracy":
+        word = measure if measure[:2].isupper() else measure.capitalize()
+        unit = "dB" if unit_of(measure) == "dB" else "%"
+        title = f"{word} on the validation part"
+        return {
+            "key": name,
+            "unit": unit,
+            "title": title,
+            "short": word,
+            "high": True,
+            "int8": int8,
+        }
     unit, title = LABELS.get(name, ((OBJECTIVES | OLD_OBJECTIVES)[name][0], name))
     if name == "silicon":
         title = f"Cells and {weight:g} x memory bits" if is_finite(weight) else title

@@ -98,11 +98,11 @@ def _table(data: Document) -> str:
     tested = any("t" in point for _, point in front)
     head = [("point", "")]
     for figure in figures:
-        head.append((figure["key"], figure["unit"]))
+        head.append((figure.get("short", figure["key"]).lower(), figure["unit"]))
         if figure["high"] and tested:
-            head.append(("test", "%"))
-    relative = [k for k, f in enumerate(figures) if f["key"] in ("size", "cells") and f["int8"]]
-    head += [(figures[k]["key"], "% of INT8") for k in relative]
+            head.append(("test", figure["unit"]))
+    relative = [k for k, f in enumerate(figures) if f["key"] in ("size", "cells") and f["against"]]
+    head += [(figures[k]["key"], f"% of INT8 of {figures[k]['against']['name']}") for k in relative]
     head.append(("genome", "by layer: dense, sums, products, activations"))
     out = ["<thead><tr>"]
     out += [
@@ -129,7 +129,9 @@ def _table(data: Document) -> str:
                     f'<td data-v="{"" if test is None else test}">{_digits(figure, test)}</td>'
                 )
         for k in relative:
-            share = None if point["v"][k] is None else point["v"][k] / figures[k]["int8"]
+            share = (
+                None if point["v"][k] is None else point["v"][k] / figures[k]["against"]["value"]
+            )
             sort, text = ("", "") if share is None else (share, f"{share:.1%}")
             cells.append(f'<td data-v="{sort}">{text}</td>')
         knobs = "".join(f"; {name} {value}" for name, value in point.get("k", {}).items())

@@ -20,6 +20,7 @@ from typing import Literal
 import numpy as np
 
 from .gqa import OFTEN, LookedUp
+from .polish import finished
 from .rules import Cut, Problem, Progress, Rule
 
 Array = np.ndarray
@@ -33,13 +34,6 @@ FACTORS, BEGIN = (0.1, 1.0), 0.5
 PENALTY = 1e5
 #: Generations between two rounds of polishing; at 3 the worst of nine hold-outs ended 3 % above.
 EVERY = 1
-#: Best tables whose break points are put elsewhere at the end.
-FINALISTS = 16
-#: Neighbouring break points that are moved together at the end; with one at a time x**3 of 16
-#: segments in s1.6 ended up to 1.12 times above the least error.
-WINDOW = 4
-#: Random tables that are polished beside the last generation.
-NEWCOMERS = 200
 GadeRule = Rule | Literal["mae"]
 
 
@@ -124,40 +118,6 @@ def search(
             progress(generation + 1, generations, float(cost.min()))
     p = np.sort(p, axis=1)
     if rule != "mae":
-        p, tried = _polished(judge, p, rng)
+        p, tried = finished(judge, p, rng)
         polished += tried
     return Cut(*judge.table(p[judge(p).argmin()]), size * (generations + 1) + polished)
-
-
-def _polished(judge: LookedUp, p: Array, rng: np.random.Generator) -> tuple[Array, int]:
-    """Break points [P, N-1] of the last generation and of NEWCOMERS random tables, each moved to
-    where it is best between its neighbours until no table gains; in the FINALISTS best ones, break
-    points are also put elsewhere altogether. And how many tables were judged."""
-    low, high = judge.places.low, judge.places.high
-    p = np.concatenate([p, np.sort(rng.uniform(low, high, (NEWCOMERS, p.shape[1])), axis=1)])
-    p, judged = _settled(judge, p)
-    p = p[np.argsort(judge(p), kind="stable")[:FINALISTS]]
-    least = judge(p)
-    while True:
-        joined = [judge.windows(row, min(WINDOW, p.shape[1])) for row in p]
-        moved = [judge.reinsert(row) for row, _ in joined]
-        judged += sum(tried for _, tried in joined)
-        judged += sum(tried for _, tried in moved)
-        better, tried = _settled(judge, np.array([row for row, _ in moved]))
-        judged += tried
-        cost = judge(better)
-        if not (cost < least).any():
-            return p, judged
-        p, least = better, cost
-
-
-def _settled(judge: LookedUp, p: Array) -> tuple[Array, int]:
-    """Break points [P, N-1] polished until no table gains; and how many tables were judged."""
-    cost, judged = judge(p), len(p)
-    while True:
-        better, tried = judge.polish(p)
-        better_cost = judge(better)
-        judged += tried + len(p)
-        if not (better_cost < cost).any():
-            return p, judged
-        p, cost = better, better_cost

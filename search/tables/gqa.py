@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 
 from ...model.tables.points import Points
+from .polish import finished
 from .rules import Cut, Problem, Progress, Rule
 
 Array = np.ndarray
@@ -108,6 +109,8 @@ class LookedUp:
         for k in range(1, len(edges) - count):
             left, right = int(edges[k - 1]), int(edges[k + count])
             between = slice(max(left, places.start), min(right, places.stop - 1) + 1)
+            if between.start >= between.stop:
+                continue  # all of them at an end of the range
             inside, cost, choices = self.matrix[between, between], self.matrix[left, between], []
             for _ in range(count - 1):
                 joined = self.together(cost[:, None], inside)
@@ -243,4 +246,7 @@ def search(
         least = min(least, float(cost.min()))
         if polish and since == PATIENCE:
             break
-    return Cut(*judge.table(p[cost.argmin()]), done)
+    if isinstance(judge, LookedUp) and polish:
+        p, tried = finished(judge, p, rng)
+        done += tried
+    return Cut(*judge.table(p[judge(p).argmin()]), done)

@@ -537,3 +537,32 @@ def test_estimates_are_not_held_to_what_is_measured_for_the_page(make, monkeypat
     document["setting"]["estimate"] = True
     (folder / "config.json").write_text(json.dumps(document))
     assert "for 6 of 6 points" in collect(folder)["cells_note"]
+
+
+def test_sizes_are_shares_of_the_network_that_is_named(make):
+    """Of the one reference of the task where the run says it, else of the run's own INT8."""
+    folder = make()
+    text = page(collect(folder, cells=False))
+    assert "% of INT8 of digits-row" in html.unescape(text)
+    document = json.loads((folder / "front.json").read_text())
+    reference = {"name": "the-other", "size": 2 * document["points"][0]["size"]}
+    (folder / "front.json").write_text(json.dumps(document | {"reference": reference}))
+    text = html.unescape(page(collect(folder, cells=False)))
+    assert "% of INT8 of the-other" in text
+    assert ">50.0%<" in text
+
+
+def test_a_score_that_is_no_accuracy_has_its_own_name_and_unit(make, monkeypatch):
+    from types import SimpleNamespace
+
+    from genogate.search.report import data as report_data
+
+    for measure, name, unit in (
+        ("explained variance", "Explained variance", "%"),
+        ("SI-SDR gain", "SI-SDR gain", "dB"),
+    ):
+        loaded = SimpleNamespace(info={"measure": measure}, functions=())
+        monkeypatch.setattr(report_data.zoo, "load", lambda source, loaded=loaded: loaded)
+        figure = collect(make(measure[:2]), cells=False)["figures"][0]
+        assert (figure["short"], figure["unit"]) == (name, unit)
+        assert figure["title"] == f"{name} on the validation part"

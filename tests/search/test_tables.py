@@ -393,3 +393,23 @@ def test_a_rule_gives_what_the_best_table_of_the_rule_is():
 def test_cheap_methods_end_within_their_usual_distance():
     assert 1 < find(FUNCTIONS["gelu"], 8, method="least-squares").info["optimum"]["ratio"] < 1.5
     assert 1 < find(FUNCTIONS["sigmoid"], 8, method="nn-lut").info["optimum"]["ratio"] < 6
+
+
+@pytest.mark.parametrize("method", ["gqa", "gade"])
+@pytest.mark.parametrize(
+    ("text", "low", "high", "entries"),
+    [("cbrt(x)", -2, 2, 8), ("2**x", -4, 2, 16), ("sqrt(x)", 0, 4, 16), ("sin(x)", -3, 3, 16)],
+)
+def test_searches_end_within_two_per_cent_of_the_optimum(method, text, low, high, entries):
+    """Functions that nobody tuned the searches on; few generations, so the last step decides."""
+    budget = {"gqa": 10, "gade": 30}[method]
+    for seed in range(2):
+        table = find(
+            parse_function(text, low, high),
+            entries,
+            method=method,
+            scales=(0, 2, 4, 6),
+            seed=seed,
+            budget=budget,
+        )
+        assert table.info["optimum"]["ratio"] <= 1.02
