@@ -45,3 +45,27 @@ def test_bad_input_is_one_line(genogate, arguments, words):
 def test_a_folder_in_the_way_is_refused(genogate, tmp_path):
     (tmp_path / "there").mkdir()
     genogate("qat", "--out", "there", "--epochs", "1").refused("there", "folder")
+
+
+@pytest.mark.parametrize(("factor", "warned"), [(1, False), (1e4, True)])
+def test_features_of_different_size_are_named_before_training(genogate, factor, warned):
+    import numpy as np
+
+    rng = np.random.default_rng(3)
+    y = rng.integers(0, 2, 60)
+    x = rng.normal(0, 1, (60, 4, 3)) + y[:, None, None]
+    np.savez("plain.npz", x=(x - x.mean((0, 1))) / x.std((0, 1)), y=y)
+    np.savez("my.npz", x=np.load("plain.npz")["x"] * [1, factor, 1], y=y)
+    trained = genogate(
+        *("train", "--task", "my.npz", "--hidden", 4, "--epochs", 1, "--out", "a.safetensors")
+    )
+    assert trained.code == 0, trained
+    outcome = genogate(
+        *("qat", "--task", "my.npz", "--checkpoint", "a.safetensors", "--genome", "int4"),
+        *("--epochs", 1, "--quiet", "--out", "q.safetensors"),
+    )
+    assert outcome.code == 0, outcome
+    for err in (trained.err, outcome.err):
+        lines = [line for line in err.splitlines() if "warning" in line]
+        assert len(lines) == warned, err
+        assert all("column 1 reaches" in line and "8192" in line for line in lines)
