@@ -19,8 +19,8 @@ ARGS += $(KNOBS)
 endif
 
 # What a user may set, handed to the command as it is: make gru GENOME=int4 LANES=2
-OPTIONS := ARGS BOARD CHECKPOINT ENTRIES EPOCHS FN GENERATIONS GENOME HIDDEN IN LANES LIBERTY METHOD MODEL \
-	N OBJECTIVES OUT POP PORT RUN SCALES SEED TARGET TASK UNIT WORKERS
+OPTIONS := ARGS BOARD CHECKPOINT CLOCK ENTRIES EPOCHS FN GENERATIONS GENOME HIDDEN IN LANES LIBERTY METHOD MODEL \
+	N OBJECTIVES OUT POP PORT RATE RUN SCALES SEED TARGET TASK UNIT WORKERS
 export $(OPTIONS)
 
 # A misspelt variable would be ignored in silence: make gru GENOM=int4 must not run INT8.
@@ -54,6 +54,7 @@ help: ## This list
 	@echo '  OUT          folder or file to write to'
 	@echo '  SEED         seed for all random choices'
 	@echo '  N            sequences (sim, host), networks (campaign)'
+	@echo '  RATE, CLOCK  steps a second that come in, and the clock in MHz; refused where it is too slow'
 	@echo '  TARGET       part to measure for: ice40-up5k, ecp5-25k, sky130 ...'
 	@echo '  BOARD, PORT  a board by name, and its serial port'
 	@echo '  LIBERTY      file of standard cells; by default sky130, under PDK_ROOT'
@@ -75,11 +76,12 @@ import: .venv/$(if $(filter %.safetensors %.onnx,$(MODEL)),onnx,train).stamp ## 
 	@$(BIN)/genogate import "$${MODEL:?give MODEL= and TASK=}" --task "$${TASK:?give it}" \
 		$${SEED:+--seed "$$SEED"} $${OUT:+--out "$$OUT"} $$ARGS
 
-gru: .venv/core.stamp ## Quantise a network, write its Verilog and measure it | GENOME TASK CHECKPOINT LANES OUT ARGS
-	@$(BIN)/genogate gru $(NETWORK)
+gru: .venv/core.stamp ## Quantise a network, write its Verilog and measure it | GENOME TASK CHECKPOINT LANES OUT ARGS RATE CLOCK
+	@$(BIN)/genogate gru $(NETWORK) $${RATE:+--steps-per-second "$$RATE"} $${CLOCK:+--clock "$$CLOCK"}
 
-area: .venv/$(if $(findstring --route,$(ARGS)),dev,core).stamp ## Measure the hardware of every operator with Yosys | GENOME TASK CHECKPOINT LANES OUT ARGS TARGET
-	@$(BIN)/genogate area $(NETWORK) $${TARGET:+--target "$$TARGET"}
+area: .venv/$(if $(findstring --route,$(ARGS)),dev,core).stamp ## Measure the hardware of every operator with Yosys | GENOME TASK CHECKPOINT LANES OUT ARGS TARGET RATE CLOCK
+	@$(BIN)/genogate area $(NETWORK) $${TARGET:+--target "$$TARGET"} \
+		$${RATE:+--steps-per-second "$$RATE"} $${CLOCK:+--clock "$$CLOCK"}
 
 sim: .venv/sim.stamp icarus ## Prove the Verilog equal to the integer model, bit by bit | GENOME TASK CHECKPOINT LANES OUT ARGS N SEED
 	@$(BIN)/genogate sim $(NETWORK) $${N:+--sequences "$$N"} $${SEED:+--seed "$$SEED"}

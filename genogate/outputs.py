@@ -12,6 +12,7 @@ from .integration import integration_files
 from .model.aliases import Say
 from .model.errors import InputError
 from .network import Network, identity_of
+from .pace import Pace
 
 
 def _score_document(network: Network) -> dict[str, Any]:
@@ -85,16 +86,18 @@ def write_gru(
     wrapper: str = "none",
     target: str = "generic",
     memories: str = "flops",
+    pace: Pace | None = None,
 ) -> dict[str, Any]:
     """Verilog with test bench and core file, integer model and report of `network`, all or none;
     returns the report. With a `target` also ``target.json``, which the report returned has as
-    ``on_target``."""
+    ``on_target``. Raises :class:`InputError` where it is too slow for `pace`."""
     from .model.checkpoints.provenance import unseen
     from .model.files import staged, write_json, write_text
     from .reference import reference_of
     from .synth.verilog import emit
 
     model, design = network.model, network.design
+    demand = pace.document(network) if pace else {}
     with staged(out or network.folder) as stage:
         say("Emitting Verilog")
         write_text(stage / "gru.v", emit(design))
@@ -124,6 +127,7 @@ def write_gru(
             "steps": steps,
             "cycles_per_sequence": design.cycles_per_sequence(steps),
             "utilisation": round(ideal / cycles, 4),
+            **demand,
             **{key: value for key, value in area.items() if key not in identity},
         }
         write_json(stage / "report.json", report)

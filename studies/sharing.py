@@ -43,6 +43,7 @@ def _network(task: str, name: str, share: str, lanes: int, say: Say) -> dict[str
         "state_bits": bits["ram"],
         "cycles": design.cycles_per_step,
         **{f"{k}_um2": silicon[f"{k}_um2"] for k in ("logic", "rom", "ram", "total")},
+        "latches_um2": silicon["total_with_latches_um2"],
         "library": silicon["library"],
     }
 
@@ -71,12 +72,14 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "`genogate gru --share gates` and `--share all` against a unit for each operator, the same "
         "bits of result; "
         f"{data['rows'][0]['library']}, {data['yosys']}. Constants as logic, state as flip-flops, "
-        "before placement. Where all is shared, lanes are bits of a weight that a cycle takes. The "
+        "or as latches (the last three columns; built, `genogate asic --memories latches`), before "
+        "placement. Where all is shared, lanes are bits of a weight that a cycle takes. The "
         f"mixed genome is {data['mixed']}. Differences are to INT8 with a unit for each operator.",
         "",
         "| task | genome | share | lanes | cells | constant bits | state bits | cycles a step "
-        "| logic um^2 | constants um^2 | state um^2 | total um^2 | logic | total |",
-        "|" + "---|" * 14,
+        "| logic um^2 | constants um^2 | state um^2 | total um^2 | logic | total "
+        "| state as latches um^2 | total um^2 | total |",
+        "|" + "---|" * 17,
     ]
     for row in data["rows"]:
         base = next(
@@ -91,7 +94,9 @@ def render(data: Mapping[str, Any]) -> list[str]:
             f"| {row['task']} | {row['genome']} | {row['share']} | {row['lanes']} | "
             + " | ".join(f"{number:,.0f}" for number in numbers)
             + f" | {_less(row['logic_um2'], base['logic_um2'])} | "
-            f"{_less(row['total_um2'], base['total_um2'])} |"
+            f"{_less(row['total_um2'], base['total_um2'])} | "
+            f"{row['ram_um2'] - row['total_um2'] + row['latches_um2']:,.0f} | "
+            f"{row['latches_um2']:,.0f} | {_less(row['latches_um2'], base['total_um2'])} |"
         )
     lines.append("")
     for row in data["rows"]:

@@ -8,7 +8,14 @@ from typing import Any
 import click
 
 from .help import Command, group
-from .options import build, network_folder, network_options, output_options, target_options
+from .options import (
+    build,
+    network_folder,
+    network_options,
+    output_options,
+    pace_options,
+    target_options,
+)
 from .terminal import progress, show
 
 
@@ -30,8 +37,17 @@ from .terminal import progress, show
         help="Energy an inference on sky130 too, without and with clock gates (needs OpenSTA).",
     ),
 )
+@pace_options
 @output_options(network_folder)
-def area(target: str, memories: str, route: bool, energy: bool, **options: Any) -> None:
+def area(
+    target: str,
+    memories: str,
+    route: bool,
+    energy: bool,
+    steps_per_second: float | None,
+    clock: float | None,
+    **options: Any,
+) -> None:
     """Measure the hardware of every operator with Yosys.
 
     Writes area.json with cells, transistors and memory bits. With --target it writes target.json:
@@ -39,6 +55,7 @@ def area(target: str, memories: str, route: bool, energy: bool, **options: Any) 
     content, so a second genome costs only what is new in it.
     """
     from ..outputs import write_area
+    from ..pace import Pace, pace_rows
     from ..targets import (
         check_energy,
         check_route,
@@ -46,18 +63,28 @@ def area(target: str, memories: str, route: bool, energy: bool, **options: Any) 
         print_target,
         write_target,
     )
+    from .tables import console, print_pairs
 
     check_target_options(target, memories)
     check_route(target, route)
     check_energy(target, energy)
+    pace = Pace(steps_per_second, clock)
+    pace.check()
     with progress() as say:
         network = build(options, say)
+        demand = pace.document(network)
         if target == "generic":
             document = write_area(network, options["out"], say)
         else:
             document = write_target(network, target, route, options["out"], say, memories, energy)
     report = print_area if target == "generic" else print_target
-    show(document, lambda: report(document, options["out"] or network.folder))
+
+    def told() -> None:
+        report(document, options["out"] or network.folder)
+        if demand:
+            print_pairs(console(), pace_rows(demand))
+
+    show(document | demand, told)
 
 
 def print_area(document: dict[str, Any], folder: str | Path) -> None:

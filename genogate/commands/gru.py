@@ -8,7 +8,14 @@ from typing import Any
 import click
 
 from .help import Command, group
-from .options import build, network_folder, network_options, output_options, target_options
+from .options import (
+    build,
+    network_folder,
+    network_options,
+    output_options,
+    pace_options,
+    target_options,
+)
 from .terminal import progress, show
 
 
@@ -22,6 +29,7 @@ from .terminal import progress, show
 )
 @network_options
 @group("Part", target_options)
+@pace_options
 @output_options(
     click.option(
         "--wrapper",
@@ -32,7 +40,14 @@ from .terminal import progress, show
     ),
     network_folder,
 )
-def gru(wrapper: str, target: str, memories: str, **options: Any) -> None:
+def gru(
+    wrapper: str,
+    target: str,
+    memories: str,
+    steps_per_second: float | None,
+    clock: float | None,
+    **options: Any,
+) -> None:
     """Quantise a network, write its Verilog and measure it.
 
     Writes gru.v, model.safetensors (every integer of the network) and report.json (accuracy, size,
@@ -41,12 +56,15 @@ def gru(wrapper: str, target: str, memories: str, **options: Any) -> None:
     target.json: what the network takes of a real part. Either all files are written or none.
     """
     from ..outputs import write_gru
+    from ..pace import Pace
     from ..targets import check_target_options, print_target
 
     check_target_options(target, memories)
+    pace = Pace(steps_per_second, clock)
+    pace.check()
     with progress() as say:
         network = build(options, say)
-        report = write_gru(network, options["out"], say, wrapper, target, memories)
+        report = write_gru(network, options["out"], say, wrapper, target, memories, pace)
 
     def told() -> None:
         print_report(report, options["out"] or network.folder)
@@ -72,6 +90,7 @@ def _original(info: dict[str, Any]) -> str:
 def print_report(report: dict[str, Any], folder: str | Path) -> None:
     """The report of ``genogate gru``."""
     from ..model.data.measures import score_text
+    from ..pace import pace_rows
     from ..reference import size_text
     from .tables import console, genome_text, print_operators, print_pairs
 
@@ -111,6 +130,7 @@ def print_report(report: dict[str, Any], folder: str | Path) -> None:
                 "per sequence",
                 f"{report['cycles_per_sequence']:,} cycles back to back, {report['steps']} steps",
             ),
+            *pace_rows(report),
             ("cells", f"{report['cells']:,} summed over modules, {report['cells_flat']:,} flat"),
             ("memory", f"{report['memory_bits']:,} bits"),
             ("measured by", report["yosys"]),

@@ -154,6 +154,17 @@ target_options = together(
         "(state as latches), or sram (everything in whole macros).",
     ),
 )
+#: Steps that come in, and the clock that they must be met with.
+pace_options = group(
+    "Pace",
+    click.option(
+        "--steps-per-second",
+        type=float,
+        metavar="N",
+        help="Time steps that come in; refused where sharing or lanes are too slow at --clock.",
+    ),
+    click.option("--clock", type=float, metavar="MHZ", help="Clock of the hardware, MHz."),
+)
 #: The report as JSON, or no report at all.
 output_switches = together(
     click.option(

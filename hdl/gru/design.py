@@ -239,8 +239,8 @@ class Design:
             classes, hidden = op.weight.shape
             if self.model.head.every:
                 # The first unit of the next step waits for it.
-                top = self.gates[-1]
-                spare = (top.input_size + top.unit_cycles) // classes - 2
+                last = self.gates[-1]
+                spare = (last.input_size + last.unit_cycles) // classes - 2
                 return divisor_within(op.weight_bits, max(0, spare) // hidden), 0
             # The next step waits for it: an eighth of a step's time at most.
             time = self._layers_step // (8 * classes * hidden)

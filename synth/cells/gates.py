@@ -200,9 +200,9 @@ class Netlist:
         for k, name in enumerate(self._flops):
             kind, pins = self._instances[name]
             value = text(kind.next_state or "", pins, f"s[{k}]")
-            gate = self.gate_of[name] = self._gate_of(pins[kind.clock])
-            if gate:
-                gated, there = self._instances[gate]
+            source = self.gate_of[name] = self._gate_of(pins[kind.clock])
+            if source:
+                gated, there = self._instances[source]
                 enable = f"v[{there[gated.enable]}]"
                 value = f"(s[{k}]&(M^{enable}))|({value}&{enable})"
             self.following_lines.append(f"  {value},")

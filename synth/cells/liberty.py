@@ -182,11 +182,11 @@ def _cell(name: str, text: str) -> Cell:
     latch = None
     if state and opens:
         variables = [v.strip(' "') for v in state[0].split(",")]
-        enable, data = _attribute(state[1], "enable"), _attribute(state[1], "data_in")
-        if enable not in pins or data not in pins or re.search(r"\b(clear|preset)\s*:", state[1]):
+        opening, data = _attribute(state[1], "enable"), _attribute(state[1], "data_in")
+        if opening not in pins or data not in pins or re.search(r"\b(clear|preset)\s*:", state[1]):
             raise InputError(f"cell {name}: this latch is not simulated")
         names |= {variables[0]: "{state}"} | dict.fromkeys(variables[1:], "({M}^{state})")
-        latch = (enable, data)
+        latch = (opening, data)
     elif state:
         variables = [v.strip(' "') for v in state[0].split(",")]
         clock, following = _attribute(state[1], "clocked_on"), _attribute(state[1], "next_state")
