@@ -179,13 +179,13 @@ def image(design: Design) -> Image:
             for memory in replace(plan, layer=layer).constants():
                 words += memory
     else:
-        for number, (layer, plan) in enumerate(
+        for number, (layer, schedule) in enumerate(
             zip(design.model.layers, design.schedules, strict=True)
         ):
             for name in GENES[:6]:
                 lanes = design.lanes.x if name[2] == "i" else design.lanes.h
                 width = widths[f"layer{number}.{name}_biases"]
-                for memory in _linear_words(layer.dense(name), lanes, plan.chunks[name], width):
+                for memory in _linear_words(layer.dense(name), lanes, schedule.chunks[name], width):
                     words += memory
     chunks, _ = design.classifier_plan
     for memory in _linear_words(design.model.classifier, 1, chunks, widths["classifier.biases"]):

@@ -12,6 +12,7 @@ from genogate.model.files import read_tensors, write_tensors
 from genogate.model.genome import Genome
 from genogate.model.head import Head
 from genogate.model.integer import KIND, IntModel
+from genogate.model.knobs import Lanes
 from genogate.sim import fast, golden
 from genogate.sim.random_model import random_model
 from genogate.sim.rtl.network.cases import make_case
@@ -114,16 +115,13 @@ def test_a_head_that_cannot_be_is_refused(record):
 
 def test_what_cannot_answer_so_says_what_can():
     model, _ = network(Head("every", "codes"))
-    with pytest.raises(InputError, match="codes at every step: give --share none"):
-        Design.of(model, share="all")
     with pytest.raises(InputError, match="board: its frames answer a class a sequence"):
         FramedNetwork(Design.of(model), timeout=100)
 
 
 def test_the_campaign_asks_for_nothing_that_shared_hardware_refuses():
     cases = [make_case(2026, index) for index in range(300)]
-    assert {case.share for case in cases} == {"none", "gates", "all"}
-    for case in cases:
-        # Behind dense layers a classifier stands alone.
-        assert (case.share, case.at) != ("gates", "every") or case.back, case
-        assert (case.share, case.output) != ("all", "codes") or case.back, case
+    shared = [case for case in cases if case.share != "none"]
+    assert {case.share for case in shared} == {"gates", "all"}
+    for case in shared[-25:]:
+        Design.of(case.model(), Lanes(case.lanes_x, case.lanes_h), case.share, case.pipeline)

@@ -33,10 +33,6 @@ def with_structure(case: Case) -> Case:
     genes = rng.integers(MIN_BITS, MAX_BITS + 1, (layers, len(GENES)))
     output = one_of(OUTPUTS)
     at = one_of(("last", "every"))
-    if not back:
-        # Machines that share answer classes and logits, those of shared gates at the last step.
-        output = "class" if (case.share, output) == ("all", "codes") else output
-        at = "last" if case.share == "gates" else at
     return replace(
         case,
         name="structure",
