@@ -1,11 +1,13 @@
 """Memories on a target before anything is synthesised: block RAMs by the family's geometry, and
 what shapes a memory in logic (word count, width, entropy of the contents)."""
 
+import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -83,3 +85,16 @@ def rom_features(words: Sequence[int], width: int) -> list[float]:
 def ram_features(words: int, width: int) -> list[float]:
     """What a RAM depends on."""
     return [1.0, width, words * width, words, max(1.0, math.log2(words)) * width]
+
+
+@cache
+def _flip_flop_coefficients() -> tuple[float, ...]:
+    document = json.loads(Path(__file__).with_name("prices.json").read_text())
+    return tuple(document["targets"]["sky130"]["coefficients"]["um2"]["ram"])
+
+
+def flip_flop_um2(words: int, width: int) -> float:
+    """Area on sky130 of a memory that is written, as flip-flops, by the model of
+    :mod:`.prices`."""
+    pairs = zip(_flip_flop_coefficients(), ram_features(words, width), strict=True)
+    return max(0.0, sum(coefficient * feature for coefficient, feature in pairs))

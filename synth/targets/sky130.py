@@ -33,6 +33,7 @@ from ..rtlil import Design
 from ..verilog import emit_rtlil
 from ..yosys import Job, Progress, Tool, run
 from ..yosys import find as find_yosys
+from .memories import flip_flop_um2
 from .report import module_parts
 
 Kind = Literal["logic", "rom", "ram", "latches"]
@@ -347,9 +348,7 @@ def _cost(tool: Tool, library: Library, statistics: str) -> dict[str, int]:
 
 def _large(piece: Piece) -> dict[str, int]:
     """As :func:`_cost`, of a large memory of flip-flops or latches."""
-    from .prices import ram_um2
-
-    bits, um2 = math.prod(piece.shape), ram_um2(*piece.shape)
+    bits, um2 = math.prod(piece.shape), flip_flop_um2(*piece.shape)
     if piece.kind == "latches":
         return {"um2": round(latch_um2(*piece.shape, um2) * 1e4), "ff_um2": 0, "cells": 0}
     return {

@@ -1,14 +1,18 @@
 """Structures of the campaign's random networks: dense layers around the GRU, given states."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ....model.genome import GENES, MAX_BITS, MIN_BITS
 from ....model.head import ACTIVATIONS, OUTPUTS
-from .cases import Case
+
+if TYPE_CHECKING:
+    from .cases import Case
 
 #: Dense layers on one side, and outputs of one, at most.
 MOST_LAYERS, MOST_UNITS = 3, 12
