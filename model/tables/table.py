@@ -267,14 +267,12 @@ class LutTable:
             low, high = (read.number(bound, f"range[{j}]") for j, bound in enumerate(bounds))
             function = parse_function(read.part(data.get("function"), "function", str), low, high)
             fmt = read.part(data.get("format"), "format", dict)
-            form = Format(
-                fmt.get("kind"),
-                *(
-                    read.integer(fmt.get(n), f"format.{n}", 0, 24)
-                    for n in ("slope_bits", "intercept_bits", "fraction_bits")
-                ),
-                read.integer(fmt.get("slope_digits", 0), "format.slope_digits", 0, 2),
+            slope_bits, intercept_bits, fraction_bits = (
+                read.integer(fmt.get(n), f"format.{n}", 0, 24)
+                for n in ("slope_bits", "intercept_bits", "fraction_bits")
             )
+            digits = read.integer(fmt.get("slope_digits", 0), "format.slope_digits", 0, 2)
+            form = Format(fmt.get("kind"), slope_bits, intercept_bits, fraction_bits, digits)
             rows = [
                 read.segments(row, f"scales[{j}]", form)
                 for j, row in enumerate(read.part(data.get("scales"), "scales", list))
