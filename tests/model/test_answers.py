@@ -92,6 +92,27 @@ def test_training_for_a_genome_gives_the_same_integers_again(form, trained):
     )
 
 
+@pytest.mark.parametrize("form", ["ends", "tags-ends", "mask"])
+def test_dense_layers_around_learn_every_form_and_train_quantised(form, tmp_path):
+    path = tmp_path / "data.npz"
+    np.savez(path, **arrays(form))
+    task = load_task(str(path))
+    around = Recipe(hidden=8, epochs=25, batch=16, lr=1e-2, front="tanh:6", back="relu:10")
+    checkpoint = train(task, around)
+    score = accuracy(checkpoint, task.x_test, task.y_test)
+    assert score > (0.3 if task.real else 0.7)
+    genome = Genome(Genome.uniform(8).layers, ((3, 4), (3, 3)))
+    before = quantize(checkpoint, genome, Knobs(), task.x_calibration)
+    tuned = tune(task, checkpoint, genome, recipe=Tuning(epochs=4))
+    parts = task.x_train, task.y_train
+    assert fast.accuracy(tuned.model, *parts) >= fast.accuracy(before, *parts)
+    assert fast.accuracy(tuned.model, task.x_val, task.y_val) == pytest.approx(
+        tuned.validation, abs=0.02
+    )
+    again = quantize(tuned.checkpoint, genome, Knobs(), task.x_calibration)
+    assert again.hash == tuned.model.hash
+
+
 def test_what_follows_the_end_of_a_sequence_changes_nothing(tmp_path, trained):
     task, checkpoint = trained("ends")
     lengths = lengths_of(task.x_test)
