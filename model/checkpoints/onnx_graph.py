@@ -10,6 +10,8 @@ from ..errors import InputError
 from .chain import Asked, Chain, normalisation, real
 from .onnx_values import CONSTANT, MOVES, Base, Joined, Obstacle, Operators, View, at, whole
 
+#: What a Clip may change of a value behind a function: far less than half a code of 8 bits.
+SLIGHT = 2e-4
 #: Operators that compute a function of every value, by its name.
 FUNCTIONS = {"Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh"}
 #: Last operators of a classifier; none of them changes which class is the greatest.
@@ -100,6 +102,8 @@ class Walk:
             return [self._cast(node, first)]
         if kind == "Dropout":
             return [self._dropout(node, first, inputs)]
+        if kind == "Clip" and (clipped := self._clip(node, first, inputs)) is not None:
+            return [clipped]
         if first.base.kind == "Sigmoid":
             # It was not the last operator after all.
             inputs = [_as_layer(value) if isinstance(value, View) else value for value in inputs]
@@ -180,6 +184,25 @@ class Walk:
         if node.op_type == "Cast" and to not in floats and view.base.kind != "ArgMax":
             raise Obstacle(f"values of {view.base.chain.place} are rounded to integers (Cast)")
         return view
+
+    def _clip(self, node: Any, view: View, inputs: list[Value | None]) -> View | None:
+        """A Clip that changes nothing behind its function, or is a ReLU; None for others."""
+        given = self.operators.attributes(node)
+        limits = [given.get("min"), given.get("max")]
+        for place, value in enumerate(inputs[1:3]):
+            if value is not None:
+                limits[place] = float(self._weight(value, "a limit of its Clip").reshape(-1)[0])
+        low, high = (
+            end if limit is None else float(limit)
+            for limit, end in zip(limits, (-np.inf, np.inf), strict=True)
+        )
+        function = "sigmoid" if view.base.kind == "Sigmoid" else view.base.chain.opened[1]
+        ends = {"sigmoid": (0, 1), "tanh": (-1, 1), "relu": (0, np.inf)}.get(function)
+        if ends and view.scale is None and low <= ends[0] + SLIGHT and high >= ends[1] - SLIGHT:
+            return view
+        if (low, high) == (0, np.inf) and not view.base.kind:
+            return _function("relu", view)
+        return None
 
     def _dropout(self, node: Any, view: View, inputs: list[Value | None]) -> View:
         training = inputs[2] if len(inputs) > 2 else None

@@ -173,6 +173,33 @@ def test_which_class_is_greatest_does_not_depend_on_a_tanh_that_ends_the_network
     np.testing.assert_allclose(forward(real, X).values, outputs(model), atol=1e-5)
 
 
+class Clipped(nn.Module):
+    """Limits as ``torch.clamp`` sets them."""
+
+    def __init__(self, low=None, high=None):
+        super().__init__()
+        self.low, self.high = low, high
+
+    def forward(self, x):
+        return torch.clamp(x, self.low, self.high)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_limits_that_change_nothing_are_left_out_and_one_at_zero_is_a_relu(tmp_path):
+    gains = Net(list, lambda: [*classifier(), nn.Sigmoid(), Clipped(1e-4, 1.0)], every=True)
+    asked = Asked(every=True, real=True)
+    checkpoint = from_onnx(exported(gains, tmp_path / "m.onnx"), X, CLASSES, asked)
+    assert checkpoint.head.activation == "sigmoid"
+    np.testing.assert_allclose(forward(checkpoint, X).values, outputs(gains), atol=1e-4)
+    relu = Net(list, lambda: [nn.Linear(UNITS, 8), Clipped(0.0), *classifier(8)])
+    checkpoint = from_onnx(exported(relu, tmp_path / "m.onnx"), X, CLASSES)
+    assert checkpoint.functions == {"back0": "relu"}
+    np.testing.assert_allclose(forward(checkpoint, X).logits, outputs(relu), atol=1e-5)
+    relu6 = Net(list, lambda: [nn.Linear(UNITS, 8), Clipped(0.0, 6.0), *classifier(8)])
+    with pytest.raises(InputError, match="operator Clip is not supported behind a linear layer"):
+        from_onnx(exported(relu6, tmp_path / "m.onnx"), X, CLASSES)
+
+
 class Apart(Net):
     """A dense layer between two GRU layers, or a first state for each sequence."""
 
