@@ -152,7 +152,7 @@ class Calibration:
 
     def classifier_scale(self, bits: int) -> float:
         """Scale of the classifier's weights of `bits` bits."""
-        best = self.classifier.curves[bits, "tensor"].best_scale
+        best = self.classifier.curve(bits, "tensor").best_scale
         # A state that is nearly always zero tells nothing of the weights: no step beyond them, or
         # the biases, which are counted in it, would be lost.
         weights, biases = (

@@ -100,7 +100,7 @@ class DenseCalibration:
             total = tensor.errors(bits, scales[:, None], np.full((len(scales), 1), lowest))[:, 0]
         else:
             total = tensor.curve(bits)(scales)
-        curve = self.weights.curves[genes[0], knobs.granularity]
+        curve = self.weights.curve(genes[0], knobs.granularity)
         error, factors = pick(curve, scales / in_scale, allowed(knobs.multiplier_terms))
         at = int((total + error).argmin())
         scale = float(scales[at])

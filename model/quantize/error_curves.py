@@ -1,6 +1,6 @@
 """How the quantisation error of a tensor, or of a weight matrix, depends on width and scale.
 
-Separable, so it is done once per model for all seven widths; a genome's quantisation only picks.
+Separable, so it is done once per model and width; a genome's quantisation only picks.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,6 @@ from functools import cached_property
 import numpy as np
 
 from ..checkpoints.floating import sigmoid
-from ..genome import MAX_BITS, MIN_BITS
 from ..integer import MAX_CHANNEL_SHIFT, code_range
 from .ranges import PRIOR, sane_range, stand_in
 from .scales import kept_format
@@ -18,7 +17,6 @@ from .scales import kept_format
 #: Grid steps per octave of scale; errors vary smoothly enough for 4 % steps.
 STEPS = 16
 BINS = 512
-WIDTHS = range(MIN_BITS, MAX_BITS + 1)
 #: Octaves searched below and above the scale that just covers the range.
 BELOW, ABOVE = 3, 1
 #: Largest magnitude of a zero point; only a gate z that stays near 1 needs more than 2**12.
@@ -29,6 +27,8 @@ OUTSIDE = 64.0
 CHANNEL_SPREAD = min(3, MAX_CHANNEL_SHIFT)
 #: Widest weights worth error compensation; above, rounding errors are too small to matter.
 COMPENSATED_BITS = 6
+#: Elements of a matrix from which on errors are computed scale by scale.
+LARGE = 1 << 14
 #: Quantised forms kept per matrix.
 REMEMBERED = 2048
 #: Share of the mean variance added to every input's own, so that the covariance can be inverted.
@@ -252,6 +252,7 @@ class Weights:
         damping = DAMPING * np.trace(covariance) / len(covariance) + 1e-9
         self._covariance = covariance + damping * np.eye(len(covariance))
         self._known: dict[tuple[int, float, str], tuple[np.ndarray, np.ndarray, bool]] = {}
+        self._curves: dict[tuple[int, str], Curve] = {}
 
     @cached_property
     def _feedback(self) -> tuple[np.ndarray, np.ndarray]:
@@ -279,44 +280,44 @@ class Weights:
         """Weight codes at scales that broadcast against the matrix."""
         return _weight_codes(self.matrix, bits, scale, narrow)
 
-    @cached_property
-    def _row_errors(self) -> dict[tuple[int, bool], tuple[int, np.ndarray]]:
-        """(bits, narrow) -> (start, errors [grid, outputs])."""
-        rows = {}
+    def _row_errors(self, bits: int, narrow: bool) -> tuple[int, np.ndarray]:
+        """Start of the grid of scales, and errors [grid, outputs]."""
         matrix = self._scaled_by
-        span = 2 * float(np.abs(matrix).max())
-        for bits in WIDTHS:
-            grid = _grid(span, bits)
-            grid = np.arange(grid[0] - CHANNEL_SPREAD * STEPS, grid[-1] + 1)
-            scale = 2.0 ** (grid / STEPS)[:, None, None]
-            for narrow in (False, True):
-                codes = _weight_codes(matrix, bits, scale, narrow)
-                error = (codes * scale - matrix) ** 2
-                rows[bits, narrow] = int(grid[0]), (error * self.sensitivity).sum(-1)
-        return rows
+        grid = _grid(2 * float(np.abs(matrix).max()), bits)
+        grid = np.arange(grid[0] - CHANNEL_SPREAD * STEPS, grid[-1] + 1)
+        scales = 2.0 ** (grid / STEPS)[:, None, None]
+        # Of a large matrix one scale at a time stays in the cache.
+        parts = np.split(scales, len(scales)) if matrix.size > LARGE else [scales]
+        errors = []
+        for scale in parts:
+            codes = _weight_codes(matrix, bits, scale, narrow)
+            errors.append((((codes * scale - matrix) ** 2) * self.sensitivity).sum(-1))
+        return int(grid[0]), np.concatenate(errors)
 
-    @cached_property
-    def curves(self) -> dict[tuple[int, str], Curve]:
-        """(bits, granularity) -> error against matrix scale, at the better code range."""
-        curves = {}
+    def curve(self, bits: int, granularity: str) -> Curve:
+        """Error against matrix scale, at the better code range; remembered."""
+        if (bits, granularity) not in self._curves:
+            self._curves.update(self._curves_of(bits))
+        return self._curves[bits, granularity]
+
+    def _curves_of(self, bits: int) -> dict[tuple[int, str], Curve]:
         outputs = len(self.matrix)
         lost = float((self._scaled_by**2 * self.sensitivity).sum()) / outputs
-        for bits in WIDTHS:
-            tensor, channel = [], []
-            for narrow in (False, True):
-                start, rows = self._row_errors[bits, narrow]
-                skip = CHANNEL_SPREAD * STEPS
-                tensor.append(rows[skip:].sum(-1))
-                # Channel k_i divides the scale by 2**k_i: look that many octaves down the grid.
-                shifted = [
-                    rows[skip - k * STEPS : len(rows) - k * STEPS]
-                    for k in range(CHANNEL_SPREAD + 1)
-                ]
-                channel.append(np.min(shifted, axis=0).sum(-1))
-            start += CHANNEL_SPREAD * STEPS
-            curves[bits, "tensor"] = Curve(start, np.min(tensor, axis=0) / outputs, lost)
-            curves[bits, "channel"] = Curve(start, np.min(channel, axis=0) / outputs, lost)
-        return curves
+        tensor, channel = [], []
+        for narrow in (False, True):
+            start, rows = self._row_errors(bits, narrow)
+            skip = CHANNEL_SPREAD * STEPS
+            tensor.append(rows[skip:].sum(-1))
+            # Channel k_i divides the scale by 2**k_i: look that many octaves down the grid.
+            shifted = [
+                rows[skip - k * STEPS : len(rows) - k * STEPS] for k in range(CHANNEL_SPREAD + 1)
+            ]
+            channel.append(np.min(shifted, axis=0).sum(-1))
+        start += CHANNEL_SPREAD * STEPS
+        return {
+            (bits, "tensor"): Curve(start, np.min(tensor, axis=0) / outputs, lost),
+            (bits, "channel"): Curve(start, np.min(channel, axis=0) / outputs, lost),
+        }
 
     def rounded(self, scale: float, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What 8-bit codes at matrix scale `scale` make of the weights, and `bias` less the mean

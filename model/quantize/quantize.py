@@ -92,9 +92,9 @@ class _LayerScales:
         return allowed(terms, lowest, highest)
 
     def _weight_curve(self, name: str) -> Curve:
-        return self.calibration.weights[name].curves[
+        return self.calibration.weights[name].curve(
             self.widths.weight[name], self.knobs.granularity
-        ]
+        )
 
     def _scan(self, name: str) -> np.ndarray:
         step = SCAN_STEP.get(self.knobs.multiplier_terms or 0, 4)

@@ -73,7 +73,7 @@ def test_channel_scales_lower_the_error_of_the_dense_output():
         if len(weights.matrix) != weights.matrix.shape[1]:
             continue
         for granularity in error:
-            scale = weights.curves[3, "channel"].best_scale
+            scale = weights.curve(3, "channel").best_scale
             codes, shift, _ = weights.quantize(3, scale, granularity)
             error[granularity] += held_out_error(weights, codes, scale / 2.0**shift)
     assert error["channel"] < 0.95 * error["tensor"]
@@ -191,7 +191,7 @@ def test_weight_rounding_beats_the_nearest_codes_on_real_inputs(bits):
     into the bias, is below that of rounding every weight to its nearest code."""
     _, _, calibration = material()
     weights = calibration.layers[0].weights["w_hn"]
-    scale = weights.curves[bits, "tensor"].best_scale
+    scale = weights.curve(bits, "tensor").best_scale
     chosen, _, narrow = weights.quantize(bits, scale, "tensor")
     nearest = held_out_error(weights, weights.codes(bits, scale, narrow), scale)
     assert held_out_error(weights, chosen, scale) < 0.9 * nearest

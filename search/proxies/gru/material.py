@@ -73,7 +73,7 @@ def output_kl(name: str, genomes: Array, *, seed: int = 0) -> Array:
     of = material(name)
     x = of.task.x_train[balanced(of.task.y_train, COMPARED, seed)]
     plain = forward(of.checkpoint, x).logits
-    head = of.calibration.classifier.curves[8, "tensor"].best_scale
+    head = of.calibration.classifier.curve(8, "tensor").best_scale
     divergences = []
     for row in np.asarray(genomes):
         drafted = draft(of.calibration, Genome.from_genes(row), KNOBS)

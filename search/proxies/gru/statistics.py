@@ -111,7 +111,7 @@ class GruNetwork:
         of = self.calibration.layers[layer]
         if place < 6:
             weights = of.weights[name]
-            scale = weights.curves[bits, "tensor"].best_scale
+            scale = weights.curve(bits, "tensor").best_scale
             codes, _, _ = weights.quantize(bits, scale, "tensor")
             return codes[:, columns] * scale - weights.matrix[:, columns]
         tensor = of.tensors[name]
