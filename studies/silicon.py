@@ -2,7 +2,7 @@
 """Silicon area and power of piecewise-linear units in sky130: loadable, fixed, composite."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -15,10 +15,10 @@ from genogate.hdl.operator import Elementwise
 from genogate.hdl.piecewise_linear import PiecewiseLinear
 from genogate.hdl.units.float32 import FloatUnit
 from genogate.hdl.units.lut_unit import LoadableUnit, SelectUnit
-from genogate.hdl.units.shift_add_unit import MAX_DIGITS, build, digits_of, forms
+from genogate.hdl.units.shift_add_unit import MAX_DIGITS, build, forms
 from genogate.model import integer
 from genogate.model.tables.composites import layernorm_params, softmax_params
-from genogate.model.tables.formats import Format, Grid, ListedGrid
+from genogate.model.tables.formats import Format
 from genogate.model.tables.functions import FUNCTIONS, Function
 from genogate.model.tables.optimal import GUARD, Exact
 from genogate.model.tables.points import Points
@@ -41,23 +41,17 @@ SLOW_NS, FAST_NS = 40.0, 20.0
 #: The paper, 28 nm, 8 entries, 500 MHz: um2 and mW.
 PAPER = {"INT8": (961, 0.40), "INT32": (5243, 1.93), "FP32": (5135, 2.02)}
 WIDTHS = {"INT8": 8, "INT16": 16, "INT32": 32}
+#: What else an INT8 unit takes when it is loaded, and how it multiplies. ``*`` is the paper's unit:
+#: its scale shifts the intercepts. ``**`` has the output's scale and zero point too.
+RUN_TIME: dict[str, dict[str, Any]] = {
+    "INT8*": {"shift": 6, "align": (0, 7), "zero_point": False},
+    "INT8**": {"shift": (-1, 6), "align": (0, 7), "zero_point": True},
+}
+POWERS = {"": 0, ", powers of two": 1, ", two powers": 2}
 #: Functions of the smaller unit with a select.
 SELECTED = ("gelu", "exp", "sigmoid", "tanh")
 #: Codes of scale 2**-5 cover (-4, 4), of 2**-4 (-8, 8).
 SCALES = {"exp": 4}
-
-
-class FewDigits(Format):
-    """A format with the slopes of at most two signed digits only."""
-
-    @property
-    def slopes(self) -> Grid:
-        values = [
-            int(super(FewDigits, self).slopes.stored(np.array(k))[0])
-            for k in range(super().slopes.size)
-        ]
-        few = [v for v in values if len(digits_of(v)) <= MAX_DIGITS]
-        return ListedGrid(np.array(few), np.full(len(few), self.fraction_bits))
 
 
 def lines(function: Function, entries: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -81,12 +75,12 @@ def _stimulus(words: Sequence[int], word_bits: int, codes: np.ndarray) -> Stimul
     return Stimulus(setup, {"load__valid": 0, "load__payload": 0}, {"i__payload": codes.tolist()})
 
 
-def loadable(kind: str, entries: int, settings: bool = False) -> Subject:
+def loadable(kind: str, entries: int, powers: str = "") -> Subject:
     """The loadable unit of `kind` with GELU in it, fed with uniform reals of (-4, 4).
 
     ``o = sat((slope i + (intercept << align) + half) >> shift)`` in all integer kinds, constants as
-    wide as codes, 2 integer bits in slopes and intercepts, 3 in codes. With `settings` (INT8)
-    align, shift and an output zero point are registers too.
+    wide as codes, 2 integer bits in slopes and intercepts, 3 in codes. INT8* and INT8** have
+    registers for more (`RUN_TIME`); with `powers` slopes are sums of powers of two (`POWERS`).
     """
     points, slopes, intercepts = lines(FUNCTIONS["gelu"], entries)
     x = np.random.default_rng(SEED).uniform(-4, 4, 4096)
@@ -95,12 +89,19 @@ def loadable(kind: str, entries: int, settings: bool = False) -> Subject:
         codes = x.astype(np.float32).view(np.uint32).astype(np.int64)
         words = single.words(points.tolist(), slopes.tolist(), intercepts.tolist())
         return Subject(single, _stimulus(words, single.word_bits, codes))
-    w = WIDTHS[kind]
+    w = WIDTHS[kind.rstrip("*")]
     fixed: dict[str, Any] = {"shift": w - 2, "align": w - 3, "zero_point": False}
-    unit = LoadableUnit(w, w, entries, w, w, stages=STAGES, **({} if settings else fixed))
+    digits = POWERS[powers]
+    unit = LoadableUnit(
+        w, w, entries, w, w, stages=STAGES, slope_digits=digits, **RUN_TIME.get(kind, fixed)
+    )
+    held = np.round(np.ldexp(slopes, w - 2)).astype(np.int64)
+    if digits:
+        form = Format(slope_bits=w, fraction_bits=w - 2, slope_digits=digits)
+        held = form.slopes.stored(form.slopes.nearest(slopes))[0]
     table = Contents(
         tuple(np.ceil(np.ldexp(points, w - 3)).astype(np.int64).tolist()),
-        tuple(np.round(np.ldexp(slopes, w - 2)).astype(np.int64).tolist()),
+        tuple(held.tolist()),
         tuple(np.round(np.ldexp(intercepts, w - 2)).astype(np.int64).tolist()),
         w - 3,
         w - 2,
@@ -122,7 +123,7 @@ def fixed(function: Function, entries: int, few: bool = False) -> Fixed:
     scale = SCALES.get(function.name, 5)
     form = Format.of(function)
     if few:
-        form = FewDigits(**asdict(form))
+        form = replace(form, slope_digits=MAX_DIGITS)
     points = Points.of(function, (scale,))
     best = Exact(points, form, guard=GUARD).best(entries)
     table = LutTable.from_cuts(points, form, best.cuts(points), best.slopes, best.intercepts, {})
@@ -165,6 +166,12 @@ def _record(silicon: Silicon) -> dict[str, Any]:
     }
 
 
+def _least(function: Function, entries: int, digits: int) -> float:
+    """Least mean squared error of a table of all scales, slopes sums of `digits` powers of two."""
+    form = replace(Format.of(function), slope_digits=digits)
+    return Exact(Points.of(function), form).best(entries).cost
+
+
 def _cells(components: Sequence[wiring.Component], say: Say) -> list[int]:
     return [module.cells for module in area.measure(components, say)]
 
@@ -185,13 +192,16 @@ def measure(say: Say) -> dict[str, Any]:
         "guard": GUARD,
     }
 
-    cases = [(kind, entries, False) for entries in (8, 16) for kind in (*WIDTHS, "FP32")]
-    cases += [("INT8", entries, True) for entries in (8, 16)]
+    cases = [(kind, entries, "") for entries in (8, 16) for kind in (*WIDTHS, "FP32")]
+    cases += [(kind, entries, "") for entries in (8, 16) for kind in RUN_TIME]
+    few = [powers for powers in POWERS if powers]
+    cases += [(kind, e, p) for e in (8, 16) for kind in ("INT8", *RUN_TIME) for p in few]
     rows = []
     for gated, clock in ((True, SLOW_NS), (False, SLOW_NS), (True, FAST_NS)):
-        chosen = [case for case in cases if (gated and clock == SLOW_NS) or case[1] == 8]
+        every = gated and clock == SLOW_NS
+        chosen = [case for case in cases if every or (case[1] == 8 and not case[2])]
         say(f"loadable units at {clock:g} ns, {'with' if gated else 'without'} clock gates")
-        for (kind, entries, settings), silicon in zip(
+        for (kind, entries, powers), silicon in zip(
             chosen,
             measure_all(
                 [loadable(*case) for case in chosen], clock_ns=clock, gated=gated, progress=say
@@ -202,7 +212,7 @@ def measure(say: Say) -> dict[str, Any]:
                 {
                     "kind": kind,
                     "entries": entries,
-                    "settings": settings,
+                    "powers": powers,
                     "gated": gated,
                     "clock_ns": clock,
                     **_record(silicon),
@@ -210,8 +220,18 @@ def measure(say: Say) -> dict[str, Any]:
             )
     cells = _cells([loadable(*case).component for case in cases], say)
     for row in rows:
-        row["cells"] = cells[cases.index((row["kind"], row["entries"], row["settings"]))]
+        row["cells"] = cells[cases.index((row["kind"], row["entries"], row["powers"]))]
     data["loadable"] = rows
+    say("errors of tables without a multiplier")
+    data["errors"] = [
+        {
+            "function": function.name,
+            "entries": entries,
+            "mse": {powers: _least(function, entries, digits) for powers, digits in POWERS.items()},
+        }
+        for function in FUNCTIONS.values()
+        for entries in (8, 16)
+    ]
 
     say("fixed units")
     names = [(name, entries) for name in FUNCTIONS for entries in (8, 16)]
@@ -311,20 +331,71 @@ def _compared(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
+def _verdict(saved: Callable[..., str], clock: float) -> list[str]:
+    """The unit that is like the paper's, beside the paper."""
+    figures = {
+        kind: [saved("area_um2", 8, True, clock, wide, kind) for wide in ("INT32", "FP32")]
+        for kind in RUN_TIME
+    }
+    paper = [_saved(PAPER["INT8"][0], PAPER[wide][0]) for wide in ("INT32", "FP32")]
+    return [
+        "The paper's unit takes its scale at run time, so INT8* is to be compared with it: it "
+        f"saves {' and '.join(figures['INT8*'])} of area, the paper's {' and '.join(paper)}. "
+        "INT8**, which also takes the scale and zero point of its output, saves "
+        f"{' and '.join(figures['INT8**'])}; INT8, whose one scale is folded into its table, more "
+        "than either.",
+        "",
+    ]
+
+
+def _without_multiplier(
+    data: Mapping[str, Any], found: Mapping[Any, Mapping[str, Any]], clock: float
+) -> list[str]:
+    """Area that slopes of powers of two save in a loadable unit, and the error that they cost."""
+    lines = [
+        "### Loadable units without a multiplier",
+        "",
+        "`genogate lut FUNCTION --style loadable --slope-digits 1` or `2`. Area with clock gates "
+        f"at {clock:g} ns, relative to the same unit with a multiplier:",
+        "",
+    ]
+    few = [powers for powers in POWERS if powers]
+    areas = []
+    for entries in (8, 16):
+        for kind in ("INT8", *RUN_TIME):
+            base = found[kind, entries, True, clock]["area_um2"]
+            each = [found[kind + powers, entries, True, clock]["area_um2"] for powers in few]
+            cells = [f"{area:,.0f} ({area / base - 1:+.1%})" for area in each]
+            areas.append((entries, kind, f"{base:,.0f}", *cells))
+    head = [powers.removeprefix(", ") for powers in few]
+    lines += _table(("entries", "unit", "multiplier, um^2", *head), areas)
+    lines += [
+        "Least mean squared error (protocol R, one table for the seven scales), in the function's "
+        "default format; in brackets how many times that of any slopes:",
+        "",
+    ]
+    errors = []
+    for row in data["errors"]:
+        base = row["mse"][""]
+        each = [row["mse"][powers] for powers in few]
+        cells = [f"{mse:.2e} ({mse / base:.1f})" for mse in each]
+        errors.append((row["function"], row["entries"], f"{base:.2e}", *cells))
+    return lines + _table(("function", "entries", "any slopes", *head), errors)
+
+
 def render(data: Mapping[str, Any]) -> list[str]:
     """Markdown of :func:`measure`'s result."""
     slow, fast = data["clock_ns"], data["fast_ns"]
     found = {
-        (r["kind"], r["entries"], r["settings"], r["gated"], r["clock_ns"]): r
+        (r["kind"] + r["powers"], r["entries"], r["gated"], r["clock_ns"]): r
         for r in data["loadable"]
     }
 
     def saved(
-        field: str, entries: int, gated: bool, clock: float, wide: str, settings: bool = False
+        field: str, entries: int, gated: bool, clock: float, wide: str, kind: str = "INT8"
     ) -> str:
         return _saved(
-            found["INT8", entries, settings, gated, clock][field],
-            found[wide, entries, False, gated, clock][field],
+            found[kind, entries, gated, clock][field], found[wide, entries, gated, clock][field]
         )
 
     lines = [
@@ -345,11 +416,13 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "while the unit runs: with clock gates its registers get no clock, without them they do. "
         "Generic cells are those of the other tables here.",
         "",
+        *([data["earlier"], ""] if "earlier" in data else []),
         "### The loadable unit",
         "",
         "Break points, slopes and intercepts are registers as wide as a code, written word by "
-        "word. INT8* has registers for scale, shift and zero point too, for any function at any "
-        "scale.",
+        "word. INT8* takes its scale at run time, which shifts the intercepts, as the paper's unit "
+        "does; INT8** takes the output's scale and zero point too, for any function at any scales. "
+        "With slopes that are powers of two, or sums of two, there is no multiplier.",
         "",
     ]
     lines += _table(
@@ -369,7 +442,7 @@ def render(data: Mapping[str, Any]) -> list[str]:
         [
             (
                 r["entries"],
-                r["kind"] + "*" * r["settings"],
+                r["kind"] + r["powers"],
                 "yes" if r["gated"] else "no",
                 f"{r['clock_ns']:g}",
                 f"{r['area_um2']:,.0f}",
@@ -383,11 +456,16 @@ def render(data: Mapping[str, Any]) -> list[str]:
             for r in data["loadable"]
         ],
     )
-    lines += ["Saved by INT8 (in brackets INT8*), against the same unit in 32 bits:", ""]
+    lines += [
+        "Saved by INT8 (in brackets by INT8* and INT8**), against the same unit in 32 bits:",
+        "",
+    ]
     cases = [(8, True, slow), (16, True, slow), (8, False, slow), (8, True, fast)]
 
     def both(field: str, case: tuple[int, bool, float], wide: str) -> str:
-        return f"{saved(field, *case, wide)} ({saved(field, *case, wide, True)})"
+        kinds = [kind for kind in RUN_TIME if (kind, *case) in found]
+        stars = [f"{kind} {saved(field, *case, wide, kind)}" for kind in kinds]
+        return f"{saved(field, *case, wide)} ({', '.join(stars)})"
 
     paper = PAPER["INT8"]
     lines += _table(
@@ -420,13 +498,8 @@ def render(data: Mapping[str, Any]) -> list[str]:
             )
         ],
     )
-    fair = {wide: saved("area_um2", 8, True, slow, wide, True) for wide in ("INT32", "FP32")}
-    lines += [
-        "The paper's unit takes its scale at run time, as INT8* does, so the figures in brackets "
-        f"are to be compared with it: INT8* saves {fair['INT32']} and {fair['FP32']} of area, less "
-        "than the paper's. INT8, whose one scale is folded into its table, saves more.",
-        "",
-    ]
+    lines += _verdict(saved, slow)
+    lines += _without_multiplier(data, found, slow)
     lines += [
         "### Fixed units, INT8, constants folded",
         "",
@@ -437,7 +510,7 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "are random codes.",
         "",
     ]
-    base = {entries: found["INT8", entries, False, True, slow]["area_um2"] for entries in (8, 16)}
+    base = {entries: found["INT8", entries, True, slow]["area_um2"] for entries in (8, 16)}
     lines += _table(
         (
             "function",
