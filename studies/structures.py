@@ -46,7 +46,7 @@ def measure(say: Say, cases: int = CASES, folder: Path | None = None) -> dict[st
         if (record["seed"], record["sources"], record["index"] < cases)
         == (SEED, summary["sources"], True)
     ]
-    left_out = ("sources", "utilisation_16_units_and_more", "resumed")
+    left_out = ("sources", "utilisation_16_units_and_more", "resumed", "seconds")
     return {k: v for k, v in summary.items() if k not in left_out} | {"kinds": by_kind(records)}
 
 
