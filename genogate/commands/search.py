@@ -53,8 +53,8 @@ from .terminal import saying, search_progress, show
         default="accuracy,size,cells",
         show_default=True,
         help="Objectives: accuracy and one or more of size, weights (of the GRU alone), cells, "
-        "memory, cycles; with --target also um2 (sky130), or lut, ff, ebr (block RAMs), dsp "
-        "(FPGAs). Those are estimated, and measured for the front at the end.",
+        "memory, cycles; with --target also um2 and energy (sky130), or lut, ff, ebr (block RAMs), "
+        "dsp (FPGAs). Those are estimated, and measured for the front at the end.",
     ),
     target_options,
     click.option("--fit", is_flag=True, help="The network must fit the target, an FPGA."),
@@ -72,6 +72,7 @@ from .terminal import saying, search_progress, show
     click.option("--max-memory", type=float, metavar="BITS", help="Limit for the memory bits."),
     click.option("--max-cycles", type=float, metavar="CYCLES", help="Limit for cycles per step."),
     click.option("--max-um2", type=float, metavar="UM2", help="Limit for the area on sky130."),
+    click.option("--max-energy", type=float, metavar="NJ", help="Limit for nJ a step on sky130."),
     click.option("--max-lut", type=float, metavar="LUTS", help="Limit for the LUTs."),
     click.option("--max-ff", type=float, metavar="FLIPFLOPS", help="Limit for the flip-flops."),
     click.option("--max-ebr", type=float, metavar="RAMS", help="Limit for the block RAMs."),

@@ -11,11 +11,12 @@ LEAST = {
     "size": "smallest",
     "cells": "fewest-cells",
     "um2": "least-area",
+    "energy": "least-energy",
     "lut": "fewest-luts",
     "ebr": "fewest-block-rams",
 }
 #: Costs that rows of the table at the end have, where they are known.
-COSTS = ("cells", "memory", "um2", "lut", "ff", "ebr", "dsp")
+COSTS = ("cells", "memory", "um2", "energy", "lut", "ff", "ebr", "dsp")
 #: Files that a search writes anew with every front.
 PATTERNS = ("front-*", "within-*")
 

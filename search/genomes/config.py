@@ -158,6 +158,11 @@ class Config:
         for name in (*self.objectives, *(name for name, _ in self.limits)):
             if name in prices.UNITS:
                 prices.check_figure(self.target, name)
+            if name == "energy" and self.memories != "flops":
+                raise InputError(
+                    f"objective energy: its model is of state in flip-flops, not of --memories "
+                    f"{self.memories}: give --memories flops"
+                )
         if self.fit:
             prices.limits(self.target)
         prices.check_prices(self.target)

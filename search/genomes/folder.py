@@ -52,6 +52,7 @@ BEST = {
     "fewest-weights": "weights",
     "fewest-cells": "cells",
     "least-area": "um2",
+    "least-energy": "energy",
     "fewest-luts": "lut",
     "fewest-block-rams": "ebr",
 }

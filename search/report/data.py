@@ -53,6 +53,7 @@ LABELS = {
     "cycles": ("cycles", "Cycles per time step"),
     "silicon": ("cells", "Cells and weighted memory bits"),
     "um2": ("um2", "Area on sky130"),
+    "energy": ("nJ", "Energy of a time step on sky130"),
     "lut": ("LUTs", "4-input LUTs"),
     "ff": ("flip-flops", "Flip-flops"),
     "ebr": ("block RAMs", "Block RAMs"),

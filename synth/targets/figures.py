@@ -6,7 +6,7 @@ from typing import Any
 from ...hdl.gru.design import Design
 from ...hdl.operator import Part
 from ..yosys import Progress
-from . import fpga, sky130
+from . import fpga, prices, sky130
 from .devices import DEVICES
 from .stores import memories_of
 
@@ -59,18 +59,22 @@ def measure(
 ) -> list[dict[str, Any]]:
     """Figures of many networks, each the sum over its parts; all that is new in any of them is
     synthesised together. Raises :class:`InputError` where Yosys or the cells are missing."""
-    lists = [[(key_of(part), part) for part in design.parts] for design in designs]
+    chosen = list(designs)
+    lists = [[(key_of(part), part) for part in design.parts] for design in chosen]
     distinct = {key: part for rows in lists for key, part in rows}
     rows = measure_parts(target, list(distinct.values()), memories, progress, workers)
     by_key = dict(zip(distinct, rows, strict=True))
     totals = []
-    for parts in lists:
+    for design, parts in zip(chosen, lists, strict=True):
         total: dict[str, float] = {}
         for key, _ in parts:
             for name, value in by_key[key].items():
                 total[name] = total.get(name, 0) + value
-        digits = 1 if target == "sky130" else None
-        totals.append({name: round(value, digits) for name, value in total.items()})
+        if target == "sky130":
+            # Energy by its model, from areas that were measured.
+            areas = {name: value for name, value in total.items() if name != "um2"}
+            total = prices.sky130_figures(design, areas, memories)
+        totals.append(prices.rounded(target, total))
     return totals
 
 

@@ -203,7 +203,7 @@ class _Alone:
     """A part in place of a network, for :func:`.prices.figures`."""
 
     def __init__(self, part: Part) -> None:
-        self.parts = [part]
+        self.parts, self.cycles_per_step = [part], 0
 
 
 def estimates(target: str, result: Measured) -> dict[Any, dict[str, float]]:

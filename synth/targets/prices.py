@@ -24,6 +24,7 @@ import numpy as np
 from ...hdl.gru.design import Design
 from ...model.errors import InputError, shown
 from .. import estimate
+from . import energy
 from .devices import DEVICES, check_target
 from .memories import block_rams, ram_features
 from .stores import Store, memories_of
@@ -31,10 +32,11 @@ from .stores import Store, memories_of
 Identity = tuple[Any, ...]
 #: Figures of a target that a search can minimise or limit.
 FPGA_FIGURES = ("lut", "ff", "ebr", "dsp")
-SKY130_FIGURES = ("um2",)
+SKY130_FIGURES = ("um2", "energy")
 #: All of them: figure -> unit.
 UNITS = {
     "um2": "um^2 of cells and memories",
+    "energy": "nJ a time step",
     "lut": "4-input LUTs",
     "ff": "flip-flops",
     "ebr": "block RAMs",
@@ -130,7 +132,8 @@ def _document() -> dict[str, Any]:
 def version() -> str:
     """Ten hex digits that change whenever prices may."""
     here = Path(__file__).parent
-    texts = [(here / name).read_bytes() for name in ("prices.py", "memories.py", "prices.json")]
+    names = ("prices.py", "memories.py", "energy.py", "prices.json", "energy.json")
+    texts = [(here / name).read_bytes() for name in names]
     digest = hashlib.sha256(b"\0".join([*texts, estimate.version().encode()]))
     return digest.hexdigest()[:10]
 
@@ -153,7 +156,7 @@ def errors(target: str) -> dict[str, Any]:
     """What estimates of `target` are off by where a part is told by models that were not fitted to
     it: figure -> ``median_percent``, ``worst_percent``, ``rank_correlation``, ``genomes``."""
     found: dict[str, Any] = _document()["targets"][_SAME.get(target, target)]["error"]
-    return found
+    return {**found, "energy": energy.error()} if target == "sky130" else found
 
 
 def _dot(target: str, figure: str, kind: str, features: Sequence[float]) -> float | None:
@@ -177,6 +180,12 @@ def _logic(target: str, figure: str, identity: Identity) -> float | None:
 def ram_um2(words: int, width: int) -> float:
     """Area on sky130 of a memory that is written, as flip-flops."""
     return _dot("sky130", "um2", "ram", ram_features(words, width)) or 0.0
+
+
+def energy_nj(design: Design, um2: float) -> float:
+    """Energy of a time step on sky130, nJ, of a network of that area, state as flip-flops, no clock
+    gates: :mod:`.energy`."""
+    return energy.pj_per_cycle(um2) * design.cycles_per_step / 1000
 
 
 def _store_um2(store: Store, memories: str) -> float:
@@ -206,7 +215,16 @@ def _sky130(design: Design, memories: str) -> dict[str, float]:
         for store in memories_of(part):
             kind = "rom_um2" if store.words is not None else "ram_um2"
             total[kind] += _store_um2(store, memories)
-    return {"um2": sum(total.values()), **total}
+    return sky130_figures(design, total, memories)
+
+
+def sky130_figures(
+    design: Design, areas: Mapping[str, float], memories: str = "flops"
+) -> dict[str, float]:
+    """Figures of a network on sky130 from its areas; energy where state is in flip-flops."""
+    um2 = sum(areas.values())
+    spent = {"energy": energy_nj(design, um2)} if memories == "flops" else {}
+    return {"um2": um2, **spent, **areas}
 
 
 def _fpga(target: str, design: Design) -> dict[str, float]:
@@ -242,14 +260,20 @@ def exact_figures(target: str, design: Design, memories: str = "flops") -> dict[
 def figures(target: str, design: Design, memories: str = "flops") -> dict[str, float]:
     """Estimated figures of a network.
 
-    For sky130 ``um2`` with its shares ``logic_um2``, ``rom_um2``, ``ram_um2``, memories as
+    For sky130 ``um2`` with its shares ``logic_um2``, ``rom_um2``, ``ram_um2``, and with state as
+    flip-flops ``energy`` (:func:`energy_nj`), memories as
     `memories` says (``flops``, ``latches``, ``sram``: :mod:`.sky130`); for an FPGA ``lut``, ``ff``,
     ``ebr``, ``dsp``. Deterministic, but for parts of kinds that no model knows, which Yosys
     measures.
     """
-    digits = 1 if target == "sky130" else None
-    rows = exact_figures(target, design, memories)
-    return {name: round(value, digits) for name, value in rows.items()}
+    return rounded(target, exact_figures(target, design, memories))
+
+
+def rounded(target: str, figures: Mapping[str, float]) -> dict[str, float]:
+    """Figures as results have them."""
+    if target != "sky130":
+        return {name: round(value) for name, value in figures.items()}
+    return {name: round(v, 4 if name == "energy" else 1) for name, v in figures.items()}
 
 
 def limits(target: str) -> dict[str, int]:

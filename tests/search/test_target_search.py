@@ -90,6 +90,23 @@ def test_a_search_by_area_resumes_to_the_same_front_and_has_a_page(tmp_path, mea
     assert any("sky130" in note for note in data["notes"])
 
 
+def test_energy_is_an_objective_and_a_limit(tmp_path, measured):
+    config = replace(
+        CONFIG, objectives=("accuracy", "energy"), limits=(("energy", 80.0),), max_drop=None
+    )
+    run = Run(tmp_path / "run", SETTING, config)
+    front = run.go()
+    int8 = run.points[run.int8].result["energy"]
+    assert 60 < int8 < 140  # about 0.1 nJ a cycle, 1,032 cycles
+    assert all(point.result["energy"] < min(int8, 80.0) for point in front)
+    assert (tmp_path / "run" / "least-energy").exists()
+    recorded = json.loads((tmp_path / "run" / "config.json").read_text())["setting"]
+    assert recorded["prices"]["energy"]["median_percent"] < 15
+    # It is told by a model in the end too, which is no measurement of its error.
+    document = json.loads((tmp_path / "run" / "front.json").read_text())
+    assert set(document["estimates"]) == {"um2"}
+
+
 def test_a_random_twin_searches_by_area_too(tmp_path, measured):
     config = replace(CONFIG, method="random", exploit=0, initial=None)
     front = Run(tmp_path / "run", SETTING, config).go()
@@ -140,8 +157,16 @@ def test_a_network_that_cannot_fit_is_refused_at_once(tmp_path, monkeypatch):
         ),
         ({"objectives": ("accuracy", "silicon")}, "one price for all bits"),
         ({"fit": True}, "--fit: target sky130 is no FPGA"),
+        (
+            {"objectives": ("accuracy", "energy"), "memories": "sram"},
+            "objective energy: its model is of state in flip-flops, not of --memories sram",
+        ),
+        (
+            {"target": "ice40-up5k", "objectives": ("accuracy", "energy")},
+            "energy is a figure of --target sky130",
+        ),
         ({"memories": "core"}, "memories 'core': not one of flops latches sram"),
-        ({"limits": (("lut", 5.0),)}, "target sky130 has um2; lut is a figure of"),
+        ({"limits": (("lut", 5.0),)}, "target sky130 has um2, energy; lut is a figure of"),
     ],
 )
 def test_what_a_target_does_not_have_is_refused(changes, message):

@@ -11,7 +11,7 @@ from genogate.model.genome import Genome
 from genogate.model.knobs import Knobs, Lanes
 from genogate.sim.random_model import random_model
 from genogate.synth.cells import liberty
-from genogate.synth.targets import figures, prices, sky130
+from genogate.synth.targets import energy, figures, prices, sky130
 from genogate.synth.targets.devices import DEVICES
 from genogate.synth.targets.memories import block_rams, entropy
 from genogate.synth.targets.samples import designs
@@ -81,7 +81,7 @@ def test_an_estimated_area_is_near_the_measured_one():
     exact = figures.measure_parts("sky130", wanted, workers=1)
 
     class Some:
-        parts = wanted
+        parts, cycles_per_step = wanted, 1
 
     estimate = prices.figures("sky130", Some)["um2"]
     assert estimate == pytest.approx(sum(row["um2"] for row in exact), rel=0.15)
@@ -153,6 +153,20 @@ def test_wide_weights_that_come_whole_take_a_dsp_block(target, bits, blocks):
     model = random_model(np.random.default_rng(SEED), Genome.uniform(bits), 8, 8, 3, input_bits=8)
     dense = [p for p in Design.of(model).parts if p.identity[0] == "Dense"]
     assert sum(prices.dsp_blocks(target, part.identity) for part in dense) == blocks
+
+
+def test_energy_of_a_step_follows_the_netlists_that_were_measured(design):
+    row = prices.figures("sky130", design)
+    small = energy.pj_per_cycle(row["um2"])
+    assert row["energy"] == pytest.approx(small * design.cycles_per_step / 1000, abs=1e-4)
+    assert "energy" not in prices.figures("sky130", design, "sram")
+    for measured in energy.rows():
+        told = energy.pj_per_cycle(measured["um2"])
+        assert told == pytest.approx(measured["pj_per_cycle"], rel=0.3)
+    # Told by the others.
+    error = prices.errors("sky130")["energy"]
+    assert error["genomes"] == len(energy.rows()) >= 4
+    assert 0 < error["median_percent"] < 15
 
 
 def test_the_resources_of_a_part_are_limits():

@@ -1,0 +1,132 @@
+"""Energy of a cycle on sky130 without a netlist: in proportion to the area.
+
+Area tells it better than any line over logic, constants and state does for so few networks. The
+factor is fitted to networks whose netlists were simulated over test sequences and measured by
+OpenSTA (``energy.json``, remade
+by ``python -m genogate.synth.targets.energy``): typical corner, no wires, no clock tree, no clock
+gates, state as flip-flops.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FILE = Path(__file__).with_name("energy.json")
+#: Test sequences through each netlist, side by side.
+SEQUENCES = 64
+Row = dict[str, Any]
+Say = Callable[[str], None]
+
+
+@cache
+def rows() -> tuple[Row, ...]:
+    """Networks that were measured: task, genome, knobs, ``pj_per_cycle``, and the estimated
+    ``um2``."""
+    return tuple(json.loads(FILE.read_text())["rows"])
+
+
+def _slope(measured: Sequence[Row]) -> float:
+    """pJ a um^2; every network counts alike."""
+    return float(np.exp(np.mean([np.log(row["pj_per_cycle"] / row["um2"]) for row in measured])))
+
+
+@cache
+def _fitted() -> float:
+    return _slope(rows())
+
+
+def pj_per_cycle(um2: float) -> float:
+    """Energy of a cycle, pJ, of a network of that area, memories included."""
+    return _fitted() * um2
+
+
+@cache
+def error() -> dict[str, Any]:
+    """What the line is off by, each network told by all others; as
+    :func:`.prices.errors`."""
+    from scipy.stats import spearmanr
+
+    measured = rows()
+    told = [
+        _slope([*measured[:k], *measured[k + 1 :]]) * row["um2"] for k, row in enumerate(measured)
+    ]
+    exact = [row["pj_per_cycle"] for row in measured]
+    off = [100 * abs(e - m) / m for e, m in zip(told, exact, strict=True)]
+    return {
+        "median_percent": round(float(np.median(off)), 2),
+        "percent_90": round(float(np.quantile(off, 0.9)), 2),
+        "worst_percent": round(max(off), 2),
+        "genomes": len(measured),
+        "rank_correlation": round(float(spearmanr(told, exact).statistic), 3),
+        "ranked": len(measured),
+        "ranked_network": "all",
+    }
+
+
+def _networks() -> Iterator[Row]:
+    """The networks that are measured."""
+    from .samples import FITTED, genomes
+
+    drawn = [",".join(map(str, genome.layers[0])) for genome in genomes(FITTED[0])]
+    some = [{"task": "digits-row", "genome": genes, "knobs": {}} for genes in drawn[:24]]
+    yield from some[:3]
+    yield some[3]
+    yield {"task": "kws4", "genome": "int4", "knobs": {}}
+    for share, genome in (("all", "int4"), ("gates", "int8")):
+        yield {"task": "digits-row", "genome": genome, "knobs": {"share": share}}
+    yield from some[5::2]
+
+
+def measure(row: Row, say: Say) -> Row:
+    """`row` with its energy and area. Raises :class:`InputError` without a Liberty file, OpenSTA
+    or a C compiler."""
+    from ...model import zoo
+    from ...model.data.tasks import load_task
+    from ...model.genome import parse_genome
+    from ...model.knobs import Knobs
+    from ..asic.gate_level import gate_level, steps_for
+    from ..asic.mapping import map_design
+    from ..asic.timing import energy
+    from ..cells import liberty
+    from ..cells.silicon import find_sta
+    from ..verilog import TOP, emit_rtlil
+    from . import prices
+    from .samples import designs
+
+    sta, library = find_sta(), liberty.find()
+    checkpoint = zoo.load(row["task"])
+    task = load_task(checkpoint.info["task"], checkpoint.info.get("split_seed", 0))
+    genome = parse_genome(row["genome"], checkpoint.layers)
+    (design,) = designs(row["task"], Knobs(**row["knobs"]), [genome])
+    steps = steps_for(design, task.x_test.shape[1])
+    codes = design.model.quantize_input(task.x_test[:SEQUENCES, :steps])
+    mapped = map_design(emit_rtlil(design), TOP, library, gated=False, progress=say)
+    outcome = gate_level(mapped, design, codes, say)
+    spent = energy(mapped, sta, outcome.activity, 20.0).to_json()
+    figures = prices.figures("sky130", design)
+    return {**row, "pj_per_cycle": spent["pj_per_cycle"], "um2": figures["um2"]}
+
+
+def remake(say: Say = print) -> None:
+    """Measure what :data:`FILE` does not hold yet, and write it after each network."""
+    from ...model.files import write_json
+    from ..cells import liberty
+    from ..cells.silicon import find_sta
+    from ..yosys import find
+
+    known = list(rows())
+    for row in _networks():
+        if any(row.items() <= old.items() for old in known):
+            continue
+        known.append(measure(row, say))
+        say(f"{known[-1]}")
+        document = {"library": liberty.find().name, "opensta": find_sta().version}
+        write_json(FILE, {**document, "yosys": find().version, "rows": known})
+
+
+if __name__ == "__main__":
+    remake()
