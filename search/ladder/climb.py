@@ -118,7 +118,16 @@ class Climb:
         """Points that the network loses after a full training."""
         if result.rung == "full":
             return self.lost(result)
-        return self.line(result.net in self.near).at(self.lost(result))
+        line = self.line(result.net in self.near)
+        return line.at(self.lost(result)) + self._missed(result.net.size)
+
+    def _missed(self, size: int) -> float:
+        """Points by which networks of a checkpoint lost more than was forecast, taken to be none
+        before there are any: a small one may stay behind whatever its genome is."""
+        brief = {r.net: self.lost(r) for r in self.trained}
+        full = [r for r in self.finished if r.net.size == size and r.net in brief]
+        more = [self.lost(r) - self.line(r.net in self.near).at(brief[r.net]) for r in full]
+        return sum(more) / (1 + len(more))
 
     def gain(self, net: Net, points: float, unseen: bool = False) -> float:
         """What full training of it may save (:func:`.forecast.gain`)."""
