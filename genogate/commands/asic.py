@@ -40,7 +40,7 @@ from .terminal import progress, show
         type=click.Choice(["flops", "latches"]),
         default="flops",
         show_default=True,
-        help="What holds input and state: flip-flops, or latches, written in the low phase.",
+        help="Keep input and state in flip-flops, or in latches, written in the low phase.",
     ),
     click.option(
         "--sequences",
