@@ -127,6 +127,7 @@ STUDIES = {
     "targets": ("studies.targets", "measure", "render"),
     "lut_exactness": ("studies.lut_exactness", "measure", "render"),
     "composites": ("studies.composites", "measure", "render"),
+    "verification": ("studies.verification", "measure", "render"),
     "tinytapeout": ("studies.tinytapeout", "measure", "render"),
     "transformer": ("studies.transformer", "measure", "render"),
     "sharing": ("studies.sharing", "measure", "render"),
