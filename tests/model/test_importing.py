@@ -132,10 +132,10 @@ class Payload:
     [
         (lambda path: torch.save(net(), path), "a whole model; a state dict is needed"),
         (lambda path: torch.save({"a": Payload()}, path), "a whole model or other objects"),
-        (lambda path: torch.save([1, 2], path), "a list; a state dict is needed"),
+        (lambda path: torch.save([1, 2], path), "no tensors in it: save model.state_dict"),
         (lambda path: torch.save({"a": 1}, path), "no tensors in it: save"),
         (lambda path: torch.save({"a": torch.zeros(2, dtype=torch.complex64)}, path), "not a pla"),
-        (lambda path: path.write_bytes(b""), "not a file of torch"),
+        (lambda path: path.write_bytes(b""), "an empty file"),
         (lambda path: path.write_bytes(b"<html>"), "not a file of torch"),
         (lambda path: path.mkdir(), "it is a folder"),
         (lambda path: None, "No such file"),
