@@ -70,6 +70,28 @@ def _tuned(source: str, genes: Sequence[int], seed: int, epochs: int, folder: Pa
     return str(file)
 
 
+def network_of(
+    name: str,
+    trained: bool,
+    seed: int = 0,
+    folder: Path = FOLDER,
+    epochs: int | None = None,
+    tuning: int = EPOCHS,
+) -> Network:
+    """A network of the table, trained where its file is not there.
+
+    epochs, tuning : of the float training (None: as the task has it), and for the genome
+    """
+    source = _floating(seed, folder, epochs)
+    genes = GENOMES.get(name, GENOMES["INT8"])
+    if trained:
+        source = _tuned(source, genes, seed, tuning, folder)
+    text = ",".join(str(gene) for _ in range(LAYERS) for gene in genes)
+    return build_network(
+        genome=text, task=NAME, checkpoint=source, knobs=KNOBS, say=lambda text: None
+    )
+
+
 def _figures(network: Network) -> dict[str, Any]:
     """Bits, silicon by the target's models, and the clock that real time needs."""
     from genogate.synth.targets.prices import figures
@@ -137,14 +159,7 @@ def measure(
             if name in ("noisy", "ideal gains"):
                 row |= test.ideal() if name == "ideal gains" else test.measures(None)
             else:
-                source = _floating(seed, folder, epochs)
-                genes = GENOMES.get(name, GENOMES["INT8"])
-                if trained:
-                    source = _tuned(source, genes, seed, tuning, folder)
-                text = ",".join(str(gene) for _ in range(LAYERS) for gene in genes)
-                network = build_network(
-                    genome=text, task=NAME, checkpoint=source, knobs=KNOBS, say=lambda text: None
-                )
+                network = network_of(name, trained, seed, folder, epochs, tuning)
                 row |= test.measures(network, name == "float")
                 row |= {} if name == "float" else _figures(network)
             write_json(file, row)
