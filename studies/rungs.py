@@ -52,7 +52,7 @@ class Case:
     for_all: int = 30
 
 
-FULL = (Case("digits-row"), Case("kws4", short=2, full=12, for_all=24))
+FULL = (Case("digits-row"), Case("kws4", genomes=20, short=2, full=6, for_all=12))
 QUICK = (Case("digits-row", genomes=3, short=1, full=1, for_all=1),)
 #: Fidelities by name: title, and how a genome is judged.
 TITLES = {
