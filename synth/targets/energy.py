@@ -2,24 +2,22 @@
 
 Area tells it better than any line over logic, constants and state does for so few networks. The
 factor is fitted to networks whose netlists were simulated over test sequences and measured by
-OpenSTA (``energy.json``, remade
-by ``python -m genogate.synth.targets.energy``): typical corner, no wires, no clock tree, no clock
-gates, state as flip-flops.
+OpenSTA (``energy.json``, remade by :mod:`.energy_fit`): typical corner, no wires, no clock tree, no
+clock gates, state as flip-flops.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ...hdl.gru.design import Design
+
 FILE = Path(__file__).with_name("energy.json")
-#: Test sequences through each netlist, side by side.
-SEQUENCES = 64
 Row = dict[str, Any]
-Say = Callable[[str], None]
 
 
 @cache
@@ -67,66 +65,23 @@ def error() -> dict[str, Any]:
     }
 
 
-def _networks() -> Iterator[Row]:
-    """The networks that are measured."""
-    from .samples import FITTED, genomes
-
-    drawn = [",".join(map(str, genome.layers[0])) for genome in genomes(FITTED[0])]
-    some = [{"task": "digits-row", "genome": genes, "knobs": {}} for genes in drawn[:24]]
-    yield from some[:3]
-    yield some[3]
-    yield {"task": "kws4", "genome": "int4", "knobs": {}}
-    for share, genome in (("all", "int4"), ("gates", "int8")):
-        yield {"task": "digits-row", "genome": genome, "knobs": {"share": share}}
-    yield from some[5::2]
+def energy_nj(design: Design, um2: float) -> float:
+    """Energy of a time step on sky130, nJ, of a network of that area, state as flip-flops, no clock
+    gates."""
+    return pj_per_cycle(um2) * design.cycles_per_step / 1000
 
 
-def measure(row: Row, say: Say) -> Row:
-    """`row` with its energy and area. Raises :class:`InputError` without a Liberty file, OpenSTA
-    or a C compiler."""
-    from ...model import zoo
-    from ...model.data.tasks import load_task
-    from ...model.genome import parse_genome
-    from ...model.knobs import Knobs
-    from ..asic.gate_level import gate_level, steps_for
-    from ..asic.mapping import map_design
-    from ..asic.timing import energy
-    from ..cells import liberty
-    from ..cells.silicon import find_sta
-    from ..verilog import TOP, emit_rtlil
-    from . import prices
-    from .samples import designs
-
-    sta, library = find_sta(), liberty.find()
-    checkpoint = zoo.load(row["task"])
-    task = load_task(checkpoint.info["task"], checkpoint.info.get("split_seed", 0))
-    genome = parse_genome(row["genome"], checkpoint.layers)
-    (design,) = designs(row["task"], Knobs(**row["knobs"]), [genome])
-    steps = steps_for(design, task.x_test.shape[1])
-    codes = design.model.quantize_input(task.x_test[:SEQUENCES, :steps])
-    mapped = map_design(emit_rtlil(design), TOP, library, gated=False, progress=say)
-    outcome = gate_level(mapped, design, codes, say)
-    spent = energy(mapped, sta, outcome.activity, 20.0).to_json()
-    figures = prices.figures("sky130", design)
-    return {**row, "pj_per_cycle": spent["pj_per_cycle"], "um2": figures["um2"]}
+def sky130_figures(
+    design: Design, areas: Mapping[str, float], memories: str = "flops"
+) -> dict[str, float]:
+    """Figures of a network on sky130 from its areas; energy where state is in flip-flops."""
+    um2 = sum(areas.values())
+    spent = {"energy": energy_nj(design, um2)} if memories == "flops" else {}
+    return {"um2": um2, **spent, **areas}
 
 
-def remake(say: Say = print) -> None:
-    """Measure what :data:`FILE` does not hold yet, and write it after each network."""
-    from ...model.files import write_json
-    from ..cells import liberty
-    from ..cells.silicon import find_sta
-    from ..yosys import find
-
-    known = list(rows())
-    for row in _networks():
-        if any(row.items() <= old.items() for old in known):
-            continue
-        known.append(measure(row, say))
-        say(f"{known[-1]}")
-        document = {"library": liberty.find().name, "opensta": find_sta().version}
-        write_json(FILE, {**document, "yosys": find().version, "rows": known})
-
-
-if __name__ == "__main__":
-    remake()
+def rounded(target: str, figures: Mapping[str, float]) -> dict[str, float]:
+    """Figures as results have them."""
+    if target != "sky130":
+        return {name: round(value) for name, value in figures.items()}
+    return {name: round(v, 4 if name == "energy" else 1) for name, v in figures.items()}

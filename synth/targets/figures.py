@@ -6,7 +6,7 @@ from typing import Any
 from ...hdl.gru.design import Design
 from ...hdl.operator import Part
 from ..yosys import Progress
-from . import fpga, prices, sky130
+from . import energy, fpga, sky130
 from .devices import DEVICES
 from .stores import memories_of
 
@@ -73,8 +73,8 @@ def measure(
         if target == "sky130":
             # Energy by its model, from areas that were measured.
             areas = {name: value for name, value in total.items() if name != "um2"}
-            total = prices.sky130_figures(design, areas, memories)
-        totals.append(prices.rounded(target, total))
+            total = energy.sky130_figures(design, areas, memories)
+        totals.append(energy.rounded(target, total))
     return totals
 
 

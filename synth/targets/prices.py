@@ -26,6 +26,7 @@ from ...model.errors import InputError, shown
 from .. import estimate
 from . import energy
 from .devices import DEVICES, check_target
+from .energy import rounded, sky130_figures
 from .memories import block_rams, ram_features
 from .stores import Store, memories_of
 
@@ -182,12 +183,6 @@ def ram_um2(words: int, width: int) -> float:
     return _dot("sky130", "um2", "ram", ram_features(words, width)) or 0.0
 
 
-def energy_nj(design: Design, um2: float) -> float:
-    """Energy of a time step on sky130, nJ, of a network of that area, state as flip-flops, no clock
-    gates: :mod:`.energy`."""
-    return energy.pj_per_cycle(um2) * design.cycles_per_step / 1000
-
-
 def _store_um2(store: Store, memories: str) -> float:
     from .sky130 import latch_um2, macros_for
 
@@ -216,15 +211,6 @@ def _sky130(design: Design, memories: str) -> dict[str, float]:
             kind = "rom_um2" if store.words is not None else "ram_um2"
             total[kind] += _store_um2(store, memories)
     return sky130_figures(design, total, memories)
-
-
-def sky130_figures(
-    design: Design, areas: Mapping[str, float], memories: str = "flops"
-) -> dict[str, float]:
-    """Figures of a network on sky130 from its areas; energy where state is in flip-flops."""
-    um2 = sum(areas.values())
-    spent = {"energy": energy_nj(design, um2)} if memories == "flops" else {}
-    return {"um2": um2, **spent, **areas}
 
 
 def _fpga(target: str, design: Design) -> dict[str, float]:
@@ -261,19 +247,12 @@ def figures(target: str, design: Design, memories: str = "flops") -> dict[str, f
     """Estimated figures of a network.
 
     For sky130 ``um2`` with its shares ``logic_um2``, ``rom_um2``, ``ram_um2``, and with state as
-    flip-flops ``energy`` (:func:`energy_nj`), memories as
+    flip-flops ``energy`` (:func:`.energy.energy_nj`), memories as
     `memories` says (``flops``, ``latches``, ``sram``: :mod:`.sky130`); for an FPGA ``lut``, ``ff``,
     ``ebr``, ``dsp``. Deterministic, but for parts of kinds that no model knows, which Yosys
     measures.
     """
     return rounded(target, exact_figures(target, design, memories))
-
-
-def rounded(target: str, figures: Mapping[str, float]) -> dict[str, float]:
-    """Figures as results have them."""
-    if target != "sky130":
-        return {name: round(value) for name, value in figures.items()}
-    return {name: round(v, 4 if name == "energy" else 1) for name, v in figures.items()}
 
 
 def limits(target: str) -> dict[str, int]:
