@@ -4,7 +4,7 @@ Behind gains g the spectrum is ``g N``, N the noisy one. With triangles w_b of n
 ``<C, g N>`` is linear in the gains of a frame and ``|g N|^2`` a quadratic form with one side
 diagonal, so 71 numbers a frame hold all that SI-SDR needs. Frames that overlap are taken as
 consistent, which after gains they are not quite: the error counts a little too much of what
-overlap-add removes (docs/results/denoise.md has both figures side by side).
+overlap-add removes.
 """
 
 from __future__ import annotations
