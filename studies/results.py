@@ -148,6 +148,7 @@ STUDIES = {
     "few_bits": ("studies.few_bits", "measure", "render"),
     "patterns": ("studies.patterns", "measure", "render"),
     "denoise": ("studies.denoise", "measure", "render"),
+    "import_matrix": ("studies.import_matrix", "measure", "render"),
     "experiments": ("studies.experiments", "measure", "render"),
     "experiment_transfer": ("studies.transfer", "measure", "render"),
 }
@@ -162,6 +163,7 @@ OF_RUNS = (
     "few_bits",
     "patterns",
     "denoise",
+    "import_matrix",
 )
 
 
