@@ -41,7 +41,10 @@ def test_gru_reports_in_the_tasks_own_measure(genogate, tmp_path, data):
     genogate("gru", "--checkpoint", "m.safetensors", "--task", "tags.npz").refused(
         "asks for one of 2 classes at every step, the network answers sigmoid codes"
     )
-    genogate("gru", "--checkpoint", "m.safetensors", "--share", "all").refused("share all")
+    done = genogate("gru", "--checkpoint", "m.safetensors", "--share", "all", "--out", "shared")
+    assert done.code == 0, done
+    shared = json.loads((tmp_path / "shared/report.json").read_text())
+    assert (shared["head"], shared["knobs"]["share"]) == (report["head"], "all")
 
 
 def test_sim_puts_every_sequence_through_with_its_own_length(genogate, tmp_path, data):

@@ -84,6 +84,7 @@ def test_the_default_guard_refuses_no_hold_out(text, tmp_path):
         "slope_bits": None,
         "intercept_bits": None,
         "fraction_bits": None,
+        "slope_digits": None,
         "seed": 0,
     }
     table = make_table(options, lambda text: None)

@@ -28,6 +28,14 @@ from .regression import SCENARIOS, STRESS, require_simulator, simulate
 
 #: Results, one JSON line a case, appended as the cases end; and the summary.
 RESULTS, SUMMARY = "results.jsonl", "summary.json"
+#: Every so many-th case is stressed as well: outputs held for 10,000 cycles take minutes in Icarus.
+STRESS_EVERY = 5
+
+
+def _stress(index: int) -> tuple[str, ...]:
+    """The stress that a case has beside the usual scenarios, which it multiplies in cycles."""
+    count, rest = divmod(index, STRESS_EVERY)
+    return () if rest else (STRESS[count % len(STRESS)],)
 
 
 def run_case(case: Case, folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -58,7 +66,7 @@ def run_case(case: Case, folder: str | os.PathLike[str]) -> dict[str, Any]:
             case.codes(),
             out_dir=folder,
             seed=case.seed + case.index,
-            scenarios=(*SCENARIOS, STRESS[case.index % len(STRESS)]),
+            scenarios=(*SCENARIOS, *_stress(case.index)),
             stall=case.stall,
             share=case.share,
         )
