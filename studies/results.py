@@ -159,6 +159,7 @@ STUDIES = {
     "patterns": ("studies.patterns", "measure", "render"),
     "denoise": ("studies.denoise", "measure", "render"),
     "import_matrix": ("studies.import_matrix", "measure", "render"),
+    "nsnet2": ("studies.nsnet2", "measure", "render"),
     "experiments": ("studies.experiments", "measure", "render"),
     "experiment_transfer": ("studies.transfer", "measure", "render"),
 }
@@ -174,6 +175,7 @@ OF_RUNS = (
     "patterns",
     "denoise",
     "import_matrix",
+    "nsnet2",
 )
 
 
@@ -484,7 +486,7 @@ def _render_campaign(data: dict[str, Any]) -> list[str]:
             ("of these", "networks", "codes compared", "failed"),
             [
                 (row["kind"], row["cases"], f"{row['codes']:,}", row["failed"])
-                for row in data["kinds"]
+                for row in data.get("kinds", ())
             ],
         ),
     ]
