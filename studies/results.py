@@ -20,7 +20,7 @@ from .headline import headline
 
 Say = Callable[[str], None]
 #: Cases of the campaign that the page reports.
-CAMPAIGN_CASES = 300
+CAMPAIGN_CASES = 200
 CORE_FEATURES = ("dense operators", "products", "activations", "sums and 1 - z", "everything else")
 
 
