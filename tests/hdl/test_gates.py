@@ -6,32 +6,14 @@ import pytest
 from amaranth.sim import Simulator
 from genogate.hdl.gru.design import Design
 from genogate.model.errors import InputError
-from genogate.model.genome import GENES, Genome
+from genogate.model.genome import GENES
 from genogate.model.knobs import Knobs, Lanes
-from genogate.sim import golden
-from genogate.sim.random_model import random_model
-from genogate.sim.rtl.streams import run_streams
+from shared_networks import check, draw
 
 
-def drawn(seed, layers=1, sizes=(3, 4, 3), bits=None, **about):
+def drawn(seed, *layers, **knobs):
     """A random network, and a few short sequences for it."""
-    rng = np.random.default_rng([2027, seed])
-    rows = [(bits,) * 17 if bits else tuple(rng.integers(2, 9, 17).tolist()) for _ in range(layers)]
-    model = random_model(rng, Genome(tuple(rows)), *sizes, **about)
-    low, high = -(1 << (model.layers[0].in_bits - 1)), 1 << (model.layers[0].in_bits - 1)
-    return model, [rng.integers(low, high, (int(t), sizes[0])) for t in (2, 1, 1, 3)]
-
-
-def outputs(model, sequences):
-    """What golden says of each sequence, as payloads."""
-    expected = {"o_h": [], "o_logits": [], "o_class": []}
-    for x in sequences:
-        result = golden.run(model, x[None])
-        states, logits = result.hidden[0].ravel().tolist(), result.logits[0].tolist()
-        expected["o_h"] += [(v, int(k == len(states) - 1)) for k, v in enumerate(states)]
-        expected["o_logits"] += [(v, int(k == len(logits) - 1)) for k, v in enumerate(logits)]
-        expected["o_class"].append(int(result.classes[0]))
-    return expected
+    return draw([2027, seed], (2, 1, 1, 3), *layers, **knobs)
 
 
 @pytest.mark.parametrize("lanes", [1, 2, 3])
@@ -52,25 +34,8 @@ def outputs(model, sequences):
 def test_random_networks_equal_golden_while_streams_pause(about, lanes):
     seed = len(about) + lanes
     model, sequences = drawn(seed, **{"sizes": (3, 4, 3)} | about)
-    expected = outputs(model, sequences)
-    sent = [
-        {"code": v, "last": int(k == x.size - 1)}
-        for x in sequences
-        for k, v in enumerate(x.ravel().tolist())
-    ]
-    got = run_streams(
-        Design.of(model, Lanes(lanes, lanes), "gates").component(),
-        {"i": sent},
-        {name: len(values) for name, values in expected.items()},
-        pause=0.3 * (lanes != 2),
-        seed=seed,
-        cycles=60000,
-    )
-    assert {
-        "o_h": [(int(p.code), int(p.last)) for p in got["o_h"]],
-        "o_logits": [(int(p.logit), int(p.last)) for p in got["o_logits"]],
-        "o_class": [int(p) for p in got["o_class"]],
-    } == expected
+    design = Design.of(model, Lanes(lanes, lanes), "gates")
+    check(design, sequences, 0.3 * (lanes != 2), seed)
 
 
 def cycles_between(design, port, count, steps=1 << 30):

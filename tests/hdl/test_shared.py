@@ -6,57 +6,14 @@ import pytest
 from amaranth.sim import Simulator
 from genogate.hdl.gru.design import Design
 from genogate.model.errors import InputError
-from genogate.model.genome import GENES, Genome
+from genogate.model.genome import GENES
 from genogate.model.knobs import Knobs, Lanes
-from genogate.sim import golden
-from genogate.sim.random_model import random_model
-from genogate.sim.rtl.streams import run_streams
+from shared_networks import check, draw
 
 
-def drawn(seed, layers=1, sizes=(3, 4, 3), bits=None, **about):
+def drawn(seed, *layers, **knobs):
     """A random network, and a few short sequences for it."""
-    rng = np.random.default_rng([2026, seed])
-    rows = [(bits,) * 17 if bits else tuple(rng.integers(2, 9, 17).tolist()) for _ in range(layers)]
-    model = random_model(rng, Genome(tuple(rows)), *sizes, **about)
-    low, high = -(1 << (model.layers[0].in_bits - 1)), 1 << (model.layers[0].in_bits - 1)
-    return model, [rng.integers(low, high, (int(t), sizes[0])) for t in (2, 1, 2)]
-
-
-def outputs(model, sequences):
-    """What golden says of each sequence, as payloads."""
-    expected = {"o_h": [], "o_logits": [], "o_class": []}
-    for x in sequences:
-        result = golden.run(model, x[None])
-        states, logits = result.hidden[0].ravel().tolist(), result.logits[0].tolist()
-        expected["o_h"] += [(v, int(k == len(states) - 1)) for k, v in enumerate(states)]
-        expected["o_logits"] += [(v, int(k == len(logits) - 1)) for k, v in enumerate(logits)]
-        expected["o_class"].append(int(result.classes[0]))
-    return expected
-
-
-def features(sequences):
-    """Payloads of the input stream."""
-    for x in sequences:
-        flat = x.ravel().tolist()
-        yield from ({"code": v, "last": int(k == len(flat) - 1)} for k, v in enumerate(flat))
-
-
-def run(model, sequences, pause, seed, lanes=1):
-    expected = outputs(model, sequences)
-    got = run_streams(
-        Design.of(model, Lanes(lanes, lanes), "all").component(),
-        {"i": list(features(sequences))},
-        {name: len(values) for name, values in expected.items()},
-        pause=pause,
-        seed=seed,
-        cycles=60000,
-    )
-    plain = {
-        "o_h": [(int(p.code), int(p.last)) for p in got["o_h"]],
-        "o_logits": [(int(p.logit), int(p.last)) for p in got["o_logits"]],
-        "o_class": [int(p) for p in got["o_class"]],
-    }
-    assert plain == expected
+    return draw([2026, seed], (2, 1, 2), *layers, **knobs)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +35,7 @@ def run(model, sequences, pause, seed, lanes=1):
 def test_random_networks_equal_golden_while_streams_pause(about):
     seed = len(about["sizes"]) if "sizes" in about else 5
     model, sequences = drawn(seed, **{"sizes": (2, 3, 2)} | about)
-    run(model, sequences, 0.2, seed)
+    check(Design.of(model, share="all"), sequences, 0.2, seed)
 
 
 @pytest.mark.parametrize("lanes", [2, 4, 8])
@@ -87,7 +44,7 @@ def test_random_networks_equal_golden_while_streams_pause(about):
 )
 def test_weights_in_digits_give_the_same_bits(lanes, about):
     model, sequences = drawn(lanes, sizes=(2, 3, 2), **about)
-    run(model, sequences[:2], 0, lanes, lanes)
+    check(Design.of(model, Lanes(lanes, lanes), "all"), sequences[:2], 0, lanes)
 
 
 @pytest.mark.parametrize("layers", [1, 2, 3])
