@@ -1,8 +1,8 @@
 """What the element-wise operators share: streams, and the ways to hand a result on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from amaranth import *
@@ -38,6 +38,14 @@ class Part:
     contents: Callable[[], list[tuple[list[int], int]]] = field(
         default=list, compare=False, repr=False
     )
+
+
+def build_into(m: Module, parts: Mapping[str, Part]) -> dict[str, Any]:
+    """Build `parts` as submodules of `m`, by their names."""
+    components: dict[str, Any] = {name: part.build() for name, part in parts.items()}
+    for name, component in components.items():
+        m.submodules[name] = component
+    return components
 
 
 def integers_of(op: Operator | Requantize) -> tuple[object, ...]:

@@ -22,7 +22,7 @@ from ...model.knobs import Lanes
 from ..complement import Complement
 from ..dense import Dense, DensePlan, Folded, Way
 from ..memories import CodeBuffer, Rom, bias_words, weight_words
-from ..operator import Output, Part
+from ..operator import Output, Part, build_into
 from ..piecewise_linear import PiecewiseLinear
 from ..product import Product
 from ..sum import Sum
@@ -336,9 +336,7 @@ class GruLayer(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         # Between the submodules are wires alone: all logic is in one of them.
-        p: dict[str, Any] = {name: part.build() for name, part in self.parts.items()}
-        for name, part in p.items():
-            m.submodules[name] = part
+        p = build_into(m, self.parts)
         plan, control, state, x_buffer = self.schedule, p["control"], p["state"], p["x_buffer"]
         m.d.comb += [
             control.i_valid.eq(self.i.valid),

@@ -15,7 +15,7 @@ from ....model.genome import GENES
 from ....model.integer import Layer
 from ...dense import Folded
 from ...memories import CodeBuffer, Rom, weight_words
-from ...operator import Part
+from ...operator import Part, build_into
 from ..layer import code_layout, initial_part, state_reader
 from ..loading import fill, load_signature, loaded_names
 from ..shared.rows import ORDER
@@ -151,9 +151,7 @@ class GatesLayer(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        p: dict[str, Any] = {name: part.build() for name, part in self.parts.items()}
-        for name, part in p.items():
-            m.submodules[name] = part
+        p = build_into(m, self.parts)
         machine, x, state = p["machine"], p["x_buffer"], p["state"]
         for name in self.streams:
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(machine, name))

@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from amaranth import *
 from amaranth.lib import wiring
 
 from ....model.integer import Classifier, Layer
 from ...memories import CodeBuffer, Rom
-from ...operator import Part
+from ...operator import Part, build_into
 from ..layer import initial_part
 from .compiler import Compiler
 from .machine import Machine
@@ -121,9 +121,7 @@ class SharedLayer(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        p: dict[str, Any] = {name: part.build() for name, part in self.parts.items()}
-        for name, part in p.items():
-            m.submodules[name] = part
+        p = build_into(m, self.parts)
         machine, x, state = p["machine"], p["x_buffer"], p["state"]
         for name in self.signature.members:
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(machine, name))

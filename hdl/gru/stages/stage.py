@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from ...dense import Way
 from ...memories import CodeBuffer
-from ...operator import Part
+from ...operator import Part, build_into
 from ..layer import code_layout, component_part, dense_parts, state_reader
 from .control import StageControl
 from .plan import StagePlan
@@ -78,9 +78,7 @@ class DenseStage(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        p: dict[str, Any] = {name: part.build() for name, part in self.parts.items()}
-        for name, part in p.items():
-            m.submodules[name] = part
+        p = build_into(m, self.parts)
         plan, control, mac = self.plan, p["control"], p["dense"]
         weights, biases, width = p["weights"], p["biases"], len(mac.bias)
         if plan.vectors:
