@@ -66,11 +66,28 @@ def unpack(prefix: str, entry: Any, tensors: dict[str, np.ndarray]) -> Any:
         raise InputError(f"{prefix}: {error}") from None
 
 
+def _pack_unit(
+    prefix: str, unit: Table | PiecewiseLinear | None, tensors: dict[str, np.ndarray]
+) -> dict[str, Any] | None:
+    """The record of the activation of `prefix`, null where there is none."""
+    return None if unit is None else pack(f"{prefix}.activation", unit, tensors)
+
+
+def _unpack_unit(
+    prefix: str, entry: Any, tensors: dict[str, np.ndarray]
+) -> Table | PiecewiseLinear | None:
+    """The activation in the record `entry` of `prefix`."""
+    unit = entry["activation"]
+    unit = None if unit is None else unpack(f"{prefix}.activation", unit, tensors)
+    if not isinstance(unit, Table | PiecewiseLinear | None):
+        raise InputError(f"{prefix}: wrong operator kind")
+    return unit
+
+
 def pack_stage(prefix: str, stage: OutputStage, tensors: dict[str, np.ndarray]) -> dict[str, Any]:
-    unit = stage.activation
     return {
         "requantize": pack(f"{prefix}.requantize", stage.requantize, tensors),
-        "activation": None if unit is None else pack(f"{prefix}.activation", unit, tensors),
+        "activation": _pack_unit(prefix, stage.activation, tensors),
         "scale": stage.scale,
         "zero_point": stage.zero_point,
     }
@@ -78,11 +95,8 @@ def pack_stage(prefix: str, stage: OutputStage, tensors: dict[str, np.ndarray]) 
 
 def unpack_stage(prefix: str, entry: Any, tensors: dict[str, np.ndarray]) -> OutputStage:
     requantize = unpack(f"{prefix}.requantize", entry["requantize"], tensors)
-    unit = entry["activation"]
-    unit = None if unit is None else unpack(f"{prefix}.activation", unit, tensors)
-    if not isinstance(requantize, Requantize) or not isinstance(
-        unit, Table | PiecewiseLinear | None
-    ):
+    unit = _unpack_unit(prefix, entry, tensors)
+    if not isinstance(requantize, Requantize):
         raise InputError(f"{prefix}: wrong operator kind")
     return OutputStage(requantize, unit, entry["scale"], entry["zero_point"])
 
@@ -97,10 +111,9 @@ def pack_dense_layer(
     prefix: str, layer: DenseLayer, tensors: dict[str, np.ndarray]
 ) -> dict[str, Any]:
     """The JSON record of `layer`; its arrays are added to `tensors`."""
-    unit = layer.activation
     return {
         "dense": pack(f"{prefix}.dense", layer.dense, tensors),
-        "activation": None if unit is None else pack(f"{prefix}.activation", unit, tensors),
+        "activation": _pack_unit(prefix, layer.activation, tensors),
         "function": layer.function,
         "scale": layer.scale,
         "zero_point": layer.zero_point,
@@ -110,9 +123,8 @@ def pack_dense_layer(
 def unpack_dense_layer(prefix: str, entry: Any, tensors: dict[str, np.ndarray]) -> DenseLayer:
     """The layer of a record of :func:`pack_dense_layer`."""
     dense = unpack(f"{prefix}.dense", entry["dense"], tensors)
-    unit = entry["activation"]
-    unit = None if unit is None else unpack(f"{prefix}.activation", unit, tensors)
-    if not isinstance(dense, Dense) or not isinstance(unit, Table | PiecewiseLinear | None):
+    unit = _unpack_unit(prefix, entry, tensors)
+    if not isinstance(dense, Dense):
         raise InputError(f"{prefix}: wrong operator kind")
     try:
         return DenseLayer(dense, unit, entry["function"], entry["scale"], entry["zero_point"])

@@ -27,7 +27,7 @@ from .. import estimate
 from . import energy
 from .devices import DEVICES, check_target
 from .energy import rounded, sky130_figures
-from .memories import block_rams, ram_features
+from .memories import block_rams
 from .stores import Store, memories_of
 
 Identity = tuple[Any, ...]
@@ -176,11 +176,6 @@ def _logic(target: str, figure: str, identity: Identity) -> float | None:
     if not features:
         return 0.0
     return _dot(target, figure, model_of(target, identity), features)
-
-
-def ram_um2(words: int, width: int) -> float:
-    """Area on sky130 of a memory that is written, as flip-flops."""
-    return _dot("sky130", "um2", "ram", ram_features(words, width)) or 0.0
 
 
 def _store_um2(store: Store, memories: str) -> float:
