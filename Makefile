@@ -54,7 +54,7 @@ help: ## This list
 	@echo '  OUT          folder or file to write to'
 	@echo '  SEED         seed for all random choices'
 	@echo '  N            sequences (sim, host), networks (campaign)'
-	@echo '  RATE, CLOCK  steps a second that come in, and the clock in MHz; refused where it is too slow'
+	@echo '  RATE, CLOCK  steps a second that come in; the clock in MHz that must suffice, or that a search must reach'
 	@echo '  TARGET       part to measure for: ice40-up5k, ecp5-25k, sky130 ...'
 	@echo '  BOARD, PORT  a board by name, and its serial port'
 	@echo '  LIBERTY      file of standard cells; by default sky130, under PDK_ROOT'
@@ -109,11 +109,12 @@ listen: .venv/dev.stamp ## Write speech (IN=mine.wav) before and after a denoise
 
 ##@ Searching
 
-search: .venv/search.stamp ## Search for genomes that cost little and keep the accuracy | TASK CHECKPOINT LANES OBJECTIVES POP GENERATIONS WORKERS SEED OUT ARGS
+search: .venv/search.stamp ## Search for genomes that cost little and keep the accuracy | TASK CHECKPOINT LANES OBJECTIVES POP GENERATIONS WORKERS SEED OUT TARGET CLOCK ARGS
 	@$(BIN)/genogate search $${TASK:+--task "$$TASK"} $${CHECKPOINT:+--checkpoint "$$CHECKPOINT"} \
 		$${LANES:+--lanes "$$LANES"} $${OBJECTIVES:+--objectives "$$OBJECTIVES"} \
 		$${POP:+--pop "$$POP"} $${GENERATIONS:+--generations "$$GENERATIONS"} \
-		$${WORKERS:+--workers "$$WORKERS"} $${SEED:+--seed "$$SEED"} $${OUT:+--out "$$OUT"} $$ARGS
+		$${WORKERS:+--workers "$$WORKERS"} $${SEED:+--seed "$$SEED"} $${OUT:+--out "$$OUT"} \
+		$${TARGET:+--target "$$TARGET"} $${CLOCK:+--clock "$$CLOCK"} $$ARGS
 
 report: .venv/search.stamp ## Show a search as one HTML page, and as pictures | RUN OUT ARGS
 	@$(BIN)/genogate report "$${RUN:?give RUN=, the folder of a search}" $${OUT:+--out "$$OUT"} $$ARGS

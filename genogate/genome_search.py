@@ -50,6 +50,7 @@ def _search_config(options: dict[str, Any]) -> Config:
         "target",
         "memories",
         "fit",
+        "clock",
         "prescreen",
         "prescreen_factor",
         "proxy_only",

@@ -1,5 +1,6 @@
 """Whole test parts through the emitted Verilog, and test sequences through netlists."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,21 @@ from genogate.simulation import run_sim
 from genogate.synth.asic.gate_level import gate_level
 from genogate.synth.asic.mapping import map_design
 from genogate.synth.cells import liberty
-from genogate.synth.verilog import TOP, emit_rtlil
+from genogate.synth.verilog import TOP, emit, emit_rtlil
 from genogate.synth.yosys import find as find_yosys
 
+from .netlists import FPGAS, through_netlist
+from .targets import MIXED
+
 FOLDER = Path("build/studies/verification")
-#: Task, genome, whether the whole test part goes through the Verilog, and steps of a sequence that
-#: go through the netlist of standard cells.
-CASES = (
-    ("digits-row", "int4", True, 8),
-    ("digits-row", "int8", False, 8),
+#: Task, genome, and the netlists that test sequences go through; their whole test part goes through
+#: the Verilog.
+CASES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("digits-row", "INT8", ("sky130", *FPGAS)),
+    ("digits-row", "INT4", ("sky130", *FPGAS)),
+    ("kws4", "INT8", ()),
+    ("kws4", "INT4", ()),
+    ("kws4", "mixed", ()),
 )
 #: Test sequences through a netlist.
 SEQUENCES = 50
@@ -34,6 +41,7 @@ def _verilog(network: Network, say: Say) -> dict[str, Any]:
             network, sequences=None, seed=2026, out=folder, say=say, simulator="verilator"
         )
     return {
+        "test_part": len(network.task.x_test),
         "sequences": report.sequences,
         "codes": report.codes,
         "cycles": report.cycles,
@@ -42,35 +50,44 @@ def _verilog(network: Network, say: Say) -> dict[str, Any]:
     }
 
 
-def _cells(network: Network, steps: int, say: Say) -> dict[str, Any]:
+def _cells(network: Network, say: Say) -> dict[str, Any]:
     """Sequences through the netlist of standard cells."""
-    codes = network.model.quantize_input(network.task.x_test[:SEQUENCES, :steps])
+    codes = network.model.quantize_input(network.task.x_test[:SEQUENCES])
     mapped = map_design(emit_rtlil(network.design), TOP, liberty.find(), gated=True, progress=say)
     return gate_level(mapped, network.design, codes, say).to_json()
 
 
+def _fpga(network: Network, target: str) -> dict[str, Any]:
+    """Sequences through the netlist for an FPGA."""
+    codes = network.model.quantize_input(network.task.x_test[:SEQUENCES])
+    return through_netlist(network.design, target, codes)
+
+
+def _network(task: str, name: str, say: Say) -> Network:
+    genome, knobs = MIXED[task] if name == "mixed" else (name.lower(), Knobs())
+    return build_network(genome=genome, task=task, checkpoint=None, knobs=knobs, say=say)
+
+
 def measure(say: Say) -> dict[str, Any]:
-    """Every case; those that were measured before stay as they are in :data:`FOLDER`.
+    """Every case; what was measured before on the same Verilog stays as it is in :data:`FOLDER`.
 
     Raises :class:`InputError` without Verilator, Yosys, cells or a C compiler."""
     rows = []
-    for task, genome, whole, steps in CASES:
-        network: Network | None = None
-        row: dict[str, Any] = {"task": task, "genome": genome}
-        parts: dict[str, Callable[[Network], dict[str, Any]]] = {
-            "sky130": lambda n, steps=steps: _cells(n, steps, say),  # type: ignore[misc]
-        }
-        if whole:
-            parts["verilog"] = lambda n: _verilog(n, say)
-        for name, part in parts.items():
-            file = FOLDER / f"{task}-{genome}-{name}.json"
+    for task, name, netlists in CASES:
+        network = _network(task, name, say)
+        digest = hashlib.sha256(emit(network.design).encode()).hexdigest()[:12]
+        row: dict[str, Any] = {"task": task, "genome": name, "sha256": digest}
+        for what in ("verilog", *netlists):
+            file = FOLDER / f"{task}-{name.lower()}-{what}-{digest}.json"
             if not file.exists():
-                say(f"{task} {genome}, {name}")
-                network = network or build_network(
-                    genome=genome, task=task, checkpoint=None, knobs=Knobs(), say=say
-                )
-                write_json(file, part(network))
-            row[name] = read_json(file)
+                say(f"{task} {name}, {what}")
+                if what == "verilog":
+                    result = _verilog(network, say)
+                else:
+                    on_cells = what == "sky130"
+                    result = _cells(network, say) if on_cells else _fpga(network, what)
+                write_json(file, result)
+            row[what] = read_json(file)
         rows.append(row)
     return {"rows": rows, "yosys": find_yosys().version}
 
@@ -83,26 +100,38 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "Verilog: every code of every operator, every state, logit and class against the golden "
         "model, in Verilator, as `genogate sim` runs it (the whole test part back to back, "
         "then stalls, resets and mixed lengths). Netlists: every state, logit and class of the "
-        "first test sequences, cut to as many steps as the table says: of sky130 with "
-        "clock gates as in `genogate asic`.",
+        "first test sequences; of sky130 with clock gates as in `genogate asic`; of FPGAs in "
+        "Verilator with Yosys' models of the cells and the bench that lies beside `gru.v`, with "
+        "pauses on all sides. Yosys has no models of ECP5's block RAM and multiplier: those are "
+        "ours (`studies/ecp5_blocks.py`).",
         "",
-        "| task | genome | simulated | sequences | words compared | mismatches |",
-        "|---|---|---|---|---|---|",
+        "| task | genome | simulated | sequences | clock cycles | words compared | mismatches |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row in data["rows"]:
-        head = f"| {row['task']} | {row['genome'].upper()} |"
-        if "verilog" in row:
-            verilog = row["verilog"]
-            lines.append(
-                f"{head} Verilog, the whole test part | {verilog['sequences']:,} | "
-                f"{verilog['codes']:,} | {verilog['mismatches']} |"
-            )
-        net = row["sky130"]
+        head = f"| {row['task']} | {row['genome']} |"
+        verilog = row["verilog"]
         lines.append(
-            f"{head} netlist, sky130 | {net['sequences']} of {net['steps']} steps | "
-            f"{net['transfers']:,} | {net['mismatches']} |"
+            f"{head} Verilog, the whole test part | {verilog['test_part']:,} back to back, "
+            f"{verilog['sequences'] - verilog['test_part']} more | {verilog['cycles']:,} | "
+            f"{verilog['codes']:,} | {verilog['mismatches']} |"
         )
+        for name in (name for name in ("sky130", *FPGAS) if name in row):
+            net = row[name]
+            lines.append(
+                f"{head} netlist, {name} | {net['sequences']} of {net['steps']} steps | | "
+                f"{net['transfers']:,} | {net['mismatches']} |"
+            )
     versions = sorted(
         {v for row in data["rows"] for v in row.get("verilog", {}).get("versions", ())}
     )
-    return [*lines, "", f"By {', '.join([data['yosys'], *versions])}.", ""]
+    digests = ", ".join(f"{r['task']} {r['genome']} `{r['sha256']}`" for r in data["rows"])
+    return [
+        *lines,
+        "",
+        "kws4 mixed: genes and knobs as in [networks in real parts](targets.md).",
+        f"First digits of SHA-256 of the Verilog that was simulated: {digests}.",
+        "",
+        f"By {', '.join([data['yosys'], *versions])}.",
+        "",
+    ]

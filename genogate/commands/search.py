@@ -59,6 +59,13 @@ from .terminal import saying, search_progress, show
     target_options,
     click.option("--fit", is_flag=True, help="The network must fit the target, an FPGA."),
     click.option(
+        "--clock",
+        type=float,
+        metavar="MHZ",
+        help="The network must reach this clock in the target: measured for the front at the end, "
+        "after place and route (FPGA) or by OpenSTA (sky130); what misses it is left out.",
+    ),
+    click.option(
         "--max-drop",
         default="10",
         show_default=True,
@@ -285,6 +292,17 @@ def print_ladder(document: dict[str, Any], folder: str | Path) -> None:
     print_pairs(terminal, [*pairs, ("written", f"{folder}/")])
 
 
+def _too_slow(clock: dict[str, Any]) -> str:
+    """A line on a clock that no network reaches."""
+    fastest = clock["fastest_mhz"]
+    best = f"the fastest of {clock['measured']}, {clock['fastest']}, reaches {fastest:g} MHz"
+    return (
+        f"--clock {clock['mhz']:g}: no network reaches it; "
+        f"{best if fastest else 'none fits the part'}: give a lower --clock, --pipeline 2, "
+        "or a faster part."
+    )
+
+
 def print_search(report: dict[str, Any], folder: str | Path) -> None:
     """What ``genogate search`` ends with; the whole front is in its file and its page."""
     from ..search.genomes.conclusion import COSTS
@@ -293,10 +311,14 @@ def print_search(report: dict[str, Any], folder: str | Path) -> None:
     terminal, rows = console(), report["conclusion"]
     if report.get("damaged"):
         terminal.print(f"{report['damaged']} damaged evaluations were made again.")
+    clock = report.get("clock")
+    if clock and not clock["met"]:
+        terminal.print(_too_slow(clock))
+        return
     if not report["points"]:
         terminal.print("No genome within the limits was found: allow more, or search longer.")
         return
-    costs = [name for name in COSTS if name in rows[0]]
+    costs = [name for name in COSTS if any(name in row for row in rows)]
     tested = ["test"] if "test_accuracy" in rows[0] else []
     share = f"of int8 ({report['reference']})"
     table = new_table("genome", f"{report['unit']} lost", *tested, "bits", share, *costs)
@@ -307,7 +329,10 @@ def print_search(report: dict[str, Any], folder: str | Path) -> None:
             *(f"{row['test_accuracy']:.4f}" for _ in tested),
             f"{row['size']:,}",
             f"{row['share']:.1%}",
-            *(f"{row[name]:,.0f}" if row.get(name) is not None else "" for name in costs),
+            *(
+                f"{row[name]:,.{int(name == 'fmax_mhz')}f}" if row.get(name) is not None else ""
+                for name in costs
+            ),
         )
     terminal.print(table)
     terminal.print()
@@ -325,6 +350,9 @@ def print_search(report: dict[str, Any], folder: str | Path) -> None:
             for name, row in report["estimates"].items()
         ]
         pairs.insert(1, ("estimates off", "; ".join(words) + "; the table is measured"))
+    if clock:
+        words = f"{clock['met']} of {clock['measured']} networks reach {clock['mhz']:g} MHz"
+        pairs.insert(1, ("clock", f"{words} by {', '.join(clock['by'])}; the rest are left out"))
     if suggested != "int8":
         emit = "make gru GENOME={}" if by_make() else "genogate gru --genome {}"
         pairs.append(("emit", emit.format(Path(folder) / suggested)))

@@ -16,7 +16,7 @@ LEAST = {
     "ebr": "fewest-block-rams",
 }
 #: Costs that rows of the table at the end have, where they are known.
-COSTS = ("cells", "memory", "um2", "energy", "lut", "ff", "ebr", "dsp")
+COSTS = ("cells", "memory", "um2", "energy", "lut", "ff", "ebr", "dsp", "fmax_mhz")
 #: Files that a search writes anew with every front.
 PATTERNS = ("front-*", "within-*")
 

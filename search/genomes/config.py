@@ -7,6 +7,7 @@ from ...model.knobs import knob_genes
 from ...synth.targets import prices
 from ...synth.targets.devices import check_target
 from ...synth.targets.sky130 import check_memories
+from .clocks import PERIOD, check_clock
 from .evaluate import GENERIC, OBJECTIVES
 from .screening import canonical
 
@@ -41,6 +42,8 @@ class Config:
         not measured; None for no such limit
     limits : cost and greatest value, of :data:`LIMITS`
     fit : whether the network must fit the target, an FPGA: all of its resources are limits
+    clock : MHz that the networks of the front must reach in their part, measured in the end
+        (:mod:`.clocks`); None for no such limit
     target, memories : as in :class:`~.evaluate.Setting`; figures of a target that an objective or
         limit names must be its
     prescreen : a proxy (name or text, :mod:`genogate.search.proxies`): between two evaluations of
@@ -74,6 +77,7 @@ class Config:
     target: str = "generic"
     memories: str = "flops"
     fit: bool = False
+    clock: float | None = None
 
     def __post_init__(self) -> None:
         if self.initial is None:
@@ -166,13 +170,14 @@ class Config:
         if self.fit:
             prices.limits(self.target)
         prices.check_prices(self.target)
+        check_clock(self.clock, self.target, self.memories)
 
     @property
     def bounds(self) -> tuple[tuple[str, float], ...]:
-        """:attr:`limits`, and those of the part where the network must fit it."""
-        if not self.fit:
-            return self.limits
-        return (*self.limits, *prices.limits(self.target).items())
+        """:attr:`limits`, and those of the part where the network must fit it, and of the clock."""
+        part = prices.limits(self.target).items() if self.fit else ()
+        period = () if self.clock is None else ((PERIOD, 1000 / self.clock),)
+        return (*self.limits, *part, *period)
 
     @property
     def silicon(self) -> bool:

@@ -182,7 +182,8 @@ class Case:
     floor: float = 0.0
 
 
-def _draft(setting: Setting, genome: Genome) -> Draft:
+def draft_of(setting: Setting, genome: Genome) -> Draft:
+    """A network of `setting` whose activation units are still to be chosen."""
     return draft(load(setting).calibration, genome, setting.knobs)
 
 
@@ -207,7 +208,7 @@ def _counted(model: IntModel, knobs: Knobs) -> dict[str, Any]:
 def _begin(case: Case) -> tuple[Draft | None, dict[str, Any]]:
     """A network with activation units chosen without Yosys; nothing more of it where that one is
     below the floor, or no hardware is asked for, or an estimate of it."""
-    setting, drafted = case.setting, _draft(case.setting, case.genome)
+    setting, drafted = case.setting, draft_of(case.setting, case.genome)
     if setting.hardware and setting.estimate:
         model = drafted.choose(estimate.cheapest(drafted.groups))
         result = _judge((setting, model))
@@ -236,7 +237,7 @@ def costs_of(case: tuple[Setting, Genome]) -> dict[str, Any]:
     hardware is asked for ``memory`` and, by estimate, ``cells``; figures of a target by estimate.
     """
     setting, genome = case
-    drafted = _draft(setting, genome)
+    drafted = draft_of(setting, genome)
     units = estimate.cheapest if setting.hardware else without_synthesis
     model = drafted.choose(units(drafted.groups))
     costs = _counted(model, setting.knobs)
@@ -340,7 +341,7 @@ def record(setting: Setting) -> dict[str, Any]:
 
 def on_test(cases: Sequence[Case]) -> list[float]:
     """Accuracy of each on the test part, which no search has looked at. For reports alone."""
-    drafts = [_draft(case.setting, case.genome) for case in cases]
+    drafts = [draft_of(case.setting, case.genome) for case in cases]
     groups = [group for drafted in drafts for group in drafted.groups]
     silicon = any(case.setting.hardware for case in cases)
     choices = iter(cheapest(groups) if silicon else without_synthesis(groups))

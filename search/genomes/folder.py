@@ -93,6 +93,8 @@ class Folder:
         self.path = path
         #: What estimates of a target were off by, where the front was measured.
         self.estimates: dict[str, Any] = {}
+        #: Who meets the clock, where one is asked for.
+        self.clock: dict[str, Any] = {}
 
     @property
     def store(self) -> Path:
@@ -132,6 +134,7 @@ class Folder:
                 "target": "generic",
                 "memories": "flops",
                 "fit": False,
+                "clock": None,
             }
             | before["config"],
             "setting": {"also": {}, "estimate": False, "target": "generic", "memories": "flops"}
@@ -180,6 +183,7 @@ class Folder:
             {
                 "objectives": list(ledger.objectives),
                 **({"estimates": self.estimates} if self.estimates else {}),
+                **({"clock": self.clock} if self.clock else {}),
                 "points": [_entry(k, point) for k, point in enumerate(front)],
                 "named": {
                     name: list(p.genome.genes)

@@ -24,6 +24,7 @@ from ...synth.targets.prices import UNITS, over
 from ..pool.backends import Pool
 from .beacons import Beacons, Retrain
 from .candidate import Candidate, Point
+from .clocks import check_tools, measure_clocks
 from .config import Config
 from .costs import Costs
 from .encoding import Encoding
@@ -170,6 +171,8 @@ class Run:
         where = backend or ("processes" if workers > 1 else "serial")
         last = int(self.setting.estimate or config.proxy_only)
         self._check_fit()
+        if config.clock is not None:
+            check_tools(config.target)
         total = config.generations + config.exploit + last
         history: list[dict[str, Any]] = []
 
@@ -280,6 +283,11 @@ class Run:
                     break
                 self.evaluate(more[: self.config.pop_size], pool, say)
         self.files.estimates = estimate_errors(self.ledger, self.estimated)
+        if self.config.clock is not None:
+            most = 2 * self.config.pop_size
+            self.files.clock = measure_clocks(
+                self.ledger, self.setting, self.config.clock, most, say
+            )
         yield
 
     def save(self, history: Sequence[Mapping[str, Any]], front: Sequence[Point]) -> None:

@@ -221,3 +221,70 @@ def test_rank_correlation_is_spearmans():
     # Ties share their mean rank: by hand, (0.5, 0.5, 2, 3) against (0, 1, 2, 3).
     assert rank_correlation([1, 1, 2, 3], [1, 2, 3, 4]) == pytest.approx(0.9486833)
     assert rank_correlation([1, 1, 1], [1, 2, 3]) is None
+
+
+def _clocked(monkeypatch, mhz_of):
+    """In place of nextpnr: the clock of each point's result. Genomes asked for."""
+    asked = []
+
+    def clock_of(setting, point, clock, say):
+        asked.append(point.genome)
+        mhz = mhz_of(point.result)
+        return {"period_ns": 1000 / mhz, "fmax_mhz": mhz, "clock_by": "nextpnr"}
+
+    monkeypatch.setattr("genogate.search.genomes.clocks.clock_of", clock_of)
+    monkeypatch.setattr("genogate.search.genomes.run.check_tools", lambda target: None)
+    return asked
+
+
+FPGA_SETTING = replace(SETTING, target="ice40-up5k")
+FPGA_CONFIG = replace(CONFIG, objectives=("accuracy", "lut"), target="ice40-up5k", clock=24.0)
+
+
+def test_networks_that_miss_the_clock_are_left_out_of_front_and_files(
+    tmp_path, measured, monkeypatch
+):
+    free = Run(tmp_path / "free", FPGA_SETTING, replace(FPGA_CONFIG, clock=None)).go()
+    least = min(point.result["lut"] for point in free)
+    # The smallest network is too slow; all others are fast enough.
+    asked = _clocked(monkeypatch, lambda result: 20.0 if result["lut"] <= least else 30.0)
+    front = Run(tmp_path / "run", FPGA_SETTING, FPGA_CONFIG).go()
+    assert len(asked) == len(set(asked)) >= len(free)
+    assert front
+    assert all(point.result["fmax_mhz"] == 30 for point in front)
+    assert min(point.result["lut"] for point in front) > least
+    document = json.loads((tmp_path / "run" / "front.json").read_text())
+    assert document["clock"]["measured"] == len(asked)
+    assert document["clock"]["met"] == len(asked) - 1
+    assert {point["fmax_mhz"] for point in document["points"]} == {30}
+    assert len(list((tmp_path / "run").glob("front-*"))) == len(front)
+
+
+def test_a_clock_that_nobody_meets_leaves_no_front_and_names_the_fastest(
+    tmp_path, measured, monkeypatch
+):
+    asked = _clocked(monkeypatch, lambda result: 1e4 / result["lut"])
+    run = Run(tmp_path / "run", FPGA_SETTING, FPGA_CONFIG)
+    assert run.go() == []
+    assert 0 < len(asked) <= 2 * FPGA_CONFIG.pop_size
+    clock = json.loads((tmp_path / "run" / "front.json").read_text())["clock"]
+    assert clock["met"] == 0
+    assert clock["fastest_mhz"] == max(p.result.get("fmax_mhz", 0) for p in run.points.values())
+    assert not list((tmp_path / "run").glob("front-*"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"clock": 0.0}, "clock: 0 MHz is not within"),
+        ({"clock": 20.0, "memories": "sram"}, "--clock: nothing here knows the delays of SRAM"),
+        (
+            {"clock": 20.0, "target": "generic", "objectives": ("accuracy", "cells")},
+            "--clock: generic cells have no clock",
+        ),
+    ],
+)
+def test_a_clock_that_cannot_be_asked_for_is_refused(changes, message):
+    with pytest.raises(InputError) as error:
+        replace(CONFIG, **changes)
+    assert message in str(error.value)
