@@ -103,9 +103,6 @@ def float_networks(
                 recipe_for(task, {}).hidden if sizes is None else max(sizes, default=Recipe.hidden)
             )
     first = zoo.load(names[0])
-    first.need_plain("a search within a budget")
-    if first.layers != 1:
-        raise InputError(f"checkpoint {names[0]}: {first.layers} layers; experiments are for one")
     if sizes is None and not given:
         sizes = tuple(h for share in SIZES if (h := round(share * first.hidden_size())) > 1)
     have = {zoo.load(name).hidden_size() for name in names}
@@ -150,7 +147,8 @@ def run_budgeted(
     data = load_task(task, options["seed"] or 0)
     small = len(data.y_val) < SMALL
     # Before hours of training, not after.
-    telling(task, len(data.y_val), len(shifted(data)[1]) if small else len(data.y_val), drop)
+    if not data.own_measure:
+        telling(task, len(data.y_val), len(shifted(data)[1]) if small else len(data.y_val), drop)
     import_torch()
     import_kernels()
     folder = Path(out or Path("runs") / f"experiment-{Path(task).stem}-budget")

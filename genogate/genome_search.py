@@ -96,6 +96,8 @@ def run_search(
     from .search.genomes.evaluate import Setting
     from .search.genomes.run import Run
 
+    if options["start"]:
+        raise InputError("start: for a search within a budget; add --budget, or leave it out")
     config = _search_config(options)
     source = source_of(options["checkpoint"], options["task"])
     task_of(zoo.load(source), options["task"])

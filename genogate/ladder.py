@@ -63,6 +63,7 @@ def plan_of(options: dict[str, Any], given: Iterable[str], knobs: Knobs) -> Plan
     """The plan that options stand for, `given` those that the user gave. Raises
     :class:`InputError`."""
     from .model import zoo
+    from .model.genome import parse_genome
     from .search.budget import seconds_of
     from .search.ladder.plan import Plan
     from .search.ladder.price import TARGET
@@ -79,7 +80,8 @@ def plan_of(options: dict[str, Any], given: Iterable[str], knobs: Knobs) -> Plan
             "out, or leave out --budget"
         )
     source = source_of(options["checkpoint"], options["task"])
-    task_of(zoo.load(source), options["task"])
+    floating = zoo.load(source)
+    task_of(floating, options["task"])
     try:
         drop = float(options["max_drop"]) if "max_drop" in given else 0.5
     except ValueError:
@@ -94,6 +96,7 @@ def plan_of(options: dict[str, Any], given: Iterable[str], knobs: Knobs) -> Plan
         budget=seconds_of(options["budget"]),
         limits=tuple((name, value) for name, value in limits if value is not None),
         seed=options["seed"],
+        starts=tuple(parse_genome(text, *floating.counts) for text in options["start"]),
         knobs=replace(knobs, activation=activation),
     )
 

@@ -44,7 +44,7 @@ UTTERANCES = 20
 QUICK: dict[str, Any] = {"seeds": (0,), "epochs": 1, "genomes": ("INT8", "INT4"), "sequences": 8}
 
 
-def _floating(seed: int, folder: Path, epochs: int | None) -> str:
+def float_network(seed: int, folder: Path, epochs: int | None = None) -> str:
     """The float network of a seed: the shipped one, or a file that is trained where it is not."""
     name = f"{NAME}-seed{seed}" if seed else NAME
     if epochs is None and name in zoo.names():
@@ -72,6 +72,11 @@ def _tuned(source: str, genes: Sequence[int], seed: int, epochs: int, folder: Pa
     return str(file)
 
 
+def trained_network(name: str, seed: int, folder: Path) -> str:
+    """The file of a network of the table, trained for its bits where it is not there."""
+    return _tuned(float_network(seed, folder), GENOMES[name], seed, EPOCHS, folder)
+
+
 def network_of(
     name: str,
     trained: bool,
@@ -84,7 +89,7 @@ def network_of(
 
     epochs, tuning : of the float training (None: as the task has it), and for the genome
     """
-    source = _floating(seed, folder, epochs)
+    source = float_network(seed, folder, epochs)
     genes = GENOMES.get(name, GENOMES["INT8"])
     if trained:
         source = _tuned(source, genes, seed, tuning, folder)

@@ -103,6 +103,13 @@ from .terminal import saying, search_progress, show
         "names another) within --max-drop, 0.5 then. Needs no other option of this group.",
     ),
     click.option(
+        "--start",
+        multiple=True,
+        metavar="GENOME",
+        help="With --budget: a genome that is trained first, besides those that are computed (may "
+        "be repeated).",
+    ),
+    click.option(
         "--method",
         default="nsga2",
         show_default=True,

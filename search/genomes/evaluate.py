@@ -131,6 +131,11 @@ class Material:
     x_shifted: np.ndarray
     y_shifted: np.ndarray
 
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Numbers of GRU and dense layers."""
+        return self.layers, self.dense
+
 
 def load(setting: Setting) -> Material:
     """Load and calibrate once per process. Raises :class:`InputError` as :mod:`~genogate.model.zoo`

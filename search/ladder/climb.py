@@ -38,6 +38,8 @@ UNSEEN = 1.3
 #: Shares of the way from the best network to a cheaper one that lost too much, and networks that
 #: are drawn at each.
 SHARES, DRAWN = (0.25, 0.5, 0.75), 4
+#: Points of accuracy that may usually be lost, for which the figures above were chosen.
+USUAL = 0.5
 
 
 @dataclass(frozen=True)
@@ -82,12 +84,17 @@ class Climb:
         self.plan = self.rungs.plan
         self.rng = np.random.default_rng([self.plan.seed, 11])
         self.sizes = len(self.plan.checkpoints)
+        #: What a point is. Forecasts are made for points of accuracy of which half a one may be
+        #: lost; in another measure a point is as much as makes the limit half of it.
+        own = self.rungs.own_measure and self.plan.drop > 0
+        self.point = self.plan.drop / USUAL if own else 1.0
+        self.drop = self.plan.drop / self.point
 
     # Figures
 
     def lost(self, result: Result) -> float:
         """Points below INT8 of the first checkpoint, trained fully."""
-        return 100 * (self.base - result.judged)
+        return 100 * (self.base - result.judged) / self.point
 
     def cost(self, net: Net) -> float:
         return self.rungs.priced([net])[0][self.plan.cost]
@@ -134,7 +141,7 @@ class Climb:
         best = self.best()
         price = self.cost(best.net) if best else max(self.cost(r.net) for r in self.trained)
         spread = self.line(net in self.near).spread * (UNSEEN if unseen else 1.0)
-        return gain(price - self.cost(net), points, spread, self.plan.drop)
+        return gain(price - self.cost(net), points, spread, self.drop)
 
     def smaller_loses(self, size: int, other: int) -> float:
         """Points that the checkpoint `other` loses more than `size`, by genomes that both had."""
@@ -167,15 +174,21 @@ class Climb:
         return results
 
     def _base(self) -> Iterator[str]:
-        int8 = Net(0, Genome.uniform(MAX_BITS, self.rungs.layers))
+        int8 = Net(0, Genome.uniform(MAX_BITS, *self.rungs.counts))
         (result,) = self._train([(int8, None)], "full")
         self.base = result.judged
         yield "INT8"
 
     def _starts(self) -> Iterator[str]:
-        """Homogeneous genomes of every size, and some of the chain by sensitivity."""
+        """Genomes that were given; homogeneous ones of every size, and some of the chain by
+        sensitivity."""
+        given = [Net(0, genome) for genome in self.plan.starts]
+        if given:
+            self._train([(net, None) for net in given if self.allowed(net)], "short")
+            yield "starts"
+            yield from self._finals(1)
         starts = [
-            Net(size, Genome.uniform(bits, self.rungs.layers), bits, bits)
+            Net(size, Genome.uniform(bits, *self.rungs.counts), bits, bits)
             for bits in range(MAX_BITS - 2, MIN_BITS, -1)
             for size in range(self.sizes)
         ]
@@ -210,21 +223,21 @@ class Climb:
                 for r, p in zip(results, prices, strict=True)
             ]
 
-        profile = sensitivity.profile(judge, self.rungs.layers)
+        profile = sensitivity.profile(judge, *self.rungs.counts)
         chain = sensitivity.ordered(profile, [self.plan.cost], count=24)
         return sensitivity.spread(chain[len(chain) // 3 :], 3)
 
     def parents(self) -> list[Result]:
         """The cheapest networks that are within or a little beyond the limit, those first that were
         parents less often."""
-        limit = self.plan.drop + BEYOND
+        limit = self.drop + BEYOND
         every = {r.net: r for r in (*self.trained, *self.finished)}
         points = {net: self.forecast(result) for net, result in every.items()}
         able = [net for net in every if points[net] <= limit]
         able = able or sorted(every, key=lambda net: points[net])[:PARENTS]
 
         def rank(net: Net) -> float:
-            over = max(0.0, points[net] - self.plan.drop)
+            over = max(0.0, points[net] - self.drop)
             return self.cost(net) * (1 + DEAR * over) * (1 + AGAIN * self.used.get(net, 0))
 
         return [every[net] for net in sorted(able, key=rank)[:PARENTS]]
@@ -256,14 +269,14 @@ class Climb:
         # The parent as its own weights quantise it, so that the difference is that of the step.
         own, *looked = self.rungs.quantised([parent.net, *steps], parent)
         cost, *prices = (p[self.plan.cost] for p in self.rungs.priced([parent.net, *steps]))
-        losses = np.array([max(0.0, 100 * (own.judged - r.judged)) + SLIGHT for r in looked])
+        losses = np.array([max(0.0, self.lost(r) - self.lost(own)) + SLIGHT for r in looked])
         saved = np.maximum(cost - np.array(prices), 1e-6 * cost)
         # A different order every time that a parent has its turn.
         order = np.argsort(losses / saved * np.exp(self.rng.normal(0, SPREAD, len(steps))))
         nets = [together(parent.net, [steps[k] for k in order[:n]]) for n in AT_ONCE]
         nets = [net for net in dict.fromkeys(nets) if net != parent.net and self.allowed(net)]
         results = self.rungs.quantised(nets, parent)
-        found = [(r.net, max(0.0, 100 * (own.judged - r.judged))) for r in results]
+        found = [(r.net, max(0.0, self.lost(r) - self.lost(own))) for r in results]
         others = [replace(parent.net, size=k) for k in range(self.sizes) if k != parent.net.size]
         rows = []
         for net, loss in found:
@@ -300,7 +313,7 @@ class Climb:
             assert best is not None
             saved = self.cost(best.net) - self.cost(failed.net)
             lost, more = max(0.0, self.lost(best)), self.lost(failed)
-            if failed.net.size != best.net.size or saved <= 0 or more <= self.plan.drop:
+            if failed.net.size != best.net.size or saved <= 0 or more <= self.drop:
                 continue
             nets = [between(best.net, failed.net, s, self.rng) for s in SHARES * DRAWN]
             for net in filter(self.allowed, nets):
@@ -317,8 +330,6 @@ class Climb:
         """The cheapest network that is fully trained and within the limit; of equal ones the more
         accurate."""
         able = [
-            r
-            for r in self.finished
-            if self.lost(r) <= self.plan.drop + 1e-9 and self.allowed(r.net)
+            r for r in self.finished if self.lost(r) <= self.drop + 1e-9 and self.allowed(r.net)
         ]
         return min(able, key=lambda r: (self.cost(r.net), -r.judged), default=None)

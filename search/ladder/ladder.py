@@ -39,6 +39,7 @@ def begin(folder: Path, plan: Plan, resume: bool) -> None:
         before = read_json(path)
         if not isinstance(before, dict) or before.get("kind") != "ladder":
             raise InputError(f"{folder}: holds something else; use another folder")
+        before.setdefault("starts", [])
         differing = [n for n in document if before.get(n) != document[n]]
         if differing:
             raise InputError(
@@ -55,12 +56,10 @@ def begin(folder: Path, plan: Plan, resume: bool) -> None:
 
 def check(plan: Plan) -> None:
     """Raises :class:`InputError` for networks that cannot be compared."""
-    for name in plan.checkpoints:
-        zoo.load(name).need_plain("a search within a budget")
     first = load(Setting(plan.checkpoints[0], plan.knobs, False))
     for name in plan.checkpoints[1:]:
         other = load(Setting(name, plan.knobs, False))
-        if (other.task.split_hash, other.layers) != (first.task.split_hash, first.layers):
+        if (other.task.split_hash, other.counts) != (first.task.split_hash, first.counts):
             raise InputError(
                 f"checkpoint {name}: of another task, split or number of layers than "
                 f"{plan.checkpoints[0]}"
@@ -92,12 +91,12 @@ def search(
         rungs = Rungs(folder, plan, pool, say)
         smallest = Net(
             min(range(len(plan.checkpoints)), key=lambda k: _units(plan, k)),
-            Genome.uniform(MIN_BITS, rungs.layers),
+            Genome.uniform(MIN_BITS, *rungs.counts),
             LEAST_BITS,
             LEAST_BITS,
         )
         check_limits(plan, rungs.priced([smallest])[0])
-        int8 = Net(0, Genome.uniform(MAX_BITS, rungs.layers))
+        int8 = Net(0, Genome.uniform(MAX_BITS, *rungs.counts))
         # The first epoch of a process compiles; the second training is what an epoch takes.
         rungs.trained([(int8, None)], "first look", 1)
         before = rungs.spent
@@ -120,8 +119,7 @@ def search(
 
 
 def _units(plan: Plan, number: int) -> int:
-    material = load(Setting(plan.checkpoints[number], plan.knobs, False))
-    return int(material.calibration.classifier.matrix.shape[1])
+    return int(zoo.load(plan.checkpoints[number]).hidden_size())
 
 
 def _entry(climb: Climb, result: Result) -> dict[str, Any]:
@@ -132,7 +130,7 @@ def _entry(climb: Climb, result: Result) -> dict[str, Any]:
         "input_bits": net.input_bits,
         "classifier_bits": net.classifier_bits,
         "judged": result.judged,
-        "lost": round(climb.lost(result), 4),
+        "lost": round(climb.point * climb.lost(result), 4),
         "network": os.path.relpath(result.path, climb.rungs.folder),
         **climb.rungs.priced([net])[0],
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...model.data.measures import score_text, unit_of
 from ...model.files import write_text
-from ...model.genome import GENES
+from ...model.genome import Genome
 from .price import COSTS
 
 Rows = Sequence[Sequence[str]]
@@ -24,10 +24,12 @@ HEAD = ("network", "units", "bits", "input", "classifier", "cost", "saved", "los
 
 
 def widths(entry: Mapping[str, Any]) -> str:
-    """The genes of a network: weights, sums and 1 - z, products, activations."""
-    genes = "".join(map(str, entry["genes"]))
-    layers = [genes[k : k + len(GENES)] for k in range(0, len(genes), len(GENES))]
-    return ", ".join(f"{d[:6]} {d[6:11]} {d[11:14]} {d[14:]}" for d in layers)
+    """The genes of a network: weights, sums and 1 - z, products, activations of every GRU layer,
+    then weights and output of every dense layer."""
+    genome = Genome.from_genes(entry["genes"])
+    layers = ["".join(map(str, layer)) for layer in genome.layers]
+    rows = [f"{d[:6]} {d[6:11]} {d[11:14]} {d[14:]}" for d in layers]
+    return ", ".join([*rows, *(f"{weights} {output}" for weights, output in genome.dense)])
 
 
 def _row(name: str, entry: Mapping[str, Any], document: Mapping[str, Any]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...model.errors import InputError, shown
+from ...model.genome import Genome
 from ...model.knobs import Knobs
 from ..genomes.evaluate import Setting, load
 from .price import COSTS
@@ -32,6 +33,7 @@ class Plan:
     budget : CPU seconds over all processes
     limits : cost and greatest value of it
     epochs : of a full training; None: as many as suit the budget
+    starts : genomes that are trained first, besides those that are computed
     knobs : of every network, besides those that are genes here: input and classifier bits
     """
 
@@ -42,6 +44,7 @@ class Plan:
     limits: tuple[tuple[str, float], ...] = ()
     seed: int = 0
     epochs: int | None = None
+    starts: tuple[Genome, ...] = ()
     knobs: Knobs = field(default_factory=lambda: Knobs(activation="table"))
 
     def __post_init__(self) -> None:
@@ -123,6 +126,7 @@ def as_record(plan: Plan) -> dict[str, Any]:
         "limits": [list(limit) for limit in plan.limits],
         "seed": plan.seed,
         "epochs": plan.epochs,
+        "starts": [list(genome.genes) for genome in plan.starts],
         "knobs": plan.knobs.identity,
         "checkpoints": [
             load(Setting(name, plan.knobs, False)).checkpoint_hash for name in plan.checkpoints

@@ -102,9 +102,15 @@ class Rungs:
         self.seconds_of_full: list[float] = []
 
     @cached_property
-    def layers(self) -> int:
-        """GRU layers of the plan's networks."""
-        return load(Setting(self.plan.checkpoints[0], self.plan.knobs, False)).layers
+    def counts(self) -> tuple[int, int]:
+        """GRU layers and dense layers of the plan's networks."""
+        return load(Setting(self.plan.checkpoints[0], self.plan.knobs, False)).counts
+
+    @cached_property
+    def own_measure(self) -> bool:
+        """Whether the task is judged by something else than accuracy."""
+        task = load(Setting(self.plan.checkpoints[0], self.plan.knobs, False)).task
+        return bool(task.own_measure)
 
     @cached_property
     def _about(self) -> list[Any]:

@@ -15,18 +15,20 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("numba")
 
+from genogate.model.checkpoints.floating import Checkpoint
 from genogate.model.errors import InputError
 from genogate.model.genome import Genome, found_with
 from genogate.model.knobs import Knobs
 from genogate.model.quantize.trained import Trained
 from genogate.model.zoo import load as load_checkpoint
 from genogate.search.ladder import plan as ladder_plan
+from genogate.search.ladder.climb import Climb
 from genogate.search.ladder.forecast import FROM_FLOAT, chance, fitted, gain
 from genogate.search.ladder.ladder import search
 from genogate.search.ladder.page import markdown, page
 from genogate.search.ladder.plan import Plan, check_validation, epochs_within
 from genogate.search.ladder.price import COSTS, price_of
-from genogate.search.ladder.rungs import Net
+from genogate.search.ladder.rungs import Net, Result
 from genogate.search.ladder.steps import between, steps_down, together
 
 PLAN = Plan(("digits-row",), drop=3.0, budget=20.0, epochs=2, seed=1)
@@ -194,6 +196,57 @@ def test_limits_are_kept(tmp_path):
     document = search(tmp_path, plan)
     assert document["best"]["size"] <= 20_000
     assert json.loads((tmp_path / "ladder.json").read_text()) == document
+
+
+def test_a_point_of_another_measure_is_what_makes_the_limit_half_of_one():
+    """Forecasts of points of accuracy would let a limit of 0.1 dB pass everything or nothing."""
+
+    def climb(own, drop):
+        plan = SimpleNamespace(drop=drop, seed=0, checkpoints=("denoise",))
+        made = Climb(SimpleNamespace(plan=plan, own_measure=own), 1, 5, base=0.06)
+        return made, made.lost(Result(Net(0, Genome.uniform(4)), 0.059, "", "full"))
+
+    accuracy, lost = climb(False, 0.1)
+    assert (accuracy.drop, lost) == (0.1, pytest.approx(0.1))
+    decibels, lost = climb(True, 0.1)
+    # At the limit, in either.
+    assert (decibels.drop, lost) == (pytest.approx(0.5), pytest.approx(0.5))
+    assert climb(True, 0.0)[0].drop == 0.0
+
+
+def test_genomes_that_are_given_are_trained_first_and_fully(tmp_path):
+    start = Genome.from_genes([3] * 6 + [7] * 11)
+    plan = replace(PLAN, budget=9.0, epochs=1, starts=(start,))
+    document = search(tmp_path, plan)
+    assert list(start.genes) == document["finished"][1]["genes"]
+    with pytest.raises(InputError, match="its search differs in starts"):
+        search(tmp_path, replace(plan, starts=()), resume=True)
+    # A folder of before there was a choice is one without.
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["starts"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="its search differs in starts"):
+        search(tmp_path, plan, resume=True)
+
+
+def test_dense_layers_have_their_genes_in_it(tmp_path):
+    rng = np.random.default_rng(4)
+    shapes = {"weight_ih_l0": (15, 6), "weight_hh_l0": (15, 5)}
+    shapes |= {"bias_ih_l0": (15,), "bias_hh_l0": (15,)}
+    shapes |= {"front0.weight": (6, 8), "front0.bias": (6,)}
+    shapes |= {"back0.weight": (7, 5), "back0.bias": (7,)}
+    shapes |= {"classifier.weight": (10, 7), "classifier.bias": (10,)}
+    tensors = {name: rng.normal(0, 0.5, shape).astype(np.float32) for name, shape in shapes.items()}
+    info = {"task": "digits-row", "split_seed": 0, "front": ["relu"], "back": ["tanh"]}
+    Checkpoint(tensors, info).save(path := tmp_path / "dense.safetensors")
+    plan = Plan((str(path),), drop=60.0, budget=8.0, epochs=1)
+    document = search(tmp_path / "run", plan)
+    assert {len(entry["genes"]) for entry in document["finished"]} == {17 + 4}
+    assert document["int8"]["hidden"] == 5
+    trained = Trained.of(load_checkpoint(found_with(str(tmp_path / "run" / "best"))[0]))
+    model = trained.model()
+    assert [bits for pair in model.genome.dense for bits in pair] == document["best"]["genes"][17:]
+    assert "888888 88888 888 888, 8 8, 8 8" in (tmp_path / "run" / "page.md").read_text()
 
 
 def test_networks_of_two_layers_have_the_genes_of_both(tmp_path):
