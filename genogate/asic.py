@@ -242,10 +242,12 @@ def _timing_rows(document: dict[str, Any]) -> list[tuple[str, str]]:
         return [
             ("slack, energy", "not measured: OpenSTA is not installed (apt-get install opensta)")
         ]
+    slack = timing["slack_ns"]
+    late = f", too late by {-slack:.2f} ns: give a longer --clock" if slack < 0 else ""
     return [
         (
             "slack",
-            f"{timing['slack_ns']:.2f} ns at a clock of {timing['clock_ns']:g} ns; longest path "
+            f"{slack:.2f} ns at a clock of {timing['clock_ns']:g} ns{late}; longest path "
             f"{' to '.join(timing['longest_path'])}",
         ),
         *energy_rows(energy),

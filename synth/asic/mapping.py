@@ -16,9 +16,14 @@ from ..cells.latches import SYNTH, latch_cells
 from ..cells.liberty import CLOCK_GATE, Library
 from ..yosys import Job, Progress, run
 from ..yosys import find as find_yosys
+from .fan_out import FAN_OUT, buffer_cell, buffered, cell_area
 
 #: Flip-flops that must share an enable to get a clock gate, which is as large as one of them.
 GATED = 3
+#: ABC's commands: those that Yosys gives it for a Liberty file, then buffers in its own logic, and
+#: smaller cells where there is time.
+_SIZED = " -script +strash;&get,-n;&fraig,-x;&put;scorr;dc2;dretime;strash;&get,-n;"
+_SIZED += f"&dch,-f;&nf;&put;buffer,-N,{FAN_OUT};topo;dnsize"
 #: Constants become logic and state flip-flops with multiplexers to read them; resets become logic,
 #: since the flip-flops that are simulated here have none. Two ways to map multipliers.
 _SCRIPT = """read_rtlil unit.il
@@ -28,7 +33,7 @@ dfflegalize -cell $_DFF_P_ 01 -cell $_DFFE_PP_ 01
 opt_clean
 {gates}
 dfflibmap -liberty cells.lib
-abc -liberty cells.lib
+abc -liberty cells.lib{sized}
 setundef -zero
 opt_clean -purge
 tee -q -o stat.json stat -liberty cells.lib -json
@@ -174,7 +179,8 @@ def map_design(
     progress: Progress | None = None,
 ) -> Mapped:
     """The netlist of RTLIL `text` in the cells of `library`, by the recipe that makes it smaller;
-    from the cache where it was made before.
+    from the cache where it was made before. Nets of many inputs are buffered
+    (:mod:`.fan_out`).
 
     gated : whether registers and memory words with an enable get clock gates
     latches : whether memories that are written are latches (:mod:`..cells.latches`)
@@ -190,6 +196,7 @@ def map_design(
     key = mapping_key(words, library, gated=gated, version=tool.version)
     found = _cached(key)
     if found is None:
+        sized = _SIZED if buffer_cell(library) else ""
         gates = f"clockgate -liberty cells.lib -min_net_size {GATED}" if gated else ""
         files = {"unit.il": text, "cells.lib": library.for_synthesis, **more}
 
@@ -201,7 +208,7 @@ def map_design(
             Job(
                 "the netlist",
                 files,
-                _SCRIPT.format(top=top, synth=synth(booth), gates=gates),
+                _SCRIPT.format(top=top, synth=synth(booth), gates=gates, sized=sized),
                 ("stat.json", "net.json"),
             )
             for booth in ("", "-booth")
@@ -238,10 +245,24 @@ def _read(outputs: Mapping[str, str], top: str, library: Library, version: str) 
         raise InputError(
             f"{version} left cells that {library.name} does not have: {' '.join(odd)[:100]}"
         )
-    return Mapped(top, area, sequential, types, outputs["net.json"], library, version)
+    document, buffers = buffered(outputs["net.json"], top, library)
+    for name, number in buffers.items():
+        types[name] = types.get(name, 0) + number
+        area += number * cell_area(library, name)
+    return Mapped(top, area, sequential, types, document, library, version)
 
 
 def mapping_key(text: str, library: Library, *, gated: bool, version: str) -> str:
     """Changes with everything that the result of :func:`map_design` depends on."""
-    words = ("netlist", version, library.hash, str(gated), _SCRIPT, str(GATED), text)
+    words = (
+        "netlist",
+        version,
+        library.hash,
+        str(gated),
+        _SCRIPT,
+        _SIZED,
+        str(FAN_OUT),
+        str(GATED),
+        text,
+    )
     return hashlib.sha256("\0".join(words).encode()).hexdigest()

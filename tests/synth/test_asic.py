@@ -3,27 +3,39 @@
 
 import json
 import subprocess
+from collections import Counter
 from functools import lru_cache
 
 import numpy as np
 import pytest
-from genogate.asic import AsicOptions
+from genogate.asic import AsicOptions, _timing_rows
 from genogate.hdl.gru.design import Design
+from genogate.hdl.memories import Rom
 from genogate.model.errors import InputError
 from genogate.model.genome import Genome
 from genogate.model.integer import code_range
 from genogate.sim.random_model import random_model
-from genogate.synth.asic import simulation
+from genogate.synth.asic import mapping, simulation
+from genogate.synth.asic.fan_out import FAN_OUT
 from genogate.synth.asic.gate_level import gate_level, steps_for
 from genogate.synth.asic.mapping import Mapped, map_design
 from genogate.synth.asic.models import cell_models
 from genogate.synth.asic.timing import constraints, energy, timing
 from genogate.synth.cells import liberty
 from genogate.synth.cells.silicon import find_sta
+from genogate.synth.constants import to_rtlil
 from genogate.synth.integration.plain_bench import plain_bench
 from genogate.synth.verilog import emit_rtlil
 
 SEED = 2026
+#: What the report shows of energy, all of it zero.
+ENERGY = {
+    "pj_per_cycle": 0,
+    "clocking_share": 0,
+    "uj_per_inference": 0,
+    "cycles_per_inference": 0,
+    "opensta": "",
+}
 
 
 def library_or_skip():
@@ -89,6 +101,41 @@ def test_a_netlist_that_never_answers_is_refused():
     broken = Mapped("gru", 1.0, 1.0, netlist.types, json.dumps(changed), netlist.library, "")
     with pytest.raises(InputError, match=r"stopped after \d+ cycles: it is not correct"):
         gate_level(broken, design, codes[:8])
+
+
+def loads(netlist):
+    """Net -> input pins on it, of nets that logic drives or reads; clocks are not among them."""
+    count = Counter()
+    for cell in netlist.module["cells"].values():
+        kind = netlist.library.cell(cell["type"])
+        for pin, bits in cell["connections"].items():
+            if pin not in kind.outputs and pin != kind.clock:
+                count[bits[0]] += 1
+    return count
+
+
+def test_addresses_of_constants_are_buffered(monkeypatch):
+    rng = np.random.default_rng(SEED)
+    rom = Rom(rng.integers(0, 256, 256).tolist(), 8)
+    text = to_rtlil(rom, "top")
+    library = library_or_skip()
+    netlist = map_design(text, "top", library)
+    assert max(loads(netlist).values()) <= FAN_OUT
+    monkeypatch.setattr(mapping, "buffered", lambda document, *_: (document, {}))
+    plain = map_design(text, "top", library)
+    assert max(loads(plain).values()) > FAN_OUT
+    assert netlist.area_um2 < 1.1 * plain.area_um2
+
+
+def test_a_netlist_that_misses_its_clock_is_told_by_how_much():
+    sta = sta_or_skip()
+    _, netlist, _ = mapped(False)
+    document = {"timing": timing(netlist, sta, 1.0).to_json(), "energy": ENERGY}
+    (_, text), *_ = _timing_rows(document)
+    slack = -document["timing"]["slack_ns"]
+    assert f"too late by {slack:.2f} ns: give a longer --clock" in text
+    document["timing"] = timing(netlist, sta, 20.0).to_json()
+    assert "too late" not in _timing_rows(document)[0][1]
 
 
 @pytest.mark.parametrize("gated", [False, True])
