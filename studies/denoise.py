@@ -113,7 +113,7 @@ def _figures(network: Network) -> dict[str, Any]:
     }
 
 
-class _Test:
+class TestPart:
     """Noisy speech of the test part, mixed once."""
 
     def __init__(self, sequences: int | None) -> None:
@@ -149,7 +149,7 @@ def measure(
     left, rows, missing, took = Budget.of(budget), [], 0, 0.0
     folder.mkdir(parents=True, exist_ok=True)
     epochs, tuning = chosen.get("epochs"), chosen.get("epochs", EPOCHS)
-    test: _Test | None = None
+    test: TestPart | None = None
     for seed in chosen.get("seeds", SEEDS):
         for name, trained in _cases(chosen.get("genomes", tuple(GENOMES))):
             file = folder / f"{seed}-{name.replace(' ', '-')}-{trained}.json"
@@ -161,7 +161,7 @@ def measure(
                 continue
             say(f"denoise, seed {seed}: {name}{', trained for its bits' if trained else ''}")
             start = time.monotonic()
-            test = test or _Test(chosen.get("sequences"))
+            test = test or TestPart(chosen.get("sequences"))
             row = {"seed": seed, "name": name, "trained": trained}
             if name in ("noisy", "ideal gains"):
                 row |= test.ideal() if name == "ideal gains" else test.measures(None)

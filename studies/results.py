@@ -158,6 +158,8 @@ STUDIES = {
     "few_bits": ("studies.few_bits", "measure", "render"),
     "patterns": ("studies.patterns", "measure", "render"),
     "denoise": ("studies.denoise", "measure", "render"),
+    "denoise_distil": ("studies.denoise_distil", "measure", "render"),
+    "denoise_hardware": ("studies.denoise_hardware", "measure", "render"),
     "import_matrix": ("studies.import_matrix", "measure", "render"),
     "nsnet2": ("studies.nsnet2", "measure", "render"),
     "experiments": ("studies.experiments", "measure", "render"),
@@ -174,6 +176,8 @@ OF_RUNS = (
     "few_bits",
     "patterns",
     "denoise",
+    "denoise_distil",
+    "denoise_hardware",
     "import_matrix",
     "nsnet2",
 )

@@ -17,14 +17,15 @@ import numpy as np
 
 from ..checkpoints.floating import Checkpoint, accuracy
 from ..checkpoints.provenance import carried
+from ..data.measures import filled, lengths_of
 from ..data.tasks import Task
 from ..errors import InputError, index_within
-from ..genome import GENES, MAX_BITS, MIN_BITS, Genome
+from ..genome import DENSE_GENES, GENES, MAX_BITS, MIN_BITS, Genome
 from ..knobs import Knobs
 from ..quantize.calibrate import calibrate
 from ..quantize.trained import without_record
 from .network import LONG, Structure, starting_model
-from .tune import Progress, Trainer, Tuning
+from .tune import CARRIED, Progress, Trainer, Tuning
 
 #: Over more than :data:`.network.LONG` steps many genomes are at chance, where gradients say
 #: nothing; a batch of three of them spoils what others have learned (mnist-pixel14: INT8 fell from
@@ -67,12 +68,12 @@ class AnyTuning(Tuning):
             raise InputError("patience: training for all genomes does all its epochs")
 
 
-def random_genome(draw: np.random.Generator, layers: int) -> Genome:
+def random_genome(draw: np.random.Generator, layers: int, dense: int = 0) -> Genome:
     """A genome as searches meet them: homogeneous, around one width, or anything.
 
     A quarter have all genes equal, half have genes up to 2 bits around a width, and the rest any.
     """
-    count = len(GENES) * layers
+    count = len(GENES) * layers + len(DENSE_GENES) * dense
     kind = draw.integers(4)
     if kind == 0:
         genes = np.full(count, draw.integers(MIN_BITS, MAX_BITS + 1))
@@ -89,8 +90,6 @@ class AnyTrainer(Trainer):
     recipe: AnyTuning
 
     def __init__(self, task: Task, checkpoint: Checkpoint, recipe: AnyTuning, knobs: Knobs) -> None:
-        task.only_plain("training for all genomes (qat --any)")
-        checkpoint.need_plain("training for all genomes (qat --any)")
         super().__init__(task, checkpoint, recipe)
         self.knobs = knobs
         self.pool: list[Structure] = []
@@ -102,10 +101,17 @@ class AnyTrainer(Trainer):
     def about(self) -> list[Any]:
         return [*super().about, self.knobs.to_json()]
 
+    def around(self, weights: dict[str, np.ndarray]) -> Checkpoint:
+        """The float network with these weights: its head, dense layers and initial states are those
+        of the checkpoint."""
+        tensors = {**self.checkpoint.tensors, **weights}
+        kept = {key: value for key, value in self.checkpoint.info.items() if key in CARRIED}
+        return Checkpoint(tensors, kept)
+
     def draw_pool(self, weights: dict[str, np.ndarray], epoch: int) -> None:
         """Genomes, and their networks by a calibration of latent weights."""
         self.calibrated = weights
-        calibration = calibrate(Checkpoint(weights), self.task.x_calibration, fold=False)
+        calibration = calibrate(self.around(weights), self.task.x_calibration, fold=False)
         draw = np.random.default_rng([self.recipe.seed, epoch, 1])
         self.pool = []
         # By `weights`, since going on after a stop must draw the same genomes again.
@@ -116,19 +122,21 @@ class AnyTrainer(Trainer):
             model, scale = starting_model(
                 calibration, genome, self.knobs, narrow=self.recipe.narrow
             )
-            return Structure(self.torch, model, scale, self.recipe.narrow)
+            return Structure(
+                self.torch, model, scale, self.recipe.narrow, initial=calibration.initial
+            )
 
         def right(structure: Structure) -> float:
-            return float(np.mean(self.network.answers(structure, latents, x) == y))
+            return self.network.score(structure, latents, x, y)
 
-        layers, least = self.checkpoint.layers, 0.0
+        counts, least = self.checkpoint.counts, 0.0
         if self.task.steps > LONG or self.recipe.sandwich:
-            widest = structure_of(Genome.uniform(MAX_BITS, layers))
+            widest = structure_of(Genome.uniform(MAX_BITS, *counts))
             least = HOPE * right(widest) if self.task.steps > LONG else 0.0
             self.widest = widest if self.recipe.sandwich else None
         drawn = 0
         while len(self.pool) < self.recipe.pool:
-            structure, drawn = structure_of(random_genome(draw, layers)), drawn + 1
+            structure, drawn = structure_of(random_genome(draw, *counts)), drawn + 1
             if not least or drawn > MOST_DRAWN * self.recipe.pool or right(structure) >= least:
                 self.pool.append(structure)
 
@@ -156,16 +164,17 @@ class AnyTrainer(Trainer):
     def loss(self, structure: Structure, x: np.ndarray, y: Any, taught: Any) -> Any:
         if self.widest is None:
             return super().loss(structure, x, y, taught)
-        logits = self.network.real_logits(structure, self.latents, structure.input_codes(x))
+        codes = structure.input_codes(filled(x))
+        logits = self.network.real_logits(structure, self.latents, codes, lengths_of(x))
         if structure is self.widest:
             self.inner = logits.detach()
             return self.loss_of(logits, y, taught)
         return self.loss_of(logits, y, None if taught is None else self.inner)
 
     def judge(self) -> tuple[float, float]:
-        """Mean accuracy of some of the pool, which differs from epoch to epoch with the pool."""
+        """Mean score of some of the pool, which differs from epoch to epoch with the pool."""
         scores = [
-            (self.network.answers(structure, self.latents, self.task.x_val) == self.task.y_val)
+            self.network.score(structure, self.latents, *self.task.scored("val"))
             for structure in self.pool[:4]
         ]
         return float(np.mean(scores)), float(self.epoch)
@@ -188,9 +197,9 @@ def tune_any(
     knobs, recipe = replace(knobs or Knobs(), activation="table"), recipe or AnyTuning()
     trainer = AnyTrainer(task, without_record(checkpoint), recipe, knobs)
     trainer.run(progress, state)
-    made = Checkpoint(trainer.kept)
+    made = trainer.around(trainer.kept)
     info = {
-        **{key: value for key, value in checkpoint.info.items() if key == "preprocessing"},
+        **made.info,
         "task": task.name,
         "split_seed": task.split_seed,
         "split_hash": task.split_hash,
@@ -199,8 +208,8 @@ def tune_any(
         "tuning": asdict(recipe),
         "batch": trainer.batch,
         **{key: value for key, value in checkpoint.info.items() if key == "augment"},
-        "accuracy": {"val": round(accuracy(made, task.x_val, task.y_val), 6)},
+        "accuracy": {"val": round(accuracy(made, *task.scored("val")), 6)},
         "torch": str(trainer.torch.__version__),
         MARK: {"knobs": knobs.to_json()},
     }
-    return Checkpoint(trainer.kept, info)
+    return Checkpoint(made.tensors, info)

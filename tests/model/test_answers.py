@@ -10,6 +10,7 @@ from genogate.model.errors import InputError
 from genogate.model.genome import Genome
 from genogate.model.head import Head
 from genogate.model.knobs import Knobs
+from genogate.model.qat.any_precision import AnyTuning, tune_any
 from genogate.model.qat.tune import Tuning, tune
 from genogate.model.quantize.calibrate import calibrate
 from genogate.model.quantize.quantize import quantize
@@ -90,6 +91,19 @@ def test_training_for_a_genome_gives_the_same_integers_again(form, trained):
     assert golden.accuracy(again, task.x_train, task.y_train) > golden.accuracy(
         before, task.x_train, task.y_train
     )
+
+
+@pytest.mark.parametrize(("form", "sandwich"), [("tags-ends", True), ("mask", False)])
+def test_training_for_all_genomes_serves_tasks_of_every_form(form, sandwich, trained):
+    task, checkpoint = trained(form)
+    recipe = AnyTuning(epochs=4, pool=5, seed=2, sandwich=sandwich)
+    tuned = tune_any(task, checkpoint, recipe=recipe)
+    assert tuned.head == checkpoint.head
+    scores = []
+    for source in (checkpoint, tuned):
+        models = [quantize(source, Genome.uniform(b), Knobs(), task.x_calibration) for b in (3, 4)]
+        scores.append(np.mean([fast.accuracy(m, task.x_train, task.y_train) for m in models]))
+    assert scores[1] > scores[0], scores
 
 
 @pytest.mark.parametrize("form", ["ends", "tags-ends", "mask"])

@@ -17,7 +17,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("numba")
 
 from genogate.model.checkpoints.training import Recipe, train  # noqa: E402
-from genogate.model.qat.any_precision import AnyTuning, tune_any  # noqa: E402
+from genogate.model.qat.any_precision import AnyTuning, random_genome, tune_any  # noqa: E402
 from genogate.model.qat.tune import Tuning, tune  # noqa: E402
 
 RECIPE = Recipe(hidden=20, epochs=40, lr=1e-2, batch=64, front="relu:16", back="tanh:12,relu")
@@ -111,6 +111,20 @@ def test_the_record_of_a_training_gives_the_trained_network_again(
     assert len(calibrate(again, task.x_calibration).dense_layers) == 3
 
 
-def test_training_for_all_genomes_says_that_it_knows_no_dense_layers(task, network):
-    with pytest.raises(InputError, match="knows GRU layers and a classifier alone"):
-        tune_any(task, network, recipe=AnyTuning(epochs=1))
+def test_training_for_all_genomes_trains_dense_layers_and_keeps_given_states(task, network):
+    state = np.linspace(-0.4, 0.4, 20, dtype=np.float32)
+    start = Checkpoint({**network.tensors, "initial_state_l0": state}, network.info)
+    knobs = Knobs(activation="table")
+    tuned = tune_any(task, start, knobs, AnyTuning(epochs=3, pool=6, seed=1))
+    assert tuned.functions == network.functions
+    np.testing.assert_array_equal(tuned.tensors["initial_state_l0"], state)
+    assert not np.array_equal(tuned.tensors["back1.weight"], network.tensors["back1.weight"])
+    scores = []
+    for source in (start, tuned):
+        calibration = calibrate(source, task.x_calibration)
+        models = [quantize(calibration, Genome.uniform(b, 1, 3), knobs) for b in (3, 4, 5)]
+        scores.append(np.mean([validation(task, model) for model in models]))
+    assert scores[1] > scores[0] + 0.02, scores
+    # What was drawn has genes of dense layers that differ.
+    drawn = [random_genome(np.random.default_rng(seed), 1, 3) for seed in range(20)]
+    assert any(len({bits for pair in genome.dense for bits in pair}) > 1 for genome in drawn)

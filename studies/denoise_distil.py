@@ -1,0 +1,159 @@
+"""Distillation of a denoiser (the third question of arXiv 2402.12263): does a teacher help?
+
+One genome, trained for equal epochs without a teacher, taught by the float network that it starts
+from, and taught by a larger one.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from genogate.model import zoo
+from genogate.model.data.tasks import load_task
+from genogate.model.files import read_json, write_json
+from genogate.model.genome import Genome
+from genogate.model.qat.tune import Tuning, tune
+from genogate.network import build_network
+from genogate.search.budget import Budget
+from genogate.search.experiment.jobs import Float, train_float
+
+from .denoise import EPOCHS, FOLDER, GENOMES, KNOBS, LAYERS, NAME, TestPart, float_network
+
+Say = Callable[[str], None]
+#: The genome that loses most without training, and units of the larger teacher.
+GENOME, LARGER = "INT4", 96
+SEEDS = (0, 1, 2)
+TEACHERS = ("none", "float", "larger")
+#: What they are called in the table.
+LABELS = {
+    "none": "no teacher",
+    "float": "the float network it starts from",
+    "larger": f"a float network of {LARGER} units",
+}
+
+
+def larger_network(folder: Path, epochs: int | None = None) -> str:
+    """The float network of more units, of seed 0, trained where it is not there."""
+    file = folder / f"float-{LARGER}-units.safetensors"
+    if not file.exists():
+        train_float(Float(NAME, 0, LARGER, epochs, str(file)))
+    return str(file)
+
+
+def taught(
+    teacher: str, seed: int, folder: Path, epochs: int = EPOCHS, float_epochs: int | None = None
+) -> str:
+    """The file of the network trained for :data:`GENOME` with that teacher."""
+    genome = Genome((GENOMES[GENOME],) * LAYERS)
+    source = float_network(seed, folder, float_epochs)
+    # The table of few bits has the one that its float network taught.
+    stem = f"tuned-seed{seed}-{genome.id}"
+    file = folder / f"{stem}{'' if teacher == 'float' else f'-{teacher}'}.safetensors"
+    if not file.exists():
+        floating = zoo.load(source)
+        recipe = Tuning(epochs=epochs, seed=seed, keep="last", distil=0.5 * (teacher != "none"))
+        state = file.with_suffix(".state")
+        larger = zoo.load(larger_network(folder, float_epochs)) if teacher == "larger" else None
+        task = load_task(NAME, floating.info.get("split_seed", 0))
+        tuned = tune(task, floating, genome, KNOBS, recipe, state=state, teacher=larger)
+        tuned.checkpoint.save(file)
+        state.unlink(missing_ok=True)
+    return str(file)
+
+
+def _network(checkpoint: str, genome: str) -> Any:
+    return build_network(
+        genome=genome, task=NAME, checkpoint=checkpoint, knobs=KNOBS, say=lambda text: None
+    )
+
+
+def measure(
+    say: Say,
+    quick: Mapping[str, Any] | None = None,
+    folder: Path = FOLDER,
+    budget: str | None = None,
+) -> dict[str, Any]:
+    """Every teacher and seed that the budget has time for: ``{"rows": [...], "missing": n}``."""
+    given = quick or {}
+    left, took, rows, missing = Budget.of(budget), 0.0, [], 0
+    folder.mkdir(parents=True, exist_ok=True)
+    epochs, float_epochs = given.get("epochs", EPOCHS), given.get("epochs")
+    test: TestPart | None = None
+    cases = [(seed, teacher) for seed in given.get("seeds", SEEDS) for teacher in TEACHERS]
+    for seed, teacher in [*cases, (0, "the larger one itself")]:
+        file = folder / f"distil-{seed}-{teacher.replace(' ', '-')}.json"
+        if not file.exists() and not left.allows(took):
+            missing += 1
+            continue
+        if not file.exists():
+            start = time.monotonic()
+            say(f"distillation, seed {seed}: {LABELS.get(teacher, teacher)}")
+            test = test or TestPart(given.get("sequences"))
+            row: dict[str, Any] = {"seed": seed, "teacher": teacher}
+            if teacher in LABELS:
+                path = taught(teacher, seed, folder, epochs, float_epochs)
+                row |= test.measures(_network(path, GENOME.lower()))
+            else:
+                path = larger_network(folder, float_epochs)
+                row |= test.measures(_network(path, "int8"), floating=True)
+            write_json(file, row)
+            took = max(took, time.monotonic() - start)
+        rows.append(read_json(file))
+    recipe = asdict(Tuning())
+    return {"rows": rows, "missing": missing, "epochs": epochs, "distil": recipe["distil"]}
+
+
+def render(data: Mapping[str, Any]) -> list[str]:
+    """The page."""
+    rows = [row for row in data["rows"] if row["teacher"] in LABELS]
+    lines = [
+        "## Speech enhancement: distillation",
+        "",
+        f"The denoiser of the [study of few bits](denoise.md) trained for {GENOME}, "
+        f"{data['epochs']} epochs from the same float weights, the last kept, without a teacher "
+        f"and with one: {100 * data['distil']:.0f} % of the loss is the distance to the teacher's "
+        "gains then, the rest to the ideal ones. Test part; difference to training without a "
+        "teacher by seeds that have both.",
+        "",
+    ]
+    if data["missing"]:
+        lines += [f"{data['missing']} networks are not trained yet.", ""]
+    lines += [
+        "| teacher | seeds | SI-SDR gain, dB | to no teacher, dB | STOI | PESQ |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    alone = {row["seed"]: row for row in rows if row["teacher"] == "none"}
+    for teacher, label in LABELS.items():
+        mine = [row for row in rows if row["teacher"] == teacher]
+        if not mine:
+            continue
+        change = "" if teacher == "none" else _change(mine, alone)
+        seeds = ", ".join(str(row["seed"]) for row in mine)
+        cells = [label, seeds, f"{_mean(mine, 'si_sdr_gain'):.2f}", change]
+        quality = "-" if mine[0]["pesq"] is None else f"{_mean(mine, 'pesq'):.2f}"
+        lines.append("| " + " | ".join([*cells, f"{_mean(mine, 'stoi'):.3f}", quality]) + " |")
+    for row in data["rows"]:
+        if row["teacher"] not in LABELS:
+            lines += ["", f"The larger network itself: {row['si_sdr_gain']:.2f} dB in float."]
+    return [*lines, ""]
+
+
+def _mean(rows: Sequence[Mapping[str, Any]], key: str) -> float:
+    return float(np.mean([row[key] for row in rows]))
+
+
+def _change(rows: Sequence[Mapping[str, Any]], alone: Mapping[int, Mapping[str, Any]]) -> str:
+    values = [
+        row["si_sdr_gain"] - alone[row["seed"]]["si_sdr_gain"]
+        for row in rows
+        if row["seed"] in alone
+    ]
+    if not values:
+        return "-"
+    text = f"{np.mean(values):+.2f}"
+    if len(values) > 1:
+        text += f" ± {np.std(values, ddof=1) / np.sqrt(len(values)):.2f}"
+    return text
