@@ -91,7 +91,8 @@ def float_networks(
         if not path.exists():
             _fits(task, seed, hidden, seconds)
         say(f"Training the float network of {hidden} units")
-        spent += train_float(Float(task, seed, hidden, None, str(path)))["seconds"]
+        like = names[0] if names else None
+        spent += train_float(Float(task, seed, hidden, None, str(path), like))["seconds"]
         names.append(str(path))
 
     if not names:

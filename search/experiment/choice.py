@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...model.genome import GENES, MAX_BITS, MIN_BITS
+from ...model.genome import MAX_BITS, MIN_BITS
 from ..genomes.candidate import Candidate
 from ..genomes.pareto import hypervolume
 
@@ -40,7 +40,7 @@ class Entry:
 
     def features(self, drop: float, most: int) -> list[float]:
         """What the points that training leaves may depend on; drop in points."""
-        genes = np.array(self.candidate.genome.genes).reshape(-1, len(GENES))
+        genes = np.array(self.candidate.genome.layers)
         few = (MAX_BITS - genes) / (MAX_BITS - MIN_BITS)
         return [
             1.0,

@@ -60,7 +60,9 @@ class Experiment(Searches):
             plan, first = self.plan, self.first
             sizes = [first, *(self.sized(h, first.seed) for h in plan.hidden)]
             self.need([*self.seeds, *sizes[1:]])
-            schemes = [(name, Candidate(scheme_genome(name, 1))) for name in plan.baselines]
+            schemes = [
+                (name, Candidate(scheme_genome(name, *self.counts))) for name in plan.baselines
+            ]
             baselines = [(s, name, c) for s in self.seeds for name, c in schemes]
             self.quantised(baselines)
             self.trained_many(baselines, "Training homogeneous networks")
@@ -93,7 +95,7 @@ class Experiment(Searches):
             )
         for source in self.seeds:
             for knobs in (plan.knobs, replace(plan.knobs, activation="auto")):
-                look = Look(source.checkpoint, Genome.uniform(8), knobs)
+                look = Look(source.checkpoint, Genome.uniform(8, *self.counts), knobs)
                 looks.append((f"int8 {source.label} {knobs.activation}", look))
         missing = [(key, look) for key, look in looks if self.record.get("hardware", key) is None]
         self.say(f"Hardware: {len(missing)} networks")

@@ -34,13 +34,17 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Float:
-    """A float network to be trained."""
+    """A float network to be trained.
+
+    like : checkpoint whose layers it has, in other sizes; None: those of the task's recipe
+    """
 
     task: str
     seed: int
     hidden: int
     epochs: int | None
     path: str
+    like: str | None = None
 
 
 @dataclass(frozen=True)
@@ -154,10 +158,26 @@ def _about_model(model: IntModel, knobs: Knobs) -> dict[str, Any]:
     }
 
 
+def structure_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Fields of a recipe that make layers like those of `checkpoint`."""
+    settings: dict[str, Any] = {"layers": checkpoint.layers}
+    for place in ("front", "back"):
+        parts = [
+            f"{function}:{len(checkpoint.tensors[f'{name}.weight'])}"
+            for name, function in checkpoint.functions.items()
+            if name.startswith(place)
+        ]
+        if parts:
+            settings[place] = ",".join(parts)
+    return settings
+
+
 def train_float(job: Float) -> dict[str, Any]:
     """Train, or read what was trained."""
     task = load_task(job.task, job.seed)
-    given = {"seed": job.seed, "hidden": job.hidden, "epochs": job.epochs}
+    given: dict[str, Any] = {"seed": job.seed, "hidden": job.hidden, "epochs": job.epochs}
+    if job.like is not None:
+        given |= structure_of(zoo.load(job.like))
     recipe = recipe_for(job.task, given, len(task.x_train))
     info = _kept(Path(job.path), lambda state: train(task, recipe, state=state), task)
     return {"recipe": asdict(recipe), "seconds": info["seconds"]}

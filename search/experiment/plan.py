@@ -256,13 +256,14 @@ def shipped_of(task: str) -> tuple[str, ...]:
 def by_hand(genome: Genome, knobs: Any) -> bool:
     """Whether a network is one of the mixed :data:`BASELINES`, which need no search."""
     mixed = [name for name, (weights, rest) in BASELINES.items() if weights != rest]
-    return not knobs and genome.genes in [scheme_genome(name, 1).genes for name in mixed]
+    counts = len(genome.layers), len(genome.dense)
+    return not knobs and genome.genes in [scheme_genome(name, *counts).genes for name in mixed]
 
 
-def scheme_genome(scheme: str, layers: int) -> Genome:
-    """The genome of one of :data:`BASELINES`."""
+def scheme_genome(scheme: str, layers: int, dense: int = 0) -> Genome:
+    """The genome of one of :data:`BASELINES`, for so many GRU and dense layers."""
     weights, rest = BASELINES[scheme]
-    return Genome(((weights,) * 6 + (rest,) * 11,) * layers)
+    return Genome(((weights,) * 6 + (rest,) * 11,) * layers, ((weights, rest),) * dense)
 
 
 assert {f.name for f in fields(Plan)} >= set(QUICK)

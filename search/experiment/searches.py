@@ -94,7 +94,10 @@ class Searches(Trainings):
         """Genomes by hand, in every size; none without `seed_patterns`."""
         if not self.plan.seed_patterns:
             return []
-        genomes = [*patterns(), *(scheme_genome(name, 1) for name in BASELINES)]
+        genomes = [
+            *patterns(*self.counts),
+            *(scheme_genome(name, *self.counts) for name in BASELINES),
+        ]
         return [
             self.placed(hidden, Candidate(genome))
             for hidden in (self.first.hidden, *self.plan.hidden)
@@ -139,7 +142,7 @@ class Searches(Trainings):
         rivals = [c for _, c in baselines]
         # Of other sizes too: few bits on many units, or more on fewer.
         rivals += [
-            self.placed(hidden, Candidate(scheme_genome(name, 1)))
+            self.placed(hidden, Candidate(scheme_genome(name, *self.counts)))
             for hidden in plan.hidden
             for name in plan.small
         ]

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from ...model import zoo
 from ...model.aliases import Say
+from ...model.checkpoints.floating import Checkpoint
 from ...model.checkpoints.training import recipe_for
 from ...model.data.tasks import load_task
 from ...model.errors import InputError, shown
@@ -56,6 +58,7 @@ class Sources:
         self.seeds: list[Source] = []
         self.given: list[Source] = []
         seeds: dict[str, int] = {}
+        checkpoints: dict[str, Checkpoint] = {}
         for name in plan.checkpoints:
             seed_name = re.fullmatch(r"seed(\d+)", name)
             if seed_name:
@@ -65,16 +68,12 @@ class Sources:
                 self.seeds.append(Source(recipe.hidden, seeds[name], str(path)))
                 continue
             checkpoint = zoo.load(name)
-            checkpoint.need_plain("an experiment")
             trained_task = checkpoint.info.get("task")
             if trained_task != plan.task:
                 raise InputError(
                     f"checkpoint {name}: trained on {shown(trained_task)}, not on {plan.task}"
                 )
-            if checkpoint.layers != 1:
-                raise InputError(
-                    f"checkpoint {name}: {checkpoint.layers} layers; experiments are for one layer"
-                )
+            checkpoints[name] = checkpoint
             seeds[name] = checkpoint.info.get("split_seed", 0)
             source = Source(checkpoint.hidden_size(0), seeds[name], name)
             if not self.seeds or source.hidden == self.seeds[0].hidden:
@@ -91,6 +90,7 @@ class Sources:
         everything = [(source.hidden, source.seed) for source in (*self.seeds, *self.given)]
         if len(set(everything)) < len(everything):
             raise InputError("checkpoints: two of the same size and split")
+        self.counts = self._structure(checkpoints)
         self.task = task = load_task(plan.task, first.seed)
         task.only_plain("an experiment")
         tool = find().version if self.silicon else None
@@ -117,6 +117,22 @@ class Sources:
             seeds,
         )
         self.record.load()
+
+    def _structure(self, checkpoints: Mapping[str, Checkpoint]) -> tuple[int, int]:
+        """Numbers of GRU and dense layers. Networks that are trained here have the layers of
+        :attr:`like`, the first that was given, or those of the task's recipe."""
+        self.like = next(iter(checkpoints), None)
+        recipe = recipe_for(self.plan.task, {})
+        shapes = {name: (c.layers, tuple(c.functions.items())) for name, c in checkpoints.items()}
+        for name, shape in shapes.items():
+            if shape != shapes[str(self.like)]:
+                raise InputError(
+                    f"checkpoint {name}: other layers than {self.like}; an experiment is for "
+                    "networks that differ in their units"
+                )
+        if self.like is not None:
+            return checkpoints[self.like].counts
+        return recipe.layers, 0
 
     def sized(self, hidden: int, seed: int) -> Source:
         """The source of a size and seed: one of the seeds, or one that is trained here."""

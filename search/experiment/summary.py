@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...model.genome import GENES
+from ...model.genome import Genome
 
 #: What was published for the paper's search on a task, and for others beside us on the same data.
 PAPER = "25-55 %"
@@ -133,7 +133,7 @@ class Found:
 
     def uniform(self, bits: int, hidden: int | None = None) -> Network | None:
         """The homogeneous network that was trained."""
-        return self.trained.get(_key(hidden or self.hidden, [bits] * len(GENES), {}))
+        return self.trained.get(_key(hidden or self.hidden, [bits] * len(self.int8.genes), {}))
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
@@ -195,8 +195,9 @@ def row_of(results: Found, name: str, network: Network | None) -> tuple[str, ...
 
 def rows_of(results: Found) -> list[tuple[str, ...]]:
     """The main table of an experiment."""
-    from .plan import BASELINES
+    from .plan import scheme_genome
 
+    int8 = Genome.from_genes(results.int8.genes)
     plan = results.plan
     seeds = list(results.int8.seeds)
     labels = [f"h{results.hidden}-seed{seed}" for seed in seeds]
@@ -215,8 +216,7 @@ def rows_of(results: Found) -> list[tuple[str, ...]]:
     ]
     rows.append(row_of(results, "INT8, quantised", results.int8))
     for name in plan["baselines"]:
-        weights, rest = BASELINES[name]
-        genes = [weights] * 6 + [rest] * 11
+        genes = list(scheme_genome(name, len(int8.layers), len(int8.dense)).genes)
         shown = name.upper() if name.startswith("int") else name
         rows.append(
             row_of(

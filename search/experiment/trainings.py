@@ -58,7 +58,10 @@ class Trainings(Sources):
             "float training",
             "Float networks",
             [
-                (s.label, Float(plan.task, s.seed, s.hidden, plan.float_epochs, s.checkpoint))
+                (
+                    s.label,
+                    Float(plan.task, s.seed, s.hidden, plan.float_epochs, s.checkpoint, self.like),
+                )
                 for s in trained_here
             ],
             train_float,
@@ -123,7 +126,10 @@ class Trainings(Sources):
 
     def int8_judged(self, source: Source) -> float:
         """Accuracy of INT8 by quantisation alone, at the reference's size."""
-        request = {**self.untrained(source, Candidate(Genome.uniform(8))), "weights": "float"}
+        request = {
+            **self.untrained(source, Candidate(Genome.uniform(8, *self.counts))),
+            "weights": "float",
+        }
         numbers = self.record.get("quantised", request)
         assert numbers is not None
         return float(numbers["judged"])

@@ -1,7 +1,7 @@
 """How the experiment chooses what to train, and the page that it makes."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,10 @@ pytest.importorskip("torch")
 pytest.importorskip("numba")
 pytest.importorskip("pymoo")
 
+from genogate.model.checkpoints.floating import Checkpoint
+from genogate.model.checkpoints.training import Recipe, train
+from genogate.model.data.tasks import load_task
+from genogate.model.errors import InputError
 from genogate.model.genome import Genome
 from genogate.model.knobs import Knobs
 from genogate.search.experiment import choice as experiment_choice
@@ -20,6 +24,7 @@ from genogate.search.experiment.experiment import Experiment
 from genogate.search.experiment.plan import Plan
 from genogate.search.experiment.record import continues
 from genogate.search.experiment.sources import Source
+from genogate.search.experiment.summary import Found, rows_of
 from genogate.search.genomes.candidate import Candidate
 
 from studies import experiments as experiment_page
@@ -177,6 +182,44 @@ def test_further_seeds_go_on_where_rounds_did_not_look_at_them(checkpoints, ever
     old = {"checkpoints": ["a", "a-small"], "every_seed": every_seed}
     new = {"checkpoints": list(checkpoints), "every_seed": every_seed}
     assert continues("checkpoints", old, new, seeds) == goes_on
+
+
+def test_networks_with_dense_layers_go_through_an_experiment(tmp_path):
+    """All stages on a network of two dense layers, and another size with the same ones."""
+    task = load_task("digits-row", 0)
+    network = train(task, Recipe(hidden=8, epochs=2, front="relu:6", back="tanh:7"))
+    network.save(path := tmp_path / "dense.safetensors")
+    plan = Plan(
+        "digits-row",
+        (str(path),),
+        hidden=(6,),
+        objectives=("accuracy", "size"),
+        baselines=("int8", "weights 3, rest 8"),
+        small=("int4",),
+        float_epochs=1,
+        epochs=1,
+        any_epochs=1,
+        initial="homogeneous",
+        pop_size=4,
+        generations=1,
+        exploit=0,
+        rounds=1,
+        trained=1,
+        sequences=100,
+    )
+    document = Experiment(tmp_path / "run", plan).go()
+    genes = [row["about"]["genes"] for row in document["numbers"] if row["stage"] == "trained"]
+    assert {len(row) for row in genes} == {17 + 4}
+    assert [3] * 6 + [8] * 11 + [3, 8, 3, 8] in genes
+    smaller = Checkpoint.load(tmp_path / "run" / "float" / "h6-seed0.safetensors")
+    assert smaller.functions == network.functions
+    assert smaller.tensors["back0.weight"].shape == (7, 6)
+    assert any("WEIGHTS" in row[0].upper() for row in rows_of(Found(document)))
+    other = train(task, Recipe(hidden=5, epochs=1, front="relu:6"))
+    other.save(tmp_path / "other.safetensors")
+    given = replace(plan, checkpoints=(str(path), str(tmp_path / "other.safetensors")), hidden=(5,))
+    with pytest.raises(InputError, match=r"other.safetensors: other layers than"):
+        Experiment(tmp_path / "more", given).go()
 
 
 def test_the_results_page_reads_what_experiments_recorded(tmp_path):
