@@ -206,6 +206,8 @@ class Structure:
             if learned
             else []
         )
+        #: Of the last layer's state, where training starts.
+        self.state_scale = float(given[-1][1]["s_h"]["scale"])
         self._seen: tuple[bytes, list[Projected], list[Any]] | None = None
         #: Per layer and side: powers of two that the matrix scale is divided by, and code limits.
         self.codes: list[tuple[Any, ...]] = []
@@ -277,6 +279,8 @@ class Structure:
         column = torch.full((1, 1), self.classifier_scale, dtype=torch.float64)
         if self.model.back:
             operand = self.model.back[-1].scale, self.model.back[-1].zero_point
+        elif self.follows:
+            column = column * (self.state_scale / operand[0])
         return [*found, (column, low, high, *operand)]
 
     def dense_operands(self, state: tuple[Any, Any]) -> dict[str, tuple[Any, Any]]:
@@ -293,6 +297,19 @@ class Structure:
                     operands[name] = operand
                     operand = side.layer.scale, side.layer.zero_point
         return operands
+
+    @property
+    def follows(self) -> bool:
+        """Whether the scale of the classifier's weights follows the state's, which is learned: real
+        answers are codes, and so the sums' scale must stay that of the requantiser's M."""
+        return bool(self.layers) and self.model.stage is not None and not self.model.back
+
+    def scale_of_classifier(self, tensors: Mapping[str, np.ndarray]) -> float:
+        """Scale of the classifier's weights with the latent scales in `tensors`."""
+        if not self.follows:
+            return self.classifier_scale
+        state = self.projected(tensors)[-1].scales["s_h"]["scale"]
+        return float(self.classifier_scale * (self.state_scale / state))
 
     @property
     def latents(self) -> dict[str, np.ndarray]:
@@ -699,7 +716,8 @@ class Network:
     ) -> Any:
         """The same in real units."""
         view = structure.view(latents)
-        scale = structure.classifier_scale * view.sides[-1][3]
+        column, *_, operand, _ = view.sides[-1]
+        scale = (column[0, 0] if structure.follows else structure.classifier_scale) * operand
         return self._logits(structure, view, latents, codes, lengths) * scale
 
     def answers(
@@ -744,7 +762,8 @@ def export(network: Network, structure: Structure, tensors: Mapping[str, np.ndar
                 assert isinstance(old, Table)
                 table = codes[k, : len(old.table)].astype(old.table.dtype)
                 model = with_op(model, number, name, replace(old, table=table))
-    plan = record(model, Knobs(**model.info["knobs"]), structure.classifier_scale, structure.narrow)
+    scale = structure.scale_of_classifier(tensors)
+    plan = record(model, Knobs(**model.info["knobs"]), scale, structure.narrow)
     return Trained(tensors, plan).unchecked(model.info)
 
 

@@ -411,11 +411,6 @@ class GenomeTrainer(Trainer):
             calibration, genome, knobs, narrow=recipe.narrow, cheapest=cheapest, keep=True
         )
         learned = recipe.scales == "learned"
-        if learned and model.stage is not None:
-            raise InputError(
-                "scales: those of a network that answers real values stay as calibration chose "
-                "them: add --scales fixed"
-            )
         self.structure = Structure(
             self.torch, model, scale, recipe.narrow, learned, calibration.initial
         )
@@ -529,7 +524,8 @@ def tune(
     trainer.run(progress, state)
     structure = trainer.structure
     model = export(trainer.network, structure, trainer.kept)
-    tensors = real_weights(model, structure.classifier_scale)
+    classifier_scale = structure.scale_of_classifier(trainer.kept)
+    tensors = real_weights(model, classifier_scale)
     if not all(np.isfinite(value).all() for value in tensors.values()):
         raise InputError(f"training diverged at lr {recipe.lr:g}: give a smaller --lr")
     kept = {key: checkpoint.info[key] for key in CARRIED if key in checkpoint.info}
@@ -548,7 +544,7 @@ def tune(
         "best_epoch": trainer.best_epoch,
         "accuracy": {"val": round(accuracy(made, *task.scored("val")), 6)},
         "torch": str(trainer.torch.__version__),
-        RECORD: record(model, knobs, structure.classifier_scale, recipe.narrow),
+        RECORD: record(model, knobs, classifier_scale, recipe.narrow),
     }
     return Tuned(
         Checkpoint(tensors, info), model, trainer.best[0], trainer.epoch, trainer.best_epoch

@@ -93,6 +93,26 @@ def test_training_for_a_genome_gives_the_same_integers_again(form, trained):
     )
 
 
+@pytest.mark.parametrize("form", ["mask", "values"])
+def test_scales_of_real_answers_are_learned_too(form, trained):
+    """The classifier's scale follows the state's, so that sums keep theirs."""
+    task, checkpoint = trained(form)
+    genome = Genome.uniform(3)
+    before = quantize(checkpoint, genome, Knobs(), task.x_calibration)
+    tuned = tune(task, checkpoint, genome, recipe=Tuning(epochs=6, scales="learned"))
+    state = [model.info["scales"][0]["s_h"]["scale"] for model in (before, tuned.model)]
+    assert state[0] != state[1], "the test needs a scale that moved"
+    assert tuned.model.stage.requantize.multiplier == before.stage.requantize.multiplier
+    assert tuned.model.stage.requantize.shift == before.stage.requantize.shift
+    again = quantize(tuned.checkpoint, genome, Knobs(), task.x_calibration)
+    assert again.hash == tuned.model.hash
+    assert golden.accuracy(again, task.x_val, task.y_val) == pytest.approx(
+        tuned.validation, abs=0.02
+    )
+    parts = task.x_train, task.y_train
+    assert fast.accuracy(tuned.model, *parts) > fast.accuracy(before, *parts)
+
+
 @pytest.mark.parametrize(("form", "sandwich"), [("tags-ends", True), ("mask", False)])
 def test_training_for_all_genomes_serves_tasks_of_every_form(form, sandwich, trained):
     task, checkpoint = trained(form)
