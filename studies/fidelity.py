@@ -20,7 +20,8 @@ from genogate.hdl.gru.design import Design
 from genogate.model.genome import GENES, MAX_BITS, MIN_BITS, Genome
 from genogate.model.integer import IntModel
 from genogate.model.knobs import Knobs
-from genogate.model.quantize.quantize import draft, without_synthesis
+from genogate.model.quantize.drafts import draft
+from genogate.model.quantize.quantize import without_synthesis
 from genogate.search.genomes.evaluate import Setting, evaluate, load
 from genogate.search.genomes.sensitivity import Profile, ordered, profile
 from genogate.synth.area import ModuleArea, measure

@@ -18,7 +18,8 @@ from genogate.model.data.tasks import Task
 from genogate.model.genome import GENES, MAX_BITS, MIN_BITS, Genome
 from genogate.model.integer import IntModel
 from genogate.model.knobs import Knobs
-from genogate.model.quantize.quantize import draft, without_synthesis
+from genogate.model.quantize.drafts import draft
+from genogate.model.quantize.quantize import without_synthesis
 from genogate.search.genomes.candidate import USEFUL_DROP, Point, cost, useful_region
 from genogate.search.genomes.config import Config
 from genogate.search.genomes.evaluate import Setting, load, shifted

@@ -438,7 +438,8 @@ def remake(say: Callable[[str], None] = print) -> None:
     from ..model import zoo
     from ..model.data.tasks import load_task
     from ..model.quantize.calibrate import calibrate
-    from ..model.quantize.quantize import draft, without_synthesis
+    from ..model.quantize.drafts import draft
+    from ..model.quantize.quantize import without_synthesis
 
     cells: dict[Identity, int] = {}
     for name, knobs in FITTED:

@@ -25,8 +25,9 @@ from ..knobs import Knobs
 from ..quantize.activations import exact_table, unit_codes
 from ..quantize.calibrate import Calibration
 from ..quantize.error_curves import FUNCTIONS
+from ..quantize.layer import ACTIVATIONS, SUMS, _align
 from ..quantize.parts import activation_candidates
-from ..quantize.quantize import ACTIVATIONS, SUMS, Cheapest, _align
+from ..quantize.quantize import Cheapest
 from ..quantize.scales import KEPT_GATES, allowed, as_fixed_point, kept_format
 
 DENSE = GENES[:6]

@@ -24,8 +24,10 @@ from ..genome import GENES, Genome
 from ..integer import Dense, IntModel, Layer, Operator, Table, code_range, with_op
 from ..knobs import Knobs
 from ..quantize.calibrate import Calibration, LayerCalibration
+from ..quantize.drafts import draft, state_codes
 from ..quantize.error_curves import FUNCTIONS
-from ..quantize.quantize import ACTIVATIONS, Cheapest, draft, state_codes, without_synthesis
+from ..quantize.layer import ACTIVATIONS
+from ..quantize.quantize import Cheapest, without_synthesis
 from ..quantize.scales import allowed, as_fixed_point
 from ..quantize.trained import Trained, record
 from .dense_layers import DenseSide, lookup

@@ -24,7 +24,8 @@ from ...model.integer import IntModel
 from ...model.knobs import Knobs
 from ...model.qat.any_precision import AnyTuning, tune_any
 from ...model.qat.tune import Tuning, tune
-from ...model.quantize.quantize import draft, without_synthesis
+from ...model.quantize.drafts import draft
+from ...model.quantize.quantize import without_synthesis
 from ...model.quantize.trained import Trained
 from ...synth.report import cheapest
 from ..genomes.evaluate import Setting, accuracy, load

@@ -22,7 +22,8 @@ from ...model.genome import Genome
 from ...model.integer import IntModel
 from ...model.knobs import Knobs
 from ...model.quantize.calibrate import Calibration, calibrate
-from ...model.quantize.quantize import Draft, draft, without_synthesis
+from ...model.quantize.drafts import Draft, draft
+from ...model.quantize.quantize import without_synthesis
 from ...sim.fast import accuracy
 from ...synth import estimate
 from ...synth.recipes import script_hash

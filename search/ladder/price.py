@@ -8,7 +8,7 @@ from ...hdl.gru.design import Design
 from ...model.genome import Genome
 from ...model.integer import IntModel
 from ...model.knobs import Knobs
-from ...model.quantize.quantize import draft
+from ...model.quantize.drafts import draft
 from ...synth import estimate
 from ...synth.targets import prices
 from ..genomes.evaluate import Setting, load

@@ -9,7 +9,7 @@ from ...model.errors import InputError, shown
 from ...model.genome import GENES, Genome
 from ...model.knobs import Knobs, declared
 from ...model.knobs import options as options_of_knobs
-from ...model.quantize.quantize import draft
+from ...model.quantize.drafts import draft
 from ...synth.report import area_report, cheapest, prepare
 from ..genomes.candidate import CHECKPOINT
 from ..genomes.evaluate import Setting, load

@@ -13,7 +13,7 @@ from ...model.data.tasks import load_task
 from ...model.genome import GENES, MAX_BITS, MIN_BITS, Genome
 from ...model.knobs import Knobs
 from ...model.quantize.calibrate import calibrate
-from ...model.quantize.quantize import draft
+from ...model.quantize.drafts import draft
 from .. import estimate
 
 #: Genes of the dense operators, which come first, and the gene of the state.

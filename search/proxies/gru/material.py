@@ -13,7 +13,8 @@ from ....model.data.tasks import Task, load_task
 from ....model.genome import Genome
 from ....model.knobs import Knobs
 from ....model.quantize.calibrate import Calibration, calibrate
-from ....model.quantize.quantize import draft, without_synthesis
+from ....model.quantize.drafts import draft
+from ....model.quantize.quantize import without_synthesis
 from ....sim import fast
 from ...genomes.evaluate import SMALL, accuracy, shifted
 from ..collection import balanced

@@ -8,7 +8,8 @@ import numpy as np
 
 from ....model.aliases import Array, Say
 from ....model.genome import GENES, MAX_BITS, MIN_BITS, Genome
-from ....model.quantize.quantize import draft, without_synthesis
+from ....model.quantize.drafts import draft
+from ....model.quantize.quantize import without_synthesis
 from ...genomes.evaluate import accuracy
 from ...pool.backends import Pool
 from ..draws import SAME_SIZE, Draws, draw_any, draw_around, draw_weighted, interleaved

@@ -1,0 +1,134 @@
+"""Refusal of networks that 8 bits cannot hold, with the part that is to blame."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..errors import InputError
+from ..genome import GENES, Genome
+from ..knobs import Knobs
+from .calibrate import MAX_LOSS, MAX_TOTAL_LOSS, SENSITIVE, Calibration
+from .dense_layers import DenseCalibration
+from .layer_scales import LayerScales, Widths
+from .rounding import Format, Rounded
+
+#: Factor between rows, or columns, of a matrix from which on it is the cause of what 8 bits lose.
+MAX_SPREAD = 64.0
+
+
+def _spread(matrix: np.ndarray, axis: int) -> float:
+    """Largest over smallest, of the largest weights along `axis`; zeros do not count."""
+    largest = np.abs(matrix).max(axis)
+    used = largest[largest > 0]
+    return float(used.max() / used.min()) if len(used) else 1.0
+
+
+def refuse_lost(calibration: Calibration) -> None:
+    """Raise :class:`InputError` for a network that 8 bits cannot hold, naming what they lose.
+
+    Three things are compared with float, at the scales that INT8 gets: the error in the new state
+    that each tensor's codes cause (calibrated, first order); the logits of the float network with
+    weights rounded to codes, on the first sequences of the calibration data; and where those
+    change, the logits with all operators rounded as well, which show errors that grow from step to
+    step.
+    """
+    knobs, genome = Knobs(), Genome.uniform(8, len(calibration.layers))
+    source = in_scale, _ = calibration.input_format(8)
+    rounded: dict[tuple[int, str], tuple[np.ndarray, np.ndarray]] = {}
+    formats: dict[tuple[int, str], Format] = {}
+    last = len(calibration.layers) - 1
+
+    def add_dense(
+        number: int, place: str, layers: Sequence[DenseCalibration], in_scale: float
+    ) -> float:
+        """Round the dense layers at `place`; the scale of their output."""
+        for k, layer in enumerate(layers):
+            name = f"{place}{k}"
+            scale, zero, size = layer.scales((8, 8), in_scale, knobs)
+            rounded[number, name] = layer.weights.rounded(size, layer.bias)
+            if layer.curved:
+                scale, zero = layer.output.format(8)
+            formats[number, name] = 8, scale, zero
+            in_scale = scale
+        return in_scale
+
+    in_scale = add_dense(0, "front", calibration.front, in_scale)
+    for number, (layer, genes) in enumerate(zip(calibration.layers, genome.layers, strict=True)):
+        scale = LayerScales(layer, Widths.of(genes, knobs), knobs, in_scale).solve()
+        state = layer.tensors["s_h"]
+        limit = MAX_LOSS**2 * float(state.centre**2 @ state.mass)
+        for name in GENES:
+            tensor = layer.tensors[name]
+            zero = tensor.zero_point(8, scale[name])
+            formats[number, name] = 8, scale[name], zero
+            error = tensor.errors(8, np.array(scale[name]), np.array(zero))
+            if error > limit and calibration.reads_state(number):
+                raise InputError(
+                    f"quantize: 8 bits cannot hold {name} of layer {number}: its values, "
+                    f"{tensor.low:.4g} to {tensor.high:.4g}, are too far apart for what the new "
+                    f"state needs of them (large biases or weights that cancel each other?)"
+                )
+        for name, weights in layer.weights.items():
+            size = scale[f"{name}.weight"]
+            rounded[number, name] = weights.rounded(size, layer.biases[name])
+        in_scale = scale["s_h"]
+        if number == last:
+            in_scale = add_dense(number, "back", calibration.back, in_scale)
+    size = calibration.classifier_scale(8)
+    rounded[last, "classifier"] = calibration.classifier.rounded(size, calibration.classifier_bias)
+    loss = calibration.probe.loss(rounded)
+    if loss > MAX_LOSS:
+        _refuse_uneven(calibration, rounded)
+    if loss > SENSITIVE:
+        _refuse_unstable(
+            calibration.probe.rounded_loss(rounded, formats, (8, *source)), calibration
+        )
+
+
+def _refuse_unstable(loss: float, calibration: Calibration) -> None:
+    """Refuse a network in which `loss` of the logits is lost though all its matrices are even."""
+    if loss <= MAX_TOTAL_LOSS:
+        return
+    tensors = calibration.probe.checkpoint.tensors
+    sums = [
+        float(np.abs(tensors[f"weight_hh_l{k}"]).sum(1).max())
+        for k in range(len(calibration.layers))
+    ]
+    layer = int(np.argmax(sums))
+    raise InputError(
+        f"quantize: 8 bits change the logits by {100 * loss:.0f} % of their size: the recurrence "
+        f"of layer {layer} amplifies rounding errors from step to step (rows of weight_hh_l{layer} "
+        f"sum up to {sums[layer]:.4g} in magnitude); train it with smaller recurrent weights "
+        "(weight decay)"
+    )
+
+
+def _refuse_uneven(calibration: Calibration, rounded: Rounded) -> None:
+    """Refuse a network for one matrix, whose rows or columns are too far apart for 8 bits."""
+    for (number, name), pair in rounded.items():
+        part = calibration.probe.loss({(number, name): pair})
+        inside = {
+            **calibration.layers[number].weights,
+            **{each: layer.weights for each, layer in calibration.dense_layers.items()},
+            "classifier": calibration.classifier,
+        }
+        matrix = inside[name].matrix
+        rows, columns = _spread(matrix, 1), _spread(matrix, 0)
+        # Even weights round as well as 8 bits can; the network itself is then the sensitive part.
+        if part <= MAX_LOSS or max(rows, columns) <= MAX_SPREAD:
+            continue
+        where = f"{name} of layer {number}" if name in GENES else name
+        told = f"quantize: 8-bit weights of {where} change the logits by "
+        told += f"{100 * part:.0f} % of their size: "
+        first = calibration.probe.checkpoint.first_weight
+        reading = ("front0",) if calibration.front else GENES[:3]
+        if columns > rows and number == 0 and name in reading:
+            raise InputError(
+                f"{told}its columns differ by {columns:,.0f} times, so the features do too; "
+                f"rescale them to similar sizes, and the columns of {first} by the inverse factors"
+            )
+        largest = np.abs(matrix).max(1)
+        raise InputError(
+            f"{told}the largest weights of its rows go from {largest.min():.4g} to "
+            f"{largest.max():.4g} (row {int(largest.argmax())})"
+        )
