@@ -29,7 +29,7 @@ from .regression import SCENARIOS, STRESS, require_simulator, simulate
 #: Results, one JSON line a case, appended as the cases end; and the summary.
 RESULTS, SUMMARY = "results.jsonl", "summary.json"
 #: Every so many-th case is stressed as well: outputs held for 10,000 cycles take minutes in Icarus.
-STRESS_EVERY = 5
+STRESS_EVERY = 10
 
 
 def _stress(index: int) -> tuple[str, ...]:
