@@ -19,15 +19,18 @@ if TYPE_CHECKING:
 _TOP = "top"
 
 
-def mapped_project(network: Network, liberty: str | None, say: Say) -> Mapped:
-    """The whole project in standard cells, as the hardening flow would begin."""
+def mapped_project(
+    network: Network, liberty: str | None, say: Say, *, latches: bool = False
+) -> Mapped:
+    """The whole project in standard cells, as the hardening flow would begin; with `latches` input
+    and state are not in flip-flops (:mod:`.synth.cells.latches`)."""
     from .hdl.wrappers.tiny_tapeout import TinyTapeoutNetwork
     from .synth.asic.mapping import map_design
     from .synth.cells.liberty import find
     from .synth.constants import to_rtlil
 
     text = to_rtlil(TinyTapeoutNetwork(network.design), _TOP)
-    return map_design(text, _TOP, find(liberty), progress=say)
+    return map_design(text, _TOP, find(liberty), latches=latches, progress=say)
 
 
 def write_project(

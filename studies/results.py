@@ -141,6 +141,7 @@ STUDIES = {
     "tinytapeout": ("studies.tinytapeout", "measure", "render"),
     "transformer": ("studies.transformer", "measure", "render"),
     "sharing": ("studies.sharing", "measure", "render"),
+    "constants": ("studies.constants", "measure", "render"),
     "search_fidelity": ("studies.fidelity", "measure_fidelity", "render_fidelity"),
     "search_throughput": ("studies.throughput", "measure_throughput", "render_throughput"),
     "search_baselines": ("studies.search", "measure_baselines", "render_baselines"),

@@ -1,15 +1,23 @@
 """One adder for all operators, one unit of each kind for the three gates, or a unit for each
 operator: logic, memories, silicon and cycles."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from genogate.asic import AsicOptions, measured
 from genogate.model.data.tasks import load_task
 from genogate.model.knobs import Knobs
-from genogate.network import build_network
+from genogate.network import Network, build_network
+from genogate.synth.asic.mapping import map_design
+from genogate.synth.cells import liberty
 from genogate.synth.report import area_report
+from genogate.synth.targets import prices
 from genogate.synth.targets.sky130 import standard_cell_report
+from genogate.synth.verilog import TOP, emit_rtlil
 from genogate.synth.yosys import find as find_yosys
+
+from . import sharing_genomes, smallest
+from .search import table
 
 Say = Callable[[str], None]
 #: Few bits everywhere but in the state and what makes it; not trained for them.
@@ -20,6 +28,11 @@ TASKS = ("digits-row", "kws10")
 SHARED = (("none", 1), ("gates", 1), ("all", 1), ("all", 4), ("all", 8))
 #: A clock of small FPGAs, MHz, and how often a task has a step, a second.
 CLOCK_MHZ, RATES = 12, {"kws10": 50}
+UP5K = "ice40-up5k"
+#: The task whose netlists are simulated for their energy, and sequences that run through them.
+ENERGY_TASK, SEQUENCES = "digits-row", 16
+#: What rows without a netlist lack.
+_NONE = dict.fromkeys(("netlist_um2", "slack_ns", "pj_per_cycle", "uj_per_inference"))
 
 
 def _network(task: str, name: str, share: str, lanes: int, say: Say) -> dict[str, Any]:
@@ -48,6 +61,33 @@ def _network(task: str, name: str, share: str, lanes: int, say: Say) -> dict[str
     }
 
 
+def _elsewhere(task: str, share: str, say: Say) -> dict[str, Any]:
+    """INT8 on a small FPGA by the models, and its energy: by the model, and of one task of the
+    netlist."""
+    knobs = Knobs(share=share)
+    network = build_network(genome="int8", task=task, checkpoint=None, knobs=knobs, say=say)
+    step = prices.figures("sky130", network.design)["energy"]
+    row = {"task": task, "share": share, **prices.figures(UP5K, network.design), "step_nj": step}
+    return row | (_netlist(network, say) if task == ENERGY_TASK else {})
+
+
+def _netlist(network: Network, say: Say) -> dict[str, Any]:
+    """Of the netlist with clock gates and latches: slack, and energy while test sequences run."""
+    library = liberty.find()
+    text = emit_rtlil(network.design)
+    mapped = map_design(text, TOP, library, gated=True, latches=True, progress=say)
+    options = AsicOptions(sequences=SEQUENCES, memories="latches")
+    document = measured(network, mapped, options, say)
+    energy, timing = document["energy"], document["timing"]
+    return {
+        "mismatches": document["gate_level"]["mismatches"],
+        "netlist_um2": document["netlist"]["um2"],
+        "slack_ns": timing and timing["slack_ns"],
+        "pj_per_cycle": energy and energy["pj_per_cycle"],
+        "uj_per_inference": energy and energy["uj_per_inference"],
+    }
+
+
 def measure(say: Say) -> dict[str, Any]:
     """Every network with each value of the knob; raises :class:`InputError` without a library."""
     rows = []
@@ -57,7 +97,15 @@ def measure(say: Say) -> dict[str, Any]:
             for share, lanes in SHARED:
                 say(f"{task} {name}, share {share}, lanes {lanes}")
                 rows.append(_network(task, name, share, lanes, say))
-    return {"yosys": find_yosys().version, "mixed": MIXED, "rows": rows}
+    shares = dict.fromkeys(share for share, _ in SHARED)
+    return {
+        "yosys": find_yosys().version,
+        "mixed": MIXED,
+        "rows": rows,
+        "elsewhere": [_elsewhere(task, share, say) for task in TASKS for share in shares],
+        "genomes": sharing_genomes.measure(say),
+        "smallest": smallest.measure(say),
+    }
 
 
 def _less(now: float, before: float) -> str:
@@ -108,4 +156,54 @@ def render(data: Mapping[str, Any]) -> list[str]:
                 f"with {row['lanes']} lanes is {margin:.1f} times as fast as that.",
                 "",
             ]
+    for name, page in (
+        ("elsewhere", _render_elsewhere),
+        ("genomes", sharing_genomes.render),
+        ("smallest", smallest.render),
+    ):
+        if name in data:
+            lines += page(data[name])
     return lines
+
+
+def _number(value: float | None, digits: int = 0) -> str:
+    return "-" if value is None else f"{value:,.{digits}f}"
+
+
+def _render_elsewhere(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    body = [
+        (
+            row["task"],
+            row["share"],
+            *(_number(row[key]) for key in ("lut", "ff", "ebr", "dsp", "step_nj", "netlist_um2")),
+            _number(row["slack_ns"], 2),
+            _number(row["pj_per_cycle"], 1),
+            _number(row["uj_per_inference"], 3),
+        )
+        for row in ({**_NONE, **row} for row in rows)
+    ]
+    netlists = [row["mismatches"] for row in rows if "mismatches" in row]
+    head = (
+        "INT8",
+        "share",
+        "LUT4",
+        "flip-flops",
+        "EBR",
+        "DSP",
+        "nJ a step, model",
+        "netlist, um^2",
+        "slack at 20 ns, ns",
+        "pJ a cycle",
+        "uJ an inference",
+    )
+    return [
+        "### On a small FPGA, and energy",
+        "",
+        "iCE40 UP5K by the models of the target (parts that no model knows are measured by Yosys; "
+        "block RAMs and DSP blocks by rules). nJ a step by the model of sky130, state in "
+        "flip-flops without clock gates, in proportion to area and cycles. Netlists: latches, "
+        f"clock gates, {SEQUENCES} test sequences of {ENERGY_TASK}, activity of their simulation, "
+        f"OpenSTA; {sum(netlists)} mismatches with the golden model.",
+        "",
+        *table(head, body),
+    ]

@@ -1,0 +1,156 @@
+"""What sharing does to the genome: whether networks rank as they do with a unit for each operator,
+whether searches find others, and how much of the savings of few bits remains."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from genogate.model.genome import Genome
+from genogate.model.knobs import Knobs
+from genogate.search.genomes.config import Config
+from genogate.search.genomes.evaluate import Setting, costs_of
+from genogate.search.genomes.run import Run
+from scipy.stats import spearmanr
+
+from .search import table
+
+Say = Callable[[str], None]
+TASK, SHARES = "digits-row", ("none", "gates", "all")
+FOLDER = Path("build/studies/sharing")
+KNOBS = Knobs(activation="table")
+#: Random genomes that are ranked, and their seed.
+GENOMES, SEED = 60, 2026
+#: Searches: seed, population, generations, populations of local search.
+SEARCH_SEED, POP, GENERATIONS, EXPLOIT = 0, 12, 4, 2
+#: Points of accuracy that a saving may cost.
+POINT = 0.01
+
+
+class _Estimated(Run):
+    """A search that ends with its estimates."""
+
+    def _measure(self, pool: Any, say: Any) -> Iterator[None]:
+        yield
+
+
+def _um2(share: str, genome: Genome) -> float:
+    """Area by the models of the target."""
+    knobs = replace(KNOBS, share=share)
+    setting = Setting(TASK, knobs, False, estimate=True, target="sky130")
+    return float(costs_of((setting, genome))["um2"])
+
+
+def _front(share: str, say: Say) -> list[dict[str, Any]]:
+    """What a search by accuracy and area with this `share` finds, priced with every other too."""
+    config = Config(
+        objectives=("accuracy", "um2"),
+        target="sky130",
+        pop_size=POP,
+        generations=GENERATIONS,
+        exploit=EXPLOIT,
+        initial="homogeneous",
+        seed=SEARCH_SEED,
+    )
+    knobs = replace(KNOBS, share=share)
+    setting = Setting(TASK, knobs, False, estimate=True, target="sky130")
+    folder = FOLDER / share
+    run = _Estimated(folder, setting, config, resume=(folder / "config.json").exists())
+    return [
+        {
+            "genes": list(point.genome.genes),
+            "accuracy": point.result["accuracy"],
+            "um2": {name: _um2(name, point.genome) for name in SHARES},
+        }
+        for point in run.go(workers=1, say=say)
+    ]
+
+
+def measure(say: Say) -> dict[str, Any]:
+    """Ranks of random genomes, and a search for each value of the knob."""
+    draw = np.random.default_rng(SEED)
+    genomes = []
+    for number in range(GENOMES):
+        say(f"genome {number + 1} of {GENOMES}")
+        genome = Genome.from_genes([int(bits) for bits in draw.integers(2, 9, 17)])
+        genomes.append({"genes": list(genome.genes), **{s: _um2(s, genome) for s in SHARES}})
+    int8 = {share: _um2(share, Genome.uniform(8)) for share in SHARES}
+    fronts = {}
+    for share in SHARES:
+        say(f"search, share {share}")
+        fronts[share] = _front(share, say)
+    return {"genomes": genomes, "int8": int8, "fronts": fronts}
+
+
+def _accuracy(fronts: Mapping[str, Sequence[Mapping[str, Any]]]) -> float:
+    """INT8's accuracy, which every search has in its first population."""
+    return max(
+        (p["accuracy"] for points in fronts.values() for p in points if p["genes"] == [8] * 17),
+        default=max(p["accuracy"] for points in fronts.values() for p in points),
+    )
+
+
+def render(data: Mapping[str, Any]) -> list[str]:
+    """Markdown of :func:`measure`'s result."""
+    genomes, int8, fronts = data["genomes"], data["int8"], data["fronts"]
+    ranks = [
+        (f"{a} and {b}", f"{spearmanr([g[a] for g in genomes], [g[b] for g in genomes])[0]:.3f}")
+        for k, a in enumerate(SHARES)
+        for b in SHARES[k + 1 :]
+    ]
+    spread = [
+        (
+            share,
+            f"{int8[share]:,.0f}",
+            f"{100 * (1 - np.mean([g[share] for g in genomes]) / int8[share]):.0f} %",
+            f"{100 * (1 - min(g[share] for g in genomes) / int8[share]):.0f} %",
+        )
+        for share in SHARES
+    ]
+    limit = _accuracy(fronts) - POINT
+    body = []
+    for found in SHARES:
+        near = [p for p in fronts[found] if p["accuracy"] >= limit]
+        cells: list[str] = []
+        for share in SHARES:
+            least = min((p["um2"][share] for p in near), default=None)
+            cells.append("-" if least is None else f"{least:,.0f}")
+        own = min((p["um2"][found] for p in near), default=int8[found])
+        same = {tuple(p["genes"]) for p in fronts["none"]}
+        both = sum(tuple(p["genes"]) in same for p in fronts[found])
+        body.append(
+            (
+                found,
+                len(fronts[found]),
+                both,
+                *cells,
+                f"{100 * (1 - own / int8[found]):.0f} %",
+                f"{100 * (1 - own / int8['none']):.0f} %",
+            )
+        )
+    return [
+        "### What sharing does to the genome",
+        "",
+        f"{TASK}, um^2 by the models of sky130 (constants as logic, state as flip-flops). Rank "
+        f"correlation of the area of the same {len(genomes)} random genomes: "
+        + ", ".join(f"{pair} {value}" for pair, value in ranks)
+        + ".",
+        "",
+        *table(("share", "INT8, um^2", "random genomes, mean saved", "most saved"), spread),
+        f"Searches by accuracy (after quantisation, validation part) and area, seed {SEARCH_SEED}, "
+        "equal evaluations; least area within a point of INT8 of what each search found, priced "
+        "with each way to share:",
+        "",
+        *table(
+            (
+                "searched with share",
+                "points of its front",
+                "of these also found with none",
+                *(f"um^2 with {share}" for share in SHARES),
+                "saved against INT8 of its share",
+                "against INT8 of none",
+            ),
+            body,
+        ),
+    ]
