@@ -16,15 +16,16 @@ from genogate.model.data.tasks import load_task
 from genogate.model.files import read_json, write_json
 from genogate.model.genome import Genome
 from genogate.model.qat.tune import Tuning, tune
-from genogate.network import build_network
 from genogate.search.budget import Budget
-from genogate.search.experiment.jobs import Float, train_float
+from genogate.search.experiment.jobs import Float, Look, look_at, train_float
 
-from .denoise import EPOCHS, FOLDER, GENOMES, KNOBS, LAYERS, NAME, TestPart, float_network
+from .denoise import FOLDER, GENOMES, KNOBS, LAYERS, NAME, float_network
 
 Say = Callable[[str], None]
 #: The genome that loses most without training, and units of the larger teacher.
 GENOME, LARGER = "INT4", 96
+#: Epochs of every training for the genome, and of the larger network.
+EPOCHS, LARGER_EPOCHS = 4, 12
 SEEDS = (0, 1, 2)
 TEACHERS = ("none", "float", "larger")
 #: What they are called in the table.
@@ -35,7 +36,7 @@ LABELS = {
 }
 
 
-def larger_network(folder: Path, epochs: int | None = None) -> str:
+def larger_network(folder: Path, epochs: int = LARGER_EPOCHS) -> str:
     """The float network of more units, of seed 0, trained where it is not there."""
     file = folder / f"float-{LARGER}-units.safetensors"
     if not file.exists():
@@ -44,30 +45,28 @@ def larger_network(folder: Path, epochs: int | None = None) -> str:
 
 
 def taught(
-    teacher: str, seed: int, folder: Path, epochs: int = EPOCHS, float_epochs: int | None = None
+    teacher: str,
+    seed: int,
+    folder: Path,
+    epochs: int = EPOCHS,
+    float_epochs: int | None = None,
 ) -> str:
     """The file of the network trained for :data:`GENOME` with that teacher."""
     genome = Genome((GENOMES[GENOME],) * LAYERS)
     source = float_network(seed, folder, float_epochs)
-    # The table of few bits has the one that its float network taught.
-    stem = f"tuned-seed{seed}-{genome.id}"
-    file = folder / f"{stem}{'' if teacher == 'float' else f'-{teacher}'}.safetensors"
+    file = folder / f"taught-{epochs}-epochs-seed{seed}-{teacher}.safetensors"
     if not file.exists():
         floating = zoo.load(source)
         recipe = Tuning(epochs=epochs, seed=seed, keep="last", distil=0.5 * (teacher != "none"))
         state = file.with_suffix(".state")
-        larger = zoo.load(larger_network(folder, float_epochs)) if teacher == "larger" else None
+        larger = None
+        if teacher == "larger":
+            larger = zoo.load(larger_network(folder, float_epochs or LARGER_EPOCHS))
         task = load_task(NAME, floating.info.get("split_seed", 0))
         tuned = tune(task, floating, genome, KNOBS, recipe, state=state, teacher=larger)
         tuned.checkpoint.save(file)
         state.unlink(missing_ok=True)
     return str(file)
-
-
-def _network(checkpoint: str, genome: str) -> Any:
-    return build_network(
-        genome=genome, task=NAME, checkpoint=checkpoint, knobs=KNOBS, say=lambda text: None
-    )
 
 
 def measure(
@@ -81,7 +80,6 @@ def measure(
     left, took, rows, missing = Budget.of(budget), 0.0, [], 0
     folder.mkdir(parents=True, exist_ok=True)
     epochs, float_epochs = given.get("epochs", EPOCHS), given.get("epochs")
-    test: TestPart | None = None
     cases = [(seed, teacher) for seed in given.get("seeds", SEEDS) for teacher in TEACHERS]
     for seed, teacher in [*cases, (0, "the larger one itself")]:
         file = folder / f"distil-{seed}-{teacher.replace(' ', '-')}.json"
@@ -91,15 +89,15 @@ def measure(
         if not file.exists():
             start = time.monotonic()
             say(f"distillation, seed {seed}: {LABELS.get(teacher, teacher)}")
-            test = test or TestPart(given.get("sequences"))
-            row: dict[str, Any] = {"seed": seed, "teacher": teacher}
+            genome = None
             if teacher in LABELS:
                 path = taught(teacher, seed, folder, epochs, float_epochs)
-                row |= test.measures(_network(path, GENOME.lower()))
+                genome = Genome((GENOMES[GENOME],) * LAYERS)
             else:
-                path = larger_network(folder, float_epochs)
-                row |= test.measures(_network(path, "int8"), floating=True)
-            write_json(file, row)
+                path = larger_network(folder, float_epochs or LARGER_EPOCHS)
+            scores = look_at(Look(path, None, KNOBS, ("val", "test")))
+            row = {"seed": seed, "teacher": teacher, "trained": genome is not None}
+            write_json(file, row | {part: 100 * scores[part] for part in ("val", "test")})
             took = max(took, time.monotonic() - start)
         rows.append(read_json(file))
     recipe = asdict(Tuning())
@@ -115,15 +113,15 @@ def render(data: Mapping[str, Any]) -> list[str]:
         f"The denoiser of the [study of few bits](denoise.md) trained for {GENOME}, "
         f"{data['epochs']} epochs from the same float weights, the last kept, without a teacher "
         f"and with one: {100 * data['distil']:.0f} % of the loss is the distance to the teacher's "
-        "gains then, the rest to the ideal ones. Test part; difference to training without a "
-        "teacher by seeds that have both.",
+        "gains then, the rest to the ideal ones. SI-SDR gain of the test part from the spectra, as "
+        "the task scores; difference to training without a teacher by seeds that have both.",
         "",
     ]
     if data["missing"]:
         lines += [f"{data['missing']} networks are not trained yet.", ""]
     lines += [
-        "| teacher | seeds | SI-SDR gain, dB | to no teacher, dB | STOI | PESQ |",
-        "|---|---|---:|---:|---:|---:|",
+        "| teacher | seeds | SI-SDR gain, dB | to no teacher, dB | on validation, dB |",
+        "|---|---|---:|---:|---:|",
     ]
     alone = {row["seed"]: row for row in rows if row["teacher"] == "none"}
     for teacher, label in LABELS.items():
@@ -132,12 +130,15 @@ def render(data: Mapping[str, Any]) -> list[str]:
             continue
         change = "" if teacher == "none" else _change(mine, alone)
         seeds = ", ".join(str(row["seed"]) for row in mine)
-        cells = [label, seeds, f"{_mean(mine, 'si_sdr_gain'):.2f}", change]
-        quality = "-" if mine[0]["pesq"] is None else f"{_mean(mine, 'pesq'):.2f}"
-        lines.append("| " + " | ".join([*cells, f"{_mean(mine, 'stoi'):.3f}", quality]) + " |")
+        cells = [label, seeds, f"{_mean(mine, 'test'):.2f}", change, f"{_mean(mine, 'val'):.2f}"]
+        lines.append("| " + " | ".join(cells) + " |")
     for row in data["rows"]:
         if row["teacher"] not in LABELS:
-            lines += ["", f"The larger network itself: {row['si_sdr_gain']:.2f} dB in float."]
+            lines += [
+                "",
+                f"The larger network itself: {row['test']:.2f} dB in float, after "
+                f"{LARGER_EPOCHS} epochs.",
+            ]
     return [*lines, ""]
 
 
@@ -146,11 +147,7 @@ def _mean(rows: Sequence[Mapping[str, Any]], key: str) -> float:
 
 
 def _change(rows: Sequence[Mapping[str, Any]], alone: Mapping[int, Mapping[str, Any]]) -> str:
-    values = [
-        row["si_sdr_gain"] - alone[row["seed"]]["si_sdr_gain"]
-        for row in rows
-        if row["seed"] in alone
-    ]
+    values = [row["test"] - alone[row["seed"]]["test"] for row in rows if row["seed"] in alone]
     if not values:
         return "-"
     text = f"{np.mean(values):+.2f}"

@@ -29,7 +29,7 @@ Say = Callable[[str], None]
 START = "weights 2, rest 8"
 #: Epochs of a training along the order, decibels below float that validation may lose, decibels
 #: that a step counts as at least, and trainings.
-EPOCHS, DROP, SLIGHT, TRAININGS = 4, 0.1, 0.003, 4
+EPOCHS, DROP, SLIGHT, TRAININGS = 4, 0.1, 0.003, 3
 #: Least bits of sums, products and activations that are looked at.
 LEAST = 3
 

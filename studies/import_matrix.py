@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from genogate.model.errors import InputError
 
+from .import_sources import module_outputs, recurrent_weights
+
 VARIABLE = "GENOGATE_CASES"
 FOLDERS = ("import", "networks")
 SUFFIXES = (".onnx", ".pt", ".keras")
@@ -32,11 +34,14 @@ def _cases() -> Path:
 
 
 def source_outputs(model: Path, x: np.ndarray) -> tuple[np.ndarray | None, str]:
-    """Outputs by the source itself and what gave them: a stored ``NAME.ref.npy``, else the
-    reference evaluator of the package onnx; None and the reason where neither can."""
+    """Outputs by the source itself and what gave them: a stored ``NAME.ref.npy``, the torch module
+    of a state dict, or the reference evaluator of the package onnx; None and the reason where none
+    of them can."""
     stored = model.with_suffix(".ref.npy")
     if stored.exists():
         return np.load(stored), "stored"
+    if model.suffix == ".pt":
+        return module_outputs(model, x), "torch module"
     if model.suffix != ".onnx":
         return None, "none"
     from onnx.reference import ReferenceEvaluator
@@ -67,6 +72,16 @@ def difference(ours: np.ndarray, source: np.ndarray) -> float | None:
         ours = np.exp(ours - ours.max(-1, keepdims=True))
         ours /= ours.sum(-1, keepdims=True)
     return float(np.abs(ours - source).max() / max(1.0, np.abs(source).max()))
+
+
+def weight_difference(model: Path, checkpoint: Any) -> float:
+    """Largest difference of the recurrent weights to those in the file, divided by the largest
+    where that is over 1."""
+    apart = 0.0
+    for k, matrix in enumerate(recurrent_weights(model)):
+        ours = checkpoint.tensors[f"weight_hh_l{k}"]
+        apart = max(apart, float(np.abs(ours - matrix).max() / max(1.0, np.abs(matrix).max())))
+    return apart
 
 
 def _integer(out: Path, data: str, x: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
@@ -116,6 +131,7 @@ def case(model: Path, data: list[Path], work: Path) -> dict[str, Any]:
     ours = result.logits if result.values is None else result.values
     source, by = source_outputs(model, x)
     row |= {"by": by, "difference": None if source is None else difference(ours, source)}
+    row["weights"] = weight_difference(model, checkpoint)
     row["float_test"] = float(checkpoint.info["accuracy"]["test"])
     return row | _integer(out, str(file), x, result.logits)
 
@@ -145,16 +161,19 @@ def render(data: dict[str, Any]) -> list[str]:
         "",
         f"{len(rows)} models of a folder of one's own (`{VARIABLE}`), of torch, ONNX and Keras 3, "
         f"some made to be refused: {len(taken)} accepted, {len(compared)} of them compared with "
-        f"the source's own outputs, {len(near)} within {NEAR:g}. Source: outputs that the "
-        "framework stored, or the reference evaluator of the package onnx; a state dict has no "
-        "outputs of its own. Difference: the largest, divided by the largest output where "
-        "that is over 1; probabilities are compared with the softmax of our logits. "
+        f"the source's own outputs, {len(near)} within {NEAR:g}; recurrent weights of "
+        f"{sum(row['weights'] <= NEAR for row in taken)} are within {NEAR:g} of those in the file. "
+        "Source: outputs that the framework stored, the torch module that a state dict was saved "
+        "from, or the reference evaluator of the package onnx. Difference: the largest, divided by "
+        "the largest output (weight) where that is over 1; probabilities are compared with the "
+        "softmax of our logits. Weights: the matrices of the state, into which nothing folds but "
+        "weight normalisation. "
         "INT8 error: root mean square of the difference to float logits over "
         "their standard deviation, one factor fitted for all, default knobs.",
         "",
-        "| model | structure | difference | source | float, test % | INT8, test % "
+        "| model | structure | difference | of weights | source | float, test % | INT8, test % "
         "| INT8 error, % |",
-        "|---|---|---:|---|---:|---:|---:|",
+        "|---|---|---:|---:|---|---:|---:|---:|",
     ]
     for row in taken:
         apart = "" if row["difference"] is None else f"{row['difference']:.1e}"
@@ -162,7 +181,8 @@ def render(data: dict[str, Any]) -> list[str]:
         if "int8_error" in row:
             integer = [f"{100 * row['int8_test']:.1f}", f"{100 * row['int8_error']:.1f}"]
         score = f"{100 * row['float_test']:.1f}"
-        cells = [f"`{row['model']}`", row["structure"], apart, row["by"], score, *integer]
+        weights = f"{row['weights']:.1e}"
+        cells = [f"`{row['model']}`", row["structure"], apart, weights, row["by"], score, *integer]
         lines.append("| " + " | ".join(cells) + " |")
     lines += ["", "| refused | line |", "|---|---|"]
     for row in rows:
