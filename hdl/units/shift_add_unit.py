@@ -12,6 +12,12 @@ constants leave these, by name:
 ``ramp p``     ``max(i, 0) 2**p`` and a diagram of what is missing: for functions such as GELU
 ``odd ...``    where ``o(~i) = ~o(i)``: the form of one half, between two rows of XOR
 ``even p``     a ramp where what is missing is equal at i and ~i: a diagram of one half
+``negated``    where ``o(-i) = -o(i)``: a diagram of the magnitudes, between two negations
+``mirrored p`` a ramp where what is missing is equal at i and -i: a diagram of the magnitudes
+
+The last two cost more than ``odd`` and ``even``, and no half a code of error: functions are odd and
+even about 0, not about the middle between two codes. The lowest code has no magnitude; it is
+taken for 0, which ``mirrored`` has to allow, and ``negated`` answers by the lowest code.
 """
 
 from collections.abc import Iterable
@@ -143,6 +149,20 @@ def _nodes(values: np.ndarray, bits: int, signed_inputs: bool) -> int:
     return count
 
 
+#: Forms of one half that fold at 0.
+_EXACT = ("negated", "mirrored")
+
+
+def _negated(value: Value, on: Value) -> Value:
+    """``-value`` where `on`, modulo its width: bits above the lowest one change."""
+    bits: list[Value] = []
+    lower: Value = Const(0, 1)
+    for bit in value:
+        bits.append(bit ^ (on & lower))
+        lower = lower | bit
+    return Cat(*bits)
+
+
 @dataclass(frozen=True)
 class _Plan:
     """A form of a unit, its name taken apart, and what it works on."""
@@ -158,7 +178,7 @@ class _Plan:
     @property
     def half(self) -> bool:
         """Whether only one half is computed."""
-        return self.odd or self.core == "even"
+        return self.odd or self.core in ("even", *_EXACT)
 
 
 class ShiftAddUnit(Elementwise):
@@ -199,9 +219,17 @@ class ShiftAddUnit(Elementwise):
         x: Value = i
         if plan.half:
             magnitude = Signal(op.a_bits - 1)
-            m.d.comb += magnitude.eq(i[:-1] ^ sign.replicate(op.a_bits - 1))
+            if plan.core in _EXACT:
+                m.d.comb += magnitude.eq(_negated(i[:-1], sign))
+            else:
+                m.d.comb += magnitude.eq(i[:-1] ^ sign.replicate(op.a_bits - 1))
             x = magnitude
-        if plan.core in ("ramp", "even"):
+        if plan.core == "negated":
+            size = Signal(op.out_bits - 1)
+            m.d.comb += size.eq(_diagram(plan.rest, op.out_bits - 1, False).build(m, x))
+            # No other code than 0, and the lowest, has the size 0.
+            return Cat(_negated(size, sign), sign).as_signed()
+        if plan.core in ("ramp", "even", "mirrored"):
             assert plan.ramp is not None
             ramp = i[:-1] & ~sign.replicate(op.a_bits - 1)
             ramp = ramp << plan.ramp if plan.ramp >= 0 else ramp >> -plan.ramp
@@ -374,6 +402,19 @@ def _ramp(inputs: np.ndarray, power: int) -> np.ndarray:
     return positive << power if power >= 0 else positive >> -power
 
 
+def _is_negated(codes: np.ndarray, bits: int) -> bool:
+    """Whether ``o(-i) = -o(i)``, with no 0 but that of 0, and the lowest code gives the lowest."""
+    below, above = np.split(codes, 2)
+    opposite = (below[1:] == -above[1:][::-1]).all() and (above[1:] > 0).all()
+    return bool(opposite and above[0] == 0 and below[0] == code_range(bits)[0])
+
+
+def _is_mirrored(rest: np.ndarray) -> bool:
+    """Whether it is equal at i and -i, and at the lowest code as at 0."""
+    below, above = np.split(rest, 2)
+    return bool((below[1:] == above[1:][::-1]).all() and below[0] == above[0])
+
+
 def _parse(op: integer.PiecewiseLinear, form: str) -> _Plan:
     """Take the name of a form apart. Raises :class:`InputError` for one that does not fit `op`."""
     inputs = _inputs(op)
@@ -396,7 +437,12 @@ def _parse(op: integer.PiecewiseLinear, form: str) -> _Plan:
         if odd and (codes != ~codes[::-1]).any():
             raise refuse("the unit is not odd")
         return _Plan(core, odd, None, lines, codes[positive] if odd else codes)
-    if len(words) == 2 and words[0] in ("ramp", "even") and words[1].lstrip("-").isdigit():
+    if form == "negated":
+        if not _is_negated(codes, op.out_bits):
+            raise refuse("its codes at i and -i are not opposite")
+        return _Plan(form, False, None, whole, codes[positive])
+    ramps = ("ramp", "even", "mirrored")
+    if len(words) == 2 and words[0] in ramps and words[1].lstrip("-").isdigit():
         power = int(words[1])
         if power not in RAMPS:
             raise refuse(f"a ramp's shift is within {RAMPS[0]} to {RAMPS[-1]}")
@@ -405,6 +451,10 @@ def _parse(op: integer.PiecewiseLinear, form: str) -> _Plan:
             if (rest != rest[::-1]).any():
                 raise refuse("what the ramp leaves is not even")
             rest = rest[positive]
+        if words[0] == "mirrored":
+            if not _is_mirrored(rest):
+                raise refuse("what the ramp leaves is not equal at i and -i")
+            rest = rest[positive]
         return _Plan(words[0], False, power, whole, rest)
     raise refuse("not known")
 
@@ -412,7 +462,7 @@ def _parse(op: integer.PiecewiseLinear, form: str) -> _Plan:
 def forms(op: integer.PiecewiseLinear) -> list[str]:
     """The forms in which `op` can be built, most of them without a multiplier.
 
-    Of ramps only the one that leaves the smallest diagram.
+    Of ramps only the one that leaves the smallest diagram, and of mirrored ones.
     """
     inputs, plan = _inputs(op), PiecewisePlan.of(op)
     lines = _Lines(plan, inputs, op.fraction_bits)
@@ -426,17 +476,21 @@ def forms(op: integer.PiecewiseLinear) -> list[str]:
         half = _Lines(plan, inputs[inputs >= 0], op.fraction_bits)
         few = max(len(digits_of(slope)) for slope in half.slopes) <= MAX_DIGITS
         names += [f"odd {core}" for core in ("diagram", *(cores if few else []))]
-    sizes = {}
+    if _is_negated(codes, op.out_bits):
+        names.append("negated")
+    sizes: dict[str, int] = {}
+    mirrored: dict[str, int] = {}
     for power in RAMPS:
         rest = codes - _ramp(inputs, power)
         even = bool((rest == rest[::-1]).all())
-        rest = rest[inputs >= 0] if even else rest
         width = signed_width(int(rest.min()), int(rest.max()))
+        if _is_mirrored(rest) and width < op.out_bits:
+            mirrored[f"mirrored {power}"] = _nodes(rest[inputs >= 0], width, False)
+        rest = rest[inputs >= 0] if even else rest
         if width < op.out_bits:
             name = f"{'even' if even else 'ramp'} {power}"
             sizes[name] = _nodes(rest, width, not even)
-    if sizes:
-        names.append(min(sizes, key=lambda name: sizes[name]))
+    names += [min(each, key=lambda name: each[name]) for each in (sizes, mirrored) if each]
     return names
 
 
@@ -458,13 +512,17 @@ def rough(op: integer.PiecewiseLinear, form: str) -> Rough:
     if form == "table":
         return Rough(nodes=_nodes(_codes(op), op.out_bits, True))
     plan, bits = _parse(op, form), op.a_bits
-    if plan.core in ("ramp", "even"):
+    if plan.core == "negated":
+        # Three gates a bit that is negated.
+        gates = 3 * (bits - 1) + 3 * (op.out_bits - 1)
+        return Rough(nodes=_nodes(plan.rest, op.out_bits - 1, False), gates=gates)
+    if plan.core in ("ramp", "even", "mirrored"):
         width = signed_width(int(plan.rest.min()), int(plan.rest.max()))
         return Rough(
             _nodes(plan.rest, width, not plan.half),
             width,
             op.out_bits - width,
-            (bits - 1) * (1 + plan.half),
+            (bits - 1) * (1 + plan.half + 2 * (plan.core == "mirrored")),
         )
     gates = (bits - 1 + op.out_bits) * plan.odd
     if plan.core == "diagram":

@@ -13,7 +13,7 @@ class Genes:
     """A unit as the search varies it: ``v = (slopes[k] m + intercepts[k]) >> fraction``.
 
     Rounding and zero point are in the intercepts. m is the code, or with a fold the magnitude
-    ``i if i >= 0 else ~i``.
+    ``i if i >= 0 else ~i``, with an exact one ``abs(i)``, 0 for the lowest code.
 
     points : first m of each segment but the first
     """
@@ -55,7 +55,9 @@ class Genes:
         """The integer unit; `self` in canonical form."""
         points, fraction = list(self.points), self.fraction
         lines = list(zip(self.slopes, self.intercepts, strict=True))
-        if self.fold != "none":
+        if self.fold in ("negated", "mirrored"):
+            points, lines = self._exact(target)
+        elif self.fold != "none":
             # At ~m: of s m + c, its complement, or itself.
             odd = self.fold == "odd"
             left = [(s, s - 1 - c) if odd else (-s, c - s) for s, c in lines][::-1]
@@ -75,6 +77,30 @@ class Genes:
             slopes=np.array([s for s, _ in lines], np.int32),
             intercepts=np.array([c - constant for _, c in lines], np.int64),
         )
+
+    def _exact(self, target: Target) -> tuple[list[int], list[tuple[int, int]]]:
+        """Break points and lines of all codes, of a fold at 0."""
+        negated, fraction = self.fold == "negated", self.fraction
+        lines = list(zip(self.slopes, self.intercepts, strict=True))
+        # At -m: minus the floor of s m + c, or itself.
+        left = [(s, (1 << fraction) - 1 - c) if negated else (-s, c) for s, c in lines]
+        edges = [1 - p for p in self.points]
+        if edges[:1] == [0]:
+            # The first line is for 0 alone.
+            del left[0], edges[0]
+        up = 0 if negated else 1 << (fraction + self.ramp)
+        lowest = code_range(target.out_bits)[0] if negated else lines[0][1] >> fraction
+        first = code_range(target.in_bits)[0] + 1
+        points = [first, *edges[::-1], 0, *self.points]
+        every = [(0, lowest << fraction), *left[::-1], *((s + up, c) for s, c in lines)]
+        # Where neighbours are one line there is no break point.
+        joined = [every[0]]
+        starts = []
+        for point, line in zip(points, every[1:], strict=True):
+            if line != joined[-1]:
+                starts.append(point)
+                joined.append(line)
+        return starts, joined
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ point; its tables are also what the search starts from.
 A unit may be computed of one half: ``odd``, ``o(~i) = ~o(i)``, or ``even``, the same but for a ramp
 (see :mod:`~genogate.hdl.units.shift_add_unit`); then genes describe that half alone. Codes stand
 for the middle between their own value and that of their neighbour there, which costs half a code of
-error.
+error. ``negated`` and ``mirrored`` are the same about 0, which costs a few cells and no error.
 
 The rounding mutation of arXiv 2403.19591 rounds break points to a scale's codes. Here break points,
 intercepts and slopes are rounded to ever coarser grids, because round numbers are less logic.

@@ -100,8 +100,10 @@ def _nodes(target: Target, fold: Fold, step: int) -> Array:
     inputs = inputs_of(target, fold)
     low, _ = code_range(target.in_bits)
     counts = (target.weight > 0) | target.watched
-    if fold != "none":
+    if fold in ("odd", "even"):
         counts = counts | counts[::-1]
+    elif fold != "none":
+        counts[inputs - low] |= counts[target.other_half(fold, inputs)]
     seen = inputs[counts[inputs - low]]
     some = inputs[(inputs % step == 0) & (inputs > seen[0]) & (inputs <= seen[-1])]
     return np.concatenate([inputs[:1], some])
@@ -122,10 +124,16 @@ def line_errors(
     value = (slope * inputs[None, :] + np.asarray(intercepts)[:, None]) >> fraction
     if fold == "none":
         return target.errors(np.clip(value, *bounds), inputs - low)
-    here, there = inputs - low, ~inputs - low
+    here, there = inputs - low, target.other_half(fold, inputs)
     if fold == "odd":
         value = np.clip(value, *bounds)
         return target.errors(value, here) + target.errors(~value, there)
+    if fold == "negated":
+        # Only 0 has the size 0, and none is beyond the codes: the circuit has no other case.
+        astray = np.where(inputs > 0, (value < 1) | (value > bounds[1]), value != 0)
+        opposite = np.where(inputs > 0, -value, bounds[0])
+        error = target.errors(value, here) + target.errors(opposite, there)
+        return error + np.where(astray, 1e9, 0.0)
     return target.errors(np.clip(value + (inputs << ramp), *bounds), here) + target.errors(
         np.clip(value, *bounds), there
     )
@@ -139,9 +147,11 @@ def _residuals(
     near = np.clip(target.wanted, *code_range(target.out_bits))
     counts = (target.weight > 0) | target.watched
     residuals = []
+    here, there = inputs - low, target.other_half(fold, inputs)
+    even = fold in ("even", "mirrored")
     for at, goal in (
-        (inputs - low, near[inputs - low] - (inputs << ramp if fold == "even" else 0)),
-        (~inputs - low, near[~inputs - low] if fold == "even" else -1 - near[~inputs - low]),
+        (here, near[here] - (inputs << ramp if even else 0)),
+        (there, near[there] if even else -near[there] - (fold == "odd")),
     )[: 1 if fold == "none" else 2]:
         rest = np.ldexp(goal, fraction) - slope * inputs
         residuals.append(rest[counts[at]])
@@ -167,7 +177,7 @@ def slopes_for(target: Target, fold: Fold, ramp: int, fraction: int, digits: int
     low, _ = code_range(target.in_bits)
     at = inputs[target.weight[inputs - low] > 0]
     targets = np.clip(target.wanted, *code_range(target.out_bits))[at - low]
-    if fold == "even":
+    if fold in ("even", "mirrored"):
         targets = targets - (at << ramp)
     steep = np.ldexp(np.diff(targets), fraction)
     least, greatest = int(np.floor(min(steep.min(), 0))), int(np.ceil(max(steep.max(), 0)))

@@ -15,7 +15,7 @@ from ...model.tables.optimal import GUARD
 from ...model.tables.points import check_in_bits, codes
 from ...model.tables.table import output_scale
 
-Fold = Literal["none", "odd", "even"]
+Fold = Literal["none", "odd", "even", "negated", "mirrored"]
 #: Most segments, and fraction bits of slopes, that are looked at.
 MAX_SEGMENTS, FRACTIONS = 24, (1, 2, 3, 4, 5)
 #: Error, squared codes, that an equal half may cost at most.
@@ -110,15 +110,29 @@ class Target:
         """The shift of the ramp for which what is left is most nearly even."""
         return min(shift_add_unit.RAMPS, key=lambda p: self._fold_error("even", p))
 
+    def other_half(self, fold: Fold, inputs: Array) -> Array:
+        """Positions of the codes that share the magnitudes `inputs`."""
+        # The lowest code shares that of 0.
+        exact = np.where(inputs == 0, 0, len(self.wanted) // 2 - inputs)
+        return exact if fold in ("negated", "mirrored") else len(self.wanted) // 2 - 1 - inputs
+
     def _fold_error(self, fold: Fold, ramp: int) -> float:
         """The least error, squared codes, that equal halves cost."""
         right = len(self.wanted) // 2
+        there = self.other_half(fold, np.arange(right))
         w, f = self.weight[right:], self.wanted[right:]
-        v, g = self.weight[:right][::-1], self.wanted[:right][::-1]
-        if fold == "even":
+        v, g = self.weight[there], self.wanted[there]
+        if fold in ("even", "mirrored"):
             f = f - np.ldexp(np.arange(right), ramp)
         else:
-            g = -1 - g
+            g = -1 - g if fold == "odd" else -g
+        if fold == "negated":
+            # The lowest code's answer is fixed, and nothing else may be 0.
+            v[0] = 0
+            if (self.weight[right + 1 :] > 0).any() and (
+                self.wanted[right + 1 :][self.weight[right + 1 :] > 0].min() < 0.5
+            ):
+                return np.inf
         with np.errstate(invalid="ignore", divide="ignore"):
             return float(np.nansum(w * v / (w + v) * (f - g) ** 2))
 
@@ -130,7 +144,7 @@ class Target:
         if not (self.weight[: len(self.weight) // 2] @ right[::-1] > 0):
             return folds
         ramp = self.ramp()
-        for fold, power in (("odd", 0), ("even", ramp)):
+        for fold, power in (("odd", 0), ("even", ramp), ("negated", 0), ("mirrored", ramp)):
             if power >= 0 and self._fold_error(fold, power) < _FOLD_ERROR:  # type: ignore[arg-type]
                 folds.append((fold, power))  # type: ignore[arg-type]
         return folds

@@ -103,7 +103,35 @@ def test_symmetry_is_seen():
     # |i| of 8 bits and half a code: odd it is not, and even without a ramp is no form.
     relu = unit(8, 0, 0, [0], [0, 1], [0, 0])
     assert "even 0" in forms(relu)
+    assert "mirrored 0" in forms(relu)
     assert not any(form.startswith("odd") for form in forms(relu))
+
+
+#: 4-bit codes: the double up to a size of 6; and ``max(i, 0)``, less 1 at 1 and -1.
+OPPOSITE = unit(4, 0, 0, [-7, -2, 3], [0, 0, 2, 0], [-8, -6, 0, 6], out_bits=4)
+DIP = unit(4, 0, 0, [-1, 0, 2], [0, 0, 0, 1], [0, -1, 0, 0], out_bits=4)
+
+
+def test_halves_about_0():
+    for op, form in ((OPPOSITE, "negated"), (DIP, "mirrored 0")):
+        codes = every_code(op)
+        law = golden.activation(op, codes)
+        assert form in forms(op)
+        for each in forms(op):
+            np.testing.assert_array_equal(evaluate_wire(build(op, each), codes), law, err_msg=each)
+    np.testing.assert_array_equal(
+        golden.activation(OPPOSITE, every_code(OPPOSITE)),
+        [-8, -6, -6, -6, -6, -6, -4, -2, 0, 2, 4, 6, 6, 6, 6, 6],
+    )
+    # A lowest code that gives something else, and a size of 0 at another code than 0.
+    for points, slopes, intercepts in (
+        ([-2, 3], [0, 2, 0], [-6, 0, 6]),
+        ([-7, -1, 2], [0, 0, 0, 0], [-8, -6, 0, 6]),
+    ):
+        op = unit(4, 0, 0, points, slopes, intercepts, out_bits=4)
+        assert "negated" not in forms(op)
+        with pytest.raises(InputError, match="'negated': its codes at i and -i are not opposite"):
+            ShiftAddUnit(op, "negated")
 
 
 def test_digits():  # worked by hand
@@ -152,6 +180,7 @@ def test_rough_counts():
         ("table", "form 'table': not known"),
         ("odd lines", "form 'odd lines': the unit is not odd"),
         ("even 0", "form 'even 0': what the ramp leaves is not even"),
+        ("mirrored 0", "form 'mirrored 0': what the ramp leaves is not equal at i and -i"),
         ("ramp 9", "form 'ramp 9': a ramp's shift is within -2 to 3"),
         ("", "form '': not known"),
     ],
