@@ -111,11 +111,13 @@ class LookedUp:
             between = slice(max(left, places.start), min(right, places.stop - 1) + 1)
             if between.start >= between.stop:
                 continue  # all of them at an end of the range
-            inside, cost, choices = self.matrix[between, between], self.matrix[left, between], []
+            # Row j: from every place to place j. Least of a row is twice as fast as of a column.
+            inside, cost, choices = self.across[between, between], self.matrix[left, between], []
+            rows, joined = np.arange(len(inside)), np.empty_like(inside)
             for _ in range(count - 1):
-                joined = self.together(cost[:, None], inside)
-                choices.append(joined.argmin(0))
-                cost = joined.min(0)
+                self.together(inside, cost, out=joined)
+                choices.append(joined.argmin(1))
+                cost = joined[rows, choices[-1]]
                 tried += joined.size // 2
             place = int(self.together(cost, self.matrix[between, right]).argmin())
             for j in range(count - 1, -1, -1):

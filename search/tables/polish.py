@@ -27,8 +27,8 @@ def finished(judge: LookedUp, p: Array, rng: np.random.Generator) -> tuple[Array
     low, high = judge.places.low, judge.places.high
     p = np.concatenate([p, np.sort(rng.uniform(low, high, (NEWCOMERS, p.shape[1])), axis=1)])
     p, judged = settled(judge, p)
-    p = p[np.argsort(judge(p), kind="stable")[:FINALISTS]]
-    least = judge(p)
+    p = different(judge, p[np.argsort(judge(p), kind="stable")])[:FINALISTS]
+    least, ended = judge(p), []
     while True:
         joined = [judge.windows(row, min(WINDOW, p.shape[1])) for row in p]
         moved = [judge.reinsert(row) for row, _ in joined]
@@ -37,9 +37,19 @@ def finished(judge: LookedUp, p: Array, rng: np.random.Generator) -> tuple[Array
         better, tried = settled(judge, np.array([row for row, _ in moved]))
         judged += tried
         cost = judge(better)
-        if not (cost < least).any():
-            return p, judged
-        p, least = better, cost
+        gained = cost < least
+        # A table that gains nothing is at its end.
+        ended.append(p[~gained])
+        if not gained.any():
+            return np.concatenate(ended), judged
+        p = different(judge, better[gained])
+        least = judge(p)
+
+
+def different(judge: LookedUp, p: Array) -> Array:
+    """Break points [P, N-1] without those that give an earlier one's table."""
+    _, first = np.unique(judge.places.edges(p), axis=0, return_index=True)
+    return p[np.sort(first)]
 
 
 def settled(judge: LookedUp, p: Array) -> tuple[Array, int]:
