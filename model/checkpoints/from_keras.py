@@ -151,7 +151,7 @@ def from_keras(path: str | Path, classes: int, asked: Asked | None = None) -> Ch
     classes : of the task; with two, a Dense layer of one unit is taken as one logit
     asked : by the task, if not a class after the last step; real values may have a function
 
-    Normalization of each feature, BatchNormalization and Dense layers without an activation are
+    Rescaling, Normalization of each feature, BatchNormalization and Dense layers without an activation are
     folded; Dense layers with ReLU, sigmoid or tanh stay. Raises :class:`InputError` for a damaged
     file, and for the first layer that the hardware has no counterpart of.
     """
@@ -172,13 +172,15 @@ class _Series:
     """The layers so far.
 
     every_step : whether there is a value at every step; classified : whether a Dense layer stands
-    behind the GRU layers; done : whether a soft-max has ended the network
+    behind the GRU layers; done : whether a soft-max has ended the network; rescaled : scale and
+    offset of all features, of Rescaling layers before the first that says how many there are
     """
 
     def __init__(self, path: Path, archive: _Archive, asked: Asked) -> None:
         self.path, self.archive, self.asked = path, archive, asked
         self.chain: Chain | None = None
         self.every_step, self.classified, self.done = True, False, False
+        self.rescaled: tuple[Array, Array] = np.ones(1), np.zeros(1)
 
     def add(self, kind: str, config: Mapping[str, Any]) -> None:
         """One more layer."""
@@ -190,12 +192,14 @@ class _Series:
         if kind == "BatchNormalization":
             arrays = self.archive.variables(kind, config)
             step, shift = _normalisation(where, config, arrays, 2 if self.every_step else 1)
-            self.chain = _entered(where, self.chain, len(step)).scaled(step, shift)
+            self.chain = self._entered(where, len(step)).scaled(step, shift)
         elif kind == "Normalization":
             given = [config.get(name) for name in ("mean", "variance")]
             adapted = self.archive.variables(kind, config)[:2] if None in given else given
             step, shift = _standardised(where, config, adapted)
-            self.chain = _entered(where, self.chain, len(step)).scaled(step, shift)
+            self.chain = self._entered(where, len(step)).scaled(step, shift)
+        elif kind == "Rescaling":
+            self._rescale(where, config)
         elif kind == "GRU":
             self._gru(where, config)
         elif kind == "Dense" or (kind == "TimeDistributed" and self.every_step):
@@ -207,13 +211,45 @@ class _Series:
         else:
             raise InputError(f"{where}: {kind:.40} layers are not supported")
 
+    def _entered(self, where: str, inputs: int) -> Chain:
+        """The network so far, where a layer of so many inputs may follow it."""
+        if self.chain is None:
+            first, widths = Chain(inputs), {len(values) for values in self.rescaled}
+            if not widths <= {1, inputs}:
+                raise InputError(f"{where}: it takes {inputs} values, a Rescaling before it others")
+            scale, offset = (np.broadcast_to(values, inputs) for values in self.rescaled)
+            return first.scaled(scale, offset) if (scale != 1).any() or offset.any() else first
+        if self.chain.width != inputs:
+            raise InputError(
+                f"{where}: it takes {inputs} values, the layer before it gives {self.chain.width}"
+            )
+        return self.chain
+
+    def _rescale(self, where: str, config: Mapping[str, Any]) -> None:
+        """A Rescaling layer: every value, or every feature, times a number, plus another."""
+        try:
+            scale, offset = (
+                np.asarray(config.get(name, default), np.float64).reshape(-1)
+                for name, default in (("scale", 1.0), ("offset", 0.0))
+            )
+            if self.chain is not None:
+                scale, offset = (np.broadcast_to(v, self.chain.width) for v in (scale, offset))
+                self.chain = self.chain.scaled(scale, offset)
+                return
+            earlier = self.rescaled
+            self.rescaled = earlier[0] * scale, earlier[1] * scale + offset
+        except (TypeError, ValueError):
+            raise InputError(
+                f"{where}: its scale and offset are no numbers, one or one for each feature"
+            ) from None
+
     def _gru(self, where: str, config: Mapping[str, Any]) -> None:
         if not self.every_step:
             raise InputError(f"{where}: a GRU behind another's last state is not supported")
         _check_gru(where, config)
         weights = _gru(where, self.archive.variables("GRU", config))
         try:
-            self.chain = _entered(where, self.chain, weights[0].shape[1]).gru(weights)
+            self.chain = self._entered(where, weights[0].shape[1]).gru(weights)
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
         self.every_step = bool(config.get("return_sequences"))
@@ -237,7 +273,7 @@ class _Series:
                     f"{where}: an output at the last step, where the task asks for one at every"
                 )
             self.classified = True
-        self.chain = _entered(where, self.chain, weight.shape[1]).dense(weight, bias)
+        self.chain = self._entered(where, weight.shape[1]).dense(weight, bias)
         self._function(where, config)
 
     def _function(self, where: str, config: Mapping[str, Any]) -> None:
@@ -263,17 +299,6 @@ def _plain_relu(kind: str, config: Mapping[str, Any]) -> bool:
     """Whether a layer of class ReLU is ``max(x, 0)``."""
     slope, top = config.get("negative_slope", 0), config.get("max_value")
     return kind == "ReLU" and not slope and top is None and not config.get("threshold", 0)
-
-
-def _entered(where: str, chain: Chain | None, inputs: int) -> Chain:
-    """The network so far, where a layer of so many inputs may follow it."""
-    if chain is None:
-        return Chain(inputs)
-    if chain.width != inputs:
-        raise InputError(
-            f"{where}: it takes {inputs} values, the layer before it gives {chain.width}"
-        )
-    return chain
 
 
 def _matrix(where: str, arrays: list[Array]) -> tuple[int, int]:

@@ -38,6 +38,15 @@ _REASONS = {
 }
 
 
+def _resets_before(loop: Any) -> bool:
+    """Whether a Loop multiplies a matrix by a product of its own, as Keras' ``r * h``."""
+    body = next((each.g for each in loop.attribute if each.name == "body"), None)
+    if body is None:
+        return False
+    products = {name for node in body.node if node.op_type == "Mul" for name in node.output}
+    return any(node.op_type == "MatMul" and node.input[0] in products for node in body.node)
+
+
 class Walk:
     """The values of a graph, for `sequences` sequences of `steps` steps.
 
@@ -124,6 +133,11 @@ class Walk:
     def _unsupported(self, node: Any, view: View | None) -> Obstacle:
         kind = node.op_type
         if kind in ("Loop", "Scan", "If"):
+            if kind == "Loop" and _resets_before(node):
+                return Obstacle(
+                    f"{RESET_BEFORE}: train Keras' GRU with reset_after=True, its default, and "
+                    "import the model as .keras"
+                )
             if "tf2onnx" in self.producer or "keras" in self.producer:
                 return Obstacle(
                     f"its GRU is a {kind}, the form in which tf2onnx writes Keras' layers: import "

@@ -270,6 +270,20 @@ def test_a_graph_that_computes_something_else_is_refused(tmp_path):
         from_onnx(graph(tmp_path / "m.onnx", middle=weight), EXAMPLE)
 
 
+def test_a_loop_of_keras_that_resets_before_the_matrix_is_told_what_helps(tmp_path):
+    """As tf2onnx writes Keras' GRU with reset_after=False: .keras would be refused too."""
+    from onnx import helper
+
+    state_times_reset = [
+        helper.make_node("Mul", ["r", "state"], ["rh"]),
+        helper.make_node("MatMul", ["rh", "C"], ["candidate"]),
+    ]
+    body = helper.make_graph(state_times_reset, "body", [], [])
+    loop = [helper.make_node("Loop", ["last", "", "h"], ["h2"], body=body)]
+    with pytest.raises(InputError, match="resets the state before.*train Keras' GRU with reset_af"):
+        from_onnx(graph(tmp_path / "m.onnx", middle=loop), EXAMPLE)
+
+
 @pytest.mark.parametrize("raw", [b"", b"<html>", b"\x08\x07" + bytes(50)])
 def test_a_file_that_is_no_onnx_is_refused(tmp_path, raw):
     path = tmp_path / "m.onnx"

@@ -258,6 +258,43 @@ def test_a_normalisation_of_the_features_and_a_soft_max_of_its_own_are_folded(tm
         from_keras(path, CLASSES)
 
 
+@pytest.mark.parametrize(
+    ("scale", "offset"), [(0.5, 0.0), (1 / 127.5, -1.0), ([2.0, 0.5, -1.0], [0.0, 1.0, 3.0])]
+)
+def test_a_rescaling_in_front_is_folded(tmp_path, scale, offset):
+    path, x = tmp_path / "model.keras", sequences()
+    layers = keras_layers(np.random.default_rng(SEED))
+    twice = ("Rescaling", {"name": "q", "scale": 2.0}, "rescaling_1/vars", [])
+    config = {"name": "r", "scale": scale, "offset": offset}
+    gamma, beta, mean, variance = layers[1][3]
+    gru, dense = layers[2][3], layers[3][3]
+    write_keras(path, [layers[0], twice, ("Rescaling", config, "rescaling/vars", []), *layers[1:]])
+    normal = gamma * (2 * x * scale + offset - mean) / np.sqrt(variance + 0.5) + beta
+    expected = keras_gru(normal, *gru) @ dense[0] + dense[1]
+    np.testing.assert_allclose(forward(from_keras(path, CLASSES), x).logits, expected, atol=1e-5)
+    # Behind the normalisation as well.
+    write_keras(path, [*layers[:2], ("Rescaling", config, "rescaling/vars", []), *layers[2:]])
+    normal = (gamma * (x - mean) / np.sqrt(variance + 0.5) + beta) * scale + offset
+    expected = keras_gru(normal, *gru) @ dense[0] + dense[1]
+    np.testing.assert_allclose(forward(from_keras(path, CLASSES), x).logits, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scale": [1.0, 2.0]}, "layer n: it takes 3 values, a Rescaling before it others"),
+        ({"offset": {"class_name": "x"}}, "layer r: its scale and offset are no numbers"),
+        ({"scale": [[1.0], [2.0, 3.0]]}, "layer r: its scale and offset are no numbers"),
+    ],
+)
+def test_a_rescaling_that_does_not_fit_is_refused(tmp_path, change, message):
+    path, layers = tmp_path / "model.keras", keras_layers(np.random.default_rng(SEED))
+    config = {"name": "r", "scale": 1.0, "offset": 0.0} | change
+    write_keras(path, [layers[0], ("Rescaling", config, "rescaling/vars", []), *layers[1:]])
+    with pytest.raises(InputError, match=message):
+        from_keras(path, CLASSES)
+
+
 def relu(x):
     return np.maximum(x, 0)
 
