@@ -147,8 +147,10 @@ def _run(command: click.Command, name: str) -> int:
         return _fail(error, 2)
     except _Terminated:
         return _fail("stopped", 143)
-    except (KeyboardInterrupt, click.Abort):
-        return _fail("stopped", 130)
+    except (KeyboardInterrupt, click.Abort) as stop:
+        # click raises Abort from the interrupt, in whose text a command may say what it leaves.
+        hint = str(stop.__cause__ or stop)
+        return _fail(f"stopped: {hint}" if hint else "stopped", 130)
     except BrokenPipeError:
         return 1  # the reader had enough; click and rich end so too
     except OSError as error:

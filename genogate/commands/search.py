@@ -23,6 +23,9 @@ from .options import (
 )
 from .terminal import saying, search_progress, show
 
+#: Said beside "stopped".
+_KEPT = "evaluations are kept; --resume goes on from there"
+
 
 @click.command(
     cls=Command,
@@ -236,8 +239,7 @@ def search(out: str | None, resume: bool, **options: Any) -> None:
         with search_progress() as (say, tell):
             report, folder = run_search(options, knobs_of(options), out, resume, say, tell)
     except KeyboardInterrupt:
-        click.echo("genogate: evaluations are kept; --resume goes on from there", err=True)
-        raise
+        raise KeyboardInterrupt(_KEPT) from None
     show(read_json(folder / "front.json"), lambda: print_search(report, folder))
 
 
@@ -250,8 +252,7 @@ def _search_within_budget(out: str | None, resume: bool, options: dict[str, Any]
         with saying() as say:
             document, folder = run_ladder(options, given, knobs_of(options), out, resume, say)
     except KeyboardInterrupt:
-        click.echo("genogate: evaluations are kept; --resume goes on from there", err=True)
-        raise
+        raise KeyboardInterrupt(_KEPT) from None
     show(document, lambda: print_ladder(document, folder))
 
 

@@ -151,9 +151,9 @@ def from_keras(path: str | Path, classes: int, asked: Asked | None = None) -> Ch
     classes : of the task; with two, a Dense layer of one unit is taken as one logit
     asked : by the task, if not a class after the last step; real values may have a function
 
-    Rescaling, Normalization of each feature, BatchNormalization and Dense layers without an activation are
-    folded; Dense layers with ReLU, sigmoid or tanh stay. Raises :class:`InputError` for a damaged
-    file, and for the first layer that the hardware has no counterpart of.
+    Rescaling, Normalization of each feature, BatchNormalization and Dense layers without an
+    activation are folded; Dense layers with ReLU, sigmoid or tanh stay. Raises :class:`InputError`
+    for a damaged file, and for the first layer that the hardware has no counterpart of.
     """
     path, asked = Path(path), asked or Asked()
     archive = _Archive(path)

@@ -280,7 +280,9 @@ def test_a_loop_of_keras_that_resets_before_the_matrix_is_told_what_helps(tmp_pa
     ]
     body = helper.make_graph(state_times_reset, "body", [], [])
     loop = [helper.make_node("Loop", ["last", "", "h"], ["h2"], body=body)]
-    with pytest.raises(InputError, match="resets the state before.*train Keras' GRU with reset_af"):
+    with pytest.raises(
+        InputError, match=r"resets the state before.*train Keras' GRU with reset_af"
+    ):
         from_onnx(graph(tmp_path / "m.onnx", middle=loop), EXAMPLE)
 
 

@@ -259,10 +259,11 @@ def campaign(
         TextColumn("{task.fields[failed]} failed"),
         TimeRemainingColumn(),
     )
+    console = Console(stderr=True)
     # Forked workers would inherit locks of whatever threads the caller runs.
     context = multiprocessing.get_context("spawn")
     with (
-        Progress(*columns, console=Console(stderr=True), disable=not progress) as bar,
+        Progress(*columns, console=console, disable=not (progress and console.is_terminal)) as bar,
         open(results, "ab") as file,
         swept(),
         ProcessPoolExecutor(workers, mp_context=context, initializer=_depend_on_the_parent) as pool,
