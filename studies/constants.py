@@ -6,6 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from amaranth import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 from genogate.hdl.memories import Rom, bias_words, weight_words
 from genogate.model.data.tasks import load_task
 from genogate.model.genome import GENES, Genome
@@ -198,6 +201,10 @@ LAYOUTS: dict[str, tuple[str, Callable[[Layer], list[Memory]]]] = {
 }
 
 
+#: Today's memories as a netlist of the whole network has them.
+FLAT = "today, flat netlist"
+
+
 def _pieces(memories: Sequence[Memory], name: str) -> list[Piece]:
     return [
         piece
@@ -205,6 +212,43 @@ def _pieces(memories: Sequence[Memory], name: str) -> list[Piece]:
         for piece in pieces_of(Design(to_rtlil(Rom(words, width), "top")), name)
         if piece.kind == "rom"
     ]
+
+
+class OneModule(wiring.Component):
+    """Memories in one module, those of equal depth with the same address, as in a network's flat
+    netlist."""
+
+    def __init__(self, memories: Sequence[Memory]) -> None:
+        self.memories = memories
+        depths = {len(words) for words, _ in memories}
+        super().__init__(
+            {
+                **{f"address_{depth}": In(range(max(2, depth))) for depth in depths},
+                **{f"enable_{depth}": In(1) for depth in depths},
+                **{f"data_{k}": Out(width) for k, (_, width) in enumerate(memories)},
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        for k, (words, width) in enumerate(self.memories):
+            rom, depth = Rom(words, width), len(words)
+            m.submodules[f"rom{k}"] = rom
+            m.d.comb += [
+                rom.address.eq(getattr(self, f"address_{depth}")),
+                rom.enable.eq(getattr(self, f"enable_{depth}")),
+                getattr(self, f"data_{k}").eq(rom.data),
+            ]
+        return m
+
+
+def um2_flat(layer: Layer, name: str) -> float:
+    """Area of today's memories side by side in flat modules: one for each side, one for biases."""
+    rows = _dense(layer)
+    sides = [[rows[name] for name in names] for names in (DENSE[:3], DENSE[3:])]
+    sides.append([rows[f"{name} bias"] for name in DENSE])
+    pieces = [Piece(name, "logic", to_rtlil(OneModule(side), "top")) for side in sides]
+    return sum(cost.um2 for cost in measure_pieces(pieces, workers=1))
 
 
 def um2(memories: Sequence[Memory], name: str) -> float:
@@ -329,7 +373,8 @@ def render(data: Mapping[str, Any]) -> list[str]:
         for network in networks:
             now, before = area.get((*network, layout)), area[*network, "today"]
             cells.append("" if now is None else f"{now:,.0f} ({_less(now, before)})")
-        body.append((layout, LAYOUTS[layout][0], *cells))
+        what = LAYOUTS[layout][0] if layout in LAYOUTS else "side by side in one module, flat"
+        body.append((layout, what, *cells))
     lines = [
         "## Constants: what a bit of a weight costs, and what makes it cheaper",
         "",

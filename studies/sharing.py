@@ -146,7 +146,7 @@ def render(data: Mapping[str, Any]) -> list[str]:
             f"{row['ram_um2'] - row['total_um2'] + row['latches_um2']:,.0f} | "
             f"{row['latches_um2']:,.0f} | {_less(row['latches_um2'], base['total_um2'])} |"
         )
-    lines.append("")
+    lines += ["", *_against_before(data["rows"])]
     for row in data["rows"]:
         if row["share"] != "none" and row["genome"] == "INT8" and row["task"] in RATES:
             rate = RATES[row["task"]]
@@ -164,6 +164,21 @@ def render(data: Mapping[str, Any]) -> list[str]:
         if name in data:
             lines += page(data[name])
     return lines
+
+
+def _against_before(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """INT8 with everything shared against INT8 of before."""
+    parts = []
+    for row in rows:
+        if (row["genome"], row["share"], row["lanes"]) == ("INT8", "all", 1):
+            before = smallest.BEFORE[row["task"]]
+            parts.append(
+                f"{row['task']} {row['total_um2']:,.0f} ({_less(row['total_um2'], before)}) with "
+                f"flip-flops, {row['latches_um2']:,.0f} ({_less(row['latches_um2'], before)}) with "
+                f"latches, before {before:,}"
+            )
+    text = "INT8 with share all against INT8 before hardware could be shared, um^2: "
+    return [text + "; ".join(parts) + ".", ""]
 
 
 def _number(value: float | None, digits: int = 0) -> str:
