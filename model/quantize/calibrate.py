@@ -57,6 +57,13 @@ class Probe:
     def _logits(self) -> np.ndarray:
         return self._compared(forward(self.checkpoint, self.x).logits)
 
+    @cached_property
+    def constant(self) -> bool:
+        """Whether the logits hardly depend on the inputs: by a thousandth of the bias."""
+        tensors = self.checkpoint.tensors
+        bias = max(float(np.abs(tensors["classifier.bias"]).max()), 1e-30)
+        return bool(np.ptp(self._logits, axis=0).max() <= 1e-3 * bias)
+
     def loss(self, dense: Mapping[tuple[int, str], tuple[np.ndarray, np.ndarray]]) -> float:
         """By how much of their size the differences of the logits change with other weights and
         biases, by layer and operator (``classifier`` and dense layers too, of any layer)."""

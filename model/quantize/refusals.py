@@ -1,6 +1,6 @@
 """Refusal of networks that 8 bits cannot hold, with the part that is to blame."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -79,16 +79,46 @@ def refuse_lost(calibration: Calibration) -> None:
     loss = calibration.probe.loss(rounded)
     if loss > MAX_LOSS:
         _refuse_uneven(calibration, rounded)
+    _refuse_far_apart(calibration, rounded, formats, source)
     if loss > SENSITIVE:
         _refuse_unstable(
             calibration.probe.rounded_loss(rounded, formats, (8, *source)), calibration
         )
 
 
+def _refuse_far_apart(
+    calibration: Calibration,
+    rounded: Rounded,
+    formats: Mapping[tuple[int, str], Format],
+    source: tuple[float, int],
+) -> None:
+    """Refuse a network for a dense layer whose outputs are too far apart for 8 bits."""
+
+    def fine(form: Format) -> Format:
+        return 24, form[1] / 2**16, form[2] << 16
+
+    exact = {key: fine(form) for key, form in formats.items()}
+    for key in formats:
+        if key[1] in calibration.dense_layers:
+            one = {**exact, key: formats[key]}
+            loss = calibration.probe.rounded_loss(rounded, one, fine((8, *source)))
+            if loss > MAX_LOSS and not calibration.probe.constant:
+                raise InputError(
+                    f"quantize: 8 bits cannot hold the outputs of {key[1]}: the steps between "
+                    f"their codes, {formats[key][1]:.4g}, change the logits by {100 * loss:.0f} % "
+                    "of their size (a large bias, or units of very different size?)"
+                )
+
+
 def _refuse_unstable(loss: float, calibration: Calibration) -> None:
     """Refuse a network in which `loss` of the logits is lost though all its matrices are even."""
     if loss <= MAX_TOTAL_LOSS:
         return
+    if calibration.probe.constant:
+        raise InputError(
+            "quantize: the network gives nearly the same logits for every sequence: nothing of its "
+            "input reaches them (a gate that never opens, or weights of 0?)"
+        )
     tensors = calibration.probe.checkpoint.tensors
     sums = [
         float(np.abs(tensors[f"weight_hh_l{k}"]).sum(1).max())

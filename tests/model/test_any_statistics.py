@@ -163,6 +163,46 @@ def test_large_biases_of_the_candidate_that_cancel_are_refused_by_name():
         error(tensors, *inputs(rng))
 
 
+#: Of a network with one dense layer.
+GENOME = Genome.uniform(8, 1, 1)
+
+
+def with_dense_behind(rng, bias):
+    tensors = {name: np.float32(value) for name, value in ordinary(rng).items()}
+    tensors["back0.weight"] = np.float32(rng.normal(0, 0.8, (5, 6)))
+    tensors["back0.bias"] = np.float32(rng.normal(0, 0.3, 5))
+    tensors["back0.bias"][1] += bias
+    weight = np.float32(rng.normal(0, 1, (4, 5)))
+    tensors["classifier.weight"] = weight
+    # Whose mean the classifier's bias takes off again.
+    tensors["classifier.bias"] -= np.float32(bias) * weight[:, 1]
+    return Checkpoint(tensors, {"back": ["relu"]})
+
+
+@pytest.mark.parametrize("bias", [0, 300])
+def test_a_huge_bias_of_a_dense_layer_is_refused_by_name(bias):
+    rng = np.random.default_rng(31)
+    checkpoint, (x, _) = with_dense_behind(rng, bias), inputs(rng)
+    if not bias:
+        quantize(checkpoint, GENOME, KNOBS, x)
+        return
+    with pytest.raises(InputError, match="8 bits cannot hold the outputs of back0"):
+        quantize(checkpoint, GENOME, KNOBS, x)
+
+
+def test_a_network_that_hears_nothing_is_refused_as_such():
+    """Its state stays 0, and the classifier takes off what is left but for rounding."""
+    rng = np.random.default_rng(32)
+    checkpoint = with_dense_behind(rng, 0)
+    for array in rows(checkpoint.tensors, "n"):
+        array[...] = 0
+    left = np.maximum(checkpoint.tensors["back0.bias"], 0)
+    checkpoint.tensors["classifier.bias"][...] = -checkpoint.tensors["classifier.weight"] @ left
+    checkpoint.tensors["classifier.bias"] += np.float32([0, 3e-8, -3e-8, 0])
+    with pytest.raises(InputError, match="nearly the same logits for every sequence"):
+        quantize(checkpoint, GENOME, KNOBS, inputs(rng)[0])
+
+
 @pytest.mark.parametrize("factor", [3, 10, 20])
 def test_large_recurrent_weights_are_quantised_or_refused_with_the_cause(factor):
     """Such a recurrence amplifies any rounding error; no scale helps, so nothing is silent."""
