@@ -326,6 +326,7 @@ def write_front(
     generations: int,
     pop_size: int,
     seed: int,
+    deep: bool,
     out: str | None,
     say: Say,
 ) -> tuple[dict[str, Any], Path]:
@@ -353,6 +354,7 @@ def write_front(
             generations=generations,
             pop_size=pop_size,
             seed=seed,
+            deep=deep,
             progress=say,
         )
         if not front:
@@ -377,6 +379,7 @@ def write_front(
             "scale": scale,
             "generations": generations,
             "pop_size": pop_size,
+            "deep": deep,
             "seed": seed,
             "yosys": find().version,
             "verified": {"passed": not outcome["mismatches"], **outcome},

@@ -28,7 +28,7 @@ from ..model.errors import InputError
 from . import cache as kept
 from . import rtlil as texts
 from .constants import to_rtlil
-from .recipes import ABC_SCRIPT, RECIPES, recipes_for, script_hash
+from .recipes import ABC_SCRIPT, DEEP_SCRIPT, RECIPES, recipes_for, script_hash
 from .yosys import Job, Progress, Tool, find, run
 
 #: Modules that are elaborated before they go to Yosys together.
@@ -64,8 +64,9 @@ class ModuleArea:
 _FIELDS = tuple(f.name for f in fields(ModuleArea))
 
 
-def _key(tool: Tool, unit: str) -> str:
-    text = "\0".join((tool.version, script_hash(), unit))
+def _key(tool: Tool, unit: str, script: str = ABC_SCRIPT) -> str:
+    other = () if script == ABC_SCRIPT else (script,)
+    text = "\0".join((tool.version, script_hash(), *other, unit))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -100,8 +101,10 @@ def _measure(
     progress: Progress | None = None,
     store: Callable[[int, ModuleArea], None] = lambda number, area: None,
     workers: int | None = None,
+    script: str = ABC_SCRIPT,
 ) -> list[ModuleArea]:
-    """Area of each comparable RTLIL text (see :mod:`.rtlil`), known ones from the cache.
+    """Area of each comparable RTLIL text (see :mod:`.rtlil`), known ones from the cache, by a
+    script of ABC.
 
     `names` are for messages. `store` gets the number and the area of each text as soon as it is
     measured. A failure is raised after all others are stored.
@@ -109,7 +112,7 @@ def _measure(
     tool = find()
     places: dict[str, list[int]] = {}
     for number, unit in enumerate(units):
-        places.setdefault(_key(tool, unit), []).append(number)
+        places.setdefault(_key(tool, unit, script), []).append(number)
     by_unit: dict[int, ModuleArea] = {}
 
     def settle(key: str, area: ModuleArea) -> None:
@@ -129,7 +132,7 @@ def _measure(
             jobs.append(
                 Job(
                     name,
-                    {"unit.il": units[first], "area.abc": ABC_SCRIPT},
+                    {"unit.il": units[first], "area.abc": script},
                     RECIPES[recipe],
                     ("memory.json", "logic.json"),
                 )
@@ -311,6 +314,18 @@ def measure(
         areas[number] if identity is None else _met[tool.version, identity]
         for number, identity in enumerate(identities)
     ]
+
+
+def measure_deep(
+    components: Sequence[wiring.Component], progress: Progress | None = None
+) -> list[ModuleArea]:
+    """Area of each small component where ABC also takes its time (``&deepsyn``): the smaller of
+    that and :func:`measure`'s. Raises :class:`InputError` as that does."""
+    plain = measure(components, progress)
+    texts = [_text(component) for component in components]
+    deep = _measure(texts, progress=progress, script=DEEP_SCRIPT)
+    pairs = zip(plain, deep, strict=True)
+    return [min(pair, key=lambda area: (area.cells, area.transistors)) for pair in pairs]
 
 
 def known_areas(identities: Iterable[tuple[object, ...]]) -> dict[tuple[object, ...], ModuleArea]:

@@ -38,6 +38,19 @@ strash
 &nf
 &put
 """
+# For small units alone: seconds of processor time each. Iterations, not a time limit, so that it
+# gives the same on every machine.
+DEEP_SCRIPT = """strash
+&get -n
+&fraig -x -C 100
+&deepsyn -I 4 -J 20
+&put
+strash
+&get -n
+&dch -f
+&nf
+&put
+"""
 # Tables are case statements and shall not become memories; memories get no optimisation, since
 # that would look at their contents. Enables and resets are not given to flip-flops on the way,
 # because these have none in the end. What is deleted last are memories and black boxes.

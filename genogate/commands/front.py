@@ -58,6 +58,11 @@ from .terminal import progress, show
         help="Number of generations of the search.",
     ),
     seed_option(),
+    click.option(
+        "--deep",
+        is_flag=True,
+        help="Let ABC take minutes over the units of the front (&deepsyn): some get smaller.",
+    ),
 )
 @output_options(out_option("FOLDER", "build/front/FUNCTION-SCALE"))
 def front(**options: Any) -> None:

@@ -1,7 +1,7 @@
 """Cells of units, predicted and measured by Yosys, and the front of both objectives."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pymoo.util.nds.non_dominated_sorting import NonDominatedSorting
@@ -10,7 +10,7 @@ from ...hdl.units import shift_add_unit
 from ...model.aliases import Say
 from ...model.integer import PiecewiseLinear
 from ...model.quantize.activations import unit_codes
-from ...synth.area import measure
+from ...synth.area import measure, measure_deep
 from .genes import Candidate, Genes
 from .target import Target
 
@@ -79,6 +79,15 @@ def front(candidates: Iterable[Candidate]) -> list[Candidate]:
         if not best or candidate.mse < best[-1].mse:
             best.append(candidate)
     return best
+
+
+def deepened(candidates: Sequence[Candidate], progress: Say | None = None) -> list[Candidate]:
+    """The front of these, each with its cells where ABC takes its time."""
+    units = [shift_add_unit.build(each.unit, each.form) for each in candidates]
+    areas = measure_deep(units, progress)
+    return front(
+        replace(each, cells=area.cells) for each, area in zip(candidates, areas, strict=True)
+    )
 
 
 @dataclass

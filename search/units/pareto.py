@@ -34,7 +34,7 @@ from ...model.errors import InputError, shown
 from ...model.tables.functions import Function
 from .editor import Editor
 from .genes import Candidate, Genes
-from .meter import Meter, Screen, front
+from .meter import Meter, Screen, deepened, front
 from .rival import exact_genes
 from .target import Target
 
@@ -82,6 +82,8 @@ def _column(genes: Sequence[Genes]) -> Array:
     return column
 
 
+#: How many times the front's cells at its error a unit may have that is synthesised again.
+NEAR = 1.05
 #: Offspring that are looked at for each that is measured.
 _OFFSPRING = 8
 
@@ -96,6 +98,7 @@ def pareto(
     pop_size: int = 36,
     seed: int = 0,
     start: Sequence[Genes] | None = None,
+    deep: bool = False,
     progress: Say | None = None,
 ) -> list[Candidate]:
     """The front of error against cells of fixed units of a function, by NSGA-II.
@@ -108,6 +111,7 @@ def pareto(
     ----------
     start : genes to choose the first generation from, the rest of which competes with offspring
         later; by default :func:`exact_genes`; an empty list for a random first generation
+    deep : synthesise what is within `NEAR` of the front again with more effort
 
     Returns the front of all that was measured, fewest cells first. Raises :class:`InputError` for
     widths, a scale, a population that cannot be, or when Yosys is missing.
@@ -117,7 +121,15 @@ def pareto(
             raise InputError(f"{name}: {shown(value)} is not at least {least}")
     target = Target.of(function, scale, in_bits, out_bits)
     meter = explore(target, generations, pop_size, seed, start, progress)
-    return front(meter.known.values())
+    best = front(meter.known.values())
+    if not deep:
+        return best
+    near = [
+        each
+        for each in meter.known.values()
+        if each.cells <= NEAR * min(c.cells for c in best if c.mse <= each.mse)
+    ]
+    return deepened(near, progress)
 
 
 def explore(

@@ -97,6 +97,18 @@ def test_no_unit_diverges_outside_of_its_range(fronts, method):
         assert off.max() <= 2.0**-4 * 2.0**out_scale + 0.5
 
 
+def test_more_effort_of_synthesis_costs_no_cell():
+    """And says the same twice."""
+    gelu = FUNCTIONS["gelu"]
+    few = {**SMALL, "scale": 1, "generations": 0, "pop_size": 5}
+    plain, deep = pareto(gelu, **few), pareto(gelu, deep=True, **few)
+    for one in plain:
+        assert min(c.cells for c in deep if c.mse <= one.mse) <= one.cells
+    area.forget()
+    for one in deep[:2]:
+        assert area.measure_deep([build(one.unit, one.form)])[0].cells == one.cells
+
+
 def test_a_unit_that_diverges_is_not_safe():
     target = Target.of(FUNCTIONS["gelu"], 1, **SMALL)
     wild = Genes("none", 0, 0, (-8, 9), (-3, 1, 0), (0, 0, 15))
