@@ -90,6 +90,25 @@ def _simulated(model: Any, text: str, x: np.ndarray, say: Callable[[str], None])
     }
 
 
+def runtime_difference(path: Path, gains: np.ndarray, x: np.ndarray) -> dict[str, Any] | None:
+    """Largest and root-mean-square difference of `gains` to what onnxruntime gives for `x`; None
+    where that package is not installed (``pip install onnxruntime``)."""
+    try:
+        import onnxruntime
+    except ImportError:
+        return None
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    given = session.get_inputs()[0]
+    # One clip at a time: whatever batch the graph was made for.
+    parts = [session.run(None, {given.name: clip[None]})[0] for clip in x]
+    apart = np.concatenate(parts).reshape(gains.shape) - gains
+    return {
+        "largest": float(np.abs(apart).max()),
+        "rms": float(np.sqrt(np.mean(apart**2))),
+        "version": onnxruntime.__version__,
+    }
+
+
 def measure(say: Callable[[str], None]) -> dict[str, Any]:
     """Errors and sizes of the integer networks, and what emission takes."""
     from genogate.hdl.gru.design import Design
@@ -107,7 +126,11 @@ def measure(say: Callable[[str], None]) -> dict[str, Any]:
     data: dict[str, Any] = {"clips": CLIPS, "frames": int(held_out[..., 0].size), "rows": []}
     with tempfile.TemporaryDirectory() as work:
         say("Reading the graph")
-        checkpoint = from_onnx(graph(Path(work)), calibration[:8], 161, Asked(True, True))
+        path = graph(Path(work))
+        checkpoint = from_onnx(path, calibration[:8], 161, Asked(True, True))
+        gains = forward(checkpoint, held_out).values
+        assert gains is not None
+        data["runtime"] = runtime_difference(path, gains, held_out)
     dense = [
         f"{name} {len(checkpoint.tensors[f'{name}.bias'])} {function}"
         for name, function in checkpoint.functions.items()
@@ -116,8 +139,6 @@ def measure(say: Callable[[str], None]) -> dict[str, Any]:
     layers = [f"GRU {checkpoint.hidden_size(k)}" for k in range(checkpoint.layers)]
     head = f"head {checkpoint.classes} {checkpoint.head.activation}"
     data["layers"] = [*dense[:front], *layers, *dense[front:], head]
-    gains = forward(checkpoint, held_out).values
-    assert gains is not None
     data["spread"] = float(gains.std())
     say("Calibrating")
     calibrated = calibrate(checkpoint, calibration)
@@ -169,6 +190,13 @@ def render(data: dict[str, Any]) -> list[str]:
             f"| {row['genome'].upper()} | {row['rms']:.4f} | "
             f"{100 * row['rms'] / data['spread']:.1f} | {row['size_bits']:,} |"
         )
+    if runtime := data.get("runtime"):
+        lines += [
+            "",
+            "The imported network in float is that of the graph: beside onnxruntime "
+            f"{runtime['version']} on the same speech, gains differ by {runtime['largest']:.1e} at "
+            f"most ({runtime['rms']:.1e} rms).",
+        ]
     return [
         *lines,
         "",

@@ -70,3 +70,17 @@ def test_golden_writes_codes(genogate, tmp_path):
         np.testing.assert_array_equal(arrays["codes"], golden.run(model, codes).codes)
     done = genogate("golden", "model.safetensors", "x.npy", "y.npy")
     assert done.out == "y.npy [3, 4, 3]\ny.codes.npy [3, 4, 2]\n"
+
+
+def test_golden_takes_a_network_with_dense_layers(genogate, tmp_path):
+    genome = Genome(Genome.uniform(4).layers, ((3, 5), (4, 6)))
+    around = {"front": [("relu", 4)], "back": [("tanh", 5)]}
+    model = random_model(np.random.default_rng(1), genome, 2, 3, 2, **around, initial_state=True)
+    model.save(tmp_path / "model.safetensors")
+    codes = np.random.default_rng(2).integers(-128, 128, (3, 4, 2))
+    np.save(tmp_path / "x.npy", codes)
+    assert genogate("golden", "model.safetensors", "x.npy", "y.npz").code == 0
+    result = golden.run(model, codes)
+    with np.load(tmp_path / "y.npz") as arrays:
+        np.testing.assert_array_equal(arrays["logits"], result.logits)
+        np.testing.assert_array_equal(arrays["hidden"], result.hidden)

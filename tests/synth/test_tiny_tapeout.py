@@ -74,6 +74,23 @@ def test_the_projects_own_test_passes(tmp_path):
     assert passed, text
 
 
+def test_a_network_with_dense_layers_is_a_project_whose_test_passes(tmp_path):
+    genome = Genome(Genome.uniform(3).layers, ((3, 4), (2, 3)))
+    rng = np.random.default_rng(SEED)
+    model = random_model(rng, genome, 2, 2, 3, front=[("relu", 2)], back=[("tanh", 3)])
+    design, codes = Design.of(model), rng.integers(-128, 128, (3, 2, 2))
+    project = project_files(PROJECT, design, "1x2", codes)
+    labels = golden.run(model, codes).classes.tolist()
+    cases = json.loads(project["test/vectors.json"])["cases"]
+    assert [case["answer"][-1] for case in cases if len(case["answer"]) == 2] == labels
+    for name, text in project.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    passed, text = made(tmp_path)
+    assert passed, text
+
+
 def test_the_projects_own_test_fails_on_a_wrong_answer(tmp_path):
     written(tmp_path)
     path = tmp_path / "test" / "vectors.json"
