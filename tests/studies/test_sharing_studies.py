@@ -114,17 +114,16 @@ def genomes_document():
         {"genes": [4] * 17, "accuracy": 0.945, "um2": {"none": 50.0, "gates": 45.0, "all": 40.0}},
         {"genes": [2] * 17, "accuracy": 0.5, "um2": {"none": 30.0, "gates": 25.0, "all": 20.0}},
     ]
-    return {
-        "genomes": genomes,
-        "int8": int8,
-        "fronts": dict.fromkeys(sharing_genomes.SHARES, front),
-    }
+    fronts = dict.fromkeys(sharing_genomes.SHARES, front)
+    least = {share: sharing_genomes._least(fronts, share) for share in ("none", "all")}
+    return {"genomes": genomes, "int8": int8, "fronts": fronts, "least": least}
 
 
 def test_the_page_of_genomes_takes_the_least_within_a_point():
     text = "\n".join(sharing_genomes.render(genomes_document()))
     assert "none and gates 1.000" in text
-    assert "| all | 3 | 3 | 50 | 45 | 40 | 33 % | 60 % |" in text
+    assert f"| all | 3 | 3 | `{'4' * 17}` | 94.50 | 50 (-50 %) | 45 (-44 %) | 40 (-33 %) |" in text
+    assert text.rstrip().endswith("| -60 % |")
 
 
 def test_the_page_of_sharing_shows_what_was_measured_elsewhere():
