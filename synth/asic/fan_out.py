@@ -15,6 +15,8 @@ from typing import Any
 from ...model.errors import InputError
 from ..cells.liberty import Library
 
+#: Pin of a cell -> its net, alone in a list.
+Wires = dict[str, list[int | str]]
 #: Inputs that an output drives at most.
 FAN_OUT = 48
 #: A pin's name, and its text up to the next pin.
@@ -72,9 +74,9 @@ def buffered(document: str, top: str, library: Library) -> tuple[str, dict[str, 
             continue
         while len(pins) > FAN_OUT:
             groups = -(-len(pins) // FAN_OUT)
-            above = []
+            above: list[tuple[Wires, str]] = []
             for k in range(groups):
-                connections = {a: [net], y: [fresh]}
+                connections: Wires = {a: [net], y: [fresh]}
                 for cell, pin in pins[k::groups]:
                     cell[pin] = [fresh]
                 module["cells"][f"$fan_out${added}"] = {
@@ -91,9 +93,9 @@ def buffered(document: str, top: str, library: Library) -> tuple[str, dict[str, 
 
 def _sinks(
     module: Mapping[str, Any], library: Library
-) -> tuple[dict[int | str, list[tuple[dict[str, list[int | str]], str]]], set[int | str]]:
+) -> tuple[dict[int | str, list[tuple[Wires, str]]], set[int | str]]:
     """Net -> connections and pin of each input on it; and the nets that are clocks or pulses."""
-    sinks: dict[int | str, list[tuple[dict[str, list[int | str]], str]]] = defaultdict(list)
+    sinks: dict[int | str, list[tuple[Wires, str]]] = defaultdict(list)
     fixed: set[int | str] = set()
     for cell in module["cells"].values():
         kind, wires = library.cell(cell["type"]), cell["connections"]
