@@ -394,9 +394,35 @@ def render(data: Mapping[str, Any]) -> list[str]:
         )
         + ".",
         "",
+        *_conclusion(area, networks),
         *_render_trained(data),
     ]
     return lines
+
+
+def _conclusion(
+    area: Mapping[tuple[str, str, str], float], networks: Sequence[tuple[str, str]]
+) -> list[str]:
+    """What wins, and what of it the hardware has."""
+
+    def span(layout: str) -> str:
+        changes = [
+            100 * (area[*network, layout] / area[*network, "today"] - 1)
+            for network in networks
+            if (*network, layout) in area
+        ]
+        return f"{max(changes):+.0f} to {min(changes):+.0f} %"
+
+    return [
+        f"One memory of bits wins most ({span('one memory')}): the longer the address, the fewer "
+        f"gates a bit takes. `--share all` has it. Gates side by side share the decoding of their "
+        f"address ({span('gates side by side')}); the netlist of a whole network is flat, and "
+        f"there Yosys finds the same for memories that are apart ({span(FLAT)}), so nothing was "
+        "changed: reports by module say that much too much, `genogate asic` does not. "
+        f"Biases among weights ({span('biases among weights')}) would need cycles of their own. "
+        "Orders and codings of words are worth less than the parts that they would add.",
+        "",
+    ]
 
 
 def _render_trained(data: Mapping[str, Any]) -> list[str]:
@@ -446,4 +472,7 @@ def _render_trained(data: Mapping[str, Any]) -> list[str]:
         "penalty to fewer codes, with no training after it.",
         "",
         *table(head, body),
+        "Fewer codes save next to nothing: every bit of a word is a function of its own, and stays "
+        "as irregular. What counts is the number of bits, which genomes choose.",
+        "",
     ]
