@@ -52,7 +52,7 @@ def _check(options: dict[str, Any], record: bool) -> None:
 def _fits(task: str, seed: int, hidden: int, seconds: float) -> float:
     """CPU seconds that a float network takes, about. Raises :class:`InputError` where the budget
     would be gone by it."""
-    from .model.checkpoints.training import recipe_for
+    from .model.checkpoints.recipe import recipe_for
     from .model.data.tasks import load_task
     from .search.experiment.duration import seconds_of_update
 
@@ -77,7 +77,7 @@ def float_networks(
     from .experiment import numbers_of
     from .genome_search import parts
     from .model import zoo
-    from .model.checkpoints.training import Recipe, recipe_for
+    from .model.checkpoints.recipe import Recipe, recipe_for
     from .search.experiment.jobs import Float, train_float
 
     seed = options["seed"] or 0
@@ -127,11 +127,11 @@ def run_budgeted(
 ) -> tuple[dict[str, Any], Path]:
     """Everything within a budget; the document, and the folder with ``page.md``, ``page.html`` and,
     in ``best/``, the files of the network to build. The same call goes on after a stop."""
-    from .model.checkpoints.training import import_torch
+    from .model.checkpoints.descent import import_torch
     from .model.data.tasks import check_name, load_task
     from .model.files import write_json
     from .model.genome import found_with
-    from .model.qat.network import import_kernels
+    from .model.qat.structure import import_kernels
     from .network import build_network
     from .outputs import write_gru
     from .search.budget import seconds_of

@@ -35,7 +35,7 @@ def _announce(plan: Plan, workers: int) -> None:
     from .commands.terminal import duration, switched
     from .model import zoo
     from .model.checkpoints.provenance import caution
-    from .model.checkpoints.training import Recipe, recipe_for
+    from .model.checkpoints.recipe import Recipe, recipe_for
     from .model.data.tasks import load_task
     from .search.experiment.duration import seconds_of_update, work_of
 
@@ -72,9 +72,9 @@ def run_experiment(
     say: Say,
 ) -> tuple[dict[str, Any], Path]:
     """Run, or go on with, the experiment on `task`; its document, and its folder."""
-    from .model.checkpoints.training import import_torch
+    from .model.checkpoints.descent import import_torch
     from .model.data.tasks import check_name
-    from .model.qat.network import import_kernels
+    from .model.qat.structure import import_kernels
     from .search.experiment.experiment import Experiment
     from .search.experiment.plan import plan_for
 

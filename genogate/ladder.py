@@ -113,9 +113,9 @@ def run_ladder(
 
     With the option `test` the entries ``int8`` and ``best`` have their accuracy on the test part.
     """
-    from .model.checkpoints.training import import_torch
+    from .model.checkpoints.descent import import_torch
     from .model.files import write_json
-    from .model.qat.network import import_kernels
+    from .model.qat.structure import import_kernels
     from .search.experiment.jobs import Look, look_at
     from .search.ladder.ladder import search
 

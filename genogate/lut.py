@@ -168,7 +168,8 @@ def make_table(options: dict[str, Any], say: Say) -> LutTable:
 def _hardware(table: LutTable, units: list[Unit], style: str, stages: int) -> dict[str, Any]:
     """Components by module name, each with the simulation case that holds it to golden."""
     from .hdl.piecewise_linear import PiecewiseLinear
-    from .hdl.units.lut_unit import LoadableUnit, PipelinedUnit, SelectUnit
+    from .hdl.units.fixed_units import PipelinedUnit, SelectUnit
+    from .hdl.units.lut_unit import LoadableUnit
     from .model.integer import signed_width
     from .sim.rtl.units.cases import loadable_case, select_case, unit_case
     from .synth.unit_verilog import emit_unit

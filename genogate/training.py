@@ -13,7 +13,7 @@ from .outputs import resumable
 
 if TYPE_CHECKING:
     from .model.checkpoints.floating import Checkpoint
-    from .model.checkpoints.training import Recipe
+    from .model.checkpoints.recipe import Recipe
 
 
 def sequences_of(task: str, seed: int) -> int | None:

@@ -77,12 +77,13 @@ def run_tuning(
     """Train for one genome and save the checkpoint; accuracies on the validation part (with `test`
     on the test part too) beside those of quantisation alone, and where it is. A training that was
     stopped goes on from ``FILE.partial`` beside it."""
+    from .model.checkpoints.descent import import_torch
     from .model.checkpoints.floating import Checkpoint
     from .model.checkpoints.provenance import ORIGINAL, caution
-    from .model.checkpoints.training import import_torch
     from .model.genome import Genome, parse_genome
-    from .model.qat.network import import_kernels
-    from .model.qat.tune import Tuning, tune
+    from .model.qat.recipe import Tuning
+    from .model.qat.structure import import_kernels
+    from .model.qat.tune import tune
     from .model.quantize.calibrate import calibrate
     from .model.quantize.quantize import quantize
     from .model.quantize.trained import without_record
@@ -155,12 +156,12 @@ def run_any(
 ) -> tuple[dict[str, Any], Path]:
     """Train for all genomes and save the checkpoint; accuracies of homogeneous genomes by
     quantisation, before and after, on the parts that :func:`run_tuning` names."""
+    from .model.checkpoints.descent import import_torch
     from .model.checkpoints.floating import Checkpoint
     from .model.checkpoints.provenance import ORIGINAL, caution
-    from .model.checkpoints.training import import_torch
     from .model.genome import Genome
     from .model.qat.any_precision import AnyTuning, tune_any
-    from .model.qat.network import import_kernels
+    from .model.qat.structure import import_kernels
     from .model.quantize.calibrate import calibrate
     from .model.quantize.quantize import quantize
 

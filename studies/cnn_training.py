@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 from genogate.model.aliases import Say
-from genogate.model.checkpoints.training import import_torch
+from genogate.model.checkpoints.descent import import_torch
 from genogate.search.proxies.cnn.layers import LayerShape, data, layers, through
 from genogate.search.proxies.cnn.network import Net
 from genogate.search.proxies.cnn.quantisation import Quantised, judged

@@ -60,7 +60,8 @@ def float_network(seed: int, folder: Path, epochs: int | None = None) -> str:
 def _tuned(source: str, genes: Sequence[int], seed: int, epochs: int, folder: Path) -> str:
     """The network trained for a genome."""
     from genogate.model.data.tasks import load_task
-    from genogate.model.qat.tune import Tuning, tune
+    from genogate.model.qat.recipe import Tuning
+    from genogate.model.qat.tune import tune
 
     genome = Genome((tuple(genes),) * LAYERS)
     file = folder / f"tuned-seed{seed}-{genome.id}.safetensors"

@@ -15,7 +15,8 @@ from genogate.model import zoo
 from genogate.model.data.tasks import load_task
 from genogate.model.files import read_json, write_json
 from genogate.model.genome import Genome
-from genogate.model.qat.tune import Tuning, tune
+from genogate.model.qat.recipe import Tuning
+from genogate.model.qat.tune import tune
 from genogate.search.budget import Budget
 from genogate.search.experiment.jobs import Float, Look, look_at, train_float
 

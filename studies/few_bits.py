@@ -14,7 +14,7 @@ import numpy as np
 from genogate.model.files import read_json, write_json
 from genogate.model.genome import Genome
 from genogate.model.knobs import Knobs
-from genogate.model.qat.tune import Tuning
+from genogate.model.qat.recipe import Tuning
 from genogate.search.budget import Budget
 from genogate.search.experiment.jobs import ForOne, Look, look_at, train_for_one
 

@@ -6,8 +6,9 @@ from functools import partial
 from typing import Any
 
 from genogate.hdl.piecewise_linear import PiecewiseLinear
+from genogate.hdl.units.fixed_units import PipelinedUnit
 from genogate.hdl.units.float32 import FloatUnit
-from genogate.hdl.units.lut_unit import LoadableUnit, PipelinedUnit, integer_unit
+from genogate.hdl.units.lut_unit import LoadableUnit, integer_unit
 from genogate.model import integer
 from genogate.model.tables.formats import Format
 from genogate.model.tables.functions import FUNCTIONS

@@ -26,7 +26,8 @@ from genogate.model.genome import Genome
 from genogate.model.integer import IntModel
 from genogate.model.knobs import Knobs
 from genogate.model.qat.any_precision import AnyTuning, random_genome, tune_any
-from genogate.model.qat.tune import Tuning, tune
+from genogate.model.qat.recipe import Tuning
+from genogate.model.qat.tune import tune
 from genogate.model.quantize.calibrate import Calibration, calibrate
 from genogate.model.quantize.quantize import quantize
 from genogate.search.genomes.evaluate import accuracy

@@ -18,7 +18,7 @@ from genogate.model.files import read_json, write_json
 from genogate.model.genome import Genome
 from genogate.model.knobs import Knobs
 from genogate.model.qat.any_precision import AnyTuning, random_genome
-from genogate.model.qat.tune import Tuning
+from genogate.model.qat.recipe import Tuning
 from genogate.search.budget import Budget
 from genogate.search.experiment.jobs import (
     ForAll,

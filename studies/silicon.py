@@ -13,8 +13,9 @@ from genogate.hdl.composites.range_reduction import PositiveUnit
 from genogate.hdl.composites.softmax import Softmax
 from genogate.hdl.operator import Elementwise
 from genogate.hdl.piecewise_linear import PiecewiseLinear
+from genogate.hdl.units.fixed_units import SelectUnit
 from genogate.hdl.units.float32 import FloatUnit
-from genogate.hdl.units.lut_unit import LoadableUnit, SelectUnit
+from genogate.hdl.units.lut_unit import LoadableUnit
 from genogate.hdl.units.shift_add_unit import MAX_DIGITS, build, forms
 from genogate.model import integer
 from genogate.model.tables.composites import layernorm_params, softmax_params

@@ -17,7 +17,8 @@ from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
-from genogate.model.checkpoints.training import import_torch, shifted
+from genogate.model.checkpoints.augmentation import shifted
+from genogate.model.checkpoints.descent import import_torch
 from genogate.model.data import mnist
 from genogate.model.data.tasks import load_task
 from genogate.model.integer import PiecewiseLinear

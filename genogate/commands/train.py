@@ -130,7 +130,7 @@ def train(task: str, out: str | None, test: bool, **recipe: Any) -> None:
     same options give the same bytes on the same machine. A training that was stopped resumes from
     FILE.partial when the same command is given again.
     """
-    from ..model.checkpoints.training import recipe_for
+    from ..model.checkpoints.recipe import recipe_for
     from ..training import run_training, sequences_of
 
     full = recipe_for(task, recipe, sequences_of(task, recipe["seed"]))

@@ -24,8 +24,12 @@ from ..genome import DENSE_GENES, GENES, MAX_BITS, MIN_BITS, Genome
 from ..knobs import Knobs
 from ..quantize.calibrate import calibrate
 from ..quantize.trained import without_record
-from .network import LONG, Structure, starting_model
-from .tune import CARRIED, Progress, Trainer, Tuning
+from .layer_pass import LONG
+from .recipe import Tuning
+from .starting import starting_model
+from .structure import Structure
+from .trainer import Progress, Trainer
+from .tune import CARRIED
 
 #: Over more than :data:`.network.LONG` steps many genomes are at chance, where gradients say
 #: nothing; a batch of three of them spoils what others have learned (mnist-pixel14: INT8 fell from

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...model.checkpoints.training import import_torch
+from ...model.checkpoints.descent import import_torch
 from ...model.data.tasks import Task
 from .plan import Plan
 

@@ -16,14 +16,16 @@ from ...model import zoo
 from ...model.checkpoints.floating import Checkpoint
 from ...model.checkpoints.floating import accuracy as float_accuracy
 from ...model.checkpoints.provenance import UNSEEN, unseen_after
-from ...model.checkpoints.training import recipe_for, train
+from ...model.checkpoints.recipe import recipe_for
+from ...model.checkpoints.training import train
 from ...model.data.tasks import Task, load_task
 from ...model.errors import InputError
 from ...model.genome import Genome
 from ...model.integer import IntModel
 from ...model.knobs import Knobs
 from ...model.qat.any_precision import AnyTuning, tune_any
-from ...model.qat.tune import Tuning, tune
+from ...model.qat.recipe import Tuning
+from ...model.qat.tune import tune
 from ...model.quantize.drafts import draft
 from ...model.quantize.quantize import without_synthesis
 from ...model.quantize.trained import Trained

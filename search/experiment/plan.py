@@ -7,12 +7,12 @@ from functools import cached_property
 from typing import Any
 
 from ...model import zoo
-from ...model.checkpoints.training import Recipe, batch_for, epochs_for
+from ...model.checkpoints.recipe import Recipe, batch_for, epochs_for
 from ...model.data.tasks import is_own, load_task
 from ...model.errors import InputError, index_within, shown
 from ...model.genome import Genome
 from ...model.knobs import Knobs
-from ...model.qat.tune import Tuning
+from ...model.qat.recipe import Tuning
 from ..genomes.config import Config
 
 #: Homogeneous networks, and those whose weights alone are narrow: the rivals of what is found.

@@ -11,7 +11,7 @@ from ...model.errors import InputError, shown
 from ...model.files import read_json, write_json
 from ...model.knobs import Knobs
 from ...model.qat.any_precision import AnyTuning
-from ...model.qat.tune import Tuning
+from ...model.qat.recipe import Tuning
 from .plan import Plan
 
 VERSION = 1

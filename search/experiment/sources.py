@@ -11,7 +11,7 @@ from typing import Any
 from ...model import zoo
 from ...model.aliases import Say
 from ...model.checkpoints.floating import Checkpoint
-from ...model.checkpoints.training import recipe_for
+from ...model.checkpoints.recipe import recipe_for
 from ...model.data.tasks import load_task
 from ...model.errors import InputError, shown
 from ...model.qat.any_precision import AnyTuning

@@ -16,7 +16,7 @@ from typing import Any
 
 from ...model.genome import Genome
 from ...model.knobs import Knobs
-from ...model.qat.tune import Tuning
+from ...model.qat.recipe import Tuning
 from ..experiment.jobs import ForOne, Look, look_at, train_for_one
 from ..genomes.evaluate import Setting, load
 from ..genomes.store import Store

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ...model.aliases import Array, Say
-from ...model.checkpoints.training import import_torch
+from ...model.checkpoints.descent import import_torch
 from .statistics import KEPT, KINDS, MORE, PROBES, Statistics
 
 #: Power iteration: most rounds, and the relative change that ends it.

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from genogate.model.checkpoints.training import Recipe, recipe_for
+from genogate.model.checkpoints.recipe import Recipe, recipe_for
 from genogate.model.data.tasks import changing, load_task
 from genogate.model.errors import InputError
 
@@ -58,7 +58,8 @@ def test_quantised_training_takes_batch_and_changes_of_the_float_training(own):
     pytest.importorskip("numba")
     from genogate.model.checkpoints.training import train
     from genogate.model.genome import Genome
-    from genogate.model.qat.tune import Tuning, tune
+    from genogate.model.qat.recipe import Tuning
+    from genogate.model.qat.tune import tune
 
     task = load_task(own)
     checkpoint = train(task, Recipe(hidden=3, epochs=1, batch=50, augment="noise=0.5"))

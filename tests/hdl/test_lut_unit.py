@@ -6,7 +6,8 @@ import re
 import numpy as np
 import pytest
 from amaranth.sim import Simulator
-from genogate.hdl.units.lut_unit import LoadableUnit, PipelinedUnit, SelectUnit, integer_unit
+from genogate.hdl.units.fixed_units import PipelinedUnit, SelectUnit
+from genogate.hdl.units.lut_unit import LoadableUnit, integer_unit
 from genogate.model import integer
 from genogate.model.errors import InputError
 from genogate.model.integer import code_range

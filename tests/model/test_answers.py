@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 from genogate.model.checkpoints.floating import Checkpoint, accuracy, forward
-from genogate.model.checkpoints.training import Recipe, train
+from genogate.model.checkpoints.recipe import Recipe
+from genogate.model.checkpoints.training import train
 from genogate.model.data.measures import Score, lengths_of
 from genogate.model.data.tasks import load_task
 from genogate.model.errors import InputError
@@ -11,7 +12,8 @@ from genogate.model.genome import Genome
 from genogate.model.head import Head
 from genogate.model.knobs import Knobs
 from genogate.model.qat.any_precision import AnyTuning, tune_any
-from genogate.model.qat.tune import Tuning, tune
+from genogate.model.qat.recipe import Tuning
+from genogate.model.qat.tune import tune
 from genogate.model.quantize.calibrate import calibrate
 from genogate.model.quantize.quantize import quantize
 from genogate.sim import fast, golden

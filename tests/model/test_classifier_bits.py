@@ -91,7 +91,8 @@ def test_it_may_be_a_gene_and_goes_into_the_genome_file(tmp_path):
 
 def test_training_with_a_narrow_classifier_gives_the_integer_network():
     pytest.importorskip("torch")
-    from genogate.model.qat.tune import Tuning, tune
+    from genogate.model.qat.recipe import Tuning
+    from genogate.model.qat.tune import tune
 
     task, checkpoint, calibration = material()
     knobs, genome = Knobs(activation="table", classifier_bits=2), Genome.uniform(4)

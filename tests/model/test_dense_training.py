@@ -16,9 +16,11 @@ from genogate.sim import fast, golden
 torch = pytest.importorskip("torch")
 pytest.importorskip("numba")
 
-from genogate.model.checkpoints.training import Recipe, train  # noqa: E402
+from genogate.model.checkpoints.recipe import Recipe  # noqa: E402
+from genogate.model.checkpoints.training import train  # noqa: E402
 from genogate.model.qat.any_precision import AnyTuning, random_genome, tune_any  # noqa: E402
-from genogate.model.qat.tune import Tuning, tune  # noqa: E402
+from genogate.model.qat.recipe import Tuning  # noqa: E402
+from genogate.model.qat.tune import tune  # noqa: E402
 
 RECIPE = Recipe(hidden=20, epochs=40, lr=1e-2, batch=64, front="relu:16", back="tanh:12,relu")
 

@@ -109,7 +109,8 @@ def test_other_widths_are_refused(bits):
 def test_training_with_narrow_inputs_gives_the_integer_network():
     """What is trained on codes of 2 bits is, from its checkpoint, the same network bit for bit."""
     pytest.importorskip("torch")
-    from genogate.model.qat.tune import Tuning, tune
+    from genogate.model.qat.recipe import Tuning
+    from genogate.model.qat.tune import tune
 
     task, checkpoint, _ = material()
     knobs, genome = Knobs(activation="table", input_bits=2), Genome.uniform(4)

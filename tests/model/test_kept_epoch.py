@@ -14,7 +14,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("numba")
 
 from genogate.model.qat.any_precision import AnyTrainer, AnyTuning  # noqa: E402
-from genogate.model.qat.tune import GenomeTrainer, Tuning  # noqa: E402
+from genogate.model.qat.recipe import Tuning  # noqa: E402
+from genogate.model.qat.tune import GenomeTrainer  # noqa: E402
 
 KNOBS, SEED = Knobs(activation="table"), 3
 

@@ -20,8 +20,13 @@ from genogate.sim import golden
 torch = pytest.importorskip("torch")
 pytest.importorskip("numba")
 
+from genogate.model.qat import trainer  # noqa: E402
 from genogate.model.qat import tune as qat  # noqa: E402
-from genogate.model.qat.network import Network, Structure, export, starting_model  # noqa: E402
+from genogate.model.qat.export import export  # noqa: E402
+from genogate.model.qat.network import Network  # noqa: E402
+from genogate.model.qat.recipe import Tuning  # noqa: E402
+from genogate.model.qat.starting import starting_model  # noqa: E402
+from genogate.model.qat.structure import Structure  # noqa: E402
 
 SEED = 20261
 
@@ -208,7 +213,7 @@ def tuned():
     task, checkpoint, calibration = material("digits-row")
     genome = Genome.from_genes(np.random.default_rng(SEED).integers(2, 5, 17))
     # Activation units are piecewise linear at some time: chosen when scales are settled.
-    recipe = qat.Tuning(epochs=3, seed=1, scales="learned")
+    recipe = Tuning(epochs=3, seed=1, scales="learned")
     return genome, qat.tune(task, checkpoint, genome, Knobs(), recipe, calibration=calibration)
 
 
@@ -276,7 +281,7 @@ def test_training_in_pieces_gives_the_same_bytes(tmp_path):
         if done == 2:
             raise Stop
 
-    given = (task, checkpoint, genome, Knobs(), qat.Tuning(epochs=3, seed=1, scales="learned"))
+    given = (task, checkpoint, genome, Knobs(), Tuning(epochs=3, seed=1, scales="learned"))
     state = tmp_path / "state"
     with pytest.raises(Stop):
         qat.tune(*given, calibration=calibration, progress=stop, state=state)
@@ -301,7 +306,7 @@ def test_a_damaged_state_is_refused(tmp_path):
 
 def test_a_loss_that_is_no_number_is_one_clear_error(monkeypatch):
     task, checkpoint, calibration = material("digits-row")
-    monkeypatch.setattr(qat.Trainer, "loss", lambda *_: torch.tensor(float("nan")))
+    monkeypatch.setattr(trainer.Trainer, "loss", lambda *_: torch.tensor(float("nan")))
     with pytest.raises(InputError, match=r"^training diverged in epoch 1 \(the loss is nan\)"):
         qat.tune(task, checkpoint, Genome.uniform(4), calibration=calibration)
 
@@ -324,7 +329,7 @@ def test_a_loss_that_is_no_number_is_one_clear_error(monkeypatch):
 )
 def test_wrong_settings_are_refused(given, message):
     with pytest.raises(InputError, match=message):
-        qat.Tuning(**given)
+        Tuning(**given)
 
 
 @pytest.mark.parametrize("bits", [8, 3])
@@ -360,17 +365,17 @@ def test_long_sequences_learn_more_slowly(monkeypatch):
     task, checkpoint, calibration = material("digits-row")
     moved = []
     for long in (64, 4):
-        monkeypatch.setattr(qat, "LONG", long)
-        trainer = qat.GenomeTrainer(
+        monkeypatch.setattr(trainer, "LONG", long)
+        training = qat.GenomeTrainer(
             task,
             checkpoint,
-            qat.Tuning(epochs=1, distil=0.0),
+            Tuning(epochs=1, distil=0.0),
             Genome.uniform(8),
             Knobs(activation="table"),
             calibration=calibration,
         )
-        before = trainer.tensors()
-        trainer.run(None, None)
-        after = trainer.tensors()
+        before = training.tensors()
+        training.run(None, None)
+        after = training.tensors()
         moved.append(sum(float(np.abs(after[name] - before[name]).sum()) for name in before))
     assert 0.1 < moved[1] / moved[0] < 0.5, moved

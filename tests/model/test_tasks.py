@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from genogate.model.checkpoints.training import shifted
+from genogate.model.checkpoints.augmentation import shifted
 from genogate.model.data.tasks import load_task
 from genogate.model.errors import InputError
 

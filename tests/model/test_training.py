@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from genogate.model.checkpoints import training
-from genogate.model.checkpoints.training import Recipe, augmented, recipe_for, stretched, train
+from genogate.model.checkpoints.augmentation import augmented, stretched
+from genogate.model.checkpoints.recipe import Recipe, recipe_for
+from genogate.model.checkpoints.training import train
 from genogate.model.data.tasks import load_task
 from genogate.model.errors import InputError
 

@@ -12,7 +12,8 @@ pytest.importorskip("numba")
 pytest.importorskip("pymoo")
 
 from genogate.model.checkpoints.floating import Checkpoint
-from genogate.model.checkpoints.training import Recipe, train
+from genogate.model.checkpoints.recipe import Recipe
+from genogate.model.checkpoints.training import train
 from genogate.model.data.tasks import load_task
 from genogate.model.errors import InputError
 from genogate.model.genome import Genome

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from genogate.hdl.gru.design import Design
 from genogate.hdl.piecewise_linear import PiecewiseLinear
+from genogate.hdl.units.fixed_units import PipelinedUnit, SelectUnit
 from genogate.hdl.units.float32 import FloatUnit, MultiplyAdd
-from genogate.hdl.units.lut_unit import PipelinedUnit, SelectUnit, integer_unit
+from genogate.hdl.units.lut_unit import integer_unit
 from genogate.hdl.units.shift_add_unit import build, forms
 from genogate.model.genome import GENES, Genome
 from genogate.model.knobs import Lanes

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ....model.aliases import Array
-from ....model.checkpoints.training import import_torch
+from ....model.checkpoints.descent import import_torch
 from ....model.integer import code_range
 from ...genomes.evaluate import SMALL, shifted
 from ..collection import balanced

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ....model.aliases import Array, Say
-from ....model.checkpoints.training import import_torch
+from ....model.checkpoints.descent import import_torch
 from ..collection import balanced, collect
 from ..statistics import BATCH, FIXED, OWN, Statistics, cached
 from .layers import WIDTHS, LayerShape, convolve, data, through

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from ....model.aliases import Array, Say
-from ....model.checkpoints.training import import_torch
+from ....model.checkpoints.descent import import_torch
 from ..draws import SAME_SIZE, Draws, draw_any, draw_around, draw_weighted, interleaved
 from ..tables import FOLDER, KINDS, Keeping, Table, empty, versions
 from .layers import WIDTHS, layers

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from ....model.aliases import Array, Say
+from ....model.checkpoints.descent import import_torch
 from ....model.checkpoints.floating import Checkpoint
-from ....model.checkpoints.training import import_torch
 from ....model.data.tasks import Task
 from ....model.genome import GENES
 from ....model.integer import code_range

@@ -36,7 +36,8 @@ def _trained(epochs: int, case: tuple[str, tuple[int, ...]]) -> float:
     """
     from threadpoolctl import threadpool_limits
 
-    from ....model.qat.tune import Tuning, tune
+    from ....model.qat.recipe import Tuning
+    from ....model.qat.tune import tune
 
     name, genes = case
     of = material(name, 0)

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from ....hdl.arithmetic import signed_digits
+from ....hdl.units.fixed_units import SelectUnit
 from ....hdl.units.float32 import QUIET_NAN, FloatUnit, MultiplyAdd
-from ....hdl.units.lut_unit import LoadableUnit, SelectUnit
+from ....hdl.units.lut_unit import LoadableUnit
 from ....model import integer
 from ....model.aliases import Array
 from ....model.integer import code_range, half

@@ -3,8 +3,9 @@
 
 import numpy as np
 import pytest
+from genogate.hdl.units.fixed_units import PipelinedUnit
 from genogate.hdl.units.float32 import FloatUnit
-from genogate.hdl.units.lut_unit import LoadableUnit, PipelinedUnit, integer_unit
+from genogate.hdl.units.lut_unit import LoadableUnit, integer_unit
 from genogate.model.errors import InputError
 from genogate.model.tables.segments import Segments
 from genogate.sim import golden
