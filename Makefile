@@ -54,7 +54,7 @@ help: ## This list
 	@echo '  OUT          folder or file to write to'
 	@echo '  SEED         seed for all random choices'
 	@echo '  N            sequences (sim, host), networks (campaign)'
-	@echo '  RATE, CLOCK  steps a second that come in; the clock in MHz that must suffice, or that a search must reach'
+	@echo '  RATE, CLOCK  steps a second that come in; the clock in MHz: to suffice for them, to be reached by a search, of a chip'
 	@echo '  TARGET       part to measure for: ice40-up5k, ecp5-25k, sky130 ...'
 	@echo '  BOARD, PORT  a board by name, and its serial port'
 	@echo '  LIBERTY      file of standard cells; by default sky130, under PDK_ROOT'
@@ -90,11 +90,11 @@ golden: .venv/core.stamp ## Evaluate integer codes (IN=x.npy) exactly as the har
 	@$(BIN)/genogate golden "$${MODEL:?give MODEL=, IN= and OUT=}" "$${IN:?give it}" "$${OUT:?give it}" \
 		$$ARGS
 
-asic: .venv/core.stamp ## Map to the standard cells of LIBERTY, and prove the netlist | GENOME TASK CHECKPOINT LANES OUT ARGS LIBERTY
-	@$(BIN)/genogate asic $(NETWORK) $${LIBERTY:+--liberty "$$LIBERTY"}
+asic: .venv/core.stamp ## Map to the standard cells of LIBERTY, and prove the netlist | GENOME TASK CHECKPOINT LANES OUT ARGS LIBERTY CLOCK
+	@$(BIN)/genogate asic $(NETWORK) $${LIBERTY:+--liberty "$$LIBERTY"} $${CLOCK:+--clock "$$CLOCK"}
 
-tinytapeout: .venv/core.stamp ## Make a project folder for Tiny Tapeout | GENOME TASK CHECKPOINT LANES OUT ARGS LIBERTY
-	@$(BIN)/genogate tinytapeout $(NETWORK) $${LIBERTY:+--liberty "$$LIBERTY"}
+tinytapeout: .venv/core.stamp ## Make a project folder for Tiny Tapeout | GENOME TASK CHECKPOINT LANES OUT ARGS LIBERTY CLOCK
+	@$(BIN)/genogate tinytapeout $(NETWORK) $${LIBERTY:+--liberty "$$LIBERTY"} $${CLOCK:+--clock "$$CLOCK"}
 
 bitstream: .venv/dev.stamp ## Make a bitstream with a network behind the serial port of BOARD | GENOME TASK CHECKPOINT LANES OUT ARGS BOARD
 	@$(BIN)/genogate bitstream $(NETWORK) $${BOARD:+--board "$$BOARD"}

@@ -243,11 +243,11 @@ def _timing_rows(document: dict[str, Any]) -> list[tuple[str, str]]:
             ("slack, energy", "not measured: OpenSTA is not installed (apt-get install opensta)")
         ]
     slack = timing["slack_ns"]
-    late = f", too late by {-slack:.2f} ns: give a longer --clock" if slack < 0 else ""
+    late = f", too late by {-slack:.2f} ns: give a lower --clock" if slack < 0 else ""
     return [
         (
             "slack",
-            f"{slack:.2f} ns at a clock of {timing['clock_ns']:g} ns{late}; longest path "
+            f"{slack:.2f} ns at a clock of {1e3 / timing['clock_ns']:g} MHz{late}; longest path "
             f"{' to '.join(timing['longest_path'])}",
         ),
         *energy_rows(energy),

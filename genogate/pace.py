@@ -12,6 +12,12 @@ if TYPE_CHECKING:
     from .network import Network
 
 
+def period_ns(clock_mhz: float) -> float:
+    """Period, ns, of a clock in MHz. Raises :class:`InputError` where it is none."""
+    number_within("clock", clock_mhz, 1e-3, 1e5)
+    return 1e3 / clock_mhz
+
+
 @dataclass(frozen=True)
 class Pace:
     """What a user demands; nothing where both are None.

@@ -16,7 +16,7 @@ from .terminal import progress, show
     examples=(
         "genogate asic --genome int4",
         "genogate asic --genome int8 --share all --memories latches",
-        "genogate asic --genome int4 --liberty my.lib --clock-gating off --clock 10",
+        "genogate asic --genome int4 --liberty my.lib --clock-gating off --clock 100",
     ),
 )
 @network_options
@@ -27,7 +27,14 @@ from .terminal import progress, show
         metavar="FILE",
         help="Liberty file of the cells; GENOGATE_LIBERTY, or sky130's under PDK_ROOT, by default.",
     ),
-    click.option("--clock", type=float, default=20.0, show_default=True, help="Clock period, ns."),
+    click.option(
+        "--clock",
+        type=float,
+        default=50.0,
+        show_default=True,
+        metavar="MHZ",
+        help="Clock of the netlist, MHz.",
+    ),
     click.option(
         "--clock-gating",
         type=click.Choice(["on", "off"]),
@@ -72,12 +79,14 @@ def asic(
     sequences run through the netlist; exits with 1 when anything differs from the golden model.
     """
     from ..asic import AsicOptions, print_asic, write_asic
+    from ..pace import period_ns
 
-    chosen = AsicOptions(liberty, clock, clock_gating == "on", sequences, whole, memories)
-    chosen.check()
+    gated = clock_gating == "on"
+    mapping = AsicOptions(liberty, period_ns(clock), gated, sequences, whole, memories)
+    mapping.check()
     with progress() as say:
         network = build(options, say)
-        document, folder = write_asic(network, chosen, options["out"], say)
+        document, folder = write_asic(network, mapping, options["out"], say)
     show(document, lambda: print_asic(document, folder))
     if document["gate_level"]["mismatches"]:
         raise click.exceptions.Exit(1)

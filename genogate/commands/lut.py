@@ -257,7 +257,7 @@ def print_lut(report: dict[str, Any], folder: str | Path) -> None:
         if silicon:
             silicon_figures = area["silicon"]
             text = f"{silicon_figures['area_um2']:,.0f} um^2 "
-            text += f"for a clock of {silicon_figures['clock_ns']:g} ns"
+            text += f"for a clock of {1e3 / silicon_figures['clock_ns']:g} MHz"
             if silicon_figures["delay_ns"] is not None:
                 text += f", {silicon_figures['delay_ns']:.2f} ns needed"
             pairs.append(("silicon", text))

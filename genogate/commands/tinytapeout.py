@@ -23,7 +23,14 @@ from .terminal import progress, show
     click.option(
         "--author", default="(author)", show_default=True, help="Author, as the project names it."
     ),
-    click.option("--clock", type=float, default=20.0, show_default=True, help="Clock period, ns."),
+    click.option(
+        "--clock",
+        type=float,
+        default=50.0,
+        show_default=True,
+        metavar="MHZ",
+        help="Clock of the chip, MHz.",
+    ),
     click.option(
         "--liberty",
         metavar="FILE",
@@ -45,11 +52,13 @@ def tinytapeout(
     takes a byte a feature on 8 pins and answers in bytes on 8 others. How many tiles it needs is
     estimated from the area of its cells at 60 % density; nothing is laid out.
     """
+    from ..pace import period_ns
     from ..synth.cells.liberty import find
     from ..synth.integration.tiny_tapeout import Project, names
     from ..tinytapeout import print_project, write_project
 
-    Project(name or "tt_um_x", title or "x", author, clock).check()
+    period = period_ns(clock)
+    Project(name or "tt_um_x", title or "x", author, period).check()
     find(liberty)
     with progress() as say:
         network = build(options, say)
@@ -58,7 +67,7 @@ def tinytapeout(
             name or names(("genogate", *label)),
             title or f"GRU network of task {label[0]}, genome {label[1]}",
             author,
-            clock,
+            period,
         )
         document, folder = write_project(network, project, liberty, options["out"], say)
     show(document, lambda: print_project(document, folder))

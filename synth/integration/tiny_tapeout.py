@@ -41,7 +41,7 @@ class Project:
             if not text.strip() or not text.isprintable():
                 raise InputError(f"{what} {text!r:.60}: it must be a line of text")
         if not 5 <= self.clock_ns <= 1e6:
-            raise InputError(f"clock: {self.clock_ns:g} ns is not within 5 to 1000000")
+            raise InputError(f"clock: {1e3 / self.clock_ns:g} MHz is not within 0.001 to 200")
 
 
 def tiles_for(area_um2: float) -> int:

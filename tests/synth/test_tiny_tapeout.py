@@ -163,7 +163,7 @@ def test_tiles_come_whole_and_in_the_shapes_there_are():
         ({"top": "gru"}, "name 'gru': it must be tt_um_"),
         ({"author": " "}, "author ' ': it must be a line of text"),
         ({"title": "two\nlines"}, "title 'two\\nlines': it must be a line of text"),
-        ({"clock_ns": 1}, "clock: 1 ns is not within 5 to 1000000"),
+        ({"clock_ns": 1}, "clock: 1000 MHz is not within 0.001 to 200"),
     ],
 )
 def test_what_tiny_tapeout_would_not_take_is_refused(change, message):
