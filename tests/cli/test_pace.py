@@ -2,13 +2,14 @@
 
 import json
 
+import click
 import pytest
 from click.testing import CliRunner
 from genogate.cli import app
 from genogate.model.errors import InputError
 from genogate.model.knobs import Knobs
 from genogate.network import build_network
-from genogate.pace import Pace
+from genogate.pace import Pace, period_ns
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +66,26 @@ def test_the_report_has_the_factor(tmp_path):
     done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["pace"]["real_time"] > 1
+
+
+@pytest.mark.parametrize(("clock", "period"), [(50, 20.0), (100, 10.0), (0.001, 1e6)])
+def test_a_clock_in_megahertz_has_its_period_in_nanoseconds(clock, period):
+    assert period_ns(clock) == pytest.approx(period)
+
+
+@pytest.mark.parametrize("clock", [0, -1, float("nan")])
+def test_a_clock_that_is_none_is_refused(clock):
+    with pytest.raises(InputError, match=r"^clock: .* is not within"):
+        period_ns(clock)
+
+
+def test_every_command_takes_its_clock_in_megahertz():
+    context = click.Context(app)
+    units = {
+        name: option.metavar
+        for name in app.list_commands(context)
+        for option in app.get_command(context, name).params
+        if "--clock" in option.opts
+    }
+    assert {"gru", "area", "search", "asic", "tinytapeout"} <= set(units)
+    assert set(units.values()) == {"MHZ"}
