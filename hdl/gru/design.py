@@ -14,6 +14,7 @@ from ...model.knobs import Lanes, check_share
 from ..memories import WeightMemory
 from ..operator import Part
 from ..requantize import Requantize
+from . import cycles
 from .classifier import (
     Classifier,
     StateCopy,
@@ -30,7 +31,6 @@ from .shared.layer import SharedLayer, SharedPlan, chain_cycles
 from .stages import timeline
 from .stages.plan import StagePlan, back_plans, front_plans
 from .stages.stage import DenseStage, stage_parts
-from .timeline import answer_ends
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +113,7 @@ class Design:
     def layers(self) -> tuple[dict[str, Part], ...]:
         """The parts of each layer by name."""
         if self.share != "none":
-            layers = [plan.parts() for plan in self._plans]
+            layers = [plan.parts() for plan in self.sharing_plans]
         else:
             layers = [
                 layer_parts(layer, schedule, self.lanes, classified=self._reads(number))
@@ -130,30 +130,7 @@ class Design:
         """The parts beside the layers: ``classifier``, ``copy`` and ``fork`` where it answers at
         every step, and where the head answers codes ``requantize`` and ``activation``, which are
         all where everything is shared; ``loader`` where weights are loaded."""
-        back = self.model.back
-        op, stage, head = self.planned.classifier, self.planned.stage, self.model.head
-        outputs: dict[str, Part] = {}
-        if stage is not None:
-            outputs["requantize"] = Requantize.part(stage.requantize)
-            if stage.activation is not None:
-                outputs["activation"] = component_part(stage.activation)
-        if self.share == "all" and not back:
-            return outputs
-        fork = {"fork": Part(Fork.identity, "Fork", Fork)}
-        fork = fork if head.every or (back and self.share == "all") else {}
-        if self._ends_in_stage:
-            return fork
-        chunks, depth = self.classifier_plan
-        lanes = 1 if head.every or back else self.lanes.h
-        loaded = self.weights == "load"
-        parts = {"classifier": Classifier.part(op, lanes, chunks, depth, head, loaded)}
-        if head.every or back:
-            parts["copy"] = StateCopy.part(op.in_bits, op.weight.shape[1])
-        parts |= fork | outputs
-        if loaded:
-            depths, width = self.load_shape
-            parts["loader"] = Loader.part(depths, width, 4 * len(self.model.layers) + 3)
-        return parts
+        return _parts_beside_layers(self)
 
     @cached_property
     def load_shape(self) -> tuple[tuple[int, ...], int]:
@@ -162,7 +139,7 @@ class Design:
         return tuple(store.depth for store in memories), max(store.width for store in memories)
 
     @property
-    def _ends_in_stage(self) -> bool:
+    def ends_in_stage(self) -> bool:
         """Whether the last linear operator is a dense layer behind others."""
         return bool(self.model.back) and self.model.stage is not None
 
@@ -184,7 +161,7 @@ class Design:
         where it is one behind others, which answers codes."""
         names = [f"front{k}" for k in range(len(self.front))]
         names += [f"back{k}" for k in range(len(self.model.back))]
-        names += ["classifier"] * self._ends_in_stage
+        names += ["classifier"] * self.ends_in_stage
         plans = (*self.front, *self.back)
         return {name: stage_parts(plan) for name, plan in zip(names, plans, strict=True)}
 
@@ -200,26 +177,26 @@ class Design:
     def _layers_step(self) -> int:
         """Cycles of a step of the slowest GRU layer, nothing around them."""
         if self.share != "none":
-            return chain_cycles(self._plans)
+            return chain_cycles(self.sharing_plans)
         return max(schedule.cycles_per_step for schedule in self.schedules)
 
     @cached_property
-    def _chain(self) -> timeline.Chain | None:
+    def chain(self) -> timeline.Chain | None:
         """What a network with dense layers is followed by; None without them."""
         if not (self.front or self.back):
             return None
         # The last layer's machine answers, or the last stage.
-        none = self._ends_in_stage or (self.share == "all" and not self.back)
+        none = self.ends_in_stage or (self.share == "all" and not self.back)
         busy = 0 if none else classifier_cycles(self.model.classifier, *self.classifier_plan)
-        layers = self.schedules if self.share == "none" else self._plans
+        layers = self.schedules if self.share == "none" else self.sharing_plans
         return timeline.Chain(self.front, layers, self.back, busy, self.model.head.every)
 
     def mean_cycles(self, lengths: Sequence[int]) -> tuple[float | None, float | None]:
         """Of a network with dense layers :func:`.stages.timeline.mean_cycles` of sequences of so
         many steps; of others :attr:`cycles_per_step` alone."""
-        if self._chain is None:
+        if self.chain is None:
             return self.cycles_per_step, None
-        return timeline.mean_cycles(self._chain, lengths)
+        return timeline.mean_cycles(self.chain, lengths)
 
     @property
     def load_port(self) -> tuple[int, int] | None:
@@ -249,13 +226,6 @@ class Design:
         chunks = classifier_chunks(op, top, self.model.head)
         return chunks, min(top.pipeline, op.weight.shape[1] * chunks - 1)
 
-    def _answers(self, steps: int, sequences: int) -> list[int]:
-        """Cycles in which the answers to sequences back to back are complete."""
-        chunks, depth = self.classifier_plan
-        busy = classifier_cycles(self.model.classifier, chunks, depth)
-        every = self.model.head.every
-        return answer_ends(self.schedules, busy, steps, sequences, every=every)
-
     @property
     def serves(self) -> dict[str, tuple[str, ...]]:
         """Whom a shared part works for, by its name in reports, e.g. ``layer0.machine``."""
@@ -270,7 +240,7 @@ class Design:
         }
 
     @property
-    def _plans(self) -> tuple[GatesPlan, ...] | tuple[SharedPlan, ...]:
+    def sharing_plans(self) -> tuple[GatesPlan, ...] | tuple[SharedPlan, ...]:
         """Of the layers that share."""
         return self.gates if self.share == "gates" else self.shared
 
@@ -282,65 +252,17 @@ class Design:
 
     @property
     def cycles_per_step(self) -> int:
-        """Cycles between time steps of long sequences, inputs always there, outputs always taken.
-
-        Per layer ``max(H K + wait, I)`` with ``K = max(ceil(I / lanes.x), ceil(H / lanes.h))`` and
-        ``wait = max(0, drain + 2 + pipeline + late - guard)``: H units of K cycles, the wait of
-        unit 0 for the last unit of the step before as far as nothing hides it, and the one feature
-        a cycle that comes in; ``H K + max(wait, I)`` where the input buffer holds one vector. The
-        slowest layer decides. Where gates or everything are shared: ``I + H U``, U cycles a unit
-        (:class:`~.gates.layer.GatesLayer`, :class:`~.shared.layer.SharedLayer`); for layers in
-        series
-        :func:`~.shared.layer.chain_cycles`. A head at every step may take longer, and then decides:
-        ``C (H chunks + 2 + pipeline)`` cycles and those in which the units of a step come. Dense
-        layers: :attr:`.stages.plan.StagePlan.cycles_per_step`, all followed together
-        (:mod:`.stages.timeline`).
-        """
-        if self._chain is not None:
-            return timeline.cycles_per_step(self._chain)
-        if self.share == "gates" and self.model.head.every:
-            busy = classifier_cycles(self.model.classifier, *self.classifier_plan)
-            return chain_cycles(self._plans, busy=busy)
-        if self.share != "none":
-            return chain_cycles(self._plans)
-        cycles = max(schedule.cycles_per_step for schedule in self.schedules)
-        if self.model.head.every:
-            ends = self._answers(8, 1)
-            return max(cycles, ends[-1] - ends[-2])
-        return cycles
+        """Cycles between time steps of long sequences (:func:`.cycles.cycles_per_step`)."""
+        return cycles.cycles_per_step(self)
 
     def cycles_per_sequence(self, steps: int) -> int:
-        """Cycles between sequences of `steps` that follow back to back, no side ever stalling.
-
-        T steps, or what the classifier takes longer: ``C (H chunks + 2 + pipeline)`` cycles from
-        the last unit of a sequence to the second step of the next, which may write over the state.
-        Followed unit by unit (:mod:`.timeline`). Where everything is shared the classifier's
-        cycles come after the steps, and where gates share units as far as the first vector of the
-        next sequence takes less. A head at every step adds nothing to its steps.
-        """
-        if self._chain is not None:
-            return timeline.cycles_per_sequence(self._chain, steps)
-        if self.share == "gates" and not self.model.head.every:
-            busy = classifier_cycles(self.model.classifier, *self.classifier_plan)
-            return steps * self.cycles_per_step + max(0, busy - self.model.layers[-1].input_size)
-        if self.share != "none":
-            cycles = steps * self.cycles_per_step
-            return cycles if self.model.head.every else cycles + self.shared[-1].answer_cycles
-        if self.model.head.every:
-            return steps * self.cycles_per_step
-        # Long sequences end alike.
-        few = min(steps, 8)
-        ends = self._answers(few, 6)
-        return ends[-1] - ends[-2] + (steps - few) * self.cycles_per_step
+        """Cycles between sequences of `steps` (:func:`.cycles.cycles_per_sequence`)."""
+        return cycles.cycles_per_sequence(self, steps)
 
     @property
     def ideal_cycles_per_step(self) -> int:
-        """``H max(ceil(I / lanes.x), ceil(H / lanes.h))`` of the slowest layer: no lane ever idle
-        on the longer side; where everything is shared, the cycles in which bits of weights are
-        added. Utilisation is ideal over actual."""
-        if self.share != "none":
-            return max(plan.layer.hidden_size * plan.weight_cycles for plan in self._plans)
-        return max(schedule.hidden_size * schedule.pass_cycles for schedule in self.schedules)
+        """The same with no lane ever idle (:func:`.cycles.ideal_cycles_per_step`)."""
+        return cycles.ideal_cycles_per_step(self)
 
     def layer_components(self) -> list[GruLayer] | list[GatesLayer] | list[SharedLayer]:
         """The layers, new ones at each call."""
@@ -370,3 +292,31 @@ def _loaded(name: str, part: Part) -> Part:
     if not name.endswith(("weights", "biases")):
         return part
     return WeightMemory.part(*cast(list[int], shape))
+
+
+def _parts_beside_layers(design: Design) -> dict[str, Part]:
+    """See :attr:`Design.rest`."""
+    back = design.model.back
+    op, stage, head = design.planned.classifier, design.planned.stage, design.model.head
+    outputs: dict[str, Part] = {}
+    if stage is not None:
+        outputs["requantize"] = Requantize.part(stage.requantize)
+        if stage.activation is not None:
+            outputs["activation"] = component_part(stage.activation)
+    if design.share == "all" and not back:
+        return outputs
+    fork = {"fork": Part(Fork.identity, "Fork", Fork)}
+    fork = fork if head.every or (back and design.share == "all") else {}
+    if design.ends_in_stage:
+        return fork
+    chunks, depth = design.classifier_plan
+    lanes = 1 if head.every or back else design.lanes.h
+    loaded = design.weights == "load"
+    parts = {"classifier": Classifier.part(op, lanes, chunks, depth, head, loaded)}
+    if head.every or back:
+        parts["copy"] = StateCopy.part(op.in_bits, op.weight.shape[1])
+    parts |= fork | outputs
+    if loaded:
+        depths, width = design.load_shape
+        parts["loader"] = Loader.part(depths, width, 4 * len(design.model.layers) + 3)
+    return parts

@@ -1,6 +1,8 @@
 """What a GRU layer does in which cycle: the sequencer of its memories and dense operators."""
 
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 from amaranth import *
 from amaranth.lib import wiring
@@ -14,8 +16,6 @@ from .schedule import Schedule
 
 class Sequencer(wiring.Component):
     """Controls a layer; no code passes through it, so only sizes and the schedule shape it.
-
-    One long class: its counters, stalls and banks look at one another in the same cycle.
 
     A unit's words are asked for in ``plan.pass_cycles`` cycles, the sum is complete one cycle after
     the last of them, and ``plan.pipeline`` more; `done` holds it until `taken`. Words of a new time
@@ -65,52 +65,7 @@ class Sequencer(wiring.Component):
     ) -> None:
         self.plan, self.input_lanes, self.state_lanes = plan, input_lanes, state_lanes
         self.classified, self.given = classified, given
-        bit_in = ("i_valid", "i_last", "taken", "busy", "o_valid", "o_ready")
-        bit_out = (
-            "i_ready",
-            "x_read_enable",
-            "h_read_enable",
-            "advance",
-            "first_advance",
-            "enable",
-            "first",
-            "done",
-            "zero_state",
-            "catch",
-            "o_last",
-        )
-        members = {name: In(1) for name in bit_in} | {name: Out(1) for name in bit_out}
-        if plan.pipeline:
-            members |= {"move": Out(1), "leave": Out(1)}
-        if classified:
-            members |= {"stands": Out(1), "read": In(1), "release": In(1)}
-            members["word"] = In(range(max(2, plan.h_words)))
-        x_depth, h_depth = max(2, plan.vectors * plan.x_words), 2 * plan.h_words
-        members |= {
-            "x_write_enable": Out(input_lanes),
-            "h_write_enable": Out(state_lanes),
-            "x_write_address": Out(range(x_depth)),
-            "x_read_address": Out(range(x_depth)),
-            "h_write_address": Out(range(h_depth)),
-            "h_read_address": Out(range(h_depth)),
-            "unit": Out(range(max(2, plan.hidden_size))),
-        }
-        if state_lanes > 1:
-            members["own_lane"] = Out(range(state_lanes))
-        if given:
-            members |= {
-                "initial_enable": Out(1),
-                "initial_address": Out(range(max(2, plan.h_words))),
-            }
-        for name in GENES[:6]:
-            used, chunks = plan.used(name), plan.chunks[name]
-            members[f"address_{used}"] = Out(range(max(2, used * plan.hidden_size)))
-            if used < plan.pass_cycles:
-                members[f"enable_{used}"] = Out(1)
-            if chunks > 1:
-                members[f"next_digit_{name[2]}"] = Out(1)
-                members[f"top_{plan.top(name)}"] = Out(1)
-        super().__init__(members)
+        super().__init__(_members(plan, input_lanes, state_lanes, classified, given))
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -147,7 +102,7 @@ class Sequencer(wiring.Component):
         bank = Signal()  # of the state, read in this step; and of two input vectors
         #: Per bank of the state: it is, or will be, that of a sequence's last step.
         finals = Signal(2, init=0b01)
-        stored, final = self._inputs(m, bank, step_end)
+        stored, final = _take_features(self, m, bank, step_end)
 
         # `beat` counts the cycles of a unit, `unit` the units of a step.
         early = plan.pipeline > 0
@@ -165,9 +120,7 @@ class Sequencer(wiring.Component):
         with m.If(step_end):
             m.d.sync += [bank.eq(~bank), finals.bit_select(~bank, 1).eq(final)]
 
-        def window(count: int) -> Value:
-            """The first `count` beats."""
-            return Const(1, 1) if count == cycles else beat.value < count
+        window = partial(_window, beat, cycles=cycles)
 
         def word(words: int, used: int, name: str) -> Value:
             """Index of the word to read when `words` are read over and over for `used` beats."""
@@ -219,35 +172,7 @@ class Sequencer(wiring.Component):
                 self.leave.eq(pipe.leave & follow("last", beat.last, 0)),
             ]
 
-        driven: set[str] = set()
-        for name in GENES[:6]:
-            used, chunks, side = plan.used(name), plan.chunks[name], name[2]
-            address = f"address_{used}"
-            if address not in driven:
-                driven.add(address)
-                if used & (used - 1) == 0:
-                    value: Value = Cat(beat.value[: used.bit_length() - 1], unit.value)
-                else:
-                    value = Signal(range(used * hidden), name=f"linear_{used}")
-                    with m.If(step_end):
-                        m.d.sync += value.eq(0)
-                    with m.Elif(advance & window(used)):
-                        m.d.sync += value.eq(value + 1)
-                m.d.comb += getattr(self, address).eq(value)
-                if used < cycles:
-                    within = follow(f"within_{used}", window(used))
-                    m.d.comb += getattr(self, f"enable_{used}").eq(enable & within)
-            if chunks > 1:
-                again = (words_of[side] == 0) & (beat.value != 0)
-                top = plan.top(name)
-                for port, flag, stage in (
-                    (f"next_digit_{side}", again, plan.pipeline),
-                    # Multipliers are before the last register.
-                    (f"top_{top}", beat.value >= top, max(0, plan.pipeline - 1)),
-                ):
-                    if port not in driven:
-                        driven.add(port)
-                        m.d.comb += getattr(self, port).eq(follow(port, flag, stage))
+        _weight_ports(self, m, beat, unit, follow, words_of, step_end)
 
         # The old state of the unit, caught as it passes by.
         catch = follow("catch", (words_of["h"] == own_word) & window(plan.h_words), 0)
@@ -286,7 +211,7 @@ class Sequencer(wiring.Component):
                 ]
         wait = guarded & ~drained
         if self.classified:
-            standing = self._standing(m, new_bank, fired & self.o_last)
+            standing = _standing_states(self, m, new_bank, fired & self.o_last)
             kept = standing.bit_select(~bank, 1)  # what this step would write over
             wait = wait | (begun & kept)
             # Words that a first step asks for are not looked at, and others are not asked for.
@@ -297,56 +222,6 @@ class Sequencer(wiring.Component):
                 ]
         m.d.comb += ask.eq(stored & ~wait)
         return m
-
-    def _inputs(self, m: Module, bank: Value, step_end: Value) -> tuple[Value, Value]:
-        """Take features; whether a whole vector is there, and is the last of a sequence."""
-        plan = self.plan
-        i_taken = self.i_valid & self.i_ready
-        # A `last` ends the vector wherever it comes, so that a sender that lost count is in step
-        # again with the next sequence.
-        feature = UnitCounter(m, "feature", plan.input_size, self.input_lanes, i_taken, self.i_last)
-        filled = i_taken & feature.last
-        m.d.comb += self.x_write_enable.eq(
-            one_lane(feature.lane, self.input_lanes) & i_taken.replicate(self.input_lanes)
-        )
-        if plan.vectors == 1:
-            whole, final = Signal(name="whole"), Signal(name="final", reset_less=True)
-            m.d.comb += [self.i_ready.eq(~whole), self.x_write_address.eq(feature.word)]
-            with m.If(filled | step_end):
-                m.d.sync += whole.eq(filled)
-            with m.If(filled):
-                m.d.sync += final.eq(self.i_last)
-            return whole, final
-        # Features go into the bank that is not being read.
-        vectors = Signal(2)  # whole input vectors in the buffer: 0, 1, 2
-        finals = Signal(
-            2, name="vector_finals", reset_less=True
-        )  # the last of a sequence, per bank
-        into = bank ^ vectors[0]
-        m.d.comb += [
-            self.i_ready.eq(~vectors[1]),
-            self.x_write_address.eq(Cat(into, feature.word)),
-        ]
-        with m.If(filled):
-            m.d.sync += finals.bit_select(into, 1).eq(self.i_last)
-        m.d.sync += vectors.eq(vectors + filled - step_end)
-        return vectors != 0, finals.bit_select(bank, 1)
-
-    def _standing(self, m: Module, new_bank: Value, ended: Value) -> Value:
-        """Per bank: its state waits for the classifier, which reads that of `standing_bank`."""
-        standing, turn = Signal(2, name="standing"), Signal(name="standing_bank")
-        self.standing_bank = turn
-        now = standing.bit_select(turn, 1)
-        with m.If(self.release):
-            m.d.sync += standing.bit_select(turn, 1).eq(0)
-        with m.If(ended):
-            m.d.sync += standing.bit_select(new_bank, 1).eq(1)
-        with m.If(ended & (self.release | ~now)):
-            m.d.sync += turn.eq(new_bank)
-        with m.Elif(self.release & standing.bit_select(~turn, 1)):
-            m.d.sync += turn.eq(~turn)
-        m.d.comb += self.stands.eq(now)
-        return standing
 
 
 def _identity(
@@ -369,3 +244,158 @@ def _identity(
         classified,
         *["given"] * given,
     )
+
+
+def _take_features(
+    control: "Sequencer", m: Module, bank: Value, step_end: Value
+) -> tuple[Value, Value]:
+    """Take features; whether a whole vector is there, and is the last of a sequence."""
+    plan = control.plan
+    i_taken = control.i_valid & control.i_ready
+    # A `last` ends the vector wherever it comes, so that a sender that lost count is in step
+    # again with the next sequence.
+    feature = UnitCounter(
+        m, "feature", plan.input_size, control.input_lanes, i_taken, control.i_last
+    )
+    filled = i_taken & feature.last
+    m.d.comb += control.x_write_enable.eq(
+        one_lane(feature.lane, control.input_lanes) & i_taken.replicate(control.input_lanes)
+    )
+    if plan.vectors == 1:
+        whole, final = Signal(name="whole"), Signal(name="final", reset_less=True)
+        m.d.comb += [control.i_ready.eq(~whole), control.x_write_address.eq(feature.word)]
+        with m.If(filled | step_end):
+            m.d.sync += whole.eq(filled)
+        with m.If(filled):
+            m.d.sync += final.eq(control.i_last)
+        return whole, final
+    # Features go into the bank that is not being read.
+    vectors = Signal(2)  # whole input vectors in the buffer: 0, 1, 2
+    finals = Signal(2, name="vector_finals", reset_less=True)  # the last of a sequence, per bank
+    into = bank ^ vectors[0]
+    m.d.comb += [
+        control.i_ready.eq(~vectors[1]),
+        control.x_write_address.eq(Cat(into, feature.word)),
+    ]
+    with m.If(filled):
+        m.d.sync += finals.bit_select(into, 1).eq(control.i_last)
+    m.d.sync += vectors.eq(vectors + filled - step_end)
+    return vectors != 0, finals.bit_select(bank, 1)
+
+
+def _standing_states(control: "Sequencer", m: Module, new_bank: Value, ended: Value) -> Value:
+    """Per bank: its state waits for the classifier, which reads that of `standing_bank`."""
+    standing, turn = Signal(2, name="standing"), Signal(name="standing_bank")
+    control.standing_bank = turn
+    now = standing.bit_select(turn, 1)
+    with m.If(control.release):
+        m.d.sync += standing.bit_select(turn, 1).eq(0)
+    with m.If(ended):
+        m.d.sync += standing.bit_select(new_bank, 1).eq(1)
+    with m.If(ended & (control.release | ~now)):
+        m.d.sync += turn.eq(new_bank)
+    with m.Elif(control.release & standing.bit_select(~turn, 1)):
+        m.d.sync += turn.eq(~turn)
+    m.d.comb += control.stands.eq(now)
+    return standing
+
+
+def _weight_ports(
+    control: "Sequencer",
+    m: Module,
+    beat: Counter,
+    unit: Counter,
+    follow: Callable[..., Value],
+    words_of: Mapping[str, Value],
+    step_end: Value,
+) -> None:
+    """Addresses of the weights, and what the multipliers of narrow or serial weights are told."""
+    plan, hidden, cycles = control.plan, control.plan.hidden_size, control.plan.pass_cycles
+    advance, enable = control.advance, control.enable
+
+    driven: set[str] = set()
+    for name in GENES[:6]:
+        used, chunks, side = plan.used(name), plan.chunks[name], name[2]
+        address = f"address_{used}"
+        if address not in driven:
+            driven.add(address)
+            if used & (used - 1) == 0:
+                value: Value = Cat(beat.value[: used.bit_length() - 1], unit.value)
+            else:
+                value = Signal(range(used * hidden), name=f"linear_{used}")
+                with m.If(step_end):
+                    m.d.sync += value.eq(0)
+                with m.Elif(advance & _window(beat, used, cycles)):
+                    m.d.sync += value.eq(value + 1)
+            m.d.comb += getattr(control, address).eq(value)
+            if used < cycles:
+                within = follow(f"within_{used}", _window(beat, used, cycles))
+                m.d.comb += getattr(control, f"enable_{used}").eq(enable & within)
+        if chunks > 1:
+            again = (words_of[side] == 0) & (beat.value != 0)
+            top = plan.top(name)
+            for port, flag, stage in (
+                (f"next_digit_{side}", again, plan.pipeline),
+                # Multipliers are before the last register.
+                (f"top_{top}", beat.value >= top, max(0, plan.pipeline - 1)),
+            ):
+                if port not in driven:
+                    driven.add(port)
+                    m.d.comb += getattr(control, port).eq(follow(port, flag, stage))
+
+
+def _window(beat: Counter, count: int, cycles: int) -> Value:
+    """The first `count` of the beats of a unit."""
+    return Const(1, 1) if count == cycles else beat.value < count
+
+
+def _members(
+    plan: Schedule, input_lanes: int, state_lanes: int, classified: bool, given: bool
+) -> dict[str, Any]:
+    """The ports, as :class:`Sequencer` explains them."""
+    bit_in = ("i_valid", "i_last", "taken", "busy", "o_valid", "o_ready")
+    bit_out = (
+        "i_ready",
+        "x_read_enable",
+        "h_read_enable",
+        "advance",
+        "first_advance",
+        "enable",
+        "first",
+        "done",
+        "zero_state",
+        "catch",
+        "o_last",
+    )
+    members = {name: In(1) for name in bit_in} | {name: Out(1) for name in bit_out}
+    if plan.pipeline:
+        members |= {"move": Out(1), "leave": Out(1)}
+    if classified:
+        members |= {"stands": Out(1), "read": In(1), "release": In(1)}
+        members["word"] = In(range(max(2, plan.h_words)))
+    x_depth, h_depth = max(2, plan.vectors * plan.x_words), 2 * plan.h_words
+    members |= {
+        "x_write_enable": Out(input_lanes),
+        "h_write_enable": Out(state_lanes),
+        "x_write_address": Out(range(x_depth)),
+        "x_read_address": Out(range(x_depth)),
+        "h_write_address": Out(range(h_depth)),
+        "h_read_address": Out(range(h_depth)),
+        "unit": Out(range(max(2, plan.hidden_size))),
+    }
+    if state_lanes > 1:
+        members["own_lane"] = Out(range(state_lanes))
+    if given:
+        members |= {
+            "initial_enable": Out(1),
+            "initial_address": Out(range(max(2, plan.h_words))),
+        }
+    for name in GENES[:6]:
+        used, chunks = plan.used(name), plan.chunks[name]
+        members[f"address_{used}"] = Out(range(max(2, used * plan.hidden_size)))
+        if used < plan.pass_cycles:
+            members[f"enable_{used}"] = Out(1)
+        if chunks > 1:
+            members[f"next_digit_{name[2]}"] = Out(1)
+            members[f"top_{plan.top(name)}"] = Out(1)
+    return members

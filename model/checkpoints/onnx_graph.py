@@ -50,8 +50,6 @@ def _resets_before(loop: Any) -> bool:
 class Walk:
     """The values of a graph, for `sequences` sequences of `steps` steps.
 
-    One long class: a method for each kind of node, all of them on the same table of values.
-
     constants : initial values by name, not changed
     producer : name of the program that wrote the graph, for messages
     """
@@ -92,7 +90,7 @@ class Walk:
             raise Obstacle(f"operator {node.domain:.40}.{kind:.40} is not one of ONNX' own")
         views = [value for value in inputs if isinstance(value, View)]
         if kind == "GRU":
-            return self._gru(node, inputs)
+            return gru_layer(self, node, inputs)
         joined = [value for value in inputs if isinstance(value, Joined)]
         if joined:
             return list(self._moved_joined(node, joined[0], inputs))
@@ -121,11 +119,11 @@ class Walk:
             if kind in ("Add", "Sub", "Mul", "Div", "Neg"):
                 return [self._elementwise(node, inputs)]
             if kind == "BatchNormalization":
-                return [self._normalised(node, first, inputs)]
+                return [_normalised(self, node, first, inputs)]
             if kind in ("Gemm", "MatMul") and first is inputs[0] and len(views) == 1:
                 return [self._linear(node, first, inputs)]
             if kind in RESULTS:
-                return [self._result(node, first)]
+                return [_result_of(self, node, first)]
             if kind in FUNCTIONS:
                 return [_function(FUNCTIONS[kind], first)]
         raise self._unsupported(node, first)
@@ -248,24 +246,6 @@ class Walk:
         with np.errstate(all="ignore"):
             return view.affine(1.0 / constant, 0.0)
 
-    def _normalised(self, node: Any, view: View, inputs: list[Value | None]) -> View:
-        given = self.operators.attributes(node)
-        if given.get("training_mode", 0):
-            raise Obstacle(
-                "its BatchNormalization is training: export the model after model.eval()"
-            )
-        if len(inputs) < 5 or view.index.ndim < 2:
-            raise Obstacle("its BatchNormalization has inputs that do not fit")
-        gain, bias, mean, variance = (
-            self._weight(value, "BatchNormalization's constants") for value in inputs[1:5]
-        )
-        channels = (view.index.shape[1],)
-        if any(array.shape != channels for array in (gain, bias, mean, variance)):
-            raise Obstacle("its BatchNormalization has constants that do not fit")
-        scale, offset = normalisation(mean, variance, gain, bias, given.get("epsilon", 1e-5))
-        shape = (-1, *[1] * (view.index.ndim - 2))
-        return view.affine(scale.reshape(shape), offset.reshape(shape))
-
     def _weight(self, value: Value | None, what: str) -> np.ndarray:
         if isinstance(value, View | Joined):
             raise Obstacle(f"{what} is computed while the graph runs, a constant is needed")
@@ -300,106 +280,6 @@ class Walk:
             plain = bias.reshape(-1) if given.get("beta", 1.0) == 1 else bias * given["beta"]
             return replace(result, base=replace(base, chain=view_bias(base.chain, plain)))
         return result.affine(1.0, bias * np.float64(given.get("beta", 1.0)))
-
-    def _result(self, node: Any, view: View) -> View:
-        """Soft-max and the like, over the classes."""
-        given, kind = self.operators.attributes(node), node.op_type
-        old = self.operators.version < 13 and kind.endswith("Softmax")
-        axis = given.get("axis", 0 if kind == "ArgMax" else 1 if old else -1)
-        if kind == "Sigmoid":
-            axis = -1
-        if not -view.index.ndim <= axis < view.index.ndim:
-            raise Obstacle(f"its {kind} has axis {axis}")
-        if old and view.index.ndim != 2 and axis != view.index.ndim - 1:
-            raise Obstacle(f"its {kind} runs over more than the classes")
-        try:
-            base, sequence, step = view.rows(axis)
-        except Obstacle:
-            raise Obstacle(f"its {kind} runs over another axis than the classes") from None
-        result = replace(base, kind=kind, logits=(node.input[0], view))
-        if kind == "ArgMax":
-            flat = at(result, sequence, step).index[..., 0]
-            return View(result, np.expand_dims(flat, axis) if given.get("keepdims", 1) else flat)
-        return at(result, sequence, step).mapped(lambda array: np.moveaxis(array, -1, axis))
-
-    def _gru(self, node: Any, inputs: list[Value | None]) -> list[Value]:
-        """One GRU node; its rows z r h become r z n."""
-        given = self.operators.attributes(node)
-        operands = [*inputs, *[None] * 6][:6]
-        x = operands[0]
-        if not isinstance(x, View):
-            raise Obstacle("its GRU does not take the input but a constant")
-        where = f"GRU layer {len(x.base.chain.layers) + 1}"
-        x = _as_layer(x) if x.base.kind == "Sigmoid" else x
-        if x.base.kind:
-            raise Obstacle(f"{where} stands behind a {x.base.kind}")
-        self._form(where, node, given)
-        layout = int(given.get("layout", 0))
-        if x.index.ndim != 3:
-            raise Obstacle(f"{where} has an input of {x.index.ndim} axes")
-        if layout:
-            x = x.mapped(lambda array: array.swapaxes(0, 1))
-        base, sequence, step = x.rows()
-        _in_order(where, base, sequence, step)
-        if operands[4] is not None and (
-            not isinstance(operands[4], np.ndarray) or np.any(operands[4] != base.steps)
-        ):
-            raise Obstacle(f"{where} takes lengths of sequences: all have the task's length here")
-        if isinstance(operands[5], View | Joined):
-            raise Obstacle(f"{where} begins in a state that the network computes, not at zero")
-        weights = self._weights(where, operands)
-        state = _first_state(where, operands[5], weights[1].shape[1], layout)
-        chain = base.chain.gru(weights, state)
-        states = replace(base, chain=chain)
-        all_steps = whole(states).index  # [sequences, steps, units]
-        last = all_steps[:, -1]
-        if layout:
-            shapes = [all_steps[:, :, None], last[:, None]]
-        else:
-            shapes = [all_steps.swapaxes(0, 1)[:, None], last[None]]
-        return [View(states, np.ascontiguousarray(index)) for index in shapes]
-
-    def _form(self, where: str, node: Any, given: dict[str, Any]) -> None:
-        """Raises :class:`Obstacle` for a form of GRU that the hardware has not."""
-        if given.get("linear_before_reset", 0) != 1:
-            if self.producer == "pytorch":
-                raise Obstacle(
-                    f"{where} has linear_before_reset=0, which torch.nn.GRU never computes: a "
-                    "fault of torch's exporter (onnxscript 0.6.2); export it with a newer "
-                    "onnxscript or with dynamo=False, or import the state dict"
-                )
-            raise Obstacle(
-                f"{where} has linear_before_reset=0: {RESET_BEFORE}, so train with "
-                "linear_before_reset=1 (Keras: reset_after=True)"
-            )
-        direction = given.get("direction", b"forward").decode(errors="replace")
-        if direction != "forward":
-            raise Obstacle(f"{where} is {direction:.20}: hardware takes the steps forward")
-        names = [name.decode(errors="replace").lower() for name in given.get("activations", [])]
-        if names and names != ["sigmoid", "tanh"]:
-            raise Obstacle(f"{where} has activations {names!s:.80}, sigmoid and tanh are needed")
-        if "clip" in given:
-            raise Obstacle(f"{where} clips its sums at {given['clip']}, which has no counterpart")
-
-    def _weights(self, where: str, operands: list[Value | None]) -> Any:
-        w_ih, w_hh = (self._weight(value, f"the weight of {where}") for value in operands[1:3])
-        shapes = f"{where} has weights of shape {w_ih.shape} and {w_hh.shape}"
-        if w_ih.ndim != 3 or w_hh.ndim != 3 or len(w_ih) != 1 or len(w_hh) != 1:
-            raise Obstacle(shapes)
-        rows, hidden = w_hh.shape[1:]
-        if rows != 3 * hidden or w_ih.shape[1] != rows or not hidden:
-            raise Obstacle(shapes)
-        bias = np.zeros((1, 2 * rows), np.float32)
-        if operands[3] is not None:
-            bias = self._weight(operands[3], f"the bias of {where}")
-        if bias.shape != (1, 2 * rows):
-            raise Obstacle(f"{where} has a bias of shape {bias.shape}")
-
-        def torch_order(array: np.ndarray) -> np.ndarray:
-            z, r, h = np.split(array, 3)
-            return np.ascontiguousarray(np.concatenate([r, z, h]))
-
-        return tuple(map(torch_order, (w_ih[0], w_hh[0], *np.split(bias[0], 2))))
 
 
 def _function(function: str, view: View) -> View:
@@ -510,3 +390,124 @@ def classifier(view: View, asked: Asked | None = None) -> Chain:
     if not np.array_equal(np.sort(sequence, axis=None), np.arange(base.sequences)):
         raise Obstacle("its output does not have one row for each sequence")
     return chain
+
+
+def gru_layer(walk: "Walk", node: Any, inputs: list[Value | None]) -> list[Value]:
+    """One GRU node; its rows z r h become r z n."""
+    given = walk.operators.attributes(node)
+    operands = [*inputs, *[None] * 6][:6]
+    x = operands[0]
+    if not isinstance(x, View):
+        raise Obstacle("its GRU does not take the input but a constant")
+    where = f"GRU layer {len(x.base.chain.layers) + 1}"
+    x = _as_layer(x) if x.base.kind == "Sigmoid" else x
+    if x.base.kind:
+        raise Obstacle(f"{where} stands behind a {x.base.kind}")
+    _check_form(walk, where, node, given)
+    layout = int(given.get("layout", 0))
+    if x.index.ndim != 3:
+        raise Obstacle(f"{where} has an input of {x.index.ndim} axes")
+    if layout:
+        x = x.mapped(lambda array: array.swapaxes(0, 1))
+    base, sequence, step = x.rows()
+    _in_order(where, base, sequence, step)
+    if operands[4] is not None and (
+        not isinstance(operands[4], np.ndarray) or np.any(operands[4] != base.steps)
+    ):
+        raise Obstacle(f"{where} takes lengths of sequences: all have the task's length here")
+    if isinstance(operands[5], View | Joined):
+        raise Obstacle(f"{where} begins in a state that the network computes, not at zero")
+    weights = _weights_of(walk, where, operands)
+    state = _first_state(where, operands[5], weights[1].shape[1], layout)
+    chain = base.chain.gru(weights, state)
+    states = replace(base, chain=chain)
+    all_steps = whole(states).index  # [sequences, steps, units]
+    last = all_steps[:, -1]
+    if layout:
+        shapes = [all_steps[:, :, None], last[:, None]]
+    else:
+        shapes = [all_steps.swapaxes(0, 1)[:, None], last[None]]
+    return [View(states, np.ascontiguousarray(index)) for index in shapes]
+
+
+def _check_form(walk: "Walk", where: str, node: Any, given: dict[str, Any]) -> None:
+    """Raises :class:`Obstacle` for a form of GRU that the hardware has not."""
+    if given.get("linear_before_reset", 0) != 1:
+        if walk.producer == "pytorch":
+            raise Obstacle(
+                f"{where} has linear_before_reset=0, which torch.nn.GRU never computes: a "
+                "fault of torch's exporter (onnxscript 0.6.2); export it with a newer "
+                "onnxscript or with dynamo=False, or import the state dict"
+            )
+        raise Obstacle(
+            f"{where} has linear_before_reset=0: {RESET_BEFORE}, so train with "
+            "linear_before_reset=1 (Keras: reset_after=True)"
+        )
+    direction = given.get("direction", b"forward").decode(errors="replace")
+    if direction != "forward":
+        raise Obstacle(f"{where} is {direction:.20}: hardware takes the steps forward")
+    names = [name.decode(errors="replace").lower() for name in given.get("activations", [])]
+    if names and names != ["sigmoid", "tanh"]:
+        raise Obstacle(f"{where} has activations {names!s:.80}, sigmoid and tanh are needed")
+    if "clip" in given:
+        raise Obstacle(f"{where} clips its sums at {given['clip']}, which has no counterpart")
+
+
+def _weights_of(walk: "Walk", where: str, operands: list[Value | None]) -> Any:
+    w_ih, w_hh = (walk._weight(value, f"the weight of {where}") for value in operands[1:3])
+    shapes = f"{where} has weights of shape {w_ih.shape} and {w_hh.shape}"
+    if w_ih.ndim != 3 or w_hh.ndim != 3 or len(w_ih) != 1 or len(w_hh) != 1:
+        raise Obstacle(shapes)
+    rows, hidden = w_hh.shape[1:]
+    if rows != 3 * hidden or w_ih.shape[1] != rows or not hidden:
+        raise Obstacle(shapes)
+    bias = np.zeros((1, 2 * rows), np.float32)
+    if operands[3] is not None:
+        bias = walk._weight(operands[3], f"the bias of {where}")
+    if bias.shape != (1, 2 * rows):
+        raise Obstacle(f"{where} has a bias of shape {bias.shape}")
+
+    def torch_order(array: np.ndarray) -> np.ndarray:
+        z, r, h = np.split(array, 3)
+        return np.ascontiguousarray(np.concatenate([r, z, h]))
+
+    return tuple(map(torch_order, (w_ih[0], w_hh[0], *np.split(bias[0], 2))))
+
+
+def _normalised(walk: "Walk", node: Any, view: View, inputs: list[Value | None]) -> View:
+    given = walk.operators.attributes(node)
+    if given.get("training_mode", 0):
+        raise Obstacle("its BatchNormalization is training: export the model after model.eval()")
+    if len(inputs) < 5 or view.index.ndim < 2:
+        raise Obstacle("its BatchNormalization has inputs that do not fit")
+    gain, bias, mean, variance = (
+        walk._weight(value, "BatchNormalization's constants") for value in inputs[1:5]
+    )
+    channels = (view.index.shape[1],)
+    if any(array.shape != channels for array in (gain, bias, mean, variance)):
+        raise Obstacle("its BatchNormalization has constants that do not fit")
+    scale, offset = normalisation(mean, variance, gain, bias, given.get("epsilon", 1e-5))
+    shape = (-1, *[1] * (view.index.ndim - 2))
+    return view.affine(scale.reshape(shape), offset.reshape(shape))
+
+
+def _result_of(walk: "Walk", node: Any, view: View) -> View:
+    """Soft-max and the like, over the classes."""
+    given, kind = walk.operators.attributes(node), node.op_type
+    old = walk.operators.version < 13 and kind.endswith("Softmax")
+    axis = given.get("axis", 0 if kind == "ArgMax" else 1 if old else -1)
+    if kind == "Sigmoid":
+        axis = -1
+    if not -view.index.ndim <= axis < view.index.ndim:
+        raise Obstacle(f"its {kind} has axis {axis}")
+    if old and view.index.ndim != 2 and axis != view.index.ndim - 1:
+        raise Obstacle(f"its {kind} runs over more than the classes")
+    try:
+        base, sequence, step = view.rows(axis)
+    except Obstacle:
+        raise Obstacle(f"its {kind} runs over another axis than the classes") from None
+    result = replace(base, kind=kind, logits=(node.input[0], view))
+    if kind == "ArgMax":
+        flat = at(result, sequence, step).index[..., 0]
+        return View(result, np.expand_dims(flat, axis) if given.get("keepdims", 1) else flat)
+    return at(result, sequence, step).mapped(lambda array: np.moveaxis(array, -1, axis))

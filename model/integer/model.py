@@ -5,7 +5,6 @@ import json
 import os
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,8 +14,9 @@ from ..files import read_tensors, write_tensors
 from ..genome import GENES, Genome
 from ..head import Head
 from .codes import MAX_OCTAVES, MAX_ZERO, check_scale, code_range
+from .consistency import check_genes, check_head, check_series
 from .layer import SCHEDULE, Layer
-from .operators import Classifier, Dense, Operator
+from .operators import Classifier, Operator
 from .stages import DenseLayer, OutputStage
 from .storage import (
     info_hash,
@@ -37,11 +37,6 @@ PLAIN_VERSION, DENSE_VERSION = 3, 3
 #: Versions of what :attr:`IntModel.hash` covers, of networks that give the class after the last
 #: step and of others: so a network keeps its hash. Files of these versions have no ``info_hash``.
 CONTENT_VERSION, HEAD_VERSION = 1, 2
-
-
-def _ports(name: str, layer: DenseLayer) -> tuple[str, int, int, int, int]:
-    """Name of a dense layer, its inputs and their width, its outputs and their width."""
-    return name, layer.input_size, layer.in_bits, layer.output_size, layer.out_bits
 
 
 @dataclass(frozen=True)
@@ -93,56 +88,9 @@ class IntModel:
             raise InputError("model: input_shifts and features differ in number")
         for number, shift in enumerate(self.input_shifts):
             integer_within(f"model.input_shifts[{number}]", shift, -MAX_OCTAVES, MAX_OCTAVES)
-        self._check_series()
-        self._check_genes()
-        self._check_head()
-
-    def _check_series(self) -> None:
-        """Every part takes what the part before it gives: as many values, as wide."""
-        parts: list[tuple[str, int, int, int, int]] = [
-            *(_ports(f"front{k}", layer) for k, layer in enumerate(self.front)),
-            *(
-                (f"layer {k}", g.input_size, g.in_bits, g.hidden_size, g.bits("h"))
-                for k, g in enumerate(self.layers)
-            ),
-            *(_ports(f"back{k}", layer) for k, layer in enumerate(self.back)),
-        ]
-        linear = self.classifier
-        parts.append(("the classifier", linear.weight.shape[1], linear.in_bits, 0, 0))
-        for (below, *_, size, bits), (name, inputs, in_bits, *_) in pairwise(parts):
-            if (inputs, in_bits) != (size, bits):
-                raise InputError(
-                    f"model: {name} takes {inputs} values of {in_bits} bits, "
-                    f"{below} gives {size} of {bits}"
-                )
-
-    def _check_genes(self) -> None:
-        for number, (layer, genes) in enumerate(zip(self.layers, self.genome.layers, strict=True)):
-            for name, bits in zip(GENES, genes, strict=True):
-                op = layer.ops[name]
-                width = op.weight_bits if isinstance(op, Dense) else op.out_bits
-                if width != bits:
-                    raise InputError(f"layer {number}, {name}: {width} bits, its gene says {bits}")
-        if len(self.dense_layers) != len(self.genome.dense):
-            raise InputError("model: genome and dense layers differ in number")
-        for (name, dense), pair in zip(self.dense_layers.items(), self.genome.dense, strict=True):
-            if dense.genes != pair:
-                raise InputError(
-                    f"{name}: weights of {dense.genes[0]} and output of {dense.genes[1]} bits, "
-                    f"its genes say {pair[0]} and {pair[1]}"
-                )
-
-    def _check_head(self) -> None:
-        if (self.stage is not None) != (self.head.output == "codes"):
-            raise InputError(f"model: a head of {self.head} and its output stage do not fit")
-        if self.stage is None:
-            return
-        sums, taken = self.classifier, self.stage.requantize
-        if (sums.acc_min, sums.acc_max) != (taken.acc_min, taken.acc_max):
-            raise InputError("model: the output stage takes other sums than the classifier gives")
-        curved = self.head.activation in ("sigmoid", "tanh")
-        if curved != (self.stage.activation is not None):
-            raise InputError(f"model: a head of {self.head} and its activation do not fit")
+        check_series(self)
+        check_genes(self)
+        check_head(self)
 
     @property
     def in_bits(self) -> int:

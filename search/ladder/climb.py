@@ -194,7 +194,7 @@ class Climb:
         ]
         yield from self._begun(starts)
         if not self.spent(EXPLORED):
-            chain = self._chain()
+            chain = _chain_of(self)
             yield from self._begun([Net(k, g) for g in chain for k in range(self.sizes)])
 
     def _begun(self, nets: Sequence[Net]) -> Iterator[str]:
@@ -210,22 +210,6 @@ class Climb:
     def batch(self) -> int:
         """Trainings that are asked for together."""
         return max(TRAINED, self.rungs.pool.workers)
-
-    def _chain(self) -> list[Genome]:
-        """Three genomes ordered by the sensitivity of every operator."""
-
-        def judge(genomes: list[Genome]) -> list[dict[str, float]]:
-            nets = [Net(0, genome) for genome in genomes]
-            results = self.rungs.quantised(nets)
-            prices = self.rungs.priced(nets)
-            return [
-                {"accuracy": r.judged, self.plan.cost: p[self.plan.cost]}
-                for r, p in zip(results, prices, strict=True)
-            ]
-
-        profile = sensitivity.profile(judge, *self.rungs.counts)
-        chain = sensitivity.ordered(profile, [self.plan.cost], count=24)
-        return sensitivity.spread(chain[len(chain) // 3 :], 3)
 
     def parents(self) -> list[Result]:
         """The cheapest networks that are within or a little beyond the limit, those first that were
@@ -295,7 +279,7 @@ class Climb:
             # Few together, since every one of them says what to expect of the others.
             count = min(self.rungs.pool.workers, self._affordable())
             gains = {r.net: self.gain(r.net, self.forecast(r)) for r in self.trained}
-            gains |= self._between()
+            gains |= _between_of(self)
             left = [net for net, value in gains.items() if net not in done and value > 0]
             if not left or not count:
                 return
@@ -303,23 +287,6 @@ class Climb:
             done |= set(finalists)
             self._train([(net, None) for net in finalists], "full")
             yield "finals"
-
-    def _between(self) -> dict[Net, float]:
-        """Networks between the best and cheaper ones that lost too much, and what they may gain:
-        points are taken to be lost as cost is saved."""
-        best = self.best()
-        gains: dict[Net, float] = {}
-        for failed in self.finished if best is not None else ():
-            assert best is not None
-            saved = self.cost(best.net) - self.cost(failed.net)
-            lost, more = max(0.0, self.lost(best)), self.lost(failed)
-            if failed.net.size != best.net.size or saved <= 0 or more <= self.drop:
-                continue
-            nets = [between(best.net, failed.net, s, self.rng) for s in SHARES * DRAWN]
-            for net in filter(self.allowed, nets):
-                share = (self.cost(best.net) - self.cost(net)) / saved
-                gains[net] = self.gain(net, lost + share * (more - lost))
-        return gains
 
     def _affordable(self) -> int:
         """Full trainings that the budget has left, by the mean of those that there were."""
@@ -333,3 +300,38 @@ class Climb:
             r for r in self.finished if self.lost(r) <= self.drop + 1e-9 and self.allowed(r.net)
         ]
         return min(able, key=lambda r: (self.cost(r.net), -r.judged), default=None)
+
+
+def _chain_of(climb: "Climb") -> list[Genome]:
+    """Three genomes ordered by the sensitivity of every operator."""
+
+    def judge(genomes: list[Genome]) -> list[dict[str, float]]:
+        nets = [Net(0, genome) for genome in genomes]
+        results = climb.rungs.quantised(nets)
+        prices = climb.rungs.priced(nets)
+        return [
+            {"accuracy": r.judged, climb.plan.cost: p[climb.plan.cost]}
+            for r, p in zip(results, prices, strict=True)
+        ]
+
+    profile = sensitivity.profile(judge, *climb.rungs.counts)
+    chain = sensitivity.ordered(profile, [climb.plan.cost], count=24)
+    return sensitivity.spread(chain[len(chain) // 3 :], 3)
+
+
+def _between_of(climb: "Climb") -> dict[Net, float]:
+    """Networks between the best and cheaper ones that lost too much, and what they may gain:
+    points are taken to be lost as cost is saved."""
+    best = climb.best()
+    gains: dict[Net, float] = {}
+    for failed in climb.finished if best is not None else ():
+        assert best is not None
+        saved = climb.cost(best.net) - climb.cost(failed.net)
+        lost, more = max(0.0, climb.lost(best)), climb.lost(failed)
+        if failed.net.size != best.net.size or saved <= 0 or more <= climb.drop:
+            continue
+        nets = [between(best.net, failed.net, s, climb.rng) for s in SHARES * DRAWN]
+        for net in filter(climb.allowed, nets):
+            share = (climb.cost(best.net) - climb.cost(net)) / saved
+            gains[net] = climb.gain(net, lost + share * (more - lost))
+    return gains

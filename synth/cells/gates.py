@@ -127,33 +127,7 @@ class Netlist:
         self._values = [0] * len(bits)
         self._values[1] = self.mask
         self._state = [0] * (len(self._flops) + len(self._latches))
-        self._settle, self._next = self._compile(self._order())
-
-    def _order(self) -> list[str]:
-        """Combinational instances, each after those it depends on."""
-        comb = {n: v for n, v in self._instances.items() if not v[0].clock and not v[0].gated}
-        driver = {net: name for name in comb for net in self.outputs[name]}
-        order: list[str] = []
-        mark: dict[str, bool] = {}
-        for root in comb:
-            todo = [root]
-            while todo:
-                name = todo[-1]
-                if name in mark:
-                    if not mark[name]:
-                        mark[name] = True
-                        order.append(name)
-                    todo.pop()
-                    continue
-                mark[name] = False
-                kind, pins = comb[name]
-                before = {
-                    driver[pins[p]] for p in pins if p not in kind.outputs and pins[p] in driver
-                }
-                if any(mark.get(b) is False for b in before):
-                    raise InputError("a netlist with a combinational loop cannot be simulated")
-                todo += [b for b in before if b not in mark]
-        return order
+        self._settle, self._next = self._compile(_order_of(self))
 
     def _gate_of(self, net: int) -> str | None:
         """The clock gate that drives `net`; None for the clock itself."""
@@ -325,3 +299,28 @@ class Netlist:
             for name, nets in self.outputs.items()
         }
         return changes, self._clocked(shares)
+
+
+def _order_of(netlist: "Netlist") -> list[str]:
+    """Combinational instances, each after those it depends on."""
+    comb = {n: v for n, v in netlist._instances.items() if not v[0].clock and not v[0].gated}
+    driver = {net: name for name in comb for net in netlist.outputs[name]}
+    order: list[str] = []
+    mark: dict[str, bool] = {}
+    for root in comb:
+        todo = [root]
+        while todo:
+            name = todo[-1]
+            if name in mark:
+                if not mark[name]:
+                    mark[name] = True
+                    order.append(name)
+                todo.pop()
+                continue
+            mark[name] = False
+            kind, pins = comb[name]
+            before = {driver[pins[p]] for p in pins if p not in kind.outputs and pins[p] in driver}
+            if any(mark.get(b) is False for b in before):
+                raise InputError("a netlist with a combinational loop cannot be simulated")
+            todo += [b for b in before if b not in mark]
+    return order

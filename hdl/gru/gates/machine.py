@@ -6,19 +6,16 @@ from amaranth import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ....model.integer import code_range
-from ...arithmetic import add_or_subtract, signed_digits
 from ...dense import Accumulator
-from ...diagram import Diagram
 from ..counters import UnitCounter, one_lane
 from ..layer import code_layout, state_reader
+from .multiplier import multiply
 from .plan import Shape, Step
+from .requantise import requantise
 
 
 class GatesMachine(wiring.Component):
     """The logic of a layer with shared gates; between it and the memories are wires alone.
-
-    One long class: its units read and write the same registers in the same cycle.
 
     Members
     -------
@@ -80,9 +77,9 @@ class GatesMachine(wiring.Component):
         step_end, new, bank = self._units(m, loading, stands)
         self._memories(m, bank, new, step_end)
         acc, channel = self._accumulate(m)
-        product = self._multiply(m)
-        self._requantise(m, acc, product, channel, new)
-        emit = self._is("emit")
+        product = multiply(self, m)
+        requantise(self, m, acc, product, channel, new)
+        emit = self.active("emit")
         m.d.comb += [
             self.o.valid.eq(emit & ~loading & ~stands),
             self.o.payload.code.eq(self.t["t0"]),
@@ -100,14 +97,14 @@ class GatesMachine(wiring.Component):
                 m.d.comb += self.h_read_address.eq(Cat(bank, self.reader.word))
         return m
 
-    def _steps(self, *kinds: str) -> list[tuple[int, Step]]:
+    def steps(self, *kinds: str) -> list[tuple[int, Step]]:
         return [(k, step) for k, step in enumerate(self.shape.steps) if step.kind in kinds]
 
-    def _is(self, *kinds: str) -> Value:
+    def active(self, *kinds: str) -> Value:
         """Whether it is the turn of a step of these kinds."""
-        return Cat(self.step == k for k, _ in self._steps(*kinds)).any()
+        return Cat(self.step == k for k, _ in self.steps(*kinds)).any()
 
-    def _by_step(self, m: Module, name: str, width: Any, values: dict[int, Any]) -> Signal:
+    def by_step(self, m: Module, name: str, width: Any, values: dict[int, Any]) -> Signal:
         """A signal by the step; steps that are not in `values` do not look at it."""
         signal = Signal(width, name=name)
         if len({repr(value) for value in values.values()}) == 1:
@@ -137,15 +134,15 @@ class GatesMachine(wiring.Component):
     def _units(self, m: Module, loading: Signal, stands: Value) -> tuple[Value, UnitCounter, Value]:
         """Steps of a unit, units of a time step."""
         shape, emit = self.shape, Signal(name="emitted")
-        m.d.comb += emit.eq(self.advance & self._is("emit"))
+        m.d.comb += emit.eq(self.advance & self.active("emit"))
         lasts = {k: shape.cycles(step) - 1 for k, step in enumerate(shape.steps)}
         m.d.comb += self.last_count.eq(
-            self.count == self._by_step(m, "last", len(self.count), lasts)
+            self.count == self.by_step(m, "last", len(self.count), lasts)
         )
         with m.If(self.advance):
             m.d.sync += self.count.eq(Mux(self.last_count, 0, self.count + 1))
             with m.If(self.last_count):
-                m.d.sync += self.step.eq(Mux(self._is("emit"), 0, self.step + 1))
+                m.d.sync += self.step.eq(Mux(self.active("emit"), 0, self.step + 1))
         new = UnitCounter(m, "new", shape.hidden, shape.lanes, emit)
         bank, step_end = Signal(), Signal()
         m.d.comb += step_end.eq(emit & new.last)
@@ -161,12 +158,12 @@ class GatesMachine(wiring.Component):
         """Addresses: a word is there in the cycle after. Weights and biases come in the order in
         which they are asked for."""
         shape = self.shape
-        word = Mux(self._is("read"), new.word, self.count)
+        word = Mux(self.active("read"), new.word, self.count)
         m.d.comb += [
             self.x_read_address.eq(self.count),
             self.h_read_address.eq(Cat(bank, word[: max(1, (shape.words("h") - 1).bit_length())])),
         ]
-        summing = self.advance & self._is("sum")
+        summing = self.advance & self.active("sum")
         for address, step in (
             (self.weight_address, summing & ~self.last_count),
             (self.bias_address, summing & self.last_count),
@@ -210,182 +207,24 @@ class GatesMachine(wiring.Component):
             "x": lanes(self.x_data, shape.in_bits, in_bits),
             "h": lanes(state, shape.state_bits, in_bits),
         }
-        by_step = {k: operands[step.a] for k, step in self._steps("sum")}
+        by_step = {k: operands[step.a] for k, step in self.steps("sum")}
         m.d.comb += [
             mac.weight.eq(self.weight),
             mac.bias.eq(self.bias[:bias_bits].as_signed()),
-            mac.operand.eq(self._by_step(m, "operand", shape.lanes * in_bits, by_step)),
-            mac.enable.eq(self.advance & self._is("sum") & (self.count != 0)),
+            mac.operand.eq(self.by_step(m, "operand", shape.lanes * in_bits, by_step)),
+            mac.enable.eq(self.advance & self.active("sum") & (self.count != 0)),
             mac.first.eq(self.count == 1),
         ]
         # The bias of the next sum is there in the cycle after, its channel is kept till then.
         channel = Signal(shape.channel_bits)
         if shape.channel_bits:
             kept = Signal(shape.channel_bits, reset_less=True)
-            with m.If(self._is("sum") & (self.count == 1)):
+            with m.If(self.active("sum") & (self.count == 1)):
                 m.d.sync += kept.eq(self.bias[bias_bits:])
-            dense = Cat(self.step == k for k, step in self._steps("code") if step.a == "acc").any()
+            dense = Cat(self.step == k for k, step in self.steps("code") if step.a == "acc").any()
             m.d.comb += channel.eq(kept & dense.replicate(shape.channel_bits))
         self.state = state
         return mac.acc, channel
-
-    def _multiply(self, m: Module) -> Value:
-        """Products of codes less their zero points, or of a slope and a code, bit by bit."""
-        shape = self.shape
-        width, bits = shape.multiplicand, shape.multiplier
-        self.intercepts: dict[str, Signal] = {}
-        firsts, seconds = {}, {}
-        pieces = dict(shape.pieces)
-        for k, step in self._steps("multiply"):
-            if step.name in pieces:
-                slope = self._piece(m, step.name)
-                firsts[k], seconds[k] = self.t[step.a], slope
-            else:
-                firsts[k] = self.t[step.a] - step.zeros[0]
-                seconds[k] = self.t[step.b] - step.zeros[1]
-        first = self._by_step(m, "multiplicand", signed(width), firsts)
-        second = self._by_step(m, "multiplier", signed(bits), seconds)
-        low = Signal(bits, reset_less=True, name="product_low")
-        high = Signal(signed(width + 1), reset_less=True, name="product_high")
-        row = Signal(signed(width + 2))
-        m.d.comb += row.eq(
-            add_or_subtract(high, Mux(low[0], first, 0), self.count == bits)  # the last is the sign
-        )
-        with m.If(self._is("multiply")):
-            with m.If(self.count == 0):
-                m.d.sync += [low.eq(second), high.eq(0)]
-            with m.Else():
-                m.d.sync += [low.eq(Cat(low[1:], row[0])), high.eq(row >> 1)]
-        return Cat(low, high).as_signed()
-
-    def _piece(self, m: Module, name: str) -> Signal:
-        """Slope of the piece that t0 is in; its intercept for the requantiser."""
-        plan = dict(self.shape.pieces)[name]
-        slope = Signal(signed(self.shape.multiplier), name=f"{name}_slope")
-        self.intercepts[name] = intercept = Signal(
-            signed(self.shape.total_bits + 1), name=f"{name}_intercept"
-        )
-        m.d.comb += [slope.eq(plan.slopes[0]), intercept.eq(plan.intercepts[0])]
-        source = next(s.a for _, s in self._steps("multiply") if s.name == name)
-        for k, point in enumerate(plan.points, 1):
-            with m.If(self.t[source] >= point):
-                m.d.comb += [slope.eq(plan.slopes[k]), intercept.eq(plan.intercepts[k])]
-        return slope
-
-    def _requantise(
-        self, m: Module, acc: Value, product: Value, channel: Value, new: UnitCounter
-    ) -> None:
-        """One adder and shifter for every operator, and what the registers get."""
-        shape = self.shape
-        width = signed(shape.total_bits)
-        codes = self._steps("code")
-        sources: dict[str, Any] = {"acc": acc, "product": product, **self.t}
-        a = self._by_step(m, "operand_a", width, {k: sources[step.a] for k, step in codes})
-        total: Value = Signal(width, name="constant")
-        channels = {k: step for k, step in codes if len({v for _, v in step.rests}) > 1}
-        with m.Switch(self.step):
-            for k, step in codes:
-                with m.Case(k):
-                    if k in channels:
-                        with m.Switch(channel):
-                            for shift, amount in step.rests:
-                                with m.Case(shift):
-                                    m.d.comb += total.eq(amount)
-                    elif step.rests:
-                        m.d.comb += total.eq(step.rests[0][1])
-                    else:
-                        m.d.comb += total.eq(self.intercepts.get(step.name, step.constant))
-        total = self._times(m, "a", total, a, {k: step.factor_a for k, step in codes})
-        second = {k: step for k, step in codes if step.b}
-        b = self._by_step(m, "operand_b", signed(8), {k: self.t[s.b] for k, s in second.items()})
-        factors = {k: step.factor_b for k, step in codes}
-        total = self._times(m, "b", total, b, factors)
-        amount = self._by_step(
-            m, "shift", max(s.shift for _, s in codes).bit_length(), {k: s.shift for k, s in codes}
-        )
-        value = Signal(signed(shape.value_bits))
-        m.d.comb += value.eq(total >> amount)
-        if shape.channel_bits:
-            shifted = Signal.like(value, name="shifted")
-            m.d.comb += shifted.eq(value >> channel)
-            value = shifted
-        code = self._saturated(m, value)
-        old = self._old(m, new)
-        with m.Switch(self.step):
-            for k, step in self._steps("look"):
-                with m.Case(k):
-                    table = dict(shape.looks)[step.name]
-                    operand = self.t[step.a][: (len(table) - 1).bit_length()]
-                    m.d.comb += self.code.eq(Diagram(table, step.bits).build(m, operand))
-            for k, _ in self._steps("read"):
-                with m.Case(k):
-                    m.d.comb += self.code.eq(old)
-            with m.Case(*(k for k, _ in self._steps("emit"))):
-                m.d.comb += self.code.eq(self.t["t0"])
-            with m.Default():
-                m.d.comb += self.code.eq(code)
-        for name, register in self.t.items():
-            given = [k for k, step in enumerate(shape.steps) if step.target == name]
-            with m.If(self.last_count & self.advance & Cat(self.step == k for k in given).any()):
-                m.d.sync += register.eq(self.code)
-        m.d.comb += self.written.eq(
-            self.advance & self.last_count & self._is("code", "look", "read")
-        )
-
-    def _times(
-        self, m: Module, name: str, total: Value, value: Value, factors: dict[int, int]
-    ) -> Value:
-        """``total + factor * value``, a term for each signed digit of the factors of all steps."""
-        digits = {k: signed_digits(abs(factor)) for k, factor in factors.items()}
-        for number in range(max(map(len, digits.values()))):
-            shifts, minus, there = {}, {}, {}
-            for k, of in digits.items():
-                there[k] = int(number < len(of))
-                if there[k]:
-                    shifts[k] = of[number][0]
-                    minus[k] = int(of[number][1] * (1 if factors[k] > 0 else -1) < 0)
-            amount = self._by_step(
-                m, f"up_{name}{number}", max(1, max(shifts.values()).bit_length()), shifts
-            )
-            term = Signal(signed(self.shape.total_bits), name=f"term_{name}{number}")
-            m.d.comb += term.eq(value << amount)
-            if not all(there.values()):
-                here = self._by_step(m, f"there_{name}{number}", 1, there)
-                gated = Signal.like(term, name=f"gated_{name}{number}")
-                m.d.comb += gated.eq(Mux(here, term, 0))
-                term = gated
-            result = Signal(signed(self.shape.total_bits), name=f"total_{name}{number}")
-            if any(minus.values()):
-                sign = self._by_step(m, f"minus_{name}{number}", 1, minus)
-                m.d.comb += result.eq(add_or_subtract(total, term, sign))
-            else:
-                m.d.comb += result.eq(total + term)
-            total = result
-        return total
-
-    def _saturated(self, m: Module, value: Signal) -> Value:
-        """`value` as a code of as many bits as the step has."""
-        limits = {k: code_range(step.bits)[1] for k, step in self._steps("code")}
-        high = self._by_step(m, "high", 7, limits)
-        sign, size = value[-1], max(len(value), 8)
-        bits = Cat(value, sign.replicate(size - len(value)))
-        over = Signal()
-        inside = Cat(high, Const(0, size - 7))
-        m.d.comb += over.eq(((bits ^ sign.replicate(size)) & ~inside).any())
-        limit = Cat(high, Const(0, 1)) ^ sign.replicate(8)
-        return Mux(over, limit, bits[:8]).as_signed()
-
-    def _old(self, m: Module, new: UnitCounter) -> Value:
-        """The old state of the unit, in its lane."""
-        shape = self.shape
-        if len(new.lane) == 0:
-            return self.state[: shape.state_bits].as_signed()
-        old = Signal(signed(shape.state_bits), name="old")
-        with m.Switch(new.lane):
-            for k in range(shape.lanes):
-                with m.Case(k):
-                    m.d.comb += old.eq(self.state.word_select(k, shape.state_bits))
-        return old
 
 
 def _wide(value: Value, bits: int) -> Value:

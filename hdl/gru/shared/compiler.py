@@ -30,10 +30,7 @@ from .rows import (
 
 
 class Compiler:
-    """Makes the :class:`Program` of a layer, with the classifier where it is the last.
-
-    One long class: every method appends to one program, and looks back at its last rows.
-    """
+    """Makes the :class:`Program` of a layer, with the classifier where it is the last."""
 
     def __init__(self, layer: Layer, classifier: Classifier | None, digit: int = 1) -> None:
         self.layer, self.classifier, self.digit = layer, classifier, digit
@@ -154,9 +151,9 @@ class Compiler:
                 bounds.append((0, (1 << step) - 1))
                 digits.append(((constant >> v) & ((1 << step) - 1))[:, None])
             if v == n and from_rom:
-                more = self._rest_of(rest, wide, source, digits)
+                more = _rest_in_memory(self, rest, wide, source, digits)
             elif v == n:
-                more = self._rest(rest)
+                more = _rest_of_constant(self, rest)
             if v == n:
                 rows += [row for row, _, _ in more]
                 bounds += [(low, high) for _, low, high in more]
@@ -213,33 +210,6 @@ class Compiler:
             low, high = low >> shift, high >> shift
         self.program.rows += rows
         return low, high
-
-    def _rest_of(
-        self, rest: np.ndarray, wide: int, source: str, digits: list[np.ndarray]
-    ) -> list[tuple[Row, object, object]]:
-        """Rows that add what of constants in a memory lies above the bits that are dropped."""
-        rows: list[tuple[Row, object, object]] = []
-        d = self.digit
-        for k in range(0, wide, d):
-            digits.append(((rest >> k) & ((1 << d) - 1))[:, None])
-            top = k + d >= wide
-            greatest = ((1 << d) - 1) << k
-            bounds = (-greatest - (1 << (d - 1)), greatest) if top else (0, greatest)
-            rows.append((Row(factor=source, place=k, negative=top), *bounds))
-        return rows
-
-    def _rest(self, rest: int) -> list[tuple[Row, object, object]]:
-        """The same of one constant."""
-        value = int(rest)
-        rows: list[tuple[Row, object, object]] = []
-        if value < 0:
-            top = (~value).bit_length()
-            value += (1 << top) + 1
-            rows.append((Row(factor="one", place=top, negative=True), -(1 << top) - 1, 0))
-        for k in range(value.bit_length()):
-            if value >> k & 1:
-                rows.append((Row(factor="one", place=k), 0, 1 << k))
-        return rows
 
     def _table(self, name: str, op: Table) -> None:
         """A table's code bit by bit; it is asked for one row after its operand is there."""
@@ -299,3 +269,32 @@ class Compiler:
         self.program.rows.append(Row(kind="logit"))
         self.program.class_cycles = self._cycles(self.program.rows[start:])
         self.program.rows.append(Row(kind="class"))
+
+
+def _rest_in_memory(
+    compiler: "Compiler", rest: np.ndarray, wide: int, source: str, digits: list[np.ndarray]
+) -> list[tuple[Row, object, object]]:
+    """Rows that add what of constants in a memory lies above the bits that are dropped."""
+    rows: list[tuple[Row, object, object]] = []
+    d = compiler.digit
+    for k in range(0, wide, d):
+        digits.append(((rest >> k) & ((1 << d) - 1))[:, None])
+        top = k + d >= wide
+        greatest = ((1 << d) - 1) << k
+        bounds = (-greatest - (1 << (d - 1)), greatest) if top else (0, greatest)
+        rows.append((Row(factor=source, place=k, negative=top), *bounds))
+    return rows
+
+
+def _rest_of_constant(compiler: "Compiler", rest: int) -> list[tuple[Row, object, object]]:
+    """The same of one constant."""
+    value = int(rest)
+    rows: list[tuple[Row, object, object]] = []
+    if value < 0:
+        top = (~value).bit_length()
+        value += (1 << top) + 1
+        rows.append((Row(factor="one", place=top, negative=True), -(1 << top) - 1, 0))
+    for k in range(value.bit_length()):
+        if value >> k & 1:
+            rows.append((Row(factor="one", place=k), 0, 1 << k))
+    return rows

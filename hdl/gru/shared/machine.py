@@ -6,13 +6,12 @@ from amaranth import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from .adder import add
 from .shape import Decoded, Shape, streams_of
 
 
 class Machine(wiring.Component):
     """The logic of a shared layer: it runs the program of :mod:`.rows`.
-
-    One long class: its units read and write the same registers in the same cycle.
 
     Between it and the memories of the layer are wires alone; every memory answers in the cycle
     after the address, which therefore is that of the next row.
@@ -76,7 +75,7 @@ class Machine(wiring.Component):
             self.h_write_address.eq(Cat(~bank, unit)),
         ]
         self._activations(m, now)
-        total, shifted = self._add(m, now)
+        total, shifted = add(self, m, now)
         self._results(m, now, shifted, total)
         m.d.comb += [
             self.i.ready.eq(now.running & load),
@@ -173,91 +172,6 @@ class Machine(wiring.Component):
         for name, table, bits, _ in shape.activations:
             selector = self.t0[:bits] if table else node_next[:bits]
             m.d.comb += getattr(self, f"{name}_address").eq(Cat(selector, index_next))
-
-    def _add(self, m: Module, now: "Now") -> tuple[Signal, Signal]:
-        """The adder: the sum of a row, and what P becomes."""
-        shape, row, advance = self.shape, now.row, now.advance
-        operand = Signal(signed(shape.operand_bits))
-        zero: Value = Const(shape.zero, signed(shape.state_bits))
-        zero = self.initial if shape.given else zero
-        values: dict[str, Value] = {
-            "imm": Cat(row.is_("place", k) for k in range(shape.operand_bits - 1)),
-            "x": self.x_code,
-            "h": Mux(now.start, zero, self.h_code),
-            "t0": self.t0,
-            "t1": self.t1,
-            "t2": self.t2,
-        }
-        present, number = row.fields["operand"]
-        with m.Switch(number):
-            for k, name in enumerate(present):
-                with m.Case(k):
-                    m.d.comb += operand.eq(values[name])
-        term = self._term(m, row, operand)
-        p = Signal(signed(shape.width), reset_less=True)
-        left, total, shifted = (Signal(signed(shape.width)) for _ in range(3))
-        shifts, shift = row.fields["shift"]
-        m.d.comb += [
-            left.eq(Mux(row.flag("first"), 0, p)),
-            # The carry in enters the adder below its lowest bit.
-            total.eq(
-                (
-                    Cat(1, left).as_signed()
-                    + Cat(row.flag("carry"), Const(0, shape.guard), term).as_signed()
-                )[1:]
-            ),
-            self.searched.eq(~total[-1]),
-        ]
-        with m.Switch(shift):
-            for k, amount in enumerate(shifts):
-                with m.Case(k):
-                    m.d.comb += shifted.eq(total >> amount)
-        with m.If(advance):
-            m.d.sync += p.eq(shifted)
-        self.p = p
-        return total, shifted
-
-    def _term(self, m: Module, row: Decoded, operand: Value) -> Value:
-        """Operand times digit, less the ones of a negative row."""
-        digit, width = self.shape.digit, self.shape.operand_bits
-        factor, negative = self._factor(m, row), row.flag("negative")
-        alone = row.is_("factor", "one") | row.is_("factor", "zero")
-        term: Value = Const(0)
-        for k in range(digit):
-            # Of a digit the top bit is negative, of a bit alone the bit itself.
-            sign: Value = Const(0, 1)
-            if digit == 1:
-                sign = negative
-            elif k in (0, digit - 1):
-                sign = negative & (~alone if k else alone)
-            part = Signal(signed(width), name=f"term{k}")
-            m.d.comb += part.eq((operand & factor[k].replicate(width)) ^ sign.replicate(width))
-            term = term + (part << k) if k else part
-        return term
-
-    def _factor(self, m: Module, row: Decoded) -> Signal:
-        """The digit that the operand is multiplied by."""
-        places, place = row.fields["place"]
-        factor = Signal(self.shape.digit)
-        present, number = row.fields["factor"]
-        with m.Switch(number):
-            for k, name in enumerate(present):
-                with m.Case(k):
-                    if name == "zero":
-                        m.d.comb += factor.eq(0)
-                    elif name == "one":
-                        m.d.comb += factor.eq(1)
-                    elif name == "rom":
-                        m.d.comb += factor.eq(self.weight)
-                    elif name == "serial":
-                        with m.Switch(place):
-                            for index, value in enumerate(places):
-                                if value < 8:
-                                    with m.Case(index):
-                                        m.d.comb += factor.eq(self.t1 >> value)
-                    else:
-                        m.d.comb += factor.eq(getattr(self, f"{name}_digit"))
-        return factor
 
     def _results(self, m: Module, now: "Now", shifted: Value, total: Value) -> None:
         """Saturate to the width that the row says, and keep."""
