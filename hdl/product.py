@@ -1,4 +1,8 @@
-"""The element-wise products of the GRU: p_rn, p_zn and p_zh."""
+"""The element-wise products of the GRU: p_rn, p_zn and p_zh.
+
+``o = sat(((multiplier (a - za) (b - zb) + half) >> shift) + zero_point)``: rounded half up,
+as :func:`genogate.sim.golden.product` defines it.
+"""
 
 from dataclasses import dataclass
 from functools import partial
