@@ -10,8 +10,8 @@ from ..genome import GENES
 from .operators import Dense
 
 if TYPE_CHECKING:
-    from .stages import DenseLayer
     from .model import IntModel
+    from .stages import DenseLayer
 
 
 def _ports(name: str, layer: DenseLayer) -> tuple[str, int, int, int, int]:
