@@ -126,9 +126,17 @@ class Format:
         """The fixed-point format in which `function` is searched when nothing else is said.
 
         At least that of the function; wider where slopes or intercepts of its pieces need more
-        integer bits, up to WIDEST, and beyond that with fewer fraction bits.
+        integer bits, up to WIDEST, and beyond that with fewer fraction bits. Raises
+        :class:`InputError` for a function whose pieces no format holds.
         """
-        integers = [_integer_bits(values) for values in _pieces(function)]
+        pieces = _pieces(function)
+        greatest = max(float(np.abs(values).max(initial=0.0)) for values in pieces)
+        if greatest > 2.0**23:
+            raise InputError(
+                f"{function.name}: its lines have slopes or intercepts up to {greatest:.3g}, where "
+                f"24 bits hold {2**23:,}; choose a smaller range, or divide it by a power of two"
+            )
+        integers = [_integer_bits(values) for values in pieces]
         fraction = max(0, min(function.fraction_bits, WIDEST - 1 - max(integers)))
         slope, intercept = (max(function.width, 1 + bits + fraction) for bits in integers)
         return cls("fixed", min(slope, 24), min(intercept, 24), fraction)

@@ -413,3 +413,10 @@ def test_searches_end_within_two_per_cent_of_the_optimum(method, text, low, high
             budget=budget,
         )
         assert table.info["optimum"]["ratio"] <= 1.02
+
+
+@pytest.mark.parametrize("expression", ["exp(x*20)", "x*1e9", "1e8 + x"])
+def test_a_function_that_no_format_holds_is_refused_at_once(expression):
+    """It was searched slope by slope, 16 million of them for each interval."""
+    with pytest.raises(InputError, match="24 bits hold 8,388,608; choose a smaller range"):
+        Format.of(parse_function(expression, -4, 4))
