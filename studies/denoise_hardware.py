@@ -2,7 +2,7 @@
 energy, and the clock of real time."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from genogate.search.budget import Budget
 from genogate.sim.rtl.network.regression import simulate
 from genogate.synth.asic.mapping import map_design
 from genogate.synth.cells import liberty
+from genogate.synth.targets.devices import DEVICES
 from genogate.synth.targets.prices import figures
 from genogate.synth.targets.report import fpga_report
 from genogate.synth.targets.sky130 import standard_cell_report
@@ -63,8 +64,7 @@ def _area(network: Network, say: Say) -> dict[str, Any]:
     """um^2 of every module by synthesis, summed, and what the models say of the same."""
     area = standard_cell_report(network.design, progress=say).to_json()
     kinds = [f"{kind}_um2" for kind in ("logic", "rom", "ram", "total")]
-    row = {kind: area[kind] for kind in kinds} | {n: area[n] for n in ("library", "yosys")}
-    return row | {"model_um2": figures("sky130", network.design)["um2"]}
+    return {name: area[name] for name in (*kinds, "library", "yosys")}
 
 
 def _energy(network: Network, say: Say) -> dict[str, Any]:
@@ -101,6 +101,8 @@ def measure(say: Say, folder: Path = FOLDER, budget: str | None = None) -> dict[
             "size": network.model.size_bits,
             "cycles": network.design.cycles_per_step,
             "model_nj": figures("sky130", network.design)["energy"],
+            "model_um2": figures("sky130", network.design)["um2"],
+            "models": {target: figures(target, network.design) for target in FPGAS},
         }
         stem = f"hardware-{network.model.hash}"
         place = folder / f"verilog-{network.model.hash}"
@@ -144,8 +146,8 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     codes = "-" if verilog is None else f"{verilog['codes']:,}"
     utterances = "-" if verilog is None else str(verilog["sequences"])
     mismatches = "-" if verilog is None else str(verilog["mismatches"])
-    kinds = ("logic_um2", "rom_um2", "ram_um2", "total_um2", "model_um2")
-    silicon = ["-"] * 5 if area is None else [f"{area[kind]:,.0f}" for kind in kinds]
+    kinds = ("logic_um2", "rom_um2", "ram_um2", "total_um2")
+    silicon = ["-"] * 4 if area is None else [f"{area[kind]:,.0f}" for kind in kinds]
     energy = "-"
     if "energy" in row:
         switching, leakage = energy_of_a_second(row)
@@ -157,6 +159,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         codes,
         mismatches,
         *silicon,
+        f"{row['model_um2']:,.0f}",
         energy,
         f"{row['model_nj'] * FRAMES / 1000:.1f}",
         f"{row['cycles']:,}",
@@ -193,22 +196,32 @@ def render(data: Mapping[str, Any]) -> list[str]:
         *("| " + " | ".join(_cells(row)) + " |" for row in rows),
         "",
     ]
-    columns = {"lut": "LUTs", "ff": "flip-flops", "ram": "block RAMs", "dsp": "DSP blocks"}
-    lines += [
-        "Whole networks on FPGAs (Yosys' mapping, not placed):",
+    return [*lines, *_fpga_lines(rows)]
+
+
+def _fpga_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The table of FPGAs: what Yosys maps, where that was measured, and the models."""
+    lines = [
+        "Whole networks on FPGAs, as Yosys maps them (not placed), or by the models of the search:",
         "",
-        f"| network | part | {' | '.join(columns.values())} | fits |",
-        "|---|---|---:|---:|---:|---:|---|",
+        "| network | part | by | LUTs | flip-flops | block RAMs | DSP blocks | fits |",
+        "|---|---|---|---:|---:|---:|---:|---|",
     ]
     for row in rows:
         for target in FPGAS:
-            if target not in row:
-                continue
-            whole, limits = row[target]["whole"], row[target]["limits"]
-            used = [
-                f"{whole[c]:,} of {limits[c]:,}" if c in limits else f"{whole[c]:,}"
-                for c in columns
-            ]
-            fits = "yes" if row[target]["fits"] else "no"
-            lines.append(f"| {row['name']} | {target} | " + " | ".join(used) + f" | {fits} |")
+            device = DEVICES[target]
+            model = row["models"][target]
+            figures_of = {"the models": {**model, "ram": model["ebr"]}}
+            if target in row:
+                figures_of["Yosys"] = row[target]["whole"]
+            for by, whole in figures_of.items():
+                columns = ("lut", "ff", "ram", "dsp")
+                limits = device.limits
+                used = [
+                    f"{whole[c]:,.0f} of {limits[c]:,}" if c in limits else f"{whole[c]:,.0f}"
+                    for c in columns
+                ]
+                fits = all(whole[c] <= limits.get(c, np.inf) for c in columns)
+                cells = [row["name"], target, by, *used, "yes" if fits else "no"]
+                lines.append("| " + " | ".join(cells) + " |")
     return [*lines, ""]

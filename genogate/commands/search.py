@@ -359,8 +359,8 @@ def print_search(report: dict[str, Any], folder: str | Path) -> None:
         ]
         pairs.insert(1, ("estimates off", "; ".join(words) + "; the table is measured"))
     if clock:
-        words = f"{clock['met']} of {clock['measured']} networks reach {clock['mhz']:g} MHz"
-        pairs.insert(1, ("clock", f"{words} by {', '.join(clock['by'])}; the rest are left out"))
+        reached = f"{clock['met']} of {clock['measured']} networks reach {clock['mhz']:g} MHz"
+        pairs.insert(1, ("clock", f"{reached} by {', '.join(clock['by'])}; the rest are left out"))
     if suggested != "int8":
         emit = "make gru GENOME={}" if by_make() else "genogate gru --genome {}"
         pairs.append(("emit", emit.format(Path(folder) / suggested)))

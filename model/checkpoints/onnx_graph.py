@@ -23,9 +23,14 @@ RESET_BEFORE = (
     "hardware do after it, r * (W_hn h + b_hn); no weights make the two equal"
 )
 _BY_DATA = "its statistics come from the data while it runs, which no weights can replace"
+_LAYER_NORM = (
+    "its mean and spread are those of each vector while it runs, which no weights can replace; its "
+    "gain and shift alone would fold into the next linear layer, but they act on the normalised "
+    "vector"
+)
 _OVER_STEPS = "it combines the steps, where the generated hardware takes the last state"
 _REASONS = {
-    "LayerNormalization": _BY_DATA,
+    "LayerNormalization": _LAYER_NORM,
     "InstanceNormalization": _BY_DATA,
     "GroupNormalization": _BY_DATA,
     "ReduceMean": _OVER_STEPS,

@@ -230,7 +230,7 @@ class Apart(Net):
         ),
         (
             lambda: Net(list, lambda: [nn.LayerNorm(UNITS), *classifier()]),
-            "LayerNormalization is not supported behind GRU layer 1: its statistics come from",
+            "LayerNormalization is not supported behind GRU layer 1: its mean and spread are",
         ),
     ],
 )
