@@ -466,7 +466,7 @@ def _render_trained(data: Mapping[str, Any]) -> list[str]:
         "um^2, digits in a row",
     )
     return [
-        f"Training for it: {data['epochs']} epochs, the last one kept, means over seeds "
+        f"Training for it: {data['epochs']} epochs, the last one kept, seeds "
         f"{', '.join(map(str, seeds))}. A penalty adds the mean magnitude of the weights to the "
         "loss, in units of what it was at the start; rounding takes the trained network without "
         "penalty to fewer codes, with no training after it.",

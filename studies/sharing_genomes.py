@@ -166,4 +166,15 @@ def render(data: Mapping[str, Any]) -> list[str]:
             ),
             body,
         ),
+        *_answer(data["least"]),
+    ]
+
+
+def _answer(least: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Whether a search must know what is shared."""
+    theirs, own = (least[share]["um2"]["all"] for share in ("none", "all"))
+    return [
+        f"With everything shared, what the search with none found takes {theirs:,.0f} um^2, what "
+        f"the search for it found {own:,.0f} ({100 * (own / theirs - 1):+.1f} %). One seed.",
+        "",
     ]
