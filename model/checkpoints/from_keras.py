@@ -185,7 +185,7 @@ class _Series:
     def add(self, kind: str, config: Mapping[str, Any]) -> None:
         """One more layer."""
         where = f"{self.path}: layer {config.get('name', kind)!s:.60}"
-        if kind in _NOTHING:
+        if kind in _NOTHING or (kind == "Flatten" and not self.every_step):
             return
         if self.done:
             raise InputError(f"{where} ({kind:.40}) follows the classifier's activation")

@@ -279,6 +279,17 @@ def test_a_rescaling_in_front_is_folded(tmp_path, scale, offset):
     np.testing.assert_allclose(forward(from_keras(path, CLASSES), x).logits, expected, atol=1e-5)
 
 
+def test_a_flatten_behind_the_last_state_does_nothing(tmp_path):
+    layers, flat = keras_layers(np.random.default_rng(SEED)), ("Flatten", {"name": "f"}, "f/v", [])
+    write_keras(tmp_path / "plain.keras", layers)
+    write_keras(tmp_path / "flat.keras", [*layers[:3], flat, layers[3]])
+    plain, flattened = (from_keras(tmp_path / f"{n}.keras", CLASSES) for n in ("plain", "flat"))
+    assert plain.hash == flattened.hash
+    write_keras(tmp_path / "flat.keras", [*layers[:2], flat, *layers[2:]])
+    with pytest.raises(InputError, match="layer f: Flatten layers are not supported"):
+        from_keras(tmp_path / "flat.keras", CLASSES)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
