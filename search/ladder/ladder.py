@@ -22,7 +22,7 @@ from .plan import Plan, as_record, check_limits, check_validation, epochs_within
 from .rungs import LEAST_BITS, Net, Result, Rungs
 
 Say = Callable[[str], None]
-VERSION = 1
+VERSION = 2
 #: A training is no evaluation: it may take a day.
 LONGEST = 24 * 3600.0
 #: The genome file of the network that a search ends with.
@@ -74,9 +74,12 @@ def search(
     workers: int = 1,
     backend: str | None = None,
     scheduler: str | None = None,
+    inherit: bool = True,
     say: Say = lambda text: None,
 ) -> dict[str, Any]:
     """Search until the budget is spent; the document of ``ladder.json``.
+
+    inherit : whether networks begin with trained weights of others (:class:`.climb.Climb`)
 
     Raises :class:`InputError` for a budget too small for a comparison, limits that no network
     keeps, a validation part that cannot tell the points that may be lost, and a folder with another
@@ -103,7 +106,7 @@ def search(
         rungs.trained([(int8, None)], "first look", 2)
         name = load(Setting(plan.checkpoints[0], plan.knobs, False)).task.name
         full, short = epochs_within(plan, max(1e-3, (rungs.spent - before) / 2), name)
-        climb = Climb(rungs, short, full)
+        climb = Climb(rungs, short, full, inherit)
         for stage in climb.run():
             write_json(folder / "ladder.json", _document(climb, telling, stage, done=False))
         document = _document(climb, telling, "done", done=True)
@@ -131,6 +134,7 @@ def _entry(climb: Climb, result: Result) -> dict[str, Any]:
         "classifier_bits": net.classifier_bits,
         "judged": result.judged,
         "lost": round(climb.point * climb.lost(result), 4),
+        "epochs": result.epochs,
         "network": os.path.relpath(result.path, climb.rungs.folder),
         **climb.rungs.priced([net])[0],
     }
@@ -154,7 +158,7 @@ def _document(climb: Climb, telling: str, stage: str, done: bool) -> dict[str, A
         "budget_seconds": plan.budget,
         "spent_seconds": round(climb.rungs.spent, 1),
         "epochs": {"full": climb.full, "short": climb.short},
-        "trainings": {"full": len(climb.finished), "short": len(climb.trained)},
+        "trainings": dict(climb.count),
         "validation": telling,
         "int8": _entry(climb, climb.finished[0]),
         "best": None if best is None else _entry(climb, best),

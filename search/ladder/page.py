@@ -64,6 +64,17 @@ def _test(document: Mapping[str, Any]) -> str:
     )
 
 
+def _epochs(document: Mapping[str, Any]) -> str:
+    """How long INT8 and the best were trained."""
+    text = f"INT8 was trained for {document['int8']['epochs']} epochs"
+    if document["best"] is None:
+        return f"{text}. "
+    return (
+        f"{text}, best for {document['best']['epochs']}, those of the networks whose weights it "
+        "inherited among them. "
+    )
+
+
 def _parts(document: Mapping[str, Any]) -> tuple[str, list[str], Rows]:
     """Title, paragraphs, and rows of the table."""
     best, cost = document["best"], document["cost"]
@@ -84,11 +95,11 @@ def _parts(document: Mapping[str, Any]) -> tuple[str, list[str], Rows]:
     trainings, epochs = document["trainings"], document["epochs"]
     paragraphs = [
         first,
-        f"Error: {document['validation']}. INT8 was trained as long as the others. "
-        f"{_test(document)}",
+        f"Error: {document['validation']}. {_epochs(document)}{_test(document)}",
         f"Spent: {spent:.1f} of {document['budget_seconds'] / 60:.1f} CPU minutes, on "
         f"{trainings['full']} trainings of {epochs['full']} epochs and {trainings['short']} of "
-        f"{epochs['short']}. With --resume and a larger --budget the same search goes on.",
+        f"{epochs['short']} from weights of others. With --resume and a larger --budget the same "
+        "search goes on.",
     ]
     rows = [_row("INT8", document["int8"], document)]
     rows += [_row("best", best, document)] if best else []

@@ -15,8 +15,8 @@ from .price import COSTS
 #: Epochs of a full training, at most and at least; what a budget allows lies between.
 #: Twice the epochs won back 0.9 points of validation at 3 to 4 bits, more than any other idea.
 EPOCHS = (4, 80)
-#: Epochs of a short training, as a share of a full one.
-SHORT = 0.2
+#: Epochs of a training from inherited weights, as a share of a full one.
+SHORT = 0.25
 #: Full trainings that a budget is divided into to find their epochs, and the least that make sense:
 #: INT8 that all is relative to, and a network to compare with it.
 TRAININGS, LEAST = 16, 3

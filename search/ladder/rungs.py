@@ -55,12 +55,14 @@ class Result:
     judged : accuracy on the validation part, with its shifted copies where it is small
     path : of the trained network; the float checkpoint of one that is only quantised
     rung : ``quantised``, ``short`` or ``full``
+    epochs : of its training, those of all networks that it inherited weights from among them
     """
 
     net: Net
     judged: float
     path: str
     rung: str
+    epochs: int = 0
 
 
 def _timed_look(look: Look) -> dict[str, Any]:
@@ -208,8 +210,8 @@ class Rungs:
         if rung == "full":
             self.seconds_of_full += [row["seconds"] for row in rows]
         return [
-            Result(net, row["judged"], path, rung)
-            for (net, _), row, path in zip(nets, rows, paths, strict=True)
+            Result(net, row["judged"], path, rung, epochs + (start.epochs if start else 0))
+            for (net, start), row, path in zip(nets, rows, paths, strict=True)
         ]
 
     def close(self) -> None:

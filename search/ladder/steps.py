@@ -1,6 +1,4 @@
-"""Networks near others: a bit less here and there, and what lies between two of them."""
-
-from collections.abc import Sequence
+"""Networks as rows of numbers, their single steps to fewer bits, and how far they are apart."""
 
 import numpy as np
 
@@ -32,17 +30,18 @@ def steps_down(net: Net) -> list[Net]:
     ]
 
 
-def together(net: Net, steps: Sequence[Net]) -> Net:
-    """`net` with all of the `steps` (:func:`steps_down`) at once."""
-    row = row_of(net)
-    return net_of(row + sum((row_of(step) - row for step in steps), np.zeros(len(row), int)))
-
-
-def between(net: Net, other: Net, share: float, draw: np.random.Generator) -> Net:
-    """`net` with so many of the single bits in which `other`, of the same size, differs; at least
-    one of them, and not all."""
+def steps_between(net: Net, other: Net) -> dict[tuple[int, int], int]:
+    """Steps from one network to another of its size: place in the row and the bits that the step
+    down ends with (that of which a step up is the way back), and 1 or -1 for down or up."""
     start, end = row_of(net), row_of(other)
-    bits = np.repeat(np.arange(len(start)), np.abs(end - start))
-    count = int(np.clip(round(share * len(bits)), 1, max(1, len(bits) - 1)))
-    chosen = np.bincount(draw.permutation(bits)[:count], minlength=len(start))
-    return net_of(start + np.sign(end - start) * chosen)
+    steps = {}
+    for place in np.flatnonzero(start != end):
+        low, high = sorted((int(start[place]), int(end[place])))
+        sign = 1 if start[place] > end[place] else -1
+        steps.update({(int(place), bits): sign for bits in range(low, high)})
+    return steps
+
+
+def distance(net: Net, other: Net) -> int:
+    """Bits in which two networks of one size differ."""
+    return int(np.abs(row_of(net) - row_of(other))[:-1].sum())

@@ -17,14 +17,28 @@ class Rungs:
     """Trainings of a second each: a genome of fewer bits loses more."""
 
     def __init__(self, budget):
-        self.seconds_of_full, self.budget = [], budget
+        self.seconds_of_full, self.spent, self.budget = [], 0.0, budget
 
     def trained(self, nets, rung, epochs):
-        self.seconds_of_full += [1.0] * len(nets)
-        return [Result(net, 0.9 + net.genome.genes[0] / 220, "", rung) for net, start in nets]
+        seconds = 1.0 if rung == "full" else race.SHORT
+        self.spent += seconds * len(nets)
+        self.seconds_of_full += [1.0] * len(nets) if rung == "full" else []
+        return [
+            Result(
+                net,
+                0.9 + net.genome.genes[0] / 220 + (0.001 if start and start.net == net else 0),
+                "",
+                rung,
+                epochs + (start.epochs if start else 0),
+            )
+            for net, start in nets
+        ]
+
+    def priced(self, nets):
+        return [{"um2": 100.0 * (net.genome.genes[0] - net.size)} for net in nets]
 
     def left(self):
-        return self.budget - len(self.seconds_of_full)
+        return self.budget - self.spent
 
 
 def track_of(budget):
@@ -55,9 +69,22 @@ def test_random_networks_are_trained_while_there_is_time():
     assert len({result.net for result in track.finished}) == 4
 
 
+def test_networks_by_hand_narrow_along_a_chain_within_the_time():
+    """Two full trainings, and a quarter for each of the others, again where it may help."""
+    track = track_of(6)
+    track.epochs = 8
+    race._narrowed(track, 2)
+    assert track.rungs.spent == pytest.approx(6.0)
+    assert [r.rung for r in track.finished].count("full") == 2
+    first = [r.net for r in track.finished[1:7]]
+    assert [net.genome.genes[0] for net in first] == [6, 5, 4, 4, 4, 3]
+    assert [r.epochs for r in track.finished[:7]] == [1, 3, 5, 7, 9, 11, 13]
+    assert track.finished[-1].net in {r.net for r in track.finished[:-1]}
+
+
 def test_the_table_tells_area_against_the_best_by_hand():
     def row(contestant, um2, lost):
-        entry = {"um2": um2, "lost": lost, "test": 0.96}
+        entry = {"um2": um2, "lost": lost, "test": 0.96, "epochs": 24}
         return {
             "contestant": contestant,
             "best": entry,
@@ -69,6 +96,11 @@ def test_the_table_tells_area_against_the_best_by_hand():
     text = "\n".join(race.contestants_table(rows))
     assert "| this search | 2 | 600 | 40.0 % | +25.0 % | +0.20 ± 0.20 | +0.50 ± 0.00 |" in text
     assert "| the best by hand | 2 | 800 | 20.0 % | +0.0 % |" in text
+    # An entry from before weights were inherited does not tell its epochs.
+    del rows[1]["best"]["epochs"], rows[3]["best"]["epochs"]
+    text = "\n".join(race.contestants_table(rows))
+    assert f"| {race.BEFORE} | 2 | 600 |" in text
+    assert "| this search |" not in text
 
 
 def test_a_network_narrows_by_way_of_widths_in_between():
