@@ -132,8 +132,14 @@ class Climb:
         yield from self._base()
         yield from self._given()
         yield from self._homogeneous()
-        while self._round():
-            yield "narrower"
+        while self._affordable("short" if self.inherit else "full"):
+            if self._round():
+                yield "narrower"
+            elif self.reach < REACH:
+                # Nothing is that near.
+                self.reach = min(REACH, FARTHER * self.reach)
+            else:
+                return
 
     def _affordable(self, rung: str) -> bool:
         """Whether the budget has another such training left, by the mean of full ones."""
@@ -209,9 +215,7 @@ class Climb:
         return sorted(front, key=rank)[:PARENTS]
 
     def _round(self) -> bool:
-        """Train what promises most; whether there was anything to try, and time."""
-        if not self._affordable("short" if self.inherit else "full"):
-            return False
+        """Train what promises most; whether there was anything to try."""
         parents = self.parents()
         # Starts, too, so that steps up are known.
         for result in (*self.starts, *parents):

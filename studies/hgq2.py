@@ -3,7 +3,7 @@
 HGQ2 is no dependency. It runs in a process of its own with the packages of a folder::
 
     pip install --target ~/hgq HGQ2==0.2.0 keras jax
-    GENOGATE_HGQ=~/hgq python -m studies --only hgq
+    GENOGATE_HGQ=~/hgq python -m studies --only hgq2
 
 Its networks have the hidden units, data, split, seeds and batches of ours, and as many epochs as
 ours by hand had in all (float training and training for the genome). EBOPs are counted as HGQ2
@@ -28,7 +28,7 @@ from genogate.model.files import read_json
 from . import race
 from .search import table
 
-TASK, HIDDEN, SEEDS = "digits-row", 32, (0, 1, 2)
+TASK, HIDDEN, SEEDS = "digits-row", 32, (0,)
 #: Strength of the pressure on bits; bits of weights that they begin with, without the sign.
 BETAS, BITS = (3e-7, 3e-6, 3e-5), 2
 RATE, BATCH = 5e-3, 32
@@ -75,7 +75,7 @@ def _worker(folder: str, jobs: Sequence[Mapping[str, Any]]) -> Iterator[dict[str
             f"{VARIABLE}: no folder with HGQ2: pip install --target DIR HGQ2==0.2.0 keras jax, "
             f"and set {VARIABLE}=DIR"
         )
-    worker = Path(__file__).with_name("hgq_worker.py")
+    worker = Path(__file__).with_name("hgq2_worker.py")
     with (
         tempfile.TemporaryFile("w+") as errors,
         subprocess.Popen(

@@ -1,6 +1,6 @@
 """Trainings with HGQ2 in a process of their own, in the environment that has it.
 
-``python hgq_worker.py FOLDER '[{"hidden": 32, "beta": 1e-6, ...}, ...]'`` prints a row as JSON for
+``python hgq2_worker.py FOLDER '[{"hidden": 32, "beta": 1e-6, ...}, ...]'`` prints a row as JSON for
 every job, with the data of FOLDER/SEED.npz. All are of one shape, so they are compiled once. It
 imports nothing of this package, whose dependencies may be of other versions.
 """
