@@ -418,7 +418,9 @@ def _render_bench(data: dict[str, Any]) -> list[str]:
     return [
         "## Speed (`make bench`)",
         "",
-        f"{data['machine']}; medians, in turn; {data['sequences']} sequences of digits-row.",
+        f"{data['machine']}; medians, in turn; {data['sequences']} sequences of digits-row."
+        # Of the machine at the time, where somebody wrote it down.
+        + (f" {data['note']}" if "note" in data else ""),
         "",
         *_table(
             ("what", "figure"),
