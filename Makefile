@@ -119,11 +119,11 @@ search: .venv/search.stamp ## Search for genomes that cost little and keep the a
 report: .venv/search.stamp ## Show a search as one HTML page, and as pictures | RUN OUT ARGS
 	@$(BIN)/genogate report "$${RUN:?give RUN=, the folder of a search}" $${OUT:+--out "$$OUT"} $$ARGS
 
-experiment: .venv/dev.stamp icarus ## Run the whole flow for a task; resumes after a stop | TASK LANES EPOCHS POP GENERATIONS WORKERS SEED OUT ARGS
+experiment: .venv/dev.stamp icarus ## Run the whole flow for a task; resumes after a stop | TASK LANES EPOCHS POP GENERATIONS WORKERS SEED TARGET OUT ARGS
 	@$(BIN)/genogate experiment $${TASK:+--task "$$TASK"} $${LANES:+--lanes "$$LANES"} \
 		$${EPOCHS:+--epochs "$$EPOCHS"} $${POP:+--pop "$$POP"} \
 		$${GENERATIONS:+--generations "$$GENERATIONS"} $${WORKERS:+--workers "$$WORKERS"} \
-		$${SEED:+--seed "$$SEED"} $${OUT:+--out "$$OUT"} $$ARGS
+		$${SEED:+--seed "$$SEED"} $${TARGET:+--target "$$TARGET"} $${OUT:+--out "$$OUT"} $$ARGS
 
 proxy: .venv/dev.stamp ## Training-free proxies of accuracy: ARGS="score evolved int4 int3" | ARGS
 	@$(BIN)/genogate proxy $${ARGS:---help}

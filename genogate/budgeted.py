@@ -38,7 +38,17 @@ DECIDED = (
 )
 
 
-def _check(options: dict[str, Any], record: bool) -> None:
+def _check(options: dict[str, Any], record: bool, target: str | None) -> None:
+    from .synth.targets.devices import check_target
+    from .synth.targets.prices import check_prices
+
+    if target is not None:
+        check_target(target)
+        if target == "generic":
+            raise InputError(
+                "target generic: it is no part; leave it out, or give sky130 or an FPGA"
+            )
+        check_prices(target)
     for name in DECIDED:
         if options[name] is not None:
             option = {"pop_size": "pop"}.get(name, name).replace("_", "-")
@@ -115,6 +125,17 @@ def float_networks(
     return tuple(names), spent
 
 
+def _part(target: str | None) -> dict[str, Any]:
+    """What a plan has for a target: cost and limits."""
+    from .search.ladder.price import FPGA_COST, TARGET
+    from .synth.targets.prices import limits
+
+    if target in (None, TARGET):
+        return {}
+    assert target is not None
+    return {"target": target, "cost": FPGA_COST, "limits": tuple(limits(target).items())}
+
+
 def run_budgeted(
     task: str,
     budget: str,
@@ -124,9 +145,14 @@ def run_budgeted(
     workers: int,
     record: bool,
     say: Say,
+    target: str | None = None,
 ) -> tuple[dict[str, Any], Path]:
     """Everything within a budget; the document, and the folder with ``page.md``, ``page.html`` and,
-    in ``best/``, the files of the network to build. The same call goes on after a stop."""
+    in ``best/``, the files of the network to build. The same call goes on after a stop.
+
+    target : the part that it is built in; an FPGA's resources are limits, LUTs are made few, and
+        what is built is measured in it
+    """
     from .model.checkpoints.descent import import_torch
     from .model.data.tasks import check_name, load_task
     from .model.files import write_json
@@ -140,9 +166,10 @@ def run_budgeted(
     from .search.ladder.ladder import BEST, search
     from .search.ladder.page import write_pages
     from .search.ladder.plan import Plan, telling
+    from .targets import target_document
 
     seconds = seconds_of(budget)
-    _check(options, record)
+    _check(options, record, target)
     check_name(task)
     drop = 0.5 if options["max_drop"] is None else options["max_drop"]
     data = load_task(task, options["seed"] or 0)
@@ -154,7 +181,15 @@ def run_budgeted(
     import_kernels()
     folder = Path(out or Path("runs") / f"experiment-{Path(task).stem}-budget")
     networks, spent = float_networks(folder, task, options, seconds, say)
-    plan = Plan(networks, drop=drop, budget=seconds - spent, seed=options["seed"] or 0, knobs=knobs)
+    part = _part(target)
+    plan = Plan(
+        networks,
+        drop=drop,
+        budget=seconds - spent,
+        seed=options["seed"] or 0,
+        knobs=knobs,
+        **part,
+    )
     place = folder / "search"
     document = search(place, plan, resume=True, workers=workers, say=say)
     document["float_seconds"] = round(spent, 1)
@@ -176,6 +211,10 @@ def run_budgeted(
         )
         report = write_gru(network, folder / BEST, say)
         document["cells_measured"] = report["cells"]
+        if target is not None:
+            measured = target_document(network, target, False, say)
+            write_json(folder / BEST / "target.json", measured)
+            document["measured_in"] = measured
     write_json(folder / "experiment.json", document)
     write_pages(folder, document)
     return document, folder

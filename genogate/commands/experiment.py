@@ -9,6 +9,7 @@ import click
 
 from ..model.errors import InputError
 from ..model.knobs import Knobs
+from .completion import targets
 from .help import Command, group
 from .options import (
     out_option,
@@ -98,6 +99,14 @@ PLAN = "the task's plan"
         help="Start searches from genomes written by hand too; not by default.",
     ),
     seed_option(None, help="Seed of searches and trainings; 0 by default."),
+    click.option(
+        "--target",
+        metavar="NAME",
+        shell_complete=targets,
+        show_default="sky130",
+        help="Part to build for, with a budget of time: an FPGA (fewest LUTs, all of its resources "
+        "are limits) or sky130 (least area). What is built is measured in it.",
+    ),
 )
 @group(
     "Training",
@@ -174,6 +183,7 @@ def experiment(
     record: bool,
     lanes: str,
     activation: str,
+    target: str | None,
     **options: Any,
 ) -> None:
     """Run the whole flow for a task: search, training, cells, test.
@@ -184,12 +194,14 @@ def experiment(
     """
     knobs = Knobs.from_texts({"activation": activation, "lanes": lanes})
     if budget not in ("full", "quick"):
-        _within_budget(task, budget, options, knobs, out, workers, record)
+        _within_budget(task, budget, options, knobs, out, workers, record, target)
         return
     from ..experiment import record_in_docs, run_experiment
 
     if options.pop("max_drop") is not None:
         raise InputError("max-drop: with a budget of time, as in --budget 60m, alone")
+    if target is not None:
+        raise InputError("target: with a budget of time, as in --budget 60m, alone")
     if options["generations"] is not None:
         options["exploit"] = options["generations"]
     with saying() as say:
@@ -214,12 +226,15 @@ def _within_budget(
     out: str | None,
     workers: int,
     record: bool,
+    target: str | None,
 ) -> None:
     from ..budgeted import run_budgeted
     from .search import print_ladder
 
     with saying() as say:
-        document, folder = run_budgeted(task, budget, options, knobs, out, workers, record, say)
+        document, folder = run_budgeted(
+            task, budget, options, knobs, out, workers, record, say, target
+        )
     show(document, lambda: print_ladder(document, folder))
 
 

@@ -259,8 +259,7 @@ def _search_within_budget(out: str | None, resume: bool, options: dict[str, Any]
 def print_ladder(document: dict[str, Any], folder: str | Path) -> None:
     """What a search within a budget ends with."""
     from ..model.data.measures import unit_of
-    from ..search.ladder.page import widths
-    from ..search.ladder.price import COSTS
+    from ..search.ladder.page import unit_of_cost, widths
     from .tables import console, new_table, print_pairs
 
     terminal, best, cost = console(), document["best"], document["cost"]
@@ -285,7 +284,7 @@ def print_ladder(document: dict[str, Any], folder: str | Path) -> None:
     terminal.print()
     spent = document["spent_seconds"] / 60
     pairs = [
-        ("cost", COSTS[cost]),
+        ("cost", unit_of_cost(document)),
         (
             f"{unit_of(document.get('measure', ''))} lost",
             f"against INT8 trained as long, on {document['validation']}",

@@ -154,6 +154,7 @@ def _document(climb: Climb, telling: str, stage: str, done: bool) -> dict[str, A
         "stage": stage,
         "done": done,
         "cost": plan.cost,
+        "target": plan.target,
         "drop": plan.drop,
         "budget_seconds": plan.budget,
         "spent_seconds": round(climb.rungs.spent, 1),

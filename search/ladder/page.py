@@ -8,7 +8,8 @@ from typing import Any
 from ...model.data.measures import score_text, unit_of
 from ...model.files import write_text
 from ...model.genome import Genome
-from .price import COSTS
+from ...synth.targets.report import NAMES
+from .price import TARGET, costs_of
 
 Rows = Sequence[Sequence[str]]
 #: How the network comes to hardware.
@@ -75,10 +76,32 @@ def _epochs(document: Mapping[str, Any]) -> str:
     )
 
 
+def unit_of_cost(document: Mapping[str, Any]) -> str:
+    """The unit of the cost that was made small."""
+    return costs_of(document.get("target", TARGET))[document["cost"]]
+
+
+def _measured(document: Mapping[str, Any]) -> list[str]:
+    """A paragraph on what `best` takes of its part by synthesis, where that was measured."""
+    part = document.get("measured_in")
+    if part is None:
+        return []
+    name = part["target"]
+    if "whole" not in part:
+        area = part["total_um2"]
+        return [f"Measured by {part['yosys']}: {area:,.0f} um^2 of {name}'s cells."]
+    whole, limits = part["whole"], part["limits"]
+    words = ", ".join(
+        f"{whole[key]:,} of {limits[key]:,} {word}" for key, word in NAMES.items() if key in limits
+    )
+    fits = "it fits" if part["fits"] else "**it does not fit**: " + "; ".join(part["advice"])
+    return [f"Measured for {name} ({part['part']}) by {part['yosys']}: {words}; {fits}."]
+
+
 def _parts(document: Mapping[str, Any]) -> tuple[str, list[str], Rows]:
     """Title, paragraphs, and rows of the table."""
     best, cost = document["best"], document["cost"]
-    unit, points = COSTS[cost], unit_of(document.get("measure", "accuracy"))
+    unit, points = unit_of_cost(document), unit_of(document.get("measure", "accuracy"))
     if best is None:
         first = (
             f"No network within {document['drop']:g} {points} of INT8 that keeps the limits was "
@@ -95,6 +118,7 @@ def _parts(document: Mapping[str, Any]) -> tuple[str, list[str], Rows]:
     trainings, epochs = document["trainings"], document["epochs"]
     paragraphs = [
         first,
+        *_measured(document),
         f"Error: {document['validation']}. {_epochs(document)}{_test(document)}",
         f"Spent: {spent:.1f} of {document['budget_seconds'] / 60:.1f} CPU minutes, on "
         f"{trainings['full']} trainings of {epochs['full']} epochs and {trainings['short']} of "
@@ -113,7 +137,7 @@ def markdown(document: Mapping[str, Any]) -> str:
     lines = [f"# {title}", ""]
     for paragraph in paragraphs:
         lines += [paragraph, ""]
-    lines += [f"Cost: {COSTS[document['cost']]}.", ""]
+    lines += [f"Cost: {unit_of_cost(document)}.", ""]
     lines += ["| " + " | ".join(HEAD) + " |", "|" + "---|" * len(HEAD)]
     lines += ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join(lines) + "\n"

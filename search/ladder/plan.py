@@ -10,7 +10,7 @@ from ...model.errors import InputError, shown
 from ...model.genome import Genome
 from ...model.knobs import Knobs
 from ..genomes.evaluate import Setting, load
-from .price import COSTS
+from .price import TARGET, costs_of
 
 #: Epochs of a full training, at most and at least; what a budget allows lies between.
 #: Twice the epochs won back 0.9 points of validation at 3 to 4 bits, more than any other idea.
@@ -28,7 +28,8 @@ class Plan:
 
     checkpoints : float networks of one task and split by name or file, of different sizes; INT8 of
         the first, trained, is what accuracy is relative to
-    cost : of :data:`.price.COSTS`, to be made small
+    target : the part whose figures are costs
+    cost : of :func:`.price.costs_of`, to be made small
     drop : points of accuracy that may be lost; hundredths of the task's score, so of a denoiser dB
     budget : CPU seconds over all processes
     limits : cost and greatest value of it
@@ -39,6 +40,7 @@ class Plan:
 
     checkpoints: tuple[str, ...]
     cost: str = "um2"
+    target: str = TARGET
     drop: float = 0.5
     budget: float = 3600.0
     limits: tuple[tuple[str, float], ...] = ()
@@ -51,8 +53,8 @@ class Plan:
         if not self.checkpoints or len(set(self.checkpoints)) != len(self.checkpoints):
             raise InputError("checkpoints: one or more are needed, each once")
         for name in (self.cost, *(name for name, _ in self.limits)):
-            if name not in COSTS:
-                raise InputError(f"cost {shown(name)}: {', '.join(COSTS)} are known")
+            if name not in (costs := costs_of(self.target)):
+                raise InputError(f"cost {shown(name)}: {', '.join(costs)} are known")
         if not 0 <= self.drop <= 100:
             raise InputError(f"max-drop: {shown(self.drop)} is not from 0 to 100 points")
         if not self.budget > 0:
@@ -122,6 +124,7 @@ def as_record(plan: Plan) -> dict[str, Any]:
     """What a folder remembers of a plan: all but the budget, which may grow."""
     return {
         "cost": plan.cost,
+        **({} if plan.target == TARGET else {"target": plan.target}),
         "drop": plan.drop,
         "limits": [list(limit) for limit in plan.limits],
         "seed": plan.seed,

@@ -22,7 +22,7 @@ from ..genomes.evaluate import Setting, load
 from ..genomes.store import Store
 from ..pool.backends import Pool
 from .plan import Plan
-from .price import PRICES, price_of
+from .price import PRICES, TARGET, price_of
 
 Say = Callable[[str], None]
 #: Least bits of input and classifier.
@@ -72,9 +72,10 @@ def _timed_look(look: Look) -> dict[str, Any]:
     return {"judged": scores["judged"], "seconds": time.process_time() - start}
 
 
-def _timed_prices(cases: Sequence[tuple[str, Genome, Knobs]]) -> dict[str, Any]:
+def _timed_prices(job: tuple[str, Sequence[tuple[str, Genome, Knobs]]]) -> dict[str, Any]:
     start = time.process_time()
-    rows = [price_of(case) for case in cases]
+    target, cases = job
+    rows = [price_of(case, target) for case in cases]
     return {"rows": rows, "seconds": time.process_time() - start}
 
 
@@ -160,8 +161,11 @@ class Rungs:
             cases = [
                 (self.plan.checkpoints[n.size], n.genome, n.knobs(self.plan.knobs)) for n in new
             ]
-            key = self._key("price", PRICES, [net.key for net in new])
-            (found,) = self._run("Costs", [(key, f"{len(new)} costs", cases)], _timed_prices)
+            target = self.plan.target
+            elsewhere = [] if target == TARGET else [target]
+            key = self._key("price", *elsewhere, PRICES, [net.key for net in new])
+            job = (target, cases)
+            (found,) = self._run("Costs", [(key, f"{len(new)} costs", job)], _timed_prices)
             self.prices.update(zip(new, found["rows"], strict=True))
         return [self.prices[net] for net in nets]
 

@@ -59,6 +59,9 @@ def test_an_experiment_ends_with_a_page_and_the_files_of_a_network(genogate, dat
         (("experiment", "--budget", "soon"), ("budget", "as in 60m")),
         (("experiment", "--budget", "9m", "--rounds", "2"), ("rounds", "the budget decides it")),
         (("experiment", "--max-drop", "1"), ("max-drop", "budget of time")),
+        (("experiment", "--target", "sky130"), ("target", "budget of time")),
+        (("experiment", "--budget", "9m", "--target", "generic"), ("target generic", "no part")),
+        (("experiment", "--budget", "9m", "--target", "up5k"), ("target 'up5k'", "not one of")),
         (("experiment", "--budget", "9m", "--record"), ("record", "--budget full")),
     ],
 )

@@ -27,7 +27,7 @@ from genogate.search.ladder.forecast import chance, effects, gain
 from genogate.search.ladder.ladder import search
 from genogate.search.ladder.page import markdown, page
 from genogate.search.ladder.plan import Plan, check_validation, epochs_within
-from genogate.search.ladder.price import COSTS, price_of
+from genogate.search.ladder.price import COSTS, costs_of, price_of
 from genogate.search.ladder.rungs import Net, Result
 from genogate.search.ladder.steps import (
     distance,
@@ -48,6 +48,55 @@ def test_costs_follow_the_bits():
     # 86,877 um^2 by synthesis (docs/results/sharing.md).
     assert wide["um2"] == pytest.approx(86_877, rel=0.05)
     assert all(narrow[name] < 0.65 * wide[name] for name in COSTS)
+
+
+def test_costs_for_an_fpga_are_its_resources_and_its_limits_hold_for_the_search():
+    knobs = Knobs(activation="table")
+    case = ("digits-row", Genome.uniform(8), knobs)
+    costs = price_of(case, "ice40-up5k")
+    assert costs.keys() == costs_of("ice40-up5k").keys()
+    assert {"lut", "ff", "ebr", "dsp"} <= costs.keys()
+    assert "um2" not in costs
+    assert 1300 < costs["lut"] < 2200
+    Plan(("digits-row",), cost="lut", target="ice40-up5k", limits=(("ebr", 30),))
+    with pytest.raises(InputError, match="cost 'lut': um2, size"):
+        Plan(("digits-row",), cost="lut")
+    with pytest.raises(InputError, match="cost 'um2': lut, ff"):
+        Plan(("digits-row",), target="ice40-up5k")
+
+
+def test_the_page_says_what_is_built_takes_of_its_part():
+    entry = {"hidden": 6, "genes": [8] * 17, "input_bits": 8, "classifier_bits": 8, "lost": 0.2}
+    entry["epochs"] = 4
+    whole = {"lut": 1420, "ff": 400, "ram": 31, "dsp": 2}
+    limits = {"lut": 5280, "ff": 5280, "ram": 30, "dsp": 8}
+    document = {
+        "task": "mine",
+        "target": "ice40-up5k",
+        "cost": "lut",
+        "drop": 0.5,
+        "int8": entry | {"lut": 2000},
+        "best": entry | {"lut": 1400},
+        "front": [],
+        "spent_seconds": 60.0,
+        "budget_seconds": 60.0,
+        "trainings": {"full": 1, "short": 1},
+        "epochs": {"full": 1, "short": 1},
+        "validation": "300 sequences",
+        "measured_in": {
+            "target": "ice40-up5k",
+            "part": "iCE40UP5K",
+            "yosys": "Yosys 0.70",
+            "whole": whole,
+            "limits": limits,
+            "fits": False,
+            "advice": ["31 of 30 block RAMs, 1 too many"],
+        },
+    }
+    text = markdown(document)
+    assert "1,400 4-input LUTs of ice40-up5k, estimated, 30.0 % less than INT8" in text
+    assert "Measured for ice40-up5k (iCE40UP5K) by Yosys 0.70: 1,420 of 5,280 LUTs" in text
+    assert "it does not fit**: 31 of 30 block RAMs" in text
 
 
 def test_steps_down_are_single_bits():
