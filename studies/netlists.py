@@ -28,9 +28,10 @@ hierarchy -check -top {top}
 clean -purge
 write_verilog -noattr netlist.v
 """
-#: The bench has delays, so Verilator needs coroutines of the compiler.
+#: The bench has delays, so Verilator needs coroutines of the compiler; compiling takes longer than
+#: running, so nothing is optimised.
 _OPTIONS = ("--binary", "--timing", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--x-assign", "0")
-_COMPILER = ("-CFLAGS", "-fcoroutines")
+_COMPILER = ("-CFLAGS", "-fcoroutines -O0")
 
 
 def netlist(design: Design, target: str) -> str:

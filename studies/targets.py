@@ -3,39 +3,23 @@ wrong price costs in the right one."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from genogate.model.files import read_json
 from genogate.model.genome import Genome
 from genogate.model.knobs import Knobs
-from genogate.network import build_network
 from genogate.search.genomes.candidate import USEFUL_DROP
 from genogate.search.genomes.config import Config
 from genogate.search.genomes.evaluate import Setting, costs_of
 from genogate.search.genomes.pareto import hypervolume, non_dominated
 from genogate.search.genomes.run import Run
 from genogate.synth.targets import prices
-from genogate.synth.targets.devices import DEVICES
-from genogate.synth.targets.report import NAMES, fpga_report
 from genogate.synth.yosys import find as find_yosys
 
-FOLDER = Path("build/studies/targets")
-TASKS = ("digits-row", "kws4", "kws10")
-#: Genomes of each task: by name, with knobs. Mixed ones were found by ``genogate experiment``
-#: (``docs/data/experiment-*.json``): fewest cells within a point, of the size that is shipped.
-MIXED: Mapping[str, tuple[str, Knobs]] = {
-    "digits-row": ("4,4,4,3,3,3,3,5,6,3,3,8,8,8,7,5,4", Knobs(activation="table", input_bits=6)),
-    "kws4": ("2,2,2,2,2,2,7,7,7,7,7,7,7,7,7,7,7", Knobs(activation="table")),
-    "kws10": ("3,3,3,2,3,2,3,3,3,8,4,5,8,8,5,5,5", Knobs(activation="table", input_bits=6)),
-}
-#: Networks that are synthesised whole for the small FPGA.
-WHOLE = (("kws10", "INT8"), ("kws10", "mixed"))
-UP5K = "ice40-up5k"
-#: Seconds from one step to the next, of tasks whose steps are frames of sound.
-STEP_SECONDS = {"kws4": 0.02, "kws10": 0.02}
-CLOCK_MHZ = 12
+from . import part_tables
+from .part_tables import FOLDER, UP5K, stored, table, words
+
 #: Objectives beside accuracy of the searches that are compared, and the target of each.
 SEARCHES = {
     "cells": (("cells",), "generic"),
@@ -52,36 +36,6 @@ class _Estimated(Run):
 
     def _measure(self, pool: Any, say: Any) -> Iterator[None]:
         yield
-
-
-def _genomes(task: str) -> Iterator[tuple[str, str, Knobs]]:
-    yield "INT8", "int8", Knobs(activation="table")
-    yield "INT4", "int4", Knobs(activation="table")
-    yield "mixed", *MIXED[task]
-
-
-def _row(task: str, name: str, genome: str, knobs: Knobs, say: Say) -> dict[str, Any]:
-    """A network in every target, by the models; whole on the small FPGA where that is measured."""
-    network = build_network(genome=genome, task=task, checkpoint=None, knobs=knobs, say=say)
-    design = network.design
-    row: dict[str, Any] = {
-        "task": task,
-        "genome": name,
-        "cycles_per_step": design.cycles_per_step,
-        UP5K: prices.figures(UP5K, design),
-        **{
-            f"sky130 {kind}": prices.figures("sky130", design, kind)
-            for kind in ("flops", "latches", "sram")
-        },
-    }
-    row["over"] = prices.over(UP5K, row[UP5K])
-    if (task, name) in WHOLE:
-        report = fpga_report(UP5K, design, progress=say)
-        row["whole"] = vars(report.whole) | {"over": report.over}
-    if task in STEP_SECONDS:
-        cycles = STEP_SECONDS[task] * CLOCK_MHZ * 1e6
-        row["real_time_factor"] = round(cycles / design.cycles_per_step, 1)
-    return row
 
 
 def _search(name: str, seed: int, knob_genes: tuple[str, ...], say: Say) -> list[dict[str, Any]]:
@@ -177,78 +131,25 @@ def _shared(int8: Mapping[str, Any], say: Say) -> dict[str, Any]:
 
 
 def measure(say: Say) -> dict[str, Any]:
-    """Tables, errors and searches. Raises :class:`InputError` without Yosys."""
-    rows = [
-        _row(task, name, genome, knobs, say)
-        for task in TASKS
-        for name, genome, knobs in _genomes(task)
-    ]
+    """Tables, errors and searches; what was measured before stays as it is in :data:`FOLDER`.
+    Raises :class:`InputError` without Yosys, nextpnr, cells, OpenSTA or a C compiler."""
     document = read_json(prices.FILE)["targets"]
-    compared = _compared(say)
+    compared = stored("searches", lambda: _compared(say))
     return {
-        "rows": rows,
+        **part_tables.measure(say),
         "errors": {
             target: {"error": models["error"], "parts": models.get("parts")}
             for target, models in document.items()
         },
         "rom": document["sky130"].get("rom", {}),
         "searches": compared,
-        "shared": _shared(compared["int8"], say),
+        "shared": stored("shared", lambda: _shared(compared["int8"], say)),
         "yosys": find_yosys().version,
     }
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return [*lines, *("| " + " | ".join(map(str, row)) + " |" for row in rows), ""]
-
-
-def _words(number: float | None) -> str:
-    return "-" if number is None else f"{number:,.0f}"
-
-
 def _range(volumes: Sequence[float]) -> str:
     return f"{np.mean(volumes):.3f} ({min(volumes):.3f} to {max(volumes):.3f})"
-
-
-def _networks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    limits = prices.limits(UP5K)
-    table = []
-    for row in rows:
-        figures, whole = row[UP5K], row.get("whole")
-        over = whole["over"] if whole else row["over"]
-        names = {"ebr": NAMES["ram"]} | NAMES
-        excess = ", ".join(f"{names[name]} by {number}" for name, number in over.items())
-        table.append(
-            (
-                row["task"],
-                row["genome"],
-                _words(figures["lut"]),
-                _words(whole["lut"]) if whole else "-",
-                f"{figures['ebr']:.0f}",
-                f"{figures['dsp']:.0f}",
-                f"**no**: {excess}" if over else "yes",
-                *(_words(row[f"sky130 {kind}"]["um2"]) for kind in ("flops", "latches", "sram")),
-                _words(row["cycles_per_step"]),
-                row.get("real_time_factor", "-"),
-            )
-        )
-    return [
-        *_table(
-            (
-                *("task", "genome", "LUTs", "LUTs, whole", "block RAMs", "DSP", "fits"),
-                *("um^2, flops", "um^2, latches", "um^2, SRAM", "cycles a step", "real time"),
-            ),
-            table,
-        ),
-        f"LUTs, block RAMs and DSP blocks are of an {DEVICES[UP5K].part} ({limits['lut']:,} LUTs, "
-        f"{limits['ebr']} block RAMs, {limits['dsp']} DSP blocks), by the models that "
-        "searches use; block RAMs and DSP blocks by rules, exact on all that was measured; whole: "
-        "the network as one module by Yosys. um^2 are of sky130 by the models: constants as logic, "
-        "state as flip-flops or latches; or all memories in whole SRAM macros. Genomes without "
-        f"training of their own. Real time: speed at {CLOCK_MHZ} MHz against a step every 20 ms.",
-        "",
-    ]
 
 
 def _errors(data: Mapping[str, Any]) -> list[str]:
@@ -273,7 +174,7 @@ def _errors(data: Mapping[str, Any]) -> list[str]:
         "Every part is told by models that were not fitted to it (five shares of the parts, each "
         "told by the four others), and the parts of a network are added up.",
         "",
-        *_table(
+        *table(
             (
                 *("target", "figure", "parts measured", "genomes", "off, median", "off, worst"),
                 *("rank correlation", "of genomes"),
@@ -286,7 +187,7 @@ def _errors(data: Mapping[str, Any]) -> list[str]:
             "A ROM as logic by word count, width and entropy, told by the ROMs of all other "
             "networks:",
             "",
-            *_table(
+            *table(
                 ("network", "memories", "off, median of a memory", "off, sum of all"),
                 [
                     (n, r["memories"], f"{r['median_percent']} %", f"{r['sum_percent']:+} %")
@@ -321,11 +222,11 @@ def _searches(data: Mapping[str, Any]) -> list[str]:
             (
                 name,
                 *(_range(volumes[price]) for price in ("cells", "um2", "lut")),
-                *(_words(least[price]) for price in ("cells", "um2", "lut", "ebr")),
+                *(words(least[price]) for price in ("cells", "um2", "lut", "ebr")),
             )
         )
     rows.append(
-        ("(INT8)", "", "", "", *(_words(int8[price]) for price in ("cells", "um2", "lut", "ebr")))
+        ("(INT8)", "", "", "", *(words(int8[price]) for price in ("cells", "um2", "lut", "ebr")))
     )
     shared = data["shared"]
     least = shared["least"]
@@ -339,7 +240,7 @@ def _searches(data: Mapping[str, Any]) -> list[str]:
         "in every way; then the least of each price within a point of INT8's accuracy, of all "
         "seeds. All by estimate.",
         "",
-        *_table(
+        *table(
             (
                 *("search by", "volume in cells", "in um^2", "in LUTs"),
                 *("least cells", "least um^2", "least LUTs", "least block RAMs"),
@@ -360,17 +261,16 @@ def _searches(data: Mapping[str, Any]) -> list[str]:
 
 def render(data: Mapping[str, Any]) -> list[str]:
     """Markdown of :func:`measure`'s result."""
-    kws = {r["genome"]: r for r in data["rows"] if r["task"] == "kws10"}
-    whole = kws["INT8"].get("whole")
-    rams = whole["ram"] if whole else kws["INT8"][UP5K]["ebr"]
+    kws = {r["genome"]: r[UP5K]["ebr"] for r in data["rows"] if r["task"] == "kws10"}
     lines = [
         "## Networks in real parts",
         "",
         f"Measured by {data['yosys']}, one lane. No board was measured, no layout made. "
         "[Targets](../targets.md) says what the columns count.",
         "",
-        f"kws10 at INT8 does not fit an iCE40UP5K: {rams:.0f} of {prices.limits(UP5K)['ebr']} "
-        f"block RAMs. The mixed network takes {kws['mixed'][UP5K]['ebr']:.0f} and fits.",
+        f"kws10 at INT8 does not fit an iCE40UP5K: {kws['INT8']:.0f} of "
+        f"{prices.limits(UP5K)['ebr']} "
+        f"block RAMs. The mixed network takes {kws['mixed']:.0f} and fits.",
         "",
     ]
-    return [*lines, *_networks(data["rows"]), *_errors(data), *_searches(data)]
+    return [*lines, *part_tables.render(data), *_errors(data), *_searches(data)]

@@ -143,9 +143,16 @@ def parse_report(text: str, version: str, prefix: str = "core.") -> Routed:
 
 
 def route(
-    device: Device, component: wiring.Component, about: str, progress: Progress | None = None
+    device: Device,
+    component: wiring.Component,
+    about: str,
+    progress: Progress | None = None,
+    *,
+    seed: int = _SEED,
 ) -> Routed:
     """Place and route `component` alone on `device`; a few seconds to a minute, cached by content.
+
+    seed : of the placer
 
     Raises :class:`InputError` where it does not fit, or a tool is missing or fails.
     """
@@ -153,7 +160,7 @@ def route(
     text = to_rtlil(Shell(component), "top")
     options = [
         *device.nextpnr_options,
-        *("--freq", _FREQUENCY[device.family], "--seed", str(_SEED), "--timing-allow-fail"),
+        *("--freq", _FREQUENCY[device.family], "--seed", str(seed), "--timing-allow-fail"),
     ]
     words = ("route", yosys.version, nextpnr.version, device.synth, _SCRIPT, repr(options), text)
     key = hashlib.sha256("\0".join(words).encode()).hexdigest()

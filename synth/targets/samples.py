@@ -47,7 +47,7 @@ class Group:
 
 
 FITTED: tuple[Group, ...] = (
-    Group("digits-row", Knobs(), 0, 40, (2, 4, 8), few=36),
+    Group("digits-row", Knobs(), 0, 40, (2, 4, 8), few=43),
     Group("kws4", Knobs(), 0, 5, (2, 8), few=3),
     Group("digits-row", Knobs(share="all"), 0, 5, (2, 4, 8), few=4),
     Group("digits-row", Knobs(), 16, 0, (3, 5, 6, 7), few=4),

@@ -1,26 +1,30 @@
 """The page of networks in real parts: what it says of networks that fit, and of the searches."""
 
-from studies import targets
+from studies import part_tables, targets
 
 
-def row(task, genome, ebr, over):
+def row(task, genome, ebr):
     figures = {"lut": 2000.0, "ff": 500.0, "ebr": ebr, "dsp": 6.0}
-    areas = {f"sky130 {kind}": {"um2": 90_000.0} for kind in ("flops", "latches", "sram")}
+    shares = {"um2": 90_000.0, "logic_um2": 2e4, "rom_um2": 4e4, "ram_um2": 3e4}
+    areas = {f"sky130 {kind}": shares for kind in ("flops", "latches", "sram")}
     return {
         "task": task,
         "genome": genome,
         "cycles_per_step": 4106,
-        targets.UP5K: figures,
-        "over": over,
+        "steps": 49,
+        part_tables.UP5K: figures,
+        part_tables.ECP5: figures,
+        "uj_per_inference": 21.5,
+        "real_time_factor": 58.5,
         **areas,
     }
 
 
 def document():
     rows = [
-        row("kws10", "INT8", 34.0, {"ebr": 4.0}),
-        row("kws10", "INT4", 19.0, {}),
-        row("kws10", "mixed", 16.0, {}),
+        row("kws10", "INT8", 34.0),
+        row("kws10", "INT4", 19.0),
+        row("kws10", "mixed", 16.0),
     ]
     error = {
         "median_percent": 1.1,
@@ -44,6 +48,16 @@ def document():
             "least": {n: dict(prices) for n in targets.SEARCHES},
         },
         "shared": {"points": 9, "shared": 7, "least": point, "saved_percent": 49.0},
+        "routed": [
+            {"target": part_tables.ECP5, "task": "kws10", "genome": "INT4", "pipeline": 0}
+            | {"lut": 1700, "ff": 380, "ram": 9, "dsp": 0, "fmax_mhz": 70.0}
+            | {"cycles_per_step": 4106, "critical_path_ns": {"layer0.w_in": 9.0}},
+            {"target": part_tables.UP5K, "task": "digits-row", "genome": "INT8", "pipeline": 2}
+            | {"lut": 1800, "ff": 700, "ram": 11, "dsp": 3, "fmax_mhz": 38.0}
+            | {"cycles_per_step": 1040}
+            | {"critical_path_ns": {"layer0.control": 12.1, "layer0.w_iz": 8.3}},
+        ],
+        "energy_error": {"median_percent": 9.0, "worst_percent": 20.0, "genomes": 12},
         "yosys": "Yosys 0.70",
     }
 
@@ -52,7 +66,11 @@ def test_the_page_says_what_does_not_fit_and_by_how_much():
     text = "\n".join(targets.render(document()))
     assert "kws10 at INT8 does not fit an iCE40UP5K: 34 of 30 block RAMs" in text
     assert "**no**: block RAMs by 4" in text
-    assert text.count("| yes |") == 2
+    # Two fit the small part, and all three the large one.
+    assert text.count("| yes |") == 5
+    assert text.count("| yes | 70.0 | 4,106 | 58.5 |") == 1
+    assert "| 38.0 | 1,040 | layer0.control 12.1 ns, layer0.w_iz 8.3 ns |" in text
+    assert "| 21.5 | 201,194 | 58.5 |" in text
 
 
 def test_the_page_says_how_well_estimates_rank_and_what_sharing_saves():

@@ -1,0 +1,264 @@
+"""The tables of networks in real parts: by the models of searches, and some placed and routed."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from genogate.model.files import read_json, write_json
+from genogate.model.knobs import Knobs
+from genogate.network import Network, build_network
+from genogate.synth.rtlil import Design as Rtlil
+from genogate.synth.targets import fpga, prices, route
+from genogate.synth.targets.devices import DEVICES
+from genogate.synth.targets.report import NAMES
+from genogate.synth.verilog import emit_rtlil
+
+FOLDER = Path("build/studies/targets")
+TASKS = ("digits-row", "mnist-row", "kws4", "kws10")
+#: Genomes of each task: by name, with knobs. Mixed ones were found by ``genogate experiment``
+#: (``docs/data/experiment-*.json``): fewest cells within a point, of the size that is shipped.
+MIXED: Mapping[str, tuple[str, Knobs]] = {
+    "digits-row": ("4,4,4,3,3,3,3,5,6,3,3,8,8,8,7,5,4", Knobs(activation="table", input_bits=6)),
+    "mnist-row": ("2,2,2,2,2,2,8,8,8,8,8,8,8,8,8,8,8", Knobs(activation="table")),
+    "kws4": ("2,2,2,2,2,2,7,7,7,7,7,7,7,7,7,7,7", Knobs(activation="table")),
+    "kws10": ("3,3,3,2,3,2,3,3,3,8,4,5,8,8,5,5,5", Knobs(activation="table", input_bits=6)),
+}
+UP5K, ECP5 = "ice40-up5k", "ecp5-25k"
+#: Networks that are synthesised whole, placed and routed: task, genome, target, registers in each
+#: multiplication.
+ROUTED = (("digits-row", "INT4", UP5K, 0), ("digits-row", "INT8", ECP5, 0))
+#: Seconds from one step to the next, of tasks whose steps are frames of sound.
+STEP_SECONDS = {"kws4": 0.02, "kws10": 0.02}
+CLOCK_MHZ = 12
+
+Say = Callable[[str], None]
+
+
+def stored(name: str, measured: Callable[[], Any]) -> Any:
+    """What `measured` gives, once for each name in :data:`FOLDER`."""
+    file = FOLDER / f"{name}.json"
+    if not file.exists():
+        write_json(file, measured())
+    return read_json(file)
+
+
+def genomes(task: str) -> Iterator[tuple[str, str, Knobs]]:
+    """Name, genome and knobs of a task's networks."""
+    yield "INT8", "int8", Knobs(activation="table")
+    yield "INT4", "int4", Knobs(activation="table")
+    yield "mixed", *MIXED[task]
+
+
+def _network(task: str, name: str, say: Say, pipeline: int = 0) -> Network:
+    genome, knobs = next((g, k) for n, g, k in genomes(task) if n == name)
+    knobs = replace(knobs, pipeline=pipeline)
+    return build_network(genome=genome, task=task, checkpoint=None, knobs=knobs, say=say)
+
+
+def _routed(task: str, name: str, target: str, pipeline: int, say: Say) -> dict[str, Any]:
+    """The network as one module on an FPGA, and the clock after place and route."""
+    design, device = _network(task, name, say, pipeline).design, DEVICES[target]
+    rtlil = Rtlil(emit_rtlil(design))
+    text = rtlil.unit(rtlil.top, contents=True)
+    (whole,) = fpga.measure(device, [text], ["the whole network"], say)
+    outcome = route.route(device, design.component(), "the network", say)
+    return {
+        "task": task,
+        "genome": name,
+        "target": target,
+        "pipeline": pipeline,
+        "cycles_per_step": design.cycles_per_step,
+        **vars(whole),
+        **outcome.to_json(),
+    }
+
+
+def _row(task: str, name: str, say: Say) -> dict[str, Any]:
+    """A network in every target, by the models."""
+    network = _network(task, name, say)
+    design = network.design
+    steps = network.task.x_test.shape[1]
+    row: dict[str, Any] = {
+        "task": task,
+        "genome": name,
+        "cycles_per_step": design.cycles_per_step,
+        "steps": steps,
+        **{target: prices.figures(target, design) for target in (UP5K, ECP5)},
+        **{
+            f"sky130 {kind}": prices.figures("sky130", design, kind)
+            for kind in ("flops", "latches", "sram")
+        },
+    }
+    row["uj_per_inference"] = round(row["sky130 flops"]["energy"] * steps / 1000, 4)
+    if task in STEP_SECONDS:
+        cycles = STEP_SECONDS[task] * CLOCK_MHZ * 1e6
+        row["real_time_factor"] = round(cycles / design.cycles_per_step, 1)
+    return row
+
+
+def measure(say: Say) -> dict[str, Any]:
+    """All tables; what was measured before stays as it is in :data:`FOLDER`."""
+    rows = []
+    for task in TASKS:
+        for name, _, _ in genomes(task):
+            say(f"{task} {name}")
+            label = f"{task}-{name.lower()}-{prices.version()}"
+            rows.append(stored(label, lambda task=task, name=name: _row(task, name, say)))
+    routed = []
+    for task, name, target, n in ROUTED:
+        say(f"{task} {name}, {target}")
+        routed.append(
+            stored(
+                f"{task}-{name.lower()}-{target}-{n}",
+                lambda task=task, name=name, target=target, n=n: _routed(
+                    task, name, target, n, say
+                ),
+            )
+        )
+    return {"rows": rows, "routed": routed, "energy_error": prices.errors("sky130")["energy"]}
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    """Lines of Markdown."""
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return [*lines, *("| " + " | ".join(map(str, row)) + " |" for row in rows), ""]
+
+
+def words(number: float | None) -> str:
+    """A whole number with commas, or a dash."""
+    return "-" if number is None else f"{number:,.0f}"
+
+
+def _fits(target: str, figures: Mapping[str, float]) -> str:
+    names = {"ebr": NAMES["ram"]} | NAMES
+    excess = ", ".join(f"{names[n]} by {x:.0f}" for n, x in prices.over(target, figures).items())
+    return f"**no**: {excess}" if excess else "yes"
+
+
+def _fpgas(data: Mapping[str, Any]) -> list[str]:
+    lines = []
+    routed = {(r["task"], r["genome"], r["target"]): r for r in data["routed"]}
+    for target in (UP5K, ECP5):
+        device = DEVICES[target]
+        limits = ", ".join(f"{number:,} {NAMES[name]}" for name, number in device.limits.items())
+        rows = []
+        for row in data["rows"]:
+            figures = row[target]
+            clock = routed.get((row["task"], row["genome"], target), {}).get("fmax_mhz")
+            rows.append(
+                (
+                    row["task"],
+                    row["genome"],
+                    *(words(figures[name]) for name in ("lut", "ff", "ebr", "dsp")),
+                    _fits(target, figures),
+                    f"{clock:.1f}" if clock else "-",
+                    words(row["cycles_per_step"]),
+                    row.get("real_time_factor", "-"),
+                )
+            )
+        lines += [
+            f"### {device.part}",
+            "",
+            f"It has {limits}.",
+            "",
+            *table(
+                (
+                    *("task", "genome", "LUTs", "flip-flops", "block RAMs", "DSP", "fits"),
+                    *("Fmax, MHz", "cycles a step", "real time"),
+                ),
+                rows,
+            ),
+        ]
+    return [
+        *lines,
+        "By the models that searches use, sums of modules; block RAMs and DSP blocks by rules, "
+        "exact on all that was measured. Fmax: after place and route by nextpnr, one seed, of the "
+        f"networks that were routed. Real time: speed at {CLOCK_MHZ} MHz against a step every 20 "
+        "ms; digits and MNIST have no pace of their own.",
+        "",
+        *_clocks(data),
+    ]
+
+
+def _clocks(data: Mapping[str, Any]) -> list[str]:
+    """The networks that were routed, and where their time goes."""
+    rows = [
+        (
+            row["target"],
+            f"{row['task']} {row['genome']}",
+            row["pipeline"],
+            *(words(row[name]) for name in ("lut", "ff", "ram", "dsp")),
+            f"{row['fmax_mhz']:.1f}",
+            words(row["cycles_per_step"]),
+            ", ".join(f"{n} {ns:.1f} ns" for n, ns in _longest(row)),
+        )
+        for row in data["routed"]
+    ]
+    return [
+        "Synthesised as one module, placed and routed:",
+        "",
+        *table(
+            (
+                *("target", "network", "`--pipeline`", "LUTs", "flip-flops", "block RAMs", "DSP"),
+                *("Fmax, MHz", "cycles a step", "critical path"),
+            ),
+            rows,
+        ),
+    ]
+
+
+def _longest(row: Mapping[str, Any]) -> list[tuple[str, float]]:
+    return sorted(row["critical_path_ns"].items(), key=lambda item: -item[1])[:3]
+
+
+def _cells(data: Mapping[str, Any]) -> list[str]:
+    kinds = ("flops", "latches", "sram")
+    off = data["energy_error"]
+    rows = []
+    for row in data["rows"]:
+        flops = row["sky130 flops"]
+        rows.append(
+            (
+                row["task"],
+                row["genome"],
+                *(words(flops[name]) for name in ("logic_um2", "rom_um2", "ram_um2")),
+                *(words(row[f"sky130 {kind}"]["um2"]) for kind in kinds),
+                f"{row['uj_per_inference']:.3g}",
+                words(row["cycles_per_step"] * row["steps"]),
+                row.get("real_time_factor", "-"),
+            )
+        )
+    return [
+        "### sky130",
+        "",
+        *table(
+            (
+                *("task", "genome", "logic", "ROM", "RAM", "um^2, flops", "latches", "SRAM"),
+                *("uJ an inference", "cycles", "real time"),
+            ),
+            rows,
+        ),
+        "um^2 by the models: constants as logic; state as flip-flops (logic, ROM and RAM are of "
+        "that one) or as latches; or all memories in whole SRAM macros. uJ an inference, state as "
+        "flip-flops, no clock gates, no wires: by the model of searches, off by "
+        f"{off['median_percent']} % in the median, {off['worst_percent']} % at worst on the "
+        f"{off['genomes']} netlists whose toggles were counted. Real time at {CLOCK_MHZ} MHz "
+        "against a step every 20 ms.",
+        "",
+    ]
+
+
+def render(data: Mapping[str, Any]) -> list[str]:
+    """Markdown of :func:`measure`'s result."""
+    return [
+        *_fpgas(data),
+        *_cells(data),
+        "Genomes without training of their own. mixed: "
+        + "; ".join(
+            f"{task} `{genome}`" + (f", {knobs.input_bits}-bit input" * (knobs.input_bits < 8))
+            for task, (genome, knobs) in MIXED.items()
+        )
+        + ". Activations are tables.",
+        "",
+    ]
