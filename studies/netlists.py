@@ -69,7 +69,8 @@ def through_netlist(design: Design, target: str, codes: np.ndarray) -> dict[str,
         sources = ["netlist.v", "gru_tb.v", os.fspath(cells / "cells_sim.v")]
         if target.startswith("ecp5"):
             files["blocks.v"] = models()
-            sources.append("blocks.v")
+            # Before Yosys' models, which hold the block RAM without a body: the first one counts.
+            sources.insert(0, "blocks.v")
         for file, content in files.items():
             write_text(folder / file, content)
         options = [*_OPTIONS, *_COMPILER, *FPGAS[target], f"-I{cells}", "--top-module", "gru_tb"]
