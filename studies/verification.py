@@ -23,7 +23,7 @@ FOLDER = Path("build/studies/verification")
 #: the Verilog.
 CASES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("digits-row", "INT8", ("sky130", *FPGAS)),
-    ("digits-row", "INT4", ("sky130", "ice40-up5k")),
+    ("digits-row", "INT4", ("sky130", *FPGAS)),
     ("kws4", "INT8", ()),
 )
 #: Test sequences through a netlist.
