@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from studies import denoise_distil, denoise_hardware
 from studies.denoise import render
 
 
@@ -29,3 +30,33 @@ def test_networks_are_told_against_float_seed_by_seed() -> None:
     )
     noisy = next(part for part in text if part.startswith("| noisy"))
     assert noisy == "| noisy | 0.00 |  | 0.700 |  | - |  |  |  |"
+
+
+def test_a_teacher_is_told_against_none_by_seeds_that_have_both() -> None:
+    rows = [
+        {"seed": 0, "teacher": "none", "val": 5.0, "test": 6.0},
+        {"seed": 1, "teacher": "none", "val": 5.0, "test": 5.0},
+        {"seed": 0, "teacher": "float", "val": 5.5, "test": 6.1},
+        {"seed": 1, "teacher": "float", "val": 5.5, "test": 5.3},
+        {"seed": 2, "teacher": "larger", "val": 5.5, "test": 9.0},
+    ]
+    text = denoise_distil.render({"rows": rows, "missing": 1, "epochs": 4, "distil": 0.5})
+    assert "1 networks are not trained yet." in text
+    assert "| the float network it starts from | 0, 1 | 5.70 | +0.20 ± 0.10 | 5.50 |" in text
+    # No training without a teacher of its seed.
+    assert any(line.startswith("| a float network of 96 units | 2 | 9.00 | - |") for line in text)
+
+
+def test_what_hardware_was_not_measured_is_left_open_and_the_models_say_if_it_fits() -> None:
+    models = {
+        name: {"lut": 4000.0, "ff": 700.0, "ebr": 31.0, "dsp": 1.0}
+        for name in denoise_hardware.FPGAS
+    }
+    row = {"name": "INT8", "size": 1000, "cycles": 4000, "model_nj": 2000.0, "model_um2": 9.0}
+    text = denoise_hardware.render({"rows": [row | {"models": models}], "missing": ["INT8: area"]})
+    assert "Not measured yet: INT8: area." in text
+    line = next(part for part in text if part.startswith("| INT8 | 1,000 |"))
+    # 62.5 frames a second of 4,000 cycles at 12 MHz; 125 uJ by the model.
+    assert line.endswith("| 9 | - | 125.0 | 4,000 | 0.25 | 48 |")
+    fits = [part.split("|")[-2].strip() for part in text if "| the models |" in part]
+    assert fits == ["no", "yes"]
