@@ -18,6 +18,8 @@ constants leave these, by name:
 The last two cost more than ``odd`` and ``even``, and no half a code of error: functions are odd and
 even about 0, not about the middle between two codes. The lowest code has no magnitude; it is
 taken for 0, which ``mirrored`` has to allow, and ``negated`` answers by the lowest code.
+
+One long file: the forms of a unit share their lines, ramps and diagrams, and are compared by cells.
 """
 
 from collections.abc import Iterable

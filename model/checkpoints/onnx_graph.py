@@ -1,4 +1,7 @@
-"""What an ONNX graph computes, node by node: GRU layers, affine maps, the step its output takes."""
+"""What an ONNX graph computes, node by node: GRU layers, affine maps, the step its output takes.
+
+One long file: a function for each kind of node, all of them on the same table of values.
+"""
 
 from dataclasses import replace
 from functools import partial
