@@ -107,11 +107,11 @@ def recorded_with(genome: str) -> tuple[str, Knobs] | None:
     record = found_with(genome)
     if record is None:
         return None
-    known = [field.name for field in fields(Knobs)]
-    if unknown := [name for name in record[1] if name not in known]:
+    knob_names = [field.name for field in fields(Knobs)]
+    if unknown := [name for name in record[1] if name not in knob_names]:
         raise InputError(
             f"{genome}: its knobs are wrong (no knob {shown(unknown[0])}; there are "
-            f"{', '.join(known)})"
+            f"{', '.join(knob_names)})"
         )
     try:
         return record[0], Knobs(**record[1])

@@ -339,9 +339,9 @@ def cells(identity: Identity) -> float:
         return 4.0 * adders * signed_width(low, high) + 3.0 * bits
     if kind == "Loader":
         _, depths, _, most = identity
-        address, chosen = (max(depths) - 1).bit_length(), (len(depths) - 1).bit_length()
+        address, select = (max(depths) - 1).bit_length(), (len(depths) - 1).bit_length()
         # Counters, the last address of each memory, and an enable for each.
-        return 7.0 * (address + chosen + most.bit_length()) + 3.0 * len(depths) + 25.0
+        return 7.0 * (address + select + most.bit_length()) + 3.0 * len(depths) + 25.0
     if kind == "GatesMachine":
         return _gates_machine(identity)
     if kind == "StageControl":

@@ -109,8 +109,8 @@ class AnyTrainer(Trainer):
         """The float network with these weights: its head, dense layers and initial states are those
         of the checkpoint."""
         tensors = {**self.checkpoint.tensors, **weights}
-        kept = {key: value for key, value in self.checkpoint.info.items() if key in CARRIED}
-        return Checkpoint(tensors, kept)
+        carried_info = {key: value for key, value in self.checkpoint.info.items() if key in CARRIED}
+        return Checkpoint(tensors, carried_info)
 
     def draw_pool(self, weights: dict[str, np.ndarray], epoch: int) -> None:
         """Genomes, and their networks by a calibration of latent weights."""
@@ -162,8 +162,8 @@ class AnyTrainer(Trainer):
     def structures(self, draw: np.random.Generator) -> Sequence[Structure]:
         widest = [] if self.widest is None else [self.widest]
         count = min(self.recipe.together - len(widest), len(self.pool))
-        chosen = draw.choice(len(self.pool), count, replace=False)
-        return [*widest, *(self.pool[k] for k in chosen)]
+        places = draw.choice(len(self.pool), count, replace=False)
+        return [*widest, *(self.pool[k] for k in places)]
 
     def loss(self, structure: Structure, x: np.ndarray, y: Any, taught: Any) -> Any:
         if self.widest is None:
@@ -201,9 +201,9 @@ def tune_any(
     knobs, recipe = replace(knobs or Knobs(), activation="table"), recipe or AnyTuning()
     trainer = AnyTrainer(task, without_record(checkpoint), recipe, knobs)
     trainer.run(progress, state)
-    made = trainer.around(trainer.kept)
+    checkpoints_around = trainer.around(trainer.kept)
     info = {
-        **made.info,
+        **checkpoints_around.info,
         "task": task.name,
         "split_seed": task.split_seed,
         "split_hash": task.split_hash,
@@ -212,8 +212,8 @@ def tune_any(
         "tuning": asdict(recipe),
         "batch": trainer.batch,
         **{key: value for key, value in checkpoint.info.items() if key == "augment"},
-        "accuracy": {"val": round(accuracy(made, *task.scored("val")), 6)},
+        "accuracy": {"val": round(accuracy(checkpoints_around, *task.scored("val")), 6)},
         "torch": str(trainer.torch.__version__),
         MARK: {"knobs": knobs.to_json()},
     }
-    return Checkpoint(made.tensors, info)
+    return Checkpoint(checkpoints_around.tensors, info)

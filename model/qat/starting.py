@@ -53,8 +53,8 @@ def starting_model(
     keep : whether narrow gates get codes that keep the state (:func:`.learned_scales.keep_state`)
     """
     cheapest = cheapest or without_synthesis
-    made = draft(calibration, genome, knobs, info)
-    model = made.choose(cheapest(made.groups))
+    drafted = draft(calibration, genome, knobs, info)
+    model = drafted.choose(cheapest(drafted.groups))
     if keep:
         model = _keeping(model, calibration, knobs, cheapest)
     layers, records = [], []
@@ -88,21 +88,21 @@ def _keeping(
         return model
 
     def projected() -> list[Projected]:
-        found, in_scale = [], model.layer_format[0]
+        projections, in_scale = [], model.layer_format[0]
         for layer in learned:
-            found.append(layer.project(layer.start, in_scale))
-            in_scale = found[-1].scales["s_h"]["scale"]
-        return found
+            projections.append(layer.project(layer.start, in_scale))
+            in_scale = projections[-1].scales["s_h"]["scale"]
+        return projections
 
     if knobs.activation != "table":
         choose_units(learned, projected(), calibration, knobs, cheapest)
-    found = projected()
-    states = with_states(calibration.initial, found)
+    projections = projected()
+    states = with_states(calibration.initial, projections)
     layers = tuple(
         Layer(one.ops(layer), state)
-        for layer, one, state in zip(model.layers, found, states, strict=True)
+        for layer, one, state in zip(model.layers, projections, states, strict=True)
     )
-    info = {**model.info, "scales": [one.scales for one in found]}
+    info = {**model.info, "scales": [one.scales for one in projections]}
     return replace(model, layers=layers, info=info)
 
 

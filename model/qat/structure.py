@@ -144,14 +144,14 @@ class Structure:
 
     def _sides(self, layers: Sequence[tuple[Mapping[str, Any], Any, Any]]) -> list[tuple[Any, ...]]:
         """The sides of a view: of each layer the weights' scales, and the state's format."""
-        torch, found, codes = self.torch, [], iter(self.codes)
+        torch, sides, codes = self.torch, [], iter(self.codes)
         operand: tuple[Any, Any] = self.model.layer_format
         for weights, *state in layers:
-            for names, own in ((GENES[:3], operand), (GENES[3:6], state)):
+            for names, operand_format in ((GENES[:3], operand), (GENES[3:6], state)):
                 divisors, low, high = next(codes)
                 scales = [torch.as_tensor(weights[name], dtype=torch.float64) for name in names]
                 rows = (torch.stack(scales)[:, None] / divisors).reshape(-1, 1)
-                found.append((rows, low, high, *own))
+                sides.append((rows, low, high, *operand_format))
             operand = state[0], state[1]
         _, low, high = next(codes)
         column = torch.full((1, 1), self.classifier_scale, dtype=torch.float64)
@@ -159,7 +159,7 @@ class Structure:
             operand = self.model.back[-1].scale, self.model.back[-1].zero_point
         elif self.follows:
             column = column * (self.state_scale / operand[0])
-        return [*found, (column, low, high, *operand)]
+        return [*sides, (column, low, high, *operand)]
 
     def dense_operands(self, state: tuple[Any, Any]) -> dict[str, tuple[Any, Any]]:
         """Scale and zero point of what each dense layer takes; `state` : of the last GRU layer's
@@ -203,15 +203,15 @@ class Structure:
         values = [latents[f"scale.{k}"] for k in range(len(self.layers))]
         key = b"".join(value.tobytes() for value in values)
         if self._seen is None or self._seen[0] != key:
-            found, plans, in_scale = [], [], self.model.layer_format[0]
+            projections, plans, in_scale = [], [], self.model.layer_format[0]
             for layer, scale in zip(self.layers, values, strict=True):
                 one = layer.project(scale, in_scale)
                 plans.append(self.kernels.LayerPlan(layer.layer, one.scales, one.dense, one.others))
-                found.append(one)
+                projections.append(one)
                 in_scale = one.scales["s_h"]["scale"]
-            for plan, codes in zip(plans, with_states(self.initial, found), strict=True):
+            for plan, codes in zip(plans, with_states(self.initial, projections), strict=True):
                 starting(plan, codes)
-            self._seen = key, found, plans
+            self._seen = key, projections, plans
         return self._seen[1:]
 
     def view(self, latents: Mapping[str, Any]) -> View:
@@ -221,10 +221,10 @@ class Structure:
         numbers = {
             name: value.detach().numpy() for name, value in latents.items() if is_scale(name)
         }
-        found, plans = self._projected(numbers)
+        projections, plans = self._projected(numbers)
         in_scale: Any = self.model.layer_format[0]
         parts, sides = [], []
-        for number, (layer, one) in enumerate(zip(self.layers, found, strict=True)):
+        for number, (layer, one) in enumerate(zip(self.layers, projections, strict=True)):
             part = layer.differentiable(one, latents[f"scale.{number}"], in_scale)
             parts.append(part)
             in_scale = part.scales["s_h"]
@@ -241,17 +241,20 @@ class Structure:
         """The integer model with the latent scales in `tensors`, and the weights of the start."""
         if not self.layers:
             return self.model
-        found = self.projected(tensors)
+        projections = self.projected(tensors)
         model = self.model
         layers = []
-        states = with_states(self.initial, found)
-        for layer, one, state in zip(model.layers, found, states, strict=True):
+        states = with_states(self.initial, projections)
+        for layer, one, state in zip(model.layers, projections, states, strict=True):
             layers.append(Layer(one.ops(layer), state))
-        info = {**model.info, "scales": [one.scales for one in found]}
+        info = {**model.info, "scales": [one.scales for one in projections]}
         if self.model.back:
             # Its weights follow the state's scale.
             side, of = self.dense["back0"], model.info["dense_scales"]
-            weight = {"scale": side.weight_scale(found[-1].scales["s_h"]["scale"]), "zero_point": 0}
+            weight = {
+                "scale": side.weight_scale(projections[-1].scales["s_h"]["scale"]),
+                "zero_point": 0,
+            }
             info["dense_scales"] = {**of, "back0": {**of["back0"], "weight": weight}}
         return replace(model, layers=tuple(layers), info=info)
 

@@ -30,8 +30,8 @@ class Teacher:
         for k in range(checkpoint.layers):
             gru = torch.nn.GRU(inputs, inputs := checkpoint.hidden_size(k), batch_first=True)
             with torch.no_grad():
-                for own, name in zip(layer_names(0), layer_names(k), strict=True):
-                    getattr(gru, own).copy_(torch.from_numpy(checkpoint.tensors[name]))
+                for parameter, name in zip(layer_names(0), layer_names(k), strict=True):
+                    getattr(gru, parameter).copy_(torch.from_numpy(checkpoint.tensors[name]))
             self.layers.append(gru)
         self.weight, self.bias = (
             torch.from_numpy(checkpoint.tensors[f"classifier.{name}"])

@@ -61,10 +61,10 @@ class Trainer:
             # States that sequences start with stay as they are.
             if not name.startswith("initial_state")
         }
-        own = RECIPES.get(task.name, {})
-        self.smoothing = own.get("label_smoothing", 0.0)
+        defaults = RECIPES.get(task.name, {})
+        self.smoothing = defaults.get("label_smoothing", 0.0)
         # As the float training had it, for data of one's own; the augmentation likewise.
-        usual = batch_for(len(task.x_train)) if is_own(task.name) else own.get("batch", 32)
+        usual = batch_for(len(task.x_train)) if is_own(task.name) else defaults.get("batch", 32)
         self.batch = recipe.batch or trained_with(checkpoint, "batch", int) or usual
         self.batches = -(-len(task.x_train) // self.batch)
         self.task = changing(task, trained_with(checkpoint, "augment", str) or "")
@@ -188,9 +188,9 @@ class Trainer:
             y = torch.from_numpy(task.y_train[index])
             taught = self.teacher(x) if self.recipe.distil else None
             self.optimizer.zero_grad()
-            chosen = self.structures(draw)
-            for structure in chosen:
-                loss = self.loss(structure, x, y, taught) / len(chosen)
+            structures = self.structures(draw)
+            for structure in structures:
+                loss = self.loss(structure, x, y, taught) / len(structures)
                 self.check("loss", value := loss.item())
                 loss.backward()
                 total += value * len(index)

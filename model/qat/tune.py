@@ -179,10 +179,10 @@ def tune(
     tensors = real_weights(model, classifier_scale)
     if not all(np.isfinite(value).all() for value in tensors.values()):
         raise InputError(f"training diverged at lr {recipe.lr:g}: give a smaller --lr")
-    kept = {key: checkpoint.info[key] for key in CARRIED if key in checkpoint.info}
-    made = Checkpoint(tensors, kept)
+    carried_info = {key: checkpoint.info[key] for key in CARRIED if key in checkpoint.info}
+    trained = Checkpoint(tensors, carried_info)
     info = {
-        **kept,
+        **carried_info,
         "task": task.name,
         "split_seed": task.split_seed,
         "split_hash": task.split_hash,
@@ -193,7 +193,7 @@ def tune(
         **{key: value for key, value in checkpoint.info.items() if key == "augment"},
         "epochs_done": trainer.epoch,
         "best_epoch": trainer.best_epoch,
-        "accuracy": {"val": round(accuracy(made, *task.scored("val")), 6)},
+        "accuracy": {"val": round(accuracy(trained, *task.scored("val")), 6)},
         "torch": str(trainer.torch.__version__),
         RECORD: record(model, knobs, classifier_scale, recipe.narrow),
     }

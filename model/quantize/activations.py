@@ -132,8 +132,8 @@ class Fitting:
                 slope[k] += s_steps[at]
                 intercept[k] += b_steps[at] - s_steps[at] * middle[k]
             value = slope[:, None] * self.codes + intercept[:, None] + half(bits)
-            better, starts, kept = _segments(self.errors(value, bits))
-            slope, intercept = slope[kept], intercept[kept]
+            better, starts, cuts = _segments(self.errors(value, bits))
+            slope, intercept = slope[cuts], intercept[cuts]
             if better >= total:
                 break
             total = better
@@ -172,8 +172,8 @@ def _segments(errors: np.ndarray) -> tuple[float, list[int], list[int]]:
     for k in range(lines - 1, 0, -1):
         starts[k] = end = int(entered[k - 1][end])
     ends = [*starts[1:], size]
-    kept = [k for k in range(lines) if ends[k] > starts[k]]
-    return float(best[-1]), [starts[k] for k in kept], kept
+    segments = [k for k in range(lines) if ends[k] > starts[k]]
+    return float(best[-1]), [starts[k] for k in segments], segments
 
 
 def fit(

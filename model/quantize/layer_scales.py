@@ -91,25 +91,25 @@ class LayerScales:
 
     def _state_chain(self, state: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Behind the state: h' <- p_zn, p_zh; z <- p_zh; 1-z <- z; n <- p_zn, 1-z."""
-        found: dict[str, np.ndarray] = {"s_h": state}
+        scales: dict[str, np.ndarray] = {"s_h": state}
         total = self._curve("s_h")(state)
         # A kept scale is reached exactly over powers of two alone.
-        kept = any(kept_format(name, self.widths.out[name]) for name in KEPT_GATES)
-        gates = allowed(1) if kept else self.factors
+        fixed_gate = any(kept_format(name, self.widths.out[name]) for name in KEPT_GATES)
+        gates = allowed(1) if fixed_gate else self.factors
         for name in ("p_zn", "p_zh"):
-            terms = 1 if kept and name == "p_zh" else self.knobs.multiplier_terms
+            terms = 1 if fixed_gate and name == "p_zh" else self.knobs.multiplier_terms
             error, factor = pick(self._curve(name), state, self._into(name, "s_h", terms))
-            found[name] = factor * state
+            scales[name] = factor * state
             total = total + error
         for name, base, factors in (
-            ("a_z", lambda: found["p_zh"] / state, gates),
-            ("c_z", lambda: found["a_z"], 1 / gates),
-            ("a_n", lambda: found["p_zn"] / found["c_z"], self.factors),
+            ("a_z", lambda: scales["p_zh"] / state, gates),
+            ("c_z", lambda: scales["a_z"], 1 / gates),
+            ("a_n", lambda: scales["p_zn"] / scales["c_z"], self.factors),
         ):
             error, factor = pick(self._curve(name), base(), factors)
-            found[name] = factor * base()
+            scales[name] = factor * base()
             total = total + error
-        return total, found
+        return total, scales
 
     def solve(self) -> dict[str, float]:
         """Scales by operator name, and ``w_ir.weight`` ... of the weights; all M are allowed."""
@@ -118,34 +118,34 @@ class LayerScales:
         for gate in "rz":
             # What does not depend on the state's scale is one row, not one for each.
             base = self._scan(f"s_{gate}")[None]
-            found = {f"s_{gate}": base}
+            scales = {f"s_{gate}": base}
             names, error = [f"w_i{gate}", f"w_h{gate}"], self._curve(f"s_{gate}")(base)
-            total = self._gate(error, base, names, state, found, f"s_{gate}")
-            sides.append((total, found))
+            total = self._gate(error, base, names, state, scales, f"s_{gate}")
+            sides.append((total, scales))
         # The candidate side has two free scales, s_n and r: all pairs along one axis.
         pairs = np.meshgrid(self._scan("s_n"), self._scan("a_r"), indexing="ij")
         base, reset = (p.ravel()[None] for p in pairs)
-        found = {"s_n": base, "a_r": reset}
+        scales = {"s_n": base, "a_r": reset}
         total = self._curve("s_n")(base) + self._curve("a_r")(reset)
-        total = self._gate(total, base, ["w_in"], state, found, "s_n")
+        total = self._gate(total, base, ["w_in"], state, scales, "s_n")
         error, factor = pick(
             self._curve("p_rn"), base, self._into("p_rn", "s_n", self.knobs.multiplier_terms)
         )
-        found["p_rn"] = factor * base
-        total = self._gate(total + error, found["p_rn"] / reset, ["w_hn"], state, found)
-        sides.append((total, found))
+        scales["p_rn"] = factor * base
+        total = self._gate(total + error, scales["p_rn"] / reset, ["w_hn"], state, scales)
+        sides.append((total, scales))
 
         at = int(sum(total.min(1) for total, _ in sides).argmin())
-        chosen: dict[str, float] = {}
-        for total, found in sides:
+        solution: dict[str, float] = {}
+        for total, scales in sides:
             where = int(total[at].argmin())
-            chosen.update(
+            solution.update(
                 {
                     name: float(np.broadcast_to(value, total.shape)[at, where])
-                    for name, value in found.items()
+                    for name, value in scales.items()
                 }
             )
-        return chosen
+        return solution
 
 
 #: Octaves by which all codes of a sum's operand may stay below the sum's step, and by which they

@@ -130,13 +130,13 @@ def activation_candidates(
     fitting = Fitting(target, a_bits, out_bits, weight)
     if knobs.activation == "pwl":
         return [fitting.unit(knobs.entries)]
-    found: list[Operator] = [table]
+    candidates: list[Operator] = [table]
     limit = fitting.error(table.table) * PWL_ERROR_GROWTH.get(out_bits, LEAST_ERROR_GROWTH)
     for entries in sorted({*AUTO_ENTRIES, knobs.entries}):
         # Rounding to codes only adds to what the lines are off.
-        if len(found) > AUTO_UNITS or fitting.unrounded(entries) > limit:
+        if len(candidates) > AUTO_UNITS or fitting.unrounded(entries) > limit:
             continue
         chosen = unit_codes(unit := fitting.unit(entries))
         if np.abs(chosen - table.table).max() <= PWL_MAX_ERROR and fitting.error(chosen) <= limit:
-            found.append(unit)
-    return found
+            candidates.append(unit)
+    return candidates

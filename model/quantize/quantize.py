@@ -53,8 +53,8 @@ def quantize(
         if calibration_x is None:
             raise ValueError("quantize: a checkpoint needs calibration_x")
         source = calibrate(source, calibration_x)
-    made = draft(source, genome, knobs, info)
-    return made.choose((cheapest or without_synthesis)(made.groups))
+    drafted = draft(source, genome, knobs, info)
+    return drafted.choose((cheapest or without_synthesis)(drafted.groups))
 
 
 def without_synthesis(groups: Sequence[Sequence[Operator]]) -> list[int]:

@@ -28,8 +28,8 @@ def mantissas(terms: int | None) -> tuple[float, ...]:
         values |= {
             v + sign * (1 << k) for v in values for sign in (-1, 1) for k in range(TERM_DEPTH + 1)
         }
-    found = {v / 2 ** math.floor(math.log2(v)) for v in values if v > 0}
-    return tuple(sorted(found))
+    mantissas = {v / 2 ** math.floor(math.log2(v)) for v in values if v > 0}
+    return tuple(sorted(mantissas))
 
 
 @cache

@@ -194,7 +194,7 @@ class Trained:
         knobs : those to note in its ``info``, which may differ in the number of lanes
         """
         try:
-            made = self.unchecked(info or {})
+            model = self.unchecked(info or {})
         except InputError as error:
             raise InputError(f"checkpoint: its record of training is damaged ({error})") from None
         except (
@@ -208,13 +208,13 @@ class Trained:
         ) as error:
             reason = " ".join(repr(error).split())[:100]
             raise InputError(f"checkpoint: its record of training is damaged ({reason})") from None
-        if made.hash != self.document["model_hash"]:
+        if model.hash != self.document["model_hash"]:
             raise InputError(
                 "checkpoint: its weights are not those that its record of training is for"
             )
         if knobs is not None:
-            made = replace(made, info={**made.info, "knobs": knobs.to_json()})
-        return made
+            model = replace(model, info={**model.info, "knobs": knobs.to_json()})
+        return model
 
     def unchecked(self, info: Mapping[str, Any]) -> IntModel:
         """What weights and record give, whatever the record's hash."""

@@ -194,8 +194,8 @@ def map_design(
     more = cells.files(gated=gated) if cells else {}
     words = "\0".join((text, *more.values(), *([SYNTH] if cells else [])))
     key = mapping_key(words, library, gated=gated, version=tool.version)
-    found = _cached(key)
-    if found is None:
+    cached = _cached(key)
+    if cached is None:
         sized = _SIZED if buffer_cell(library) else ""
         gates = f"clockgate -liberty cells.lib -min_net_size {GATED}" if gated else ""
         files = {"unit.il": text, "cells.lib": library.for_synthesis, **more}
@@ -216,9 +216,9 @@ def map_design(
         if progress:
             progress("Mapping to cells")
         results = run(tool, jobs, timeout=3600, progress=progress)
-        found = min(results, key=lambda out: _read(out, top, library, tool.version).area_um2)
-        cache.store_text(key, _packed(found))
-    return _read(found, top, library, tool.version)
+        cached = min(results, key=lambda out: _read(out, top, library, tool.version).area_um2)
+        cache.store_text(key, _packed(cached))
+    return _read(cached, top, library, tool.version)
 
 
 def _packed(outputs: Mapping[str, str]) -> str:

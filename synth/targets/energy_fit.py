@@ -63,14 +63,14 @@ def remake(say: Say = print) -> None:
     from ..cells.silicon import find_sta
     from ..yosys import find
 
-    known = list(rows())
+    measurements = list(rows())
     for row in _networks():
-        if any(row.items() <= old.items() for old in known):
+        if any(row.items() <= old.items() for old in measurements):
             continue
-        known.append(measure(row, say))
-        say(f"{known[-1]}")
+        measurements.append(measure(row, say))
+        say(f"{measurements[-1]}")
         document = {"library": liberty.find().name, "opensta": find_sta().version}
-        write_json(FILE, {**document, "yosys": find().version, "rows": known})
+        write_json(FILE, {**document, "yosys": find().version, "rows": measurements})
 
 
 if __name__ == "__main__":

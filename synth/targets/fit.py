@@ -74,15 +74,15 @@ class Measured:
 
     def totals(self) -> dict[str, list[tuple[list[Any], dict[str, float]]]]:
         """By network, keys of the parts and figures of every design that was measured whole."""
-        found: dict[str, list[tuple[list[Any], dict[str, float]]]] = {}
+        samples_by_kind: dict[str, list[tuple[list[Any], dict[str, float]]]] = {}
         for network, designs in self.designs.items():
             for design in designs:
                 keys = [key_of(part) for part in design.parts]
                 if all(key in self.parts for key in keys):
                     rows = [self.parts[key][2] for key in keys]
                     total = {name: sum(row[name] for row in rows) for name in rows[0]}
-                    found.setdefault(network, []).append((keys, total))
-        return found
+                    samples_by_kind.setdefault(network, []).append((keys, total))
+        return samples_by_kind
 
 
 def _fitted(rows: Sequence[Sample]) -> list[float] | None:
@@ -168,9 +168,9 @@ def _fpga_logic(target: str, result: Measured, network_of: dict[Any, str]) -> No
                 written = store.words is None
                 blocks = block_rams(family, store.depth, store.width, written=written)
                 kind = prices.memory_model(part.identity, store, blocks)
-                known = memories.get(figure, {}).get(kind or "")
-                if known is not None:
-                    value -= max(0.0, float(np.array(known) @ np.array(store.features)))
+                memory_fit = memories.get(figure, {}).get(kind or "")
+                if memory_fit is not None:
+                    value -= max(0.0, float(np.array(memory_fit) @ np.array(store.features)))
             kind = prices.model_of(target, part.identity)
             result.add(figure, kind, Sample(tuple(features), value, network_of[key], fold))
 

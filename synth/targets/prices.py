@@ -156,8 +156,8 @@ def _coefficients(target: str, figure: str, kind: str) -> np.ndarray | None:
 def errors(target: str) -> dict[str, Any]:
     """What estimates of `target` are off by where a part is told by models that were not fitted to
     it: figure -> ``median_percent``, ``worst_percent``, ``rank_correlation``, ``genomes``."""
-    found: dict[str, Any] = _document()["targets"][_SAME.get(target, target)]["error"]
-    return {**found, "energy": energy.error()} if target == "sky130" else found
+    errors: dict[str, Any] = _document()["targets"][_SAME.get(target, target)]["error"]
+    return {**errors, "energy": energy.error()} if target == "sky130" else errors
 
 
 def _dot(target: str, figure: str, kind: str, features: Sequence[float]) -> float | None:
