@@ -29,6 +29,8 @@ class GatesMachine(wiring.Component):
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
+        #: Intercepts of piecewise-linear units, by name; made with the multiplier.
+        self.intercepts: dict[str, Signal] = {}
         s = shape
         members: dict[str, Any] = {
             "i": In(stream.Signature(code_layout(s.in_bits))),

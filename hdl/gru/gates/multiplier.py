@@ -16,7 +16,7 @@ def multiply(machine: GatesMachine, m: Module) -> Value:
     """Products of codes less their zero points, or of a slope and a code, bit by bit."""
     shape = machine.shape
     width, bits = shape.multiplicand, shape.multiplier
-    machine.intercepts: dict[str, Signal] = {}
+    machine.intercepts = {}
     firsts, seconds = {}, {}
     pieces = dict(shape.pieces)
     for k, step in machine.steps("multiply"):
