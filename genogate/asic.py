@@ -184,6 +184,7 @@ def write_asic(
             "library": library.name,
             "clock_gating": options.gated,
             "memories_as": options.memories,
+            "clock_ns": options.clock_ns,
             **measured(network, mapped, options, say),
         }
         say("Measuring operators")
@@ -203,6 +204,8 @@ def write_asic(
 
 def print_asic(document: dict[str, Any], folder: Path) -> None:
     """The report of ``genogate asic``."""
+    from .pace import clock_text
+
     print(f"{'module':<26}{'bits':>5}{'um2':>10}{'flops um2':>11}{'cells':>7}")
     for row in document["modules"]:
         print(
@@ -227,6 +230,7 @@ def print_asic(document: dict[str, Any], folder: Path) -> None:
             f"{check['mismatches']} mismatches in {check['transfers']:,} words of "
             f"{check['sequences']} sequences, {check['steps']} steps each",
         ),
+        ("clock", clock_text(document["clock_ns"])),
         *_timing_rows(document),
         ("measured by", f"{net['yosys']}, {document['library']}"),
         ("not measured", "layout: no wires, no clock tree, no glitches"),
@@ -247,8 +251,7 @@ def _timing_rows(document: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         (
             "slack",
-            f"{slack:.2f} ns at a clock of {1e3 / timing['clock_ns']:g} MHz{late}; longest path "
-            f"{' to '.join(timing['longest_path'])}",
+            f"{slack:.2f} ns{late}; longest path {' to '.join(timing['longest_path'])}",
         ),
         *energy_rows(energy),
     ]

@@ -18,6 +18,11 @@ def period_ns(clock_mhz: float) -> float:
     return 1e3 / clock_mhz
 
 
+def clock_text(clock_ns: float) -> str:
+    """Frequency and period of a clock, for a report: ``50 MHz, 20 ns``."""
+    return f"{1e3 / clock_ns:g} MHz, {clock_ns:g} ns"
+
+
 @dataclass(frozen=True)
 class Pace:
     """What a user demands; nothing where both are None.

@@ -86,6 +86,7 @@ def write_project(
 def print_project(document: dict[str, Any], folder: Path) -> None:
     """The report of ``genogate tinytapeout``."""
     from .commands.tables import console, print_pairs
+    from .pace import clock_text
 
     print_pairs(
         console(),
@@ -101,6 +102,7 @@ def print_project(document: dict[str, Any], folder: Path) -> None:
                 f"{document['tiles']} by area at {document['density']:.0%} density, so "
                 f"{document['shape']}; an estimate, no layout",
             ),
+            ("clock", clock_text(document["clock_ns"])),
             (
                 "step",
                 f"{document['cycles_per_step']:,} cycles, "

@@ -1,6 +1,8 @@
 """Steps that come in, and a clock: the factor is told, and what is too slow is refused."""
 
 import json
+import re
+from pathlib import Path
 
 import click
 import pytest
@@ -9,7 +11,8 @@ from genogate.cli import app
 from genogate.model.errors import InputError
 from genogate.model.knobs import Knobs
 from genogate.network import build_network
-from genogate.pace import Pace, period_ns
+from genogate.pace import Pace, clock_text, period_ns
+from genogate.tinytapeout import print_project
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +74,22 @@ def test_the_report_has_the_factor(tmp_path):
 @pytest.mark.parametrize(("clock", "period"), [(50, 20.0), (100, 10.0), (0.001, 1e6)])
 def test_a_clock_in_megahertz_has_its_period_in_nanoseconds(clock, period):
     assert period_ns(clock) == pytest.approx(period)
+
+
+@pytest.mark.parametrize(
+    ("clock", "text"), [(20, "20 MHz, 50 ns"), (50, "50 MHz, 20 ns"), (66, "66 MHz, 15.1515 ns")]
+)
+def test_a_report_shows_frequency_and_period_of_a_clock(clock, text):
+    assert clock_text(period_ns(clock)) == text
+
+
+def test_the_report_of_a_tiny_tapeout_project_shows_its_clock(capsys):
+    numbers = dict.fromkeys(
+        ("um2", "cells", "flip_flops", "tiles", "density", "cycles_per_step"), 1
+    )
+    texts = dict.fromkeys(("top_module", "shape", "yosys", "library"), "")
+    print_project({**numbers, **texts, "clock_ns": period_ns(20)}, Path("out"))
+    assert re.search(r"^ *clock +20 MHz, 50 ns *$", capsys.readouterr().out, re.MULTILINE)
 
 
 @pytest.mark.parametrize("clock", [0, -1, float("nan")])
