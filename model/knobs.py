@@ -168,29 +168,31 @@ class Knobs:
 
     dense_output: str = knob(
         "8",
-        "Output bits of a dense operator: those of its gene, or always 8.",
+        "Bits of a dense operator's output: as its gene says, or always 8.",
         choices=("gene", "8"),
         genes=("gene", "8"),
         short="outputs-",
     )
     granularity: str = knob(
         "tensor",
-        "Weight scales: one per matrix, or powers of two times it per output channel.",
+        "Scales of the weights: one per matrix, or one per output channel (the matrix scale times"
+        " a power of two).",
         choices=("tensor", "channel"),
         genes=("tensor", "channel"),
         short="scales-per-",
     )
     multiplier_terms: int | None = knob(
         1,
-        "Signed powers of two in the multiplier of a requantiser; 1 is a shift alone.",
+        "Number of signed powers of two that make up a requantiser's multiplier; with 1 it is a "
+        "shift.",
         choices=(1, 2, 3, None),
         genes=(1, 2, 3),
         short="terms-",
     )
     activation: str = knob(
         "auto",
-        "Hardware of sigmoid and tanh: piecewise linear, tables, or the cheaper one that keeps the "
-        "accuracy.",
+        "Hardware of sigmoid and tanh: piecewise linear (pwl), a table, or the cheaper one that "
+        "keeps the accuracy (auto).",
         choices=("auto", "pwl", "table"),
         genes=("table", "pwl", "auto"),
     )
@@ -223,7 +225,8 @@ class Knobs:
     )
     share: str = knob(
         "none",
-        "Hardware to share: none, or one serial adder for all operators and the classifier.",
+        "Hardware to share: none, one unit of each kind for the three gates, or one serial adder "
+        "for all operators and the classifier.",
         choices=SHARES,
         genes=SHARES,
         short="share-",
@@ -240,7 +243,8 @@ class Knobs:
     )
     pipeline: int = knob(
         0,
-        "Registers in each multiply-accumulate: 1 after the multiplier, 2 also before it.",
+        "Registers in each multiply-accumulate: 1 stands after the multiplier, 2 also adds one "
+        "before it.",
         low=0,
         high=MAX_PIPELINE,
         short="pipeline",
@@ -248,7 +252,7 @@ class Knobs:
     )
     head_bits: int = knob(
         8,
-        "Width of the codes of a network that answers real values, 2 to 8.",
+        "Width of the output codes of a network that answers with real values, 2 to 8.",
         low=2,
         high=8,
         genes=tuple(range(2, 9)),
@@ -257,7 +261,7 @@ class Knobs:
     )
     weights: str = knob(
         "rom",
-        "Weights: constants of the hardware, or loaded through a port after reset.",
+        "Weights: constants of the hardware (rom), or loaded through a port after reset.",
         choices=WEIGHTS,
         short="weights-",
         later=True,

@@ -30,11 +30,16 @@ from .terminal import progress, show
 @group(
     "Part",
     target_options,
-    click.option("--route", is_flag=True, help="Place and route too, for the clock of an FPGA."),
+    click.option(
+        "--route",
+        is_flag=True,
+        help="Also place and route, to measure the clock frequency of an FPGA.",
+    ),
     click.option(
         "--energy",
         is_flag=True,
-        help="Energy an inference on sky130 too, without and with clock gates (needs OpenSTA).",
+        help="Also measure the energy of an inference on sky130, with and without clock gates "
+        "(needs OpenSTA).",
     ),
 )
 @pace_options
@@ -50,9 +55,9 @@ def area(
 ) -> None:
     """Measure the hardware of every operator with Yosys.
 
-    Writes area.json with cells, transistors and memory bits. With --target it writes target.json:
-    what the network takes of a real part. Every module is synthesised once and cached by its
-    content, so a second genome costs only what is new in it.
+    Writes area.json with cells, transistors and memory bits. With --target it writes target.json,
+    the resources that the network takes of a real part. Every module is synthesised once and cached
+    by its content, so a second genome costs only what is new in it.
     """
     from ..outputs import write_area
     from ..pace import Pace, pace_rows

@@ -33,7 +33,7 @@ from .terminal import progress, show
         default=50.0,
         show_default=True,
         metavar="MHZ",
-        help="Clock of the netlist, MHz.",
+        help="Clock of the netlist, MHz (earlier versions: ns).",
     ),
     click.option(
         "--clock-gating",
@@ -47,7 +47,8 @@ from .terminal import progress, show
         type=click.Choice(["flops", "latches"]),
         default="flops",
         show_default=True,
-        help="Keep input and state in flip-flops, or in latches, written in the low phase.",
+        help="Keep input and state in flip-flops, or in latches that are written while the clock "
+        "is low.",
     ),
     click.option(
         "--sequences",
@@ -59,7 +60,7 @@ from .terminal import progress, show
     click.option(
         "--whole",
         is_flag=True,
-        help="Run all steps of long sequences; else as many as take 60,000 cycles.",
+        help="Run all steps of long sequences; by default only as many as fit in 60,000 cycles.",
     ),
 )
 @output_options(out_option("FOLDER", "build/CHECKPOINT/GENOME/asic"))

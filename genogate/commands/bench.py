@@ -25,8 +25,9 @@ from .terminal import progress, show
 def bench(out: str) -> None:
     """Measure the speed of every part (needs torch).
 
-    Golden model and compiled twin against float torch.nn.GRU on the same batch, one thread each;
-    emit time; area time cold and cached; cells with constant against run-time multipliers.
+    Compares the golden model and its compiled twin with float torch.nn.GRU on the same batch, one
+    thread each. Also measures how long emitting takes, how long an area report takes with and
+    without the cache, and the cells of constant and of run-time multipliers.
     """
     from ..bench import bench as run
     from ..model.files import write_json

@@ -30,9 +30,9 @@ from .terminal import progress, show
 def bitstream(board: str, **options: Any) -> None:
     """Make a bitstream with a network behind the board's serial port.
 
-    Writes the bitstream, board.json (frequency, what it takes, rate of the serial port) and the
-    integer model. Yosys, nextpnr and the packer come from PyPI (the extra fpga). Program the board
-    with its own tool, then run genogate host.
+    Writes the bitstream, board.json (frequency, resources, rate of the serial port) and the integer
+    model. Yosys, nextpnr and the packer come from PyPI (the extra fpga). Program the board with its
+    own tool, then run genogate host.
     """
     from ..synth.boards import check_board
     from ..targets import print_bitstream, write_bitstream

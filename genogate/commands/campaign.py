@@ -39,8 +39,8 @@ from .terminal import show, switched
 def campaign(count: int, structures: bool, seed: int, workers: int, out: str) -> None:
     """Simulate many random genomes, knobs and sizes.
 
-    Each network is emitted, simulated and held to the golden model as in `genogate sim`. Exits with
-    1 when anything differs; what failed stays in the folder, with a waveform.
+    Each network is emitted, simulated and compared with the golden model as in `genogate sim`.
+    Exits with 1 when anything differs; what failed stays in the folder, with a waveform.
     """
     from ..sim.rtl.network.campaign import campaign as run
 

@@ -70,9 +70,9 @@ PLAN = "the task's plan"
         metavar="TIME|full|quick",
         default="full",
         show_default=True,
-        help="Effort. CPU time over all processes, as in 60m: networks of several sizes, a search "
-        "that trains, and one page, page.html, that says what to build; full: the task's plan; "
-        "quick: for a look at the flow, its figures say nothing.",
+        help="Effort. A CPU time over all processes, as in 60m, trains networks of several sizes,"
+        " searches with training, and writes page.html, which says what to build. full is "
+        "the task's plan. quick shows the flow; its figures mean nothing.",
     ),
     click.option(
         "--max-drop",
@@ -96,7 +96,7 @@ PLAN = "the task's plan"
     click.option(
         "--seed-patterns/--no-seed-patterns",
         default=None,
-        help="Start searches from genomes written by hand too; not by default.",
+        help="Also start searches from genomes written by hand; not by default.",
     ),
     seed_option(None, help="Seed of searches and trainings; 0 by default."),
     click.option(
@@ -155,8 +155,8 @@ PLAN = "the task's plan"
     click.option(
         "--every-seed/--first-seed",
         default=None,
-        help="Train on every seed in each round, or on the first; further seeds may be added "
-        "later.",
+        help="Train on every seed in each round, or only on the first; further seeds may be added"
+        " later.",
     ),
 )
 @group(
@@ -188,9 +188,10 @@ def experiment(
 ) -> None:
     """Run the whole flow for a task: search, training, cells, test.
 
-    Float networks, weights for all genomes, searches on both, homogeneous rivals, rounds of
-    training, several seeds, cells by Yosys, and one mixed network simulated as Verilog. Every
-    number is kept in experiment.json as soon as it is known: the same command resumes after a stop.
+    Trains float networks, and weights for all genomes; searches on both; trains homogeneous rivals
+    and, in rounds and on several seeds, the networks that the searches found; measures cells with
+    Yosys; and simulates one mixed network as Verilog. Every number is written to experiment.json at
+    once, so after a stop the same command resumes.
     """
     knobs = Knobs.from_texts({"activation": activation, "lanes": lanes})
     if budget not in ("full", "quick"):

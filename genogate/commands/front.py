@@ -48,7 +48,7 @@ from .terminal import progress, show
         type=int,
         default=36,
         show_default=True,
-        help="Units measured first; a third as many in each generation.",
+        help="Number of units to measure first; each generation measures a third as many.",
     ),
     click.option(
         "--generations",
@@ -61,17 +61,18 @@ from .terminal import progress, show
     click.option(
         "--deep",
         is_flag=True,
-        help="Let ABC take minutes over the units of the front (&deepsyn): some get smaller.",
+        help="Spend minutes of logic optimisation (ABC's &deepsyn) on the units of the front; "
+        "some get smaller.",
     ),
 )
 @output_options(out_option("FOLDER", "build/front/FUNCTION-SCALE"))
 def front(**options: Any) -> None:
     """Find units of a function, from smallest to most accurate.
 
-    FUNCTION as in `genogate lut`. A genetic search over whole units, started from exact tables,
-    with Yosys in the loop: slopes of few signed digits, round break points, shared logic, and the
-    form with the fewest cells. Writes front.json and a verified Verilog file for every unit, its
-    constants folded in.
+    FUNCTION as in `genogate lut`. A genetic search starts from exact tables and varies whole units,
+    with Yosys in the loop; it finds slopes of few signed digits, round break points, shared logic,
+    and the form with the fewest cells. Writes front.json and a verified Verilog file for every
+    unit, its constants folded in.
     """
     from ..lut import write_front
 

@@ -20,7 +20,7 @@ def golden(model: str, inputs: str, outputs: str) -> None:
     """Evaluate integer codes exactly as the hardware does.
 
     MODEL is a model.safetensors of `genogate gru`; INPUTS a .npy array of input codes, integers
-    [batch, steps, features] from -128 to 127, or of as many bits as --input-bits said; OUTPUTS a
+    [batch, steps, features] from -128 to 127, or of fewer bits if --input-bits said so; OUTPUTS a
     .npz file that receives the arrays hidden [batch, steps, units], logits [batch, classes] and
     classes [batch], so that you can check the Verilog with your own simulator. If OUTPUTS ends in
     .npy it receives the hidden states, and NAME.logits.npy beside it the logits.

@@ -51,9 +51,10 @@ def gru(
     """Quantise a network, write its Verilog and measure it.
 
     Writes gru.v, model.safetensors (every integer of the network) and report.json (accuracy, size,
-    cycles, cells of every operator), and prints the report. Beside them a self-checking Verilog
+    cycles, cells of every operator), and prints the report. It also writes a self-checking Verilog
     bench with vectors (gru_tb.v and its .hex files) and gru.core for FuseSoC; with --target also
-    target.json: what the network takes of a real part. Either all files are written or none.
+    target.json, the resources that the network takes of a real part. Either all files are written
+    or none.
     """
     from ..outputs import write_gru
     from ..pace import Pace

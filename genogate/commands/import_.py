@@ -54,14 +54,14 @@ from .terminal import progress, show
         "--front",
         metavar="F,..",
         show_default="no layers",
-        help="Functions of linear layers in front of the GRU in a state dict: none, relu, sigmoid "
-        "or tanh of each.",
+        help="Activation of each linear layer in front of the GRU in a state dict: none, relu, "
+        "sigmoid or tanh.",
     ),
     click.option(
         "--back",
         metavar="F,..",
         show_default="no layers",
-        help="The same of those between the GRU and the classifier.",
+        help="The same for linear layers between the GRU and the classifier.",
     ),
     test_option,
 )

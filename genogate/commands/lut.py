@@ -59,7 +59,7 @@ from .terminal import progress, show
         type=click.Choice(["fixed", "dynamic"]),
         default="fixed",
         show_default=True,
-        help="Format of slopes and intercepts: one point for all, or an exponent for each.",
+        help="Format of slopes and intercepts: one binary point for all, or an exponent for each.",
     ),
     click.option(
         "--slope-bits",
@@ -74,14 +74,14 @@ from .terminal import progress, show
         "--fraction-bits",
         type=int,
         show_default="6",
-        help="Bits behind the point of slopes and intercepts.",
+        help="Fraction bits of slopes and intercepts.",
     ),
     click.option(
         "--slope-digits",
         type=click.IntRange(1, 2),
         show_default="any slopes",
-        help="Slopes that are sums of at most so many powers of two: a loadable unit of them has "
-        "no multiplier.",
+        help="Restrict slopes to sums of at most this many powers of two; a loadable unit then "
+        "needs no multiplier.",
     ),
     click.option(
         "--table", metavar="FILE", help="Build the unit of this table.json instead of searching."
@@ -124,8 +124,8 @@ from .terminal import progress, show
         type=click.Choice(["fixed", "loadable", "select"]),
         default="fixed",
         show_default=True,
-        help="Constants folded into a unit for each scale, one unit with a loadable table, or one "
-        "of all scales with a select.",
+        help="Kind of unit: one for each scale with its constants folded in, one with a loadable "
+        "table, or one for all scales with a select input.",
     ),
     click.option(
         "--stages",
@@ -153,7 +153,7 @@ def lut(out: str | None, **options: Any) -> None:
     FUNCTION is gelu, hswish, silu, sigmoid, tanh, exp, reciprocal, rsqrt, or an expression in x
     such as "x * tanh(log(1 + exp(x)))". Writes table.json (integers and errors), table.svg, unit.v
     and report.json, and prints the errors beside the least possible one, the cells, and whether the
-    Verilog gave every code as it should; exits with 1 where it did not.
+    Verilog gave every code correctly; exits with 1 where it did not.
     """
     from ..lut import make_table, write_lut
 

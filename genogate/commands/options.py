@@ -161,7 +161,8 @@ pace_options = group(
         "--steps-per-second",
         type=float,
         metavar="N",
-        help="Time steps that come in; refused where sharing or lanes are too slow at --clock.",
+        help="Rate at which time steps arrive. A network that is too slow for it at --clock is "
+        "refused.",
     ),
     click.option("--clock", type=float, metavar="MHZ", help="Clock of the hardware, MHz."),
 )

@@ -115,7 +115,7 @@ table_option = click.option(
         default=0.25,
         show_default=True,
         metavar="WEIGHT",
-        help="Weight of the table with the least fitness, beside the mean.",
+        help="Weight of the worst table's fitness, beside the mean of all tables.",
     ),
     click.option("--all-rows", is_flag=True, help="Search on all rows and hold none out."),
 )
@@ -127,8 +127,8 @@ table_option = click.option(
 def proxy_search(out: str | None, resume: bool, **options: Any) -> None:
     """Search formulas that rank genomes by accuracy.
 
-    One half of each table is searched on, the other judges the result. Kill it at any time: with
-    --resume the same search goes on, to the same end.
+    The search uses one half of each table; the other half judges the result. It may be killed at
+    any time; --resume continues it, to the same result.
     """
     from ..model.files import read_json
     from ..proxies import print_search, progress_of_proxies, run_search
@@ -201,7 +201,7 @@ def proxy_eval(
         type=int,
         default=0,
         show_default=True,
-        help="Number of genomes of a GRU that are trained for as well.",
+        help="Number of genomes for which a GRU is also trained.",
     ),
     workers_option(1),
 )
@@ -212,8 +212,7 @@ def proxy_table(network: str, trained: int, workers: int, out: str | None) -> No
     """Make a table of genomes and their accuracies, to judge proxies.
 
     It holds some hundred genomes and their validation accuracy. NETWORK is a GRU checkpoint, or one
-    of the small CNNs (resnet-digits, mobilenet-mnist, ...). Kill it at any time: the same command
-    resumes.
+    of the small CNNs (resnet-digits, mobilenet-mnist, ...). After a stop the same command resumes.
     """
     from pathlib import Path
 

@@ -55,7 +55,7 @@ RECIPE = ("epochs", "lr", "batch", "seed", "distil", "narrow", "tables", "scales
         "--batch",
         type=int,
         show_default="as the float network's training",
-        help="Sequences of an update.",
+        help="Number of sequences in an update.",
     ),
     seed_option(),
     click.option(

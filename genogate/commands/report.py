@@ -18,7 +18,7 @@ from .terminal import progress, show
         multiple=True,
         metavar="RUN",
         help="Draw the hypervolume of this run too (may be repeated). Runs next to RUN that "
-        "differ from it only in method and seed are drawn without it.",
+        "differ from it only in method and seed are drawn in any case.",
     ),
     click.option(
         "--pictures/--no-pictures", default=True, help="Write the pictures as PNG files too."

@@ -60,21 +60,22 @@ _KEPT = "evaluations are kept; --resume goes on from there"
         "dsp (FPGAs). Those are estimated, and measured for the front at the end.",
     ),
     target_options,
-    click.option("--fit", is_flag=True, help="The network must fit the target, an FPGA."),
+    click.option("--fit", is_flag=True, help="Require that the network fits the target, an FPGA."),
     click.option(
         "--clock",
         type=float,
         metavar="MHZ",
-        help="The network must reach this clock in the target: measured for the front at the end, "
-        "after place and route (FPGA) or by OpenSTA (sky130); what misses it is left out.",
+        help="Clock that the network must reach in the target. It is measured for the front at "
+        "the end, after place and route (FPGA) or by OpenSTA (sky130); networks that miss it"
+        " are left out.",
     ),
     click.option(
         "--max-drop",
         default="10",
         show_default=True,
         metavar="POINTS|none",
-        help="Points of accuracy (dB of SI-SDR for a denoiser) below INT8 beyond which a genome is "
-        "rejected, unmeasured.",
+        help="Greatest loss of accuracy against INT8, in points (dB of SI-SDR for a denoiser). A "
+        "genome that loses more is rejected before its hardware is measured.",
     ),
     click.option("--max-size", type=float, metavar="BITS", help="Limit for the size."),
     click.option("--max-weights", type=float, metavar="BITS", help="Limit for the GRU's weights."),
@@ -82,7 +83,12 @@ _KEPT = "evaluations are kept; --resume goes on from there"
     click.option("--max-memory", type=float, metavar="BITS", help="Limit for the memory bits."),
     click.option("--max-cycles", type=float, metavar="CYCLES", help="Limit for cycles per step."),
     click.option("--max-um2", type=float, metavar="UM2", help="Limit for the area on sky130."),
-    click.option("--max-energy", type=float, metavar="NJ", help="Limit for nJ a step on sky130."),
+    click.option(
+        "--max-energy",
+        type=float,
+        metavar="NJ",
+        help="Limit for the energy of a step on sky130, nJ.",
+    ),
     click.option("--max-lut", type=float, metavar="LUTS", help="Limit for the LUTs."),
     click.option("--max-ff", type=float, metavar="FLIPFLOPS", help="Limit for the flip-flops."),
     click.option("--max-ebr", type=float, metavar="RAMS", help="Limit for the block RAMs."),
@@ -91,8 +97,8 @@ _KEPT = "evaluations are kept; --resume goes on from there"
         "--estimate/--exact",
         default=None,
         show_default="estimate",
-        help="Search by estimated cells, without Yosys, and measure the front at the end; or "
-        "measure every genome.",
+        help="Estimate cells during the search and measure only the front, at the end; or measure"
+        " every genome.",
     ),
     test_option,
 )
@@ -101,16 +107,17 @@ _KEPT = "evaluations are kept; --resume goes on from there"
     click.option(
         "--budget",
         metavar="TIME",
-        help="CPU time over all processes, as in 60m: trains networks too, from short trainings of "
-        "many to full ones of few, and ends with the one of least cost (area, unless --objectives "
-        "names another) within --max-drop, 0.5 then. Needs no other option of this group.",
+        help="CPU time to spend over all processes, as in 60m. The search then trains networks "
+        "too, many briefly and few fully, and ends with the one of least cost (area, unless "
+        "--objectives names another) within --max-drop, by default 0.5 then. It needs no "
+        "other option of this group.",
     ),
     click.option(
         "--start",
         multiple=True,
         metavar="GENOME",
-        help="With --budget: a genome that is trained first, besides those that are computed (may "
-        "be repeated).",
+        help="With --budget: a genome to train first, in addition to those that the search "
+        "computes (may be repeated).",
     ),
     click.option(
         "--method",
@@ -159,8 +166,8 @@ _KEPT = "evaluations are kept; --resume goes on from there"
     click.option(
         "--prescreen",
         metavar="PROXY",
-        help="Search by this training-free proxy (name or formula, `genogate proxy show`) between "
-        "two generations that are evaluated; every evaluation corrects it.",
+        help="Training-free proxy (name or formula, see `genogate proxy show`) that chooses the "
+        "genomes to evaluate; every evaluation corrects it.",
     ),
     click.option(
         "--prescreen-factor",
@@ -223,11 +230,11 @@ def search(out: str | None, resume: bool, **options: Any) -> None:
     """Search for genomes that cost little and keep the accuracy.
 
     NSGA-II over the bit widths of all operators, then local search around the front. Accuracy is
-    that of the validation part; cells come from Yosys, each distinct module once ever. Ends with
-    the smallest genomes within 0.5 and within 1 point of INT8, and leaves the whole front and
-    genome files (within-0.5-smallest, within-0.5-fewest-cells, within-1.0-..., knee, most-accurate,
-    smallest, fewest-weights, fewest-cells, front-N) that the other commands take with --genome.
-    Kill it at any time: with --resume the same run goes on.
+    measured on the validation part. Cells are estimated; those of the front are measured by Yosys
+    at the end. Ends with the smallest genomes within 0.5 and within 1 point of INT8, and leaves the
+    whole front and genome files (within-0.5-smallest, within-0.5-fewest-cells, within-1.0-...,
+    knee, most-accurate, smallest, fewest-weights, fewest-cells, front-N) that the other commands
+    take with --genome. It may be killed at any time; --resume continues it.
     """
     if options["budget"] is not None:
         _search_within_budget(out, resume, options)

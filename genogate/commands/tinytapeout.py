@@ -18,10 +18,14 @@ from .terminal import progress, show
 @network_options
 @group(
     "Project",
-    click.option("--name", metavar="tt_um_NAME", help="Top module; from task and genome."),
-    click.option("--title", help="Title of the project; from task and genome."),
     click.option(
-        "--author", default="(author)", show_default=True, help="Author, as the project names it."
+        "--name",
+        metavar="tt_um_NAME",
+        help="Name of the top module, by default from task and genome.",
+    ),
+    click.option("--title", help="Title of the project, by default from task and genome."),
+    click.option(
+        "--author", default="(author)", show_default=True, help="Author that the project names."
     ),
     click.option(
         "--clock",
@@ -29,7 +33,7 @@ from .terminal import progress, show
         default=50.0,
         show_default=True,
         metavar="MHZ",
-        help="Clock of the chip, MHz.",
+        help="Clock of the chip, MHz (earlier versions: ns).",
     ),
     click.option(
         "--liberty",

@@ -64,7 +64,7 @@ from .terminal import epochs_bar, show
         default="",
         metavar="none|relu|sigmoid|tanh",
         show_default="sigmoid where targets are from 0 to 1, else none",
-        help="Activation of real answers.",
+        help="Activation behind real outputs.",
     ),
     click.option(
         "--front",
@@ -93,12 +93,12 @@ from .terminal import epochs_bar, show
     click.option(
         "--epochs",
         type=int,
-        show_default="the task's own; for your data what makes 4,000 updates",
+        show_default="the task's own; for your data as many as make 4,000 updates",
         help="Number of epochs.",
     ),
     click.option("--lr", type=float, show_default="the task's own", help="Greatest learning rate."),
     click.option(
-        "--batch", type=int, show_default="the task's own", help="Sequences of an update."
+        "--batch", type=int, show_default="the task's own", help="Number of sequences in an update."
     ),
     click.option(
         "--weight-decay", type=float, show_default="the task's own", help="Weight decay of AdamW."
@@ -127,8 +127,8 @@ def train(task: str, out: str | None, test: bool, **recipe: Any) -> None:
 
     Writes a safetensors checkpoint that the other commands take with --checkpoint. Every option
     that is not given comes from the task's own recipe. Prints accuracy on the validation part. The
-    same options give the same bytes on the same machine. A training that was stopped resumes from
-    FILE.partial when the same command is given again.
+    same options give the same bytes on the same machine. After a stop the same command resumes from
+    FILE.partial.
     """
     from ..model.checkpoints.recipe import recipe_for
     from ..training import run_training, sequences_of

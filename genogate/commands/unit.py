@@ -24,7 +24,7 @@ from .terminal import progress, show
         type=int,
         default=64,
         show_default=True,
-        help="Number of elements of a vector; the greatest number for softmax.",
+        help="Number of elements of a vector; for softmax the greatest number.",
     ),
     click.option(
         "--entries", type=int, default=8, show_default=True, help="Segments of each table."
