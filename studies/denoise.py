@@ -40,8 +40,6 @@ TRAINED = ("INT4", "weights 3, state 6, rest 5", "weights 2, rest 8")
 NARROWED = "narrowed"
 SEEDS = (0, 1, 2)
 EPOCHS = 12
-#: Utterances of the test part through the Verilog of INT8.
-UTTERANCES = 20
 #: A few sequences, a training of one epoch.
 QUICK: dict[str, Any] = {"seeds": (0,), "epochs": 1, "genomes": ("INT8", "INT4"), "sequences": 8}
 
@@ -182,32 +180,7 @@ def measure(
     data = {"rows": rows, "missing": missing, "epochs": tuning}
     if (search := folder / "narrowed.json").exists():
         data["narrowed"] = read_json(search)
-    file = folder / "verilog.json"
-    if quick is None and not file.exists() and left.allows(took):
-        say(f"denoise: {UTTERANCES} utterances through the Verilog of INT8")
-        write_json(file, _verilog(network_of("INT8", False, folder=folder), folder / "verilog"))
-    return data | ({"verilog": read_json(file)} if file.exists() else {})
-
-
-def _verilog(network: Network, folder: Path) -> dict[str, Any]:
-    """Utterances of the test part back to back in Verilator, every code against golden."""
-    from genogate.sim.rtl.network.regression import simulate
-    from genogate.synth.verilog import emit
-
-    x = network.task.x_test
-    picked = np.linspace(0, len(x) - 1, UTTERANCES).astype(int)
-    report = simulate(
-        network.model,
-        emit(network.design),
-        network.model.quantize_input(x[picked]),
-        out_dir=folder,
-        scenarios=("back-to-back",),
-        simulator="verilator",
-        timeout_s=7200,
-    )
-    names = ("sequences", "steps", "codes", "cycles_per_step", "versions")
-    row = {name: getattr(report, name) for name in names}
-    return row | {"mismatches": len(report.mismatches)}
+    return data
 
 
 def _about_search(search: Mapping[str, Any]) -> list[str]:
@@ -262,7 +235,8 @@ def render(data: Mapping[str, Any]) -> list[str]:
         f"{len(seeds)} seed{'s' * (len(seeds) > 1)}, ± one standard error over the seeds of the "
         "difference to float where there are several. Trained: "
         f"{data['epochs']} further epochs, quantised (`genogate qat`), the last epoch kept. "
-        "Silicon is what the models of the target sky130 say; the clock is that of real time.",
+        "Silicon is what the models of the target sky130 say; the clock is that of real time. "
+        "Verilog against golden: [denoisers in hardware](denoise_hardware.md).",
         "",
     ]
     if data["missing"]:
@@ -305,13 +279,4 @@ def render(data: Mapping[str, Any]) -> list[str]:
         lines.append("| " + " | ".join(cells) + " |")
     if "narrowed" in data:
         lines += ["", *_about_search(data["narrowed"])]
-    if "verilog" in data:
-        verilog = data["verilog"]
-        lines += [
-            "",
-            f"Verilog of INT8 (seed 0) over {verilog['sequences']} utterances of the test part, "
-            f"{verilog['steps']:,} frames: {verilog['codes']:,} codes of all operators compared "
-            f"with golden, {verilog['mismatches']} mismatches, {verilog['cycles_per_step']:,.0f} "
-            f"cycles a frame ({verilog['versions']['verilator']}).",
-        ]
     return [*lines, ""]

@@ -25,8 +25,8 @@ from .denoise import FOLDER, GENOMES, KNOBS, LAYERS, NAME, float_network
 Say = Callable[[str], None]
 #: The genome that loses most without training, and units of the larger teacher.
 GENOME, LARGER = "INT4", 96
-#: Epochs of every training for the genome, and of the larger network.
-EPOCHS, LARGER_EPOCHS = 4, 12
+#: Epochs of every training for the genome; float networks train as the task has it.
+EPOCHS = 4
 SEEDS = (0, 1, 2)
 TEACHERS = ("none", "float", "larger")
 #: What they are called in the table.
@@ -35,13 +35,21 @@ LABELS = {
     "float": "the float network it starts from",
     "larger": f"a float network of {LARGER} units",
 }
+#: Teachers themselves, in float, of seed 0.
+THEMSELVES = {
+    "the float network itself": "the network that training starts from",
+    "the larger one itself": f"the network of {LARGER} units",
+}
 
 
-def larger_network(folder: Path, epochs: int = LARGER_EPOCHS) -> str:
-    """The float network of more units, of seed 0, trained where it is not there."""
-    file = folder / f"float-{LARGER}-units.safetensors"
+def larger_network(seed: int, folder: Path, epochs: int | None = None) -> str:
+    """The float network of more units, trained where it is not there.
+
+    Every seed has its own: the test part of one is in the training part of another.
+    """
+    file = folder / f"float-{LARGER}-units-seed{seed}.safetensors"
     if not file.exists():
-        train_float(Float(NAME, 0, LARGER, epochs, str(file)))
+        train_float(Float(NAME, seed, LARGER, epochs, str(file)))
     return str(file)
 
 
@@ -62,7 +70,7 @@ def taught(
         state = file.with_suffix(".state")
         larger = None
         if teacher == "larger":
-            larger = zoo.load(larger_network(folder, float_epochs or LARGER_EPOCHS))
+            larger = zoo.load(larger_network(seed, folder, float_epochs))
         task = load_task(NAME, floating.info.get("split_seed", 0))
         tuned = tune(task, floating, genome, KNOBS, recipe, state=state, teacher=larger)
         tuned.checkpoint.save(file)
@@ -82,7 +90,7 @@ def measure(
     folder.mkdir(parents=True, exist_ok=True)
     epochs, float_epochs = given.get("epochs", EPOCHS), given.get("epochs")
     cases = [(seed, teacher) for seed in given.get("seeds", SEEDS) for teacher in TEACHERS]
-    for seed, teacher in [*cases, (0, "the larger one itself")]:
+    for seed, teacher in [*cases, *((0, itself) for itself in THEMSELVES)]:
         file = folder / f"distil-{seed}-{teacher.replace(' ', '-')}.json"
         if not file.exists() and not left.allows(took):
             missing += 1
@@ -92,9 +100,11 @@ def measure(
             say(f"distillation, seed {seed}: {LABELS.get(teacher, teacher)}")
             if teacher in LABELS:
                 path = taught(teacher, seed, folder, epochs, float_epochs)
+            elif teacher == "the larger one itself":
+                path = larger_network(seed, folder, float_epochs)
             else:
-                path = larger_network(folder, float_epochs or LARGER_EPOCHS)
-            # As it was trained; the larger network in float.
+                path = float_network(seed, folder, float_epochs)
+            # As it was trained; teachers themselves in float.
             scores = look_at(Look(path, None, KNOBS, ("val", "test")))
             row: dict[str, Any] = {"seed": seed, "teacher": teacher}
             write_json(file, row | {part: 100 * scores[part] for part in ("val", "test")})
@@ -132,13 +142,10 @@ def render(data: Mapping[str, Any]) -> list[str]:
         seeds = ", ".join(str(row["seed"]) for row in mine)
         cells = [label, seeds, f"{_mean(mine, 'test'):.2f}", change, f"{_mean(mine, 'val'):.2f}"]
         lines.append("| " + " | ".join(cells) + " |")
-    for row in data["rows"]:
-        if row["teacher"] not in LABELS:
-            lines += [
-                "",
-                f"The larger network itself: {row['test']:.2f} dB in float, after "
-                f"{LARGER_EPOCHS} epochs.",
-            ]
+    teachers = {row["teacher"]: row["test"] for row in data["rows"] if row["teacher"] in THEMSELVES}
+    if teachers:
+        gains = ", ".join(f"{THEMSELVES[name]} {gain:.2f} dB" for name, gain in teachers.items())
+        lines += ["", f"Teachers themselves, in float, seed 0: {gains}."]
     return [*lines, ""]
 
 

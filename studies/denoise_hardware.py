@@ -1,6 +1,7 @@
 """Denoisers in hardware: Verilog against golden over utterances, silicon by synthesis, FPGAs,
 energy, and the clock of real time."""
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ from .denoise_search import narrowed_network
 
 Say = Callable[[str], None]
 #: Networks of seed 0 by name, and how many utterances go through the Verilog of each.
-NETWORKS: dict[str, int] = {"INT8": 5, "weights 2, rest 8, trained": 20, "narrowed, trained": 20}
+NETWORKS: dict[str, int] = {"INT8": 20, "weights 2, rest 8, trained": 20, "narrowed, trained": 20}
 #: Utterances through the netlist of standard cells.
 THROUGH_GATES = 8
 FPGAS, FPGA_MHZ = ("ice40-up5k", "ecp5-25k"), 12
@@ -42,13 +43,18 @@ def _network(name: str, folder: Path) -> Network:
     return network_of(genome, name != genome, folder=folder)
 
 
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
 def _verilog(network: Network, folder: Path, utterances: int) -> dict[str, Any]:
     """All codes of all operators, over utterances back to back, in Verilator."""
     x = network.task.x_test
     picked = np.linspace(0, len(x) - 1, utterances).astype(int)
+    text = emit(network.design)
     report = simulate(
         network.model,
-        emit(network.design),
+        text,
         network.model.quantize_input(x[picked]),
         out_dir=folder,
         scenarios=("back-to-back",),
@@ -57,7 +63,7 @@ def _verilog(network: Network, folder: Path, utterances: int) -> dict[str, Any]:
     )
     names = ("sequences", "steps", "codes", "cycles_per_step", "versions")
     row = {name: getattr(report, name) for name in names}
-    return row | {"mismatches": len(report.mismatches)}
+    return row | {"mismatches": len(report.mismatches), "sha256": _digest(text)}
 
 
 def _area(network: Network, say: Say) -> dict[str, Any]:
@@ -112,8 +118,11 @@ def measure(say: Say, folder: Path = FOLDER, budget: str | None = None) -> dict[
             **{f: lambda n=network, f=f: _fpga(n, f, say) for f in FPGAS},
             "energy": lambda n=network: _energy(n, say),
         }
+        # Other Verilog of the same model is simulated again.
+        stems = {"verilog": f"{stem}-{_digest(emit(network.design))}"}
         cases += [
-            (part, name, folder / f"{stem}-{part}.json", work) for part, work in works.items()
+            (part, name, folder / f"{stems.get(part, stem)}-{part}.json", work)
+            for part, work in works.items()
         ]
     # The same part of all networks first.
     order = ["verilog", "area", *FPGAS, "energy"]
@@ -196,7 +205,21 @@ def render(data: Mapping[str, Any]) -> list[str]:
         *("| " + " | ".join(_cells(row)) + " |" for row in rows),
         "",
     ]
-    return [*lines, *_fpga_lines(rows)]
+    return [*lines, *_digests(rows), *_fpga_lines(rows)]
+
+
+def _digests(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which Verilog was simulated, and by what."""
+    simulated = [row for row in rows if "sha256" in row.get("verilog", {})]
+    if not simulated:
+        return []
+    digests = ", ".join(f"{row['name']} `{row['verilog']['sha256']}`" for row in simulated)
+    versions = sorted({row["verilog"]["versions"]["verilator"] for row in simulated})
+    return [
+        f"First digits of SHA-256 of the Verilog that was simulated: {digests} "
+        f"({', '.join(versions)}).",
+        "",
+    ]
 
 
 def _fpga_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:

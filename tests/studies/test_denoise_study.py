@@ -39,12 +39,14 @@ def test_a_teacher_is_told_against_none_by_seeds_that_have_both() -> None:
         {"seed": 0, "teacher": "float", "val": 5.5, "test": 6.1},
         {"seed": 1, "teacher": "float", "val": 5.5, "test": 5.3},
         {"seed": 2, "teacher": "larger", "val": 5.5, "test": 9.0},
+        {"seed": 0, "teacher": "the larger one itself", "val": 6.5, "test": 9.5},
     ]
     text = denoise_distil.render({"rows": rows, "missing": 1, "epochs": 4, "distil": 0.5})
     assert "1 networks are not trained yet." in text
     assert "| the float network it starts from | 0, 1 | 5.70 | +0.20 ± 0.10 | 5.50 |" in text
     # No training without a teacher of its seed.
     assert any(line.startswith("| a float network of 96 units | 2 | 9.00 | - |") for line in text)
+    assert "Teachers themselves, in float, seed 0: the network of 96 units 9.50 dB." in text
 
 
 def test_what_hardware_was_not_measured_is_left_open_and_the_models_say_if_it_fits() -> None:
@@ -60,3 +62,25 @@ def test_what_hardware_was_not_measured_is_left_open_and_the_models_say_if_it_fi
     assert line.endswith("| 9 | - | 125.0 | 4,000 | 0.25 | 48 |")
     fits = [part.split("|")[-2].strip() for part in text if "| the models |" in part]
     assert fits == ["no", "yes"]
+
+
+def test_the_page_says_which_verilog_was_simulated() -> None:
+    models = {
+        name: {"lut": 4000.0, "ff": 700.0, "ebr": 3.0, "dsp": 1.0}
+        for name in denoise_hardware.FPGAS
+    }
+    row = {"size": 1000, "cycles": 4000, "model_nj": 2000.0, "model_um2": 9.0, "models": models}
+    verilog = {
+        "sequences": 20,
+        "codes": 1234,
+        "mismatches": 0,
+        "versions": {"verilator": "Verilator 5"},
+        "sha256": "012345abcdef",
+    }
+    rows = [row | {"name": "INT8", "verilog": verilog}, row | {"name": "narrowed"}]
+    text = denoise_hardware.render({"rows": rows, "missing": []})
+    assert any(line.startswith("| INT8 | 1,000 | 20 | 1,234 | 0 |") for line in text)
+    assert (
+        "First digits of SHA-256 of the Verilog that was simulated: INT8 `012345abcdef` "
+        "(Verilator 5)." in text
+    )
