@@ -40,6 +40,8 @@ TRAINED = ("INT4", "weights 3, state 6, rest 5", "weights 2, rest 8")
 NARROWED = "narrowed"
 SEEDS = (0, 1, 2)
 EPOCHS = 12
+#: What is aimed at: fewer bits than INT8 by this share, decibels and STOI below it at most.
+FEWER, DECIBELS, STOI = 0.6, 0.1, 0.01
 #: A few sequences, a training of one epoch.
 QUICK: dict[str, Any] = {"seeds": (0,), "epochs": 1, "genomes": ("INT8", "INT4"), "sequences": 8}
 
@@ -215,6 +217,36 @@ def _about_search(search: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _about_aim(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which trained networks reach the aim in the mean of their seeds; none without INT8."""
+    int8 = {row["seed"]: row for row in rows if (row["name"], row["trained"]) == ("INT8", False)}
+    told: dict[bool, list[str]] = {True: [], False: []}
+    for name in dict.fromkeys(row["name"] for row in rows if row["trained"]):
+        pairs = [
+            (row, int8[row["seed"]])
+            for row in rows
+            if row["name"] == name and row["trained"] and row["seed"] in int8
+        ]
+        if not pairs:
+            continue
+        fewer = 1 - sum(row["size"] for row, _ in pairs) / sum(full["size"] for _, full in pairs)
+        gain, stoi = (
+            float(np.mean([row[key] - full[key] for row, full in pairs]))
+            for key in ("si_sdr_gain", "stoi")
+        )
+        reached = fewer >= FEWER and gain >= -DECIBELS and stoi >= -STOI
+        told[reached].append(
+            f"{name} ({100 * fewer:.1f} % fewer bits, {gain:+.3f} dB, {stoi:+.3f} STOI)"
+        )
+    if not any(told.values()):
+        return []
+    return [
+        f"Aim: {100 * FEWER:.0f} % fewer bits than INT8 at most {DECIBELS:g} dB and {STOI:g} STOI "
+        "below it, in the mean of the seeds. Trained networks that reach it: "
+        f"{'; '.join(told[True]) or 'none'}. That do not: {'; '.join(told[False]) or 'none'}.",
+    ]
+
+
 def _cases(genomes: Sequence[str]) -> list[tuple[str, bool]]:
     plain = [(name, False) for name in ("noisy", "ideal gains", "float", *genomes)]
     trained = [(name, True) for name in genomes if name in TRAINED]
@@ -277,6 +309,8 @@ def render(data: Mapping[str, Any]) -> list[str]:
             *hardware,
         ]
         lines.append("| " + " | ".join(cells) + " |")
+    if aim := _about_aim(rows):
+        lines += ["", *aim]
     if "narrowed" in data:
         lines += ["", *_about_search(data["narrowed"])]
     return [*lines, ""]

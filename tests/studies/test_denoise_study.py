@@ -32,6 +32,25 @@ def test_networks_are_told_against_float_seed_by_seed() -> None:
     assert noisy == "| noisy | 0.00 |  | 0.700 |  | - |  |  |  |"
 
 
+def test_the_page_says_which_trained_networks_reach_the_aim() -> None:
+    def sized(name: str, gain: float, size: int, trained: bool = True) -> dict[str, Any]:
+        return row(0, name, gain, trained, size=size, um2=1.0, clock_mhz=0.3)
+
+    rows = [
+        row(0, "float", 6.0),
+        sized("INT8", 6.0, 1000, trained=False),
+        sized("small", 5.95, 300),
+        sized("large", 6.0, 500),
+        sized("poor", 5.8, 200),
+    ]
+    text = render({"rows": rows, "missing": 0, "epochs": 12})
+    aim = next(line for line in text if line.startswith("Aim: 60 % fewer bits than INT8"))
+    reached, missed = aim.split("That do not: ")
+    assert "reach it: small (70.0 % fewer bits, -0.050 dB, -0.001 STOI)." in reached
+    assert missed.startswith("large (50.0 %")
+    assert "; poor (80.0 % fewer bits, -0.200 dB" in missed
+
+
 def test_a_teacher_is_told_against_none_by_seeds_that_have_both() -> None:
     rows = [
         {"seed": 0, "teacher": "none", "val": 5.0, "test": 6.0},
