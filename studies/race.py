@@ -283,7 +283,15 @@ def run_one(race: Race, seed: int, contestant: str, folder: Path, say: Say) -> d
     budget, hand = 1e9, contestant == CONTESTANTS[0]
     if not hand:
         budget = run_one(race, seed, CONTESTANTS[0], folder, say)["spent"]
-    plan = Plan(checkpoints, COST, LIMIT, budget, seed=seed, epochs=race.epochs, knobs=KNOBS)
+    plan = Plan(
+        checkpoints,
+        cost=COST,
+        drop=LIMIT,
+        budget=budget,
+        seed=seed,
+        epochs=race.epochs,
+        knobs=KNOBS,
+    )
     own = place / ("by-hand" if hand else _slug(contestant))
     with Pool("serial", 1) as pool:
         rungs = Rungs(own, plan, pool, lambda text: say(f"seed {seed}, {contestant}: {text}"))
