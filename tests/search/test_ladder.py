@@ -324,7 +324,7 @@ def test_dense_layers_have_their_genes_in_it(tmp_path):
     tensors = {name: rng.normal(0, 0.5, shape).astype(np.float32) for name, shape in shapes.items()}
     info = {"task": "digits-row", "split_seed": 0, "front": ["relu"], "back": ["tanh"]}
     Checkpoint(tensors, info).save(path := tmp_path / "dense.safetensors")
-    plan = Plan((str(path),), drop=60.0, budget=8.0, epochs=1)
+    plan = Plan((str(path),), cost="lut", target="ice40-up5k", drop=60.0, budget=8.0, epochs=1)
     document = search(tmp_path / "run", plan)
     assert {len(entry["genes"]) for entry in document["finished"]} == {17 + 4}
     assert document["int8"]["hidden"] == 5
