@@ -12,6 +12,7 @@ from genogate.model.head import Head
 from genogate.model.integer import acc_bounds
 from genogate.sim.random_model import random_model
 from genogate.sim.rtl.streams import run_streams
+from transfers import state_memory
 
 SEED = 2026
 
@@ -40,28 +41,7 @@ def codes_of(op, sequences, seed):
 def answers(op, states, *, chunks=1, lanes=1, pause=0.0):
     """Logits [sequences, classes] and classes of so many states, one after the other."""
     dut = Classifier(op, lanes, chunks)
-    rng = np.random.default_rng([SEED, 2])
-    mask = (1 << op.in_bits) - 1
-    released = []
-
-    async def memory(ctx):
-        """A state stands, with pauses between two; the word asked for is there a cycle later."""
-        for row in states:
-            while rng.random() < pause:
-                await ctx.tick()
-            ctx.set(dut.state.stands, 1)
-            while True:
-                _, _, read, word, release = await ctx.tick().sample(
-                    dut.state.read, dut.state.word, dut.state.release
-                )
-                if read:
-                    codes = row[word * lanes : (word + 1) * lanes]
-                    packed = sum((int(c) & mask) << i * op.in_bits for i, c in enumerate(codes))
-                    ctx.set(dut.state.data, packed)
-                if release:
-                    break
-            released.append(len(released))
-            ctx.set(dut.state.stands, 0)
+    memory, released = state_memory(dut.state, states, op.in_bits, lanes, pause)
 
     count, classes = len(states), len(op.bias)
     got = run_streams(

@@ -13,6 +13,7 @@ from genogate.model.knobs import Lanes
 from genogate.sim import golden
 from genogate.sim.random_model import random_model
 from genogate.sim.rtl.streams import run_streams
+from transfers import features, state_memory
 
 SEED = 2026
 
@@ -33,15 +34,6 @@ def sequences_of(layer, seed, lengths=(2, 1)):
     return [rng.integers(*code_range(layer.in_bits), (n, shape), endpoint=True) for n in lengths]
 
 
-def transfers(rows):
-    """A stream's transfers of sequences [steps, codes]."""
-    return [
-        {"code": int(v), "last": int(k == row.size - 1)}
-        for row in rows
-        for k, v in enumerate(row.ravel())
-    ]
-
-
 def stage(layer, lanes=1, chunks=1, vectors=1, finals=False, pipeline=0, again=False):
     plan = StagePlan(layer, lanes, chunks, vectors, finals, pipeline, again)
     return DenseStage(plan, stage_parts(plan))
@@ -50,9 +42,9 @@ def stage(layer, lanes=1, chunks=1, vectors=1, finals=False, pipeline=0, again=F
 def check(dut, rows, pause):
     """All outputs for sequences `rows` equal golden's."""
     layer, finals = dut.plan.layer, dut.plan.finals
-    expected = transfers([golden.dense_layer(layer, row[-1:] if finals else row) for row in rows])
+    expected = features([golden.dense_layer(layer, row[-1:] if finals else row) for row in rows])
     got = run_streams(
-        dut, {"i": transfers(rows)}, {"o": len(expected)}, pause=pause, seed=SEED, cycles=40000
+        dut, {"i": features(rows)}, {"o": len(expected)}, pause=pause, seed=SEED, cycles=40000
     )["o"]
     assert [{"code": int(p.code), "last": int(p.last)} for p in got] == expected
 
@@ -101,9 +93,9 @@ def test_a_last_that_comes_early_ends_the_sequence_and_the_next_is_right():
     layer = random_layer(4, 5, 3)
     rows = sequences_of(layer, 4, (1, 2))
     broken = [{"code": 1, "last": 0}, {"code": 2, "last": 1}]
-    expected = transfers([golden.dense_layer(layer, row) for row in rows])
+    expected = features([golden.dense_layer(layer, row) for row in rows])
     for vectors in (1, 2):
-        pushed = broken + transfers(rows)
+        pushed = broken + features(rows)
         got = run_streams(
             stage(layer, 2, vectors=vectors), {"i": pushed}, {"o": 3 + len(expected)}
         )["o"]
@@ -121,28 +113,7 @@ def test_a_state_in_a_layers_memory_is_read_where_it_is(lanes, chunks, pipeline,
     depth = min(pipeline, -(-6 // lanes) * chunks - 1)
     dut = stage(layer, lanes, chunks, vectors=0, pipeline=depth, again=again)
     states = np.concatenate(sequences_of(layer, 6, (4,)))
-    rng = np.random.default_rng([SEED, 2])
-    mask = (1 << layer.in_bits) - 1
-    released = []
-
-    async def memory(ctx):
-        """A state stands; the word asked for is there a cycle later, and while none is."""
-        for number, row in enumerate(states):
-            while rng.random() < pause:
-                await ctx.tick()
-            ctx.set(dut.state.stands, 1)
-            while True:
-                _, _, read, word, release = await ctx.tick().sample(
-                    dut.state.read, dut.state.word, dut.state.release
-                )
-                if read or again:
-                    codes = row[word * lanes : (word + 1) * lanes]
-                    packed = sum((int(c) & mask) << k * layer.in_bits for k, c in enumerate(codes))
-                    ctx.set(dut.state.data, packed)
-                if release:
-                    break
-            released.append(number)
-            ctx.set(dut.state.stands, 0)
+    memory, released = state_memory(dut.state, states, layer.in_bits, lanes, pause, always=again)
 
     expected = golden.dense_layer(layer, states).ravel().tolist()
     got = run_streams(

@@ -9,9 +9,9 @@ from genogate.model.genome import GENES, Genome
 from genogate.model.head import Head
 from genogate.model.integer import code_range
 from genogate.model.knobs import Lanes
-from genogate.sim import golden
 from genogate.sim.random_model import random_model
 from genogate.sim.rtl.streams import run_streams
+from transfers import expected, features, received
 
 FUNCTIONS = ("none", "relu", "sigmoid", "tanh")
 
@@ -47,54 +47,19 @@ def draw(seed, front, back, *, layers=1, head=None, initial_state=False, sizes=(
     return model, [rng.integers(*code_range(8), shape, endpoint=True) for shape in shapes]
 
 
-def expected(model, sequences):
-    """Transfers out of every stream, by golden."""
-    out = {"o_h": []}
-    for rows in sequences:
-        result = golden.run(model, rows[None])
-        answers = {"o_h": result.hidden[0]}
-        if model.stage is not None:
-            answers["o_codes"] = result.codes[0]
-        else:
-            answers["o_logits"] = result.logits[0]
-        if model.head.output == "class":
-            answers["o_class"] = result.classes[0]
-        for name, values in answers.items():
-            flat = np.ravel(values).tolist()
-            out.setdefault(name, [])
-            out[name] += [(v, int(k == len(flat) - 1)) for k, v in enumerate(flat)]
-    return out
-
-
-def transfers(sequences):
-    return [
-        {"code": int(v), "last": k == rows.size - 1}
-        for rows in sequences
-        for k, v in enumerate(rows.ravel())
-    ]
-
-
-def plain(payload):
-    """A payload as (value, last); the class of a sequence has no `last`."""
-    if isinstance(payload, int):
-        return payload, 1
-    names = {"code", "logit", "label"} & set(payload.shape().members)
-    return int(payload[names.pop()]), int(payload.last)
-
-
 def check(model, sequences, pause, lanes=(1, 1), share="none", pipeline=0, seed=0):
     """Every transfer of every output equals golden's."""
     want = expected(model, sequences)
     dut = Design.of(model, Lanes(*lanes), share, pipeline).component()
     got = run_streams(
         dut,
-        {"i": transfers(sequences)},
+        {"i": features(sequences)},
         {name: len(values) for name, values in want.items()},
         pause=pause,
         seed=seed,
         cycles=200000,
     )
-    assert {name: [plain(p) for p in values] for name, values in got.items()} == want
+    assert received(got) == want
 
 
 @pytest.mark.parametrize(
