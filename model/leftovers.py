@@ -13,8 +13,11 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import socket
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -115,3 +118,19 @@ def scratch_of_process(name: str) -> Path:
     path = Path(folder, f"{SCRATCH}{owner()}{name}")
     atexit.register(shutil.rmtree, path, ignore_errors=True)
     return path
+
+
+def end_with_parent(parent: int) -> None:
+    """In a worker process: end when the parent was killed, which leaves no time to say goodbye, and
+    leave Ctrl-C to the parent.
+
+    parent : its process number; who asks only now may find the one that inherits orphans
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

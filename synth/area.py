@@ -12,6 +12,7 @@ contents never touch logic, and they are no cells.
 import gc
 import hashlib
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,6 +26,7 @@ from amaranth.lib import wiring
 from .. import hdl
 from ..hdl.operator import Part
 from ..model.errors import InputError
+from ..model.leftovers import end_with_parent
 from . import cache as kept
 from . import rtlil as texts
 from .constants import to_rtlil
@@ -208,7 +210,8 @@ def _texts(parts: Sequence[Measurable], workers: int | None) -> list[str]:
 
     size = -(-len(parts) // (4 * workers)) if workers else 1
     shares = [parts[start : start + size] for start in range(0, len(parts), size)]
-    texts_of = Parallel(n_jobs=workers)(delayed(_texts)(share, 1) for share in shares)
+    pool = Parallel(n_jobs=workers, initializer=end_with_parent, initargs=(os.getpid(),))
+    texts_of = pool(delayed(_texts)(share, 1) for share in shares)
     return [text for share in texts_of for text in share]
 
 

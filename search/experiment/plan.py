@@ -227,7 +227,21 @@ def plan_for(task: str, budget: str, given: Mapping[str, Any]) -> Plan:
         sizes = {f"{name}-h{hidden}" for name in shipped for hidden in plan.hidden}
         shipped += tuple(name for name in zoo.names() if name in sizes)
         plan = replace(plan, checkpoints=shipped or ("seed0",))
-    return plan
+    return _other_sizes(plan, given="hidden" in settings)
+
+
+def _other_sizes(plan: Plan, given: bool) -> Plan:
+    """The plan without the hidden size of its first checkpoint among the further ones, where it
+    was not `given`; a float network of that size would be a checkpoint twice."""
+    first = plan.checkpoints[0]
+    if re.fullmatch(r"seed\d+", first):
+        return plan
+    own = zoo.load(first).hidden_size()
+    if own not in plan.hidden:
+        return plan
+    if given:
+        raise InputError(f"hidden {own}: {shown(first)} has as many units; give other sizes")
+    return replace(plan, hidden=tuple(size for size in plan.hidden if size != own))
 
 
 def _for_own_data(task: str, checkpoints: Sequence[str]) -> dict[str, Any]:

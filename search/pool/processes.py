@@ -3,12 +3,11 @@
 import contextlib
 import os
 import signal
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ...model.errors import InputError
+from ...model.leftovers import end_with_parent
 from .tasks import (
     ANSWER,
     DEATHS,
@@ -39,19 +38,6 @@ def interrupts_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _end_with_parent() -> None:
-    """In a worker: end when the parent was killed, which leaves no time to say goodbye."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 class Processes:
     """Processes on this machine, by joblib's executor."""
 
@@ -78,7 +64,12 @@ class Processes:
 
         with interrupts_blocked():
             # Not joblib's shared executor, which another user of it may resize, or find killed.
-            executor = ProcessPoolExecutor(self.slots, env=ONE_THREAD, initializer=_end_with_parent)
+            executor = ProcessPoolExecutor(
+                self.slots,
+                env=ONE_THREAD,
+                initializer=end_with_parent,
+                initargs=(os.getpid(),),
+            )
             # Kept at once, so that an interrupt finds it.
             self._executor = executor
             first = [executor.submit(versions) for _ in range(self.slots)]

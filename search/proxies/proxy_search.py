@@ -1,6 +1,7 @@
 """Searches of proxies: several seeds, a folder that they go on from, outcomes and their curves."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -12,6 +13,7 @@ import numpy as np
 from ...model.aliases import Array
 from ...model.errors import InputError
 from ...model.files import read_json, write_json
+from ...model.leftovers import end_with_parent
 from .evolution import Config, Evolution, Member
 from .fitness import Bench, Objective
 from .formula import Proxy
@@ -104,7 +106,12 @@ def _in_parallel(
     from joblib import Parallel, delayed
 
     by_seed: dict[int, Outcome] = {}
-    with Parallel(n_jobs=workers, return_as="generator_unordered") as pool:
+    with Parallel(
+        n_jobs=workers,
+        return_as="generator_unordered",
+        initializer=end_with_parent,
+        initargs=(os.getpid(),),
+    ) as pool:
         for until in [*range(chunk, config.evaluations, chunk), config.evaluations]:
             jobs = (delayed(_go)(benches, config, *each, until) for each in paths.items())
             for outcome in pool(jobs):

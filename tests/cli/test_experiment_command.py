@@ -165,7 +165,7 @@ def test_a_folder_of_something_else_is_refused(genogate, tmp_path):
         (("--hidden", "24,x"), ("hidden", "integers")),
         (("--hidden", "24,24"), ("hidden", "different")),
         (("--checkpoints", "kws4"), ("kws4", "digits-row")),
-        (("--checkpoints", "digits-row-2layer"), ("2 layers",)),
+        (("--hidden", "24", "--checkpoints", "digits-row-2layer"), ("hidden 24", "other sizes")),
         (("--checkpoints", "digits-row,digits-row"), ("each once",)),
         (("--checkpoints", "nowhere"), ("nowhere", "no such file")),
         (("--objectives", "size,cells"), ("accuracy",)),

@@ -74,7 +74,7 @@ def model(tmp_path_factory):
     network = quantize("digits-row", "int4")
     network.model.save(folder / "model.safetensors")
     (folder / "board.json").write_text(json.dumps(BOARD))
-    np.save(folder / "codes.npy", np.zeros((40_000, 8, 8), np.int8))
+    np.save(folder / "codes.npy", np.zeros((400_000, 8, 8), np.int8))
     return folder
 
 
@@ -196,8 +196,10 @@ def test_a_signal_ends_a_command_at_work(case, model, finished, tmp_path):
         os.close(port)
     assert (run.returncode, out) == (CODES[case.sign], ""), err
     said = [line for line in err.splitlines() if line and not line.startswith(" ")]
-    assert len(said) == (case.sign != KILL)
-    assert all(line.startswith("genogate: stopped") for line in said)
+    assert "Traceback" not in err
+    if case.sign != KILL:
+        assert len(said) == 1
+        assert said[0].startswith("genogate: stopped")
     deadline = time.monotonic() + END
     while any(map(alive, started)) and time.monotonic() < deadline:
         time.sleep(0.05)
