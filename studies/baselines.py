@@ -19,6 +19,7 @@ from genogate.search.budget import Budget
 from genogate.search.experiment.jobs import Float, Look, look_at, train_float
 
 from .search import table
+from .spread import with_error
 
 Say = Callable[[str], None]
 #: Hidden sizes of every task; the last is that of the shipped networks.
@@ -158,13 +159,6 @@ def mean_of(rows: Sequence[Mapping[str, Any]], task: str, hidden: int, part: str
     return float(np.mean([r[part] for r in rows if (r["task"], r["hidden"]) == (task, hidden)]))
 
 
-def _spread(values: Sequence[float]) -> str:
-    center = round(float(np.mean(values)), 2) + 0
-    if len(values) < 2:
-        return f"{center:+.2f}"
-    return f"{center:+.2f} ± {np.std(values, ddof=1) / np.sqrt(len(values)):.2f}"
-
-
 def render(data: Mapping[str, Any]) -> list[str]:
     """The page."""
     rows = data["rows"]
@@ -192,9 +186,9 @@ def render(data: Mapping[str, Any]) -> list[str]:
                 f"{mean_of(rows, task, hidden, 'size'):,.0f}",
                 f"{100 * (1 - mean_of(rows, task, hidden, 'size') / most):.1f} %",
                 f"{100 * mean_of(rows, task, hidden, 'judged'):.2f}",
-                _spread(losses(rows, task, hidden, "judged")),
+                with_error(losses(rows, task, hidden, "judged")),
                 f"{100 * mean_of(rows, task, hidden, 'test'):.2f}",
-                _spread(losses(rows, task, hidden, "test")),
+                with_error(losses(rows, task, hidden, "test")),
             )
             for hidden in sizes
         ]

@@ -21,6 +21,7 @@ from genogate.search.budget import Budget
 from genogate.search.experiment.jobs import Float, Look, look_at, train_float
 
 from .denoise import FOLDER, GENOMES, KNOBS, LAYERS, NAME, float_network
+from .spread import with_error
 
 Say = Callable[[str], None]
 #: The genome that loses most without training, and units of the larger teacher.
@@ -154,10 +155,6 @@ def _mean(rows: Sequence[Mapping[str, Any]], key: str) -> float:
 
 
 def _change(rows: Sequence[Mapping[str, Any]], alone: Mapping[int, Mapping[str, Any]]) -> str:
-    values = [row["test"] - alone[row["seed"]]["test"] for row in rows if row["seed"] in alone]
-    if not values:
-        return "-"
-    text = f"{np.mean(values):+.2f}"
-    if len(values) > 1:
-        text += f" ± {np.std(values, ddof=1) / np.sqrt(len(values)):.2f}"
-    return text
+    return with_error(
+        [row["test"] - alone[row["seed"]]["test"] for row in rows if row["seed"] in alone]
+    )

@@ -21,6 +21,7 @@ from genogate.search.experiment.jobs import ForOne, Look, look_at, train_for_one
 from .baselines import FOLDER as FLOATS
 from .race import Race, _networks
 from .search import table
+from .spread import with_error
 
 Say = Callable[[str], None]
 KNOBS = Knobs(activation="table", input_bits=4, classifier_bits=4)
@@ -137,13 +138,6 @@ def gains(rows: Sequence[Mapping[str, Any]], variant: str, name: str, part: str)
     return [100 * (of[variant, s] - of["plain", s]) for s in seeds]
 
 
-def _spread(values: Sequence[float]) -> str:
-    center = f"{round(float(np.mean(values)), 2) + 0:+.2f}"
-    if len(values) < 2:
-        return center
-    return f"{center} ± {np.std(values, ddof=1) / np.sqrt(len(values)):.2f}"
-
-
 def render(data: Mapping[str, Any]) -> list[str]:
     """The page."""
     rows, size = data["rows"], data["size"]
@@ -169,9 +163,9 @@ def render(data: Mapping[str, Any]) -> list[str]:
                     variant,
                     what,
                     f"{100 * np.mean([row['judged'] for row in of]):.2f}",
-                    "" if plain else _spread(gains(rows, variant, name, "judged")),
+                    "" if plain else with_error(gains(rows, variant, name, "judged")),
                     f"{100 * np.mean([row['test'] for row in of]):.2f}",
-                    "" if plain else _spread(gains(rows, variant, name, "test")),
+                    "" if plain else with_error(gains(rows, variant, name, "test")),
                     f"{np.mean([row['seconds'] for row in of]):.0f}",
                 )
             )

@@ -10,6 +10,7 @@ from genogate.search.experiment.summary import Found, Network, spread
 from .baselines import mean_of, right_size
 from .race import contestants_table
 from .search import table
+from .spread import with_error
 
 Data = Mapping[str, Any]
 TASKS = ("digits-row", "mnist-row", "kws4", "kws10", "mnist-pixel14", "mnist-pixel")
@@ -25,19 +26,6 @@ def _choice(found: Found, margin: bool) -> Network | None:
     spare."""
     kind = "least with an error to spare" if margin else "least"
     return found.chosen(found.document.get("choices", {}).get(kind, {}).get("size 0.5"))
-
-
-def _standard_error(values: Sequence[float]) -> str:
-    """Mean and standard error over seeds; the mean alone of one seed."""
-    import numpy as np
-
-    if not values:
-        return "-"
-    if len(values) == 1:
-        return f"{values[0]:+.2f}"
-    # Adding 0 turns -0.00 into 0.00.
-    center = round(float(np.mean(values)), 2) + 0
-    return f"{center:+.2f} ± {np.std(values, ddof=1) / np.sqrt(len(values)):.2f}"
 
 
 def _network(units: int, bits: float) -> str:
@@ -92,7 +80,7 @@ def size_table(documents: Sequence[Data], baselines: Sequence[Data] = ()) -> lis
                 _network(choice.hidden, size),
                 f"{spread(found.saved(choice, 'size'), 1).split(' ')[0]} %",
                 smaller,
-                _standard_error(found.drop(choice, "test")),
+                with_error(found.drop(choice, "test")),
             )
         )
     head = (

@@ -32,6 +32,7 @@ from .baselines import FOLDER as FLOATS
 from .baselines import _shipped, upper
 from .registry import path_of
 from .search import table
+from .spread import with_error
 
 Say = Callable[[str], None]
 KNOBS = Knobs(activation="table")
@@ -396,13 +397,6 @@ def measure(
     }
 
 
-def _spread(values: Sequence[float], digits: int = 2) -> str:
-    center = f"{round(float(np.mean(values)), digits) + 0:+.{digits}f}"
-    if len(values) < 2:
-        return center
-    return f"{center} ± {np.std(values, ddof=1) / np.sqrt(len(values)):.{digits}f}"
-
-
 def _widths(entry: Mapping[str, Any]) -> str:
     digits = "".join(map(str, entry["genes"]))
     return (
@@ -423,8 +417,8 @@ def _line(
         f"{area:,.0f}",
         f"{100 * (1 - area / base):.1f} %",
         f"{100 * (1 - area / rival):+.1f} %" if rival else "-",
-        _spread([entry["lost"] for entry, _ in pairs]),
-        _spread([100 * (int8["test"] - entry["test"]) for entry, int8 in pairs]),
+        with_error([entry["lost"] for entry, _ in pairs]),
+        with_error([100 * (int8["test"] - entry["test"]) for entry, int8 in pairs]),
     )
 
 

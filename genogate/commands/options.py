@@ -91,6 +91,15 @@ def seed_option(
     )
 
 
+def liberty_option() -> Callable[[Any], Any]:
+    """The standard cells of a netlist."""
+    return click.option(
+        "--liberty",
+        metavar="FILE",
+        help="Liberty file of the cells; GENOGATE_LIBERTY, or sky130's under PDK_ROOT, by default.",
+    )
+
+
 def workers_option(default: int = 2) -> Callable[[Any], Any]:
     """Processes that work at the same time."""
     return click.option(

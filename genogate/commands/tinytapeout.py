@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from .help import Command, group
-from .options import build, network_options, out_option, output_options
+from .options import build, liberty_option, network_options, out_option, output_options
 from .terminal import progress, show
 
 
@@ -35,11 +35,7 @@ from .terminal import progress, show
         metavar="MHZ",
         help="Clock of the chip, MHz (earlier versions: ns).",
     ),
-    click.option(
-        "--liberty",
-        metavar="FILE",
-        help="Liberty file of the cells; GENOGATE_LIBERTY, or sky130's under PDK_ROOT, by default.",
-    ),
+    liberty_option(),
 )
 @output_options(out_option("FOLDER", "build/CHECKPOINT/GENOME/tinytapeout"))
 def tinytapeout(
