@@ -22,7 +22,18 @@ from .options import (
 from .terminal import epochs_bar, show
 
 #: Options of the training itself, by the names of the recipe's fields.
-RECIPE = ("epochs", "lr", "batch", "seed", "distil", "narrow", "tables", "scales", "patience")
+RECIPE = (
+    "epochs",
+    "lr",
+    "batch",
+    "seed",
+    "distil",
+    "narrow",
+    "tables",
+    "scales",
+    "initial_state",
+    "patience",
+)
 
 
 @click.command(
@@ -71,6 +82,12 @@ RECIPE = ("epochs", "lr", "batch", "seed", "distil", "narrow", "tables", "scales
         type=click.Choice(["learned", "fixed"]),
         show_default="fixed",
         help="Train the scales too, or keep them.",
+    ),
+    click.option(
+        "--initial-state",
+        type=click.Choice(["learned", "fixed"]),
+        show_default="learned where the checkpoint has one, else zero",
+        help="Train the state that sequences start with too, or keep it.",
     ),
     click.option(
         "--patience",

@@ -81,6 +81,13 @@ from .terminal import epochs_bar, show
         help="Dense layers between the GRU layers and the classifier.",
     ),
     click.option(
+        "--initial-state",
+        default="",
+        metavar="learned",
+        show_default="zero",
+        help="Train the state that sequences start with, of every GRU layer, too.",
+    ),
+    click.option(
         "--output",
         default="",
         metavar="logits",

@@ -33,6 +33,8 @@ class Recipe:
     front, back : dense layers in front of and behind the GRU layers, ``FUNCTION:UNITS`` of each
         ("relu:24,none:8"); without ``:UNITS`` as many as a GRU layer has
     output : "logits" for a network that answers these in place of a class; empty: as the task asks
+    initial_state : "learned" for states that sequences start with which are trained too, from zero
+        on; empty: sequences start with zero
     """
 
     hidden: int = 32
@@ -51,6 +53,7 @@ class Recipe:
     output: str = ""
     front: str = ""
     back: str = ""
+    initial_state: str = ""
 
     def __post_init__(self) -> None:
         limits = {"hidden": MAX_SIZE, "layers": 16, "epochs": 100_000, "batch": 1 << 20}
@@ -69,6 +72,10 @@ class Recipe:
             raise InputError(f"activation: {shown(self.activation)} is not one of {ACTIVATIONS}")
         if self.output not in ("", "logits"):
             raise InputError(f"output: {shown(self.output)} is not logits")
+        if self.initial_state not in ("", "learned"):
+            raise InputError(
+                f"initial_state: {shown(self.initial_state)} is not learned, or left out for zero"
+            )
         if (count := len(self.dense("front")) + len(self.dense("back"))) > MAX_DENSE:
             raise InputError(f"front, back: {count} dense layers, at most {MAX_DENSE} can be")
 
@@ -109,6 +116,8 @@ class Recipe:
         for place in PLACES:
             if getattr(self, place):
                 text += f" --{place} {getattr(self, place)}"
+        if self.initial_state:
+            text += f" --initial-state {self.initial_state}"
         return text + (f" --patience {self.patience}" if self.patience else "")
 
 

@@ -33,6 +33,11 @@ STATE_KIND = "genogate-training-state"
 JUDGED = 500
 
 
+def _states(layers: int) -> list[str]:
+    """Names of the states that sequences start with."""
+    return [f"initial_state_l{k}" for k in range(layers)]
+
+
 @dataclass
 class _Place:
     """Where a training is: batches done of an epoch, its loss so far, the best epoch."""
@@ -63,12 +68,18 @@ class _Training:
             for number, (function, units) in enumerate(layers):
                 self.dense[f"{place}{number}"] = function, torch.nn.Linear(size, units)
                 size = units
+        #: States that sequences start with by name, [H] of each layer; empty: zero.
+        self.first: dict[str, Any] = {}
+        if recipe.initial_state:
+            for name in _states(recipe.layers):
+                self.first[name] = torch.nn.Parameter(torch.zeros(recipe.hidden))
         self.start = zoo.load(recipe.start) if recipe.start else None
         if self.start is not None:
             self._begin_from(self.start)
         self.parameters = [*self.gru.parameters(), *self.classifier.parameters()]
         for _, module in self.dense.values():
             self.parameters += module.parameters()
+        self.parameters += self.first.values()
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=recipe.lr, weight_decay=recipe.weight_decay
         )
@@ -84,7 +95,15 @@ class _Training:
     def _begin_from(self, start: Checkpoint) -> None:
         """Take the weights of `start`. Raises :class:`InputError` where they do not fit."""
         tensors, recipe = self.tensors(), self.recipe
+        if (given := sorted({*start.tensors} & {*_states(recipe.layers)})) and not self.first:
+            raise InputError(
+                f"start: {recipe.start} has {given[0]}, a state that sequences start with: add "
+                f"--initial-state learned"
+            )
         for name in sorted({*tensors, *start.tensors}):
+            if name in self.first and name not in start.tensors:
+                # From zero, as the checkpoint has it.
+                continue
             here, there = (
                 list(part[name].shape) if name in part else [] for part in (tensors, start.tensors)
             )
@@ -93,7 +112,10 @@ class _Training:
                     f"start: {recipe.start} has {name} {there}, this training {here}: "
                     f"the sizes, layers and classes of both must be equal"
                 )
-        parameters = {name: getattr(self.gru, name) for name in tensors if "." not in name}
+        parameters = {
+            name: getattr(self.gru, name) for k in range(recipe.layers) for name in layer_names(k)
+        }
+        parameters |= {name: self.first[name] for name in self.first if name in start.tensors}
         for name, module in self.modules.items():
             parameters |= {f"{name}.weight": module.weight, f"{name}.bias": module.bias}
         with self.torch.no_grad():
@@ -108,7 +130,7 @@ class _Training:
         """What a state belongs to: recipe, weights at the start, data, torch."""
         recipe = asdict(self.recipe)
         # States of before there was a choice can still be gone on with.
-        for name in ("activation", "output", *PLACES):
+        for name in ("activation", "output", *PLACES, "initial_state"):
             if not recipe[name]:
                 del recipe[name]
         parts = [recipe, self.task.split_hash, str(self.torch.__version__)]
@@ -126,6 +148,8 @@ class _Training:
         for name, module in self.modules.items():
             tensors[f"{name}.weight"] = module.weight.detach().numpy().copy()
             tensors[f"{name}.bias"] = module.bias.detach().numpy().copy()
+        for name, value in self.first.items():
+            tensors[name] = value.detach().numpy().copy()
         return tensors
 
     @property
@@ -206,7 +230,12 @@ class _Training:
 
     def logits(self, x: np.ndarray) -> Any:
         """Logits [batch, (steps,) classes] of sequences."""
-        states = self.gru(self.through("front", self.torch.from_numpy(filled(x))))[0]
+        value = self.through("front", self.torch.from_numpy(filled(x)))
+        first = None
+        if self.first:
+            rows = self.torch.stack([*self.first.values()])
+            first = rows[:, None].expand(-1, len(x), -1).contiguous()
+        states = self.gru(value, first)[0]
         states = states if self.head.every else at_last(states, lengths_of(x))
         return self.classifier(self.through("back", states))
 

@@ -57,10 +57,21 @@ class LayerPass:
         self.free.setdefault(passed.shape, []).append((codes, passed))
 
     def layer(
-        self, plan: Any, x: Any, w_x: Any, w_h: Any, b_x: Any, b_h: Any, tables: Any
+        self,
+        plan: Any,
+        x: Any,
+        w_x: Any,
+        w_h: Any,
+        b_x: Any,
+        b_h: Any,
+        tables: Any,
+        first: Any = None,
     ) -> tuple[Any, ...]:
         """States float32 [steps + 1, H, batch] with the initial one, codes int8 [steps, 17, H,
-        batch] of all operators, and their bits of passed gradients uint16 [steps, H, batch]."""
+        batch] of all operators, and their bits of passed gradients uint16 [steps, H, batch].
+
+        first : codes [H] of the initial state; None: that of `plan`
+        """
         torch = self.torch
         steps, _, batch = x.shape
         hidden = w_h.shape[1]
@@ -80,7 +91,9 @@ class LayerPass:
         w_h, bias, tables = w_h.to(real), bias.to(real).numpy(), tables.to(real).numpy()
         states = torch.empty(steps + 1, hidden, batch)
         state = torch.full((hidden, batch), float(plan.state_zero_point), dtype=real)
-        if plan.first_state is not None:
+        if first is not None:
+            state[:] = first[:, None].to(real)
+        elif plan.first_state is not None:
             state[:] = torch.from_numpy(plan.first_state.astype(np.float64))[:, None]
         states[0], new = state, torch.empty_like(state)
         codes, passed = self.take(steps, hidden, batch)
@@ -167,6 +180,8 @@ class LayerPass:
             *(g.to(kind) for g in (*of_w, *of_b)),
             None if of_tables is None else torch.from_numpy(of_tables).float(),
             *of_plan,
+            # Of the codes that all sequences start with.
+            to_state.sum(1) if ctx.needs_input_grad[8] else None,
         )
 
 
@@ -188,9 +203,10 @@ def layer_function(torch: Any) -> Any:
             tables: Any,
             factors: Any,
             ops: Any,
+            first: Any,
             plan: Any,
         ) -> Any:
-            states, *saved = steps.layer(plan, x, w_x, w_h, b_x, b_h, tables)
+            states, *saved = steps.layer(plan, x, w_x, w_h, b_x, b_h, tables, first)
             if any(ctx.needs_input_grad):
                 ctx.record = saved
             else:

@@ -82,13 +82,15 @@ class Network:
     ) -> Any:
         sides = iter(view.sides)
         value = self.dense(structure, view, latents, "front", codes)
+        firsts = structure.first_states(self.codes, view, latents)
         for number, (plan, part) in enumerate(zip(view.plans, view.learned, strict=True)):
             w_ih, w_hh, b_ih, b_hh = layer_names(number)
             w_x, b_x = self.linear(latents, w_ih, b_ih, next(sides))
             w_h, b_h = self.linear(latents, w_hh, b_hh, next(sides))
             tables = self.tables(structure, view, latents, number)
             moved = (None,) * 2 if part is None else (part.factors, part.ops)
-            value = self.layer_codes(value, w_x, w_h, b_x, b_h, tables, *moved, plan)
+            first = firsts[number]
+            value = self.layer_codes(value, w_x, w_h, b_x, b_h, tables, *moved, first, plan)
         weight, bias = self.linear(latents, "classifier.weight", "classifier.bias", next(sides))
         head = structure.model.head
         if structure.model.back:

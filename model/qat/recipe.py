@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from ..errors import InputError, index_within, number_within, shown
 
+#: What becomes of states that sequences start with.
+INITIAL_STATES = ("", "learned", "fixed")
 #: Which epoch a training ends with.
 KEEP = ("best", "last")
 
@@ -23,6 +25,8 @@ class Tuning:
         better on validation of three networks of digits-row at INT4, INT3 and INT2
     keep : "best": the epoch of best validation accuracy, which flatters it; "last": the last epoch,
         so that validation accuracy is that of a network nothing of which it has chosen
+    initial_state : "learned": states that sequences start with are trained too, from zero on where
+        the network has none; "fixed": they stay; empty: learned where the network has some
     lr : of weights of 8 bits, in sequences of up to :data:`.network.LONG` steps; those of
         fewer bits have further to the next code, and learn faster; longer sequences have
         :data:`LONG_RATE` of it
@@ -39,10 +43,13 @@ class Tuning:
     patience: int = 0
     scales: str = "fixed"
     keep: str = "best"
+    initial_state: str = ""
 
     def __post_init__(self) -> None:
         if self.keep not in KEEP:
             raise InputError(f"keep: {shown(self.keep)} is not {' or '.join(KEEP)}")
+        if self.initial_state not in INITIAL_STATES:
+            raise InputError(f"initial_state: {shown(self.initial_state)} is not learned or fixed")
         if self.keep == "last" and self.patience:
             raise InputError("patience: it keeps the best epoch: leave it out, or keep the best")
         if self.scales not in ("learned", "fixed"):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -113,7 +114,11 @@ def with_states(
     are zero."""
     codes: list[np.ndarray | None] = []
     for state, one in zip(initial or [None] * len(layers), layers, strict=True):
-        form, bits = one.scales["s_h"], one.others["s_h"].out_bits
-        format_of = form["scale"], form["zero_point"], bits
-        codes.append(None if state is None else state_codes(state, *format_of))
+        codes.append(first_codes(state, one.scales["s_h"], one.others["s_h"].out_bits))
     return codes
+
+
+def first_codes(state: np.ndarray | None, form: Mapping[str, Any], bits: int) -> np.ndarray | None:
+    """Codes int8 [H] of a real state that sequences start with, at the scale and zero point of
+    `form`; None where it is zero."""
+    return None if state is None else state_codes(state, form["scale"], form["zero_point"], bits)

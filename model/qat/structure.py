@@ -17,7 +17,7 @@ from ..quantize.layer import ACTIVATIONS
 from ..quantize.quantize import Cheapest
 from .dense_layers import DenseSide
 from .learned_scales import Differentiable, LearnedLayer, Projected, choose_units
-from .starting import with_states
+from .starting import first_codes, with_states
 
 
 def import_kernels() -> Any:
@@ -237,14 +237,43 @@ class Structure:
             )
         return View(plans, self._sides(sides), parts, (in_scale, sides[-1][2]))
 
+    def first_states(
+        self, nearest: Any, view: View, latents: Mapping[str, Any]
+    ) -> list[Any | None]:
+        """Of each layer the codes float32 [H] of the state that sequences start with, with their
+        gradients; None where it is not trained."""
+        states: list[Any | None] = []
+        for number in range(len(view.plans)):
+            state = latents.get(f"initial_state_l{number}")
+            if state is not None:
+                *limits, scale, zero = self._state_side(view, number)
+                low, high = (self.torch.tensor(float(v - zero)) for v in limits)
+                state = (nearest(state.double() / scale, low, high) + zero).float()
+            states.append(state)
+        return states
+
+    def _state_side(self, view: View, number: int) -> tuple[int, int, Any, int]:
+        """Lowest and highest code, scale and zero point of the state of layer `number`."""
+        *_, scale, zero = view.sides[2 * number + 1]
+        return *code_range(self.model.layers[number].bits("s_h")), scale, int(zero)
+
     def model_of(self, tensors: Mapping[str, np.ndarray]) -> IntModel:
-        """The integer model with the latent scales in `tensors`, and the weights of the start."""
+        """The integer model with the latent scales and first states in `tensors`, and the weights
+        of the start."""
+        model, given = self.model, self.initial or [None] * len(self.model.layers)
+        initial = [tensors.get(f"initial_state_l{k}", state) for k, state in enumerate(given)]
         if not self.layers:
-            return self.model
+            trained = zip(model.layers, model.info["scales"], initial, strict=True)
+            return replace(
+                model,
+                layers=tuple(
+                    Layer(layer.ops, first_codes(state, scales["s_h"], layer.bits("s_h")))
+                    for layer, scales, state in trained
+                ),
+            )
         projections = self.projected(tensors)
-        model = self.model
         layers = []
-        states = with_states(self.initial, projections)
+        states = with_states(initial, projections)
         for layer, one, state in zip(model.layers, projections, states, strict=True):
             layers.append(Layer(one.ops(layer), state))
         info = {**model.info, "scales": [one.scales for one in projections]}
@@ -279,6 +308,12 @@ class Structure:
         with self.torch.no_grad():
             view = self.view(latents)
             sides = dict(zip(_weight_names(latents), view.sides, strict=True))
+            for number in range(len(self.model.layers)):
+                if (state := latents.get(f"initial_state_l{number}")) is not None:
+                    low, high, scale, zero = self._state_side(view, number)
+                    state.clamp_(
+                        float(scale) * (low - zero - 0.5), float(scale) * (high - zero + 0.5)
+                    )
             for name, operand in self.dense_operands(view.state).items():
                 sides[f"{name}.weight"] = self.dense[name].side(operand)
             for name, (rows, low, high, _, _) in sides.items():

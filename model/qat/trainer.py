@@ -58,9 +58,12 @@ class Trainer:
         self.latents = {
             name: torch.nn.Parameter(torch.from_numpy(value.copy()))
             for name, value in checkpoint.tensors.items()
-            # States that sequences start with stay as they are.
-            if not name.startswith("initial_state")
+            if recipe.initial_state != "fixed" or not name.startswith("initial_state")
         }
+        if recipe.initial_state == "learned":
+            for number in range(checkpoint.layers):
+                zero = torch.from_numpy(checkpoint.initial_state(number).copy())
+                self.latents.setdefault(f"initial_state_l{number}", torch.nn.Parameter(zero))
         defaults = RECIPES.get(task.name, {})
         self.smoothing = defaults.get("label_smoothing", 0.0)
         # As the float training had it, for data of one's own; the augmentation likewise.
@@ -126,6 +129,8 @@ class Trainer:
         if recipe["keep"] == type(self.recipe).keep:
             # States of before there was a choice can still be gone on with.
             del recipe["keep"]
+        if not recipe["initial_state"]:
+            del recipe["initial_state"]
         return [
             recipe,
             self.checkpoint.hash,

@@ -172,6 +172,8 @@ def structure_of(checkpoint: Checkpoint) -> dict[str, Any]:
         ]
         if parts:
             settings[place] = ",".join(parts)
+    if any(name.startswith("initial_state") for name in checkpoint.tensors):
+        settings["initial_state"] = "learned"
     return settings
 
 
