@@ -275,6 +275,11 @@ def run(
     return golden.answer(model, hidden, lengths=lengths)
 
 
+def scores(model: IntModel, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """As :func:`.golden.scores`."""
+    return golden.scores(model, x, y, partial(run, every=False))
+
+
 def accuracy(model: IntModel, x: np.ndarray, y: np.ndarray) -> float:
     """As :func:`.golden.accuracy`."""
     return golden.accuracy(model, x, y, partial(run, every=False))

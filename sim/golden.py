@@ -5,12 +5,12 @@ partial sum provably stays below the mantissa (2**24 for float32, 2**53 for floa
 exact.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..model.data.measures import Score, at_last, lengths_of
+from ..model.data.measures import Score, at_last, lengths_of, sequence_scores
 from ..model.errors import InputError
 from ..model.integer import (
     OPERANDS,
@@ -287,13 +287,28 @@ def score(model: IntModel, x: Array, y: Array, run: Callable[..., Result] = run)
 
     run : what evaluates, for twins of this model
     """
-    # In blocks: all states of ten thousand long sequences would need gigabytes.
-    block, total = max(1, STEPS_AT_ONCE // x.shape[1]), Score()
-    for start in range(0, len(x), block):
-        part = x[start : start + block]
-        result = run(model, model.quantize_input(part), lengths=lengths_of(part))
-        total.add(answers(model, result), y[start : start + block])
+    total = Score()
+    for part, given in _in_blocks(model, x, run):
+        total.add(given, y[part])
     return total
+
+
+def _in_blocks(
+    model: IntModel, x: Array, run: Callable[..., Result]
+) -> Iterator[tuple[slice, Array]]:
+    """Places of sequences, and answers to them: all states of ten thousand long sequences would
+    need gigabytes."""
+    block = max(1, STEPS_AT_ONCE // x.shape[1])
+    for start in range(0, len(x), block):
+        part = slice(start, start + block)
+        result = run(model, model.quantize_input(x[part]), lengths=lengths_of(x[part]))
+        yield part, answers(model, result)
+
+
+def scores(model: IntModel, x: Array, y: Array, run: Callable[..., Result] = run) -> Array:
+    """:func:`score` by sequence: float64 [batch], whose mean it is
+    (:func:`~genogate.model.data.measures.sequence_scores`)."""
+    return sequence_scores(np.concatenate([a for _, a in _in_blocks(model, x, run)]), y)
 
 
 def accuracy(model: IntModel, x: Array, y: Array, run: Callable[..., Result] = run) -> float:

@@ -19,7 +19,7 @@ from genogate.search.budget import Budget
 from genogate.search.experiment.jobs import ForOne, Look, look_at, train_for_one
 
 from .baselines import FOLDER as FLOATS
-from .race import Race, _networks
+from .contestants import Race, networks_of
 from .search import table
 from .spread import with_error
 
@@ -122,7 +122,7 @@ def measure(
     folder.mkdir(parents=True, exist_ok=True)
     for variant in VARIANTS:
         for seed in size.seeds:
-            floats = _networks(Race("digits-row", size.sizes, size.epochs), seed, FLOATS)
+            floats = networks_of(Race("digits-row", size.sizes, size.epochs), seed, FLOATS)
             for name in size.networks:
                 label = f"{variant}-{name}-{seed}".replace(" ", "-").replace(",", "")
                 if (folder / f"{label}.json").exists() or left.allows(0):

@@ -63,6 +63,27 @@ def at_last(value: Any, lengths: Any) -> Any:
     return value[np.arange(len(value)), lengths - 1]
 
 
+def sequence_scores(answers: np.ndarray, y: Any) -> np.ndarray:
+    """What every sequence adds to :class:`Score`: float64 [sequences], whose mean is its value.
+
+    Answers and targets of a whole part, as :meth:`Score.add` takes them.
+    """
+    if hasattr(y, "scores"):
+        return np.asarray(y.scores(answers))
+    y, answers = np.asarray(y), np.asarray(answers)
+    rows = len(y)
+    if y.dtype.kind in "iu":
+        counts = y >= 0
+        right = ((answers == y) & counts).reshape(rows, -1).sum(1)
+        return right * (rows / max(1, int(counts.sum())))
+    counts = ~np.isnan(y[..., 0])
+    squares = np.where(counts, ((answers - y.astype(np.float64)) ** 2).sum(-1), 0.0)
+    targets = y[counts].astype(np.float64)
+    spread = float(((targets - targets.mean(0)) ** 2).sum())
+    by_row = squares.reshape(rows, -1).sum(1)
+    return 1.0 - by_row * rows / spread if spread > 0 else (by_row == 0).astype(np.float64)
+
+
 class Score:
     """Adds up how good answers are, part after part.
 

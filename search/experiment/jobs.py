@@ -209,7 +209,6 @@ def train_for_all(job: ForAll) -> dict[str, Any]:
 
 def train_for_one(job: ForOne) -> dict[str, Any]:
     """Train for a genome from the weights that are better for it before, judged by validation."""
-    task = load(Setting(job.starts[0][1], job.knobs, False)).task
     before = {
         kind: accuracy(
             _quantised(checkpoint, job.genome, job.knobs), *part_of(checkpoint, "judged")
@@ -217,6 +216,22 @@ def train_for_one(job: ForOne) -> dict[str, Any]:
         for kind, checkpoint in job.starts
     }
     start, checkpoint = max(job.starts, key=lambda each: before[each[0]])
+    info, model = train_from(checkpoint, job)
+    scores = {part: accuracy(model, *part_of(checkpoint, part)) for part in ("judged", "val")}
+    return {
+        **scores,
+        **_about_model(model, job.knobs),
+        "start": start,
+        "before": before,
+        "best_epoch": info["best_epoch"],
+        "seconds": info["seconds"],
+    }
+
+
+def train_from(checkpoint: str, job: ForOne) -> tuple[dict[str, Any], IntModel]:
+    """Train for a genome from the weights of a checkpoint: what is known of the training, and the
+    network."""
+    task = load(Setting(job.starts[0][1], job.knobs, False)).task
     choose = cheapest if job.knobs.activation == "auto" else None
     source, teacher = zoo.load(checkpoint), zoo.load(job.teacher)
 
@@ -233,16 +248,7 @@ def train_for_one(job: ForOne) -> dict[str, Any]:
         ).checkpoint
 
     info = _kept(Path(job.path), make, task, [source, teacher])
-    model = _trained_model(job.path, job.knobs)
-    scores = {part: accuracy(model, *part_of(checkpoint, part)) for part in ("judged", "val")}
-    return {
-        **scores,
-        **_about_model(model, job.knobs),
-        "start": start,
-        "before": before,
-        "best_epoch": info["best_epoch"],
-        "seconds": info["seconds"],
-    }
+    return info, _trained_model(job.path, job.knobs)
 
 
 def look_at(look: Look) -> dict[str, Any]:

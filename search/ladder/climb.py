@@ -19,6 +19,7 @@ import numpy as np
 
 from ...model.genome import MAX_BITS, MIN_BITS, Genome
 from .forecast import Effects, Steps, effects, gain
+from .marks import error
 from .rungs import Net, Result, Rungs
 from .steps import distance, steps_between
 from .steptable import StepTable
@@ -103,8 +104,16 @@ class Climb:
     # Figures
 
     def lost(self, result: Result) -> float:
-        """Points below INT8 of the first checkpoint, trained fully."""
-        return 100 * (self.base - result.judged) / self.point
+        """Points below INT8 of the first checkpoint, trained fully, with the standard errors that
+        there must be to spare."""
+        below = 100 * (self.base - result.judged)
+        if result.marks is not None:
+            below += self.plan.spare * self.error(result)
+        return below / self.point
+
+    def error(self, result: Result) -> float:
+        """Standard error of what it loses, in hundredths of the task's score."""
+        return error(result.marks, self.finished[0].marks) if self.finished else 0.0
 
     def cost(self, net: Net) -> float:
         return self.rungs.priced([net])[0][self.plan.cost]

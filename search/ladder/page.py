@@ -21,6 +21,8 @@ FILES = (
     "The folder `best` has its Verilog, integer model, test bench and report; `genogate sim "
     "--genome search/best` holds the Verilog to the golden model."
 )
+#: What a network must have beside its loss.
+SPARED = "a standard error of the difference to INT8 to spare"
 HEAD = ("network", "units", "bits", "input", "classifier", "cost", "saved", "lost")
 
 
@@ -33,6 +35,12 @@ def widths(entry: Mapping[str, Any]) -> str:
     return ", ".join([*rows, *(f"{weights} {output}" for weights, output in genome.dense)])
 
 
+def lost(entry: Mapping[str, Any]) -> str:
+    """What a network loses, with the standard error where it was trained."""
+    error = entry.get("error", 0.0)
+    return f"{entry['lost']:+.2f}" + (f" ± {error:.2f}" if error else "")
+
+
 def _row(name: str, entry: Mapping[str, Any], document: Mapping[str, Any]) -> tuple[str, ...]:
     cost, base = entry[document["cost"]], document["int8"][document["cost"]]
     return (
@@ -43,7 +51,7 @@ def _row(name: str, entry: Mapping[str, Any], document: Mapping[str, Any]) -> tu
         str(entry["classifier_bits"]),
         f"{cost:,.0f}",
         f"{100 * (1 - cost / base):.1f} %",
-        f"{entry['lost']:+.2f}",
+        lost(entry),
     )
 
 
@@ -104,14 +112,15 @@ def _parts(document: Mapping[str, Any]) -> tuple[str, list[str], Rows]:
     unit, points = unit_of_cost(document), unit_of(document.get("measure", "accuracy"))
     if best is None:
         first = (
-            f"No network within {document['drop']:g} {points} of INT8 that keeps the limits was "
-            "trained in this budget: give a larger one with --resume, or a larger --max-drop."
+            f"No network within {document['drop']:g} {points} of INT8, with {SPARED}, that keeps "
+            "the limits was trained in this budget: give a larger one with --resume, or a larger "
+            "--max-drop."
         )
     else:
         saved = 100 * (1 - best[cost] / document["int8"][cost])
         first = (
             f"Build the network `best`: {best[cost]:,.0f} {unit}, {saved:.1f} % less than INT8 of "
-            f"{document['int8']['hidden']} units, {best['lost']:+.2f} {points} lost on validation. "
+            f"{document['int8']['hidden']} units, {lost(best)} {points} lost on validation. "
             f"{FILES if 'cells_measured' in document else EMIT}"
         )
     spent = document["spent_seconds"] / 60
@@ -119,7 +128,8 @@ def _parts(document: Mapping[str, Any]) -> tuple[str, list[str], Rows]:
     paragraphs = [
         first,
         *_measured(document),
-        f"Error: {document['validation']}. {_epochs(document)}{_test(document)}",
+        f"Error: {document['validation']}. What is built is the cheapest that loses at most "
+        f"{document['drop']:g} {points} with {SPARED}. {_epochs(document)}{_test(document)}",
         f"Spent: {spent:.1f} of {document['budget_seconds'] / 60:.1f} CPU minutes, on "
         f"{trainings['full']} trainings of {epochs['full']} epochs and {trainings['short']} of "
         f"{epochs['short']} from weights of others. With --resume and a larger --budget the same "

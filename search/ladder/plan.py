@@ -17,6 +17,9 @@ from .price import TARGET, costs_of
 EPOCHS = (4, 80)
 #: Epochs of a training from inherited weights, as a share of a full one.
 SHORT = 0.25
+#: Standard errors of the difference to INT8 that a network must have to spare. Of many networks
+#: that one validation part judges, the one that is chosen is likely to have been lucky there.
+SPARE = 1.0
 #: Full trainings that a budget is divided into to find their epochs, and the least that make sense:
 #: INT8 that all is relative to, and a network to compare with it.
 TRAININGS, LEAST = 16, 3
@@ -32,6 +35,8 @@ class Plan:
     cost : of :func:`.price.costs_of`, to be made small
     drop : points of accuracy that may be lost; hundredths of the task's score, so of a denoiser dB
     budget : CPU seconds over all processes
+    sequences : of the training part, evenly spread, that networks are trained on; None: all
+    spare : standard errors of the loss that must fit below `drop` too (:mod:`.marks`)
     limits : cost and greatest value of it
     epochs : of a full training; None: as many as suit the budget
     starts : genomes that are trained first, besides those that are computed
@@ -48,6 +53,8 @@ class Plan:
     epochs: int | None = None
     starts: tuple[Genome, ...] = ()
     knobs: Knobs = field(default_factory=lambda: Knobs(activation="table"))
+    sequences: int | None = None
+    spare: float = SPARE
 
     def __post_init__(self) -> None:
         if not self.checkpoints or len(set(self.checkpoints)) != len(self.checkpoints):
@@ -126,6 +133,8 @@ def as_record(plan: Plan) -> dict[str, Any]:
         "cost": plan.cost,
         **({} if plan.target == TARGET else {"target": plan.target}),
         "drop": plan.drop,
+        "spare": plan.spare,
+        **({} if plan.sequences is None else {"sequences": plan.sequences}),
         "limits": [list(limit) for limit in plan.limits],
         "seed": plan.seed,
         "epochs": plan.epochs,

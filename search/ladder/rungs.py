@@ -9,18 +9,22 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ...model.genome import Genome
 from ...model.knobs import Knobs
 from ...model.qat.recipe import Tuning
-from ..experiment.jobs import ForOne, Look, look_at, train_for_one
+from ...sim import fast
+from ..experiment.jobs import ForOne, Look, look_at, part_of, train_from
 from ..genomes.evaluate import Setting, load
 from ..genomes.store import Store
 from ..pool.backends import Pool
+from . import marks
 from .plan import Plan
 from .price import PRICES, TARGET, price_of
 
@@ -56,6 +60,7 @@ class Result:
     path : of the trained network; the float checkpoint of one that is only quantised
     rung : ``quantised``, ``short`` or ``full``
     epochs : of its training, those of all networks that it inherited weights from among them
+    marks : score of every validation sequence, float64 [sequences]; None where it was not trained
     """
 
     net: Net
@@ -63,6 +68,7 @@ class Result:
     path: str
     rung: str
     epochs: int = 0
+    marks: np.ndarray | None = field(default=None, compare=False, repr=False)
 
 
 def _timed_look(look: Look) -> dict[str, Any]:
@@ -81,12 +87,15 @@ def _timed_prices(job: tuple[str, Sequence[tuple[str, Genome, Knobs]]]) -> dict[
 
 def _timed_training(job: ForOne) -> dict[str, Any]:
     start = time.process_time()
-    scores = train_for_one(job)
+    checkpoint = job.starts[0][1]
+    info, model = train_from(checkpoint, job)
+    scores = fast.scores(model, *part_of(checkpoint, "judged"))
+    sequences = len(load(Setting(checkpoint, job.knobs, False)).task.y_val)
     # A training that was stopped and gone on with took more than this process has seen.
     return {
-        "judged": scores["judged"],
-        "val": scores["val"],
-        "seconds": max(scores["seconds"], time.process_time() - start),
+        "judged": float(scores.mean()),
+        "marks": marks.packed(marks.of_sequences(scores, sequences)),
+        "seconds": max(info["seconds"], time.process_time() - start),
     }
 
 
@@ -193,11 +202,12 @@ class Rungs:
         """Networks trained for so many epochs from the weights of a result, or the float ones; the
         last epoch is kept, so that nothing is chosen by the part that judges."""
         recipe = Tuning(epochs=epochs, seed=self.plan.seed, keep="last")
+        fewer = [] if self.plan.sequences is None else [self.plan.sequences]
         jobs, paths = [], []
         for net, start in nets:
             source = self.plan.checkpoints[net.size]
             begin = start.path if start is not None else source
-            key = self._key("trained", self._name(begin), net.key, epochs)
+            key = self._key("trained", self._name(begin), net.key, epochs, *fewer)
             path = str(self.folder / "networks" / f"{key}.safetensors")
             paths.append(path)
             job = ForOne(
@@ -206,7 +216,7 @@ class Rungs:
                 net.genome,
                 net.knobs(self.plan.knobs),
                 recipe,
-                None,
+                self.plan.sequences,
                 path,
             )
             jobs.append((key, net.key, job))
@@ -214,7 +224,14 @@ class Rungs:
         if rung == "full":
             self.seconds_of_full += [row["seconds"] for row in rows]
         return [
-            Result(net, row["judged"], path, rung, epochs + (start.epochs if start else 0))
+            Result(
+                net,
+                row["judged"],
+                path,
+                rung,
+                epochs + (start.epochs if start else 0),
+                marks.unpacked(row["marks"]),
+            )
             for (net, start), row, path in zip(nets, rows, paths, strict=True)
         ]
 

@@ -10,17 +10,18 @@ pytest.importorskip("numba")
 from genogate.model.genome import Genome
 from genogate.search.ladder.rungs import Net, Result
 
-from studies import few_bits, patterns, race, rungs
+from studies import contestants, few_bits, patterns, race, rungs
 
 
 class Rungs:
     """Trainings of a second each: a genome of fewer bits loses more."""
 
     def __init__(self, budget):
+        self.plan = SimpleNamespace(spare=1.0)
         self.seconds_of_full, self.spent, self.budget = [], 0.0, budget
 
     def trained(self, nets, rung, epochs):
-        seconds = 1.0 if rung == "full" else race.SHORT
+        seconds = 1.0 if rung == "full" else contestants.SHORT
         self.spent += seconds * len(nets)
         self.seconds_of_full += [1.0] * len(nets) if rung == "full" else []
         return [
@@ -42,14 +43,14 @@ class Rungs:
 
 
 def track_of(budget):
-    return race._Track(Rungs(budget), 1)
+    return contestants._Track(Rungs(budget), 1)
 
 
 def test_networks_by_hand_are_what_their_names_say():
-    net = race.by_hand("INT4, input 4", 1)
+    net = contestants.by_hand("INT4, input 4", 1)
     assert net == Net(1, Genome.uniform(4), 4, 8)
-    assert race.by_hand("weights 2, rest 8", 0).genome.genes == (2,) * 6 + (8,) * 11
-    assert race.by_hand("INT5, input and classifier 5", 0).classifier_bits == 5
+    assert contestants.by_hand("weights 2, rest 8", 0).genome.genes == (2,) * 6 + (8,) * 11
+    assert contestants.by_hand("INT5, input and classifier 5", 0).classifier_bits == 5
 
 
 def test_bisection_finds_the_cheapest_within_the_limit_in_few_trainings():
@@ -64,7 +65,7 @@ def test_bisection_finds_the_cheapest_within_the_limit_in_few_trainings():
 
 def test_random_networks_are_trained_while_there_is_time():
     track = track_of(4)
-    race._random(track, 2, 0)
+    contestants._random(track, 2, 0)
     assert len(track.finished) == 4
     assert len({result.net for result in track.finished}) == 4
 
@@ -73,7 +74,7 @@ def test_networks_by_hand_narrow_along_a_chain_within_the_time():
     """Two full trainings, and a quarter for each of the others, again where it may help."""
     track = track_of(6)
     track.epochs = 8
-    race._narrowed(track, 2)
+    contestants._narrowed(track, 2)
     assert track.rungs.spent == pytest.approx(6.0)
     assert [r.rung for r in track.finished].count("full") == 2
     first = [r.net for r in track.finished[1:7]]
@@ -83,24 +84,24 @@ def test_networks_by_hand_narrow_along_a_chain_within_the_time():
 
 
 def test_the_table_tells_area_against_the_best_by_hand():
+    fpga = {"fpga_lut": 1234.4, "fpga_ebr": 9}
+
     def row(contestant, um2, lost):
-        entry = {"um2": um2, "lost": lost, "test": 0.96, "epochs": 24}
+        entry = {"um2": um2, "lost": lost, "test": 0.96, "epochs": 24} | fpga
         return {
             "contestant": contestant,
             "best": entry,
-            "int8": {"um2": 1000.0, "test": 0.965, "lost": 0.0},
+            "int8": {"um2": 1000.0, "test": 0.965, "lost": 0.0} | fpga,
         }
 
     rows = [row("by hand", 800.0, 0.2), row("this search", 600.0, 0.4)]
     rows += [row("by hand", 800.0, 0.4), row("this search", 600.0, 0.0)]
     text = "\n".join(race.contestants_table(rows))
-    assert "| this search | 2 | 600 | 40.0 % | +25.0 % | +0.20 ± 0.20 | +0.50 ± 0.00 |" in text
+    assert (
+        "| this search | 2 | 600 | 40.0 % | +25.0 % | 1,234 | 9 | +0.20 ± 0.20 | +0.50 ± 0.00 |"
+        in text
+    )
     assert "| the best by hand | 2 | 800 | 20.0 % | +0.0 % |" in text
-    # An entry from before weights were inherited does not tell its epochs.
-    del rows[1]["best"]["epochs"], rows[3]["best"]["epochs"]
-    text = "\n".join(race.contestants_table(rows))
-    assert f"| {race.BEFORE} | 2 | 600 |" in text
-    assert "| this search |" not in text
 
 
 def test_a_network_narrows_by_way_of_widths_in_between():
@@ -137,13 +138,17 @@ def test_the_page_of_patterns_counts_what_was_planted():
 
 
 def test_prices_of_a_row_are_those_of_now(monkeypatch):
-    """The best by hand is chosen again by them."""
-    monkeypatch.setattr(race, "_networks", lambda *about: ("digits-row", "digits-row"))
-    monkeypatch.setattr(
-        race, "price_of", lambda case: {"um2": 100.0 * case[1].genes[0] - case[2].input_bits}
-    )
+    """The best by hand is chosen again by them, with a standard error to spare."""
+    monkeypatch.setattr(contestants, "networks_of", lambda *about: ("digits-row", "digits-row"))
 
-    def entry(bits, lost):
+    def price(case, target="sky130"):
+        if target != "sky130":
+            return {"lut": 1000.0, "ebr": 12.0}
+        return {"um2": 100.0 * case[1].genes[0] - case[2].input_bits}
+
+    monkeypatch.setattr(contestants, "price_of", price)
+
+    def entry(bits, lost, error):
         return {
             "hidden": 32,
             "genes": [bits] * 17,
@@ -151,18 +156,28 @@ def test_prices_of_a_row_are_those_of_now(monkeypatch):
             "classifier_bits": 8,
             "judged": 0.9,
             "lost": lost,
+            "error": error,
             "um2": 1.0,
         }
 
     row = {
         "task": "digits-row",
         "seed": 0,
-        "int8": entry(8, 0.0),
-        "best": entry(8, 0.0),
-        "all": [entry(8, 0.0), entry(5, 0.4), entry(4, 0.9)],
-        "finished": [],
+        "int8": entry(8, 0.0, 0.0),
+        "best": entry(8, 0.0, 0.0),
+        "all": [entry(8, 0.0, 0.0), entry(5, 0.2, 0.3), entry(4, 0.4, 0.3), entry(3, 0.9, 0.0)],
     }
     priced = race._priced_now(row)
     assert priced["int8"]["um2"] == 792.0
     assert priced["best"]["genes"][0] == 5
-    assert SimpleNamespace(**priced).all[2]["um2"] == 392.0
+    assert (priced["best"]["fpga_lut"], priced["best"]["fpga_ebr"]) == (1000.0, 12.0)
+    assert priced["all"][2]["um2"] == 392.0
+
+
+def test_the_entry_is_the_cheapest_with_an_error_to_spare():
+    def entry(um2, lost, error, judged=0.9):
+        return {"um2": um2, "lost": lost, "error": error, "judged": judged}
+
+    entries = [entry(100.0, 0.0, 0.0), entry(60.0, -0.2, 0.6), entry(50.0, 0.3, 0.4)]
+    assert contestants.cheapest(entries)["um2"] == 60.0
+    assert contestants.cheapest([*entries, entry(60.0, -0.2, 0.6, 0.95)])["judged"] == 0.95

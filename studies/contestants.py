@@ -1,0 +1,375 @@
+"""Contestants of the race in silicon (:mod:`.race`): who trains what at equal CPU time.
+
+On every seed each contestant trains networks until the CPU time is gone that training all networks
+by hand took; all are trained as long, from the same float networks, and the cheapest within half a
+point of INT8 (trained as long, at the reference's size) on validation, a standard error of the
+difference to spare, is its entry. The test part is looked at once, for the entries alone. The
+cost is the estimated area in sky130.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from genogate.model.files import read_json, write_json
+from genogate.model.genome import GENES, MAX_BITS, MIN_BITS, Genome
+from genogate.model.knobs import Knobs
+from genogate.search.experiment.jobs import Float, Look, look_at, train_float
+from genogate.search.genomes import sensitivity
+from genogate.search.genomes.config import Config
+from genogate.search.genomes.evaluate import Setting
+from genogate.search.genomes.run import Run
+from genogate.search.ladder.ladder import search
+from genogate.search.ladder.marks import error
+from genogate.search.ladder.plan import SHORT, SPARE, Plan
+from genogate.search.ladder.price import price_of
+from genogate.search.ladder.rungs import Net, Result, Rungs
+from genogate.search.pool.backends import Pool
+
+from .baselines import FOLDER as FLOATS
+from .baselines import _shipped
+from .registry import path_of
+
+Say = Callable[[str], None]
+KNOBS = Knobs(activation="table")
+COST, LIMIT = "um2", 0.5
+#: The part whose LUTs and block RAMs are told beside the area.
+FPGA = "ice40-up5k"
+HAND_NAME, NARROWED = "by hand", "by hand, narrowed"
+SEARCHES = ("this search", "this search, full trainings only")
+FULL_ONLY = SEARCHES[1]
+CONTESTANTS = (
+    HAND_NAME,
+    NARROWED,
+    *SEARCHES,
+    "random",
+    "greedy",
+    "NSGA-II on size",
+)
+
+
+@dataclass(frozen=True)
+class Race:
+    """A race on a task.
+
+    sizes : hidden units, the reference's first
+    epochs : of every full training
+    sequences : training sequences of an epoch, evenly spread; None: all
+    """
+
+    task: str
+    sizes: tuple[int, ...]
+    epochs: int
+    seeds: tuple[int, ...] = (0, 1, 2)
+    sequences: int | None = None
+    contestants: tuple[str, ...] = CONTESTANTS
+
+
+FULL = (
+    Race("digits-row", (32, 24), 24),
+    Race("JapaneseVowels", (32, 24), 60),
+    Race("ItalyPowerDemand", (32, 16), 30),
+    Race("kws4", (64, 32), 16, contestants=CONTESTANTS[:3]),
+    Race("kws10", (64, 48), 12, (0,), contestants=CONTESTANTS[:3]),
+    Race("mnist-row", (64, 48), 4, (0,), 15_000, CONTESTANTS[:3]),
+)
+QUICK = (Race("digits-row", (32,), 1, (0,)),)
+#: Weights, the rest, input and classifier of what a person writes down.
+HAND = {
+    "INT8": (8, 8, 8, 8),
+    "weights 3, rest 8": (3, 8, 8, 8),
+    "weights 2, rest 8": (2, 8, 8, 8),
+    "INT4": (4, 4, 8, 8),
+    "INT4, input 4": (4, 4, 4, 8),
+    "INT4, input and classifier 4": (4, 4, 4, 4),
+    "INT3": (3, 3, 8, 8),
+    "INT6, input and classifier 6": (6, 6, 6, 6),
+    "INT5, input and classifier 5": (5, 5, 5, 5),
+}
+NARROWEST = "INT3, input and classifier 4"
+#: Homogeneous networks by hand, wide to narrow, that inherit weights one from another.
+CHAIN = (
+    "INT6, input and classifier 6",
+    "INT5, input and classifier 5",
+    *list(HAND)[3:6],
+    NARROWEST,
+)
+#: Share of the time that NSGA-II and greedy descent spend without training.
+UNTRAINED = 0.4
+#: Population of the paper's NSGA-II, and CPU seconds of one of its evaluations, about.
+POPULATION, SECONDS = 24, 0.03
+
+
+def by_hand(scheme: str, size: int) -> Net:
+    """A network of :data:`HAND`."""
+    weights, rest, inputs, classifier = {**HAND, NARROWEST: (3, 3, 4, 4)}[scheme]
+    return Net(size, Genome.from_genes([weights] * 6 + [rest] * 11), inputs, classifier)
+
+
+class _Track:
+    """One contestant on one seed: what it trained, and its time."""
+
+    def __init__(self, rungs: Rungs, epochs: int) -> None:
+        self.rungs, self.epochs = rungs, epochs
+        self.finished: list[Result] = []
+        self.train([Net(0, Genome.uniform(MAX_BITS))])
+
+    def train(self, nets: Sequence[Net]) -> list[Result]:
+        results = self.rungs.trained([(net, None) for net in nets], "full", self.epochs)
+        self.finished += results
+        return results
+
+    def more(self) -> bool:
+        """Whether another full training fits."""
+        return self.rungs.left() >= float(np.mean(self.rungs.seconds_of_full))
+
+    def error(self, result: Result) -> float:
+        """Standard error of what it loses, in points."""
+        return error(result.marks, self.finished[0].marks)
+
+    def lost(self, result: Result) -> float:
+        """Points below INT8, with the standard errors that there must be to spare."""
+        below = 100 * (self.finished[0].judged - result.judged)
+        return below + self.rungs.plan.spare * self.error(result)
+
+    def bisect(self, nets: Sequence[Net]) -> None:
+        """Train `nets`, dear ones first, where the last within the limit is looked for; then
+        others next to it while there is time."""
+        low, high, done = 0, len(nets) - 1, set[int]()
+        while low <= high and self.more():
+            middle = (low + high) // 2
+            (result,) = self.train([nets[middle]])
+            done.add(middle)
+            if self.lost(result) <= LIMIT:
+                low = middle + 1
+            else:
+                high = middle - 1
+        rest = sorted(set(range(len(nets))) - done, key=lambda k: abs(k - low))
+        for k in rest:
+            if not self.more():
+                return
+            self.train([nets[k]])
+
+
+def _hand(track: _Track, sizes: int) -> None:
+    track.train([by_hand(scheme, size) for scheme in HAND for size in range(sizes)])
+
+
+def _narrowed(track: _Track, sizes: int) -> None:
+    """Networks by hand with this search's training: every size narrows along :data:`CHAIN`, then
+    what lost least of those cheaper than the best is trained again and again."""
+    short = max(1, round(SHORT * track.epochs))
+    last: dict[Net, Result] = {}
+
+    def more(share: float) -> bool:
+        return track.rungs.left() >= share * float(np.mean(track.rungs.seconds_of_full))
+
+    for size in range(sizes):
+        parent = None if size else track.finished[0]
+        for scheme in CHAIN:
+            net = by_hand(scheme, size)
+            if not more(SHORT if parent else 1):
+                return
+            if parent is None:
+                (parent,) = track.train([net])
+            else:
+                (parent,) = track.rungs.trained([(net, parent)], "short", short)
+                track.finished.append(parent)
+            last[net] = parent
+    while more(SHORT):
+        prices = {net: track.rungs.priced([net])[0][COST] for net in last}
+        within = [prices[r.net] for r in track.finished[1:] if track.lost(r) <= LIMIT]
+        cheaper = [net for net in last if prices[net] < min(within, default=np.inf)]
+        if not cheaper:
+            return
+        net = min(cheaper, key=lambda net: track.lost(last[net]))
+        (last[net],) = track.rungs.trained([(net, last[net])], "short", short)
+        track.finished.append(last[net])
+
+
+def _random(track: _Track, sizes: int, seed: int) -> None:
+    rng = np.random.default_rng([seed, 21])
+    while track.more():
+        bits = [int(b) for b in rng.integers(MIN_BITS, MAX_BITS + 1, len(GENES) + 2)]
+        net = Net(int(rng.integers(sizes)), Genome.from_genes(bits[:-2]), *bits[-2:])
+        track.train([net])
+
+
+def _greedy(track: _Track, sizes: int) -> None:
+    size, rungs = sizes - 1, track.rungs
+    budget = int(UNTRAINED * rungs.plan.budget / (2 * SECONDS))
+
+    def judge(genomes: list[Genome]) -> list[dict[str, float]]:
+        nets = [Net(size, genome) for genome in genomes]
+        prices = rungs.priced(nets)
+        return [
+            {"accuracy": r.judged, COST: p[COST]}
+            for r, p in zip(rungs.quantised(nets), prices, strict=True)
+        ]
+
+    path = sensitivity.descent(judge, 1, costs=[COST], drop=0.15, budget=budget).path
+    nets = [Net(size, genome) for genome in path]
+    prices = [p[COST] for p in rungs.priced(nets)]
+    track.bisect([nets[k] for k in np.argsort(prices)[::-1]])
+
+
+def _nsga2(track: _Track, folder: Path, seed: int) -> None:
+    """The paper's search, on accuracy after quantisation and size; its front is trained."""
+    plan = track.rungs.plan
+    generations = max(2, int(UNTRAINED * plan.budget / (POPULATION * SECONDS)))
+    config = Config(
+        ("accuracy", "size"),
+        pop_size=POPULATION,
+        generations=generations,
+        seed=seed,
+        initial="homogeneous",
+        checkpoints=plan.checkpoints[1:],
+    )
+    path, start = folder / "nsga2-seconds.json", time.process_time()
+    run = Run(folder / "nsga2", Setting(plan.checkpoints[0], KNOBS, False), config, resume=True)
+    front = run.go()
+    if not path.exists():
+        write_json(path, time.process_time() - start)
+    track.rungs.spent += read_json(path)
+    ordered = sorted(front, key=lambda point: -point.result["size"])
+    places = {name: k for k, name in enumerate(plan.checkpoints)}
+    track.bisect(
+        [Net(places[p.candidate.checkpoint or plan.checkpoints[0]], p.genome) for p in ordered]
+    )
+
+
+def networks_of(race: Race, seed: int, floats: Path) -> tuple[str, ...]:
+    """Float networks of a seed, trained where they are not shipped."""
+    found = []
+    for hidden in race.sizes:
+        name = _shipped(race.task, seed, hidden)
+        if name is None:
+            name = str(floats / f"{race.task}-h{hidden}-seed{seed}.safetensors")
+            train_float(Float(path_of(race.task), seed, hidden, None, name))
+        found.append(name)
+    return tuple(found)
+
+
+def slug(contestant: str) -> str:
+    return contestant.replace(",", "").replace(" ", "-")
+
+
+def _entry(track: _Track, result: Result, sizes: Sequence[int]) -> dict[str, Any]:
+    net = result.net
+    return {
+        "hidden": sizes[net.size],
+        "genes": list(net.genome.genes),
+        "input_bits": net.input_bits,
+        "classifier_bits": net.classifier_bits,
+        "judged": result.judged,
+        "lost": round(100 * (track.finished[0].judged - result.judged), 4),
+        "error": round(track.error(result), 4),
+        "epochs": result.epochs,
+        "network": result.path,
+        **track.rungs.priced([net])[0],
+    }
+
+
+def _plan(race: Race, seed: int, budget: float) -> Plan:
+    return Plan(
+        networks_of(race, seed, FLOATS),
+        cost=COST,
+        drop=LIMIT,
+        budget=budget,
+        seed=seed,
+        epochs=race.epochs,
+        sequences=race.sequences,
+        knobs=KNOBS,
+    )
+
+
+def _searched(own: Path, plan: Plan, inherit: bool, say: Say) -> tuple[list[dict[str, Any]], float]:
+    """What this search trained, and the CPU seconds that it took."""
+    document = search(own / "ladder", plan, resume=True, inherit=inherit, say=say)
+    entries = [
+        {**row, "network": str(own / "ladder" / row["network"])} for row in document["finished"]
+    ]
+    return entries, document["spent_seconds"]
+
+
+def _tracked(
+    contestant: str, race: Race, own: Path, plan: Plan, say: Say
+) -> tuple[list[dict[str, Any]], float]:
+    """What any other contestant trained, and the CPU seconds that it took."""
+    with Pool("serial", 1) as pool:
+        rungs = Rungs(own, plan, pool, say)
+        track, sizes = _Track(rungs, race.epochs), len(race.sizes)
+        if contestant == HAND_NAME:
+            _hand(track, sizes)
+        elif contestant == NARROWED:
+            _narrowed(track, sizes)
+        elif contestant == "random":
+            _random(track, sizes, plan.seed)
+        elif contestant == "greedy":
+            _greedy(track, sizes)
+        else:
+            _nsga2(track, own, plan.seed)
+        entries = [_entry(track, result, race.sizes) for result in track.finished]
+        return entries, rungs.spent
+
+
+def cheapest(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The entry of a contestant: the cheapest within the limit, a standard error to spare; of equal
+    ones the more accurate. INT8, the first, always is."""
+    able = [e for e in entries if e["lost"] + SPARE * e["error"] <= LIMIT + 1e-9]
+    return dict(min(able, key=lambda entry: (entry[COST], -entry["judged"])))
+
+
+def _shown(race: Race, seed: int, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry with its test score and what it takes of an FPGA."""
+    case = case_of(race, seed, entry)
+    look = Look(entry["network"], None, case[2], ("test",))
+    about = {name: value for name, value in entry.items() if name != "network"}
+    return {**about, "test": float(look_at(look)["test"]), **prices_of(case)}
+
+
+def case_of(race: Race, seed: int, entry: Mapping[str, Any]) -> tuple[str, Genome, Knobs]:
+    """Checkpoint, genome and knobs of an entry."""
+    checkpoint = networks_of(race, seed, FLOATS)[race.sizes.index(entry["hidden"])]
+    bits = {name: entry[name] for name in ("input_bits", "classifier_bits")}
+    return checkpoint, Genome.from_genes(entry["genes"]), replace(KNOBS, **bits)
+
+
+def prices_of(case: tuple[str, Genome, Knobs]) -> dict[str, float]:
+    """Costs in sky130, and LUTs and block RAMs of the FPGA; by estimate."""
+    part = price_of(case, FPGA)
+    return {**price_of(case), "fpga_lut": part["lut"], "fpga_ebr": part["ebr"]}
+
+
+def run_one(race: Race, seed: int, contestant: str, folder: Path, say: Say) -> dict[str, Any]:
+    """A contestant's race on a seed; from the folder where it has been run."""
+    place = folder / race.task / f"seed{seed}"
+    path = place / f"{slug(contestant)}.json"
+    if path.exists():
+        return dict(read_json(path))
+    hand, budget = contestant == HAND_NAME, 1e9
+    if not hand:
+        budget = run_one(race, seed, HAND_NAME, folder, say)["spent"]
+    plan, own = _plan(race, seed, budget), place / slug(contestant)
+
+    def told(text: str) -> None:
+        say(f"seed {seed}, {contestant}: {text}")
+
+    if contestant in SEARCHES:
+        entries, spent = _searched(own, plan, contestant != FULL_ONLY, told)
+    else:
+        entries, spent = _tracked(contestant, race, own, plan, told)
+    document = {
+        "contestant": contestant,
+        "seed": seed,
+        "spent": round(spent, 1),
+        "trainings": len(entries),
+        "int8": _shown(race, seed, entries[0]),
+        "best": _shown(race, seed, cheapest(entries)),
+        "all": [_shown(race, seed, entry) for entry in entries] if hand else [],
+    }
+    write_json(path, document)
+    return document
