@@ -125,15 +125,21 @@ def float_networks(
     return tuple(names), spent
 
 
-def _part(target: str | None) -> dict[str, Any]:
-    """What a plan has for a target: cost and limits."""
+def _part(target: str | None, max_cycles: float | None) -> dict[str, Any]:
+    """What a plan has for a target: cost, limits, and what hardware may share."""
+    from .model.knobs import SHARES
     from .search.ladder.price import FPGA_COST, TARGET
     from .synth.targets.prices import limits
 
-    if target in (None, TARGET):
-        return {}
-    assert target is not None
-    return {"target": target, "cost": FPGA_COST, "limits": tuple(limits(target).items())}
+    most = () if max_cycles is None else (("cycles", max_cycles),)
+    if target is None or target == TARGET:
+        return {"limits": most}
+    return {
+        "target": target,
+        "cost": FPGA_COST,
+        "limits": (*limits(target).items(), *most),
+        "shares": SHARES if most else (),
+    }
 
 
 def run_budgeted(
@@ -181,7 +187,7 @@ def run_budgeted(
     import_kernels()
     folder = Path(out or Path("runs") / f"experiment-{Path(task).stem}-budget")
     networks, spent = float_networks(folder, task, options, seconds, say)
-    part = _part(target)
+    part = _part(target, options["max_cycles"])
     plan = Plan(
         networks,
         drop=drop,

@@ -33,7 +33,6 @@ DECIDED = (
     "beacon_distance",
     "estimate",
     "max_weights",
-    "max_cycles",
     "fit",
     "max_lut",
     "max_ff",
@@ -86,7 +85,9 @@ def plan_of(options: dict[str, Any], given: Iterable[str], knobs: Knobs) -> Plan
         drop = float(options["max_drop"]) if "max_drop" in given else 0.5
     except ValueError:
         raise InputError(f"max-drop: {options['max_drop'][:40]!r} is not a number") from None
-    limits = [(name, options[f"max_{name}"]) for name in ("um2", "size", "cells", "memory")]
+    limits = [
+        (name, options[f"max_{name}"]) for name in ("um2", "size", "cells", "memory", "cycles")
+    ]
     # Yosys would have to choose among units for every genome.
     activation = knobs.activation if "activation" in given else "table"
     return Plan(

@@ -69,11 +69,11 @@ class Race:
 
 
 FULL = (
-    Race("digits-row", (32, 24), 24),
-    Race("JapaneseVowels", (32, 24), 60),
+    Race("digits-row", (32, 24), 16),
+    Race("JapaneseVowels", (32, 24), 40),
     Race("ItalyPowerDemand", (32, 16), 30),
-    Race("kws4", (64, 32), 16, contestants=CONTESTANTS[:3]),
-    Race("kws10", (64, 48), 12, (0,), contestants=CONTESTANTS[:3]),
+    Race("kws4", (64, 32), 12, contestants=CONTESTANTS[:3]),
+    Race("kws10", (64, 48), 10, (0,), contestants=CONTESTANTS[:3]),
     Race("mnist-row", (64, 48), 4, (0,), 15_000, CONTESTANTS[:3]),
 )
 QUICK = (Race("digits-row", (32,), 1, (0,)),)

@@ -107,6 +107,13 @@ PLAN = "the task's plan"
         help="Part to build for, with a budget of time: an FPGA (fewest LUTs, all of its resources "
         "are limits) or sky130 (least area). What is built is measured in it.",
     ),
+    click.option(
+        "--max-cycles",
+        type=float,
+        metavar="CYCLES",
+        help="Limit for cycles per step, with a budget of time. On an FPGA the operators then "
+        "share hardware as far as it lets them, where the models of the part tell what that takes.",
+    ),
 )
 @group(
     "Training",
@@ -201,8 +208,9 @@ def experiment(
 
     if options.pop("max_drop") is not None:
         raise InputError("max-drop: with a budget of time, as in --budget 60m, alone")
-    if target is not None:
-        raise InputError("target: with a budget of time, as in --budget 60m, alone")
+    for name, value in (("target", target), ("max-cycles", options.pop("max_cycles"))):
+        if value is not None:
+            raise InputError(f"{name}: with a budget of time, as in --budget 60m, alone")
     if options["generations"] is not None:
         options["exploit"] = options["generations"]
     with saying() as say:

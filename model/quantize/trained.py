@@ -38,7 +38,7 @@ from ..knobs import Knobs
 #: Version of the record's form.
 VERSION = 1
 #: Knobs that change no integer of the model.
-_SILENT = ("lanes_x", "lanes_h")
+_SILENT = ("lanes_x", "lanes_h", "share", "pipeline", "weights")
 #: Element types of the arrays of activation units.
 _TYPES = {"table": np.int8, "breakpoints": np.int16, "slopes": np.int32, "intercepts": np.int64}
 
@@ -191,7 +191,7 @@ class Trained:
         """The integer model that was trained. Raises :class:`InputError` where the record is
         damaged, or its hash is not that of what the weights give.
 
-        knobs : those to note in its ``info``, which may differ in the number of lanes
+        knobs : those to note in its ``info``, which may differ in those of the hardware
         """
         try:
             model = self.unchecked(info or {})

@@ -6,6 +6,7 @@ that was stopped, however, spends the same budget on the same networks and ends 
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,8 @@ def search(
         best = climb.best()
         if best is not None:
             knobs = best.net.knobs(plan.knobs)
+            if plan.shares:
+                knobs = replace(knobs, share=rungs.priced([best.net])[0]["share"])
             path = os.path.relpath(best.path, folder)
             best.net.genome.save(folder / BEST, checkpoint=path, knobs=knobs.changes)
         write_pages(folder, document)

@@ -84,6 +84,13 @@ def _epochs(document: Mapping[str, Any]) -> str:
     )
 
 
+def _shared(entry: Mapping[str, Any]) -> str:
+    """What its hardware shares, where that was chosen."""
+    if "share" not in entry:
+        return ""
+    return f"Its hardware has share {entry['share']}: {entry['cycles']:,} cycles a step. "
+
+
 def unit_of_cost(document: Mapping[str, Any]) -> str:
     """The unit of the cost that was made small."""
     return costs_of(document.get("target", TARGET))[document["cost"]]
@@ -121,6 +128,7 @@ def _parts(document: Mapping[str, Any]) -> tuple[str, list[str], Rows]:
         first = (
             f"Build the network `best`: {best[cost]:,.0f} {unit}, {saved:.1f} % less than INT8 of "
             f"{document['int8']['hidden']} units, {lost(best)} {points} lost on validation. "
+            f"{_shared(best)}"
             f"{FILES if 'cells_measured' in document else EMIT}"
         )
     spent = document["spent_seconds"] / 60

@@ -36,6 +36,8 @@ class Plan:
     drop : points of accuracy that may be lost; hundredths of the task's score, so of a denoiser dB
     budget : CPU seconds over all processes
     sequences : of the training part, evenly spread, that networks are trained on; None: all
+    shares : what hardware may share, of which a network's price takes the best
+        (:class:`.price.Sharing`); none: as the knobs say
     spare : standard errors of the loss that must fit below `drop` too (:mod:`.marks`)
     limits : cost and greatest value of it
     epochs : of a full training; None: as many as suit the budget
@@ -54,6 +56,7 @@ class Plan:
     starts: tuple[Genome, ...] = ()
     knobs: Knobs = field(default_factory=lambda: Knobs(activation="table"))
     sequences: int | None = None
+    shares: tuple[str, ...] = ()
     spare: float = SPARE
 
     def __post_init__(self) -> None:
@@ -134,6 +137,7 @@ def as_record(plan: Plan) -> dict[str, Any]:
         **({} if plan.target == TARGET else {"target": plan.target}),
         "drop": plan.drop,
         "spare": plan.spare,
+        **({} if not plan.shares else {"shares": list(plan.shares)}),
         **({} if plan.sequences is None else {"sequences": plan.sequences}),
         "limits": [list(limit) for limit in plan.limits],
         "seed": plan.seed,

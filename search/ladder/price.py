@@ -5,7 +5,11 @@ The area is that of :mod:`genogate.synth.targets.prices`: models fitted to measu
 as logic, state as flip-flops.
 """
 
+from dataclasses import dataclass, replace
+from typing import Any
+
 from ...hdl.gru.design import Design
+from ...model.errors import InputError
 from ...model.genome import Genome
 from ...model.integer import IntModel
 from ...model.knobs import Knobs
@@ -20,6 +24,7 @@ COSTS = {
     "size": "bits of all parameters",
     "cells": "Yosys cells, estimated",
     "memory": "memory bits",
+    "cycles": "cycles per time step",
 }
 #: The target where none is asked for, and the cost that is made small, by default, of a target.
 TARGET = "sky130"
@@ -47,11 +52,55 @@ def price(model: IntModel, knobs: Knobs, target: str = TARGET) -> dict[str, floa
         "size": model.size_bits,
         "cells": total.cells,
         "memory": total.memory_bits,
+        "cycles": design.cycles_per_step,
     }
 
 
-def price_of(case: tuple[str, Genome, Knobs], target: str = TARGET) -> dict[str, float]:
-    """Costs of a genome by quantising a checkpoint, which moves only the widths of accumulators."""
+@dataclass(frozen=True)
+class Sharing:
+    """Hardware that the price of a network chooses among, since all of it has the same bits of
+    result: the cheapest `cost` that keeps the limits.
+
+    shares : values of the knob; none for that of the network's knobs alone. One that no models of
+        the target tell is left out, as Yosys would have to measure it for every network.
+    limits : cost and greatest value of it
+    """
+
+    shares: tuple[str, ...] = ()
+    cost: str = "um2"
+    limits: tuple[tuple[str, float], ...] = ()
+
+    def choose(self, model: IntModel, knobs: Knobs, target: str) -> dict[str, Any]:
+        """Costs with the best of them, and under ``share`` which one that is."""
+        rows = []
+        for share in self.shares:
+            own = replace(knobs, share=share)
+            if prices.tells(target, Design.of(model, own.lanes, share)):
+                rows.append({**price(model, own, target), "share": share})
+        if not rows:
+            raise InputError(
+                f"target {target}: no models tell hardware that is shared as "
+                f"{', '.join(self.shares)}; give --share none"
+            )
+        able = [row for row in rows if all(row[name] <= most for name, most in self.limits)]
+        # Of none that keeps them, the fastest: limits of cycles are what sharing misses.
+        return min(able, key=lambda r: r[self.cost]) if able else min(rows, key=_cycles)
+
+
+def _cycles(row: dict[str, Any]) -> float:
+    return float(row["cycles"])
+
+
+def price_of(
+    case: tuple[str, Genome, Knobs], target: str = TARGET, sharing: Sharing | None = None
+) -> dict[str, Any]:
+    """Costs of a genome by quantising a checkpoint, which moves only the widths of accumulators.
+
+    sharing : what the hardware may share; None: what the knobs say
+    """
     checkpoint, genome, knobs = case
     drafted = draft(load(Setting(checkpoint, knobs, False)).calibration, genome, knobs)
-    return price(drafted.choose(estimate.cheapest(drafted.groups)), knobs, target)
+    model = drafted.choose(estimate.cheapest(drafted.groups))
+    if sharing is not None and sharing.shares:
+        return sharing.choose(model, knobs, target)
+    return price(model, knobs, target)

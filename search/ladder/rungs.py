@@ -9,7 +9,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from ..genomes.store import Store
 from ..pool.backends import Pool
 from . import marks
 from .plan import Plan
-from .price import PRICES, TARGET, price_of
+from .price import PRICES, TARGET, Sharing, price_of
 
 Say = Callable[[str], None]
 #: Least bits of input and classifier.
@@ -78,10 +78,12 @@ def _timed_look(look: Look) -> dict[str, Any]:
     return {"judged": scores["judged"], "seconds": time.process_time() - start}
 
 
-def _timed_prices(job: tuple[str, Sequence[tuple[str, Genome, Knobs]]]) -> dict[str, Any]:
+def _timed_prices(
+    job: tuple[str, Sharing, Sequence[tuple[str, Genome, Knobs]]],
+) -> dict[str, Any]:
     start = time.process_time()
-    target, cases = job
-    rows = [price_of(case, target) for case in cases]
+    target, sharing, cases = job
+    rows = [price_of(case, target, sharing) for case in cases]
     return {"rows": rows, "seconds": time.process_time() - start}
 
 
@@ -110,7 +112,7 @@ class Rungs:
         self.store = Store(folder / "evaluations.sqlite")
         self.spent = 0.0
         self.fresh = 0
-        self.prices: dict[Net, dict[str, float]] = {}
+        self.prices: dict[Net, dict[str, Any]] = {}
         self.seconds_of_full: list[float] = []
 
     @cached_property
@@ -162,18 +164,21 @@ class Rungs:
         self.spent += sum(known[key]["seconds"] for key in dict.fromkeys(k for k, _, _ in jobs))
         return [known[key] for key, _, _ in jobs]
 
-    def priced(self, nets: Iterable[Net]) -> list[dict[str, float]]:
-        """Costs of networks, without running them."""
+    def priced(self, nets: Iterable[Net]) -> list[dict[str, Any]]:
+        """Costs of networks, without running them; where the plan has shares, with the best."""
         nets = list(nets)
         new = [net for net in dict.fromkeys(nets) if net not in self.prices]
         if new:
             cases = [
                 (self.plan.checkpoints[n.size], n.genome, n.knobs(self.plan.knobs)) for n in new
             ]
-            target = self.plan.target
-            elsewhere = [] if target == TARGET else [target]
+            plan, target = self.plan, self.plan.target
+            elsewhere: list[Any] = [] if target == TARGET else [target]
+            sharing = Sharing(plan.shares, plan.cost, plan.limits)
+            if plan.shares:
+                elsewhere.append(asdict(sharing))
             key = self._key("price", *elsewhere, PRICES, [net.key for net in new])
-            job = (target, cases)
+            job = (target, sharing, cases)
             (found,) = self._run("Costs", [(key, f"{len(new)} costs", job)], _timed_prices)
             self.prices.update(zip(new, found["rows"], strict=True))
         return [self.prices[net] for net in nets]

@@ -160,6 +160,15 @@ def errors(target: str) -> dict[str, Any]:
     return {**errors, "energy": energy.error()} if target == "sky130" else errors
 
 
+def tells(target: str, design: Design) -> bool:
+    """Whether models tell all parts of a design, so that its figures need no Yosys."""
+    check_prices(target)
+    names = ("um2",) if target == "sky130" else ("lut", "ff")
+    return all(
+        _logic(target, name, part.identity) is not None for part in design.parts for name in names
+    )
+
+
 def _dot(target: str, figure: str, kind: str, features: Sequence[float]) -> float | None:
     coefficients = _coefficients(target, figure, kind)
     if coefficients is None:

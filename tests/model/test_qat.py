@@ -246,6 +246,8 @@ def test_a_checkpoint_gives_the_trained_model_again(tmp_path):
     again = Trained.of(loaded)
     assert again.model().hash == result.model.hash
     assert again.fits(result.model.genome, Knobs(lanes_x=4))
+    for hardware in ({"share": "all"}, {"pipeline": 2}, {"weights": "load"}):
+        assert again.fits(result.model.genome, Knobs(**hardware))
     assert not again.fits(result.model.genome, Knobs(granularity="channel"))
     assert not again.fits(Genome.uniform(4), Knobs())
 
