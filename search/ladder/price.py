@@ -72,7 +72,7 @@ class Sharing:
 
     def choose(self, model: IntModel, knobs: Knobs, target: str) -> dict[str, Any]:
         """Costs with the best of them, and under ``share`` which one that is."""
-        rows = []
+        rows: list[dict[str, Any]] = []
         for share in self.shares:
             own = replace(knobs, share=share)
             if prices.tells(target, Design.of(model, own.lanes, share)):
