@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from genogate.search.budget import Budget
+from genogate.search.ladder.page import lost
 
 from .baselines import upper
 from .contestants import (
@@ -98,6 +99,13 @@ def _widths(entry: Mapping[str, Any]) -> str:
     )
 
 
+def _mean_of(pairs: Sequence[tuple[Mapping[str, Any], Any]], name: str) -> str:
+    """Mean of a figure of entries; a dash where it was not told."""
+    if any(name not in entry for entry, _ in pairs):
+        return "-"
+    return f"{np.mean([entry[name] for entry, _ in pairs]):,.0f}"
+
+
 def _line(
     name: str, pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], rival: float
 ) -> tuple[str, ...]:
@@ -110,7 +118,7 @@ def _line(
         f"{area:,.0f}",
         f"{100 * (1 - area / base):.1f} %",
         f"{100 * (1 - area / rival):+.1f} %" if rival else "-",
-        *(f"{np.mean([entry[name] for entry, _ in pairs]):,.0f}" for name in FPGA_FIGURES),
+        *(_mean_of(pairs, name) for name in FPGA_FIGURES),
         with_error([entry["lost"] for entry, _ in pairs]),
         with_error([100 * (int8["test"] - entry["test"]) for entry, int8 in pairs]),
     )
@@ -144,11 +152,19 @@ def render(data: Mapping[str, Any]) -> list[str]:
         ]
     for race in data["races"]:
         rows = [row for row in data["rows"] if row["task"] == race["task"]]
-        lines += _task(race, rows)
+        lines += task_lines(race, rows)
     return lines
 
 
-ENTRY_HEAD = ("contestant", "seed", "network", "um^2", "epochs in all", "trainings")
+ENTRY_HEAD = (
+    "contestant",
+    "seed",
+    "network",
+    "um^2",
+    "points lost on validation",
+    "epochs in all",
+    "trainings",
+)
 HEAD = (
     "contestant",
     "seeds",
@@ -182,15 +198,16 @@ def contestants_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return table(HEAD, body)
 
 
-def _task(race: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def task_lines(race: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:
     hand = [row for row in rows if row["contestant"] == HAND_NAME]
     rival = _rival(rows)
     spent = float(np.mean([row["spent"] for row in hand])) / 60 if hand else 0.0
+    fewer = f" of {race['sequences']:,} sequences" if race.get("sequences") else ""
     lines = [
         f"### {race['task']}",
         "",
         f"INT8 of {race['sizes'][0]} units; sizes {', '.join(map(str, race['sizes']))}; "
-        f"{race['epochs']} epochs; {spent:.1f} CPU minutes for each contestant and seed.",
+        f"{race['epochs']} epochs{fewer}; {spent:.1f} CPU minutes for each contestant and seed.",
         "",
         *contestants_table(rows),
         "Networks by hand, each on every seed:",
@@ -221,6 +238,7 @@ def _task(race: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[st
             str(row["seed"]),
             _widths(row["best"]),
             f"{row['best'][COST]:,.0f}",
+            lost(row["best"]),
             str(row["best"].get("epochs", race["epochs"])),
             str(row["trainings"]),
         )
