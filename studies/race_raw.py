@@ -28,12 +28,13 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "## The race by validation alone",
         "",
         "Measured at commit 01613ce, with more epochs than [the race of today](race.md) and no "
-        "error to spare: the entry of a contestant is the cheapest network that it trained within half a "
-        "point of INT8 on validation. Many networks near the limit are judged by the same part, "
-        "which flatters the one that is chosen: on JapaneseVowels one seed of this search lost 8 "
-        "points on test. So entries have an error to spare since then. The constants of this "
-        "search were set by validation accuracy on seed 0 of digits-row and of JapaneseVowels; on "
-        "digits-row INT5 and INT6 by hand had a quarter more time than the others had.",
+        "error to spare: the entry of a contestant is the cheapest network that it trained "
+        "within half a point of INT8 on validation. Many networks near the limit are judged by "
+        "the same part, which flatters the one that is chosen: on JapaneseVowels one seed of "
+        "this search lost 8 points on test. So entries have an error to spare since then. The "
+        "constants of this search were set by validation accuracy on seed 0 of digits-row and "
+        "of JapaneseVowels; on digits-row INT5 and INT6 by hand had a quarter more time than "
+        "the others had.",
         "",
     ]
     for race in data["races"]:
