@@ -95,6 +95,10 @@ class Folder:
         self.estimates: dict[str, Any] = {}
         #: Who meets the clock, where one is asked for.
         self.clock: dict[str, Any] = {}
+        #: What every genome file was written for. Most of a front stays as it is from one
+        #: generation to the next, and a file takes longer to reach the disk than a genome to look
+        #: at.
+        self.written: dict[str, tuple[Any, ...]] = {}
 
     @property
     def store(self) -> Path:
@@ -178,6 +182,7 @@ class Folder:
             for path in self.path.glob(pattern):
                 if path.name not in named:
                     path.unlink()
+                    self.written.pop(path.name, None)
         write_json(
             self.path / "front.json",
             {
@@ -194,6 +199,9 @@ class Folder:
         )
 
     def _write_genome(self, name: str, point: Point, base: Setting) -> None:
+        about = (point.candidate, point.beacon, base)
+        if self.written.get(name) == about and (self.path / name).exists():
+            return
         setting = point.candidate.setting(base)
         checkpoint = point.beacon or setting.checkpoint
         if Path(checkpoint).exists():
@@ -205,6 +213,7 @@ class Folder:
                 else str(Path(checkpoint).resolve())
             )
         point.genome.save(self.path / name, checkpoint=checkpoint, knobs=setting.knobs.changes)
+        self.written[name] = about
 
 
 def _by_content(before: dict[str, Any], document: Mapping[str, Any]) -> None:

@@ -159,6 +159,36 @@ def test_front_dominates_everything_and_hypervolume_never_falls(whole):
     assert smallest == min(point["size"] for point in front)
 
 
+def test_genome_files_are_written_where_they_change(tmp_path):
+    """A file that holds what it must is left alone; one that is gone, or must hold another, not."""
+    run = Run(tmp_path / "a", SETTING, dataclasses.replace(CONFIG, generations=1, exploit=0))
+    front = run.go()
+    assert len(front) > 2
+    names = [path.name for path in run.folder.glob("front-*")]
+
+    def inodes():
+        return {name: (run.folder / name).stat().st_ino for name in names}
+
+    before = inodes()
+    (run.folder / "front-0").unlink()
+    run.save([], front)
+    after = inodes()
+    assert {n: i for n, i in after.items() if n != "front-0"} == {
+        n: i for n, i in before.items() if n != "front-0"
+    }
+    held = (run.folder / "front-0").read_bytes()
+    run.save([], front[1:])
+    assert not (run.folder / names_last(names)).exists()
+    assert (run.folder / "front-0").read_bytes() != held
+    run.save([], front)
+    assert (run.folder / "front-0").read_bytes() == held
+    assert inodes().keys() == before.keys()
+
+
+def names_last(names):
+    return max(names, key=lambda name: int(name.rpartition("-")[2]))
+
+
 def test_a_stopped_run_arrives_at_the_same_front(whole, tmp_path):
     folder, seen = whole
 
