@@ -68,13 +68,14 @@ class Race:
     contestants: tuple[str, ...] = CONTESTANTS
 
 
+#: About a CPU minute for each contestant; longer trainings are in :mod:`.race_raw`.
 FULL = (
-    Race("digits-row", (32, 24), 16),
-    Race("JapaneseVowels", (32, 24), 40),
-    Race("ItalyPowerDemand", (32, 16), 30),
-    Race("kws4", (64, 32), 12, contestants=CONTESTANTS[:3]),
-    Race("kws10", (64, 48), 10, (0,), contestants=CONTESTANTS[:3]),
-    Race("mnist-row", (64, 48), 4, (0,), 15_000, CONTESTANTS[:3]),
+    Race("digits-row", (32, 24), 8),
+    Race("JapaneseVowels", (32, 24), 16),
+    Race("ItalyPowerDemand", (32, 16), 12),
+    Race("kws4", (64,), 8, (0,), contestants=CONTESTANTS[:3]),
+    Race("kws10", (64,), 6, (0,), 1_300, CONTESTANTS[:3]),
+    Race("mnist-row", (64,), 4, (0,), 6_000, CONTESTANTS[:3]),
 )
 QUICK = (Race("digits-row", (32,), 1, (0,)),)
 #: Weights, the rest, input and classifier of what a person writes down.

@@ -140,7 +140,9 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "networks for a quarter of these from the weights of another network, so its entries have "
         "had more epochs in all (the last table). Means over the seeds, ± one standard error; "
         "points lost against INT8 of the same seed. The constants of this search were set by "
-        "validation accuracy on seed 0 of digits-row and of JapaneseVowels. "
+        "validation accuracy on seed 0 of digits-row and of JapaneseVowels. Trainings are short: a "
+        "contestant has about a CPU minute (on a busy machine, where that is worth half of one on "
+        "an idle one). [The race by validation alone](race_raw.md) had longer ones. "
         "Tasks of the registry: `python -m studies.registry`.",
         "",
     ]
@@ -152,7 +154,8 @@ def render(data: Mapping[str, Any]) -> list[str]:
         ]
     for race in data["races"]:
         rows = [row for row in data["rows"] if row["task"] == race["task"]]
-        lines += task_lines(race, rows)
+        if rows:
+            lines += task_lines(race, rows)
     return lines
 
 
