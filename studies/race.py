@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from genogate.search.budget import Budget
 from genogate.search.ladder.page import lost
+from genogate.search.ladder.plan import SPARE
 
 from .baselines import upper
 from .contestants import (
@@ -201,6 +202,13 @@ def contestants_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return table(HEAD, body)
 
 
+def _upper(entries: Sequence[Mapping[str, Any]]) -> float:
+    """Mean loss and its standard error: over the seeds, or of one seed over its sequences."""
+    if len(entries) == 1:
+        return float(entries[0]["lost"] + SPARE * entries[0].get("error", 0.0))
+    return upper([entry["lost"] for entry in entries])
+
+
 def task_lines(race: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:
     hand = [row for row in rows if row["contestant"] == HAND_NAME]
     rival = _rival(rows)
@@ -230,7 +238,7 @@ def task_lines(race: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> li
                 == (net.input_bits, net.classifier_bits)
             ]
             if pairs:
-                within = upper([entry["lost"] for entry, _ in pairs]) <= LIMIT
+                within = _upper([entry for entry, _ in pairs]) <= LIMIT
                 name = f"{scheme}, {race['sizes'][size]} units" + (" *" if within else "")
                 body.append(_line(name, pairs, rival))
     lines += table(HEAD, body)
