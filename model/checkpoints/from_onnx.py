@@ -16,7 +16,7 @@ from ..files import read_bytes
 from ..head import Head
 from .chain import Asked, Chain
 from .floating import Checkpoint, forward
-from .onnx_files import parse
+from .onnx_files import parse, subgraphs
 from .onnx_graph import Value, Walk, classifier
 from .onnx_values import MAX_ELEMENTS, Base, Joined, Obstacle, Operators, View, whole
 
@@ -80,6 +80,7 @@ def _needed(graph: Any, output: str) -> list[Any]:
         if names.intersection(node.output):
             nodes.append(node)
             names.update(node.input)
+            names.update(name for inner in subgraphs(node) for name in inner.input)
     return nodes[::-1]
 
 
@@ -93,13 +94,14 @@ def _arranged(array: np.ndarray, layout: str) -> np.ndarray:
 @dataclass(frozen=True)
 class Reading:
     """What a graph computes at one length: the network, what its output goes through, name and view
-    of its linear output, and every value by name."""
+    of its linear output, every value by name, and the nodes that were computed."""
 
     chain: Chain
     kind: str
     name: str
     view: View
     values: dict[str, Value]
+    nodes: list[Any]
 
 
 class Graph:
@@ -229,7 +231,7 @@ class Graph:
             raise obstacle from None
         while view.base.logits is not None:
             name, view = view.base.logits
-        return Reading(chain, kind, name, view, walk.values)
+        return Reading(chain, kind, name, view, walk.values, walk.nodes)
 
     def compare(self, example: np.ndarray) -> None:
         """Raises :class:`InputError` unless the graph's linear output is what was read, on
@@ -274,7 +276,7 @@ class Graph:
         """
         onnx, values = self.onnx, reading.values
         nodes = []
-        for node in self.nodes:
+        for node in reading.nodes:
             if any(isinstance(values.get(name), View | Joined) for name in node.output):
                 nodes += self._in_float64(node, values)
         constants = []

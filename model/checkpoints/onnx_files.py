@@ -1,6 +1,7 @@
 """ONNX files: the graph, and weights inside the file or in others beside it."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ def parse(path: Path, raw: bytes, onnx: Any) -> tuple[Any, dict[str, np.ndarray]
         raise InputError("not an ONNX model (there is no graph in it)")
     graph = model.graph
     names = [item.name for part in (graph.initializer, graph.input, graph.output) for item in part]
-    for node in graph.node:
+    inner = [each for node in graph.node for each in subgraphs(node)]
+    for node in (*graph.node, *inner):
         names += [node.op_type, node.domain, *node.input, *node.output]
     # What is not UTF-8 comes as bytes.
     if not all(isinstance(name, str) for name in (*names, model.producer_name)):
@@ -42,15 +44,46 @@ def parse(path: Path, raw: bytes, onnx: Any) -> tuple[Any, dict[str, np.ndarray]
     return model, constants
 
 
+def _bodies(node: Any) -> Iterator[Any]:
+    """Graphs within `node` and within those: branches of an If, bodies of a Loop."""
+    for item in node.attribute:
+        for body in (item.g, *item.graphs) if item.HasField("g") else item.graphs:
+            yield body
+            for inner in body.node:
+                yield from _bodies(inner)
+
+
+def subgraphs(node: Any) -> Iterator[Any]:
+    """Nodes of the graphs within `node`."""
+    return (inner for body in _bodies(node) for inner in body.node)
+
+
+def branch(node: Any, condition: bool, onnx: Any) -> tuple[dict[str, np.ndarray], list[Any]]:
+    """Initial values and nodes of the branch that an If takes; the last nodes give its outputs."""
+    wanted = "then_branch" if condition else "else_branch"
+    body = next((item.g for item in node.attribute if item.name == wanted), None)
+    if body is None or len(body.output) != len(node.output):
+        raise InputError(f"operator If has no {wanted} that fits")
+    constants = {item.name: onnx.numpy_helper.to_array(item) for item in body.initializer}
+    ends = [
+        onnx.helper.make_node("Identity", [inside.name], [outside])
+        for inside, outside in zip(body.output, node.output, strict=True)
+    ]
+    return constants, [*body.node, *ends]
+
+
 def _plain(error: Exception) -> str:
     return " ".join(str(error).split())[:120]
 
 
 def _read_external(path: Path, model: Any, onnx: Any) -> None:
     """Put into `model` the weights that lie in files beside it."""
-    tensors = list(model.graph.initializer)
-    for node in model.graph.node:
-        tensors += [item.t for item in node.attribute if item.HasField("t")]
+    bodies = [body for node in model.graph.node for body in _bodies(node)]
+    tensors = []
+    for graph in (model.graph, *bodies):
+        tensors += graph.initializer
+        for node in graph.node:
+            tensors += [item.t for item in node.attribute if item.HasField("t")]
     total = 0
     for tensor in tensors:
         if tensor.data_location != onnx.TensorProto.EXTERNAL:

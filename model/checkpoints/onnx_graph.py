@@ -3,6 +3,7 @@
 One long file: a function for each kind of node, all of them on the same table of values.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from ..errors import InputError
 from .chain import Asked, Chain, normalisation, real
+from .onnx_files import branch
 from .onnx_values import CONSTANT, MOVES, Base, Joined, Obstacle, Operators, View, at, whole
 
 #: What a Clip may change of a value behind a function: far less than half a code of 8 bits.
@@ -67,13 +69,17 @@ class Walk:
     ) -> None:
         self.operators, self.producer = operators, producer
         self.values: dict[str, Value] = dict(constants)
+        self.nodes: list[Any] = []
 
     def follow(self, nodes: list[Any]) -> None:
-        """Compute every node's outputs. Raises :class:`Obstacle` at the first that cannot be."""
+        """Compute every node's outputs. Raises :class:`Obstacle` at the first that cannot be.
+
+        Leaves in ``nodes`` those that were computed, with the branch taken in place of an If.
+        """
         for number, node in enumerate(nodes):
             try:
-                inputs = [self._input(node, name) for name in node.input]
-                outputs = self._node(node, inputs)
+                for each in self._taken(node):
+                    self._compute(each)
             except InputError as error:
                 obstacle = error if isinstance(error, Obstacle) else Obstacle(str(error))
                 obstacle.reached = number
@@ -82,8 +88,27 @@ class Walk:
             except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
                 text = " ".join(str(error).split())[:100]
                 raise Obstacle(f"operator {node.op_type:.40} is malformed ({text})") from None
-            for name, value in zip(node.output, outputs, strict=False):
-                self.values[name] = value
+
+    def _compute(self, node: Any) -> None:
+        outputs = self._node(node, [self._input(node, name) for name in node.input])
+        self.nodes.append(node)
+        for name, value in zip(node.output, outputs, strict=False):
+            self.values[name] = value
+
+    def _taken(self, node: Any) -> Iterator[Any]:
+        """`node`; of an If whose condition is a constant the nodes of the branch that it takes.
+
+        torch's older exporter writes a squeeze of a free axis so: whether to squeeze is shape
+        arithmetic. Lazy, since the condition of an If within the branch is computed there.
+        """
+        condition = self._input(node, node.input[0]) if node.op_type == "If" else None
+        if not isinstance(condition, np.ndarray) or condition.size != 1:
+            yield node
+            return
+        constants, nodes = branch(node, bool(condition.reshape(-1)[0]), self.operators.onnx)
+        self.values.update(constants)
+        for inner in nodes:
+            yield from self._taken(inner)
 
     def _input(self, node: Any, name: str) -> Value | None:
         if name and name not in self.values:
@@ -148,6 +173,10 @@ class Walk:
                 return Obstacle(
                     f"its GRU is a {kind}, the form in which tf2onnx writes Keras' layers: import "
                     "the model saved by Keras 3 as .keras instead (its GRU with reset_after=True)"
+                )
+            if kind == "If":
+                return Obstacle(
+                    "an If decides while the graph runs: export it without, or import the weights"
                 )
             return Obstacle(f"its steps are a {kind}, a GRU operator is needed: import the weights")
         if view is None:

@@ -35,6 +35,8 @@ _DTYPES = {
     "U8": np.uint8,
     "BOOL": np.bool_,
 }
+#: Members of an archive that torch.export wrote, of today and of before.
+_PROGRAMS = ("models/model.json", "serialized_exported_program.json")
 _UNKNOWN = re.compile(r"(?:Unsupported global: GLOBAL|Unsupported class) ([\w.]+)")
 State = dict[str, np.ndarray]
 
@@ -62,6 +64,10 @@ def kind_of(path: Path) -> str:
             return "keras"
         if names and all(name.endswith(".npy") for name in names):
             raise InputError(f"{path}: a NumPy archive of arrays, not a model")
+        if any(name.endswith(_PROGRAMS) for name in names):
+            raise InputError(
+                f"{path}: a program of torch.export: save model.state_dict(), or export ONNX"
+            )
         script = any(name.endswith("/constants.pkl") for name in names)
         return "script" if script else "torch"
     if content[:8] == b"\x89HDF\r\n\x1a\n":

@@ -239,6 +239,60 @@ def test_what_torch_exports_is_what_torch_saves(tmp_path, layers, first):
     assert checkpoint.hash == from_state(state(layers=layers), classes=CLASSES).hash
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_squeeze_of_a_free_axis_is_decided_by_the_shape(tmp_path):
+    """torch's older exporter writes it as an If."""
+
+    class Squeezed(Net):
+        def forward(self, x):
+            return self.fc(self.rnn(x)[0][:, -1:].squeeze(1))
+
+    torch.manual_seed(2026)
+    model, path = Squeezed().eval(), tmp_path / "m.onnx"
+    axes = {"dynamic_axes": {"x": {0: "n", 1: "t"}}, "input_names": ["x"]}
+    torch.onnx.export(model, (torch.zeros(2, 6, FEATURES),), str(path), dynamo=False, **axes)
+    assert "If" in {node.op_type for node in onnx.load(path).graph.node}
+    same(from_onnx(path, EXAMPLE), model)
+
+
+@pytest.mark.parametrize(("taken", "same_network"), [(True, True), (False, False)])
+def test_of_an_if_with_a_constant_condition_one_branch_counts(tmp_path, taken, same_network):
+    from onnx import helper, numpy_helper
+
+    def branch(name, *nodes, **given):
+        return helper.make_graph(
+            nodes, name, [], [helper.make_empty_tensor_value_info(name)], **given
+        )
+
+    half = numpy_helper.from_array(np.float32(0.5), "half")
+    condition = numpy_helper.from_array(np.array(taken))
+    middle = [
+        helper.make_node("Constant", [], ["c"], value=condition),
+        helper.make_node(
+            "If",
+            ["c"],
+            ["h2"],
+            then_branch=branch("same", helper.make_node("Identity", ["h"], ["same"])),
+            else_branch=branch(
+                "halved", helper.make_node("Mul", ["h", "half"], ["halved"]), initializer=[half]
+            ),
+        ),
+    ]
+    checkpoint = from_onnx(graph(tmp_path / "m.onnx", middle=middle), EXAMPLE)
+    weight = state()["fc.weight"] * (1 if same_network else np.float32(0.5))
+    np.testing.assert_array_equal(checkpoint.tensors["classifier.weight"], weight)
+
+
+def test_an_if_on_what_the_network_computes_is_refused(tmp_path):
+    from onnx import helper
+
+    info = [helper.make_empty_tensor_value_info("h3")]
+    same = helper.make_graph([helper.make_node("Identity", ["h"], ["h3"])], "same", [], info)
+    middle = [helper.make_node("If", ["h"], ["h2"], then_branch=same, else_branch=same)]
+    with pytest.raises(InputError, match="an If decides while the graph runs"):
+        from_onnx(graph(tmp_path / "m.onnx", middle=middle), EXAMPLE)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

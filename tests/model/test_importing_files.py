@@ -167,6 +167,14 @@ def test_half_precision_is_read_and_less_is_refused(tmp_path):
         read_state(path)
 
 
+def test_a_program_of_torch_export_is_named(tmp_path):
+    path = tmp_path / "model.pt2"
+    program = torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),))
+    torch.export.save(program, path)
+    with pytest.raises(InputError, match=r"a program of torch\.export: save model.state_dict\(\)"):
+        kind_of(path)
+
+
 def test_what_holds_no_weights_is_named(tmp_path):
     path = tmp_path / "model.pt"
     with torch.device("meta"):
