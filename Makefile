@@ -23,12 +23,28 @@ OPTIONS := ARGS BOARD CHECKPOINT CLOCK ENTRIES EPOCHS FN GENERATIONS GENOME HIDD
 	N OBJECTIVES OUT POP PORT RATE RUN SCALES SEED TARGET TASK UNIT WORKERS
 export $(OPTIONS)
 
-# A misspelt variable would be ignored in silence: make gru GENOM=int4 must not run INT8.
+# A misspelt variable would be ignored in silence: make gru GENOM=int4 must not run INT8. Nor may
+# one that is empty ($$GENOME of a shell that has none), or that no target asked for reads.
 SETTABLE := PYTHON TORCH_INDEX KNOBS GENOGATE_MAKE $(OPTIONS)
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(findstring command line,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(SETTABLE) MAKE% -%,$(GIVEN))
 ifneq ($(UNKNOWN),)
 $(error no variable $(UNKNOWN); there are $(sort $(filter-out KNOBS GENOGATE_MAKE,$(SETTABLE))))
+endif
+GIVEN := $(filter $(OPTIONS),$(GIVEN))
+EMPTY := $(strip $(foreach name,$(filter-out ARGS,$(GIVEN)),$(if $(strip $($(name))),,$(name))))
+ifneq ($(EMPTY),)
+$(error $(EMPTY) is empty: give a value, or leave it out)
+endif
+ifneq ($(GIVEN),)
+GOALS := $(or $(MAKECMDGOALS),help)
+READ := $(shell awk -v goals=' $(GOALS) ' -F ' [|] ' '/^[a-z]+:.*\#\# / { split($$1, name, ":"); \
+	if (index(goals, " " name[1] " ")) { known = 1; variables = variables " " $$2 } } \
+	END { print known ? variables : "$(OPTIONS)" }' $(firstword $(MAKEFILE_LIST)))
+UNREAD := $(filter-out $(READ),$(GIVEN))
+ifneq ($(UNREAD),)
+$(error make $(GOALS) takes no $(UNREAD); it takes $(or $(strip $(READ)),none))
+endif
 endif
 
 NETWORK := $${GENOME:+--genome "$$GENOME"} $${TASK:+--task "$$TASK"} \
@@ -72,12 +88,13 @@ help: ## This list
 
 ##@ From a network to Verilog
 
-import: .venv/$(if $(filter %.safetensors %.onnx,$(MODEL)),onnx,train).stamp ## Turn a model trained elsewhere into a checkpoint | MODEL TASK SEED OUT ARGS
+import: .venv/$(if $(filter %.keras,$(MODEL)),keras,$(if $(filter %.safetensors %.onnx,$(MODEL)),onnx,train)).stamp ## Turn a model trained elsewhere into a checkpoint | MODEL TASK SEED OUT ARGS
 	@$(BIN)/genogate import "$${MODEL:?give MODEL= and TASK=}" --task "$${TASK:?give it}" \
 		$${SEED:+--seed "$$SEED"} $${OUT:+--out "$$OUT"} $$ARGS
 
-gru: .venv/core.stamp ## Quantise a network, write its Verilog and measure it | GENOME TASK CHECKPOINT LANES OUT ARGS RATE CLOCK
-	@$(BIN)/genogate gru $(NETWORK) $${RATE:+--steps-per-second "$$RATE"} $${CLOCK:+--clock "$$CLOCK"}
+gru: .venv/core.stamp ## Quantise a network, write its Verilog and measure it | GENOME TASK CHECKPOINT LANES OUT ARGS TARGET RATE CLOCK
+	@$(BIN)/genogate gru $(NETWORK) $${TARGET:+--target "$$TARGET"} \
+		$${RATE:+--steps-per-second "$$RATE"} $${CLOCK:+--clock "$$CLOCK"}
 
 area: .venv/$(if $(findstring --route,$(ARGS)),dev,core).stamp ## Measure the hardware of every operator with Yosys | GENOME TASK CHECKPOINT LANES OUT ARGS TARGET RATE CLOCK
 	@$(BIN)/genogate area $(NETWORK) $${TARGET:+--target "$$TARGET"} \
@@ -231,6 +248,11 @@ icarus:
 .venv/onnx.stamp: .venv/core.stamp
 	@echo 'Adding the reader of ONNX to .venv (once)'
 	@$(PIP) install -c constraints.txt -e '.[onnx]'
+	@touch $@
+
+.venv/keras.stamp: .venv/core.stamp
+	@echo 'Adding the reader of Keras files to .venv (once)'
+	@$(PIP) install -c constraints.txt -e '.[keras]'
 	@touch $@
 
 .venv/train.stamp: .venv/core.stamp

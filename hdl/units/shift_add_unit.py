@@ -15,9 +15,13 @@ constants leave these, by name:
 ``negated``    where ``o(-i) = -o(i)``: a diagram of the magnitudes, between two negations
 ``mirrored p`` a ramp where what is missing is equal at i and -i: a diagram of the magnitudes
 
-The last two cost more than ``odd`` and ``even``, and no half a code of error: functions are odd and
-even about 0, not about the middle between two codes. The lowest code has no magnitude; it is
-taken for 0, which ``mirrored`` has to allow, and ``negated`` answers by the lowest code.
+``... less``   a ramp that is nowhere too small, less a diagram without a sign: GELU at its least
+               error takes 70 cells so, 90 added; some units take more
+
+``negated`` and ``mirrored`` cost more than ``odd`` and ``even``, and no half a code of error:
+functions are odd and even about 0, not about the middle between two codes. The lowest code has no
+magnitude; it is taken for 0, which ``mirrored`` has to allow, and ``negated`` answers by the lowest
+code.
 
 One long file: the forms of a unit share their lines, ramps and diagrams, and are compared by cells.
 """
@@ -176,6 +180,8 @@ class _Plan:
     lines: _Lines
     #: What a diagram gives where the core is one: codes, or what a ramp leaves of them.
     rest: np.ndarray
+    #: Whether the diagram is subtracted from the ramp, without its sign.
+    less: bool = False
 
     @property
     def half(self) -> bool:
@@ -235,9 +241,13 @@ class ShiftAddUnit(Elementwise):
             assert plan.ramp is not None
             ramp = i[:-1] & ~sign.replicate(op.a_bits - 1)
             ramp = ramp << plan.ramp if plan.ramp >= 0 else ramp >> -plan.ramp
+            # The sum of every code is a code: bits above are never there.
+            if plan.less:
+                width = _unsigned_width(plan.rest)
+                rest = _diagram(-plan.rest, width, not plan.half).build(m, x).as_unsigned()
+                return (ramp - rest)[: op.out_bits].as_signed()
             width = signed_width(int(plan.rest.min()), int(plan.rest.max()))
             rest = _diagram(plan.rest, width, not plan.half).build(m, x)
-            # The sum of every code is a code: bits above are never there.
             return (ramp + rest)[: op.out_bits].as_signed()
         if plan.core == "diagram":
             code = _diagram(plan.rest, op.out_bits, False).build(m, x)
@@ -404,6 +414,11 @@ def _ramp(inputs: np.ndarray, power: int) -> np.ndarray:
     return positive << power if power >= 0 else positive >> -power
 
 
+def _unsigned_width(rest: np.ndarray) -> int:
+    """Bits of what is subtracted from a ramp."""
+    return max(1, int(-rest.min()).bit_length())
+
+
 def _is_negated(codes: np.ndarray, bits: int) -> bool:
     """Whether ``o(-i) = -o(i)``, with no 0 but that of 0, and the lowest code gives the lowest."""
     below, above = np.split(codes, 2)
@@ -444,7 +459,8 @@ def _parse(op: integer.PiecewiseLinear, form: str) -> _Plan:
             raise refuse("its codes at i and -i are not opposite")
         return _Plan(form, False, None, whole, codes[positive])
     ramps = ("ramp", "even", "mirrored")
-    if len(words) == 2 and words[0] in ramps and words[1].lstrip("-").isdigit():
+    less = words[2:] == ["less"]
+    if len(words) == 2 + less and words[0] in ramps and words[1].lstrip("-").isdigit():
         power = int(words[1])
         if power not in RAMPS:
             raise refuse(f"a ramp's shift is within {RAMPS[0]} to {RAMPS[-1]}")
@@ -457,7 +473,9 @@ def _parse(op: integer.PiecewiseLinear, form: str) -> _Plan:
             if not _is_mirrored(rest):
                 raise refuse("what the ramp leaves is not equal at i and -i")
             rest = rest[positive]
-        return _Plan(words[0], False, power, whole, rest)
+        if less and rest.max() > 0:
+            raise refuse("the ramp is too small at some codes")
+        return _Plan(words[0], False, power, whole, rest, less)
     raise refuse("not known")
 
 
@@ -492,7 +510,11 @@ def forms(op: integer.PiecewiseLinear) -> list[str]:
         if width < op.out_bits:
             name = f"{'even' if even else 'ramp'} {power}"
             sizes[name] = _nodes(rest, width, not even)
-    names += [min(each, key=lambda name: each[name]) for each in (sizes, mirrored) if each]
+    for each in (sizes, mirrored):
+        if each:
+            names.append(name := min(each, key=lambda name: each[name]))
+            if (codes <= _ramp(inputs, int(name.split()[1]))).all():
+                names.append(f"{name} less")
     return names
 
 
@@ -519,6 +541,7 @@ def rough(op: integer.PiecewiseLinear, form: str) -> Rough:
         gates = 3 * (bits - 1) + 3 * (op.out_bits - 1)
         return Rough(nodes=_nodes(plan.rest, op.out_bits - 1, False), gates=gates)
     if plan.core in ("ramp", "even", "mirrored"):
+        # Of both ways to join a diagram to its ramp alike: only Yosys can tell which is smaller.
         width = signed_width(int(plan.rest.min()), int(plan.rest.max()))
         return Rough(
             _nodes(plan.rest, width, not plan.half),

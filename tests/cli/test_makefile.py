@@ -4,6 +4,8 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "Makefile").read_text()
 NETWORK = "GENOME TASK CHECKPOINT LANES OUT ARGS"
@@ -37,16 +39,42 @@ def test_help_lists_the_variables_of_every_target_and_explains_each():
     assert "\nFrom a network to Verilog\n" in targets
 
 
-def test_every_variable_of_a_recipe_may_be_set():
-    used = {word for _, variables in recipes() for word in variables}
-    for variable in used:
-        assert make("help", f"{variable}=x").returncode == 0, variable
+def test_a_target_takes_the_variables_that_it_reads_and_no_others():
+    read = dict(recipes())
+    every = sorted({word for variables in read.values() for word in variables})
+    for name, variables in read.items():
+        given = [f"{variable}=x" for variable in variables]
+        done = make(name, *given)
+        assert "make" not in done.stderr.partition("***")[2], (name, done.stderr)
+        other = next(variable for variable in every if variable not in variables)
+        done = make(name, f"{other}=x")
+        assert done.returncode == 2, name
+        assert f"make {name} takes no {other}; it takes " in done.stderr
+
+
+def test_of_several_targets_one_has_to_read_a_variable():
+    assert "takes no" not in make("gru", "sim", "GENOME=int4", "N=4").stderr
+    assert "make gru sim takes no POP;" in make("gru", "sim", "POP=4").stderr
+
+
+@pytest.mark.parametrize("value", ["", "  ", "$x"])
+def test_an_empty_variable_is_not_one_that_was_left_out(value):
+    done = make("gru", f"GENOME={value}")
+    assert done.returncode == 2
+    assert "GENOME is empty" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_variable_that_make_does_not_know_is_refused():
     done = make("gru", "GENOM=int4")
     assert done.returncode == 2
     assert "no variable GENOM;" in done.stderr
+
+
+def test_a_keras_file_needs_its_reader_alone():
+    done = make("import", "MODEL=my.keras", "TASK=digits-row")
+    assert ".[keras]" in done.stdout
+    assert ".[train" not in done.stdout
 
 
 def test_the_old_name_of_args_is_accepted_with_one_line():

@@ -113,7 +113,7 @@ DIP = unit(4, 0, 0, [-1, 0, 2], [0, 0, 0, 1], [0, -1, 0, 0], out_bits=4)
 
 
 def test_halves_about_0():
-    for op, form in ((OPPOSITE, "negated"), (DIP, "mirrored 0")):
+    for op, form in ((OPPOSITE, "negated"), (DIP, "mirrored 0"), (DIP, "mirrored 0 less")):
         codes = every_code(op)
         law = golden.activation(op, codes)
         assert form in forms(op)
@@ -182,6 +182,8 @@ def test_rough_counts():
         ("even 0", "form 'even 0': what the ramp leaves is not even"),
         ("mirrored 0", "form 'mirrored 0': what the ramp leaves is not equal at i and -i"),
         ("ramp 9", "form 'ramp 9': a ramp's shift is within -2 to 3"),
+        ("ramp -2 less", "form 'ramp -2 less': the ramp is too small at some codes"),
+        ("ramp 0 more", "form 'ramp 0 more': not known"),
         ("", "form '': not known"),
     ],
 )
