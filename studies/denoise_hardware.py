@@ -1,46 +1,71 @@
 """Denoisers in hardware: Verilog against golden over utterances, silicon by synthesis, FPGAs,
-energy, and the clock of real time."""
+energy, and the clock of real time.
+
+Networks are the shipped float network quantised for each genome: a training for a genome changes
+what its weight memories hold, and nothing else of its hardware. Parts that are stored in
+docs/data for the same network and Verilog are not measured again.
+"""
 
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from genogate.asic import AsicOptions, measured
 from genogate.model.denoise.bands import HOP, RATE
+from genogate.model.denoise.task import NAME
 from genogate.model.errors import InputError
 from genogate.model.files import read_json, write_json
-from genogate.network import Network
+from genogate.network import Network, build_network
 from genogate.search.budget import Budget
+from genogate.search.ladder.steps import net_of
 from genogate.sim.rtl.network.regression import simulate
 from genogate.synth.asic.mapping import map_design
 from genogate.synth.cells import liberty
+from genogate.synth.rtlil import Design
+from genogate.synth.targets import fpga, prices, sky130
 from genogate.synth.targets.devices import DEVICES
 from genogate.synth.targets.prices import figures
-from genogate.synth.targets.report import fpga_report
-from genogate.synth.targets.sky130 import standard_cell_report
+from genogate.synth.targets.report import module_parts
 from genogate.synth.verilog import TOP, emit, emit_rtlil
+from genogate.synth.yosys import find as find_yosys
 
-from .denoise import FOLDER, network_of
-from .denoise_search import narrowed_network
+from .denoise import FOLDER, GENOMES, KNOBS, LAYERS, NARROWED
 
 Say = Callable[[str], None]
-#: Networks of seed 0 by name, and how many utterances go through the Verilog of each.
-NETWORKS: dict[str, int] = {"INT8": 20, "weights 2, rest 8, trained": 20, "narrowed, trained": 20}
+Work = Callable[[Network], dict[str, Any]]
+#: Networks by name, and how many utterances go through the Verilog of each.
+NETWORKS: dict[str, int] = {"INT8": 20, "INT4": 0, "weights 2, rest 8": 0, NARROWED: 0}
 #: Utterances through the netlist of standard cells.
 THROUGH_GATES = 8
-FPGAS, FPGA_MHZ = ("ice40-up5k", "ecp5-25k"), 12
+#: FPGAs, those whose netlists Yosys maps, and the one that another's netlist is for as well.
+FPGAS, MAPPED = ("ice40-up5k", "ecp5-25k", "ecp5-85k"), ("ice40-up5k", "ecp5-25k")
+SAME = {"ecp5-85k": "ecp5-25k"}
+FPGA_MHZ = 12
 #: Frames a second.
 FRAMES = RATE / HOP
+#: Ways to share that are measured, and the part of a row that each of them is.
+AREAS = {"none": "area", "all": "area shared"}
+#: Files of results: of the study of few bits, and of this one.
+FEW_BITS, DATA = Path("docs/data/denoise.json"), Path("docs/data/denoise_hardware.json")
 
 
-def _network(name: str, folder: Path) -> Network:
-    if name.startswith("narrowed"):
-        return narrowed_network(0, folder)
-    genome = name.removesuffix(", trained")
-    return network_of(genome, name != genome, folder=folder)
+def network_named(name: str, share: str = "none") -> Network:
+    """The shipped float network, quantised for a genome of the study of few bits."""
+    knobs = replace(KNOBS, share=share)
+    if name == NARROWED:
+        net = net_of(np.array(read_json(FEW_BITS)["narrowed"]["row"]))
+        knobs = replace(knobs, input_bits=net.input_bits, classifier_bits=net.classifier_bits)
+        genome = str(net.genome)
+    else:
+        genome = ",".join(str(gene) for _ in range(LAYERS) for gene in GENOMES[name])
+    return build_network(
+        genome=genome, task=NAME, checkpoint=NAME, knobs=knobs, say=lambda text: None
+    )
 
 
 def _digest(text: str) -> str:
@@ -67,10 +92,23 @@ def _verilog(network: Network, folder: Path, utterances: int) -> dict[str, Any]:
 
 
 def _area(network: Network, say: Say) -> dict[str, Any]:
-    """um^2 of every module by synthesis, summed, and what the models say of the same."""
-    area = standard_cell_report(network.design, progress=say).to_json()
-    kinds = [f"{kind}_um2" for kind in ("logic", "rom", "ram", "total")]
-    return {name: area[name] for name in (*kinds, "library", "yosys")}
+    """um^2 by synthesis: logic with the borders between modules dissolved, and every memory."""
+    design, library = Design(emit_rtlil(network.design)), liberty.find()
+    whole = design.unit(design.top, outside=sky130.memory_modules(design))
+    pieces = [sky130.Piece("network", "logic", whole)]
+    for name, _, part in module_parts(network.design):
+        kept = sky130.pieces_of(sky130.part_design(part), name)
+        pieces += [piece for piece in kept if piece.kind != "logic"]
+    costs = sky130.measure(pieces, say, 1, library)
+    totals = {
+        f"{kind}_um2": round(
+            sum(cost.um2 for piece, cost in zip(pieces, costs, strict=True) if piece.kind == kind),
+            1,
+        )
+        for kind in ("logic", "rom", "ram")
+    }
+    total = round(sum(totals.values()), 1)
+    return {**totals, "total_um2": total, "library": library.name, "yosys": find_yosys().version}
 
 
 def _energy(network: Network, say: Say) -> dict[str, Any]:
@@ -90,42 +128,71 @@ def _energy(network: Network, say: Say) -> dict[str, Any]:
 
 
 def _fpga(network: Network, target: str, say: Say) -> dict[str, Any]:
-    report = fpga_report(target, network.design, progress=say).to_json()
-    return {key: report[key] for key in ("fits", "whole", "limits", "advice")}
+    """Resources of the network as one module, which is what has to fit."""
+    design = Design(emit_rtlil(network.design))
+    text = design.unit(design.top, contents=True)
+    (whole,) = fpga.measure(DEVICES[target], [text], ["the whole network"], say, 1)
+    return {"whole": vars(whole), "yosys": find_yosys().version}
 
 
-def measure(say: Say, folder: Path = FOLDER, budget: str | None = None) -> dict[str, Any]:
+def _row(name: str) -> dict[str, Any]:
+    """What is told of a network without measuring it."""
+    network, shared = network_named(name), network_named(name, "all")
+    told = figures("sky130", network.design)
+    return {
+        "name": name,
+        "model_hash": network.model.hash,
+        "digest": _digest(emit(network.design)),
+        "size": network.model.size_bits,
+        "cycles": network.design.cycles_per_step,
+        "model_nj": told["energy"],
+        "model_um2": told["um2"],
+        "models": {target: figures(target, network.design) for target in FPGAS},
+        "shared": {
+            "cycles": shared.design.cycles_per_step,
+            "digest": _digest(emit(shared.design)),
+            **{f"model_{k}": figures("sky130", shared.design)[k] for k in ("um2", "energy")},
+        },
+    }
+
+
+def _works(name: str, folder: Path, say: Say) -> dict[str, Callable[[], dict[str, Any]]]:
+    """What there is to measure of a network, part by part."""
+
+    def of(work: Work, share: str = "none") -> dict[str, Any]:
+        return work(network_named(name, share))
+
+    works: dict[str, Callable[[], dict[str, Any]]] = {}
+    if utterances := NETWORKS[name]:
+        place = folder / f"verilog-{name.replace(' ', '-')}"
+        simulation = partial(_verilog, folder=place, utterances=utterances)
+        works["verilog"] = partial(of, simulation)
+    for share, part in AREAS.items():
+        works[part] = partial(of, partial(_area, say=say), share)
+    for target in MAPPED:
+        works[target] = partial(of, partial(_fpga, target=target, say=say))
+    return {**works, "energy": partial(of, partial(_energy, say=say))}
+
+
+def measure(
+    say: Say, folder: Path = FOLDER, budget: str | None = None, data: Path = DATA
+) -> dict[str, Any]:
     """Every part of every network that the budget has time for: ``{"rows": [...], "missing":
-    [...]}``; parts that were measured before are read from `folder`."""
+    [...]}``; what `folder`, or the stored `data`, has of the same network and Verilog is taken from
+    there. Rows of other networks in `data` stay."""
     left, took, missing = Budget.of(budget), 0.0, []
-    rows: dict[str, dict[str, Any]] = {}
-    cases = []
-    for name, utterances in NETWORKS.items():
-        network = _network(name, folder)
-        rows[name] = {
-            "name": name,
-            "size": network.model.size_bits,
-            "cycles": network.design.cycles_per_step,
-            "model_nj": figures("sky130", network.design)["energy"],
-            "model_um2": figures("sky130", network.design)["um2"],
-            "models": {target: figures(target, network.design) for target in FPGAS},
-        }
-        stem = f"hardware-{network.model.hash}"
-        place = folder / f"verilog-{network.model.hash}"
-        works: dict[str, Callable[[], dict[str, Any]]] = {
-            "verilog": lambda n=network, p=place, u=utterances: _verilog(n, p, u),
-            "area": lambda n=network: _area(n, say),
-            **{f: lambda n=network, f=f: _fpga(n, f, say) for f in FPGAS},
-            "energy": lambda n=network: _energy(n, say),
-        }
-        # Other Verilog of the same model is simulated again.
-        stems = {"verilog": f"{stem}-{_digest(emit(network.design))}"}
-        cases += [
-            (part, name, folder / f"{stems.get(part, stem)}-{part}.json", work)
-            for part, work in works.items()
-        ]
+    stored = {row["name"]: row for row in read_json(data)["rows"]} if data.exists() else {}
+    rows, cases = {}, []
+    for name in NETWORKS:
+        row = rows[name] = _row(name)
+        known = stored.get(name, {})
+        for part, work in _works(name, folder, say).items():
+            file = folder / f"hardware-{row['digest']}-{part.replace(' ', '-')}.json"
+            if part in known and known.get("digest") == row["digest"] and not file.exists():
+                write_json(file, known[part])
+            cases.append((part, name, file, work))
     # The same part of all networks first.
-    order = ["verilog", "area", *FPGAS, "energy"]
+    order = [*MAPPED, *AREAS.values(), "verilog", "energy"]
     for part, name, file, work in sorted(cases, key=lambda case: order.index(case[0])):
         if not file.exists() and not left.allows(took):
             missing.append(f"{name}: {part}")
@@ -136,7 +203,12 @@ def measure(say: Say, folder: Path = FOLDER, budget: str | None = None) -> dict[
             write_json(file, work())
             took = max(took, time.monotonic() - start)
         rows[name][part] = read_json(file)
-    return {"rows": list(rows.values()), "missing": missing}
+    others = [row for name, row in stored.items() if name not in NETWORKS]
+    return {
+        "rows": [*rows.values(), *others],
+        "missing": missing,
+        "energy_error": prices.errors("sky130")["energy"],
+    }
 
 
 def energy_of_a_second(row: Mapping[str, Any]) -> tuple[float, float]:
@@ -171,9 +243,16 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         f"{row['model_um2']:,.0f}",
         energy,
         f"{row['model_nj'] * FRAMES / 1000:.1f}",
-        f"{row['cycles']:,}",
-        f"{row['cycles'] * FRAMES / 1e6:.2f}",
-        f"{FPGA_MHZ * 1e6 / (row['cycles'] * FRAMES):.0f}",
+        *_pace(row["cycles"]),
+    ]
+
+
+def _pace(cycles: float) -> list[str]:
+    """Cycles a frame, clock of real time, and real-time factor."""
+    return [
+        f"{cycles:,}",
+        f"{cycles * FRAMES / 1e6:.2f}",
+        f"{FPGA_MHZ * 1e6 / (cycles * FRAMES):.0f}",
     ]
 
 
@@ -182,17 +261,28 @@ def render(data: Mapping[str, Any]) -> list[str]:
     rows = data["rows"]
     areas = [row["area"] for row in rows if "area" in row]
     tools = f"{areas[0]['library']}, {areas[0]['yosys']}" if areas else "not measured yet"
+    off = data.get("energy_error")
+    model = "the model"
+    if off:
+        model += (
+            f" (off by {off['median_percent']:.1f} % in the median and {off['worst_percent']:.0f} "
+            f"% at worst over the {off['genomes']} netlists that it knows)"
+        )
     lines = [
         "## Speech enhancement: denoisers in hardware",
         "",
-        "Networks of the [study of few bits](denoise.md), seed 0, a unit for each operator, one "
-        "lane, activations as tables. Verilog: utterances of the test part (2 s each) in "
-        "Verilator, every code of every operator at every frame against golden. Area of sky130 "
-        f"({tools}): every module by synthesis, constants as logic, state as flip-flops; beside "
+        "Networks of the [study of few bits](denoise.md), seed 0: the shipped float network "
+        "quantised for each genome, without the training for it, which changes what the weight "
+        "memories hold and nothing else of the hardware. A unit for each operator, one lane, "
+        "activations as tables. Verilog: utterances of the test part (2 s each) in "
+        "Verilator, every code of every operator at every frame against golden; rows called "
+        "trained are of trained weights and a former run. Area of sky130 "
+        f"({tools}): logic of the whole network and every memory by synthesis, constants as "
+        "logic, state as flip-flops; beside "
         "it the model of the search. Energy of a second of speech: of the netlist with clock gates "
         f"by the activity of its simulation over the first frames of {THROUGH_GATES} utterances, "
         "switching by cycles plus leakage for the whole second, no wires and no clock tree; beside "
-        f"it the model. Real-time factor: how often a clock of {FPGA_MHZ} MHz is fast enough.",
+        f"it {model}. Real-time factor: how often a clock of {FPGA_MHZ} MHz is fast enough.",
         "",
     ]
     if data["missing"]:
@@ -205,7 +295,32 @@ def render(data: Mapping[str, Any]) -> list[str]:
         *("| " + " | ".join(_cells(row)) + " |" for row in rows),
         "",
     ]
-    return [*lines, *_digests(rows), *_fpga_lines(rows)]
+    return [*lines, *_digests(rows), *_shared_lines(rows), *_fpga_lines(rows)]
+
+
+def _shared_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The table of one adder for all operators."""
+    lines = [
+        "One adder for all operators (`--share all`), on sky130; energy by the model:",
+        "",
+        "| network | logic um^2 | constants um^2 | state um^2 | total um^2 | by the model "
+        "| uJ a second | cycles a frame | clock of real time, MHz | real-time factor |",
+        "|---" + "|---:" * 9 + "|",
+    ]
+    kinds = ("logic_um2", "rom_um2", "ram_um2", "total_um2")
+    for row in rows:
+        if "shared" not in row:
+            continue
+        shared, area = row["shared"], row.get(AREAS["all"])
+        cells = [
+            row["name"],
+            *(["-"] * 4 if area is None else [f"{area[kind]:,.0f}" for kind in kinds]),
+            f"{shared['model_um2']:,.0f}",
+            f"{shared['model_energy'] * FRAMES / 1000:.1f}",
+            *_pace(shared["cycles"]),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return [*lines, ""] if len(lines) > 4 else []
 
 
 def _digests(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -232,19 +347,24 @@ def _fpga_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
     for row in rows:
         for target in FPGAS:
-            device = DEVICES[target]
+            if target not in row["models"]:
+                continue
             model = row["models"][target]
             figures_of = {"the models": {**model, "ram": model["ebr"]}}
-            if target in row:
-                figures_of["Yosys"] = row[target]["whole"]
+            if (mapped := row.get(SAME.get(target, target))) is not None:
+                figures_of["Yosys"] = mapped["whole"]
             for by, whole in figures_of.items():
+                limits = DEVICES[target].limits
                 columns = ("lut", "ff", "ram", "dsp")
-                limits = device.limits
-                used = [
-                    f"{whole[c]:,.0f} of {limits[c]:,}" if c in limits else f"{whole[c]:,.0f}"
-                    for c in columns
-                ]
-                fits = all(whole[c] <= limits.get(c, np.inf) for c in columns)
-                cells = [row["name"], target, by, *used, "yes" if fits else "no"]
+                used = [f"{whole[c]:,.0f} of {limits[c]:,}" for c in columns]
+                cells = [row["name"], target, by, *used, _fit(whole, limits)]
                 lines.append("| " + " | ".join(cells) + " |")
     return [*lines, ""]
+
+
+def _fit(whole: Mapping[str, float], limits: Mapping[str, int]) -> str:
+    """Whether a part holds it, else what is over."""
+    names = {"lut": "LUTs", "ff": "flip-flops", "ram": "block RAMs", "dsp": "DSP blocks"}
+    over = {name: whole[name] - limit for name, limit in limits.items()}
+    told = [f"{n:,.0f} {names[name]}" for name, n in over.items() if n > 0]
+    return f"no: {', '.join(told)} too many" if told else "yes"

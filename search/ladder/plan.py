@@ -75,18 +75,23 @@ def check_validation(plan: Plan) -> str:
     """What the validation part can tell, as a sentence. Raises :class:`InputError` where it cannot
     tell the points of accuracy that may be lost."""
     material = load(Setting(plan.checkpoints[0], plan.knobs, False))
-    sequences = len(material.task.y_val)
-    if material.task.own_measure:
-        return f"the {sequences:,} sequences of the validation part, by {material.task.own_measure}"
-    return telling(material.task.name, sequences, len(material.y_shifted), plan.drop)
+    task = material.task
+    if task.own_measure or task.real:
+        return f"the {len(task.y_val):,} sequences of the validation part, by {task.measure}"
+    if task.every:
+        # Every step that counts is an answer.
+        counts = (int((np.asarray(y) >= 0).sum()) for y in (task.y_val, material.y_shifted))
+        return telling(task.name, *counts, plan.drop, "step")
+    return telling(task.name, len(task.y_val), len(material.y_shifted), plan.drop)
 
 
-def telling(task: str, sequences: int, judged: int, drop: float) -> str:
-    """The same for a validation part of so many sequences, judged with its copies."""
+def telling(task: str, sequences: int, judged: int, drop: float, one: str = "sequence") -> str:
+    """The same for a validation part of so many sequences (or `one` of what is judged), judged with
+    its copies."""
     step = 100 / judged
     if step > drop:
         raise InputError(
-            f"{task}: one of its {judged} validation sequences is {step:.1f} points, so it cannot "
+            f"{task}: one of its {judged} validation {one}s is {step:.1f} points, so it cannot "
             f"tell the {drop:g} that may be lost: give --max-drop {np.ceil(10 * step) / 10:g} or "
             "more, or more validation data"
         )
@@ -94,7 +99,7 @@ def telling(task: str, sequences: int, judged: int, drop: float) -> str:
     error = 100 * np.sqrt(0.05 / sequences)
     copies = f" and {judged - sequences:,} shifted copies" if judged > sequences else ""
     return (
-        f"{sequences:,} validation sequences{copies}: two networks that differ on one sequence in "
+        f"{sequences:,} validation {one}s{copies}: two networks that differ on one {one} in "
         f"twenty are told apart to about {error:.1f} points (one standard error)"
     )
 

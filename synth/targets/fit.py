@@ -24,6 +24,7 @@ from .figures import key_of
 from .memories import block_rams
 from .prices import logic_features
 from .samples import memories, samples
+from .stage_features import FEATURES as STAGES
 from .stores import memories_of
 
 #: Targets with models of their own.
@@ -199,11 +200,11 @@ def measure(target: str, say: Say, *, cached: bool = False) -> Measured:
     return result
 
 
-class _Alone:
-    """A part in place of a network, for :func:`.prices.figures`."""
+class Parts:
+    """Some parts in place of a network, for :func:`.prices.figures`."""
 
-    def __init__(self, part: Part) -> None:
-        self.parts, self.cycles_per_step = [part], 0
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self.parts, self.cycles_per_step = list(parts), 0
 
 
 def estimates(target: str, result: Measured) -> dict[Any, dict[str, float]]:
@@ -217,7 +218,7 @@ def estimates(target: str, result: Measured) -> dict[Any, dict[str, float]]:
         prices.use(target, result.coefficients(outside))
         for key, (part, own, _) in result.parts.items():
             if own == fold:
-                told[key] = prices.exact_figures(target, _Alone(part))  # type: ignore[arg-type]
+                told[key] = prices.exact_figures(target, Parts([part]))  # type: ignore[arg-type]
     return told
 
 
@@ -286,13 +287,20 @@ def remake(targets: Sequence[str] = MODELS, *, cached: bool = False, say: Say = 
     for target in targets:
         result = measure(target, say, cached=cached)
         report = error(target, result)
-        document["targets"][target] = {
+        former = document["targets"].get(target, {})
+        entry = document["targets"][target] = {
             "yosys": find_yosys().version,
             "parts": len(result.parts),
             "error": report,
             **({"rom": rom_errors(result)} if target == "sky130" else {}),
             "coefficients": result.coefficients(),
         }
+        if "dense_layers" in former:
+            entry["dense_layers"] = former["dense_layers"]
+            # Kinds that have samples of their own (:mod:`.fit_stages`).
+            for figure, kinds in former["coefficients"].items():
+                own = {kind: kinds[kind] for kind in STAGES if kind in kinds}
+                entry["coefficients"][figure] = {**entry["coefficients"][figure], **own}
         say(f"{target}: {len(result.parts)} parts, {report}")
         write_json(prices.FILE, document)
 

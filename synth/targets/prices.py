@@ -5,8 +5,9 @@ Logic is told by a linear model for each kind of part, over the features of :mod
 the estimated cells; a memory in logic by its word count, width and the entropy of its contents;
 block RAMs and macros by their geometry, exactly. Coefficients were fitted to parts that Yosys
 measured (``prices.json``, remade by ``python -m genogate.synth.targets.fit``), which holds the
-errors of totals whose parts were left out of the fit that tells them, too. A part of a kind that no
-model knows is measured.
+errors of totals whose parts were left out of the fit that tells them, too. What is around the GRU
+layers has models of its own (:mod:`.stage_features`). A part of a kind that no model knows is
+measured.
 
 Figures are sums over parts: what ``genogate area --target`` prints as the sum of modules, and what
 a search measures in the end.
@@ -28,6 +29,7 @@ from . import energy
 from .devices import DEVICES, check_target
 from .energy import rounded, sky130_figures
 from .memories import block_rams
+from .stage_features import FEATURES as STAGES
 from .stores import Store, memories_of
 
 Identity = tuple[Any, ...]
@@ -119,7 +121,7 @@ def logic_features(identity: Identity) -> list[float] | None:
         return []
     if kind == "Fork":
         return [1.0]
-    features = estimate.FEATURES.get(kind)
+    features = STAGES.get(kind) or estimate.FEATURES.get(kind)
     return None if features is None else [*features(identity), estimate.cells(identity)]
 
 
@@ -133,7 +135,14 @@ def _document() -> dict[str, Any]:
 def version() -> str:
     """Ten hex digits that change whenever prices may."""
     here = Path(__file__).parent
-    names = ("prices.py", "memories.py", "energy.py", "prices.json", "energy.json")
+    names = (
+        "prices.py",
+        "stage_features.py",
+        "memories.py",
+        "energy.py",
+        "prices.json",
+        "energy.json",
+    )
     texts = [(here / name).read_bytes() for name in names]
     digest = hashlib.sha256(b"\0".join([*texts, estimate.version().encode()]))
     return digest.hexdigest()[:10]

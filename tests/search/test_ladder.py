@@ -332,12 +332,22 @@ def test_a_folder_of_another_search_is_refused(whole):
 
 
 def test_a_validation_part_that_cannot_tell_is_refused(monkeypatch):
-    task = SimpleNamespace(name="mine", y_val=np.zeros(40), own_measure="")
-    few = SimpleNamespace(task=task, y_shifted=np.zeros(40))
+    kind = {"own_measure": "", "measure": "explained variance"}
+    one = SimpleNamespace(name="mine", y_val=np.zeros(40), real=False, every=False, **kind)
+    few = SimpleNamespace(task=one, y_shifted=np.zeros(40))
     monkeypatch.setattr(ladder_plan, "load", lambda setting: few)
     with pytest.raises(InputError, match=r"mine: one of its 40 .* is 2\.5 points.*--max-drop 2\.5"):
         check_validation(replace(PLAN, drop=0.5))
     assert "to about 3.5 points" in check_validation(replace(PLAN, drop=2.5))
+    # Of a class at every step each that counts is judged; 160 of these 200 do.
+    steps = np.repeat(np.where(np.arange(5) < 4, 1, -1)[None], 40, 0)
+    few.task = SimpleNamespace(name="tags", y_val=steps, real=False, every=True, **kind)
+    few.y_shifted = np.concatenate([steps, steps])
+    assert "160 validation steps and 160" in check_validation(replace(PLAN, drop=0.5))
+    with pytest.raises(InputError, match=r"tags: one of its 320 validation steps is 0\.3 points"):
+        check_validation(replace(PLAN, drop=0.1))
+    few.task = SimpleNamespace(name="real", y_val=np.zeros(40), real=True, every=True, **kind)
+    assert "by explained variance" in check_validation(replace(PLAN, drop=0.1))
 
 
 def test_epochs_follow_the_budget():

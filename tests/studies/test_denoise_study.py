@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from genogate.model.files import write_json
+
 from studies import denoise_distil, denoise_hardware
 from studies.denoise import render
 
@@ -80,7 +82,7 @@ def test_what_hardware_was_not_measured_is_left_open_and_the_models_say_if_it_fi
     # 62.5 frames a second of 4,000 cycles at 12 MHz; 125 uJ by the model.
     assert line.endswith("| 9 | - | 125.0 | 4,000 | 0.25 | 48 |")
     fits = [part.split("|")[-2].strip() for part in text if "| the models |" in part]
-    assert fits == ["no", "yes"]
+    assert fits == ["no: 1 block RAMs too many", "yes", "yes"]
 
 
 def test_the_page_says_which_verilog_was_simulated() -> None:
@@ -103,3 +105,46 @@ def test_the_page_says_which_verilog_was_simulated() -> None:
         "First digits of SHA-256 of the Verilog that was simulated: INT8 `012345abcdef` "
         "(Verilator 5)." in text
     )
+
+
+def test_one_netlist_is_held_to_both_ecp5_and_shared_networks_have_a_table() -> None:
+    figures = {"lut": 4000.0, "ff": 700.0, "ebr": 31.0, "dsp": 1.0}
+    row = {"name": "INT8", "size": 1000, "cycles": 4000, "model_nj": 2000.0, "model_um2": 9.0}
+    whole = {"lut": 30_000, "ff": 700, "ram": 57, "dsp": 1}
+    area = {"logic_um2": 3.0, "rom_um2": 2.0, "ram_um2": 1.0, "total_um2": 6.0}
+    more = {
+        "models": dict.fromkeys(denoise_hardware.FPGAS, figures),
+        "ecp5-25k": {"whole": whole},
+        "shared": {"cycles": 40_000, "model_um2": 7.0, "model_energy": 1000.0},
+        "area shared": area,
+    }
+    text = denoise_hardware.render({"rows": [row | more], "missing": []})
+    mapped = [part for part in text if "| Yosys |" in part]
+    assert [part.split("|")[2].strip() for part in mapped] == ["ecp5-25k", "ecp5-85k"]
+    assert mapped[0].endswith("| no: 5,712 LUTs, 1 block RAMs too many |")
+    assert mapped[1].endswith("| yes |")
+    # 62.5 frames a second of 40,000 cycles: 2.5 MHz.
+    assert "| INT8 | 3 | 2 | 1 | 6 | 7 | 62.5 | 40,000 | 2.50 | 5 |" in text
+
+
+def test_what_is_stored_of_the_same_verilog_is_not_measured_again(monkeypatch, tmp_path) -> None:
+    told = {"name": "INT8", "digest": "aa", "size": 1}
+    monkeypatch.setattr(denoise_hardware, "NETWORKS", {"INT8": 0})
+    monkeypatch.setattr(denoise_hardware, "_row", lambda name: dict(told))
+    monkeypatch.setattr(
+        denoise_hardware,
+        "_works",
+        lambda *_: {"area": lambda: {"n": 1}, "energy": lambda: {"n": 2}},
+    )
+    other = {"name": "INT8, trained", "verilog": {"codes": 5}}
+    for digest, energy in (("aa", 9), ("bb", 2)):
+        data = tmp_path / f"{digest}.json"
+        write_json(data, {"rows": [told | {"digest": digest, "energy": {"n": 9}}, other]})
+        folder = tmp_path / f"run-{digest}"
+        folder.mkdir()
+        found = denoise_hardware.measure(lambda text: None, folder, None, data)
+        assert found["rows"] == [told | {"area": {"n": 1}, "energy": {"n": energy}}, other]
+    empty = denoise_hardware.measure(
+        lambda text: None, tmp_path, "0.000001s", tmp_path / "none.json"
+    )
+    assert empty["missing"] == ["INT8: area", "INT8: energy"]
