@@ -198,5 +198,11 @@ def warn_of_features(task: Task, folded: bool = False) -> None:
     sizes where quantisation has `folded` them into the weights."""
     from .model.data.features import feature_warnings
 
-    for line in feature_warnings(task.x_calibration, folded):
+    lines = list(feature_warnings(task.x_calibration, folded))
+    if task.real and not task.every and task.classes == task.steps > 1:
+        lines.append(
+            f"y holds {task.classes} values for each sequence, taken as those after its last step; "
+            "for one value at each of its steps give y[..., None]"
+        )
+    for line in lines:
         print(f"genogate: warning: {line}", file=sys.stderr, flush=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..data.measures import filled
 from ..data.tasks import Task
+from ..errors import InputError
 from .chain import Asked
 from .floating import Checkpoint
 from .from_onnx import COMPARED, from_onnx
@@ -47,4 +48,9 @@ def from_module(module: Any, task: Task, folder: Path) -> Checkpoint | None:
     # The exporter raises nearly anything for what it does not know.
     except Exception:
         return None
-    return from_onnx(path, example, task.classes, Asked(task.every, task.real))
+    try:
+        return from_onnx(path, example, task.classes, Asked(task.every, task.real))
+    except InputError as error:
+        # The exported file is ours, and gone when this is read.
+        reason = str(error).removeprefix(f"{path}: ")
+        raise InputError(f"{type(module).__name__}: {reason}") from None

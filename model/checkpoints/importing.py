@@ -68,6 +68,7 @@ def from_state(
     tensors, used = _stacked(state, prefixes)
     hidden = tensors[layer_names(len(tensors) // 4 - 1)[1]].shape[1]
     rest = [name for name in state if name not in used]
+    _refuse_by_name(state, rest)
     states, names = first_states(state, rest, tensors)
     used |= names
     chain = Chain(tensors["weight_ih_l0"].shape[1])
@@ -111,6 +112,22 @@ def from_state(
     for name, function in zip(behind, back, strict=True):
         chain = _behind(chain, state, name, function)
     return _behind(chain, state, head, "none").checkpoint(classes, (asked or Asked()).head())
+
+
+def _refuse_by_name(state: Mapping[str, np.ndarray], rest: Sequence[str]) -> None:
+    """Raise :class:`InputError` for modules beside the GRU that tensors `rest` tell by shape or
+    name, and that no linear layer can be."""
+    for name in rest:
+        if name.endswith("in_proj_weight"):
+            raise InputError(
+                f"tensor {name:.60} is of attention (torch.nn.MultiheadAttention), which combines "
+                "the steps of a sequence: the generated hardware has one state at a time"
+            )
+        if name.endswith("weight") and state[name].ndim in (3, 4, 5):
+            raise InputError(
+                f"tensor {name:.60} {state[name].shape} is of a convolution: only linear layers "
+                "may stand beside the GRU layers"
+            )
 
 
 def _behind(chain: Chain, state: Mapping[str, np.ndarray], name: str, function: str) -> Chain:

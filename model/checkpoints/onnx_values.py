@@ -32,6 +32,7 @@ CONSTANT = MOVES | frozenset(
         *("Constant", "ConstantOfShape", "Shape", "Size", "Concat", "Cast", "CastLike", "Range"),
         *("Add", "Sub", "Mul", "Div", "Mod", "Neg", "Abs", "Sign", "Floor", "Ceil"),
         *("Sqrt", "Pow", "Exp", "Reciprocal", "MatMul", "Gemm", "Dropout", "Where", "Min", "Max"),
+        *("Tanh", "Sigmoid", "Relu"),
         *("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or", "Not"),
         *("ReduceProd", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2"),
     )

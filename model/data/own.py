@@ -66,13 +66,29 @@ def _lengths(path: str, name: str, x: np.ndarray, lengths: np.ndarray | None) ->
                 f"1 to {steps} steps are possible"
             )
     ends = lengths if lengths is not None else lengths_of(x)
-    inside = x if ends is None else x[np.arange(steps) < np.asarray(ends)[:, None]]
-    if not np.isfinite(inside).all() or (ends is not None and int(ends.min()) < 1):
+    odd = ~np.isfinite(x)
+    if ends is not None:
+        odd &= (np.arange(steps) < np.asarray(ends)[:, None])[..., None]
+    if odd.any() or (ends is not None and int(ends.min()) < 1):
         raise InputError(
             f"{path}: x{name} holds a value that is not finite in float32"
             + ("" if ends is None else ", before the end of its sequence")
+            + _first_odd(x, odd)
         )
     return None if ends is None else ends.astype(np.int64)
+
+
+def _first_odd(x: np.ndarray, odd: np.ndarray) -> str:
+    """Where the first value is that is `odd`, and what NaN is for."""
+    if not odd.any():
+        return ""
+    place = tuple(int(k) for k in np.argwhere(odd)[0])
+    text = (
+        f" ({x[place]} in sequence {place[0]}, step {place[1]}, feature {place[2]}, counted from 0)"
+    )
+    if np.isnan(x[odd]).all():
+        text += ": NaN fills all features of the steps after a sequence's end, and nothing else"
+    return text
 
 
 def _targets(path: str, name: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:

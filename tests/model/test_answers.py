@@ -16,6 +16,7 @@ from genogate.model.qat.recipe import Tuning
 from genogate.model.qat.tune import tune
 from genogate.model.quantize.calibrate import calibrate
 from genogate.model.quantize.quantize import quantize
+from genogate.network import warn_of_features
 from genogate.sim import fast, golden
 
 N, T = 160, 12
@@ -203,12 +204,28 @@ def test_measures_are_what_they_say():
         ({"lengths": np.zeros(N, int)}, "lengths go from 0 to 0, 1 to 12 steps are possible"),
         ({"lengths": np.ones(3, int)}, "lengths must be 160 integers"),
         ({"x": np.full((N, T, 3), np.nan)}, "x holds a value that is not finite"),
+        (
+            {"x": np.where(np.arange(T)[:, None] == 4, np.nan, np.zeros((N, T, 3)))},
+            r"\(nan in sequence 0, step 4, feature 0, .*: NaN fills all features of the steps af",
+        ),
+        (
+            {"x": np.where(np.arange(3) == 1, np.inf, np.zeros((N, T, 3)))},
+            r"\(inf in sequence 0, step 0, feature 1, counted from 0\)$",
+        ),
     ],
 )
 def test_targets_that_do_not_fit_are_refused(change, message, tmp_path):
     np.savez(tmp_path / "d.npz", **{**arrays("tags"), **change})
     with pytest.raises(InputError, match=message):
         load_task(str(tmp_path / "d.npz"))
+
+
+def test_as_many_real_values_as_steps_are_told_to_be_those_of_the_end(tmp_path, capsys):
+    for outputs, told in ((T, True), (T - 1, False)):
+        values = np.random.default_rng(1).normal(size=(N, outputs))
+        np.savez(tmp_path / "d.npz", **{**arrays("tags"), "y": values})
+        warn_of_features(load_task(str(tmp_path / "d.npz")))
+        assert ("give y[..., None]" in capsys.readouterr().err) == told
 
 
 def test_a_head_that_does_not_fit_its_task_is_refused(trained):

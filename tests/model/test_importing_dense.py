@@ -270,6 +270,19 @@ def test_the_first_state_of_a_state_dict_is_taken():
 
 
 @pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("conv.weight", (5, 7, 3), r"tensor conv.weight \(5, 7, 3\) is of a convolution"),
+        ("mix.in_proj_weight", (27, 9), "tensor mix.in_proj_weight is of attention"),
+    ],
+)
+def test_modules_beside_a_gru_that_are_no_linear_layer_are_named(name, shape, message):
+    model = NETWORKS["a first state of its own"][0]()
+    with pytest.raises(InputError, match=message):
+        from_state({**state(model), name: np.zeros(shape, np.float32)}, classes=CLASSES)
+
+
+@pytest.mark.parametrize(
     ("given", "message"),
     [
         ({}, r"no linear layer from the GRU's 9 units .* \(of those between, give .*--back relu\)"),
