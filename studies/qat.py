@@ -22,7 +22,7 @@ from genogate.model.checkpoints.floating import Checkpoint
 from genogate.model.checkpoints.floating import accuracy as float_accuracy
 from genogate.model.data.tasks import Task, load_task
 from genogate.model.files import read_json, write_json
-from genogate.model.genome import Genome
+from genogate.model.genome import GENES, Genome
 from genogate.model.integer import IntModel
 from genogate.model.knobs import Knobs
 from genogate.model.qat.any_precision import AnyTuning, random_genome, tune_any
@@ -44,6 +44,8 @@ SCHEMES = {
     "weights 2, rest 8": (2,) * 6 + (8,) * 11,
     "weights 2, of n 3, rest 5": (2, 2, 3, 2, 2, 3) + (5,) * 11,
 }
+
+STATE = GENES.index("s_h")
 
 
 @dataclass(frozen=True)
@@ -165,9 +167,10 @@ class _Kept:
         return found
 
 
-def scheme_genome(scheme: str, layers: int) -> Genome:
-    """The genome of a scheme."""
-    return Genome((SCHEMES[scheme],) * layers)
+def scheme_genome(scheme: str, layers: int, dense: int = 0) -> Genome:
+    """The genome of a scheme; dense layers have the bits of its weights, and of its state."""
+    genes = SCHEMES[scheme]
+    return Genome((genes,) * layers, ((genes[0], genes[STATE]),) * dense)
 
 
 def _quantised(source: _Source, genome: Genome) -> dict[str, Any]:
@@ -199,7 +202,7 @@ def _homogeneous(size: Size, kept: _Kept, say: Say) -> Iterator[dict[str, Any]]:
             "task": source.task.name,
         }
         for scheme in case.schemes:
-            genome = scheme_genome(scheme, source.checkpoint.layers)
+            genome = scheme_genome(scheme, *source.checkpoint.counts)
             row: dict[str, Any] = {"checkpoint": name, "scheme": scheme, "task": source.task.name}
             say(f"{name}: {scheme}")
             row["ptq"] = kept.of([*about, scheme, "ptq"], partial(_quantised, source, genome))
@@ -233,7 +236,7 @@ def _any_precision(case: AnyCase, seed: int, kept: _Kept, say: Say) -> dict[str,
     draw = np.random.default_rng([seed, 2])
     rows = []
     for k in range(case.genomes):
-        genome = random_genome(draw, source.checkpoint.layers)
+        genome = random_genome(draw, *source.checkpoint.counts)
         say(f"{case.checkpoint}: genome {k + 1} of {case.genomes}")
         single = Tuning(epochs=case.single_epochs, seed=seed)
         row: dict[str, Any] = {"genes": list(genome.genes)}

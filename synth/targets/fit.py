@@ -288,7 +288,7 @@ def remake(targets: Sequence[str] = MODELS, *, cached: bool = False, say: Say = 
         result = measure(target, say, cached=cached)
         report = error(target, result)
         former = document["targets"].get(target, {})
-        entry = document["targets"][target] = {
+        entry: dict[str, Any] = {
             "yosys": find_yosys().version,
             "parts": len(result.parts),
             "error": report,
@@ -301,6 +301,7 @@ def remake(targets: Sequence[str] = MODELS, *, cached: bool = False, say: Say = 
             for figure, kinds in former["coefficients"].items():
                 own = {kind: kinds[kind] for kind in STAGES if kind in kinds}
                 entry["coefficients"][figure] = {**entry["coefficients"][figure], **own}
+        document["targets"][target] = entry
         say(f"{target}: {len(result.parts)} parts, {report}")
         write_json(prices.FILE, document)
 

@@ -1,11 +1,11 @@
 """Fit the models of :mod:`.stage_features` to random dense layers that Yosys measured, and tell
-what whole dense layers are off by.
+what dense layers are off by.
 
 ``python -m genogate.synth.targets.fit_stages [TARGET ...]`` measures the dense layers of
-:data:`NETWORKS` random networks (some minutes a target), fits control, requantiser and copy of the
-state, and writes them into ``prices.json`` beside the others, with the error of whole dense layers,
-each told by models of the control that were not fitted to it. No model of any other kind of part
-was fitted to a dense layer.
+:data:`NETWORKS` random networks (some minutes a target) without their constants, fits control,
+requantiser and copy of the state, and writes them into ``prices.json`` beside the others, with the
+error of dense layers, each told by models of the control that were not fitted to it. No model of
+any other kind of part was fitted to a dense layer.
 """
 
 import sys
@@ -63,7 +63,13 @@ def drawn(count: int = NETWORKS, heads: int = HEADS, seed: int = SEED) -> Iterat
         pipeline = int(rng.choice([0, 0, 1, 2]))
         design = Design.of(model, Lanes(lanes, lanes), pipeline=pipeline)
         kinds = [part for part in design.parts if part.identity[0] in FEATURES]
-        yield [list(parts.values()) for parts in design.stages.values()], kinds
+        yield (
+            [
+                [part for part in parts.values() if part.identity[0] != "Rom"]
+                for parts in design.stages.values()
+            ],
+            kinds,
+        )
 
 
 def measure(
