@@ -14,6 +14,7 @@ from ...model.errors import InputError
 from .. import cache
 from ..cells.latches import SYNTH, latch_cells
 from ..cells.liberty import CLOCK_GATE, Library
+from ..cells.roms import grouped
 from ..yosys import Job, Progress, run
 from ..yosys import find as find_yosys
 from .fan_out import FAN_OUT, buffer_cell, buffered, cell_area
@@ -27,7 +28,7 @@ _SIZED += f"&dch,-f;&nf;&put;buffer,-N,{FAN_OUT};topo;dnsize"
 #: Constants become logic and state flip-flops with multiplexers to read them; resets become logic,
 #: since the flip-flops that are simulated here have none. Two ways to map multipliers.
 _SCRIPT = """read_rtlil unit.il
-hierarchy -check -top {top}
+{roms}hierarchy -check -top {top}
 {synth}
 dfflegalize -cell $_DFF_P_ 01 -cell $_DFFE_PP_ 01
 opt_clean
@@ -191,12 +192,16 @@ def map_design(
     if gated and CLOCK_GATE not in library.text:
         raise InputError(f"{library.source}: it has no clock gate, leave out clock gating")
     tool, cells = find_yosys(), latch_cells(library) if latches else None
-    more = cells.files(gated=gated) if cells else {}
+    more: dict[str, str] = cells.files(gated=gated) if cells else {}
+    # ROMs are written as rows and columns that share ORs: what Yosys makes of them is larger.
+    text, written = grouped(text)
+    more |= {"roms.v": written} if written else {}
     words = "\0".join((text, *more.values(), *([SYNTH] if cells else [])))
     key = mapping_key(words, library, gated=gated, version=tool.version)
     cached = _cached(key)
     if cached is None:
         sized = _SIZED if buffer_cell(library) else ""
+        read = "read_verilog roms.v\n" if written else ""
         gates = f"clockgate -liberty cells.lib -min_net_size {GATED}" if gated else ""
         files = {"unit.il": text, "cells.lib": library.for_synthesis, **more}
 
@@ -208,7 +213,7 @@ def map_design(
             Job(
                 "the netlist",
                 files,
-                _SCRIPT.format(top=top, synth=synth(booth), gates=gates, sized=sized),
+                _SCRIPT.format(top=top, roms=read, synth=synth(booth), gates=gates, sized=sized),
                 ("stat.json", "net.json"),
             )
             for booth in ("", "-booth")

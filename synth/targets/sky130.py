@@ -2,7 +2,8 @@
 
 Logic is what is left of a module when its memories are taken out. A memory is
 
-* constants: logic that Yosys makes of the real contents (``rom``);
+* constants: logic that Yosys makes of the real contents (``rom``), written as a memory or as rows
+  and columns that share ORs (:mod:`..cells.roms`), whichever is smaller;
 * state, and weights that are loaded: flip-flops with logic to write and to read them (``ram``),
   or latches (:mod:`..cells.latches`); large ones are told by a model of small ones (:data:`LARGE`);
 * or, in place of either, static RAM as a macro: whole macros only, of the sizes that OpenRAM's
@@ -25,7 +26,7 @@ from ...hdl.gru.design import Design as NetworkDesign
 from ...hdl.operator import Part
 from ...model.errors import InputError
 from .. import cache
-from ..cells import liberty
+from ..cells import liberty, roms
 from ..cells.latches import MAP_TEXT, SYNTH, latch_cells
 from ..cells.liberty import Library
 from ..constants import to_rtlil
@@ -49,6 +50,12 @@ opt_clean -purge
 delete t:n*
 tee -q -o stat.json stat -liberty cells.lib -json
 """
+_ROM_SCRIPT = _SCRIPT.replace("read_rtlil unit.il", "read_verilog unit.v").replace(
+    "abc -liberty cells.lib", "abc -liberty cells.lib -script rom.abc"
+)
+#: Layouts of a ROM that are tried, and bits from which it is not tried as a memory too: that takes
+#: long, and more area.
+_LAYOUTS, _MANY = 2, 8192
 _MULTIPLIER = re.compile(r"cell \$mul ")
 _MEMORY = re.compile(r"^  memory width (\d+) size (\d+)", re.MULTILINE)
 
@@ -314,6 +321,8 @@ def _key(tool: Tool, library: Library, piece: Piece) -> str:
     words = ["cells", tool.version, library.hash, repr(_SYNTH), _SCRIPT, piece.text]
     if piece.kind == "latches":
         words += [SYNTH, *latch_cells(library).files(gated=False).values()]
+    elif piece.kind == "rom":
+        words += [str(roms.VERSION), roms.ABC, _ROM_SCRIPT, str((_LAYOUTS, _MANY))]
     return hashlib.sha256("\0".join(words).encode()).hexdigest()
 
 
@@ -321,6 +330,7 @@ def version() -> str:
     """Changes whenever figures may for the same Yosys. Raises :class:`InputError` where no Liberty
     file is found."""
     words = (liberty.find().hash, repr(_SYNTH), _SCRIPT, repr(MACROS), SYNTH, MAP_TEXT)
+    words = (*words, str(roms.VERSION), roms.ABC)
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:10]
 
 
@@ -367,6 +377,12 @@ def recall(pieces: Sequence[Piece]) -> list[float | None]:
 
 def _recipes(piece: Piece) -> tuple[str, ...]:
     """Names of the recipes that may differ on a piece."""
+    if piece.kind == "rom":
+        contents = roms.Contents.of(piece.text.splitlines())
+        large = math.prod(piece.shape) >= _MANY
+        count = len(roms.layouts(contents, _LAYOUTS)) if contents else 0
+        names = tuple(f"layout{k}" for k in range(min(count, _LAYOUTS) if large else count))
+        return names if names and large else ("array", *names)
     return ("array", "booth") if _MULTIPLIER.search(piece.text) else ("array",)
 
 
@@ -375,13 +391,22 @@ def _recipe_key(key: str) -> str:
     return hashlib.sha256(f"recipes {key}".encode()).hexdigest()
 
 
-def _job(piece: Piece, recipe: str, library: Library) -> tuple[dict[str, str], str]:
-    """Files that Yosys needs for a piece, and its commands in place of ``synth``."""
+def _job(piece: Piece, recipe: str, library: Library) -> Job:
+    """What Yosys does with a piece."""
     files = {"unit.il": piece.text, "cells.lib": library.for_synthesis}
-    if piece.kind != "latches":
-        return files, _SYNTH[recipe]
-    cells = latch_cells(library)
-    return files | cells.files(gated=False), cells.synth("-flatten -top top")
+    script, synth = _SCRIPT, _SYNTH.get(recipe, _SYNTH["array"])
+    if piece.kind == "latches":
+        cells = latch_cells(library)
+        files |= cells.files(gated=False)
+        synth = cells.synth("-flatten -top top")
+    elif recipe.startswith("layout"):
+        contents = roms.Contents.of(piece.text.splitlines())
+        assert contents is not None
+        layout = roms.layouts(contents, _LAYOUTS)[int(recipe.removeprefix("layout"))]
+        del files["unit.il"]
+        files |= {"unit.v": roms.verilog("top", contents, layout), "rom.abc": roms.ABC}
+        script = _ROM_SCRIPT
+    return Job(piece.name, files, script.format(synth=synth), ("stat.json",))
 
 
 def _has_latches(library: Library) -> bool:
@@ -416,15 +441,14 @@ def measure(
             costs[key], areas[key] = _large(piece), {}
             continue
         values = cache.load(key, ("um2", "ff_um2", "cells"))
-        names = _recipes(piece)
+        names = _recipes(piece) if values is None or piece.kind == "logic" else ()
         both = cache.load(_recipe_key(key), names) if recipes and len(names) > 1 else {}
         if values is not None and both is not None:
             costs[key], areas[key] = values, both
             continue
         areas[key] = {}
         for recipe in names:
-            files, synth = _job(piece, recipe, library)
-            jobs.append(Job(piece.name, files, _SCRIPT.format(synth=synth), ("stat.json",)))
+            jobs.append(_job(piece, recipe, library))
             owners.append((key, recipe))
     left = {key: len(_recipes(texts[key])) for key, _ in owners}
 
