@@ -1,5 +1,6 @@
 """A campaign: many random networks, each emitted, simulated and held to the golden model."""
 
+import ast
 import hashlib
 import json
 import multiprocessing
@@ -8,7 +9,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -122,13 +123,47 @@ def _kill(pool: ProcessPoolExecutor) -> None:
                 os.kill(pid, signal.SIGTERM)
 
 
+def _imported(path: Path, root: Path) -> Iterator[Path]:
+    """Modules of the package under `root` that the module `path` imports, anywhere in it."""
+    package = path.parent
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if not isinstance(node, ast.ImportFrom) or not node.level:
+            continue
+        base = package
+        for _ in range(node.level - 1):
+            base = base.parent
+        base = base.joinpath(*(node.module or "").split("."))
+        # `from .folder import module` as well as `from .module import name`.
+        names = [base, *(base / alias.name for alias in node.names)]
+        for name in names:
+            for found in (name.with_suffix(".py"), name / "__init__.py"):
+                if found.is_file() and found.is_relative_to(root):
+                    yield found
+
+
+def deciding_modules() -> list[Path]:
+    """The modules that decide a campaign's results: those of this folder and all that they import
+    in turn. Hardware, integer model, golden and simulation are among them; training, data and
+    search are not."""
+    here = Path(__file__).resolve()
+    root = here.parents[3]
+    # The bench is imported by name, in the simulator's process.
+    todo = sorted(here.parent.glob("*.py"))
+    found = set(todo)
+    while todo:
+        for path in _imported(todo.pop(), root):
+            if path not in found:
+                found.add(path)
+                todo.append(path)
+    return sorted(found)
+
+
 def source_fingerprint() -> str:
-    """12 hex digits over the sources that decide results: model, sim and hdl."""
+    """12 hex digits over :func:`deciding_modules`."""
     root, digest = Path(__file__).resolve().parents[3], hashlib.sha256()
-    for part in ("model", "sim", "hdl"):
-        for path in sorted((root / part).rglob("*.py")):
-            name = path.relative_to(root).as_posix()
-            digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
+    for path in deciding_modules():
+        name = path.relative_to(root).as_posix()
+        digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:12]
 
 

@@ -5,11 +5,19 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from genogate.model.errors import InputError
 from genogate.model.genome import GENES
-from genogate.sim.rtl.network.campaign import RESULTS, SUMMARY, campaign, read_results, run_case
+from genogate.sim.rtl.network.campaign import (
+    RESULTS,
+    SUMMARY,
+    campaign,
+    deciding_modules,
+    read_results,
+    run_case,
+)
 from genogate.sim.rtl.network.cases import make_case
 
 
@@ -42,6 +50,23 @@ def test_a_case_is_a_function_of_seed_and_index():
         assert make_case(3, index) == make_case(3, index)
         assert make_case(3, index).model().hash == make_case(3, index).model().hash
     assert make_case(3, 200) != make_case(4, 200)
+
+
+def test_results_stand_while_only_what_they_do_not_depend_on_changes():
+    root = Path(__file__).resolve().parents[3]
+    names = {path.relative_to(root).as_posix() for path in deciding_modules()}
+    assert names >= {
+        "hdl/product.py",
+        "hdl/gru/shared/compiler.py",
+        "model/integer/operators.py",
+        "model/knobs.py",
+        "sim/golden.py",
+        "sim/random_model.py",
+        "sim/rtl/network/bench.py",
+        "synth/verilog.py",
+    }
+    others = ("search/", "studies/", "model/qat/", "model/checkpoints/", "model/data/mnist")
+    assert not [name for name in names if name.startswith(others)]
 
 
 def test_a_case_that_cannot_run_is_recorded_and_kept(tmp_path):
