@@ -329,8 +329,8 @@ def _key(tool: Tool, library: Library, piece: Piece) -> str:
 def version() -> str:
     """Changes whenever figures may for the same Yosys. Raises :class:`InputError` where no Liberty
     file is found."""
-    words = (liberty.find().hash, repr(_SYNTH), _SCRIPT, repr(MACROS), SYNTH, MAP_TEXT)
-    words = (*words, str(roms.VERSION), roms.ABC)
+    words = [liberty.find().hash, repr(_SYNTH), _SCRIPT, repr(MACROS), SYNTH, MAP_TEXT]
+    words += [str(roms.VERSION), roms.ABC]
     return hashlib.sha256("\0".join(words).encode()).hexdigest()[:10]
 
 
