@@ -177,9 +177,11 @@ class Accumulator(wiring.Component):
         digit = self.digit
         acc = Signal(signed(self.width), reset_less=True)
         start = Signal(signed(self.width))
-        m.d.comb += start.eq(Mux(self.first & self.enable, self.bias, acc))
+        # With a pipeline `enable`, which comes late in a cycle, holds the register alone.
+        used = Const(1, 1) if self.pipeline else self.enable
+        m.d.comb += start.eq(Mux(self.first & used, self.bias, acc))
         if self.chunks > 1:
-            with m.If(self.next_digit & self.enable):
+            with m.If(self.next_digit & used):
                 m.d.comb += start.eq(acc >> digit)
         if self.pipeline:
             product, minus = self._products(m)
