@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from .synth.cells.liberty import Library
     from .synth.cells.silicon import Sta
 
+#: Why weights that are loaded are refused here.
+_FLIP_FLOPS = (
+    "a netlist would hold each of them in flip-flops (genogate area --memories sram counts macros)"
+)
+
 
 @dataclass(frozen=True)
 class AsicOptions:
@@ -118,7 +123,7 @@ def energy_document(network: Network, options: AsicOptions, say: Say) -> dict[st
     from .synth.cells.silicon import find_sta
     from .synth.verilog import TOP, emit_rtlil
 
-    refuse_loaded(network.design, "the netlist's bench")
+    refuse_loaded(network.design, _FLIP_FLOPS)
     find_sta()
     library = options.check()
     document: dict[str, Any] = {}
@@ -167,7 +172,7 @@ def write_asic(
     from .synth.targets.sky130 import standard_cell_report
     from .synth.verilog import TOP, emit, emit_rtlil
 
-    refuse_loaded(network.design, "the netlist's bench")
+    refuse_loaded(network.design, _FLIP_FLOPS)
     library = options.check()
     folder = Path(out) if out else network.folder / "asic"
     with staged(folder) as stage:

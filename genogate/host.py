@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import binascii
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .hdl.boards.protocol import (
     ERRORS,
@@ -17,6 +18,7 @@ from .hdl.boards.protocol import (
     LABEL_LENGTH,
     MAX_LENGTH,
     SYNC,
+    SYNC_WEIGHTS,
     Status,
 )
 from .model.errors import InputError
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from .model.aliases import Say
+
+T = TypeVar("T")
 
 #: How often a frame is sent again after the board answered an error, or nothing.
 RETRIES = 2
@@ -50,17 +54,18 @@ class Answer:
 
 @dataclass(frozen=True)
 class Identity:
-    """What runs on a board. model : first 16 hex digits of the model's hash"""
+    """What runs on a board. model : first 16 hex digits of the model's hash; where weights are
+    loaded, the hash of the hardware as ``report.json`` has it"""
 
     model: str
     features: int
     classes: int
 
 
-def frame(payload: bytes) -> bytes:
+def frame(payload: bytes, sync: int = SYNC) -> bytes:
     """`payload` with everything around it."""
     body = len(payload).to_bytes(2, "little") + payload
-    return bytes([SYNC]) + body + binascii.crc_hqx(body, 0xFFFF).to_bytes(2, "big")
+    return bytes([sync]) + body + binascii.crc_hqx(body, 0xFFFF).to_bytes(2, "big")
 
 
 class Board:
@@ -81,6 +86,7 @@ class Board:
         except ImportError:
             raise InputError("pyserial is not installed: pip install 'genogate[fpga]'") from None
         self.name = port
+        self._weights: list[bytes] | None = None
         self._failures: tuple[type[Exception], ...] = (serial.SerialException, OSError)
         try:
             self._port: Any = serial.Serial(port, baud, timeout=timeout, write_timeout=30)
@@ -113,18 +119,33 @@ class Board:
         label, cycles = answer[1:3], answer[3:6]
         return Answer(int.from_bytes(label, "little"), int.from_bytes(cycles, "little"), attempts)
 
+    def load(self, words: Sequence[int], width: int) -> None:
+        """Load weights: words of `width` bits, as ``gru_weights.hex`` has them. After an error the
+        board has lost them, and :meth:`classify` loads them again."""
+        number = -(-width // 8)
+        data = b"".join(word.to_bytes(number, "little") for word in words)
+        size = MAX_LENGTH // number * number
+        # Nothing at first: the next word is the first one, whatever came before.
+        self._weights = [b"", *(data[k : k + size] for k in range(0, len(data), size))]
+        self._persist(self._load)
+
+    def _load(self) -> None:
+        for payload in self._weights or ():
+            self._once(frame(payload, SYNC_WEIGHTS), Status.LOADED, 1)
+
     def _ask(self, payload: bytes, expected: Status, length: int) -> tuple[bytes, int]:
         """Payload of the answer to a frame, and how often that was sent."""
+        return self._persist(lambda: self._once(frame(payload), expected, length), again=self._load)
+
+    def _persist(
+        self, action: Callable[[], T], again: Callable[[], None] | None = None
+    ) -> tuple[T, int]:
+        """What `action` gives, and how often it was tried; `again` goes before a further try."""
         for attempt in range(1, RETRIES + 2):
             try:
-                self._port.reset_input_buffer()
-                self._port.write(frame(payload))
-                answer = self._receive()
-                if answer[0] == expected and len(answer) == length:
-                    return answer, attempt
-                if answer[0] in ERRORS:
-                    raise BoardError(Status(answer[0]))
-                raise InputError(f"port {self.name}: an answer that was not asked for")
+                if again and attempt > 1:
+                    again()
+                return action(), attempt
             except self._failures as error:
                 reason = _short(str(error))
                 raise InputError(f"port {self.name}: the connection broke ({reason})") from None
@@ -132,6 +153,17 @@ class Board:
                 if attempt > RETRIES:
                     raise
         raise AssertionError
+
+    def _once(self, data: bytes, expected: Status, length: int) -> bytes:
+        """Payload of the answer to a frame."""
+        self._port.reset_input_buffer()
+        self._port.write(data)
+        answer = self._receive()
+        if answer[0] == expected and len(answer) == length:
+            return answer
+        if answer[0] in ERRORS:
+            raise BoardError(Status(answer[0]))
+        raise InputError(f"port {self.name}: an answer that was not asked for")
 
     def _receive(self) -> bytes:
         """The next frame's payload. Raises :class:`InputError` for silence or a broken frame."""
@@ -171,15 +203,22 @@ def session(
     baud: int | None,
     timeout: float,
     say: Say,
+    weights: str | None = None,
 ) -> dict[str, Any]:
     """Send the first `sequences` of the test part; labels, accuracy, latency, and mismatches with
-    the golden model. `folder` : as :func:`~genogate.targets.write_bitstream` wrote it."""
+    the golden model.
+
+    folder : as :func:`~genogate.targets.write_bitstream` wrote it
+    weights : folder of :func:`~genogate.outputs.write_gru` whose weights are loaded in place of
+        those in `folder`, where the bitstream has weights that are loaded
+    """
     from .model.data.tasks import load_task
     from .model.integer import IntModel
     from .sim import golden
 
     document = _document(Path(folder) / "board.json")
-    model = IntModel.load(Path(folder) / "model.safetensors")
+    image = _image(document, Path(folder), weights)
+    model = IntModel.load(Path(weights or folder) / "model.safetensors")
     data = load_task(task or document["task"], document.get("split_seed", 0))
     data.only_plain("a board")
     x, y = data.x_test, data.y_test
@@ -191,11 +230,15 @@ def session(
     expected = golden.run(model, codes).classes
     with Board(port, baud or int(document["baud"]), timeout) as board:
         identity = board.identify()
-        if identity.model != model.hash[: len(identity.model)]:
+        own = document["weights"]["hardware"] if image else model.hash[: len(identity.model)]
+        if identity.model != own:
             raise InputError(
                 f"port {port}: the board runs model {identity.model}, {folder} holds "
-                f"{model.hash[:16]}; program it with that bitstream"
+                f"{own}; program it with that bitstream"
             )
+        if image:
+            say(f"Loading {len(image)} words of weights")
+            board.load(image, int(document["weights"]["width"]))
         answers = []
         for number, row in enumerate(codes, 1):
             say(f"Sequence {number} of {sequences}")
@@ -211,6 +254,44 @@ def session(
         "clock_mhz": float(document["clock_mhz"]),
         "attempts": sum(answer.attempts for answer in answers),
     }
+
+
+def _image(document: dict[str, Any], folder: Path, other: str | None) -> list[int]:
+    """The words to load; none where the weights are part of the bitstream.
+
+    Raises :class:`InputError` where those of the folder `other` do not fit the hardware.
+    """
+    if "weights" not in document:
+        if other:
+            raise InputError(
+                f"load {other}: the bitstream in {folder} has constant weights: make it with "
+                "genogate bitstream --weights load"
+            )
+        return []
+    hardware, source = document["weights"]["hardware"], Path(other) if other else folder
+    if other:
+        report = source / "report.json"
+        try:
+            own = json.loads(report.read_text())["weights"]["hardware"]
+        except OSError as error:
+            raise InputError(f"cannot read {report}: {error.strerror or error}") from None
+        except (ValueError, TypeError, KeyError):
+            raise InputError(f"{report}: not what genogate gru --weights load writes") from None
+        if own != hardware:
+            raise InputError(
+                f"load {other}: made for hardware {own}, the bitstream is {hardware}: give a "
+                "network of the same genome, scales and options"
+            )
+    path = source / "gru_weights.hex"
+    try:
+        words = [int(line, 16) for line in path.read_text().split()]
+        if not words or max(words) >> int(document["weights"]["width"]):
+            raise ValueError
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+    except ValueError:
+        raise InputError(f"{path}: not words of weights") from None
+    return words
 
 
 def _document(path: Path) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def _float_network(network: Network) -> dict[str, Any]:
     return document
 
 
-def _loaded_document(network: Network) -> dict[str, Any]:
+def loaded_document(network: Network) -> dict[str, Any]:
     """What the report says of weights that are loaded."""
     from .hdl.gru.loading import image
 
@@ -122,7 +122,7 @@ def write_gru(
             "test_unseen": unseen(network.checkpoint)["test"],
             "size_bits": model.size_bits,
             **reference.document(model.size_bits),
-            **_loaded_document(network),
+            **loaded_document(network),
             "cycles_per_step": cycles,
             "steps": steps,
             "cycles_per_sequence": design.cycles_per_sequence(steps),

@@ -182,17 +182,20 @@ def write_bitstream(
     network: Network, board: str, out: str | os.PathLike[str] | None, say: Say
 ) -> tuple[dict[str, Any], Path]:
     """Bitstream, ``board.json`` and the integer model of `network` in one folder, all or none."""
-    from .hdl.gru.loading import refuse_loaded
-    from .model.files import staged, write_json
+    from .hdl.gru.loading import image
+    from .model.files import staged, write_json, write_text
+    from .outputs import loaded_document
     from .synth.boards import build, check_board
 
     check_board(board)
-    refuse_loaded(network.design, "a board")
     folder = Path(out) if out else network.folder / board
     with staged(folder) as stage:
         bitstream = build(network.design, board, progress=say)
         (stage / bitstream.name).write_bytes(bitstream.data)
         document = {**identity_of(network), "board": board, **bitstream.to_json()}
+        document |= loaded_document(network)
+        if network.design.weights == "load":
+            write_text(stage / "gru_weights.hex", image(network.design).text)
         write_json(stage / "board.json", document)
         network.model.save(stage / "model.safetensors")
     return document, folder

@@ -53,7 +53,7 @@ def write_project(
     )
 
     project.check()
-    refuse_loaded(network.design, "a Tiny Tapeout project")
+    refuse_loaded(network.design, "a tile has no pins for them")
     folder = Path(out) if out else network.folder / "tinytapeout"
     mapped = mapped_project(network, liberty, say)
     shape = shape_for(mapped.area_um2)

@@ -29,6 +29,15 @@ from .terminal import progress, show
         help="Folder that genogate bitstream wrote, with board.json and model.safetensors.",
     ),
     click.option(
+        "--load",
+        "weights",
+        metavar="FOLDER",
+        type=click.Path(),
+        show_default="those of --model",
+        help="Load the weights of another network of the same hardware: a folder of genogate gru "
+        "--weights load.",
+    ),
+    click.option(
         "--baud",
         type=click.IntRange(300),
         show_default="as board.json says",
@@ -61,17 +70,24 @@ from .terminal import progress, show
 )
 @output_options()
 def host(
-    port: str, model: str, task: str | None, sequences: int, baud: int | None, timeout: float
+    port: str,
+    model: str,
+    weights: str | None,
+    task: str | None,
+    sequences: int,
+    baud: int | None,
+    timeout: float,
 ) -> None:
     """Send test sequences to a board and check its labels.
 
     The board says which model it runs; labels are compared with the golden model. Prints labels,
-    accuracy and latency. Exits with 1 where a label differs.
+    accuracy and latency; weights that are not part of the bitstream are loaded first. Exits with 1
+    where a label differs.
     """
     from ..host import print_session, session
 
     with progress() as say:
-        result = session(port, model, task, sequences, baud, timeout, say)
+        result = session(port, model, task, sequences, baud, timeout, say, weights)
     show(result, lambda: print_session(result))
     if result["mismatches"]:
         raise click.exceptions.Exit(1)

@@ -7,15 +7,16 @@ from amaranth.lib.wiring import In, Out
 
 from ...model.errors import InputError, index_within
 from ..gru.design import Design
-from .protocol import IDENTITY_LENGTH, LABEL_LENGTH, MAX_LENGTH, SYNC, Status
+from ..gru.loading import image
+from .protocol import IDENTITY_LENGTH, LABEL_LENGTH, MAX_LENGTH, SYNC, SYNC_WEIGHTS, Status
 
 
 class FramedNetwork(wiring.Component):
     """Sequences in, labels out, as frames; a frame that is broken answers an error.
 
     Features go on to the network as they come, before the CRC is known; a bad frame resets the
-    network, so it needs no memory for the frame. Only one frame is worked on: what comes before
-    its answer has left is ignored.
+    network, so it needs no memory for the frame. So do weights, where they are loaded. Only one
+    frame is worked on: what comes before its answer has left is ignored.
 
     Parameters
     ----------
@@ -31,6 +32,9 @@ class FramedNetwork(wiring.Component):
 
     def __init__(self, design: Design, *, timeout: int) -> None:
         self.model = design.model
+        self.loads = design.weights == "load"
+        #: What the board says it is: the model, or what any model can be loaded into.
+        self.who = image(design).hardware if self.loads else design.model.hash[:16]
         if not self.model.head.plain:
             raise InputError(
                 f"board: its frames answer a class a sequence, this network {self.model.head}: "
@@ -65,6 +69,9 @@ class FramedNetwork(wiring.Component):
 
         feed = Signal()
         overrun = self._features(m, feed, restart)
+        if self.loads:
+            feed_word, loading = Signal(), Signal()
+            word_overrun, word_whole = self._words(m, feed_word, restart)
         m.d.comb += [network.o_h.ready.eq(1), network.o_logits.ready.eq(1)]
 
         length = Signal(16)
@@ -83,6 +90,10 @@ class FramedNetwork(wiring.Component):
                 m.d.sync += [feature.eq(0), cycles.eq(0)]
                 with m.If(self.valid & (self.data == SYNC)):
                     m.next = "length low"
+                if self.loads:
+                    with m.If(self.valid & (self.data == SYNC_WEIGHTS)):
+                        m.next = "length low"
+                    m.d.sync += loading.eq(self.data == SYNC_WEIGHTS)
             with m.State("length low"):
                 with m.If(self.valid):
                     m.d.sync += low.eq(self.data)
@@ -98,8 +109,26 @@ class FramedNetwork(wiring.Component):
                         m.next = "crc high"
                     with m.Elif(whole > MAX_LENGTH):
                         fail(Status.BAD_LENGTH)
+                    if self.loads:
+                        with m.Elif(loading):
+                            m.next = "words"
+                        with m.Elif(~network.loaded):
+                            fail(Status.UNLOADED)
                 with m.Elif(expired):
                     fail(Status.TRUNCATED, "error")
+            if self.loads:
+                with m.State("words"):
+                    m.d.comb += feed_word.eq(self.valid)
+                    with m.If(self.valid):
+                        m.d.sync += length.eq(length - 1)
+                        with m.If(word_overrun):
+                            fail(Status.OVERRUN)
+                        with m.Elif(self.last):
+                            m.next = "crc high"
+                            with m.If(~word_whole):
+                                fail(Status.BAD_LENGTH)
+                    with m.Elif(expired):
+                        fail(Status.TRUNCATED, "error")
             with m.State("features"):
                 m.d.comb += feed.eq(self.valid)
                 with m.If(self.valid):
@@ -134,6 +163,11 @@ class FramedNetwork(wiring.Component):
                 with m.Elif(self.identify):
                     m.d.sync += status.eq(Status.IDENTITY)
                     m.next = "answer"
+                if self.loads:
+                    with m.If(crc.match_detected & loading):
+                        m.d.comb += restart.eq(self.identify)
+                        m.d.sync += status.eq(Status.LOADED)
+                        m.next = "answer"
             with m.State("wait"):
                 m.d.comb += network.o_class.ready.eq(1)
                 with m.If(network.o_class.valid):
@@ -154,6 +188,7 @@ class FramedNetwork(wiring.Component):
         with m.If(fsm.ongoing("length high") & self.valid):
             m.d.sync += self.identify.eq(Cat(low, self.data) == 0)
         receives = ("length low", "length high", "features", "crc high", "crc low")
+        receives += ("words",) * self.loads
         receiving = Signal()
         m.d.comb += receiving.eq(Cat(fsm.ongoing(name) for name in receives).any())
         sending = fsm.ongoing("answer")
@@ -193,6 +228,32 @@ class FramedNetwork(wiring.Component):
         ]
         return pending & ~taken
 
+    def _words(self, m: Module, feed: Signal, restart: Signal) -> tuple[Value, Value]:
+        """Hand words of weights on to the network; whether a byte comes while the word before still
+        waits, and whether a byte that comes is a word's last."""
+        words = self.network.i_weights
+        width = len(words.payload)
+        number = -(-width // 8)
+        place, pending = Signal(range(max(2, number))), Signal(name="word_pending")
+        word = Signal(8 * number, name="weight_word")
+        ends = Signal(name="word_ends")
+        m.d.comb += [
+            ends.eq(place == number - 1),
+            words.payload.eq(word),
+            words.valid.eq(pending),
+        ]
+        with m.If(words.ready):
+            m.d.sync += pending.eq(0)
+        with m.If(feed):
+            m.d.sync += [
+                word.eq(Cat(word, self.data)[8:]),
+                place.eq(Mux(ends, 0, place + 1)),
+                pending.eq(ends),
+            ]
+        with m.If(restart):
+            m.d.sync += [pending.eq(0), place.eq(0)]
+        return pending & ~words.ready, ends
+
     def _answer(
         self, m: Module, active: Value, status: Value, label: Value, cycles: Value
     ) -> Value:
@@ -207,7 +268,7 @@ class FramedNetwork(wiring.Component):
             with m.Default():
                 m.d.comb += length.eq(1)
         model = self.model
-        who = bytes.fromhex(model.hash[:16])
+        who = bytes.fromhex(self.who)
         for number in (model.input_size, model.classes):
             who += number.to_bytes(2, "little")
         values = [label[:8], label[8:], *(cycles.word_select(k, 8) for k in range(3))]

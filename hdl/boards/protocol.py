@@ -8,13 +8,19 @@ asks who is there. From the board: one frame for each, its first byte a :class:`
 
 * ``LABEL``: class (2 bytes, low first), cycles from the last feature to the class (3 bytes);
 * ``IDENTITY``: 8 bytes of the model's hash, features and classes (2 bytes each);
+* ``LOADED``, alone: a frame of weights was taken;
 * an error, alone. The board is then as after a reset. It answers once the line has been idle for
   its time-out, so that nothing of a broken frame is taken for the start of the next.
+
+Where weights are loaded, a frame that begins with ``SYNC_WEIGHTS`` in place of ``SYNC`` holds words
+of ``gru_weights.hex``, each in as many whole bytes as it needs, low first. One without payload goes
+before the first: it resets the network, so that the next word is the first one. After an error the
+network has no weights, and a sequence is answered by ``UNLOADED`` until all words have come.
 """
 
 from enum import IntEnum
 
-SYNC = 0xA5
+SYNC, SYNC_WEIGHTS = 0xA5, 0xA6
 #: Bytes of the longest payload that a board takes.
 MAX_LENGTH = 8192
 #: Payload bytes of the answers that are no errors.
@@ -30,6 +36,8 @@ class Status(IntEnum):
     BAD_LENGTH = 3
     TRUNCATED = 4
     OVERRUN = 5
+    UNLOADED = 6
+    LOADED = 7
 
 
 #: What an error means, for people.
@@ -38,4 +46,5 @@ ERRORS = {
     Status.BAD_LENGTH: f"the length was no whole number of steps of 1 to {MAX_LENGTH} bytes",
     Status.TRUNCATED: "the frame ended before its time",
     Status.OVERRUN: "features came faster than the network takes them",
+    Status.UNLOADED: "its weights are not loaded",
 }

@@ -95,10 +95,7 @@ def envelope(model: IntModel) -> IntModel:
 def refuse_loaded(design: Design, what: str) -> None:
     """Raises :class:`InputError` where `what` cannot load the weights of `design`."""
     if design.weights == "load":
-        raise InputError(
-            f"weights load: {what} has nothing that loads them: give --weights rom, or use the "
-            "streams of gru.v"
-        )
+        raise InputError(f"weights load: {what}: give --weights rom, or take gru.v and its streams")
 
 
 @dataclass(frozen=True)

@@ -31,12 +31,23 @@ class AxiNetwork(wiring.Component):
     s_axis_tdata : In(8); s_axis_tlast, s_axis_tvalid : In(1); s_axis_tready : Out(1)
     m_axis_tdata : Out(32); m_axis_tlast, m_axis_tuser, m_axis_tvalid : Out(1)
     m_axis_tready : In(1)
+    s_axis_weights_tdata, s_axis_weights_tvalid : In; s_axis_weights_tready : Out(1)
+        Where weights are loaded: the words of the network's ``i_weights``, in whole bytes.
+    loaded : Out(1), where weights are loaded: all words have been taken
     """
 
     def __init__(self, design: Design, *, instance: bool = False) -> None:
         check_byte_codes(design)
         self.design = design
         self.packets = PacketNetwork(design, instance=instance)
+        loads = {}
+        if design.weights == "load":
+            loads = {
+                "s_axis_weights_tdata": In(-(-design.load_shape[1] // 8) * 8),
+                "s_axis_weights_tvalid": In(1),
+                "s_axis_weights_tready": Out(1),
+                "loaded": Out(1),
+            }
         super().__init__(
             {
                 "aclk": In(1),
@@ -50,6 +61,7 @@ class AxiNetwork(wiring.Component):
                 "m_axis_tuser": Out(1),
                 "m_axis_tvalid": Out(1),
                 "m_axis_tready": In(1),
+                **loads,
             }
         )
 
@@ -80,4 +92,13 @@ class AxiNetwork(wiring.Component):
             self.m_axis_tvalid.eq(slice_out.o.valid),
             slice_out.o.ready.eq(self.m_axis_tready),
         ]
+        if self.design.weights == "load":
+            m.submodules.slice_weights = words = Slice(self.design.load_shape[1])
+            wiring.connect(m, words.o, packets.i_weights)
+            m.d.comb += [
+                words.i.payload.eq(self.s_axis_weights_tdata),
+                words.i.valid.eq(self.s_axis_weights_tvalid),
+                self.s_axis_weights_tready.eq(words.i.ready),
+                self.loaded.eq(packets.loaded),
+            ]
         return m

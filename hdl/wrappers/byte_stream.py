@@ -5,7 +5,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..gru.design import Design
-from .packets import Kind, PacketNetwork, check_byte_codes
+from .packets import Kind, PacketNetwork, check_byte_codes, weight_ports
 
 #: First byte of an answer.
 LABEL, BAD_LENGTH = 0, 1
@@ -33,6 +33,7 @@ class ByteNetwork(wiring.Component):
     -------
     i, o : In, Out(stream.Signature(byte_layout()))
         `o` comes from registers; ``i.ready`` depends on the network alone.
+    i_weights, loaded : where weights are loaded, see :class:`~hdl.gru.network.Network`
     """
 
     def __init__(self, design: Design, *, instance: bool = False) -> None:
@@ -43,12 +44,16 @@ class ByteNetwork(wiring.Component):
             {
                 "i": In(stream.Signature(byte_layout())),
                 "o": Out(stream.Signature(byte_layout())),
+                **weight_ports(design),
             }
         )
 
     def elaborate(self, platform) -> Module:
         m = Module()
         m.submodules.packets = packets = self.packets
+        if self.design.weights == "load":
+            wiring.connect(m, wiring.flipped(self.i_weights), packets.i_weights)
+            m.d.comb += self.loaded.eq(packets.loaded)
         answer, bits = packets.o, self.design.model.in_bits
         m.d.comb += [
             packets.i.payload.code.eq(self.i.payload.data[:bits].as_signed()),

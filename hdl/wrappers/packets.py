@@ -13,7 +13,6 @@ from ...model.errors import InputError
 from ..gru.classifier import class_bits
 from ..gru.design import Design
 from ..gru.layer import code_layout
-from ..gru.loading import refuse_loaded
 from ..gru.network import Network
 
 #: Sequences that may be in the network at the same time.
@@ -95,7 +94,8 @@ class PacketNetwork(wiring.Component):
     The answer to a sequence: its logits, class 0 first, then its class, with `last`. A packet that
     is no whole number of steps is answered by one word of the kind ``ERROR``, value 1, after the
     answers to the packets before it; the network is then as after a reset, and nothing of the
-    broken packet is left in it. States (``o_h``) are dropped.
+    broken packet is left in it. Where weights are loaded they stay: the network computes the broken
+    sequence to its end, and its answer is dropped. States (``o_h``) are dropped.
 
     Parameters
     ----------
@@ -107,6 +107,7 @@ class PacketNetwork(wiring.Component):
     i : In, {code: signed(in_bits), last: 1}
         Features of a step in order, steps in order; `last` with the last of a sequence.
     o : Out, :func:`answer_layout` of :func:`answer_bits`
+    i_weights, loaded : of :class:`~hdl.gru.network.Network`, where weights are loaded
     """
 
     def __init__(self, design: Design, *, instance: bool = False) -> None:
@@ -116,6 +117,7 @@ class PacketNetwork(wiring.Component):
             {
                 "i": In(stream.Signature(code_layout(model.in_bits))),
                 "o": Out(stream.Signature(answer_layout(answer_bits(design)))),
+                **weight_ports(design),
             }
         )
 
@@ -138,31 +140,44 @@ class PacketNetwork(wiring.Component):
         broken = Signal()
         room = pending != _IN_FLIGHT
         bad = self.i.payload.last & ~whole
+        keeps = self.design.weights == "load"
+        # A broken packet's last feature does not go in; the reset takes the others away. A network
+        # that would lose its weights takes it: it ends a sequence wherever it comes.
+        stops = Const(0, 1) if keeps else bad
         m.d.comb += [
             network.i.payload.eq(self.i.payload),
-            # A broken packet's last feature does not go in; the reset takes the others away.
-            network.i.valid.eq(self.i.valid & ~broken & room & ~bad),
-            self.i.ready.eq(~broken & room & (network.i.ready | bad)),
+            network.i.valid.eq(self.i.valid & ~broken & room & ~stops),
+            self.i.ready.eq(~broken & room & (network.i.ready | stops)),
         ]
         moved = self.i.valid & self.i.ready
         with m.If(moved):
             m.d.sync += feature.eq(Mux(whole | self.i.payload.last, 0, feature + 1))
-        entered = moved & self.i.payload.last & whole
+        entered = moved & self.i.payload.last & ~stops
         with m.If(moved & bad):
             m.d.sync += broken.eq(1)
 
         # Logits and class of a sequence leave before those of the next.
         at_class = Signal()
         finished, failed = Signal(), Signal()
-        with m.If(broken & (pending == 0)):
-            m.d.comb += [
-                self.o.valid.eq(1),
-                self.o.payload.value.eq(1),
-                self.o.payload.kind.eq(Kind.ERROR),
-                self.o.payload.last.eq(1),
-                failed.eq(self.o.ready),
-                restart.eq(1),
-            ]
+        error = [
+            self.o.payload.value.eq(1),
+            self.o.payload.kind.eq(Kind.ERROR),
+            self.o.payload.last.eq(1),
+        ]
+        if keeps:
+            # Nothing enters after a broken packet, so the last answer is that of its sequence.
+            with m.If(broken & (pending == 1)):
+                m.d.comb += [
+                    *error,
+                    network.o_logits.ready.eq(~at_class),
+                    self.o.valid.eq(at_class & network.o_class.valid),
+                    network.o_class.ready.eq(at_class & self.o.ready),
+                    finished.eq(self.o.valid & self.o.ready),
+                    failed.eq(finished),
+                ]
+        else:
+            with m.If(broken & (pending == 0)):
+                m.d.comb += [*error, self.o.valid.eq(1), failed.eq(self.o.ready), restart.eq(1)]
         with m.Elif(at_class):
             m.d.comb += [
                 self.o.valid.eq(network.o_class.valid),
@@ -186,7 +201,20 @@ class PacketNetwork(wiring.Component):
             m.d.sync += broken.eq(0)
         m.d.sync += pending.eq(pending + entered - finished)
         m.d.comb += network.o_h.ready.eq(1)
+        if keeps:
+            m.d.comb += self.loaded.eq(network.loaded)
+            wiring.connect(m, wiring.flipped(self.i_weights), network.i_weights)
         return m
+
+
+def weight_ports(design: Design) -> dict[str, Any]:
+    """The members through which the weights of `design` are loaded; none where they are constant.
+
+    i_weights, loaded : as of :class:`~hdl.gru.network.Network`
+    """
+    if design.weights != "load":
+        return {}
+    return {"i_weights": In(stream.Signature(design.load_shape[1])), "loaded": Out(1)}
 
 
 def answer_bits(design: Design) -> int:
@@ -195,9 +223,8 @@ def answer_bits(design: Design) -> int:
 
 
 def check_byte_codes(design: Design) -> None:
-    """Raises :class:`InputError` where a feature does not fit into a byte, for a network that does
-    not answer a class at the last step, or one whose weights are loaded."""
-    refuse_loaded(design, "a wrapper or a board")
+    """Raises :class:`InputError` where a feature does not fit into a byte, and for a network that
+    does not answer a class at the last step."""
     if not design.model.head.plain:
         raise InputError(
             f"a wrapper answers a class at the last step of a sequence, this network "

@@ -5,6 +5,7 @@ from amaranth.lib import cdc, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..gru.design import Design
+from ..gru.loading import refuse_loaded
 from .byte_stream import ByteNetwork, byte_layout
 from .packets import Slice
 
@@ -41,6 +42,7 @@ class TinyTapeoutNetwork(wiring.Component):
     """
 
     def __init__(self, design: Design) -> None:
+        refuse_loaded(design, "a tile has no pins for them")
         self.network = ByteNetwork(design)
         super().__init__(
             {

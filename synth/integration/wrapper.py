@@ -29,6 +29,17 @@ _TEXTS = {
 //                  to a packet that is no whole number of steps the single byte 1
 """,
 }
+#: More of the text where weights are loaded.
+_LOADS = {
+    "axi": """\
+//   s_axis_weights the words of gru_weights.hex, {width} bits each, low bits first; features are
+//                  taken while loaded is high
+""",
+    "bytes": """\
+//   i_weights      the words of gru_weights.hex, {width} bits each; features are taken while loaded
+//                  is high
+""",
+}
 
 
 def check_wrapper(name: str) -> None:
@@ -49,5 +60,7 @@ def wrapper_verilog(design: Design, name: str) -> str:
         features=design.model.input_size,
         classes=design.model.classes,
     )
+    if design.weights == "load":
+        head += _LOADS[name].format(width=design.load_shape[1])
     component = WRAPPERS[name](design, instance=True)
     return head + "\n" + to_verilog(component, f"gru_{name}")

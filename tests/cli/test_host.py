@@ -5,6 +5,7 @@ import os
 import pty
 import threading
 import tty
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from genogate import host
 from genogate.hdl.boards.protocol import SYNC, Status
 from genogate.hdl.boards.top import SerialNetwork
 from genogate.hdl.gru.design import Design
+from genogate.hdl.gru.loading import image
 from genogate.model.errors import InputError
 from genogate.model.genome import Genome
+from genogate.model.integer import acc_bounds
 from genogate.sim import golden
 from genogate.sim.random_model import random_model
 
@@ -32,8 +35,9 @@ class SimulatedBoard:
     damage : given each frame as it comes from the host, returns what reaches the board
     """
 
-    def __init__(self, model):
-        self.dut = SerialNetwork(Design.of(model), divisor=DIVISOR, timeout=TIMEOUT)
+    def __init__(self, design, divisor=DIVISOR):
+        self.divisor = divisor
+        self.dut = SerialNetwork(design, divisor=divisor, timeout=TIMEOUT)
         self.master, self.slave = pty.openpty()
         tty.setraw(self.slave)
         os.set_blocking(self.master, False)
@@ -54,7 +58,7 @@ class SimulatedBoard:
 
     async def _bit(self, ctx, level):
         ctx.set(self.dut.rx, level)
-        await ctx.tick().repeat(DIVISOR)
+        await ctx.tick().repeat(self.divisor)
 
     async def _to_board(self, ctx):
         # The thread must end by itself: nothing else may touch the simulator.
@@ -73,11 +77,11 @@ class SimulatedBoard:
             await ctx.tick()
             if ctx.get(self.dut.tx):
                 continue
-            await ctx.tick().repeat(DIVISOR + DIVISOR // 2 - 1)
+            await ctx.tick().repeat(self.divisor + self.divisor // 2 - 1)
             byte = 0
             for k in range(8):
                 byte |= ctx.get(self.dut.tx) << k
-                await ctx.tick().repeat(DIVISOR)
+                await ctx.tick().repeat(self.divisor)
             assert ctx.get(self.dut.tx) == 1, "no stop bit"
             os.write(self.master, bytes([byte]))
 
@@ -101,7 +105,7 @@ def sequences():
 
 @pytest.fixture(scope="module")
 def simulated(model):
-    with SimulatedBoard(model) as board:
+    with SimulatedBoard(Design.of(model)) as board:
         yield board
 
 
@@ -162,6 +166,77 @@ def test_noise_before_a_frame_is_ignored(simulated, board, model, sequences):
     simulated.damage = lambda data: b"\x00\x11\xff" + data
     answer = board.classify(sequences[3])
     assert (answer.label, answer.attempts) == (golden.run(model, sequences).classes[3], 1)
+
+
+def opposite(op):
+    """A dense operator with all bits of its weights inverted."""
+    weight = -1 - op.weight
+    low, high = acc_bounds(weight, op.bias, op.in_bits)
+    return replace(op, weight=weight, acc_min=low, acc_max=high)
+
+
+@pytest.fixture(scope="module")
+def loadable():
+    """Designs of two models of one hardware, and a board with it."""
+    model = random_model(np.random.default_rng(SEED), Genome.uniform(4), 3, 2, 2)
+    first = Design.of(model, weights="load")
+    ops = dict(model.layers[0].ops)
+    ops["w_ir"] = opposite(ops["w_ir"])
+    other = replace(model, layers=(replace(model.layers[0], ops=ops),))
+    with SimulatedBoard(first, divisor=4) as board:
+        yield [first, replace(first, model=other)], board
+
+
+@pytest.fixture
+def loadable_link(loadable):
+    designs, simulated = loadable
+    simulated.damage = lambda data: data
+    with host.Board(simulated.port, timeout=100) as link:
+        yield designs, simulated, link
+
+
+def test_weights_are_loaded_over_the_line_and_others_after_them(loadable_link, sequences):
+    designs, _, link = loadable_link
+    with pytest.raises(host.BoardError) as caught:
+        link.classify(sequences[0])
+    assert caught.value.status == Status.UNLOADED
+    seen = []
+    for design in designs:
+        loaded = image(design)
+        assert link.identify().model == loaded.hardware
+        link.load(loaded.words, loaded.width)
+        labels = [link.classify(codes).label for codes in sequences]
+        assert labels == golden.run(design.model, sequences).classes.tolist()
+        seen.append(golden.run(design.model, sequences).logits.tolist())
+    assert seen[0] != seen[1]
+
+
+def test_weights_that_an_error_took_away_are_loaded_again(loadable_link, sequences):
+    designs, simulated, link = loadable_link
+    loaded = image(designs[0])
+    link.load(loaded.words, loaded.width)
+    frames = []
+
+    def damage(data):
+        frames.append(data)
+        # The sequence, and then the first frame of words that comes again.
+        return data[:-1] + bytes([data[-1] ^ 1]) if len(frames) in (1, 3) else data
+
+    simulated.damage = damage
+    answer = link.classify(sequences[1])
+    expected = golden.run(designs[0].model, sequences).classes[1]
+    assert (answer.label, answer.attempts) == (expected, 3)
+    assert len(frames) > 5
+
+
+def test_a_load_that_was_broken_off_begins_with_the_first_word(loadable_link, sequences):
+    designs, _, link = loadable_link
+    loaded = image(designs[0])
+    whole = loaded.words
+    link.load(whole[: len(whole) // 2], loaded.width)
+    link.load(whole, loaded.width)
+    labels = [link.classify(codes).label for codes in sequences]
+    assert labels == golden.run(designs[0].model, sequences).classes.tolist()
 
 
 @pytest.fixture

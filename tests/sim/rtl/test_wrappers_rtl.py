@@ -13,6 +13,7 @@ from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge, with_timeout
 from cocotb_tools.runner import get_runner
 from cocotbext.axi import AxiStreamBus, AxiStreamFrame, AxiStreamSink, AxiStreamSource
 from genogate.hdl.gru.design import Design
+from genogate.hdl.gru.loading import image
 from genogate.model.errors import InputError
 from genogate.model.genome import Genome
 from genogate.model.knobs import Lanes
@@ -26,13 +27,14 @@ INPUTS = 3
 CASE = "GENOGATE_TEST_CASE"
 
 
-def subject(seed, share):
+def subject(seed, share, weights="rom"):
     """A design, and packets: whole sequences, and two of a wrong length."""
     rng = np.random.default_rng(seed)
     genome = Genome((tuple(int(v) for v in rng.integers(2, 9, 17)),))
     model = random_model(rng, genome, INPUTS, 4, 5)
     packets = [rng.integers(-128, 128, n) for n in (6, 3, 5, 9, 3, 1, 3)]
-    return Design.of(model, Lanes(2, 1) if share == "none" else None, share), packets
+    lanes = Lanes(2, 1) if share == "none" else None
+    return Design.of(model, lanes, share, weights=weights), packets
 
 
 def answer(model, packet):
@@ -44,8 +46,9 @@ def answer(model, packet):
 
 
 def case():
-    seed, share, stall = os.environ[CASE].split()
-    return int(seed), share, float(stall)
+    """Design, packets, chance of a stall, and seed."""
+    seed, share, weights, stall = os.environ[CASE].split()
+    return *subject(int(seed), share, weights), float(stall), int(seed)
 
 
 def stalls(chance, seed):
@@ -57,8 +60,7 @@ def stalls(chance, seed):
 async def axi_answers_equal_golden(dut):
     if not hasattr(dut, "aclk"):
         return
-    seed, share, stall = case()
-    design, packets = subject(seed, share)
+    design, packets, stall, seed = case()
     Clock(dut.aclk, 10, unit="ns").start()
     dut.aresetn.value = 0
     bus = [AxiStreamBus.from_prefix(dut, name) for name in ("s_axis", "m_axis")]
@@ -70,6 +72,10 @@ async def axi_answers_equal_golden(dut):
     if stall:
         source.set_pause_generator(stalls(stall, seed))
         sink.set_pause_generator(stalls(stall, seed + 1))
+    if design.weights == "load":
+        dut.s_axis_weights_tvalid.value = 0
+        loading = ("s_axis_weights_tdata", "s_axis_weights_tvalid", "s_axis_weights_tready")
+        cocotb.start_soon(load(dut, dut.aclk, loading, design, seed))
     for packet in packets:
         await source.send(AxiStreamFrame([int(v) & 255 for v in packet]))
     for number, packet in enumerate(packets):
@@ -82,6 +88,28 @@ async def axi_answers_equal_golden(dut):
         assert [int(user) for user in users] == [int(expected is None)] * len(words)
     await ClockCycles(dut.aclk, 200)
     assert sink.empty()
+
+
+async def load(dut, clock, names, design, seed):
+    """Load the weights after a while in which packets have to wait, and again among packets."""
+    payload, valid, ready = (getattr(dut, name) for name in names)
+    rng = random.Random(seed + 2)
+    await ClockCycles(clock, 50)
+    assert dut.loaded.value == 0
+    for again in range(2):
+        for word in image(design).words:
+            while rng.random() < 0.3:
+                await FallingEdge(clock)
+            payload.value, valid.value = word, 1
+            taken = 0
+            while not taken:
+                await RisingEdge(clock)
+                taken = int(ready.value)
+                await FallingEdge(clock)
+            valid.value = 0
+        if not again:
+            await ClockCycles(clock, 200)
+            assert dut.loaded.value == 1
 
 
 async def send_bytes(dut, packets, stall, rng):
@@ -115,13 +143,16 @@ async def receive_bytes(dut, stall, rng):
 async def byte_answers_equal_golden(dut):
     if hasattr(dut, "aclk"):
         return
-    seed, share, stall = case()
-    design, packets = subject(seed, share)
+    design, packets, stall, seed = case()
     dut.rst.value, dut.i__valid.value, dut.o__ready.value = 1, 0, 0
     Clock(dut.clk, 10, unit="ns").start()
     await FallingEdge(dut.clk)
     await FallingEdge(dut.clk)
     dut.rst.value = 0
+    if design.weights == "load":
+        dut.i_weights__valid.value = 0
+        loading = ("i_weights__payload", "i_weights__valid", "i_weights__ready")
+        cocotb.start_soon(load(dut, dut.clk, loading, design, seed))
     rng = random.Random(seed)
     sender = cocotb.start_soon(send_bytes(dut, packets, stall, random.Random(seed + 1)))
     for number, packet in enumerate(packets):
@@ -133,11 +164,19 @@ async def byte_answers_equal_golden(dut):
 
 
 @pytest.mark.parametrize(
-    ("wrapper", "share", "stall"),
-    [("axi", "none", 0), ("axi", "none", 0.4), ("bytes", "none", 0.4), ("bytes", "all", 0.3)],
+    ("wrapper", "share", "weights", "stall"),
+    [
+        ("axi", "none", "rom", 0),
+        ("axi", "none", "rom", 0.4),
+        ("axi", "none", "load", 0.4),
+        ("bytes", "none", "rom", 0.4),
+        ("bytes", "all", "rom", 0.3),
+        ("bytes", "gates", "load", 0.3),
+        ("bytes", "none", "load", 0),
+    ],
 )
-def test_a_wrapper_answers_as_golden_does(tmp_path, wrapper, share, stall):
-    design, _ = subject(2026, share)
+def test_a_wrapper_answers_as_golden_does(tmp_path, wrapper, share, weights, stall):
+    design, _ = subject(2026, share, weights)
     (tmp_path / "gru.v").write_text(emit(design))
     (tmp_path / "wrapper.v").write_text(wrapper_verilog(design, wrapper))
     runner = get_runner("icarus")
@@ -153,7 +192,7 @@ def test_a_wrapper_answers_as_golden_does(tmp_path, wrapper, share, stall):
         test_module=__name__,
         build_dir=tmp_path,
         seed=1,
-        extra_env={CASE: f"2026 {share} {stall}"},
+        extra_env={CASE: f"2026 {share} {weights} {stall}"},
     )
 
 
