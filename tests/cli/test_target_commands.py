@@ -7,6 +7,7 @@ from click.testing import CliRunner
 from genogate.cli import app
 from genogate.host import session
 from genogate.model.errors import InputError
+from genogate.model.files import write_json
 from genogate.synth.boards import BOARDS, serial_rate
 from genogate.synth.targets.devices import DEVICES
 
@@ -55,8 +56,6 @@ def test_energy_without_opensta_is_refused(monkeypatch):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("gru", "--wrapper", "axi"),
-        ("bitstream",),
         ("asic", "--clock-gating", "off"),
         ("tinytapeout",),
     ],
@@ -67,8 +66,32 @@ def test_what_loads_no_weights_refuses_them(tmp_path, monkeypatch, arguments):
     folder = tmp_path / "out"
     text = refusal(*arguments, "--weights", "load", "--genome", "int2", "--out", str(folder))
     assert text.startswith("weights load: ")
-    assert text.endswith("give --weights rom, or use the streams of gru.v")
+    assert text.endswith("give --weights rom, or take gru.v and its streams")
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("report", "reason"),
+    [
+        ({}, "report.json: not what genogate gru --weights load writes"),
+        ({"weights": {"hardware": "b" * 16}}, "made for hardware bbbbbbbbbbbbbbbb, the bitstream"),
+        (None, "cannot read"),
+    ],
+)
+def test_weights_of_other_hardware_are_refused_before_the_port_is_opened(tmp_path, report, reason):
+    board, other = tmp_path / "board", tmp_path / "other"
+    document = {"baud": 115200, "clock_mhz": 12, "task": "digits-row"}
+    write_json(board / "board.json", document | {"weights": {"hardware": "a" * 16, "width": 15}})
+    if report is not None:
+        write_json(other / "report.json", report)
+    text = refusal("host", "--port", "/dev/none", "--model", str(board), "--load", str(other))
+    assert reason in text
+
+
+def test_constant_weights_are_not_loaded(tmp_path):
+    write_json(tmp_path / "board.json", {"baud": 115200, "clock_mhz": 12, "task": "digits-row"})
+    text = refusal("host", "--port", "/dev/none", "--model", str(tmp_path), "--load", "other")
+    assert text.startswith("load other: the bitstream in")
 
 
 def test_a_shared_program_cannot_be_loaded():
