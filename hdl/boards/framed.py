@@ -187,8 +187,8 @@ class FramedNetwork(wiring.Component):
         # A frame without payload goes from its length to its CRC.
         with m.If(fsm.ongoing("length high") & self.valid):
             m.d.sync += self.identify.eq(Cat(low, self.data) == 0)
-        receives = ("length low", "length high", "features", "crc high", "crc low")
-        receives += ("words",) * self.loads
+        receives = ["length low", "length high", "features", "crc high", "crc low"]
+        receives += ["words"] * self.loads
         receiving = Signal()
         m.d.comb += receiving.eq(Cat(fsm.ongoing(name) for name in receives).any())
         sending = fsm.ongoing("answer")
