@@ -172,6 +172,24 @@ def genome_name(text: str, genome: Genome) -> str:
     return f"{stem}-{genome.id}"
 
 
+def loaded_document(network: Network) -> dict[str, Any]:
+    """What the report says of weights that are loaded."""
+    from .hdl.gru.loading import image
+
+    if network.knobs.weights == "rom":
+        return {}
+    loaded = image(network.design)
+    memories = [vars(store) for store in loaded.stores]
+    return {
+        "weights": {
+            "words": len(loaded.words),
+            "width": loaded.width,
+            "hardware": loaded.hardware,
+            "memories": memories,
+        }
+    }
+
+
 def identity_of(network: Network) -> dict[str, Any]:
     """What a result must name so that it can be made again."""
     model = network.model

@@ -11,7 +11,7 @@ from typing import Any
 from .integration import integration_files
 from .model.aliases import Say
 from .model.errors import InputError
-from .network import Network, identity_of
+from .network import Network, identity_of, loaded_document
 from .pace import Pace
 
 
@@ -59,24 +59,6 @@ def _float_network(network: Network) -> dict[str, Any]:
     if before.hash == original.get("hash") and before.input_size == network.task.features:
         document["original"] = original | {"accuracy": round(accuracy(before, x, y), 6)}
     return document
-
-
-def loaded_document(network: Network) -> dict[str, Any]:
-    """What the report says of weights that are loaded."""
-    from .hdl.gru.loading import image
-
-    if network.knobs.weights == "rom":
-        return {}
-    loaded = image(network.design)
-    memories = [vars(store) for store in loaded.stores]
-    return {
-        "weights": {
-            "words": len(loaded.words),
-            "width": loaded.width,
-            "hardware": loaded.hardware,
-            "memories": memories,
-        }
-    }
 
 
 def write_gru(

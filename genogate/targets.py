@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .model.errors import InputError
-from .network import identity_of
+from .network import identity_of, loaded_document
 
 if TYPE_CHECKING:
     from .model.aliases import Say
@@ -184,7 +184,6 @@ def write_bitstream(
     """Bitstream, ``board.json`` and the integer model of `network` in one folder, all or none."""
     from .hdl.gru.loading import image
     from .model.files import staged, write_json, write_text
-    from .outputs import loaded_document
     from .synth.boards import build, check_board
 
     check_board(board)
