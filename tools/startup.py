@@ -20,18 +20,36 @@ from .counts import ROOMS, HouseError
 from .house import revision_tree
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMAND = "import sys; sys.argv[0] = 'genogate'; from genogate.cli import main; main()"
-#: What is timed: a name, and the arguments of Python. Start-up of `gru` is all that it does before
-#: it quantises: imports, checkpoint and data.
+#: An editable installation of this repository must not answer for modules that the other has not.
+ALONE = "import sys; sys.meta_path = [f for f in sys.meta_path if 'Editable' not in str(f)]\n"
+COMMAND = ALONE + "sys.argv[0] = 'genogate'; from genogate.cli import main; main()"
+#: Start-up of `gru` is all that it does before it quantises, and the modules that it needs later:
+#: the modules, checkpoint and data. Alternatives are names of a module, today's first.
+START = (
+    ALONE
+    + """
+from importlib import import_module
+def first(*names):
+    for name in names:
+        try:
+            return import_module("genogate." + name)
+        except ModuleNotFoundError as error:
+            if not ("genogate." + name).startswith(error.name):
+                raise
+    raise SystemExit("start-up: no module " + " or ".join(names))
+first("cli"), first("outputs", "flow"), first("synth.area")
+first("synth.verilog", "hdl.emit")
+first("model.quantize.quantize", "model.quantize")
+first("model.quantize.calibrate", "model.calibrate")
+first("model.zoo").load("digits-row")
+first("model.data.tasks", "model.tasks").load_task("digits-row", 0)
+"""
+)
+#: What is timed: a name, and the arguments of Python.
 CASES = {
+    "python -c pass": ["pass"],
     "genogate --help": [COMMAND, "--help"],
-    "start-up of genogate gru": [
-        "import genogate.cli, genogate.synth.area, genogate.synth.verilog\n"
-        "import genogate.model.quantize.quantize, genogate.model.quantize.calibrate\n"
-        "from genogate.model import zoo\n"
-        "from genogate.model.data.tasks import load_task\n"
-        "zoo.load('digits-row'); load_task('digits-row', 0)"
-    ],
+    "start-up of genogate gru": [START],
     "genogate gru --genome int8": [COMMAND, "gru", "--genome", "int8"],
 }
 
@@ -61,13 +79,10 @@ def seconds(arguments: list[str], path: Path, work: Path) -> float:
     return after.children_user + after.children_system - before[2] - before[3]
 
 
-def main() -> None:
-    """Print a JSON document: for every case the seconds of both, and their ratio."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("revision", help="The commit to compare with.")
-    parser.add_argument("--rounds", type=int, default=5, help="Runs of each; 5.")
-    options = parser.parse_args()
-    with revision_tree(options.revision) as old, tempfile.TemporaryDirectory() as root:
+def compared(revision: str, rounds: int) -> dict[str, dict[str, float]]:
+    """For every case the medians of both trees, and their ratio. Raises :class:`HouseError`, or
+    ``subprocess.CalledProcessError`` where the other commit has no such command or module."""
+    with revision_tree(revision) as old, tempfile.TemporaryDirectory() as root:
         sides = {}
         for name, source in (("before", old), ("now", ROOT)):
             Path(root, name, "work").mkdir(parents=True)
@@ -75,19 +90,27 @@ def main() -> None:
         report = {}
         for case, arguments in CASES.items():
             times: dict[str, list[float]] = {name: [] for name in sides}
-            for number in range(options.rounds + 1):
+            for number in range(rounds + 1):
                 for name, path in sides.items():
                     spent = seconds(arguments, path, Path(root, name, "work"))
                     if number:  # the first compiles, and fills the caches
                         times[name].append(spent)
             medians = {name: round(statistics.median(spent), 3) for name, spent in times.items()}
             report[case] = {**medians, "ratio": round(medians["now"] / medians["before"], 3)}
-    print(json.dumps(report, indent=1))
+    return report
+
+
+def main() -> None:
+    """Print a JSON document: for every case the seconds of both, and their ratio."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("revision", help="The commit to compare with.")
+    parser.add_argument("--rounds", type=int, default=5, help="Runs of each; 5.")
+    options = parser.parse_args()
+    print(json.dumps(compared(options.revision, options.rounds), indent=1))
 
 
 if __name__ == "__main__":
     try:
         main()
     except (HouseError, subprocess.CalledProcessError) as error:
-        # Also where the other commit has no such command or module.
         raise SystemExit(f"startup: {error}") from None
