@@ -190,16 +190,7 @@ class Product(Elementwise):
 
         # total_0 = first; total = (total + ...) >> digit; rest is added to the last total. The
         # constant is all in `first` where that makes the adder at most two bits wider.
-        def widths(first: int) -> tuple[int, int, int]:
-            low = high = first
-            extremes = [first]
-            for bounds in digit_bounds:
-                least, greatest = product_interval(bounds, parallel_bounds)
-                low, high = low + least, high + greatest
-                extremes += [low, high]
-                low, high = low >> digit, high >> digit
-            return signed_width(min(extremes), max(extremes)), low, high
-
+        widths = partial(_total_width, digit, digit_bounds, parallel_bounds)
         first = self.plan.constant & ((1 << width) - 1)
         if widths(self.plan.constant)[0] <= widths(first)[0] + 2:
             first = self.plan.constant
@@ -231,3 +222,21 @@ class Product(Elementwise):
             self.b.ready.eq(taken),
         ]
         return m
+
+
+def _total_width(
+    digit: int,
+    digit_bounds: list[tuple[int, int]],
+    parallel_bounds: tuple[int, int],
+    first: int,
+) -> tuple[int, int, int]:
+    """Bits of the running total of a serial product that starts with `first`, and the bounds of the
+    last total."""
+    low = high = first
+    extremes = [first]
+    for bounds in digit_bounds:
+        least, greatest = product_interval(bounds, parallel_bounds)
+        low, high = low + least, high + greatest
+        extremes += [low, high]
+        low, high = low >> digit, high >> digit
+    return signed_width(min(extremes), max(extremes)), low, high

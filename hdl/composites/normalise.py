@@ -78,17 +78,10 @@ class Normalise(wiring.Component):
         low, high = self.elements
         store = VectorStore(m, self.i, bits=op.in_bits, depth=n, fixed=True)
 
-        # Sums, as the elements come in.
-        element = narrow(m, "element", store.code - op.in_zero_point, low, high)
-        squares = Signal((n * max(low * low, high * high)).bit_length(), reset_less=True)
-        with m.If(store.taken):
-            m.d.sync += squares.eq(Mux(store.first, 0, squares) + element * element)
+        squares, newest = self._sums(m, store)
         mean: Value = Const(0, signed(1))
         if op.centre:
-            newest = Signal(signed(signed_width(n * low, n * high)), reset_less=True)
             mean = Signal(newest.shape(), name="mean", reset_less=True)
-            with m.If(store.taken):
-                m.d.sync += newest.eq(Mux(store.first, 0, newest) + element)
 
         # First stage: the difference from the mean, times n. Second: its product.
         most = op.difference_max
@@ -116,9 +109,7 @@ class Normalise(wiring.Component):
         ]
         with m.If(store.enable):
             m.d.sync += [valid.eq(store.valid), last.eq(store.last), left.eq(times(word, n) - mean)]
-        shift = op.norm_shift + op.rsqrt.exponents[0]
-        norm = narrow(m, "norm", rounded_shift(product, shift, exponent), -op.norm_max, op.norm_max)
-        self._finish(m, norm, giving & valid, last, free)
+        self._finish(m, product, exponent, giving & valid, last, free)
 
         with m.FSM():
             with m.State("wait"):
@@ -130,16 +121,7 @@ class Normalise(wiring.Component):
                 with m.If(store.full):
                     m.d.comb += store.accept.eq(1)
                     m.next = "square0" if op.centre else "mantissa"
-            for digit in range(self.digits):
-                with m.State(f"square{digit}"):
-                    at = digit * self.right_bits
-                    square = product.as_unsigned() << (at + op.variance_shift)
-                    m.d.sync += [
-                        variance.eq(variance - square),
-                        right.eq(left[at + self.right_bits :]),
-                        left.eq(left),
-                    ]
-                    m.next = f"square{digit + 1}" if digit + 1 < self.digits else "mantissa"
+            self._square_states(m, product, variance, left, right)
             with m.State("mantissa"):
                 m.d.sync += [left.eq(mantissa), exponent.eq(place)]
                 m.next = "root"
@@ -153,9 +135,47 @@ class Normalise(wiring.Component):
                     m.next = "wait"
         return m
 
-    def _finish(self, m: Module, norm: Value, valid: Value, last: Value, free: Signal) -> None:
-        """From the normalised value to `o`: gamma and beta, saturation, registers."""
+    def _sums(self, m: Module, store: VectorStore) -> tuple[Signal, Signal]:
+        """Sums of the squares and, where the mean is taken away, of the elements, as they come."""
+        (low, high), n = self.elements, self.op.length
+        element = narrow(m, "element", store.code - self.op.in_zero_point, low, high)
+        squares = Signal((n * max(low * low, high * high)).bit_length(), reset_less=True)
+        with m.If(store.taken):
+            m.d.sync += squares.eq(Mux(store.first, 0, squares) + element * element)
+        newest = Signal(signed(signed_width(n * low, n * high)), reset_less=True)
+        if self.op.centre:
+            with m.If(store.taken):
+                m.d.sync += newest.eq(Mux(store.first, 0, newest) + element)
+        return squares, newest
+
+    def _square_states(
+        self, m: Module, product: Signal, variance: Signal, left: Signal, right: Signal
+    ) -> None:
+        """Take the square of the sum in `left` from the variance, a digit a cycle."""
+        for digit in range(self.digits):
+            with m.State(f"square{digit}"):
+                at = digit * self.right_bits
+                square = product.as_unsigned() << (at + self.op.variance_shift)
+                m.d.sync += [
+                    variance.eq(variance - square),
+                    right.eq(left[at + self.right_bits :]),
+                    left.eq(left),
+                ]
+                m.next = f"square{digit + 1}" if digit + 1 < self.digits else "mantissa"
+
+    def _finish(
+        self,
+        m: Module,
+        product: Signal,
+        exponent: Signal,
+        valid: Value,
+        last: Value,
+        free: Signal,
+    ) -> None:
+        """From the product to `o`: shift, gamma and beta, saturation, registers."""
         op, most = self.op, self.op.norm_max
+        shift = op.norm_shift + op.rsqrt.exponents[0]
+        norm = narrow(m, "norm", rounded_shift(product, shift, exponent), -most, most)
         result = Signal(self.o.payload.shape(), reset_less=True)
         m.d.comb += [free.eq(~self.o.valid | self.o.ready), self.o.payload.eq(result)]
         value, low, high = norm, -most, most

@@ -58,17 +58,8 @@ class Softmax(wiring.Component):
         with m.If(store.taken & (store.first | (store.code > newest))):
             m.d.sync += newest.eq(store.code)
 
-        # First stage: the difference from the greatest, as whole and broken powers of two.
         greatest = Signal(signed(op.in_bits), reset_less=True)
-        most = (((1 << op.in_bits) - 1) * op.multiplier + half(op.shift)) >> op.shift
-        difference, power = Signal(op.in_bits), Signal(most.bit_length())
-        m.d.comb += [
-            difference.eq(greatest - store.word),
-            power.eq((times(difference, op.multiplier) + half(op.shift)) >> op.shift),
-        ]
-        part, whole = power[: op.exp_fraction], power[op.exp_fraction :]
-        slope, intercept = line_of(m, "exp", table, part)
-        exp = line_result(m, "exp", table, intercept, slope * part)
+        exp, whole = self._exponential(m, greatest, store.word)
 
         # Second stage: sum, or product. Its register also takes the mantissa of the sum.
         _, exp_most = table.bounds
@@ -93,11 +84,8 @@ class Softmax(wiring.Component):
             m.d.sync += [valid.eq(store.valid), last.eq(store.last), left.eq(exp), down.eq(whole)]
 
         # The result, behind a register.
-        high = ((exp_most * inverse_most) >> op.out_shift) + 1 + op.zero_point
         value = rounded_shift(product, op.out_shift, down + exponent) + op.zero_point
-        code = saturate(
-            narrow(m, "value", value, op.zero_point, high), op.zero_point, high, op.out_bits
-        )
+        code = self._saturated(m, value)
         free = ~self.o.valid | self.o.ready
         result = Signal(self.o.payload.shape(), reset_less=True)
         m.d.comb += [store.enable.eq(free | ~giving), self.o.payload.eq(result)]
@@ -132,3 +120,27 @@ class Softmax(wiring.Component):
                 with m.If(free & valid & last):
                     m.next = "wait"
         return m
+
+    def _exponential(self, m: Module, greatest: Signal, code: Value) -> tuple[Value, Value]:
+        """First stage: the exponential of the difference of `code` from the greatest, as a
+        fraction, and the power of two that it is to be divided by."""
+        op, table = self.op, self.op.exp
+        most = (((1 << op.in_bits) - 1) * op.multiplier + half(op.shift)) >> op.shift
+        difference, power = Signal(op.in_bits), Signal(most.bit_length())
+        m.d.comb += [
+            difference.eq(greatest - code),
+            power.eq((times(difference, op.multiplier) + half(op.shift)) >> op.shift),
+        ]
+        part, whole = power[: op.exp_fraction], power[op.exp_fraction :]
+        slope, intercept = line_of(m, "exp", table, part)
+        return line_result(m, "exp", table, intercept, slope * part), whole
+
+    def _saturated(self, m: Module, value: Value) -> Value:
+        """`value` as a code of the output; nothing is below its zero point."""
+        op = self.op
+        _, exp_most = op.exp.bounds
+        _, inverse_most = op.reciprocal.pieces.bounds
+        high = ((exp_most * inverse_most) >> op.out_shift) + 1 + op.zero_point
+        return saturate(
+            narrow(m, "value", value, op.zero_point, high), op.zero_point, high, op.out_bits
+        )

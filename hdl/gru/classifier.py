@@ -118,7 +118,7 @@ class Classifier(wiring.Component):
         m = Module()
         op, chunks, depth = self.op, self.chunks, self.pipeline
         classes, hidden = op.weight.shape
-        need, bias, bias_width, state = self.need, self.bias, self.bias_width, self.state
+        need, bias_width, state = self.need, self.bias_width, self.state
         m.submodules.mac = mac = Accumulator(
             width=need.width,
             digit=need.digit,
@@ -129,15 +129,7 @@ class Classifier(wiring.Component):
             keep=need.dropped,
             pipeline=depth,
         )
-        weights: Any
-        biases: Any
-        if self.loaded:
-            weights, biases = map(WeightMemory, self.depths, (need.digit, bias_width))
-            fill(m, self.load, (weights, biases))
-        else:
-            words = weight_words(op.weight, op.weight_bits, 1, chunks)
-            weights, biases = Rom(words, need.digit), Rom(bias, bias_width)
-        m.submodules.weights, m.submodules.biases = weights, biases
+        weights, biases = self._memories(m)
 
         # The sum of a class is taken before words of the next are asked for.
         done, taken, ask = Signal(), Signal(), Signal()
@@ -152,11 +144,7 @@ class Classifier(wiring.Component):
         with m.If(pipe.enable | taken):
             m.d.sync += done.eq(pipe.enable & follow("last", last))
 
-        if all(n & (n - 1) == 0 for n in (hidden, chunks, self.lanes)):
-            address: Value = Cat(unit.lane, unit.word, digit.value, label.value)
-        else:
-            linear = Counter(m, "linear", classes * hidden * chunks, advance)
-            address = linear.value
+        address = self._address(m, unit, digit, label, advance)
         operand: Value = state.data
         if self.lanes > 1:
             lane = follow("lane", unit.lane, 0)
@@ -184,7 +172,34 @@ class Classifier(wiring.Component):
                 mac.top.eq(follow("top", digit.last, max(0, depth - 1))),
             ]
 
-        logit = mac.acc[: op.acc_width].as_signed()
+        self._give(m, mac.acc[: op.acc_width].as_signed(), label, done, taken)
+        return m
+
+    def _memories(self, m: Module) -> tuple[Any, Any]:
+        """Memories of the weights and the biases."""
+        weights: Any
+        biases: Any
+        if self.loaded:
+            weights, biases = map(WeightMemory, self.depths, (self.need.digit, self.bias_width))
+            fill(m, self.load, (weights, biases))
+        else:
+            words = weight_words(self.op.weight, self.op.weight_bits, 1, self.chunks)
+            weights, biases = Rom(words, self.need.digit), Rom(self.bias, self.bias_width)
+        m.submodules.weights, m.submodules.biases = weights, biases
+        return weights, biases
+
+    def _address(
+        self, m: Module, unit: UnitCounter, digit: Counter, label: Counter, advance: Value
+    ) -> Value:
+        """Place of a digit of a weight; a counter where it is no concatenation."""
+        classes, hidden = self.op.weight.shape
+        if all(n & (n - 1) == 0 for n in (hidden, self.chunks, self.lanes)):
+            return Cat(unit.lane, unit.word, digit.value, label.value)
+        return Counter(m, "linear", classes * hidden * self.chunks, advance).value
+
+    def _give(self, m: Module, logit: Value, label: Counter, done: Signal, taken: Signal) -> None:
+        """Logits leave as they are summed; a head of classes waits with the next sequence until
+        the class is taken."""
         final: Value = label.last & self.final if self.head.every else label.last
         # Named as they have always been in the Verilog: not at all, and by its variable.
         known, chosen = Signal(), Signal()
@@ -197,13 +212,11 @@ class Classifier(wiring.Component):
         ]
         if classified:
             self._greatest(m, logit, label, (known, chosen), taken)
-        return m
 
     def _greatest(
         self, m: Module, logit: Value, label: Counter, flags: tuple[Signal, Signal], taken: Value
     ) -> None:
-        """Logits leave as they are summed; the greatest so far is kept. `flags`: it is known, and
-        taken."""
+        """Keep the greatest logit so far. `flags`: the class is known, and taken."""
         known, chosen = flags
         op = self.op
         greatest = Signal(signed(op.acc_width), reset_less=True)

@@ -348,6 +348,48 @@ class GruLayer(wiring.Component):
             for port in ("write_enable", "write_address", "read_enable", "read_address"):
                 m.d.comb += getattr(memory, port).eq(getattr(control, f"{side}_{port}"))
 
+        self._connect_dense(m, p)
+        self._connect_elementwise(m, p)
+        m.d.comb += [
+            control.busy.eq(p["w_hn"].o.valid),
+            control.taken.eq(p["w_hn"].taken),
+            state.taken.eq(p["w_hn"].taken),
+            state.zero_state.eq(control.zero_state),
+            state.catch.eq(control.catch),
+            state.write_code.eq(p["s_h"].o.payload),
+            control.o_valid.eq(p["s_h"].o.valid),
+            control.o_ready.eq(self.o.ready),
+            p["s_h"].o.ready.eq(self.o.ready),
+            self.o.valid.eq(p["s_h"].o.valid),
+            self.o.payload.code.eq(p["s_h"].o.payload),
+            self.o.payload.last.eq(control.o_last),
+        ]
+        if plan.pipeline:
+            m.d.comb += state.leave.eq(control.leave)
+        if self.classified:
+            reader = self.reader
+            m.d.comb += [
+                reader.stands.eq(control.stands),
+                reader.data.eq(state.word),
+                control.read.eq(reader.read),
+                control.word.eq(reader.word),
+                control.release.eq(reader.release),
+            ]
+        if state.lanes > 1:
+            m.d.comb += state.own_lane.eq(control.own_lane)
+        if "initial" in p:
+            m.d.comb += [
+                p["initial"].address.eq(control.initial_address),
+                p["initial"].enable.eq(control.initial_enable),
+                state.initial.eq(p["initial"].data),
+            ]
+        if self.loaded:
+            fill(m, self.load, [p[name] for name in self.loaded])
+        return m
+
+    def _connect_dense(self, m: Module, p: Mapping[str, Any]) -> None:
+        """Operands, weights, biases and strobes of the dense operators among the submodules `p`."""
+        plan, control, state, x_buffer = self.schedule, p["control"], p["state"], p["x_buffer"]
         for name in GENES[:6]:
             mac, weights, biases = p[name], p[f"{name}_weights"], p[f"{name}_biases"]
             used, width = plan.used(name), len(mac.bias)
@@ -374,6 +416,9 @@ class GruLayer(wiring.Component):
                     mac.top.eq(getattr(control, f"top_{plan.top(name)}")),
                 ]
 
+    @staticmethod
+    def _connect_elementwise(m: Module, p: Mapping[str, Any]) -> None:
+        """The streams between the operators, but for the new state that leaves `s_h`."""
         for source, sink in (
             (p["w_ir"], p["s_r"].a),
             (p["w_hr"], p["s_r"].b),
@@ -394,47 +439,13 @@ class GruLayer(wiring.Component):
             wiring.connect(m, source.o, sink)
         # a_z goes to two operators; s_h takes both of their results in the same cycle, so both
         # are ready in the same cycles.
-        a_z, c_z, p_zh, s_h = p["a_z"].o, p["c_z"].i, p["p_zh"], p["s_h"].o
+        a_z, c_z, p_zh = p["a_z"].o, p["c_z"].i, p["p_zh"]
         m.d.comb += [
             c_z.payload.eq(a_z.payload),
             c_z.valid.eq(a_z.valid),
             p_zh.a.payload.eq(a_z.payload),
             p_zh.a.valid.eq(a_z.valid),
             a_z.ready.eq(p_zh.a.ready),
-            p_zh.b.payload.eq(state.old),
+            p_zh.b.payload.eq(p["state"].old),
             p_zh.b.valid.eq(p["w_hn"].o.valid),
-            control.busy.eq(p["w_hn"].o.valid),
-            control.taken.eq(p["w_hn"].taken),
-            state.taken.eq(p["w_hn"].taken),
-            state.zero_state.eq(control.zero_state),
-            state.catch.eq(control.catch),
-            state.write_code.eq(s_h.payload),
-            control.o_valid.eq(s_h.valid),
-            control.o_ready.eq(self.o.ready),
-            s_h.ready.eq(self.o.ready),
-            self.o.valid.eq(s_h.valid),
-            self.o.payload.code.eq(s_h.payload),
-            self.o.payload.last.eq(control.o_last),
         ]
-        if plan.pipeline:
-            m.d.comb += state.leave.eq(control.leave)
-        if self.classified:
-            reader = self.reader
-            m.d.comb += [
-                reader.stands.eq(control.stands),
-                reader.data.eq(state.word),
-                control.read.eq(reader.read),
-                control.word.eq(reader.word),
-                control.release.eq(reader.release),
-            ]
-        if state.lanes > 1:
-            m.d.comb += state.own_lane.eq(control.own_lane)
-        if "initial" in p:
-            m.d.comb += [
-                p["initial"].address.eq(control.initial_address),
-                p["initial"].enable.eq(control.initial_enable),
-                state.initial.eq(p["initial"].data),
-            ]
-        if self.loaded:
-            fill(m, self.load, [p[name] for name in self.loaded])
-        return m

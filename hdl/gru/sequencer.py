@@ -108,52 +108,14 @@ class Sequencer(wiring.Component):
         early = plan.pipeline > 0
         beat = Counter(m, "beat", cycles, advance, early=early)
         unit = Counter(m, "unit", hidden, advance & beat.last, early=early)
-        if self.state_lanes & (self.state_lanes - 1):
-            place = UnitCounter(m, "own", hidden, self.state_lanes, advance & beat.last)
-            own_word, own_lane = place.word, place.lane
-        else:
-            bits = self.state_lanes.bit_length() - 1
-            own_word, own_lane = unit.value[bits:], unit.value[:bits]
+        own_word, own_lane = _own_place(self, m, beat, unit)
         m.d.comb += step_end.eq(advance & beat.last & unit.last)
         start = Signal()  # the state is zero: a sequence's first step
         m.d.comb += start.eq(finals.bit_select(bank, 1))
         with m.If(step_end):
             m.d.sync += [bank.eq(~bank), finals.bit_select(~bank, 1).eq(final)]
 
-        window = partial(_window, beat, cycles=cycles)
-
-        def word(words: int, used: int, name: str) -> Value:
-            """Index of the word to read when `words` are read over and over for `used` beats."""
-            if words == used or words & (words - 1) == 0:
-                return beat.value[: (words - 1).bit_length()]
-            index = Signal(range(words), name=name)
-            with m.If(advance):
-                again = beat.last | (index == words - 1)
-                m.d.sync += index.eq(Mux(again, 0, index + 1))
-            return index
-
-        words_of, reads = {}, {}
-        for side, words in (("i", plan.x_words), ("h", plan.h_words)):
-            passes = max(plan.chunks[n] for n in GENES[:6] if n[2] == side)
-            words_of[side] = word(words, words * passes, f"{side}_word")
-            # Beats past the last word must not read past the memory: simulators answer x, and
-            # x times a weight of 0 is x.
-            past = passes == 1 and words & (words - 1)
-            reads[side] = advance & window(words) if past else advance
-        m.d.comb += [
-            self.x_read_enable.eq(reads["i"]),
-            self.x_read_address.eq(Cat(bank, words_of["i"]) if plan.vectors > 1 else words_of["i"]),
-            self.h_read_enable.eq(reads["h"]),
-            self.h_read_address.eq(Cat(bank, words_of["h"])),
-            self.unit.eq(unit.value),
-            self.first_advance.eq(advance & (beat.value == 0)),
-        ]
-        if self.given:
-            # Not the state's own port: a classifier may read the state of the sequence before.
-            m.d.comb += [
-                self.initial_enable.eq(reads["h"]),
-                self.initial_address.eq(words_of["h"]),
-            ]
+        words_of = _ask_for_words(self, m, beat, unit, bank)
 
         # Later the words are there: multiply and accumulate.
         follow = pipe.follow
@@ -175,45 +137,20 @@ class Sequencer(wiring.Component):
         _weight_ports(self, m, beat, unit, follow, words_of, step_end)
 
         # The old state of the unit, caught as it passes by.
-        catch = follow("catch", (words_of["h"] == own_word) & window(plan.h_words), 0)
+        catch = follow(
+            "catch", (words_of["h"] == own_word) & _window(beat, plan.h_words, cycles), 0
+        )
         m.d.comb += self.catch.eq(pipe.leave & catch)
         if self.state_lanes > 1:
             m.d.comb += self.own_lane.eq(follow("own_lane", own_lane, 0))
 
-        # The new state, into the other bank and out.
-        fired = self.o_valid & self.o_ready
-        new = UnitCounter(m, "new", hidden, self.state_lanes, fired)
-        new_bank = Signal(init=1)
-        with m.If(fired & new.last):
-            m.d.sync += new_bank.eq(~new_bank)
-        m.d.comb += [
-            self.o_last.eq(new.last & finals.bit_select(new_bank, 1)),
-            self.h_write_enable.eq(
-                one_lane(new.lane, self.state_lanes) & fired.replicate(self.state_lanes)
-            ),
-            self.h_write_address.eq(Cat(new_bank, new.word)),
-        ]
+        new_bank, fired = _store_state(self, m, finals)
 
-        # Unit 0 may not read a word of the state that is not written yet.
-        drained = ~(pipe.holds("last", beat.last) | done | self.busy | self.o_valid)
-        if plan.late:
-            drained_before = Signal(init=1)
-            m.d.sync += drained_before.eq(drained)
-            drained = drained_before
-        guarded = (unit.value == 0) & (beat.value == plan.guard)
-        begun = (unit.value == 0) & (beat.value == 0)
-        if plan.late:
-            guarded, begun = Signal(name="guarded"), Signal(name="begun", init=1)
-            with m.If(advance):
-                m.d.sync += [
-                    guarded.eq((unit.value == 0) & (beat.value == plan.guard - 1)),
-                    begun.eq(beat.last & unit.last),
-                ]
-        wait = guarded & ~drained
+        wait, begun = _wait_for_state(self, m, beat, unit, pipe.holds("last", beat.last) | done)
         if self.classified:
             standing = _standing_states(self, m, new_bank, fired & self.o_last)
-            kept = standing.bit_select(~bank, 1)  # what this step would write over
-            wait = wait | (begun & kept)
+            # This step would write over a state that waits.
+            wait = wait | (begun & standing.bit_select(~bank, 1))
             # Words that a first step asks for are not looked at, and others are not asked for.
             with m.If(self.stands):
                 m.d.comb += [
@@ -281,6 +218,101 @@ def _take_features(
         m.d.sync += finals.bit_select(into, 1).eq(control.i_last)
     m.d.sync += vectors.eq(vectors + filled - step_end)
     return vectors != 0, finals.bit_select(bank, 1)
+
+
+def _own_place(
+    control: "Sequencer", m: Module, beat: Counter, unit: Counter
+) -> tuple[Value, Value]:
+    """Word and lane of the unit's own old state."""
+    lanes = control.state_lanes
+    if lanes & (lanes - 1):
+        hidden = control.plan.hidden_size
+        place = UnitCounter(m, "own", hidden, lanes, control.advance & beat.last)
+        return place.word, place.lane
+    bits = lanes.bit_length() - 1
+    return unit.value[bits:], unit.value[:bits]
+
+
+def _word_index(
+    m: Module, beat: Counter, advance: Value, words: int, used: int, name: str
+) -> Value:
+    """Index of the word to read when `words` are read over and over for `used` beats."""
+    if words == used or words & (words - 1) == 0:
+        return beat.value[: (words - 1).bit_length()]
+    index = Signal(range(words), name=name)
+    with m.If(advance):
+        again = beat.last | (index == words - 1)
+        m.d.sync += index.eq(Mux(again, 0, index + 1))
+    return index
+
+
+def _ask_for_words(
+    control: "Sequencer", m: Module, beat: Counter, unit: Counter, bank: Value
+) -> dict[str, Value]:
+    """Read the buffers of both sides, input ``i`` and state ``h``. Returns the indices of words."""
+    plan, advance = control.plan, control.advance
+    words_of, reads = {}, {}
+    for side, words in (("i", plan.x_words), ("h", plan.h_words)):
+        passes = max(plan.chunks[n] for n in GENES[:6] if n[2] == side)
+        words_of[side] = _word_index(m, beat, advance, words, words * passes, f"{side}_word")
+        # Beats past the last word must not read past the memory: simulators answer x, and
+        # x times a weight of 0 is x.
+        past = passes == 1 and words & (words - 1)
+        reads[side] = advance & _window(beat, words, plan.pass_cycles) if past else advance
+    m.d.comb += [
+        control.x_read_enable.eq(reads["i"]),
+        control.x_read_address.eq(Cat(bank, words_of["i"]) if plan.vectors > 1 else words_of["i"]),
+        control.h_read_enable.eq(reads["h"]),
+        control.h_read_address.eq(Cat(bank, words_of["h"])),
+        control.unit.eq(unit.value),
+        control.first_advance.eq(advance & (beat.value == 0)),
+    ]
+    if control.given:
+        # Not the state's own port: a classifier may read the state of the sequence before.
+        m.d.comb += [
+            control.initial_enable.eq(reads["h"]),
+            control.initial_address.eq(words_of["h"]),
+        ]
+    return words_of
+
+
+def _store_state(control: "Sequencer", m: Module, finals: Signal) -> tuple[Signal, Value]:
+    """The new state, into the other bank and out. Returns that bank, and that a unit goes."""
+    lanes = control.state_lanes
+    fired = control.o_valid & control.o_ready
+    new = UnitCounter(m, "new", control.plan.hidden_size, lanes, fired)
+    new_bank = Signal(init=1)
+    with m.If(fired & new.last):
+        m.d.sync += new_bank.eq(~new_bank)
+    m.d.comb += [
+        control.o_last.eq(new.last & finals.bit_select(new_bank, 1)),
+        control.h_write_enable.eq(one_lane(new.lane, lanes) & fired.replicate(lanes)),
+        control.h_write_address.eq(Cat(new_bank, new.word)),
+    ]
+    return new_bank, fired
+
+
+def _wait_for_state(
+    control: "Sequencer", m: Module, beat: Counter, unit: Counter, summing: Value
+) -> tuple[Value, Value]:
+    """Unit 0 may not read a word of the state that is not written yet: whether it waits for that
+    while sums of the last step are `summing`; and whether a step begins."""
+    plan = control.plan
+    drained = ~(summing | control.busy | control.o_valid)
+    if plan.late:
+        drained_before = Signal(init=1)
+        m.d.sync += drained_before.eq(drained)
+        drained = drained_before
+    guarded = (unit.value == 0) & (beat.value == plan.guard)
+    begun = (unit.value == 0) & (beat.value == 0)
+    if plan.late:
+        guarded, begun = Signal(name="guarded"), Signal(name="begun", init=1)
+        with m.If(control.advance):
+            m.d.sync += [
+                guarded.eq((unit.value == 0) & (beat.value == plan.guard - 1)),
+                begun.eq(beat.last & unit.last),
+            ]
+    return guarded & ~drained, begun
 
 
 def _standing_states(control: "Sequencer", m: Module, new_bank: Value, ended: Value) -> Value:

@@ -124,15 +124,7 @@ class PacketNetwork(wiring.Component):
     def elaborate(self, platform) -> Module:
         m = Module()
         restart = Signal()
-        network: Any
-        if self.instance:
-            network = NetworkInstance(self.design)
-            m.submodules.network = network
-            m.d.comb += network.restart.eq(restart)
-        else:
-            network = self.design.component()
-            m.submodules.network = ResetInserter(restart)(network)
-
+        network = self._network(m, restart)
         inputs = self.design.model.input_size
         feature = Signal(range(max(2, inputs)))
         whole = feature == inputs - 1
@@ -205,6 +197,17 @@ class PacketNetwork(wiring.Component):
             m.d.comb += self.loaded.eq(network.loaded)
             wiring.connect(m, wiring.flipped(self.i_weights), network.i_weights)
         return m
+
+    def _network(self, m: Module, restart: Signal) -> Any:
+        """The network that `restart` resets: an instance of ``gru``, or its logic in here."""
+        if self.instance:
+            instance = NetworkInstance(self.design)
+            m.submodules.network = instance
+            m.d.comb += instance.restart.eq(restart)
+            return instance
+        network = self.design.component()
+        m.submodules.network = ResetInserter(restart)(network)
+        return network
 
 
 def weight_ports(design: Design) -> dict[str, Any]:

@@ -83,26 +83,51 @@ def steps_of(layer: Layer) -> list[Step]:
     return [*steps, Step("emit")]
 
 
+def _dense(op: Dense, source: str, common: dict[str, Any]) -> list[Step]:
+    """The sum of products, and its requantisation."""
+    folded = Folded.of(op)
+    need = Accumulation.of(op.weight, folded.biases, op.in_bits, op.weight_bits, 1)
+    low, high = interval(folded.factor, need.low, need.high)
+    return [
+        Step("sum", common["name"], source),
+        Step(
+            "code",
+            a="acc",
+            factor_a=folded.factor,
+            shift=folded.shift,
+            rests=tuple(folded.rest.items()),
+            low=low,
+            high=high + max(folded.rest.values()),
+            **common,
+        ),
+    ]
+
+
+def _product(op: Product, sources: tuple[str, ...], common: dict[str, Any]) -> list[Step]:
+    """The product of two codes, and its requantisation."""
+    plan = ProductPlan.of(op)
+    ends = product_interval(plan.bounds["a"], plan.bounds["b"])
+    low, high = (end * plan.factor + plan.constant for end in ends)
+    zeros = (op.a_zero_point, op.b_zero_point)
+    return [
+        Step("multiply", common["name"], sources[0], sources[1], zeros=zeros),
+        Step(
+            "code",
+            a="product",
+            factor_a=plan.factor,
+            constant=plan.constant,
+            shift=plan.shift,
+            low=low,
+            high=high,
+            **common,
+        ),
+    ]
+
+
 def _operator(name: str, op: Any, sources: tuple[str, ...], target: str) -> list[Step]:
     common: dict[str, Any] = {"name": name, "bits": op.out_bits, "target": target}
     if isinstance(op, Dense):
-        folded = Folded.of(op)
-        need = Accumulation.of(op.weight, folded.biases, op.in_bits, op.weight_bits, 1)
-        low, high = interval(folded.factor, need.low, need.high)
-        rests = tuple(folded.rest.items())
-        return [
-            Step("sum", name, sources[0]),
-            Step(
-                "code",
-                a="acc",
-                factor_a=folded.factor,
-                shift=folded.shift,
-                rests=rests,
-                low=low,
-                high=high + max(folded.rest.values()),
-                **common,
-            ),
-        ]
+        return _dense(op, sources[0], common)
     if isinstance(op, Sum):
         plan = SumPlan.of(op)
         low_a, high_a = interval(plan.m_a, *code_range(plan.a_bits))
@@ -124,23 +149,7 @@ def _operator(name: str, op: Any, sources: tuple[str, ...], target: str) -> list
         given = {"factor_a": factor, "constant": c, "shift": op.shift - lost}
         return [Step("code", a=sources[0], low=low + c, high=high + c, **given, **common)]
     if isinstance(op, Product):
-        product = ProductPlan.of(op)
-        low, high = product_interval(product.bounds["a"], product.bounds["b"])
-        low, high = (v * product.factor + product.constant for v in (low, high))
-        zeros = (op.a_zero_point, op.b_zero_point)
-        return [
-            Step("multiply", name, sources[0], sources[1], zeros=zeros),
-            Step(
-                "code",
-                a="product",
-                factor_a=product.factor,
-                constant=product.constant,
-                shift=product.shift,
-                low=low,
-                high=high,
-                **common,
-            ),
-        ]
+        return _product(op, sources, common)
     if look_up(op) is not None:
         return [Step("look", a=sources[0], **common)]
     pieces = PiecewisePlan.of(op)
@@ -202,9 +211,9 @@ class Shape:
         looks, pieces = {}, {}
         for name, op in layer.ops.items():
             if isinstance(op, Table | PiecewiseLinear):
-                known = look_up(op)
-                if known is not None:
-                    looks[name] = known
+                table = look_up(op)
+                if table is not None:
+                    looks[name] = table
                 else:
                     assert isinstance(op, PiecewiseLinear)
                     pieces[name] = PiecewisePlan.of(op)

@@ -24,20 +24,7 @@ def requantise(
     codes = machine.steps("code")
     sources: dict[str, Any] = {"acc": acc, "product": product, **machine.t}
     a = machine.by_step(m, "operand_a", width, {k: sources[step.a] for k, step in codes})
-    total: Value = Signal(width, name="constant")
-    channels = {k: step for k, step in codes if len({v for _, v in step.rests}) > 1}
-    with m.Switch(machine.step):
-        for k, step in codes:
-            with m.Case(k):
-                if k in channels:
-                    with m.Switch(channel):
-                        for shift, amount in step.rests:
-                            with m.Case(shift):
-                                m.d.comb += total.eq(amount)
-                elif step.rests:
-                    m.d.comb += total.eq(step.rests[0][1])
-                else:
-                    m.d.comb += total.eq(machine.intercepts.get(step.name, step.constant))
+    total: Value = _constant(machine, m, channel)
     total = _times(machine, m, "a", total, a, {k: step.factor_a for k, step in codes})
     second = {k: step for k, step in codes if step.b}
     b = machine.by_step(m, "operand_b", signed(8), {k: machine.t[s.b] for k, s in second.items()})
@@ -76,6 +63,24 @@ def requantise(
     m.d.comb += machine.written.eq(
         machine.advance & machine.last_count & machine.active("code", "look", "read")
     )
+
+
+def _constant(machine: GatesMachine, m: Module, channel: Value) -> Signal:
+    """What the step adds: its constant, that of the piece, or that of the channel's shift."""
+    total = Signal(signed(machine.shape.total_bits), name="constant")
+    with m.Switch(machine.step):
+        for k, step in machine.steps("code"):
+            with m.Case(k):
+                if len({amount for _, amount in step.rests}) > 1:
+                    with m.Switch(channel):
+                        for shift, amount in step.rests:
+                            with m.Case(shift):
+                                m.d.comb += total.eq(amount)
+                elif step.rests:
+                    m.d.comb += total.eq(step.rests[0][1])
+                else:
+                    m.d.comb += total.eq(machine.intercepts.get(step.name, step.constant))
+    return total
 
 
 def _times(
