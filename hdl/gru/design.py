@@ -217,7 +217,7 @@ class Design:
             if self.model.head.every:
                 # The first unit of the next step waits for it.
                 last = self.gates[-1]
-                spare = (last.input_size + last.unit_cycles) // classes - 2
+                spare = (last.layer.input_size + last.unit_cycles) // classes - 2
                 return divisor_within(op.weight_bits, max(0, spare) // hidden), 0
             # The next step waits for it: an eighth of a step's time at most.
             time = self._layers_step // (8 * classes * hidden)

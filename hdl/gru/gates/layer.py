@@ -66,11 +66,6 @@ class GatesPlan:
         return cls(layer, Shape.of(layer, lanes, classified))
 
     @property
-    def input_size(self) -> int:
-        """Cycles in which features are taken, the first of a step."""
-        return self.layer.input_size
-
-    @property
     def unit_cycles(self) -> int:
         """Cycles of a unit, the one in which it leaves included."""
         return self.shape.unit_cycles

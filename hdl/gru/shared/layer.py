@@ -52,11 +52,6 @@ class SharedPlan:
         return len(self.classifier.bias) * self.program.class_cycles + 1
 
     @property
-    def input_size(self) -> int:
-        """Cycles in which features are taken, the first of a step."""
-        return self.layer.input_size
-
-    @property
     def unit_cycles(self) -> int:
         """Cycles of a unit, the one in which it leaves included."""
         return self.program.unit_cycles
@@ -72,7 +67,7 @@ class SharedPlan:
         """The submodules of a :class:`SharedLayer` by name, none of them built yet."""
         program, shape = self.program, self.shape
         serves = "all operators" + (", classifier" if self.classifier else "")
-        found = {
+        parts = {
             "machine": Part(
                 ("Machine", *vars(shape).values()),
                 f"Machine for {serves}, {shape.rows} rows",
@@ -85,10 +80,10 @@ class SharedPlan:
         }
         for name, unit in program.activations.items():
             digits: partial[list[int]] = partial(list, unit.words)
-            found[f"{name}_digits"] = Rom.part(len(unit.words), shape.digit, digits)
-        found["x_buffer"] = CodeBuffer.part(bits=shape.in_bits, lanes=1, depth=shape.inputs)
-        found["state"] = CodeBuffer.part(bits=shape.state_bits, lanes=1, depth=2 * shape.hidden)
-        return found | initial_part(self.layer, 1)
+            parts[f"{name}_digits"] = Rom.part(len(unit.words), shape.digit, digits)
+        parts["x_buffer"] = CodeBuffer.part(bits=shape.in_bits, lanes=1, depth=shape.inputs)
+        parts["state"] = CodeBuffer.part(bits=shape.state_bits, lanes=1, depth=2 * shape.hidden)
+        return parts | initial_part(self.layer, 1)
 
     def _program_words(self) -> list[int]:
         return [self.shape.encode(row) for row in self.program.rows]
@@ -162,8 +157,6 @@ class Serial(Protocol):
     @property
     def layer(self) -> Layer: ...
     @property
-    def input_size(self) -> int: ...
-    @property
     def unit_cycles(self) -> int: ...
     @property
     def every(self) -> bool: ...
@@ -185,7 +178,7 @@ def chain_cycles(plans: Sequence[Serial], steps: int = 64, busy: int = 0) -> int
     free, ends = [0] * count, []
     copied = 0  # cycle in which the copy is free
     for _ in range(steps):
-        arrivals = [0] * plans[0].input_size
+        arrivals = [0] * plans[0].layer.input_size  # a feature a cycle
         for k, plan in enumerate(plans):
             time = free[k]
             for arrival in arrivals:
