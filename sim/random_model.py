@@ -5,8 +5,9 @@ calibration would choose, saturating units, tables without a shape. Scales are d
 codes of most operators stay off the rails, else mismatches could hide behind saturation.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -345,62 +346,24 @@ def random_model(
         Draw the codes that the states start with.
     """
     head = head or Head()
-    layers, in_bits, inputs = [], input_bits, input_size
     knobs = channel, terms, activation, entries
     dense_genes = iter(genome.dense)
-    before: list[DenseLayer] = []
-    for function, units in front:
-        genes_of = next(dense_genes)
-        before.append(_dense_layer(rng, genes_of, function, inputs, units, in_bits, *knobs))
-        in_bits, inputs = genes_of[1], units
+    before, in_bits, inputs = _dense_stack(rng, front, dense_genes, input_size, input_bits, knobs)
+    layers = []
     for row in genome.layers:
         genes = dict(zip(GENES, row, strict=True))
         layers.append(
-            _layer(
-                rng,
-                genes,
-                in_bits,
-                inputs,
-                hidden_size,
-                channel,
-                terms,
-                activation,
-                entries,
-                dense_output,
-            )
+            _layer(rng, genes, in_bits, inputs, hidden_size, *knobs, dense_output=dense_output)
         )
         in_bits, inputs = genes["s_h"], hidden_size
     if initial_state:
-        layers = [
-            replace(
-                layer,
-                initial_state=rng.integers(
-                    *code_range(layer.bits("h")), hidden_size, endpoint=True
-                ).astype(np.int8),
-            )
-            for layer in layers
-        ]
-    behind: list[DenseLayer] = []
-    for function, units in back:
-        genes_of = next(dense_genes)
-        behind.append(_dense_layer(rng, genes_of, function, inputs, units, in_bits, *knobs))
-        in_bits, inputs = genes_of[1], units
-    least, most = code_range(classifier_bits)
-    weight = rng.integers(least, most + 1, (classes, inputs)).astype(np.int8)
-    bias = rng.integers(-5000, 5001, classes).astype(np.int64)
-    low, high = acc_bounds(weight, bias, in_bits)
-    classifier = Classifier(
-        weight=weight,
-        bias=bias,
-        in_bits=in_bits,
-        weight_bits=classifier_bits,
-        acc_min=low,
-        acc_max=high,
-    )
+        layers = [replace(layer, initial_state=_state(rng, layer)) for layer in layers]
+    behind, in_bits, inputs = _dense_stack(rng, back, dense_genes, inputs, in_bits, knobs)
+    classifier = _classifier(rng, classes, inputs, in_bits, classifier_bits)
     stage = None
     if head.output == "codes":
         seen = rng.integers(*code_range(in_bits), (64, inputs), endpoint=True)
-        acc = seen @ weight.astype(np.int64).T + bias
+        acc = seen @ classifier.weight.astype(np.int64).T + classifier.bias
         stage = _stage(rng, classifier, head.activation, acc, head_bits, terms, activation, entries)
     return IntModel(
         genome,
@@ -411,6 +374,47 @@ def random_model(
         {"random": True},
         head,
         stage,
-        front=tuple(before),
-        back=tuple(behind),
+        front=before,
+        back=behind,
+    )
+
+
+def _dense_stack(
+    rng: Generator,
+    layers: Sequence[tuple[str, int]],
+    genes: Iterator[tuple[int, int]],
+    inputs: int,
+    in_bits: int,
+    knobs: tuple[Any, ...],
+) -> tuple[tuple[DenseLayer, ...], int, int]:
+    """Dense layers one behind the other, and width and number of the last one's codes."""
+    stack: list[DenseLayer] = []
+    for function, units in layers:
+        widths = next(genes)
+        stack.append(_dense_layer(rng, widths, function, inputs, units, in_bits, *knobs))
+        in_bits, inputs = widths[1], units
+    return tuple(stack), in_bits, inputs
+
+
+def _state(rng: Generator, layer: Layer) -> Array:
+    """Codes that the state of a layer may start with."""
+    low, high = code_range(layer.bits("h"))
+    return rng.integers(low, high, layer.hidden_size, endpoint=True).astype(np.int8)
+
+
+def _classifier(
+    rng: Generator, classes: int, inputs: int, in_bits: int, weight_bits: int
+) -> Classifier:
+    """Weights over their whole range, and biases of thousands."""
+    least, most = code_range(weight_bits)
+    weight = rng.integers(least, most + 1, (classes, inputs)).astype(np.int8)
+    bias = rng.integers(-5000, 5001, classes).astype(np.int64)
+    low, high = acc_bounds(weight, bias, in_bits)
+    return Classifier(
+        weight=weight,
+        bias=bias,
+        in_bits=in_bits,
+        weight_bits=weight_bits,
+        acc_min=low,
+        acc_max=high,
     )

@@ -39,39 +39,6 @@ def run_streams(
     total = sum(map(len, inputs.values())) + sum(outputs.values())
     limit = cycles if cycles is not None else 60 * total + 400
 
-    def source(name: str, port: int):
-        rng, stream = np.random.default_rng([seed, port]), getattr(dut, name)
-
-        async def bench(ctx):
-            for payload in inputs[name]:
-                while rng.random() < pause:
-                    await ctx.tick()
-                value = int(payload) if not isinstance(payload, Mapping) else payload
-                ctx.set(stream.payload, value)
-                ctx.set(stream.valid, 1)
-                await ctx.tick().until(stream.ready)
-                ctx.set(stream.valid, 0)
-
-        return bench
-
-    def sink(name: str, port: int):
-        rng, stream = np.random.default_rng([seed, port]), getattr(dut, name)
-
-        async def bench(ctx):
-            held = None
-            while len(got[name]) < outputs[name]:
-                ctx.set(stream.ready, ready := rng.random() >= pause)
-                _, _, valid, payload = await ctx.tick().sample(stream.valid, stream.payload)
-                assert held is None or (valid and payload == held), (
-                    f"{name} left {held} before it was taken"
-                )
-                held = payload if valid and not ready else None
-                if valid and ready:
-                    got[name].append(payload)
-            ctx.set(stream.ready, 0)
-
-        return bench
-
     async def watchdog(ctx):
         await ctx.delay(limit * 1e-6)  # cycles of the clock below
         came = ", ".join(f"{len(got[k])} of {n} from {k}" for k, n in outputs.items())
@@ -84,9 +51,9 @@ def run_streams(
     sim = Simulator(top)
     sim.add_clock(1e-6)
     for port, name in enumerate(inputs):
-        sim.add_testbench(source(name, port))
+        sim.add_testbench(_source(getattr(dut, name), inputs[name], pause, [seed, port]))
     for port, name in enumerate(outputs, len(inputs)):
-        sim.add_testbench(sink(name, port))
+        sim.add_testbench(_sink(dut, name, outputs[name], got[name], pause, [seed, port]))
     if extra is not None:
         sim.add_testbench(extra, background=True)
     sim.add_testbench(watchdog, background=True)
@@ -100,3 +67,40 @@ def run_operator(
     """Codes int64 out of ``dut.o`` for equally many codes into each operand stream."""
     count = len(next(iter(operands.values())))
     return np.array(run_streams(dut, operands, {"o": count}, pause=pause, seed=seed)["o"], np.int64)
+
+
+def _source(stream: Any, payloads: Sequence[Any], pause: float, seed: list[int]):
+    """A test bench that pushes `payloads` into a stream."""
+    rng = np.random.default_rng(seed)
+
+    async def bench(ctx):
+        for payload in payloads:
+            while rng.random() < pause:
+                await ctx.tick()
+            value = int(payload) if not isinstance(payload, Mapping) else payload
+            ctx.set(stream.payload, value)
+            ctx.set(stream.valid, 1)
+            await ctx.tick().until(stream.ready)
+            ctx.set(stream.valid, 0)
+
+    return bench
+
+
+def _sink(dut: Any, name: str, count: int, got: list[Any], pause: float, seed: list[int]):
+    """A test bench that appends `count` payloads of a stream to `got`."""
+    rng, stream = np.random.default_rng(seed), getattr(dut, name)
+
+    async def bench(ctx):
+        held = None
+        while len(got) < count:
+            ctx.set(stream.ready, ready := rng.random() >= pause)
+            _, _, valid, payload = await ctx.tick().sample(stream.valid, stream.payload)
+            assert held is None or (valid and payload == held), (
+                f"{name} left {held} before it was taken"
+            )
+            held = payload if valid and not ready else None
+            if valid and ready:
+                got.append(payload)
+        ctx.set(stream.ready, 0)
+
+    return bench

@@ -241,17 +241,7 @@ class Netlist:
         }
         for port, value in still.items():
             self.set(port, value)
-        for row in [{"rst": 1} if "rst" in inputs else {}, *stimulus.setup]:
-            for port in moving:
-                self.set(port, values[port])
-            for port, value in row.items():
-                self.set(port, value)
-            self.settle()
-            self.clock()
-            for port in row:
-                if port in still:
-                    self.set(port, still[port])
-
+        self._set_up(stimulus, still, values)
         changes = dict.fromkeys(self.outputs, 0)
         enabled = dict.fromkeys(self._opens, 0)
         watched = [(name, nets) for name, nets in self.outputs.items() if nets]
@@ -272,10 +262,7 @@ class Netlist:
                 else:
                     flips = rngs[port].random(values[port].shape) < stimulus.activity
                     new = values[port] ^ flips
-                ready = port.removesuffix("payload") + "ready"
-                if port.endswith("__payload") and ready in self.ports:
-                    new = np.where(self.get(ready)[:, None] == 1, new, values[port])
-                values[port] = new
+                values[port] = self._held_back(port, new, values[port])
             before = list(now)
             self.clock()
         total = cycles * self.lanes
@@ -283,6 +270,31 @@ class Netlist:
         return Rates(
             {name: count / total for name, count in changes.items()}, self._clocked(shares)
         )
+
+    def _set_up(
+        self,
+        stimulus: Stimulus,
+        still: Mapping[str, int],
+        values: Mapping[str, np.ndarray],
+    ) -> None:
+        """Reset, and the cycles that come before those which count."""
+        for row in [{"rst": 1} if "rst" in still else {}, *stimulus.setup]:
+            for port, bits in values.items():
+                self.set(port, bits)
+            for port, value in row.items():
+                self.set(port, value)
+            self.settle()
+            self.clock()
+            for port in row:
+                if port in still:
+                    self.set(port, still[port])
+
+    def _held_back(self, port: str, new: np.ndarray, old: np.ndarray) -> np.ndarray:
+        """The next bits of `port`: the `old` in lanes in which its stream is not ready."""
+        ready = port.removesuffix("payload") + "ready"
+        if port.endswith("__payload") and ready in self.ports:
+            return np.where(self.get(ready)[:, None] == 1, new, old)
+        return new
 
     def _clocked(self, shares: Mapping[str, float]) -> dict[str, float]:
         """Share of cycles with a clock, per instance, from that of each clock gate."""

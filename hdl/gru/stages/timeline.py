@@ -112,7 +112,7 @@ class SerialActor:
     def step(self, arrivals: Sequence[int], gate: int, held: int) -> list[int]:
         # A program's memory has its first word one cycle after a reset.
         time = self.ends[-1] + 1 if self.ends else int(isinstance(self.plan, SharedPlan))
-        for arrival in arrivals or [0] * self.plan.input_size:
+        for arrival in arrivals or [0] * self.plan.layer.input_size:
             time = max(time, arrival) + 1
         time, lefts = max(time, held + 1), []
         for _ in range(self.plan.layer.hidden_size):

@@ -9,7 +9,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -229,6 +229,89 @@ def summarize(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def _check_from(low: int, what: str, value: object) -> None:
+    """Raise :class:`InputError` where `value` is no integer from `low` on."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise InputError(f"campaign: {what} must be an integer from {low} on, not {value!r}")
+
+
+def _recorded(
+    results: Path, made_by: Mapping[str, Any], numbers: Collection[int]
+) -> dict[int, dict[str, Any]]:
+    """Records of the cases `numbers` in the file `results`, by number: those `made_by` the same
+    seed, sources and structures."""
+    return {
+        record["index"]: record
+        for record in read_results(results)
+        if record.get("index") in numbers
+        and {"structures": False, **record}.items() >= made_by.items()
+    }
+
+
+def _run_missing(
+    folder: Path,
+    made_by: Mapping[str, Any],
+    numbers: Sequence[int],
+    done: dict[int, dict[str, Any]],
+    workers: int,
+    progress: bool,
+) -> None:
+    """Run the cases `numbers` that are not `done`; each is recorded as soon as it ends."""
+    results, missing = folder / RESULTS, [index for index in numbers if index not in done]
+    # Forked workers would inherit locks of whatever threads the caller runs.
+    context = multiprocessing.get_context("spawn")
+    with (
+        _progress_bar(progress) as bar,
+        open(results, "ab") as file,
+        swept(),
+        ProcessPoolExecutor(workers, mp_context=context, initializer=_depend_on_the_parent) as pool,
+    ):
+        failed = sum(not record["passed"] for record in done.values())
+        task = bar.add_task("campaign", total=len(numbers), completed=len(done), failed=failed)
+        jobs = [
+            pool.submit(
+                run_case,
+                make_case(made_by["seed"], index, made_by["structures"]),
+                folder / "cases" / f"{index:05d}",
+            )
+            for index in missing
+        ]
+        try:
+            for job in as_completed(jobs):
+                record = {**job.result(), **made_by}
+                file.write(json.dumps(record).encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+                done[record["index"]] = record
+                failed += not record["passed"]
+                bar.update(task, advance=1, failed=failed)
+        except BrokenProcessPool:
+            raise InputError(
+                "campaign: a worker process was killed (too little memory?); the same call goes "
+                "on where it was, try fewer workers"
+            ) from None
+        except OSError as error:
+            raise InputError(f"cannot write {results}: {error.strerror or error}") from error
+        except BaseException:
+            _kill(pool)
+            raise
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _progress_bar(shown: bool) -> Progress:
+    """A bar on stderr, where that is a terminal."""
+    columns = (
+        TextColumn("campaign"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[failed]} failed"),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, disable=not (shown and console.is_terminal))
+
+
 def campaign(
     n: int,
     *,
@@ -255,8 +338,7 @@ def campaign(
     workers : int
         Processes.
     indices : cases to run instead of ``range(n)``, to repeat some alone.
-    progress : bool
-        Show a progress bar on stderr.
+    progress : show a bar on stderr
     structures : bool
         Only networks with dense layers around the GRU layers, and given states, all random. Of a
         campaign without it a fourth of those that are not forced.
@@ -270,76 +352,22 @@ def campaign(
     """
     started = time.monotonic()
     for what, value, low in (("n", n, 1), ("workers", workers, 1), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < low:
-            raise InputError(f"campaign: {what} must be an integer from {low} on, not {value!r}")
+        _check_from(low, what, value)
     versions = require_simulator()
     numbers = sorted(set(range(n) if indices is None else indices))
     folder, sources = Path(out_dir).resolve(), source_fingerprint()
     # Proves that the folder can be written before any work is done.
     write_json(folder / SUMMARY, {"seed": seed, "sources": sources, "running": True})
-    results = folder / RESULTS
-    done = {
-        record["index"]: record
-        for record in read_results(results)
-        if (record.get("seed"), record.get("sources")) == (seed, sources)
-        and record.get("index") in numbers
-        and record.get("structures", False) == structures
-    }
+    made_by = {"seed": seed, "sources": sources, "structures": structures}
+    done = _recorded(folder / RESULTS, made_by, numbers)
     resumed = len(done)
-    missing = [index for index in numbers if index not in done]
-    columns = (
-        TextColumn("campaign"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[failed]} failed"),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    # Forked workers would inherit locks of whatever threads the caller runs.
-    context = multiprocessing.get_context("spawn")
-    with (
-        Progress(*columns, console=console, disable=not (progress and console.is_terminal)) as bar,
-        open(results, "ab") as file,
-        swept(),
-        ProcessPoolExecutor(workers, mp_context=context, initializer=_depend_on_the_parent) as pool,
-    ):
-        failed = sum(not record["passed"] for record in done.values())
-        task = bar.add_task("campaign", total=len(numbers), completed=resumed, failed=failed)
-        jobs = [
-            pool.submit(
-                run_case, make_case(seed, index, structures), folder / "cases" / f"{index:05d}"
-            )
-            for index in missing
-        ]
-        try:
-            for job in as_completed(jobs):
-                record = {**job.result(), "sources": sources, "structures": structures}
-                file.write(json.dumps(record).encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-                done[record["index"]] = record
-                failed += not record["passed"]
-                bar.update(task, advance=1, failed=failed)
-        except BrokenProcessPool:
-            raise InputError(
-                "campaign: a worker process was killed (too little memory?); the same call goes "
-                "on where it was, try fewer workers"
-            ) from None
-        except OSError as error:
-            raise InputError(f"cannot write {results}: {error.strerror or error}") from error
-        except BaseException:
-            _kill(pool)
-            raise
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    _run_missing(folder, made_by, numbers, done, workers, progress)
     summary = {
         **summarize(list(done.values())),
+        **made_by,
         "resumed": resumed,
         "seconds": round(time.monotonic() - started, 1),
         "workers": workers,
-        "seed": seed,
-        "structures": structures,
-        "sources": sources,
         "versions": versions,
     }
     write_json(folder / SUMMARY, summary)

@@ -157,8 +157,8 @@ def _shared(case: Case, share: str) -> Case:
     )
 
 
-def _forced() -> list[dict[str, Any]]:
-    """What the first cases must be, whatever the seed: changes to a random case."""
+def _forced_genomes() -> list[dict[str, Any]]:
+    """All widths alike, and each operator's alone at the least."""
     forced: list[dict[str, Any]] = [
         {"name": f"all-{bits}", "genes": Genome.uniform(bits).layers} for bits in (2, 8)
     ]
@@ -166,6 +166,12 @@ def _forced() -> list[dict[str, Any]]:
         genes = [8] * len(GENES)
         genes[position] = 2
         forced.append({"name": f"int8 with {gene} at 2", "genes": (tuple(genes),)})
+    return forced
+
+
+def _forced_sizes() -> list[dict[str, Any]]:
+    """Lanes, layers and sizes."""
+    forced: list[dict[str, Any]] = []
     for lanes in range(1, 9):
         # One more operand than a whole number of words, so that the last word is not full.
         forced.append(
@@ -177,7 +183,8 @@ def _forced() -> list[dict[str, Any]]:
                 "hidden_size": 10,
             }
         )
-    forced += [
+    return [
+        *forced,
         {"name": "two layers int8", "genes": Genome.uniform(8, 2).layers},
         {"name": "two layers int2", "genes": Genome.uniform(2, 2).layers},
         {"name": "one input", "input_size": 1, "hidden_size": 12},
@@ -192,6 +199,12 @@ def _forced() -> list[dict[str, Any]]:
             "batch": 2,
             "steps": 4,
         },
+    ]
+
+
+def _forced_knobs() -> list[dict[str, Any]]:
+    """Values of the knobs that networks of one layer have."""
+    return [
         {"name": "channel shifts", "channel": True, "genes": Genome.uniform(4).layers},
         {"name": "no channel shifts", "channel": False, "genes": Genome.uniform(4).layers},
         *(
@@ -225,43 +238,61 @@ def _forced() -> list[dict[str, Any]]:
         ),
         *({"name": f"input of {bits} bits", "input_bits": bits} for bits in (1, 2, 4)),
         *({"name": f"classifier of {bits} bits", "classifier_bits": bits} for bits in (2, 5)),
-        *(
-            {"name": f"share {share}, {name}", "share": share, "genes": genes, **more}
-            for share in SHARES[1:]
-            for name, genes, more in (
-                ("int8", Genome.uniform(8).layers, {"activation": "pwl", "terms": 1}),
-                ("int2", Genome.uniform(2).layers, {"activation": "pwl"}),
-                ("tables", Genome.uniform(5).layers, {"activation": "table"}),
-                ("channel shifts", Genome.uniform(6).layers, {"channel": True, "terms": None}),
-                ("two layers", Genome.uniform(4, 2).layers, {}),
-                ("three layers", Genome.uniform(3, 3).layers, {}),
-                ("one unit", Genome.uniform(8).layers, {"hidden_size": 1, "input_size": 1}),
-                ("classes at every step", Genome.uniform(5, 2).layers, {"at": "every"}),
-                ("logits", Genome.uniform(5).layers, {"at": "every", "output": "logits"}),
-                (
-                    "codes",
-                    Genome.uniform(6).layers,
-                    {"at": "every", "output": "codes", "function": "sigmoid"},
-                ),
-            )
-        ),
-        *(
-            {"name": f"head: {Head(at, output, function)}", "genes": genes, **more}
-            | {"at": at, "output": output, "function": function, "head_bits": bits}
-            for at, output, function, bits, genes, more in (
-                ("every", "class", "none", 8, Genome.uniform(8).layers, {}),
-                ("every", "class", "none", 8, Genome.uniform(4).layers, {"hidden_size": 1}),
-                ("every", "logits", "none", 8, Genome.uniform(5, 2).layers, {}),
-                ("every", "codes", "sigmoid", 8, Genome.uniform(8).layers, {"classes": 12}),
-                ("every", "codes", "tanh", 5, Genome.uniform(6).layers, {"activation": "table"}),
-                ("every", "codes", "relu", 3, Genome.uniform(8).layers, {"terms": None}),
-                ("every", "codes", "none", 8, Genome.uniform(3).layers, {"classes": 1}),
-                ("last", "codes", "sigmoid", 4, Genome.uniform(8).layers, {"activation": "pwl"}),
-                ("last", "logits", "none", 8, Genome.uniform(8).layers, {}),
-            )
-        ),
     ]
-    return forced
+
+
+def _forced_sharing() -> list[dict[str, Any]]:
+    """Layers and heads that share hardware."""
+    return [
+        {"name": f"share {share}, {name}", "share": share, "genes": genes, **more}
+        for share in SHARES[1:]
+        for name, genes, more in (
+            ("int8", Genome.uniform(8).layers, {"activation": "pwl", "terms": 1}),
+            ("int2", Genome.uniform(2).layers, {"activation": "pwl"}),
+            ("tables", Genome.uniform(5).layers, {"activation": "table"}),
+            ("channel shifts", Genome.uniform(6).layers, {"channel": True, "terms": None}),
+            ("two layers", Genome.uniform(4, 2).layers, {}),
+            ("three layers", Genome.uniform(3, 3).layers, {}),
+            ("one unit", Genome.uniform(8).layers, {"hidden_size": 1, "input_size": 1}),
+            ("classes at every step", Genome.uniform(5, 2).layers, {"at": "every"}),
+            ("logits", Genome.uniform(5).layers, {"at": "every", "output": "logits"}),
+            (
+                "codes",
+                Genome.uniform(6).layers,
+                {"at": "every", "output": "codes", "function": "sigmoid"},
+            ),
+        )
+    ]
+
+
+def _forced_heads() -> list[dict[str, Any]]:
+    """What the network answers, and when."""
+    return [
+        {"name": f"head: {Head(at, output, function)}", "genes": genes, **more}
+        | {"at": at, "output": output, "function": function, "head_bits": bits}
+        for at, output, function, bits, genes, more in (
+            ("every", "class", "none", 8, Genome.uniform(8).layers, {}),
+            ("every", "class", "none", 8, Genome.uniform(4).layers, {"hidden_size": 1}),
+            ("every", "logits", "none", 8, Genome.uniform(5, 2).layers, {}),
+            ("every", "codes", "sigmoid", 8, Genome.uniform(8).layers, {"classes": 12}),
+            ("every", "codes", "tanh", 5, Genome.uniform(6).layers, {"activation": "table"}),
+            ("every", "codes", "relu", 3, Genome.uniform(8).layers, {"terms": None}),
+            ("every", "codes", "none", 8, Genome.uniform(3).layers, {"classes": 1}),
+            ("last", "codes", "sigmoid", 4, Genome.uniform(8).layers, {"activation": "pwl"}),
+            ("last", "logits", "none", 8, Genome.uniform(8).layers, {}),
+        )
+    ]
+
+
+def _forced() -> list[dict[str, Any]]:
+    """What the first cases must be, whatever the seed: changes to a random case."""
+    return [
+        *_forced_genomes(),
+        *_forced_sizes(),
+        *_forced_knobs(),
+        *_forced_sharing(),
+        *_forced_heads(),
+    ]
 
 
 def make_case(seed: int, index: int, structures: bool = False) -> Case:

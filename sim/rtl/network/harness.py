@@ -165,6 +165,99 @@ _LOAD = """\
 """
 
 
+def _watches(model: IntModel, watched: Sequence[Watched], share: str) -> list[str]:
+    """A ``bench_watch`` for each stream, and the counters of results of shared layers."""
+    watches = []
+    for number, stream in enumerate(watched):
+        valid, ready, payload = _signals(model, stream, watched, share)
+        watches.append(
+            f"  bench_watch #(.ID({number}), .WIDTH({stream.width})) watch_{number} "
+            f"(.clk(clk), .rst(rst), .cycle(cycle),\n    .valid({valid}), "
+            f".ready({ready}),\n    .payload({payload}));"
+        )
+    if share != "none":
+        last = len(_made()) - 1
+        watches += [_SHARED.format(layer=k, last=last) for k in range(len(model.layers))]
+    return watches
+
+
+def _signals(
+    model: IntModel, stream: Watched, watched: Sequence[Watched], share: str
+) -> tuple[str, str, str]:
+    """Valid, ready and payload of a stream, as expressions of the bench."""
+    if stream.place:
+        # The layer's own output has a name that signals of its parts have as well.
+        units = {w.place for w in watched if w.name == "w"}
+        part = "activation" if stream.name == "o" and stream.place in units else "dense"
+        path = f"dut.{stream.place}.{part}.o__"
+        return f"{path}valid", f"{path}ready", f"{path}payload"
+    if stream.layer >= 0 and share != "none":
+        machine, place = f"dut.layer{stream.layer}.machine", _made().index(stream.name)
+        valid = f"{machine}.written && made_{stream.layer} == {place}"
+        return valid, "1'b1", f"{machine}.code"
+    if stream.layer >= 0:
+        path = f"dut.layer{stream.layer}.{stream.name}.o__"
+        return f"{path}valid", f"{path}ready", f"{path}payload"
+    # The `last` flag goes below the code, so that the sign stays on top.
+    name, high = stream.name, stream.width - 1
+    sign = "1'b0, " if name == "o_class" else ""
+    payload = f"{{{sign}{name}_payload}}"
+    if flagged(model, name):
+        high -= name == "o_class"
+        payload = f"{{{sign}{name}_payload[{high - 1}:0], {name}_payload[{high}]}}"
+    return f"{name}_valid", f"{name}_ready", payload
+
+
+def _port_lines(ports: Sequence[str], watched: Sequence[Watched]) -> dict[str, list[str]]:
+    """What the bench says of each output port: wires, pins of ``dut``, transfers."""
+    bits = {name: stream.width for stream in watched if (name := stream.name) in ports}
+    if "o_class" in bits:
+        bits["o_class"] -= 1
+    short = [name.removeprefix("o_") for name in ports]
+    return {
+        "wires": [f"  wire [{bits[name] - 1}:0] {name}_payload;" for name in ports],
+        "pins": [
+            f"    .{name}__payload({name}_payload), .{name}__valid({name}_valid),\n"
+            f"    .{name}__ready({name}_ready)"
+            for name in ports
+        ],
+        "moves": [
+            f"  wire move_{name} = o_{name}_valid === 1'b1 && o_{name}_ready;" for name in short
+        ],
+    }
+
+
+def _counting(short: Sequence[str], load_moves: str) -> str:
+    """What the bench counts: transfers of each output, and cycles in which nothing moved."""
+    clears = " ".join(f"n_{name} <= 0;" for name in short)
+    moves = " | ".join(f"move_{name}" for name in short)
+    counted = "\n".join(f"      n_{name} <= n_{name} + move_{name};" for name in short)
+    return f"""\
+  always @(posedge clk) begin
+    cycle <= cycle + 1;
+    if (rst) begin
+      $fwrite(log, "{RESET} %0d 0\\n", cycle);
+      idle <= 0; {clears}
+    end else begin
+      idle <= move_i{load_moves} | {moves} ? 0 : idle + 1;
+      taken <= taken ^ move_i;
+{counted}
+    end
+  end"""
+
+
+def _loading(image: Image) -> tuple[str, str, str]:
+    """Declarations that load the weights, the pins of ``dut`` for them, and their transfers."""
+    count = len(image.words)
+    pins = (
+        "\n    .i_weights__payload(weight_words[n_weights]), "
+        ".i_weights__valid(weights_valid),\n    .i_weights__ready(weights_ready), "
+        ".loaded(loaded),"
+    )
+    declarations = _LOAD.format(high=image.width - 1, last=count - 1, count=count)
+    return declarations, pins, " | move_weights"
+
+
 def harness_verilog(
     model: IntModel, share: str = "none", *, loaded: Image | None = None, logit_bits: int = 0
 ) -> str:
@@ -182,70 +275,15 @@ def harness_verilog(
         replace(s, width=max(s.width, logit_bits + 1)) if s.name == "o_logits" else s
         for s in watched_streams(model)
     ]
-    top = {s.name: s.width - 1 for s in watched if s.layer < 0 and not s.place}
-    watches = []
-    for number, stream in enumerate(watched):
-        if stream.place:
-            # The layer's own output has a name that signals of its parts have as well.
-            units = {w.place for w in watched if w.name == "w"}
-            part = "activation" if stream.name == "o" and stream.place in units else "dense"
-            path = f"dut.{stream.place}.{part}.o__"
-            signals = (f"{path}valid", f"{path}ready", f"{path}payload")
-        elif stream.layer >= 0 and share != "none":
-            machine, place = f"dut.layer{stream.layer}.machine", _made().index(stream.name)
-            valid = f"{machine}.written && made_{stream.layer} == {place}"
-            signals = (valid, "1'b1", f"{machine}.code")
-        elif stream.layer >= 0:
-            path = f"dut.layer{stream.layer}.{stream.name}.o__"
-            signals = (f"{path}valid", f"{path}ready", f"{path}payload")
-        else:
-            # The `last` flag goes below the code, so that the sign stays on top.
-            name, high = stream.name, top[stream.name]
-            sign = "1'b0, " if name == "o_class" else ""
-            payload = f"{{{sign}{name}_payload}}"
-            if flagged(model, name):
-                high -= name == "o_class"
-                payload = f"{{{sign}{name}_payload[{high - 1}:0], {name}_payload[{high}]}}"
-            signals = (f"{name}_valid", f"{name}_ready", payload)
-        watches.append(
-            f"  bench_watch #(.ID({number}), .WIDTH({stream.width})) watch_{number} "
-            f"(.clk(clk), .rst(rst), .cycle(cycle),\n    .valid({signals[0]}), "
-            f".ready({signals[1]}),\n    .payload({signals[2]}));"
-        )
-    if share != "none":
-        last = len(_made()) - 1
-        watches += [_SHARED.format(layer=k, last=last) for k in range(len(model.layers))]
+    watches = _watches(model, watched, share)
     ports = output_ports(model)
-    bits = {name: stream.width for stream in watched if (name := stream.name) in ports}
-    if "o_class" in bits:
-        bits["o_class"] -= 1
     readies = ", ".join(f"{name}_ready = 0" for name in ports)
     short = [name.removeprefix("o_") for name in ports]
     wants = ", ".join(f"want_{name} = {NEVER if name == 'h' else 0}" for name in short)
     counts = [f"n_{name}" for name in short]
-    lines = {
-        "wires": [f"  wire [{bits[name] - 1}:0] {name}_payload;" for name in ports],
-        "pins": [
-            f"    .{name}__payload({name}_payload), .{name}__valid({name}_valid),\n"
-            f"    .{name}__ready({name}_ready)"
-            for name in ports
-        ],
-        "moves": [
-            f"  wire move_{name} = o_{name}_valid === 1'b1 && o_{name}_ready;" for name in short
-        ],
-        "counted": [f"      n_{name} <= n_{name} + move_{name};" for name in short],
-    }
+    lines = _port_lines(ports, watched)
     newline = "\n"
-    load = load_pins = load_moves = ""
-    if loaded is not None:
-        count = len(loaded.words)
-        load = _LOAD.format(high=loaded.width - 1, last=count - 1, count=count)
-        load_pins = (
-            "\n    .i_weights__payload(weight_words[n_weights]), "
-            ".i_weights__valid(weights_valid),\n    .i_weights__ready(weights_ready), "
-            ".loaded(loaded),"
-        )
-        load_moves = " | move_weights"
+    load, load_pins, load_moves = ("", "", "") if loaded is None else _loading(loaded)
     return f"""\
 `timescale 1ns/1ps
 {_WATCH}
@@ -273,17 +311,7 @@ module bench;
   wire move_i = i_valid && i_ready === 1'b1;
 {newline.join(lines["moves"])}
   always @(posedge flush) $fflush(log);
-  always @(posedge clk) begin
-    cycle <= cycle + 1;
-    if (rst) begin
-      $fwrite(log, "{RESET} %0d 0\\n", cycle);
-      idle <= 0; {" ".join(f"{name} <= 0;" for name in counts)}
-    end else begin
-      idle <= move_i{load_moves} | {" | ".join(f"move_{name}" for name in short)} ? 0 : idle + 1;
-      taken <= taken ^ move_i;
-{newline.join(lines["counted"])}
-    end
-  end
+{_counting(short, load_moves)}
 {newline.join(watches)}
 endmodule
 """

@@ -74,6 +74,20 @@ class SimReport:
         """Whether everything was equal, and something was compared at all."""
         return not self.mismatches and self.codes > 0
 
+    def add(self, scenario: dict[str, Any]) -> None:
+        """Count what the bench says of a scenario."""
+        self.sequences += scenario["sequences"]
+        self.steps += scenario["steps"]
+        self.cycles += scenario["cycles"]
+        for label, count in scenario["transfers"].items():
+            self.transfers[label] = self.transfers.get(label, 0) + count
+        if scenario["cycles_per_step"] is not None:
+            self.cycles_per_step = scenario["cycles_per_step"]
+        if scenario["cycles_per_sequence"] is not None:
+            self.cycles_per_sequence = scenario["cycles_per_sequence"]
+        shown = ("name", "sequences", "steps", "cycles")
+        self.scenarios.append({key: scenario[key] for key in shown})
+
     def to_json(self) -> dict[str, Any]:
         """All fields, and ``passed``, for a report file."""
         return {"passed": self.passed, **asdict(self)}
@@ -111,60 +125,91 @@ def build_scenarios(
     ``held`` holds each output once for :data:`HOLD` cycles; ``withdrawn`` offers features that are
     taken back before they are taken. Raises :class:`InputError` for an unknown name.
     """
-    chooser = random.Random(f"{seed} scenarios")
+    drawn = _Scenarios(seed, batch, steps, hidden, stall, lengths)
+    return [drawn.scenario(name) for name in names]
 
+
+class _Scenarios:
+    """Draws the scenarios, one after the other; arguments as for :func:`build_scenarios`."""
+
+    def __init__(
+        self,
+        seed: int,
+        batch: int,
+        steps: int,
+        hidden: int,
+        stall: float,
+        lengths: Sequence[int] | None,
+    ) -> None:
+        self.chooser = random.Random(f"{seed} scenarios")
+        self.batch, self.steps, self.hidden, self.stall = batch, steps, hidden, stall
+        self.lengths = lengths
+
+    @staticmethod
     def segment(
         sequences: list[tuple[int, int]], reset_after: int | None = None, **more: int
     ) -> dict[str, Any]:
+        """Sequences that go through one after the other, up to a reset."""
         return {"sequences": sequences, "reset_after": reset_after, **more}
 
-    def pick() -> int:
-        return chooser.randrange(batch)
+    def pick(self) -> int:
+        """Any of the sequences."""
+        return self.chooser.randrange(self.batch)
 
-    def whole(k: int) -> tuple[int, int]:
-        return k, steps if lengths is None else int(lengths[k])
+    def whole(self, k: int) -> tuple[int, int]:
+        """Sequence `k` with all its steps."""
+        return k, self.steps if self.lengths is None else int(self.lengths[k])
 
-    scenarios: list[dict[str, Any]] = []
-    for name in names:
-        more: dict[str, float]
-        pause, more = stall, {}
+    def scenario(self, name: str) -> dict[str, Any]:
+        """The scenario `name`. Raises :class:`InputError` for an unknown one."""
+        if name in STRESS:
+            return self.stress(name)
+        chooser, batch, whole, pause = self.chooser, self.batch, self.whole, self.stall
         if name == "back-to-back":
-            pause, segments = 0.0, [segment([whole(k) for k in range(batch)])]
+            pause, segments = 0.0, [self.segment([whole(k) for k in range(batch)])]
         elif name == "stalls":
             # From the end, so that a second look falls on other sequences where there are many.
-            segments = [segment([whole(batch - 1 - k % batch) for k in range(min(batch, 4))])]
+            last = [whole(batch - 1 - k % batch) for k in range(min(batch, 4))]
+            segments = [self.segment(last)]
         elif name == "reset":
-            pause = stall / 2
+            pause = self.stall / 2
+            moments = 2 * self.steps * self.hidden
             segments = [
                 *(
-                    segment([whole(pick()), whole(pick())], chooser.randrange(2 * steps * hidden))
+                    self.segment(
+                        [whole(self.pick()), whole(self.pick())], chooser.randrange(moments)
+                    )
                     for _ in range(2)
                 ),
-                segment([whole(pick())]),
+                self.segment([whole(self.pick())]),
             ]
         elif name == "lengths":
-            pause = stall / 2
-            some = [1, chooser.randint(1, steps), 1, min(2, steps)]
+            pause = self.stall / 2
+            some = [1, chooser.randint(1, self.steps), 1, min(2, self.steps)]
             chooser.shuffle(some)
-            segments = [segment([(pick(), length) for length in some])]
-        elif name in STRESS:
-            pause = stall / 2 if name == "resets" else 0.0
-            # Short sequences, so that random moments fall into their ends too.
-            some = [chooser.randint(1, min(2, steps)) for _ in range(4)]
-            segments = [segment([(pick(), length) for length in some])]
-            if name == "resets":
-                moments = [int(2 ** chooser.uniform(0, MOMENTS)) for _ in range(RESETS)]
-                cut = [segment(segments[0]["sequences"], reset_in=moment) for moment in moments]
-                segments = [*cut, *segments]
-            elif name == "held":
-                more = {"hold": HOLD}
-            else:
-                more = {"withdraw": 0.5}
+            segments = [self.segment([(self.pick(), length) for length in some])]
         else:
             names = " ".join((*SCENARIOS, *STRESS))
             raise InputError(f"scenario {name!r}: the names are {names}")
-        scenarios.append({"name": name, "stall": pause, "segments": segments, **more})
-    return scenarios
+        return {"name": name, "stall": pause, "segments": segments}
+
+    def stress(self, name: str) -> dict[str, Any]:
+        """The scenario `name` of :data:`STRESS`."""
+        chooser, segment = self.chooser, self.segment
+        pause = self.stall / 2 if name == "resets" else 0.0
+        # Short sequences, so that random moments fall into their ends too.
+        some = [chooser.randint(1, min(2, self.steps)) for _ in range(4)]
+        segments = [segment([(self.pick(), length) for length in some])]
+        more: dict[str, float] = {}
+        if name == "resets":
+            moments = [int(2 ** chooser.uniform(0, MOMENTS)) for _ in range(RESETS)]
+            cut = [segment(segments[0]["sequences"], reset_in=moment) for moment in moments]
+            segments = [*cut, *segments]
+        elif name == "held":
+            more = {"hold": HOLD}
+        else:
+            more = {"withdraw": 0.5}
+        return {"name": name, "stall": pause, "segments": segments, **more}
 
 
 @contextmanager
@@ -263,6 +308,14 @@ def _run_in(
             )
         except (RuntimeError, SystemExit) as error:
             broken = f"simulator: {error}"
+    return _outcome_of(folder, results, result, broken, timeout_s)
+
+
+def _outcome_of(
+    folder: Path, results: Path, result: Path, broken: str | None, timeout_s: float
+) -> dict[str, Any]:
+    """The bench's `result`, with ``mismatches``: also where cocotb's `results` say that a test
+    failed, the simulator is `broken`, or either file is missing."""
     try:
         cases = list(ElementTree.parse(results).getroot().iter("testcase"))
         failed = [
@@ -282,6 +335,25 @@ def _run_in(
     if (failed or not cases or broken) and not outcome["mismatches"]:
         outcome["mismatches"] = [f"the bench failed without a mismatch ({broken or 'see sim.log'})"]
     return outcome
+
+
+def _write_sources(
+    folder: Path,
+    model: IntModel,
+    verilog: str,
+    harness: str,
+    codes: np.ndarray,
+    loaded: Image | None,
+) -> None:
+    """What a simulation reads: network, bench and memory files, model and input codes."""
+    write_text(folder / "gru.v", with_memory_files(verilog, folder))
+    write_text(folder / "bench.v", harness)
+    if loaded is not None:
+        write_text(folder / "gru_weights.hex", loaded.text)
+    model.save(folder / "model.safetensors")
+    buffer = io.BytesIO()
+    np.save(buffer, codes)
+    write_bytes(folder / "codes.npy", buffer.getvalue())
 
 
 def simulate(
@@ -351,16 +423,8 @@ def simulate(
         lengths=None if lengths is None else lengths.tolist(),
     )
     folder = Path(out_dir).resolve()
-    text = _verilog_text(verilog)
-    write_text(folder / "gru.v", with_memory_files(text, folder))
     harness = harness_verilog(model, share, loaded=loaded, logit_bits=logit_bits)
-    write_text(folder / "bench.v", harness)
-    if loaded is not None:
-        write_text(folder / "gru_weights.hex", loaded.text)
-    model.save(folder / "model.safetensors")
-    buffer = io.BytesIO()
-    np.save(buffer, codes)
-    write_bytes(folder / "codes.npy", buffer.getvalue())
+    _write_sources(folder, model, _verilog_text(verilog), harness, codes, loaded)
     job = {
         "model": str(folder / "model.safetensors"),
         "codes": str(folder / "codes.npy"),
@@ -377,16 +441,7 @@ def simulate(
 
     report = SimReport(model.genome.id, model.hash, seed, versions=versions)
     for part in outcome["scenarios"]:
-        report.sequences += part["sequences"]
-        report.steps += part["steps"]
-        report.cycles += part["cycles"]
-        for label, count in part["transfers"].items():
-            report.transfers[label] = report.transfers.get(label, 0) + count
-        if part["cycles_per_step"] is not None:
-            report.cycles_per_step = part["cycles_per_step"]
-        if part["cycles_per_sequence"] is not None:
-            report.cycles_per_sequence = part["cycles_per_sequence"]
-        report.scenarios.append({k: part[k] for k in ("name", "sequences", "steps", "cycles")})
+        report.add(part)
     report.codes = sum(report.transfers.values())
     report.mismatches = outcome["mismatches"]
     if report.mismatches and waves_on_failure and outcome["scenarios"]:
