@@ -197,6 +197,87 @@ def _shifted(
     return Checkpoint(tensors, checkpoint.info), x / factor, shifts
 
 
+def _sensitivities(t: Mapping[str, np.ndarray], h_old: np.ndarray) -> dict[str, np.ndarray]:
+    """Of every operator, the square of what the new state changes by its result; `t` : results by
+    operator [batch, steps, units]."""
+    r, z, n, c = t["a_r"], t["a_z"], t["a_n"], t["c_z"]
+    slope_n = c * (1 - n**2)
+    to_r = slope_n * t["w_hn"]
+    to_z = h_old - n
+    # d h' / d tensor, squared; a pre-activation sum is measured behind its activation.
+    weight = {
+        "s_h": np.ones_like(r),
+        "p_zn": np.ones_like(r),
+        "p_zh": np.ones_like(r),
+        "c_z": n**2,
+        "a_n": c**2,
+        "a_z": to_z**2,
+        "a_r": to_r**2,
+        "s_n": c**2,
+        "s_z": to_z**2,
+        "s_r": to_r**2,
+        "w_in": slope_n**2,
+        "p_rn": slope_n**2,
+        "w_hn": (slope_n * r) ** 2,
+        "w_ir": (to_r * r * (1 - r)) ** 2,
+        "w_iz": (to_z * z * (1 - z)) ** 2,
+    }
+    weight["w_hr"], weight["w_hz"] = weight["w_ir"], weight["w_iz"]
+    return weight
+
+
+def _calibrated_layer(
+    checkpoint: Checkpoint,
+    number: int,
+    t: Mapping[str, np.ndarray],
+    operands: Mapping[str, np.ndarray],
+    h_old: np.ndarray,
+    first: np.ndarray,
+) -> LayerCalibration:
+    """Statistics of GRU layer `number`: `t` as for :func:`_sensitivities`, operands of the sides
+    ``i`` and ``h``, and the state that each sequence starts with."""
+    weight = _sensitivities(t, h_old)
+    weights, biases = {}, {}
+    sizes = {f"w_h{gate}": 1.0 for gate in "rzn"}
+    for name in sizes:
+        matrix, bias = checkpoint.operator(number, name)
+        sizes[name] = float((np.abs(matrix).sum(1) + np.abs(bias)).max())
+    seen = visible(t)
+    reach = natural_reach(seen, sizes)
+    for name in GENES[:6]:
+        operand = operands[name[2]]
+        matrix, bias = checkpoint.operator(number, name)
+        flat = weight[name].reshape(-1, weight[name].shape[-1])
+        inputs = operand.reshape(-1, operand.shape[-1])
+        weights[name], biases[name] = Weights(matrix, inputs, flat, reach[name]), bias
+    tensors = {name: Tensor(name, seen[name], weight[name], reach[name]) for name in GENES}
+    if first.any():
+        # The state needs codes for where it starts, too.
+        every = np.concatenate([seen["s_h"], first[: len(seen["s_h"])]], 1)
+        tensors["s_h"] = Tensor("s_h", every, np.ones_like(every), reach["s_h"])
+    return LayerCalibration(tensors, weights, biases)
+
+
+def _last_states(
+    checkpoint: Checkpoint, states: np.ndarray, counts: np.ndarray | None, lengths: Any
+) -> np.ndarray:
+    """The states [n, units] that the head reads, at most :data:`ANSWERS` or so."""
+    if not checkpoint.head.every:
+        return at_last(states, lengths)
+    read = states.reshape(-1, states.shape[-1]) if counts is None else states[counts]
+    # More of them tell nothing more.
+    return read[:: max(1, len(read) // ANSWERS)]
+
+
+def _output_sums(checkpoint: Checkpoint, real: np.ndarray) -> Tensor | None:
+    """Statistics of the sums `real` of a head that answers codes."""
+    head = checkpoint.head
+    if head.output != "codes":
+        return None
+    real = np.maximum(real, 0) if head.activation == "relu" else real
+    return Tensor(SUMS[head.activation], real, np.ones(real.shape))
+
+
 def calibrate(checkpoint: Checkpoint, x: np.ndarray, fold: bool = True) -> Calibration:
     """Run the float network on `x` [batch, steps, features] and collect its statistics.
 
@@ -225,64 +306,14 @@ def calibrate(checkpoint: Checkpoint, x: np.ndarray, fold: bool = True) -> Calib
             t = {name: value[counts][None] for name, value in t.items()}
             h_old = h_old[counts][None]
             operands = {side: value[counts][None] for side, value in operands.items()}
-        r, z, n, c = t["a_r"], t["a_z"], t["a_n"], t["c_z"]
-        slope_n = c * (1 - n**2)
-        to_r = slope_n * t["w_hn"]
-        to_z = h_old - n
-        # d h' / d tensor, squared; a pre-activation sum is measured behind its activation.
-        weight = {
-            "s_h": np.ones_like(r),
-            "p_zn": np.ones_like(r),
-            "p_zh": np.ones_like(r),
-            "c_z": n**2,
-            "a_n": c**2,
-            "a_z": to_z**2,
-            "a_r": to_r**2,
-            "s_n": c**2,
-            "s_z": to_z**2,
-            "s_r": to_r**2,
-            "w_in": slope_n**2,
-            "p_rn": slope_n**2,
-            "w_hn": (slope_n * r) ** 2,
-            "w_ir": (to_r * r * (1 - r)) ** 2,
-            "w_iz": (to_z * z * (1 - z)) ** 2,
-        }
-        weight["w_hr"], weight["w_hz"] = weight["w_ir"], weight["w_iz"]
-        weights, biases = {}, {}
-        sizes = {f"w_h{gate}": 1.0 for gate in "rzn"}
-        for name in sizes:
-            matrix, bias = checkpoint.operator(number, name)
-            sizes[name] = float((np.abs(matrix).sum(1) + np.abs(bias)).max())
-        seen = visible(t)
-        reach = natural_reach(seen, sizes)
-        for name in GENES[:6]:
-            operand = operands[name[2]]
-            matrix, bias = checkpoint.operator(number, name)
-            flat = weight[name].reshape(-1, weight[name].shape[-1])
-            inputs = operand.reshape(-1, operand.shape[-1])
-            weights[name], biases[name] = Weights(matrix, inputs, flat, reach[name]), bias
-        tensors = {name: Tensor(name, seen[name], weight[name], reach[name]) for name in GENES}
-        if first.any():
-            # The state needs codes for where it starts, too.
-            every = np.concatenate([seen["s_h"], first[: len(seen["s_h"])]], 1)
-            tensors["s_h"] = Tensor("s_h", every, np.ones_like(every), reach["s_h"])
-        layers.append(LayerCalibration(tensors, weights, biases))
+        layers.append(_calibrated_layer(checkpoint, number, t, operands, h_old, first))
         below = states
     matrix = checkpoint.tensors["classifier.weight"]
     bias = checkpoint.tensors["classifier.bias"]
-    if checkpoint.head.every:
-        last = below.reshape(-1, below.shape[-1]) if counts is None else below[counts]
-        # More of them tell nothing more.
-        last = last[:: max(1, len(last) // ANSWERS)]
-    else:
-        last = at_last(below, lengths)
+    last = _last_states(checkpoint, below, counts, lengths)
     back, last = _calibrated(checkpoint, "back", last, None)
     inputs = np.asarray(x) if counts is None else np.asarray(x)[counts]
-    sums = None
-    if checkpoint.head.output == "codes":
-        real = last @ matrix.T + bias
-        real = np.maximum(real, 0) if checkpoint.head.activation == "relu" else real
-        sums = Tensor(SUMS[checkpoint.head.activation], real, np.ones(real.shape))
+    sums = _output_sums(checkpoint, last @ matrix.T + bias)
     return Calibration(
         tuple(layers),
         Tensor("x", inputs, np.ones(inputs.shape)),

@@ -3,7 +3,7 @@
 Many genomes are drafted first, and the units of all of them are synthesised together.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -109,6 +109,61 @@ def _as_trained(model: IntModel) -> Draft:
     )
 
 
+#: Scale, zero point and width of the codes that go from layer to layer.
+_Format = tuple[float, int, int]
+
+
+def _dense_drafts(
+    layers: Sequence[DenseCalibration],
+    genes: Iterator[tuple[int, int]],
+    knobs: Knobs,
+    form: _Format,
+) -> tuple[tuple[DenseDraft, ...], _Format]:
+    """Dense layers in series, from the format of their input on; and that of their output."""
+    drafts = []
+    for layer in layers:
+        in_scale, in_zero, in_bits = form
+        widths = next(genes)
+        dense = quantize_dense_layer(
+            layer, widths, knobs, in_scale=in_scale, in_zero=in_zero, in_bits=in_bits
+        )
+        drafts.append(dense)
+        form = dense.scale, dense.zero_point, widths[1]
+    return tuple(drafts), form
+
+
+def _gru_drafts(
+    calibration: Calibration, genome: Genome, knobs: Knobs, form: _Format
+) -> tuple[
+    list[dict[str, Operator]],
+    list[list[Operator]],
+    list[dict[str, dict[str, float]]],
+    list[np.ndarray | None],
+    _Format,
+]:
+    """The GRU layers in series: operators, candidates for activations, scales and zero points, and
+    codes of first states of each; and the format of the last one's state."""
+    layers, groups, scales, initial = [], [], [], []
+    states = calibration.initial or (None,) * len(calibration.layers)
+    for layer, genes, state in zip(calibration.layers, genome.layers, states, strict=True):
+        widths = Widths.of(genes, knobs)
+        in_scale, in_zero, in_bits = form
+        ops, units, scale, zero = quantize_layer(
+            layer, widths, knobs, in_scale=in_scale, in_zero=in_zero, in_bits=in_bits
+        )
+        layers.append(ops)
+        groups += units
+        scales.append(
+            {
+                name: {"scale": value, "zero_point": zero.get(name, 0)}
+                for name, value in scale.items()
+            }
+        )
+        form = scale["s_h"], zero["s_h"], widths.out["s_h"]
+        initial.append(None if state is None else state_codes(state, *form))
+    return layers, groups, scales, initial, form
+
+
 def draft(
     calibration: Calibration,
     genome: Genome,
@@ -126,48 +181,14 @@ def draft(
     if not calibration.held:
         refuse_lost(calibration)
         calibration.held.append(True)
-    in_bits = knobs.input_bits
-    first = in_scale, in_zero = calibration.input_format(in_bits)
+    first = calibration.input_format(knobs.input_bits)
     _check_dense(calibration, genome)
     dense_genes = iter(genome.dense)
-
-    def dense_drafts(layers: Sequence[DenseCalibration]) -> tuple[DenseDraft, ...]:
-        """The dense layers in series, from the format of their input on."""
-        nonlocal in_scale, in_zero, in_bits
-        drafts = []
-        for layer in layers:
-            drafts.append(
-                quantize_dense_layer(
-                    layer,
-                    genes := next(dense_genes),
-                    knobs,
-                    in_scale=in_scale,
-                    in_zero=in_zero,
-                    in_bits=in_bits,
-                )
-            )
-            in_scale, in_zero, in_bits = drafts[-1].scale, drafts[-1].zero_point, genes[1]
-        return tuple(drafts)
-
-    front = dense_drafts(calibration.front)
-    layers, groups, scales, initial = [], [], [], []
-    states = calibration.initial or (None,) * len(calibration.layers)
-    for layer, genes, state in zip(calibration.layers, genome.layers, states, strict=True):
-        widths = Widths.of(genes, knobs)
-        ops, units, scale, zero = quantize_layer(
-            layer, widths, knobs, in_scale=in_scale, in_zero=in_zero, in_bits=in_bits
-        )
-        layers.append(ops)
-        groups += units
-        scales.append(
-            {
-                name: {"scale": value, "zero_point": zero.get(name, 0)}
-                for name, value in scale.items()
-            }
-        )
-        in_scale, in_zero, in_bits = scale["s_h"], zero["s_h"], widths.out["s_h"]
-        initial.append(None if state is None else state_codes(state, in_scale, in_zero, in_bits))
-    back = dense_drafts(calibration.back)
+    form: _Format = (*first, knobs.input_bits)
+    front, form = _dense_drafts(calibration.front, dense_genes, knobs, form)
+    layers, groups, scales, initial, form = _gru_drafts(calibration, genome, knobs, form)
+    back, form = _dense_drafts(calibration.back, dense_genes, knobs, form)
+    in_scale, in_zero, in_bits = form
     groups += [list(part.group) for part in (*front, *back) if part.group]
     weights, bits = calibration.classifier, knobs.classifier_bits
     scale_of_weights = calibration.classifier_scale(bits)

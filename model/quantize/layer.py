@@ -1,6 +1,6 @@
 """Integer operators of one GRU layer: multipliers, zero points and codes at the scales chosen."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,25 +74,19 @@ def _balance(
         zero[b], zero[name] = int(moved[at]), int(total[at] >> shift)
 
 
-def quantize_layer(
+def _dense_operators(
     calibration: LayerCalibration,
     widths: Widths,
     knobs: Knobs,
+    scale: Mapping[str, float],
+    zero: Mapping[str, int],
     *,
     in_scale: float,
     in_zero: int,
     in_bits: int,
-) -> tuple[dict[str, Operator], list[list[Operator]], dict[str, float], dict[str, int]]:
-    """Operators of a layer by name, candidates for each activation, scales and zero points."""
-    scale = LayerScales(calibration, widths, knobs, in_scale).solve()
+) -> dict[str, Operator]:
+    """The six dense operators at the scales and zero points of the layer."""
     bits, terms = widths.out, knobs.multiplier_terms
-    zero = {name: calibration.tensors[name].zero_point(bits[name], scale[name]) for name in GENES}
-    links = {
-        name: _align([snap(scale[s] / scale[name], terms) for s in (a, b)], terms)
-        for name, a, b in SUMS
-    }
-    for name, fixed, moved in (("s_r", 0, "w_hr"), ("s_z", 0, "w_hz"), ("s_n", 1, "w_in")):
-        _balance(calibration, bits, scale, zero, name, fixed, moved, *links[name])
     ops: dict[str, Operator] = {}
     for name in GENES[:6]:
         from_input = name[2] == "i"
@@ -112,6 +106,18 @@ def quantize_layer(
         ops[name] = Dense(
             **stored, out_bits=bits[name], multiplier=m, shift=n, zero_point=zero[name]
         )
+    return ops
+
+
+def _elementwise_operators(
+    bits: Mapping[str, int],
+    scale: Mapping[str, float],
+    zero: Mapping[str, int],
+    links: Mapping[str, tuple[Sequence[int], int]],
+    terms: int | None,
+) -> dict[str, Operator]:
+    """Sums, products and the complement; `links` : multipliers and shift of each sum."""
+    ops: dict[str, Operator] = {}
     for name, a, b in SUMS:
         (ma, mb), n = links[name]
         ops[name] = Sum(
@@ -147,6 +153,32 @@ def quantize_layer(
         shift=n,
         zero_point=zero["c_z"],
     )
+    return ops
+
+
+def quantize_layer(
+    calibration: LayerCalibration,
+    widths: Widths,
+    knobs: Knobs,
+    *,
+    in_scale: float,
+    in_zero: int,
+    in_bits: int,
+) -> tuple[dict[str, Operator], list[list[Operator]], dict[str, float], dict[str, int]]:
+    """Operators of a layer by name, candidates for each activation, scales and zero points."""
+    scale = LayerScales(calibration, widths, knobs, in_scale).solve()
+    bits, terms = widths.out, knobs.multiplier_terms
+    zero = {name: calibration.tensors[name].zero_point(bits[name], scale[name]) for name in GENES}
+    links = {
+        name: _align([snap(scale[s] / scale[name], terms) for s in (a, b)], terms)
+        for name, a, b in SUMS
+    }
+    for name, fixed, moved in (("s_r", 0, "w_hr"), ("s_z", 0, "w_hz"), ("s_n", 1, "w_in")):
+        _balance(calibration, bits, scale, zero, name, fixed, moved, *links[name])
+    ops = _dense_operators(
+        calibration, widths, knobs, scale, zero, in_scale=in_scale, in_zero=in_zero, in_bits=in_bits
+    )
+    ops |= _elementwise_operators(bits, scale, zero, links, terms)
     groups = []
     for name in ACTIVATIONS:
         source = f"s_{name[-1]}"

@@ -1,6 +1,7 @@
 """Refusal of networks that 8 bits cannot hold, with the part that is to blame."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -38,20 +39,7 @@ def refuse_lost(calibration: Calibration) -> None:
     formats: dict[tuple[int, str], Format] = {}
     last = len(calibration.layers) - 1
 
-    def add_dense(
-        number: int, place: str, layers: Sequence[DenseCalibration], in_scale: float
-    ) -> float:
-        """Round the dense layers at `place`; the scale of their output."""
-        for k, layer in enumerate(layers):
-            name = f"{place}{k}"
-            scale, zero, size = layer.scales((8, 8), in_scale, knobs)
-            rounded[number, name] = layer.weights.rounded(size, layer.bias)
-            if layer.curved:
-                scale, zero = layer.output.format(8)
-            formats[number, name] = 8, scale, zero
-            in_scale = scale
-        return in_scale
-
+    add_dense = partial(_round_dense, knobs, rounded, formats)
     in_scale = add_dense(0, "front", calibration.front, in_scale)
     for number, (layer, genes) in enumerate(zip(calibration.layers, genome.layers, strict=True)):
         scale = LayerScales(layer, Widths.of(genes, knobs), knobs, in_scale).solve()
@@ -84,6 +72,27 @@ def refuse_lost(calibration: Calibration) -> None:
         _refuse_unstable(
             calibration.probe.rounded_loss(rounded, formats, (8, *source)), calibration
         )
+
+
+def _round_dense(
+    knobs: Knobs,
+    rounded: dict[tuple[int, str], tuple[np.ndarray, np.ndarray]],
+    formats: dict[tuple[int, str], Format],
+    number: int,
+    place: str,
+    layers: Sequence[DenseCalibration],
+    in_scale: float,
+) -> float:
+    """Add the dense layers at `place` to what is `rounded`; returns the scale of their output."""
+    for k, layer in enumerate(layers):
+        name = f"{place}{k}"
+        scale, zero, size = layer.scales((8, 8), in_scale, knobs)
+        rounded[number, name] = layer.weights.rounded(size, layer.bias)
+        if layer.curved:
+            scale, zero = layer.output.format(8)
+        formats[number, name] = 8, scale, zero
+        in_scale = scale
+    return in_scale
 
 
 def _refuse_far_apart(

@@ -216,10 +216,42 @@ class Trained:
             model = replace(model, info={**model.info, "knobs": knobs.to_json()})
         return model
 
+    def _operators(
+        self,
+        number: int,
+        entries: Mapping[str, Any],
+        form: tuple[float, int],
+        state: tuple[float, int],
+    ) -> dict[str, Operator]:
+        """Operators of GRU layer `number`; scale and zero point of its input and of its state."""
+        scales = self.document["scales"][number]
+        ops: dict[str, Operator] = {}
+        for name in SCHEDULE:
+            entry = dict(entries[name])
+            kind = entry.pop("kind")
+            classes: tuple[Any, ...] = CLASSES[name]
+            cls = next(c for c in classes if c.kind == kind)
+            if cls is Dense:
+                operand = form if name[2] == "i" else state
+                entry |= self._linear(
+                    *_operator(self.tensors, number, name),
+                    *operand,
+                    scale=float(scales[f"{name}.weight"]["scale"]),
+                    shift=np.array(entry["channel_shift"], np.uint8),
+                    bits=entry["weight_bits"],
+                    in_bits=entry["in_bits"],
+                    narrow=bool(self.document["narrow"]),
+                )
+            elif cls in (Table, PiecewiseLinear):
+                arrays = {f.name for f in fields(cls)} & set(_TYPES)
+                entry |= {key: np.array(entry[key], _TYPES[key]) for key in arrays}
+            ops[name] = cls(**entry)
+        return ops
+
     def unchecked(self, info: Mapping[str, Any]) -> IntModel:
         """What weights and record give, whatever the record's hash."""
         document = self.document
-        knobs, narrow = Knobs(**document["knobs"]), bool(document["narrow"])
+        knobs = Knobs(**document["knobs"])
         pairs = tuple((pair[0], pair[1]) for pair in document.get("dense_genome", ()))
         genome = Genome(tuple(tuple(genes) for genes in document["genome"]), pairs)
         first = document["input"]
@@ -230,27 +262,7 @@ class Trained:
         for number, entries in enumerate(document["layers"]):
             scales = document["scales"][number]
             state = float(scales["s_h"]["scale"]), entries["s_h"]["zero_point"]
-            ops: dict[str, Operator] = {}
-            for name in SCHEDULE:
-                entry = dict(entries[name])
-                kind = entry.pop("kind")
-                classes: tuple[Any, ...] = CLASSES[name]
-                cls = next(c for c in classes if c.kind == kind)
-                if cls is Dense:
-                    operand = (in_scale, in_zero) if name[2] == "i" else state
-                    entry |= self._linear(
-                        *_operator(self.tensors, number, name),
-                        *operand,
-                        scale=float(scales[f"{name}.weight"]["scale"]),
-                        shift=np.array(entry["channel_shift"], np.uint8),
-                        bits=entry["weight_bits"],
-                        in_bits=entry["in_bits"],
-                        narrow=narrow,
-                    )
-                elif cls in (Table, PiecewiseLinear):
-                    arrays = {f.name for f in fields(cls)} & set(_TYPES)
-                    entry |= {key: np.array(entry[key], _TYPES[key]) for key in arrays}
-                ops[name] = cls(**entry)
+            ops = self._operators(number, entries, (in_scale, in_zero), state)
             codes = initial[number]
             layers.append(Layer(ops, None if codes is None else np.array(codes, np.int8)))
             (in_scale, in_zero), in_bits = state, ops["s_h"].out_bits

@@ -319,6 +319,18 @@ def _codes_of(
     return np.floor(np.ldexp(values, fraction) + 0.5).astype(np.int64), fraction
 
 
+def _affine_codes(
+    gamma: Array | None, beta: Array | None, length: int, gamma_bits: int, norm_fraction: int
+) -> tuple[Array, Array, int]:
+    """Codes of gamma and beta, and the fraction bits of their sum."""
+    ones = np.ones(length) if gamma is None else gamma
+    gamma, gamma_fraction = _codes_of("gamma", ones, length, gamma_bits, -AFFINE_GUARD, 16)
+    unit = norm_fraction + gamma_fraction
+    zeros = np.zeros(length) if beta is None else beta
+    beta, beta_fraction = _codes_of("beta", zeros, length, 16, unit - 24, unit)
+    return gamma, beta << (unit - beta_fraction), unit
+
+
 def layernorm_params(
     length: int,
     scale: int = 4,
@@ -352,15 +364,11 @@ def layernorm_params(
     variance_shift = max(0, 9 - (length - 1).bit_length()) & ~1
     epsilon = math.floor(length**2 * eps * 4.0**scale * 2**variance_shift + 0.5)
     zero = 0 if not rms else index_within("in_zero_point", in_zero_point, *code_range(in_bits))
-    shift, affine = 0, gamma is not None or beta is not None
-    norm_fraction = out_scale + AFFINE_GUARD * affine
-    if affine:
-        ones = np.ones(length) if gamma is None else gamma
-        gamma, gamma_fraction = _codes_of("gamma", ones, length, gamma_bits, -AFFINE_GUARD, 16)
-        unit = norm_fraction + gamma_fraction
-        zeros = np.zeros(length) if beta is None else beta
-        beta, beta_fraction = _codes_of("beta", zeros, length, 16, unit - 24, unit)
-        beta, shift = beta << (unit - beta_fraction), unit - out_scale
+    shift, norm_fraction = 0, out_scale
+    if gamma is not None or beta is not None:
+        norm_fraction += AFFINE_GUARD
+        gamma, beta, unit = _affine_codes(gamma, beta, length, gamma_bits, norm_fraction)
+        shift = unit - out_scale
     most = _variance_max(length, in_bits, not rms, zero)
     if epsilon >= 1 << (MAX_REDUCED_BITS - 1):
         raise InputError(

@@ -90,6 +90,13 @@ def _unit_for(
     return None
 
 
+def _check_functions(what: str, names: Iterable[object], accepted: set[str]) -> None:
+    """Raise :class:`InputError` for a name of a function that is none of `accepted`."""
+    for name in names:
+        if isinstance(name, str) and name not in accepted:
+            raise InputError(f"{what}: {shown(name)} is not known: {' '.join(sorted(accepted))}")
+
+
 def replace(
     model: nn.Module,
     tables: Mapping[str | type[nn.Module], LutTable] | None = None,
@@ -117,15 +124,8 @@ def replace(
     for a non-linear module without a table, and where there is nothing to replace.
     """
     tables = dict(tables or {})
-    for what, names, accepted in (
-        ("only", only or (), set(FUNCTION_OF.values())),
-        ("tables", tables, set(ACTIVATIONS.values())),
-    ):
-        for name in names:
-            if isinstance(name, str) and name not in accepted:
-                raise InputError(
-                    f"{what}: {shown(name)} is not known: {' '.join(sorted(accepted))}"
-                )
+    _check_functions("only", only or (), set(FUNCTION_OF.values()))
+    _check_functions("tables", tables, set(ACTIVATIONS.values()))
     widths = entries, in_bits, out_bits
     if type(model) in tables or type(model) in FUNCTION_OF:
         raise InputError(
