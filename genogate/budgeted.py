@@ -142,6 +142,35 @@ def _part(target: str | None, max_cycles: float | None) -> dict[str, Any]:
     }
 
 
+def _build_best(
+    place: Path, folder: Path, knobs: Knobs, target: str | None, say: Say
+) -> dict[str, Any]:
+    """Write the files of the best network of the search in `place`; what was measured of them."""
+    from .model.files import write_json
+    from .model.genome import found_with
+    from .network import build_network
+    from .outputs import write_gru
+    from .search.ladder.ladder import BEST
+    from .targets import target_document
+
+    recorded = found_with(str(place / BEST))
+    assert recorded is not None
+    checkpoint, changes = recorded
+    network = build_network(
+        genome=str(place / BEST),
+        task=None,
+        checkpoint=checkpoint,
+        knobs=replace(knobs, **changes),
+        say=say,
+    )
+    report = write_gru(network, folder / BEST, say)
+    figures = {"cells_measured": report["cells"]}
+    if target is not None:
+        figures["measured_in"] = target_document(network, target, False, say)
+        write_json(folder / BEST / "target.json", figures["measured_in"])
+    return figures
+
+
 def run_budgeted(
     task: str,
     budget: str,
@@ -162,27 +191,23 @@ def run_budgeted(
     from .model.checkpoints.descent import import_torch
     from .model.data.tasks import check_name, load_task
     from .model.files import write_json
-    from .model.genome import found_with
     from .model.qat.structure import import_kernels
-    from .network import build_network
-    from .outputs import write_gru
     from .search.budget import seconds_of
     from .search.experiment.jobs import Look, look_at
     from .search.genomes.evaluate import SMALL, shifted
-    from .search.ladder.ladder import BEST, search
+    from .search.ladder.ladder import search
     from .search.ladder.page import write_pages
     from .search.ladder.plan import Plan, telling
-    from .targets import target_document
 
     seconds = seconds_of(budget)
     _check(options, record, target)
     check_name(task)
     drop = 0.5 if options["max_drop"] is None else options["max_drop"]
     data = load_task(task, options["seed"] or 0)
-    small = len(data.y_val) < SMALL
     # Before hours of training, not after.
     if not data.own_measure:
-        telling(task, len(data.y_val), len(shifted(data)[1]) if small else len(data.y_val), drop)
+        count = len(data.y_val)
+        telling(task, count, len(shifted(data)[1]) if count < SMALL else count, drop)
     import_torch()
     import_kernels()
     folder = Path(out or Path("runs") / f"experiment-{Path(task).stem}-budget")
@@ -205,22 +230,7 @@ def run_budgeted(
             "test"
         ]
     if document["best"] is not None:
-        recorded = found_with(str(place / BEST))
-        assert recorded is not None
-        checkpoint, changes = recorded
-        network = build_network(
-            genome=str(place / BEST),
-            task=None,
-            checkpoint=checkpoint,
-            knobs=replace(knobs, **changes),
-            say=say,
-        )
-        report = write_gru(network, folder / BEST, say)
-        document["cells_measured"] = report["cells"]
-        if target is not None:
-            measured = target_document(network, target, False, say)
-            write_json(folder / BEST / "target.json", measured)
-            document["measured_in"] = measured
+        document |= _build_best(place, folder, knobs, target, say)
     write_json(folder / "experiment.json", document)
     write_pages(folder, document)
     return document, folder

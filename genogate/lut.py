@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -228,6 +228,16 @@ def _loadable(
     raise failed
 
 
+def _unit_entry(table: LutTable, unit: Any) -> dict[str, Any]:
+    """What the report says of the unit of a scale."""
+    return {
+        "scale": unit.scale,
+        "out_scale": unit.out_scale,
+        "codes_off": _codes_off(table, unit),
+        **_integers(unit.op),
+    }
+
+
 def write_lut(
     table: LutTable, options: dict[str, Any], out: str | None, say: Say
 ) -> tuple[dict[str, Any], Path]:
@@ -273,15 +283,7 @@ def write_lut(
             "table": table.to_json(),
             "style": style,
             "stages": options["stages"],
-            "units": [
-                {
-                    "scale": unit.scale,
-                    "out_scale": unit.out_scale,
-                    "codes_off": _codes_off(table, unit),
-                    **_integers(unit.op),
-                }
-                for unit in units
-            ],
+            "units": [_unit_entry(table, unit) for unit in units],
             "modules": [{"name": name, **area} for name, area in zip(parts, areas, strict=True)],
             "verified": verified,
             "yosys": find().version,
@@ -317,6 +319,33 @@ def _integers(op: PiecewiseLinear) -> dict[str, Any]:
     }
 
 
+def _write_units(
+    folder: Path, front: Sequence[Any], function: str, scale: int
+) -> dict[str, tuple[str, Any]]:
+    """A Verilog file for each unit of a front. Returns its text and unit by name."""
+    from .hdl.units.shift_add_unit import build
+    from .synth.unit_verilog import emit_unit
+
+    sources = {}
+    for number, candidate in enumerate(front):
+        comment = f"{function} at scale 2^{-scale}: {candidate.form}, mse {candidate.mse:.4g}"
+        text = emit_unit(build(candidate.unit, candidate.form), f"unit_{number}", [comment])
+        write_text(folder / f"unit-{number}.v", text)
+        sources[f"unit_{number}"] = text, candidate.unit
+    return sources
+
+
+def _front_entry(number: int, candidate: Any) -> dict[str, Any]:
+    """What the record says of unit `number` of a front."""
+    return {
+        "file": f"unit-{number}.v",
+        "form": candidate.form,
+        "mse": candidate.mse,
+        "cells": candidate.cells,
+        **_integers(candidate.unit),
+    }
+
+
 def write_front(
     function: str,
     bounds: tuple[float, float] | None,
@@ -333,67 +362,42 @@ def write_front(
 ) -> tuple[dict[str, Any], Path]:
     """Units of a function from the smallest to the most accurate: ``front.json`` and a Verilog file
     for each, ``unit-N.v``, verified, in one folder; the record, and the folder."""
-    from .hdl.units.shift_add_unit import build
     from .model.tables.functions import parse_function
     from .model.tables.points import check_in_bits, check_scales
     from .search.units.pareto import pareto
     from .sim.rtl.units.verification import verify_verilog
-    from .synth.unit_verilog import emit_unit
     from .synth.yosys import find
 
     parsed = parse_function(function, *(bounds or (None, None)))
     check_scales([scale])
     check_in_bits(out_bits)
     word = re.sub(r"[^a-z0-9]+", "_", parsed.name.lower()).strip("_")[:40] or "f"
+    settings: dict[str, Any] = {
+        "scale": scale,
+        "generations": generations,
+        "pop_size": pop_size,
+        "deep": deep,
+        "seed": seed,
+    }
     folder = Path(out or Path("build") / "front" / f"{word}-{scale}")
     with staged(folder) as stage:
-        front = pareto(
-            parsed,
-            scale=scale,
-            in_bits=in_bits,
-            out_bits=out_bits,
-            generations=generations,
-            pop_size=pop_size,
-            seed=seed,
-            deep=deep,
-            progress=say,
-        )
+        front = pareto(parsed, in_bits=in_bits, out_bits=out_bits, progress=say, **settings)
         if not front:
             raise InputError(
                 f"scale {scale}: no unit of {parsed.name} with {in_bits}-bit codes in and "
                 f"{out_bits}-bit codes out holds the guard; choose a finer scale"
             )
         say("Simulating")
-        sources = {}
-        for number, candidate in enumerate(front):
-            comment = (
-                f"{parsed.name} at scale 2^{-scale}: {candidate.form}, mse {candidate.mse:.4g}"
-            )
-            text = emit_unit(build(candidate.unit, candidate.form), f"unit_{number}", [comment])
-            write_text(stage / f"unit-{number}.v", text)
-            sources[f"unit_{number}"] = text, candidate.unit
+        sources = _write_units(stage, front, parsed.name, scale)
         outcome = verify_verilog(sources, seed=2026)
         record: dict[str, Any] = {
             "genogate": __version__,
             "function": parsed.name,
             "range": [parsed.low, parsed.high],
-            "scale": scale,
-            "generations": generations,
-            "pop_size": pop_size,
-            "deep": deep,
-            "seed": seed,
+            **settings,
             "yosys": find().version,
             "verified": {"passed": not outcome["mismatches"], **outcome},
-            "units": [
-                {
-                    "file": f"unit-{number}.v",
-                    "form": c.form,
-                    "mse": c.mse,
-                    "cells": c.cells,
-                    **_integers(c.unit),
-                }
-                for number, c in enumerate(front)
-            ],
+            "units": [_front_entry(number, candidate) for number, candidate in enumerate(front)],
         }
         write_json(stage / "front.json", record)
     # Those of an earlier, longer front.

@@ -191,16 +191,11 @@ def _optimum(table: dict[str, Any]) -> str:
     return f"{text}\n{'':16}by {optimum['proof']}"
 
 
-def print_lut(report: dict[str, Any], folder: str | Path) -> None:
-    """The report of ``genogate lut``."""
-    from rich.text import Text
+def _error_rows(report: dict[str, Any]) -> Any:
+    """A row for each scale: errors, and cells where each scale has a unit of its own."""
+    from .tables import new_table, power_text
 
-    from .tables import console, new_table, power_text, print_pairs
-
-    table, verified = report["table"], report["verified"]
-    terminal = console()
-    for text in verified.get("first", ()):
-        terminal.print(Text(text))
+    table = report["table"]
     fixed, silicon = report["style"] == "fixed", "silicon" in report["modules"][0]
     costs = ["cells", *(["um^2"] if silicon else [])] if fixed else []
     rows = new_table("scale", "mse", "max", "mse (A)", "max (A)", "output", "off", *costs)
@@ -216,6 +211,33 @@ def print_lut(report: dict[str, Any], folder: str | Path) -> None:
             str(unit["codes_off"]),
             *cells,
         )
+    return rows
+
+
+def _area_pairs(area: dict[str, Any]) -> list[tuple[str, str]]:
+    """Area of the one unit, in cells and, where it was measured, in square micrometres."""
+    pairs = [("area", f"{area['cells']:,} cells ({area['flip_flops']:,} flip-flops)")]
+    if "silicon" in area:
+        silicon_figures = area["silicon"]
+        text = f"{silicon_figures['area_um2']:,.0f} um^2 "
+        text += f"for a clock of {1e3 / silicon_figures['clock_ns']:g} MHz"
+        if silicon_figures["delay_ns"] is not None:
+            text += f", {silicon_figures['delay_ns']:.2f} ns needed"
+        pairs.append(("silicon", text))
+    return pairs
+
+
+def print_lut(report: dict[str, Any], folder: str | Path) -> None:
+    """The report of ``genogate lut``."""
+    from rich.text import Text
+
+    from .tables import console, print_pairs
+
+    table, verified = report["table"], report["verified"]
+    terminal = console()
+    for text in verified.get("first", ()):
+        terminal.print(Text(text))
+    rows = _error_rows(report)
     terminal.print(rows)
     terminal.print(
         "Errors in the range, and of every code (A); codes that the unit is off at most\n"
@@ -251,15 +273,7 @@ def print_lut(report: dict[str, Any], folder: str | Path) -> None:
                 f"{verified['mismatches']} mismatches",
             )
         )
-    if not fixed:
-        area = report["modules"][0]
-        pairs.append(("area", f"{area['cells']:,} cells ({area['flip_flops']:,} flip-flops)"))
-        if silicon:
-            silicon_figures = area["silicon"]
-            text = f"{silicon_figures['area_um2']:,.0f} um^2 "
-            text += f"for a clock of {1e3 / silicon_figures['clock_ns']:g} MHz"
-            if silicon_figures["delay_ns"] is not None:
-                text += f", {silicon_figures['delay_ns']:.2f} ns needed"
-            pairs.append(("silicon", text))
+    if report["style"] != "fixed":
+        pairs += _area_pairs(report["modules"][0])
     pairs += [("measured by", report["yosys"]), ("written", f"{folder}/")]
     print_pairs(terminal, pairs)

@@ -63,6 +63,14 @@ class Normalise(wiring.Component):
         return _digits(self.op)
 
     @property
+    def left_bits(self) -> int:
+        """Width of the multiplier's first operand: a difference, the sum, or a mantissa."""
+        op, most = self.op, self.op.difference_max
+        return max(
+            signed_width(-most, most), signed_width(0, self.total_max), op.rsqrt.fraction + 4
+        )
+
+    @property
     def cycles(self) -> int:
         """Cycles for each vector, inputs there in time and results taken."""
         return normalise_cycles(self.op)
@@ -84,11 +92,8 @@ class Normalise(wiring.Component):
             mean = Signal(newest.shape(), name="mean", reset_less=True)
 
         # First stage: the difference from the mean, times n. Second: its product.
-        most = op.difference_max
         word = narrow(m, "word", store.word - op.in_zero_point, low, high)
-        width = max(
-            signed_width(-most, most), signed_width(0, self.total_max), op.rsqrt.fraction + 4
-        )
+        width = self.left_bits
         left = Signal(signed(width), reset_less=True)
         right = Signal(self.right_bits, reset_less=True)
         valid, last = Signal(), Signal(reset_less=True)

@@ -54,10 +54,7 @@ class Softmax(wiring.Component):
         op, table, inverse = self.op, self.op.exp, self.op.reciprocal
         depth = op.max_length
         store = VectorStore(m, self.i, bits=op.in_bits, depth=depth, fixed=False)
-        newest = Signal(signed(op.in_bits), reset_less=True)
-        with m.If(store.taken & (store.first | (store.code > newest))):
-            m.d.sync += newest.eq(store.code)
-
+        newest = self._newest(m, store)
         greatest = Signal(signed(op.in_bits), reset_less=True)
         exp, whole = self._exponential(m, greatest, store.word)
 
@@ -87,14 +84,8 @@ class Softmax(wiring.Component):
         value = rounded_shift(product, op.out_shift, down + exponent) + op.zero_point
         code = self._saturated(m, value)
         free = ~self.o.valid | self.o.ready
-        result = Signal(self.o.payload.shape(), reset_less=True)
-        m.d.comb += [store.enable.eq(free | ~giving), self.o.payload.eq(result)]
-        with m.If(free):
-            m.d.sync += [
-                self.o.valid.eq(giving & valid),
-                result.code.eq(code),
-                result.last.eq(last),
-            ]
+        m.d.comb += store.enable.eq(free | ~giving)
+        self._give(m, free, code, giving & valid, last)
 
         with m.FSM():
             with m.State("wait"):
@@ -134,6 +125,20 @@ class Softmax(wiring.Component):
         part, whole = power[: op.exp_fraction], power[op.exp_fraction :]
         slope, intercept = line_of(m, "exp", table, part)
         return line_result(m, "exp", table, intercept, slope * part), whole
+
+    def _newest(self, m: Module, store: VectorStore) -> Signal:
+        """The greatest code so far of the vector that comes in."""
+        newest = Signal(signed(self.op.in_bits), reset_less=True)
+        with m.If(store.taken & (store.first | (store.code > newest))):
+            m.d.sync += newest.eq(store.code)
+        return newest
+
+    def _give(self, m: Module, free: Value, code: Value, valid: Value, last: Value) -> None:
+        """A code into the register of the output, where that is `free`."""
+        result = Signal(self.o.payload.shape(), reset_less=True)
+        m.d.comb += self.o.payload.eq(result)
+        with m.If(free):
+            m.d.sync += [self.o.valid.eq(valid), result.code.eq(code), result.last.eq(last)]
 
     def _saturated(self, m: Module, value: Value) -> Value:
         """`value` as a code of the output; nothing is below its zero point."""

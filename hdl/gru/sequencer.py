@@ -119,21 +119,7 @@ class Sequencer(wiring.Component):
 
         # Later the words are there: multiply and accumulate.
         follow = pipe.follow
-        last = follow("last", beat.last)
-        complete = Signal()
-        with m.If(enable | self.taken):
-            m.d.sync += complete.eq(enable & last)
-        m.d.comb += [
-            done.eq(complete),
-            self.first.eq(follow("first", beat.value == 0)),
-            self.zero_state.eq(follow("zero_state", start, 0)),
-        ]
-        if plan.pipeline:
-            m.d.comb += [
-                self.move.eq(pipe.move),
-                self.leave.eq(pipe.leave & follow("last", beat.last, 0)),
-            ]
-
+        _strobes(self, m, beat, pipe, start)
         _weight_ports(self, m, beat, unit, follow, words_of, step_end)
 
         # The old state of the unit, caught as it passes by.
@@ -330,6 +316,26 @@ def _standing_states(control: "Sequencer", m: Module, new_bank: Value, ended: Va
         m.d.sync += turn.eq(~turn)
     m.d.comb += control.stands.eq(now)
     return standing
+
+
+def _strobes(control: "Sequencer", m: Module, beat: Counter, pipe: Pipe, start: Value) -> None:
+    """What the multiply-accumulates are told, when the words are there: first and last of a unit,
+    and that the state is zero, from `start` on."""
+    follow = pipe.follow
+    last = follow("last", beat.last)
+    complete = Signal()
+    with m.If(control.enable | control.taken):
+        m.d.sync += complete.eq(control.enable & last)
+    m.d.comb += [
+        control.done.eq(complete),
+        control.first.eq(follow("first", beat.value == 0)),
+        control.zero_state.eq(follow("zero_state", start, 0)),
+    ]
+    if control.plan.pipeline:
+        m.d.comb += [
+            control.move.eq(pipe.move),
+            control.leave.eq(pipe.leave & follow("last", beat.last, 0)),
+        ]
 
 
 def _weight_ports(

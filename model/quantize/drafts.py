@@ -164,6 +164,25 @@ def _gru_drafts(
     return layers, groups, scales, initial, form
 
 
+def _classifier(calibration: Calibration, knobs: Knobs, form: _Format) -> tuple[Classifier, float]:
+    """The classifier behind codes of `form`, and the scale of its sums."""
+    in_scale, in_zero, in_bits = form
+    weights, bits = calibration.classifier, knobs.classifier_bits
+    scale_of_weights = calibration.classifier_scale(bits)
+    stored = linear_operator(
+        weights,
+        calibration.classifier_bias,
+        scale=scale_of_weights,
+        in_scale=in_scale,
+        in_zero=in_zero,
+        in_bits=in_bits,
+        weight_bits=bits,
+        granularity="tensor",
+    )
+    del stored["channel_shift"]
+    return Classifier(**stored), float(scale_of_weights * in_scale)
+
+
 def draft(
     calibration: Calibration,
     genome: Genome,
@@ -188,33 +207,19 @@ def draft(
     front, form = _dense_drafts(calibration.front, dense_genes, knobs, form)
     layers, groups, scales, initial, form = _gru_drafts(calibration, genome, knobs, form)
     back, form = _dense_drafts(calibration.back, dense_genes, knobs, form)
-    in_scale, in_zero, in_bits = form
     groups += [list(part.group) for part in (*front, *back) if part.group]
-    weights, bits = calibration.classifier, knobs.classifier_bits
-    scale_of_weights = calibration.classifier_scale(bits)
-    stored = linear_operator(
-        weights,
-        calibration.classifier_bias,
-        scale=scale_of_weights,
-        in_scale=in_scale,
-        in_zero=in_zero,
-        in_bits=in_bits,
-        weight_bits=bits,
-        granularity="tensor",
-    )
-    del stored["channel_shift"]
+    classifier, acc_scale = _classifier(calibration, knobs, form)
     record = {
         **(info or {}),
         "knobs": knobs.to_json(),
         "scales": scales,
-        "logit_scale": float(scale_of_weights * in_scale),
+        "logit_scale": acc_scale,
     }
     if front or back:
         names = zip(calibration.dense_layers, (*front, *back), strict=True)
         record["dense_scales"] = {name: part.scales for name, part in names}
-    classifier, head, stage = Classifier(**stored), calibration.head, None
+    head, stage = calibration.head, None
     if calibration.sums is not None:
-        acc_scale = float(scale_of_weights * in_scale)
         stage, between = draft_stage(calibration.sums, head, classifier, acc_scale, knobs)
         if between is not None:
             name = "a_r" if head.activation == "sigmoid" else "a_n"

@@ -331,6 +331,18 @@ def _affine_codes(
     return gamma, beta << (unit - beta_fraction), unit
 
 
+def _reciprocal_root(most: int, least: int, entries: int) -> Reduction:
+    """One over the square root of integers from `least` to `most`."""
+    return reduction(
+        "rsqrt",
+        most.bit_length(),
+        entries,
+        MANTISSA,
+        RESULT,
+        max(0, least.bit_length() - 1) & ~1,
+    )
+
+
 def layernorm_params(
     length: int,
     scale: int = 4,
@@ -374,14 +386,7 @@ def layernorm_params(
         raise InputError(
             f"eps: {eps:g} is too great beside codes of scale 2^{-scale}; at that every result is 0"
         )
-    rsqrt = reduction(
-        "rsqrt",
-        ((most << variance_shift) + epsilon).bit_length(),
-        entries,
-        MANTISSA,
-        RESULT,
-        max(0, epsilon.bit_length() - 1) & ~1,
-    )
+    rsqrt = _reciprocal_root((most << variance_shift) + epsilon, epsilon, entries)
     return Normalise(
         length,
         in_bits,

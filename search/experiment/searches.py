@@ -117,6 +117,42 @@ class Searches(Trainings):
             candidates += [run.encoding.decode(each) for each in down[np.sort(drawn)]]
         return candidates
 
+    def _rivals(self, baselines: Sequence[tuple[str, Candidate]]) -> list[Candidate]:
+        """Homogeneous networks: of INT8's size, and of others."""
+        rivals = [c for _, c in baselines]
+        # Of other sizes too: few bits on many units, or more on fewer.
+        rivals += [
+            self.placed(hidden, Candidate(scheme_genome(name, *self.counts)))
+            for hidden in self.plan.hidden
+            for name in self.plan.small
+        ]
+        return rivals
+
+    def _record_round(
+        self,
+        number: int,
+        proposed: Sequence[Entry],
+        guesses: Iterable[float],
+        drops: Sequence[float],
+    ) -> None:
+        """Keep which networks a round trained, and how far each was from what was predicted."""
+        self.record.put(
+            "round",
+            {"round": number + 1},
+            {
+                "chosen": [
+                    {
+                        "hidden": e.hidden,
+                        "genes": list(e.candidate.genome.genes),
+                        "knobs": dict(e.candidate.knobs),
+                        "predicted": round(float(guess), 3),
+                        "left": round(drop, 3),
+                    }
+                    for e, guess, drop in zip(proposed, guesses, drops, strict=True)
+                ]
+            },
+        )
+
     def rounds(
         self, run: Run, baselines: Sequence[tuple[str, Candidate]]
     ) -> list[tuple[Entry, float]]:
@@ -139,14 +175,7 @@ class Searches(Trainings):
             "weights": whole.weights,
         }
         goals = [name for name in GOALS if name != "cells" or self.silicon]
-        rivals = [c for _, c in baselines]
-        # Of other sizes too: few bits on many units, or more on fewer.
-        rivals += [
-            self.placed(hidden, Candidate(scheme_genome(name, *self.counts)))
-            for hidden in plan.hidden
-            for name in plan.small
-        ]
-        rival_entries = evaluated(rivals, "Homogeneous networks")
+        rival_entries = evaluated(self._rivals(baselines), "Homogeneous networks")
         trained_drops = list(
             zip(
                 rival_entries,
@@ -176,22 +205,7 @@ class Searches(Trainings):
             drops = self.trained_on(
                 proposed, seeds, f"Training what was found, round {number + 1} of {plan.rounds}"
             )
-            self.record.put(
-                "round",
-                {"round": number + 1},
-                {
-                    "chosen": [
-                        {
-                            "hidden": e.hidden,
-                            "genes": list(e.candidate.genome.genes),
-                            "knobs": dict(e.candidate.knobs),
-                            "predicted": round(float(guess), 3),
-                            "left": round(drop, 3),
-                        }
-                        for e, guess, drop in zip(proposed, guesses, drops, strict=True)
-                    ]
-                },
-            )
+            self._record_round(number, proposed, guesses, drops)
             trained_drops += zip(proposed, drops, strict=True)
         return trained_drops
 

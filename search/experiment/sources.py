@@ -12,7 +12,7 @@ from ...model import zoo
 from ...model.aliases import Say
 from ...model.checkpoints.floating import Checkpoint
 from ...model.checkpoints.recipe import recipe_for
-from ...model.data.tasks import load_task
+from ...model.data.tasks import Task, load_task
 from ...model.errors import InputError, shown
 from ...model.qat.any_precision import AnyTuning
 from ...synth.recipes import script_hash
@@ -51,6 +51,28 @@ class Sources:
         self.pool: Pool
         #: Names of networks by their key in the record.
         self.names: dict[str, str] = {}
+
+    def _made_for(self, task: Task) -> dict[str, Any]:
+        """What a record must have been made for, to go on with it."""
+        plan, tool = self.plan, find().version if self.silicon else None
+        return {
+            "version": VERSION,
+            "plan": json.loads(json.dumps(asdict(plan))),
+            "data": {
+                "splits": {
+                    str(s.seed): load_task(plan.task, s.seed).split_hash for s in self.seeds
+                },
+                "recipes": [asdict(self.plan.tuning), asdict(self.for_all())],
+                "steps": task.steps,
+                "features": task.features,
+                "classes": task.classes,
+                "sequences": {
+                    part: len(getattr(task, f"y_{part}")) for part in ("train", "val", "test")
+                },
+                "yosys": tool,
+                "script": script_hash(),
+            },
+        }
 
     def prepare(self) -> None:
         """The seeds, and what the record must have been made for."""
@@ -93,29 +115,7 @@ class Sources:
         self.counts = self._structure(checkpoints)
         self.task = task = load_task(plan.task, first.seed)
         task.only_plain("an experiment")
-        tool = find().version if self.silicon else None
-        self.record = Record(
-            self.folder / "experiment.json",
-            {
-                "version": VERSION,
-                "plan": json.loads(json.dumps(asdict(plan))),
-                "data": {
-                    "splits": {
-                        str(s.seed): load_task(plan.task, s.seed).split_hash for s in self.seeds
-                    },
-                    "recipes": [asdict(self.plan.tuning), asdict(self.for_all())],
-                    "steps": task.steps,
-                    "features": task.features,
-                    "classes": task.classes,
-                    "sequences": {
-                        part: len(getattr(task, f"y_{part}")) for part in ("train", "val", "test")
-                    },
-                    "yosys": tool,
-                    "script": script_hash(),
-                },
-            },
-            seeds,
-        )
+        self.record = Record(self.folder / "experiment.json", self._made_for(task), seeds)
         self.record.load()
 
     def _structure(self, checkpoints: Mapping[str, Checkpoint]) -> tuple[int, int]:

@@ -170,6 +170,15 @@ class _Spent(Exception):
     pass
 
 
+def _narrower(genes: Sequence[int]) -> list[Genome]:
+    """The genomes with one bit less in one operator."""
+    return [
+        Genome.from_genes([*genes[:g], genes[g] - 1, *genes[g + 1 :]])
+        for g in range(len(genes))
+        if genes[g] > MIN_BITS
+    ]
+
+
 def descent(
     judge: Judge,
     layers: int = 1,
@@ -209,11 +218,7 @@ def descent(
             while at is not None:
                 path.append(at)
                 genes, here, at = at.genes, results[at], None
-                around = [
-                    Genome.from_genes([*genes[:g], genes[g] - 1, *genes[g + 1 :]])
-                    for g in range(len(genes))
-                    if genes[g] > MIN_BITS
-                ]
+                around = _narrower(genes)
                 look(around)
                 least = (np.inf, np.inf)
                 for genome in around:

@@ -113,6 +113,16 @@ def _parted(network: Network, leaves: Sequence[Any]) -> tuple[list[Any], list[An
     )
 
 
+def _fisher(values: Sequence[Array], gradients: Sequence[Array], batch: int) -> Array:
+    """Fisher information of the channels of each output [samples, ..., channels], summed."""
+    return np.array(
+        [
+            0.5 * ((v * g).reshape(batch, -1, v.shape[-1]).sum(1) ** 2).mean(0).sum() * batch**2
+            for v, g in zip(values, gradients, strict=True)
+        ]
+    )
+
+
 def _collect(
     torch: Any, network: Network, x: Array, y: Array, origin: Mapping[str, Any], seed: int, say: Say
 ) -> Statistics:
@@ -152,12 +162,6 @@ def _collect(
     }
     tensors, errors, counts = _samples(network, values, sources, virtual, draw)
     facts = network.facts()
-    fisher = np.array(
-        [
-            0.5 * ((v * g).reshape(batch, -1, v.shape[-1]).sum(1) ** 2).mean(0).sum() * batch**2
-            for v, g in zip(values, of_outputs, strict=True)
-        ]
-    )
     return Statistics(
         names=network.names,
         widths=network.widths,
@@ -170,7 +174,7 @@ def _collect(
         vectors={
             "eigenvalue": eigenvalues,
             "trace": np.array([float(d.sum()) for d in diagonal]),
-            "fisher": fisher,
+            "fisher": _fisher(values, of_outputs, batch),
             "similarity": linear_cka(values),
             "stages": facts["stages"],
             "operands": facts["operands"],

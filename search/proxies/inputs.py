@@ -1,6 +1,6 @@
 """A network's statistics as formulas take them: the leaves, by name."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -35,6 +35,25 @@ LEAVES = (*SYMBOLS, *SCALED)
 BY_WIDTH = frozenset({"bits", "error", *SCALED})
 #: Elements an item that :meth:`Inputs.of` keeps in the evolution.
 SAMPLE = 512
+
+
+def _stacked(name: str, arrays: Sequence[Sequence[Array]], parts: Sequence[Any]) -> Array:
+    """The `parts` of the items' matrices, one behind the other [widths, elements]. Raises
+    :class:`InputError` where one is not finite."""
+    data = np.stack(
+        [
+            np.concatenate(
+                [
+                    each[width][np.ix_(*part)].ravel()
+                    for each, part in zip(arrays, parts, strict=True)
+                ]
+            )
+            for width in range(len(arrays[0]))
+        ]
+    )
+    if not np.isfinite(data).all():
+        raise InputError(f"statistics: {name} holds values that are not finite")
+    return data
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,19 +106,7 @@ class Inputs:
                 small = Layout(tuple((len(r), len(c)) for (r, c) in parts), whole)
                 layouts[shapes] = small, parts
             layout, parts = layouts[shapes]
-            data = np.stack(
-                [
-                    np.concatenate(
-                        [
-                            each[width][np.ix_(*part)].ravel()
-                            for each, part in zip(arrays, parts, strict=True)
-                        ]
-                    )
-                    for width in range(len(arrays[0]))
-                ]
-            )
-            if not np.isfinite(data).all():
-                raise InputError(f"statistics: {name} holds values that are not finite")
+            data = _stacked(name, arrays, parts)
             scale[name] = float(np.sqrt((data**2).mean())) or 1.0
             leaves[name] = Value(
                 data / (scale["weight" if name == "error" else name] if normalise else 1.0), layout

@@ -89,6 +89,58 @@ def _generations(document: Document) -> int:
     return sum(config.get(name) or 0 for name in ("generations", "exploit")) + last
 
 
+def _points(
+    keys: Sequence[Any],
+    labels: Mapping[Any, list[str]],
+    on_front: Mapping[Any, Any],
+    stored: Any,
+    used: Sequence[str],
+    *,
+    finished: bool,
+    folder: Path,
+    setting: dict[str, Any],
+) -> tuple[list[dict[str, Any]], list[tuple[Any, str]], dict[str, int]]:
+    """The points `keys` as the page has them, with the figures `used`; key and checkpoint of each;
+    and numbers of the suffixes of their commands, that of the setting first."""
+    results = stored.results
+    base_suffix = command_suffix(setting["knobs"], setting["checkpoint"])
+    suffixes: dict[str, int] = {base_suffix: 0}
+    points, cases = [], []
+    for key in keys:
+        entry, checkpoint, suffix = _point(
+            key,
+            labels.get(key, []),
+            on_front.get(key),
+            retrained=key in stored.retrained,
+            finished=finished,
+            folder=folder,
+            setting=setting,
+        )
+        entry["v"] = [results[key].get(name) for name in used]
+        if key in on_front and "test_accuracy" in results[key]:
+            entry["t"] = results[key]["test_accuracy"]
+        if number := suffixes.setdefault(suffix, len(suffixes)):
+            entry["s"] = number
+        points.append(entry)
+        cases.append((key, checkpoint))
+    return points, cases, suffixes
+
+
+def _about_run(folder: Path, document: Mapping[str, Any]) -> Document:
+    """What was searched, of which network, by which tool."""
+    config, setting = document["config"], document["setting"]
+    return {
+        "run": str(folder),
+        "task": setting["task"],
+        "checkpoint": setting["checkpoint"],
+        "checkpoint_hash": setting.get("checkpoint_hash"),
+        "yosys": setting.get("yosys"),
+        "knobs": setting["knobs"],
+        "judged_on": setting.get("judged_on"),
+        "config": config,
+    }
+
+
 def collect(
     folder: str | Path,
     beside: Sequence[str | Path] = (),
@@ -134,27 +186,9 @@ def collect(
     finished = generation is not None and generation >= total
     objectives = OBJECTIVES | OLD_OBJECTIVES
     used = [name for name in objectives if any(name in results[key] for key in keys)]
-    base_suffix = command_suffix(setting["knobs"], setting["checkpoint"])
-    suffixes: dict[str, int] = {base_suffix: 0}
-    points, cases = [], []
-    for key in keys:
-        entry, checkpoint, suffix = _point(
-            key,
-            labels.get(key, []),
-            on_front.get(key),
-            retrained=key in stored.retrained,
-            finished=finished,
-            folder=folder,
-            setting=setting,
-        )
-        entry["v"] = [results[key].get(name) for name in used]
-        if key in on_front and "test_accuracy" in results[key]:
-            entry["t"] = results[key]["test_accuracy"]
-        if number := suffixes.setdefault(suffix, len(suffixes)):
-            entry["s"] = number
-        points.append(entry)
-        cases.append((key, checkpoint))
-
+    points, cases, suffixes = _points(
+        keys, labels, on_front, stored, used, finished=finished, folder=folder, setting=setting
+    )
     notes = _notes(stored, front, odd, len(faint), len(drawn))
     notes += _state_notes(setting, finished, generation, total)
     int8 = results.get(((MAX_BITS,) * genes, ()), {})
@@ -164,14 +198,7 @@ def collect(
     with suppress(InputError):
         measure = str(zoo.load(setting["checkpoint"]).info.get("measure", measure))
     data: Document = {
-        "run": str(folder),
-        "task": setting["task"],
-        "checkpoint": setting["checkpoint"],
-        "checkpoint_hash": setting.get("checkpoint_hash"),
-        "yosys": setting.get("yosys"),
-        "knobs": setting["knobs"],
-        "judged_on": setting.get("judged_on"),
-        "config": config,
+        **_about_run(folder, document),
         "finished": finished,
         "generation": generation,
         "generations": total,

@@ -246,19 +246,12 @@ def _knobs(data: Document, front: Sequence[Document]) -> dict[str, list[str]]:
     }
 
 
-def _genes(data: Document, order: int) -> bytes:
-    """Genes of the front as a heat map, points by figure `order`; under them what else differs."""
-    front = [point for point in data["points"] if point.get("f")]
-    high = data["figures"][order]["high"]
-    front.sort(key=lambda p: -(p["v"][order] or 0) if high else (p["v"][order] or np.inf))
-    genes = np.array([[int(bits) for bits in point["g"]] for point in front]).T
-    rows, columns = genes.shape
-    knobs = _knobs(data, front)
-    height = 0.7 + 0.17 * (rows + 2 * len(knobs))
-    figure, axes = _figure(max(2.6, min(7.2, 1.0 + 0.19 * columns)), height)
-    axes.imshow(genes, cmap="Blues", vmin=1, vmax=9, aspect="auto")
+def _knob_rows(
+    axes: Any, knobs: Mapping[str, Sequence[Any]], first: int, columns: int
+) -> list[str]:
+    """Draw a row of colours for each knob, from row `first` on; returns what their letters say."""
     said = []
-    for row, (name, values) in enumerate(knobs.items(), rows):
+    for row, (name, values) in enumerate(knobs.items(), first):
         levels = list(dict.fromkeys(values))
         places = np.array([[levels.index(value) for value in values]])
         axes.imshow(
@@ -282,6 +275,21 @@ def _genes(data: Document, order: int) -> bytes:
         if columns <= 40:
             for column, place in enumerate(places[0]):
                 axes.text(column, row, short[place], ha="center", va="center", fontsize=5.5)
+    return said
+
+
+def _genes(data: Document, order: int) -> bytes:
+    """Genes of the front as a heat map, points by figure `order`; under them what else differs."""
+    front = [point for point in data["points"] if point.get("f")]
+    high = data["figures"][order]["high"]
+    front.sort(key=lambda p: -(p["v"][order] or 0) if high else (p["v"][order] or np.inf))
+    genes = np.array([[int(bits) for bits in point["g"]] for point in front]).T
+    rows, columns = genes.shape
+    knobs = _knobs(data, front)
+    height = 0.7 + 0.17 * (rows + 2 * len(knobs))
+    figure, axes = _figure(max(2.6, min(7.2, 1.0 + 0.19 * columns)), height)
+    axes.imshow(genes, cmap="Blues", vmin=1, vmax=9, aspect="auto")
+    said = _knob_rows(axes, knobs, rows, columns)
     axes.set_xlim(-0.5, columns - 0.5)
     axes.set_ylim(rows + len(knobs) - 0.5, -0.5)
     if columns <= 40:

@@ -14,7 +14,7 @@ from ...genomes.evaluate import accuracy
 from ...pool.backends import Pool
 from ..draws import SAME_SIZE, Draws, draw_any, draw_around, draw_weighted, interleaved
 from ..tables import FOLDER, KINDS, Keeping, Table, empty, versions
-from .material import KNOBS, judge, material
+from .material import KNOBS, Material, judge, material
 
 #: Genomes that are judged by one calibration before the next one's turn.
 TOGETHER = 50
@@ -123,6 +123,24 @@ def _judge_again(growing: Keeping, pool: Pool, name: str, repeats: int, say: Say
         growing.now_and_then()
 
 
+def _provenance(name: str, of: Material, draws: Draws, epochs: int) -> dict[str, Any]:
+    """What a table is made of, so that another is not mixed with it."""
+    return {
+        "network": "gru",
+        "checkpoint": name,
+        "checkpoint_hash": of.checkpoint.hash,
+        "task": of.task.name,
+        "split_hash": of.task.split_hash,
+        "draws": draws.counts,
+        "seed": draws.seed,
+        "knobs": KNOBS.to_json(),
+        "judged_on": len(of.y),
+        "versions": versions(),
+        "epochs": epochs,
+        "calibrations": "0: the task's; 1 ...: drawn from the training part with that seed",
+    }
+
+
 def make_gru(
     name: str,
     path: Path | None = None,
@@ -150,20 +168,7 @@ def make_gru(
     items = [
         gene if layers == 1 else f"{layer}.{gene}" for layer in range(layers) for gene in GENES
     ]
-    provenance: dict[str, Any] = {
-        "network": "gru",
-        "checkpoint": name,
-        "checkpoint_hash": of.checkpoint.hash,
-        "task": of.task.name,
-        "split_hash": of.task.split_hash,
-        "draws": draws.counts,
-        "seed": draws.seed,
-        "knobs": KNOBS.to_json(),
-        "judged_on": len(of.y),
-        "versions": versions(),
-        "epochs": EPOCHS if epochs is None else epochs,
-        "calibrations": "0: the task's; 1 ...: drawn from the training part with that seed",
-    }
+    provenance = _provenance(name, of, draws, EPOCHS if epochs is None else epochs)
     if path.exists():
         begun = Table.read(path, whole=False)
         genomes, kinds = begun.genomes, interleaved(draws.counts)
