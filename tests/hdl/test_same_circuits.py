@@ -21,7 +21,7 @@ from genogate.sim.random_model import random_model
 EXPECTED = {
     "lanes and pipeline": (
         (4, (5, 6, 3, 2), {"channel": True, "activation": "pwl"}, (Lanes(2, 3), "none", 2)),
-        "289c6ea29e48",
+        "fd74bed1616c",
     ),
     "classes at every step": (
         (6, (3, 16, 3, 1), {"activation": "table", "head": Head(at="every")}, (Lanes(1, 2),)),
