@@ -39,9 +39,11 @@ def write_project(
     liberty: str | None,
     out: str | os.PathLike[str] | None,
     say: Say,
+    memories: str = "flops",
 ) -> tuple[dict[str, Any], Path]:
     """The project's folder, all or none, with ``project.json`` about it; what that holds, and the
-    folder. Raises :class:`InputError` for a network of more tiles than a project may have."""
+    folder. `memories` : what holds the state, ``flops`` or ``latches``. Raises :class:`InputError`
+    for a network of more tiles than a project may have, and for latches that a library has not."""
     from .hdl.gru.loading import refuse_loaded
     from .model.files import staged, write_json, write_text
     from .synth.integration.tiny_tapeout import (
@@ -55,7 +57,8 @@ def write_project(
     project.check()
     refuse_loaded(network.design, "a tile has no pins for them")
     folder = Path(out) if out else network.folder / "tinytapeout"
-    mapped = mapped_project(network, liberty, say)
+    latches = memories == "latches"
+    mapped = mapped_project(network, liberty, say, latches=latches)
     shape = shape_for(mapped.area_um2)
     x = network.task.x_test
     steps = steps_within(network.design, x.shape[1])
@@ -66,6 +69,8 @@ def write_project(
         "um2": round(mapped.area_um2, 1),
         "cells": mapped.cells,
         "flip_flops": mapped.flip_flops,
+        "latches": mapped.latches,
+        "memories_as": memories,
         "density": DENSITY,
         "tiles": tiles_for(mapped.area_um2),
         "shape": shape,
@@ -76,7 +81,9 @@ def write_project(
     }
     with staged(folder) as stage:
         say("Writing the project")
-        for name, text in project_files(project, network.design, shape, codes).items():
+        library = mapped.library if latches else None
+        files = project_files(project, network.design, shape, codes, library)
+        for name, text in files.items():
             write_text(stage / name, text)
         network.model.save(stage / "model.safetensors")
         write_json(stage / "project.json", document)
@@ -95,7 +102,8 @@ def print_project(document: dict[str, Any], folder: Path) -> None:
             (
                 "cells",
                 f"{document['um2']:,.0f} um2, {document['cells']:,} cells, of these "
-                f"{document['flip_flops']:,} flip-flops",
+                f"{document['flip_flops']:,} flip-flops"
+                + (f", {document['latches']:,} latches" if document["latches"] else ""),
             ),
             (
                 "tiles",

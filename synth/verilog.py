@@ -1,6 +1,7 @@
 """A model as one self-contained Verilog file."""
 
 import re
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +13,8 @@ from .constants import to_rtlil
 from .exact_widths import exact_widths
 from .yosys import Job, find, run
 
+#: See :func:`to_verilog`.
+Replaced = Sequence[Callable[[str], tuple[str, str]]]
 #: Name of the top module.
 TOP = "gru"
 
@@ -132,13 +135,20 @@ def _started(text: str) -> str:
     return re.sub(r"reg (\\\$auto\$verilog_backend\S+) += 0;", r"reg \1 ; initial \1 = 0;", text)
 
 
-def to_verilog(component: Any, name: str) -> str:
+def to_verilog(component: Any, name: str, replaced: Replaced = ()) -> str:
     """Self-contained Verilog-2005 of an Amaranth `component`, top module `name`.
+
+    replaced : functions of RTLIL that put instances in place of parts of it, and give the modules
+        of these as Verilog
 
     Raises :class:`InputError` where Yosys is missing or fails.
     """
     find()
-    return _written(to_rtlil(component, name), name)
+    text, modules = to_rtlil(component, name), []
+    for function in replaced:
+        text, module = function(text)
+        modules += [module] if module else []
+    return "\n".join([_written(text, name), *modules])
 
 
 def _written(unit: str, name: str) -> str:

@@ -13,7 +13,10 @@ from .terminal import progress, show
 
 @click.command(
     cls=Command,
-    examples=("genogate tinytapeout --task kws4 --genome int4 --share all --author 'My Name'",),
+    examples=(
+        "genogate tinytapeout --task kws4 --genome int4 --share all --author 'My Name'",
+        "genogate tinytapeout --task kws4 --genome int4 --share all --memories latches",
+    ),
 )
 @network_options
 @group(
@@ -36,6 +39,14 @@ from .terminal import progress, show
         help="Clock of the chip, MHz (earlier versions: ns).",
     ),
     liberty_option(),
+    click.option(
+        "--memories",
+        type=click.Choice(["flops", "latches"]),
+        default="flops",
+        show_default=True,
+        help="Keep input and state in flip-flops, or in latches that are written while the clock "
+        "is low.",
+    ),
 )
 @output_options(out_option("FOLDER", "build/CHECKPOINT/GENOME/tinytapeout"))
 def tinytapeout(
@@ -44,6 +55,7 @@ def tinytapeout(
     author: str,
     clock: float,
     liberty: str | None,
+    memories: str,
     **options: Any,
 ) -> None:
     """Make a project folder for Tiny Tapeout.
@@ -53,13 +65,16 @@ def tinytapeout(
     estimated from the area of its cells at 60 % density; nothing is laid out.
     """
     from ..pace import period_ns
+    from ..synth.cells.latches import latch_cells
     from ..synth.cells.liberty import find
     from ..synth.integration.tiny_tapeout import Project, names
     from ..tinytapeout import print_project, write_project
 
     period = period_ns(clock)
     Project(name or "tt_um_x", title or "x", author, period).check()
-    find(liberty)
+    library = find(liberty)
+    if memories == "latches":
+        latch_cells(library)
     with progress() as say:
         network = build(options, say)
         label = (network.task.label, network.model.genome.id)
@@ -69,5 +84,5 @@ def tinytapeout(
             author,
             period,
         )
-        document, folder = write_project(network, project, liberty, options["out"], say)
+        document, folder = write_project(network, project, liberty, options["out"], say, memories)
     show(document, lambda: print_project(document, folder))

@@ -3,8 +3,9 @@
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -12,6 +13,11 @@ from ...hdl.gru.design import Design
 from ...hdl.wrappers.tiny_tapeout import PINS, TinyTapeoutNetwork
 from ...model.errors import InputError
 from ...sim.golden import run
+from ..asic.models import cell_models
+from ..cells.latches import latch_cells
+from ..cells.liberty import Library
+from ..cells.register_files import as_latches
+from ..cells.roms import grouped
 from ..verilog import to_verilog
 
 #: A tile, um, and the share of it that cells may take.
@@ -155,6 +161,14 @@ Hold `rst_n` low for 4 cycles first. `test/vectors.json` holds packets and the a
 None but what sends the features: a microcontroller with enough pins.
 """
 
+_LATCHES = """
+## Latches
+
+Input and state are kept in latches (`project.v` instantiates the cells `{latch}` and
+`{gate}`), which are smaller than flip-flops. A word is written in the low phase of `clk`; its pulse
+is the NOR of `clk` and a decoder that settles while `clk` is high.
+"""
+
 _TB = """\
 `default_nettype none
 `timescale 1ns / 1ps
@@ -183,6 +197,8 @@ CELL_MODELS = $(PDK_ROOT)/$(PDK)/libs.ref/sky130_fd_sc_hd/verilog
 ifneq ($(GATES),yes)
 SIM_BUILD = sim_build/rtl
 VERILOG_SOURCES += $(CURDIR)/../src/project.v
+# Models of the cells that the source instantiates, where it has latches.
+VERILOG_SOURCES += $(wildcard $(CURDIR)/latch_cells.v)
 else
 SIM_BUILD = sim_build/gl
 ifeq ($(CELLS),)
@@ -308,11 +324,16 @@ def describe(design: Design) -> str:
 
 
 def project_files(
-    project: Project, design: Design, shape: str, codes: np.ndarray
+    project: Project,
+    design: Design,
+    shape: str,
+    codes: np.ndarray,
+    latches: Library | None = None,
 ) -> Mapping[str, str]:
     """Path -> text of the project.
 
     codes : int [batch, steps, features], sequences for the test
+    latches : the library whose latches hold input and state; None for flip-flops
 
     Raises :class:`InputError` for a network that the interface does not take.
     """
@@ -332,16 +353,24 @@ def project_files(
         limit=8 * design.cycles_per_sequence(codes.shape[1]) + 20_000,
         oe=outputs,
     )
+    replaced: list[Callable[[str], tuple[str, str]]] = [grouped]
+    more = {}
+    if latches is not None:
+        cells = latch_cells(latches)
+        replaced.append(partial(as_latches, cells=cells))
+        more["test/latch_cells.v"] = cell_models(latches, [cells.latch, cells.gate])
+        text += _LATCHES.format(latch=cells.latch, gate=cells.gate)
     return {
         "info.yaml": info_yaml(project, shape, describe(design)),
         "docs/info.md": text,
-        "src/project.v": to_verilog(TinyTapeoutNetwork(design), project.top),
+        "src/project.v": to_verilog(TinyTapeoutNetwork(design), project.top, replaced),
         "src/config.json": config_json(project.clock_ns),
         "test/Makefile": _MAKEFILE,
         "test/tb.v": _TB.format(top=project.top),
         "test/test.py": test,
         "test/vectors.json": json.dumps({"cases": packet_cases(design, codes)}) + "\n",
         "test/requirements.txt": "cocotb>=2.0\n",
+        **more,
     }
 
 

@@ -16,6 +16,7 @@ from genogate.hdl.gru.design import Design
 from genogate.hdl.wrappers.tiny_tapeout import TinyTapeoutNetwork
 from genogate.model.errors import InputError
 from genogate.model.genome import Genome
+from genogate.model.knobs import Lanes
 from genogate.sim import golden
 from genogate.sim.random_model import random_model
 from genogate.synth.asic.mapping import map_design
@@ -114,6 +115,27 @@ def test_the_projects_own_test_passes_on_a_netlist(tmp_path):
     cells = tmp_path / "cells.v"
     cells.write_text(cell_models(library, mapped.types))
     passed, text = made(tmp_path, "GATES=yes", f"CELLS={cells}")
+    assert passed, text
+
+
+@pytest.mark.parametrize(("share", "lanes"), [("none", 2), ("all", 1)])
+def test_the_projects_own_test_passes_with_latches_in_the_source(share, lanes, tmp_path):
+    try:
+        library = liberty.find()
+    except InputError as error:
+        pytest.skip(str(error))
+    rng = np.random.default_rng(SEED)
+    model = random_model(rng, Genome.uniform(4), 3, 4, 3)
+    design, codes = Design.of(model, Lanes(lanes, lanes), share), rng.integers(-128, 128, (3, 2, 3))
+    project = project_files(PROJECT, design, "1x2", codes, library)
+    source = project["src/project.v"]
+    # Two state vectors of four codes of 4 bits, and inputs in whole words of codes of 8 bits.
+    assert source.count("dlxtp_1 latch_") == 2 * 4 * 4 + 8 * (4 if lanes == 2 else 3)
+    for name, text in project.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    passed, text = made(tmp_path)
     assert passed, text
 
 
