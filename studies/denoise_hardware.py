@@ -10,12 +10,13 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from genogate.asic import AsicOptions, measured
+from genogate.hdl.gru.design import Design
 from genogate.model.denoise.bands import HOP, RATE
 from genogate.model.denoise.task import NAME
 from genogate.model.errors import InputError
@@ -26,7 +27,7 @@ from genogate.search.ladder.steps import net_of
 from genogate.sim.rtl.network.regression import simulate
 from genogate.synth.asic.mapping import map_design
 from genogate.synth.cells import liberty
-from genogate.synth.rtlil import Design
+from genogate.synth.rtlil import Design as Rtlil
 from genogate.synth.targets import fpga, prices, sky130
 from genogate.synth.targets.devices import DEVICES
 from genogate.synth.targets.prices import figures
@@ -37,9 +38,8 @@ from genogate.synth.yosys import find as find_yosys
 from .denoise import FOLDER, GENOMES, KNOBS, LAYERS, NARROWED
 
 Say = Callable[[str], None]
-Work = Callable[[Network], dict[str, Any]]
 #: Networks by name, and how many utterances go through the Verilog of each.
-NETWORKS: dict[str, int] = {"INT8": 20, "INT4": 0, "weights 2, rest 8": 0, NARROWED: 0}
+NETWORKS: dict[str, int] = {"INT8": 20, NARROWED: 0, "weights 2, rest 8": 0, "INT4": 0}
 #: Utterances through the netlist of standard cells.
 THROUGH_GATES = 8
 #: FPGAs, those whose netlists Yosys maps, and the one that another's netlist is for as well.
@@ -54,9 +54,10 @@ AREAS = {"none": "area", "all": "area shared"}
 FEW_BITS, DATA = Path("docs/data/denoise.json"), Path("docs/data/denoise_hardware.json")
 
 
-def network_named(name: str, share: str = "none") -> Network:
+@cache
+def network_named(name: str) -> Network:
     """The shipped float network, quantised for a genome of the study of few bits."""
-    knobs = replace(KNOBS, share=share)
+    knobs = KNOBS
     if name == NARROWED:
         net = net_of(np.array(read_json(FEW_BITS)["narrowed"]["row"]))
         knobs = replace(knobs, input_bits=net.input_bits, classifier_bits=net.classifier_bits)
@@ -68,12 +69,18 @@ def network_named(name: str, share: str = "none") -> Network:
     )
 
 
+def design_of(name: str, share: str = "none") -> Design:
+    """Its hardware."""
+    return Design.of(network_named(name).model, share=share)
+
+
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _verilog(network: Network, folder: Path, utterances: int) -> dict[str, Any]:
+def _verilog(name: str, folder: Path, utterances: int) -> dict[str, Any]:
     """All codes of all operators, over utterances back to back, in Verilator."""
+    network = network_named(name)
     x = network.task.x_test
     picked = np.linspace(0, len(x) - 1, utterances).astype(int)
     text = emit(network.design)
@@ -86,18 +93,19 @@ def _verilog(network: Network, folder: Path, utterances: int) -> dict[str, Any]:
         simulator="verilator",
         timeout_s=7200,
     )
-    names = ("sequences", "steps", "codes", "cycles_per_step", "versions")
-    row = {name: getattr(report, name) for name in names}
+    told = ("sequences", "steps", "codes", "cycles_per_step", "versions")
+    row = {key: getattr(report, key) for key in told}
     return row | {"mismatches": len(report.mismatches), "sha256": _digest(text)}
 
 
-def _area(network: Network, say: Say) -> dict[str, Any]:
+def _area(name: str, share: str, say: Say) -> dict[str, Any]:
     """um^2 by synthesis: logic with the borders between modules dissolved, and every memory."""
-    design, library = Design(emit_rtlil(network.design)), liberty.find()
+    hardware, library = design_of(name, share), liberty.find()
+    design = Rtlil(emit_rtlil(hardware))
     whole = design.unit(design.top, outside=sky130.memory_modules(design))
     pieces = [sky130.Piece("network", "logic", whole)]
-    for name, _, part in module_parts(network.design):
-        kept = sky130.pieces_of(sky130.part_design(part), name)
+    for module, _, part in module_parts(hardware):
+        kept = sky130.pieces_of(sky130.part_design(part), module)
         pieces += [piece for piece in kept if piece.kind != "logic"]
     costs = sky130.measure(pieces, say, 1, library)
     totals = {
@@ -111,8 +119,9 @@ def _area(network: Network, say: Say) -> dict[str, Any]:
     return {**totals, "total_um2": total, "library": library.name, "yosys": find_yosys().version}
 
 
-def _energy(network: Network, say: Say) -> dict[str, Any]:
+def _energy(name: str, say: Say) -> dict[str, Any]:
     """Energy of the netlist with clock gates over the first frames of some utterances."""
+    network = network_named(name)
     options = AsicOptions(gated=True, sequences=THROUGH_GATES)
     library = liberty.find(None)
     options.check()
@@ -127,9 +136,9 @@ def _energy(network: Network, say: Say) -> dict[str, Any]:
     }
 
 
-def _fpga(network: Network, target: str, say: Say) -> dict[str, Any]:
+def _fpga(name: str, target: str, say: Say) -> dict[str, Any]:
     """Resources of the network as one module, which is what has to fit."""
-    design = Design(emit_rtlil(network.design))
+    design = Rtlil(emit_rtlil(design_of(name)))
     text = design.unit(design.top, contents=True)
     (whole,) = fpga.measure(DEVICES[target], [text], ["the whole network"], say, 1)
     return {"whole": vars(whole), "yosys": find_yosys().version}
@@ -137,7 +146,7 @@ def _fpga(network: Network, target: str, say: Say) -> dict[str, Any]:
 
 def _row(name: str) -> dict[str, Any]:
     """What is told of a network without measuring it."""
-    network, shared = network_named(name), network_named(name, "all")
+    network, shared = network_named(name), design_of(name, "all")
     told = figures("sky130", network.design)
     return {
         "name": name,
@@ -149,29 +158,23 @@ def _row(name: str) -> dict[str, Any]:
         "model_um2": told["um2"],
         "models": {target: figures(target, network.design) for target in FPGAS},
         "shared": {
-            "cycles": shared.design.cycles_per_step,
-            "digest": _digest(emit(shared.design)),
-            **{f"model_{k}": figures("sky130", shared.design)[k] for k in ("um2", "energy")},
+            "cycles": shared.cycles_per_step,
+            **{f"model_{k}": figures("sky130", shared)[k] for k in ("um2", "energy")},
         },
     }
 
 
 def _works(name: str, folder: Path, say: Say) -> dict[str, Callable[[], dict[str, Any]]]:
     """What there is to measure of a network, part by part."""
-
-    def of(work: Work, share: str = "none") -> dict[str, Any]:
-        return work(network_named(name, share))
-
-    works: dict[str, Callable[[], dict[str, Any]]] = {}
+    works: dict[str, Callable[[], dict[str, Any]]] = {
+        **{part: partial(_area, name, share, say) for share, part in AREAS.items()},
+        **{target: partial(_fpga, name, target, say) for target in MAPPED},
+        "energy": partial(_energy, name, say),
+    }
     if utterances := NETWORKS[name]:
         place = folder / f"verilog-{name.replace(' ', '-')}"
-        simulation = partial(_verilog, folder=place, utterances=utterances)
-        works["verilog"] = partial(of, simulation)
-    for share, part in AREAS.items():
-        works[part] = partial(of, partial(_area, say=say), share)
-    for target in MAPPED:
-        works[target] = partial(of, partial(_fpga, target=target, say=say))
-    return {**works, "energy": partial(of, partial(_energy, say=say))}
+        works["verilog"] = partial(_verilog, name, place, utterances)
+    return works
 
 
 def measure(
@@ -192,7 +195,7 @@ def measure(
                 write_json(file, known[part])
             cases.append((part, name, file, work))
     # The same part of all networks first.
-    order = [*MAPPED, *AREAS.values(), "verilog", "energy"]
+    order = [MAPPED[0], AREAS["none"], *MAPPED[1:], AREAS["all"], "verilog", "energy"]
     for part, name, file, work in sorted(cases, key=lambda case: order.index(case[0])):
         if not file.exists() and not left.allows(took):
             missing.append(f"{name}: {part}")

@@ -74,8 +74,9 @@ _KEPT = "evaluations are kept; --resume goes on from there"
         default="10",
         show_default=True,
         metavar="POINTS|none",
-        help="Greatest loss of accuracy against INT8, in points (dB of SI-SDR for a denoiser). A "
-        "genome that loses more is rejected before its hardware is measured.",
+        help="Greatest loss of accuracy against INT8, in points (hundredths of the task's measure; "
+        "dB of SI-SDR for a denoiser). A genome that loses more is rejected before its hardware is "
+        "measured.",
     ),
     click.option("--max-size", type=float, metavar="BITS", help="Limit for the size."),
     click.option("--max-weights", type=float, metavar="BITS", help="Limit for the GRU's weights."),

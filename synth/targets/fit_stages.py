@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ...hdl.dense import DensePlan
 from ...hdl.gru.design import Design
 from ...hdl.operator import Part
 from ...model.files import read_json, write_json
@@ -28,7 +29,7 @@ from .stage_features import FEATURES
 
 #: Random networks with a dense layer in front and one behind, those without any, and the seed of
 #: what is drawn.
-NETWORKS, HEADS, SEED = 18, 14, 11
+NETWORKS, HEADS, SEED = 13, 10, 11
 #: Least and most units of a layer, and features.
 SIZES = (3, 24)
 Say = Callable[[str], None]
@@ -105,7 +106,9 @@ def error(
     figures: Mapping[Any, Mapping[str, float]],
     known: Coefficients,
 ) -> dict[str, Any]:
-    """What whole dense layers are off by, told by models of control of other networks."""
+    """What dense layers are off by, told by models of control of other networks: all of them, those
+    of one lane and no pipeline (as the networks have that other kinds are fitted to), and the
+    control alone."""
     pairs: dict[str, list[tuple[str, float, float]]] = {}
     names = ("um2",) if target == "sky130" else ("lut", "ff")
     for fold in range(FOLDS):
@@ -116,10 +119,17 @@ def error(
         prices.use(target, joined(known, result.coefficients(outside)))
         for stages, _ in networks[fold::FOLDS]:
             for parts in stages:
-                told = prices.exact_figures(target, Parts(parts))  # type: ignore[arg-type]
-                for name in names:
-                    total = sum(figures[key_of(part)][name] for part in parts)
-                    pairs.setdefault(name, []).append(("dense layers", told[name], total))
+                control = [part for part in parts if part.identity[0] == "StageControl"]
+                (dense,) = (part.identity for part in parts if part.identity[0] == "Dense")
+                groups = {"": parts, " of control": control}
+                if dense[3] == 1 and len(dense) == len(DensePlan.__dataclass_fields__):
+                    groups[" of one lane"] = parts
+                for group, chosen in groups.items():
+                    told = prices.exact_figures(target, Parts(chosen))  # type: ignore[arg-type]
+                    for name in names:
+                        total = sum(figures[key_of(part)][name] for part in chosen)
+                        row = "dense layers", told[name], total
+                        pairs.setdefault(f"{name}{group}", []).append(row)
     return {name: summary(rows) for name, rows in pairs.items()}
 
 

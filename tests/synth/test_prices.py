@@ -11,8 +11,9 @@ from genogate.model.genome import Genome
 from genogate.model.knobs import Knobs, Lanes
 from genogate.sim.random_model import random_model
 from genogate.synth.cells import liberty
-from genogate.synth.targets import energy, figures, prices, sky130
+from genogate.synth.targets import energy, figures, fit_stages, prices, sky130
 from genogate.synth.targets.devices import DEVICES
+from genogate.synth.targets.fit import Parts
 from genogate.synth.targets.memories import block_rams, entropy
 from genogate.synth.targets.samples import designs
 from genogate.synth.targets.stores import memories_of
@@ -176,3 +177,32 @@ def test_the_resources_of_a_part_are_limits():
         prices.limits("sky130")
     assert prices.figures_of("generic") == ()
     assert {prices.figures_of(name) for name in DEVICES} == {prices.FPGA_FIGURES}
+
+
+@pytest.mark.parametrize("target", ["ice40-up5k"])
+def test_nothing_around_gru_layers_is_synthesised_to_be_priced(monkeypatch, target):
+    def refused(*arguments, **options):
+        raise AssertionError("a part was measured")
+
+    monkeypatch.setattr(figures, "measure_parts", refused)
+    kinds = set()
+    for stages, others in fit_stages.drawn(4, 2, seed=5):
+        for parts in (*stages, others):
+            told = prices.exact_figures(target, Parts(parts))
+            assert told["um2" if target == "sky130" else "lut"] > 0
+            kinds |= {part.identity[0] for part in parts}
+    assert kinds >= {"StageControl", "Requantize", "StateCopy", "Dense"}
+
+
+def test_control_of_dense_layers_that_no_fit_has_seen_is_near_what_yosys_makes():
+    controls = [
+        part
+        for _, kinds in fit_stages.drawn(3, 1, seed=77)
+        for part in kinds
+        if part.identity[0] != "StateCopy"
+    ]
+    told = prices.exact_figures("ice40-up5k", Parts(controls))
+    rows = figures.measure_parts("ice40-up5k", controls, workers=1)
+    measured = {name: sum(row[name] for row in rows) for name in ("lut", "ff")}
+    for name, value in measured.items():
+        assert told[name] == pytest.approx(value, rel=0.12), name
