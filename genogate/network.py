@@ -212,11 +212,12 @@ def identity_of(network: Network) -> dict[str, Any]:
 
 
 def warn_of_features(task: Task, folded: bool = False) -> None:
-    """Say on stderr, a line each, what is unfortunate about the features of `task`; not of their
-    sizes where quantisation has `folded` them into the weights."""
+    """Say on stderr, a line each, what is unfortunate about the features of `task`, and of its
+    targets; not of sizes of features where quantisation has `folded` them into the weights."""
     from .model.data.features import feature_warnings
+    from .model.data.own import target_warnings
 
-    lines = list(feature_warnings(task.x_calibration, folded))
+    lines = [*feature_warnings(task.x_calibration, folded), *target_warnings(task.y_train)]
     if task.real and not task.every and task.classes == task.steps > 1:
         lines.append(
             f"y holds {task.classes} values for each sequence, taken as those after its last step; "

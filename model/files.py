@@ -201,6 +201,11 @@ def read_archive(
     # zipfile and NumPy raise many types for crafted files; all mean the same to a user.
     except Exception as error:
         reason = one_line(error, 120)
+        if "Object arrays" in reason:
+            reason = (
+                "one holds Python objects, such as a list of sequences: make it one array of "
+                "numbers, NaN behind the end of a sequence"
+            )
         raise InputError(f"{path}: not a whole .npz file of arrays ({reason})") from None
     for name, member in members.items():
         if not isinstance(member, np.ndarray):

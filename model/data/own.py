@@ -119,6 +119,22 @@ def _targets(path: str, name: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return y.astype(np.int64)
 
 
+def check_classes(path: str, y: np.ndarray) -> None:
+    """Raises :class:`InputError` where all targets `y` that count are one class."""
+    if y.dtype.kind == "i" and int(y.max()) == 0:
+        raise InputError(f"{path}: y holds class 0 alone, there is nothing to tell apart")
+
+
+def target_warnings(y: np.ndarray) -> list[str]:
+    """A line where real targets `y` are what is mostly meant as classes: one of K values is 1."""
+    if y.dtype.kind != "f" or y.shape[-1] < 2:
+        return []
+    counted = y[~np.isnan(y).any(-1)]
+    if not np.isin(counted, (0, 1)).all() or (counted.sum(-1) != 1).any():
+        return []
+    return ["y is one-hot and is learned as real values: for classes save y.argmax(-1)"]
+
+
 def targets_in_common(path: str, *parts: np.ndarray) -> None:
     """Raises :class:`InputError` where the targets of the parts are not of one form."""
     forms = {(y.dtype.kind, y.ndim, y.shape[-1] if y.dtype.kind == "f" else 0) for y in parts}

@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import InputError, integer_within
 from ..files import read_archive
 from . import mnist, speech_commands
-from .own import part_of, targets_in_common
+from .own import check_classes, part_of, targets_in_common
 from .task import Task
 
 #: Shares of the data: 30 % test; 15 % of the rest validation.
@@ -303,6 +303,12 @@ def load_task(name: str = DEFAULT_TASK, split_seed: int = 0) -> Task:
     return _LOADERS.get(name, _own)(name, split_seed)
 
 
+#: Arrays of a file that is cut by its author.
+_PART_ARRAYS = {
+    f"{what}_{part}" for what in ("x", "y", "lengths") for part in ("train", "val", "test")
+}
+
+
 def _own(path: str, seed: int) -> Task:
     """The user's own arrays (see :func:`load_task`)."""
     arrays = read_archive(path, OWN_MAX_BYTES)
@@ -318,7 +324,13 @@ def _own(path: str, seed: int) -> Task:
         return part_of(path, name, arrays[f"x{name}"], arrays[f"y{name}"], lengths)
 
     if "x" in arrays or "y" in arrays:
+        if parts := sorted(name for name in arrays if name in _PART_ARRAYS):
+            raise InputError(
+                f"{path}: {parts[0]!r} beside x and y, which are cut into all three parts: give "
+                "x_train, y_train, x_test and y_test in their place"
+            )
         x, y = pair("")
+        check_classes(path, y)
         if y.ndim > 1:
             if len(x) < 10:
                 raise InputError(
@@ -326,11 +338,13 @@ def _own(path: str, seed: int) -> Task:
                     "parts, or give x_train, x_val, x_test"
                 )
             return _cut(path, seed, x, y)
-        few = int(np.bincount(y).min())
-        if few < 5:
+        counts = np.bincount(y)
+        rarest = int(counts.argmin())
+        if counts[rarest] < 5:
+            start = " (classes count from 0)" if counts[0] == 0 else ""
             raise InputError(
-                f"{path}: a class with {few} sequences; 5 or more are needed to cut "
-                "them in three parts, or give x_train, x_val, x_test"
+                f"{path}: class {rarest} has {counts[rarest]} sequences{start}; 5 or more are "
+                "needed to cut them in three parts, or give x_train, x_val, x_test"
             )
         return _cut(path, seed, x, y)
     (x_train, y_train), (x_test, y_test) = pair("_train"), pair("_test")
@@ -357,6 +371,7 @@ def _own(path: str, seed: int) -> Task:
     if y_train.dtype.kind == "f":
         outputs = y_train.shape[-1]
         return Task(path, seed, x_train, y_train, x_val, y_val, x_test, y_test, outputs)
+    check_classes(path, np.array([y_train.max(), y_val.max(), y_test.max()]))
     classes = int(max(y_train.max(), y_val.max(), y_test.max())) + 1
     if absent := sorted(set(range(classes)) - set(np.unique(y_train).tolist())):
         raise InputError(f"{path}: class {absent[0]} of {classes} is not in y_train")

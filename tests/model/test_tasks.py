@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from genogate.model.checkpoints.augmentation import shifted
+from genogate.model.data.own import target_warnings
 from genogate.model.data.tasks import load_task
 from genogate.model.errors import InputError
 
@@ -135,7 +136,12 @@ def test_parts_of_ones_own_stay_as_they_are(tmp_path):
         ({"y": np.zeros(59, int)}, r"y has shape \(59,\)"),
         ({"y": np.zeros(60)}, "y must hold integers"),
         ({"y": np.full(60, -1)}, "y must hold integers"),
-        ({"y": np.arange(60)}, "a class with 1 sequences"),
+        ({"y": np.arange(60)}, "class 0 has 1 sequences; 5 or more"),
+        ({"y": np.arange(60) % 3 + 1}, r"class 0 has 0 sequences \(classes count from 0\)"),
+        ({"y": np.zeros(60, int)}, "y holds class 0 alone"),
+        ({"x_val": np.zeros((9, 5, 3))}, "'x_val' beside x and y"),
+        ({"lengths_test": np.ones(60, int)}, "'lengths_test' beside x and y"),
+        ({"x": np.array([np.zeros((n, 3)) for n in (4, 5)], object)}, "a list of sequences: make"),
     ],
 )
 def test_data_of_another_form_is_refused_by_name(tmp_path, change, message):
@@ -148,6 +154,17 @@ def test_data_of_another_form_is_refused_by_name(tmp_path, change, message):
     with pytest.raises(InputError, match=message) as caught:
         load_task(str(path))
     assert str(caught.value).startswith(str(path))
+
+
+def test_real_targets_that_are_one_hot_are_noticed():
+    labels = np.arange(12) % 3
+    assert "y.argmax(-1)" in target_warnings(np.eye(3, dtype=np.float32)[labels])[0]
+    masks = np.full((4, 5, 2), np.nan, np.float32)
+    masks[:, :3] = [0, 1]
+    assert len(target_warnings(masks)) == 1
+    assert target_warnings(labels) == []
+    assert target_warnings(np.float32([[0, 1], [1, 1]])) == []
+    assert target_warnings(np.float32([[0.5], [1]])) == []
 
 
 def test_parts_that_do_not_fit_are_refused(tmp_path):
