@@ -7,11 +7,14 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 #: Group of an option that is in no other.
 OTHER = "Other options"
+#: Options that refuse an empty value themselves, and say which values there are.
+NAMES = ("genome", "task", "checkpoint", "lanes")
 
 
 def together(*options: Callable[[Any], Any]) -> Callable[[Decorated], Decorated]:
@@ -57,6 +60,21 @@ class Command(click.Command):
             text = inspect.cleandoc(settings.get("help") or "")
             settings["help"] = f"{text}\n\n{word}:\n\n\b\n{lines}"
         super().__init__(*arguments, **settings)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Raises :class:`click.BadParameter` for an option that is given empty, as by a variable
+        of the shell that is not set: taking it for one that was left out would go unnoticed."""
+        rest = super().parse_args(ctx, args)
+        for option in self.get_params(ctx):
+            name = option.name or ""
+            given = ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE
+            if name in NAMES or not given or not isinstance(option, click.Option):
+                continue
+            value = ctx.params.get(name)
+            if value == "" or (isinstance(value, tuple) and "" in value):
+                hint = "empty: give a value, or leave the option out"
+                raise click.BadParameter(hint, ctx, option)
+        return rest
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, group by group, in the order of their declaration."""

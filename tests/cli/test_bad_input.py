@@ -108,6 +108,8 @@ def test_a_bad_genome_is_refused(genogate, files, tmp_path, command, genome, wor
         (["--lanes", "two"], "lanes: 'two'"),
         (["--lanes", "1,2,3"], "lanes: '1,2,3'"),
         (["--lanes", ""], "lanes: ''"),
+        (["--target", ""], "'--target': empty"),
+        (["--entries", ""], "--entries"),
         (["--lanes", "2.5"], "lanes: '2.5'"),
         (["--entries", "1"], "entries: 1"),
         (["--entries", "many"], "--entries"),
@@ -123,6 +125,23 @@ def test_a_bad_option_is_refused(genogate, files, tmp_path, options, word):
     before = everything_below(tmp_path)
     genogate("gru", *options, "--out", "result").refused(word)
     assert everything_below(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ["gru", "--genome", "int4", "--out", ""],
+        ["train", "--epochs", "1", "--start", ""],
+        ["lut", "sigmoid", "--weights="],
+        ["asic", "--liberty", ""],
+        ["search", "--budget", "1m", "--start", ""],
+        ["proxy", "search", "--table", ""],
+    ],
+    ids=lambda call: call[0],
+)
+def test_an_empty_option_is_not_one_that_was_left_out(genogate, tmp_path, call):
+    genogate(*call).refused("empty: give a value, or leave the option out")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_checkpoint_of_another_shape_or_split_is_refused(genogate, tmp_path):
