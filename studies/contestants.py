@@ -68,14 +68,14 @@ class Race:
     contestants: tuple[str, ...] = CONTESTANTS
 
 
-#: About a CPU minute for each contestant; longer trainings are in :mod:`.race_raw`.
+#: One to two CPU minutes for each contestant; longer trainings are in :mod:`.race_raw`.
 FULL = (
     Race("digits-row", (32, 24), 8),
     Race("JapaneseVowels", (32, 24), 16),
     Race("ItalyPowerDemand", (32, 16), 12),
-    Race("kws4", (64,), 8, (0,), contestants=CONTESTANTS[:3]),
-    Race("kws10", (64,), 6, (0,), 1_300, CONTESTANTS[:3]),
-    Race("mnist-row", (64,), 4, (0,), 6_000, CONTESTANTS[:3]),
+    Race("kws4", (64,), 8, (0,), 600, CONTESTANTS[:3]),
+    Race("kws10", (64,), 6, (0,), 800, CONTESTANTS[:3]),
+    Race("mnist-row", (64,), 4, (0,), 2_000, CONTESTANTS[:3]),
 )
 QUICK = (Race("digits-row", (32,), 1, (0,)),)
 #: Weights, the rest, input and classifier of what a person writes down.

@@ -142,11 +142,17 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "had more epochs in all (the last table). Means over the seeds, ± one standard error; "
         "points lost against INT8 of the same seed. The constants of this search were set by "
         "validation accuracy on seed 0 of digits-row and of JapaneseVowels. Trainings are short: a "
-        "contestant has about a CPU minute (on a busy machine, where that is worth half of one on "
-        "an idle one). [The race by validation alone](race_raw.md) had longer ones. "
+        "contestant has one or two CPU minutes, on a machine that was busy with other work, where "
+        "they are worth about half as much as on an idle one. [The race by validation alone]"
+        "(race_raw.md) had longer trainings and more seeds. Where one validation sequence is near "
+        "half a point (JapaneseVowels: 0.47, 213 sequences), hardly any network has an error to "
+        "spare, however good it is: INT8 itself may be the best that is left by hand. "
         "Tasks of the registry: `python -m studies.registry`.",
         "",
     ]
+    have = {row["task"] for row in data["rows"]}
+    if missing := [race["task"] for race in data["races"] if race["task"] not in have]:
+        lines += [f"Not measured: {', '.join(missing)}.", ""]
     if any(row["contestant"] == NARROWED for row in data["rows"]):
         lines += [
             "The best by hand with weights inherited says what the further epochs alone are worth: "
