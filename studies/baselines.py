@@ -5,19 +5,18 @@ has more units than the task needs. Here is the smallest INT8 network that loses
 point on validation, with a standard error over the seeds to spare; savings are told against it.
 """
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from genogate.model import zoo
-from genogate.model.files import read_json, write_json
 from genogate.model.genome import Genome
 from genogate.model.knobs import Knobs
-from genogate.search.budget import Budget
 from genogate.search.experiment.jobs import Float, Look, look_at, train_float
 
+from .kept import Case, rows_of
 from .search import table
 from .spread import with_error
 
@@ -50,9 +49,6 @@ def _shipped(task: str, seed: int, hidden: int) -> str | None:
 
 def _network(task: str, hidden: int, seed: int, epochs: int | None, folder: Path) -> dict[str, Any]:
     """Figures of the INT8 network of a size and a seed; trains its float network where needed."""
-    result = folder / f"{task}-h{hidden}-seed{seed}.json"
-    if result.exists():
-        return dict(read_json(result))
     source, seconds = _shipped(task, seed, hidden), 0.0
     if source is None:
         source = str(folder / f"{task}-h{hidden}-seed{seed}.safetensors")
@@ -60,7 +56,7 @@ def _network(task: str, hidden: int, seed: int, epochs: int | None, folder: Path
     parts = ("judged", "val", "test")
     int8 = look_at(Look(source, Genome.uniform(8), KNOBS, parts))
     floating = look_at(Look(source, None, KNOBS, parts))
-    document = {
+    return {
         "task": task,
         "hidden": hidden,
         "seed": seed,
@@ -68,8 +64,6 @@ def _network(task: str, hidden: int, seed: int, epochs: int | None, folder: Path
         "float": {part: floating[part] for part in parts},
         **{name: int8[name] for name in (*parts, "size", "weights", "cycles")},
     }
-    write_json(result, document)
-    return document
 
 
 def _order(
@@ -98,21 +92,18 @@ def measure(
     Goes on where it was stopped; no training begins that does not fit into `budget`, by what the
     last one of its task took, and the rows are those that there are.
     """
-    chosen = quick or {}
-    sizes, seeds = chosen.get("sizes", SIZES), chosen.get("seeds", SEEDS)
-    left, rows, missing = Budget.of(budget), [], 0
-    folder.mkdir(parents=True, exist_ok=True)
-    took: dict[str, float] = {}
-    for task, hidden, seed in _order(sizes, seeds):
-        ready = (folder / f"{task}-h{hidden}-seed{seed}.json").exists()
-        if not ready and not left.allows(took.get(task, 0.0)):
-            missing += 1
-            continue
-        say(f"INT8 of {task} with {hidden} units, seed {seed}")
-        start = time.monotonic()
-        rows.append(_network(task, hidden, seed, chosen.get("epochs"), folder))
-        if not ready and rows[-1]["seconds"]:
-            took[task] = time.monotonic() - start
+    given = quick or {}
+    sizes, seeds = given.get("sizes", SIZES), given.get("seeds", SEEDS)
+    cases = (
+        Case(
+            folder / f"{task}-h{hidden}-seed{seed}.json",
+            f"INT8 of {task} with {hidden} units, seed {seed}",
+            partial(_network, task, hidden, seed, given.get("epochs"), folder),
+            task,
+        )
+        for task, hidden, seed in _order(sizes, seeds)
+    )
+    rows, missing = rows_of(cases, say, budget)
     return {"rows": rows, "missing": missing, "limit": LIMIT}
 
 

@@ -4,8 +4,8 @@ Float, INT8 and INT4 after training, and networks trained for their genomes, on 
 test part: SI-SDR gain, STOI, PESQ, bits, silicon and the clock that real time needs.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,13 @@ from genogate.listen import measure as measures_of
 from genogate.model import zoo
 from genogate.model.denoise.bands import HOP, RATE
 from genogate.model.denoise.task import NAME, ideal_sound, speech_part
-from genogate.model.files import read_json, write_json
+from genogate.model.files import read_json
 from genogate.model.genome import Genome
 from genogate.model.knobs import Knobs
 from genogate.network import Network, build_network
-from genogate.search.budget import Budget
 from genogate.search.experiment.jobs import Float, train_float
+
+from .kept import Case, rows_of
 
 Say = Callable[[str], None]
 FOLDER = Path("runs/denoise")
@@ -152,33 +153,32 @@ def measure(
 
     Goes on where it was stopped; what does not begin within `budget` is counted as missing.
     """
-    chosen = quick or {}
-    left, rows, missing, took = Budget.of(budget), [], 0, 0.0
-    folder.mkdir(parents=True, exist_ok=True)
-    epochs, tuning = chosen.get("epochs"), chosen.get("epochs", EPOCHS)
-    test: TestPart | None = None
-    for seed in chosen.get("seeds", SEEDS):
-        for name, trained in _cases(chosen.get("genomes", tuple(GENOMES))):
-            file = folder / f"{seed}-{name.replace(' ', '-')}-{trained}.json"
-            if file.exists():
-                rows.append(read_json(file))
-                continue
-            if not left.allows(took):
-                missing += 1
-                continue
-            say(f"denoise, seed {seed}: {name}{', trained for its bits' if trained else ''}")
-            start = time.monotonic()
-            test = test or TestPart(chosen.get("sequences"))
-            row = {"seed": seed, "name": name, "trained": trained}
-            if name in ("noisy", "ideal gains"):
-                row |= test.ideal() if name == "ideal gains" else test.measures(None)
-            else:
-                network = network_of(name, trained, seed, folder, epochs, tuning)
-                row |= test.measures(network, name == "float")
-                row |= {} if name == "float" else _figures(network)
-            write_json(file, row)
-            rows.append(row)
-            took = max(took, time.monotonic() - start)
+    given = quick or {}
+    epochs, tuning = given.get("epochs"), given.get("epochs", EPOCHS)
+    test = cache(partial(TestPart, given.get("sequences")))
+
+    def row(seed: int, name: str, trained: bool) -> dict[str, Any]:
+        figures: dict[str, Any]
+        if name == "noisy":
+            figures = test().measures(None)
+        elif name == "ideal gains":
+            figures = test().ideal()
+        else:
+            network = network_of(name, trained, seed, folder, epochs, tuning)
+            figures = test().measures(network, name == "float")
+            figures |= {} if name == "float" else _figures(network)
+        return {"seed": seed, "name": name, "trained": trained, **figures}
+
+    cases = (
+        Case(
+            folder / f"{seed}-{name.replace(' ', '-')}-{trained}.json",
+            f"denoise, seed {seed}: {name}{', trained for its bits' if trained else ''}",
+            partial(row, seed, name, trained),
+        )
+        for seed in given.get("seeds", SEEDS)
+        for name, trained in _cases(given.get("genomes", tuple(GENOMES)))
+    )
+    rows, missing = rows_of(cases, say, budget)
     data = {"rows": rows, "missing": missing, "epochs": tuning}
     if (search := folder / "narrowed.json").exists():
         data["narrowed"] = read_json(search)

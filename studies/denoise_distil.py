@@ -4,23 +4,22 @@ One genome, trained for equal epochs without a teacher, taught by the float netw
 from, and taught by a larger one.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from genogate.model import zoo
 from genogate.model.data.tasks import load_task
-from genogate.model.files import read_json, write_json
 from genogate.model.genome import Genome
 from genogate.model.qat.recipe import Tuning
 from genogate.model.qat.tune import tune
-from genogate.search.budget import Budget
 from genogate.search.experiment.jobs import Float, Look, look_at, train_float
 
 from .denoise import FOLDER, GENOMES, KNOBS, LAYERS, NAME, float_network
+from .kept import Case, rows_of
 from .spread import with_error
 
 Say = Callable[[str], None]
@@ -79,6 +78,22 @@ def taught(
     return str(file)
 
 
+def _row(
+    seed: int, teacher: str, folder: Path, epochs: int, float_epochs: int | None
+) -> dict[str, Any]:
+    """Scores of the network of a teacher and a seed, or of a teacher itself."""
+    if teacher in LABELS:
+        path = taught(teacher, seed, folder, epochs, float_epochs)
+    elif teacher == "the larger one itself":
+        path = larger_network(seed, folder, float_epochs)
+    else:
+        path = float_network(seed, folder, float_epochs)
+    # As it was trained; teachers themselves in float.
+    scores = look_at(Look(path, None, KNOBS, ("val", "test")))
+    row = {"seed": seed, "teacher": teacher}
+    return row | {part: 100 * scores[part] for part in ("val", "test")}
+
+
 def measure(
     say: Say,
     quick: Mapping[str, Any] | None = None,
@@ -87,30 +102,17 @@ def measure(
 ) -> dict[str, Any]:
     """Every teacher and seed that the budget has time for: ``{"rows": [...], "missing": n}``."""
     given = quick or {}
-    left, took, rows, missing = Budget.of(budget), 0.0, [], 0
-    folder.mkdir(parents=True, exist_ok=True)
     epochs, float_epochs = given.get("epochs", EPOCHS), given.get("epochs")
-    cases = [(seed, teacher) for seed in given.get("seeds", SEEDS) for teacher in TEACHERS]
-    for seed, teacher in [*cases, *((0, itself) for itself in THEMSELVES)]:
-        file = folder / f"distil-{seed}-{teacher.replace(' ', '-')}.json"
-        if not file.exists() and not left.allows(took):
-            missing += 1
-            continue
-        if not file.exists():
-            start = time.monotonic()
-            say(f"distillation, seed {seed}: {LABELS.get(teacher, teacher)}")
-            if teacher in LABELS:
-                path = taught(teacher, seed, folder, epochs, float_epochs)
-            elif teacher == "the larger one itself":
-                path = larger_network(seed, folder, float_epochs)
-            else:
-                path = float_network(seed, folder, float_epochs)
-            # As it was trained; teachers themselves in float.
-            scores = look_at(Look(path, None, KNOBS, ("val", "test")))
-            row: dict[str, Any] = {"seed": seed, "teacher": teacher}
-            write_json(file, row | {part: 100 * scores[part] for part in ("val", "test")})
-            took = max(took, time.monotonic() - start)
-        rows.append(read_json(file))
+    pairs = [(seed, teacher) for seed in given.get("seeds", SEEDS) for teacher in TEACHERS]
+    cases = (
+        Case(
+            folder / f"distil-{seed}-{teacher.replace(' ', '-')}.json",
+            f"distillation, seed {seed}: {LABELS.get(teacher, teacher)}",
+            partial(_row, seed, teacher, folder, epochs, float_epochs),
+        )
+        for seed, teacher in [*pairs, *((0, itself) for itself in THEMSELVES)]
+    )
+    rows, missing = rows_of(cases, say, budget)
     recipe = asdict(Tuning())
     return {"rows": rows, "missing": missing, "epochs": epochs, "distil": recipe["distil"]}
 
