@@ -10,7 +10,8 @@ from genogate.model.genome import GENES
 from genogate.search.experiment.summary import HEAD, HGQ2, PAPER, Found, digits_of, rows_of
 from genogate.search.genomes.pareto import non_dominated
 
-from studies.search import rank_correlation, table
+from studies.search import table
+from studies.search_statistics import rank_correlation
 
 
 def _front(found: Found) -> list[str]:

@@ -32,7 +32,8 @@ from genogate.model.quantize.calibrate import Calibration, calibrate
 from genogate.model.quantize.quantize import quantize
 from genogate.search.genomes.evaluate import accuracy
 
-from .search import rank_correlation, table
+from .search import table
+from .search_statistics import rank_correlation
 
 Say = Callable[[str], None]
 #: Tables, so that no figure depends on the choice of activation units.

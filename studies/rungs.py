@@ -29,7 +29,8 @@ from genogate.search.experiment.jobs import (
     train_for_one,
 )
 
-from .search import rank_correlation, table
+from .search import table
+from .search_statistics import rank_correlation
 
 Say = Callable[[str], None]
 KNOBS = Knobs(activation="table")

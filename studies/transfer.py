@@ -17,7 +17,8 @@ from genogate.model.knobs import Knobs
 from genogate.search.experiment.jobs import Look, look_at
 from genogate.search.genomes.pareto import crowded, hypervolume, non_dominated
 
-from .search import rank_correlation, table
+from .search import table
+from .search_statistics import rank_correlation
 
 Say = Callable[[str], None]
 FOLDER = Path("runs")

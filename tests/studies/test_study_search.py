@@ -14,12 +14,14 @@ from genogate.search.genomes.candidate import Candidate, Point
 
 from studies import fidelity as study_fidelity
 from studies import kill as study_kill
-from studies import search as study_search
+from studies import search_baselines, search_objectives, search_reduction
 from studies import throughput as study_throughput
-from studies.search import QUICK, chosen_by, compared, effect, front_of, holm, volume
+from studies.search import QUICK, front_of, volume
+from studies.search_reduction import chosen_by
+from studies.search_statistics import compared, effect, holm
 
 SMALL = replace(QUICK, pop_size=6, generations=3)
-FEW = {name: study_search.VARIANTS[name] for name in ("nsga2 (default)", "random", "greedy")}
+FEW = {name: search_baselines.VARIANTS[name] for name in ("nsga2 (default)", "random", "greedy")}
 CHEAP = {**FEW, "nsga2 (default)": {"initial": "homogeneous"}}
 
 
@@ -99,7 +101,7 @@ def test_the_smallest_that_holds_on_every_part_is_chosen():
 
 
 def test_the_test_part_is_no_rule():
-    assert all("test" not in parts for parts in study_search.RULES.values())
+    assert all("test" not in parts for parts in search_reduction.RULES.values())
 
 
 # Whole studies
@@ -108,7 +110,7 @@ def test_the_test_part_is_no_rule():
 @pytest.fixture(scope="module")
 def baselines(tmp_path_factory):
     folder = tmp_path_factory.mktemp("studies")
-    return folder, study_search.measure_baselines(quiet, SMALL, folder, CHEAP)
+    return folder, search_baselines.measure_baselines(quiet, SMALL, folder, CHEAP)
 
 
 def test_rivals_have_equal_evaluations_and_ever_more_hypervolume(baselines):
@@ -129,13 +131,13 @@ def test_rivals_have_equal_evaluations_and_ever_more_hypervolume(baselines):
 def test_a_study_that_is_run_again_says_the_same(baselines):
     folder, data = baselines
     messages = []
-    again = study_search.measure_baselines(messages.append, SMALL, folder, CHEAP)
+    again = search_baselines.measure_baselines(messages.append, SMALL, folder, CHEAP)
     assert json.dumps(again) == json.dumps(data)
     assert any("5 of 5: greedy, seed 0" in text for text in messages)
 
 
 def test_the_page_of_rivals_is_made_from_what_was_stored(baselines):
-    text = "\n".join(study_search.render_baselines(json.loads(json.dumps(baselines[1]))))
+    text = "\n".join(search_baselines.render_baselines(json.loads(json.dumps(baselines[1]))))
     assert text.startswith("## The search against its rivals")
     for name in CHEAP:
         assert f"| {name} |" in text
@@ -144,32 +146,32 @@ def test_the_page_of_rivals_is_made_from_what_was_stored(baselines):
 
 def test_savings_are_chosen_before_the_test_part_is_looked_at(tmp_path, monkeypatch):
     order = []
-    original = study_search.Judged.__call__
+    original = search_reduction.Judged.__call__
 
     def watched(self, each, part):
         order.append(part)
         return original(self, each, part)
 
-    monkeypatch.setattr(study_search.Judged, "__call__", watched)
+    monkeypatch.setattr(search_reduction.Judged, "__call__", watched)
     size = replace(SMALL, searches=1)
-    data = study_search.measure_reduction(quiet, size, tmp_path)
+    data = search_reduction.measure_reduction(quiet, size, tmp_path)
     parts = [part for part, _ in itertools.groupby(order, key=lambda part: part == "test")]
     # Once in each of the two searches, after all that is chosen by.
     assert parts == [False, True, False, True]
     run, plain = data["runs"]
     assert run["int8"]["images"] == 539
-    assert {choice["rule"] for choice in run["choices"]} == set(study_search.RULES)
-    assert {choice["rule"] for choice in plain["choices"]} == {study_search.PLAIN}
+    assert {choice["rule"] for choice in run["choices"]} == set(search_reduction.RULES)
+    assert {choice["rule"] for choice in plain["choices"]} == {search_reduction.PLAIN}
     for choice in run["choices"] + plain["choices"]:
         assert 0 <= choice["size"] < 1
-    text = "\n".join(study_search.render_reduction(json.loads(json.dumps(data))))
+    text = "\n".join(search_reduction.render_reduction(json.loads(json.dumps(data))))
     assert "## What a search saves at 0.5 points" in text
     assert "validation, shifted" in text
 
 
 def test_fronts_of_different_objectives_are_compared(tmp_path):
-    data = study_search.measure_objectives(quiet, replace(SMALL, seeds=1), tmp_path)
-    text = "\n".join(study_search.render_objectives(json.loads(json.dumps(data))))
+    data = search_objectives.measure_objectives(quiet, replace(SMALL, seeds=1), tmp_path)
+    text = "\n".join(search_objectives.render_objectives(json.loads(json.dumps(data))))
     assert text.startswith("## Do size and cells choose different genomes?")
     assert all(f"| {name} |" in text for name in GENES)
 
@@ -198,7 +200,7 @@ def test_the_page_says_what_is_lost_by_looking_at_sizealone():
             ),
         ]
     text = "\n".join(
-        study_search.render_objectives(
+        search_objectives.render_objectives(
             {
                 "runs": runs,
                 "int8": {"accuracy": 0.95, "size": 100, "cells": 1000},
