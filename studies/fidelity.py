@@ -351,11 +351,12 @@ def render_fidelity(data: dict[str, Any]) -> list[str]:
     lines = [
         "## The area model: sum of operators against the whole design",
         "",
-        f"digits-row, {len(rows)} genomes: cells summed over modules that were synthesised apart, "
-        "and cells of the same network synthesised as one module with all borders dissolved. "
-        "Error of the sum relative to the whole, in percent; rank correlation (Spearman); and of "
-        "all pairs of genomes those that the sum puts in the other order, with what whole designs "
-        "differ by in the median and the worst of these pairs.",
+        "The search adds up the cells of modules that were synthesised apart. Here that sum is "
+        "held against the cells of the same network synthesised as one flat module, for "
+        f"{len(rows)} genomes of digits-row. Error: of the sum relative to the whole, in percent. "
+        "Spearman: rank correlation of the two. Pairs in wrong order: pairs of genomes of which "
+        "the sum makes the other one the smaller; by how much the whole designs of such pairs "
+        "differ, in the median and at worst.",
         "",
         *table(
             (
@@ -397,14 +398,14 @@ def render_fidelity(data: dict[str, Any]) -> list[str]:
         ]
     return [
         *lines,
-        f"The error by width of each operator (ridge regression, percent per bit more; explains "
-        f"{100 * genes['explained']:.0f} % of its variance), largest first: {most}. Gates, not "
-        f"flip-flops, make {100 * gates:.0f} % of what differs. A sum above the whole is logic "
-        "that only a common synthesis removes: an operator of few bits gives few different codes, "
-        f"and what takes them need not serve the others. In the first {data['size']['borders']} "
-        "random genomes, where sum and whole differ by "
-        f"{mean(r['cells'] - r['flat'] for r in first):.0f} cells in the mean, groups of "
-        "element-wise operators that are synthesised together:",
+        "How the error depends on the width of each operator (ridge regression, percentage "
+        f"points for one bit more; it explains {100 * genes['explained']:.0f} % of the variance), "
+        f"largest first: {most}. {100 * gates:.0f} % of the difference is gates, not flip-flops. "
+        "Where the sum is greater, a common synthesis removes logic: an operator of few bits "
+        "gives few different codes, and whatever takes them need not serve any others. In the "
+        f"first {data['size']['borders']} random genomes sum and whole differ by "
+        f"{mean(r['cells'] - r['flat'] for r in first):.0f} cells on average. Of these, groups of "
+        "element-wise operators that are synthesised together save:",
         "",
         *table(
             ("synthesised together", "cells as a sum, mean", "fewer together, mean", "most"),

@@ -211,11 +211,12 @@ def _choice(data: dict[str, Any]) -> list[str]:
         )
 
     lines = [
-        "Each knob alone, mean over int8 ... int4 and the other knobs (validation part). The first "
-        "of each group is the default. Eight-bit dense outputs trade better: int5 with them gives "
-        f"{one('8', 5)}, int6 without them {one('gene', 6)}; int4 with them {one('8', 4)}. One "
-        "scale per tensor and one term, because what the others gain is within the spread of the "
-        "seeds and costs cells.",
+        "Each knob by itself: means over int8 to int4 and over all values of the other knobs, on "
+        "the validation part. The first value of each knob is its default. Dense outputs of 8 "
+        f"bits are the better bargain: int5 with them reaches {one('8', 5)}; int6 without them "
+        f"{one('gene', 6)}. int4 with them reaches {one('8', 4)}. The defaults have one scale per "
+        "tensor and multipliers of one term: what the other values gain is within the spread of "
+        "the seeds, and costs cells.",
         "",
     ]
     table = []
@@ -240,10 +241,11 @@ def render_activation(data: dict[str, Any]) -> list[str]:
     lines = [
         "## Activations: tables or piecewise-linear units",
         "",
-        "Default knobs, seed 0, cells of the two sigmoids and the tanh together. `auto` takes, for "
-        "each, the unit of fewest cells among the table and the piecewise-linear units of 2 to 16 "
-        "segments that hold its accuracy (nowhere more than a code off it, squared error at most "
-        f"3 times its own at 8 bits, 1.1 times at 5 and below); {data['yosys']}.",
+        "Default knobs, seed 0. Cells are those of the two sigmoids and the tanh together. Each "
+        "function can be a table of all its codes, or a piecewise-linear unit of 2 to 16 "
+        "segments. `auto` takes the one of fewest cells among those that are as accurate as the "
+        "table: nowhere more than one code away from it, and with a squared error of at most 3 "
+        f"times the table's at 8 bits, 1.1 times at 5 bits and below. {data['yosys']}.",
         "",
     ]
     return lines + _table(
@@ -376,13 +378,15 @@ def render_campaign(data: dict[str, Any]) -> list[str]:
     return [
         f"## Bit-exactness (`make campaign N={data['cases']}`)",
         "",
-        f"{data['cases']} networks (all-2, all-8, each gene alone, two layers, I != H, lanes 1-8, "
-        "both granularities, 1, 2, 3 and free multiplier terms, tables and piecewise-linear units, "
-        "non-zero biases, every way to share, every pipeline, heads, dense layers; the rest "
-        "random), emitted as Verilog and run in Icarus with stalls, resets in mid-sequence and "
-        f"sequences back to back, every {'tenth' if data.get('stressed') == 10 else 'fifth'} also "
-        "with resets at random moments, outputs held for "
-        "10,000 cycles or offers withdrawn. Cycles were as stated in "
+        f"{data['cases']} networks are emitted as Verilog and simulated in Icarus against the "
+        "golden model. The first ones are fixed: all widths at 2 or 8 bits, each operator's "
+        "width alone at 2, two layers, more inputs than units, 1 to 8 lanes, both granularities, "
+        "multipliers of 1, 2, 3 and any number of terms, tables and piecewise-linear units, "
+        "every way to share hardware, every pipeline, every head. The others are random; a "
+        "fourth of these have dense layers. Every simulation has stalls, resets in mid-sequence "
+        f"and sequences back to back; every {'tenth' if data.get('stressed') == 10 else 'fifth'} "
+        "network is also stressed: resets at random moments, outputs held for 10,000 cycles, or "
+        "offers withdrawn. Cycles per step were as documented in "
         f"{data['cycles_per_step']['as_documented']} of {data['cycles_per_step']['measured']}.",
         "",
         *_table(

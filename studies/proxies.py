@@ -198,10 +198,12 @@ def render(data: dict[str, Any]) -> list[str]:
     lines = [
         "## Proxies: ranking genomes without training",
         "",
-        "Tables of genomes and their validation accuracy after quantisation without training: of a "
-        "GRU widths 2 to 8 of 17 operators, of a CNN 2, 3, 4 or 8 of every layer's weights. Beside "
-        "random genomes each has some of one sum of bits and some of one size, which those "
-        "rankings cannot tell apart. Accuracy: least, median, greatest.",
+        "A proxy ranks genomes by statistics of the float network, taken once, without "
+        "quantising or training them. It is judged on tables: genomes, each with its validation "
+        "accuracy after quantisation. For a GRU, genomes are widths of 2 to 8 bits of 17 "
+        "operators; for a CNN, 2, 3, 4 or 8 bits of every layer's weights. Each table has random "
+        "genomes, genomes of one sum of bits, and genomes of one size; the last two cannot be "
+        "ranked by counting bits. Accuracies in this table: least, median, greatest.",
         "",
     ]
     rows = []
@@ -300,8 +302,9 @@ def render(data: dict[str, Any]) -> list[str]:
             reverse=True,
         )[:5]
         lines += [
-            f"Of {name}, {about['trained']} genomes were trained for as well: the accuracy without "
-            f"training ranks that with training at {_cell(about['trained_against_untrained'])}, "
+            f"{about['trained']} genomes of {name} were trained as well. Rank correlation with "
+            "their trained accuracy: accuracy without training "
+            f"{_cell(about['trained_against_untrained'])}, "
             + ", ".join(f"{proxy} {value:.2f}" for value, proxy in best)
             + ".",
             "",
@@ -309,11 +312,11 @@ def render(data: dict[str, Any]) -> list[str]:
     seconds = data["seconds"]
     passes = averages.median(about["seconds of a pass"] for about in data["tables"].values())
     lines += [
-        "The last two rows are no proxies: output-kl passes one batch through each quantised "
-        f"network (first {data['passes']} genomes of a table), and the noise ceiling is the same "
-        "genomes judged again with other calibration data. A genome takes "
-        f"{1e6 * seconds['median']:.1f} us (median over proxies; the slowest "
-        f"{1e6 * seconds['longest']:.0f} us), with a network pass {1e3 * passes:.0f} ms: "
+        "The last two rows are no proxies. output-kl passes a batch through each quantised "
+        f"network (the first {data['passes']} genomes of a table); the noise ceiling is the "
+        "accuracy of the same genomes, judged again with other calibration data. A proxy takes "
+        f"{1e6 * seconds['median']:.1f} us a genome (median over proxies; the slowest "
+        f"{1e6 * seconds['longest']:.0f} us), a pass through the network {1e3 * passes:.0f} ms, "
         f"{passes / seconds['median']:,.0f} times as long. {PUBLISHED}",
         "",
     ]

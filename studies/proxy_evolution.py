@@ -198,13 +198,16 @@ def render(data: dict[str, Any]) -> list[str]:
     lines = [
         "## Evolution of proxies",
         "",
-        f"Searches on one half each of {', '.join(size['searched'])}, seeds 0 to "
-        f"{size['seeds'] - 1}, {size['evaluations']:,} scored candidates each. Fitness: half "
-        "Spearman at equal sum of bits, half the mean of Spearman@20, @50 and @100 (top by score), "
-        "a quarter of it that of the worst table. Valid: of all candidates drawn, those with a "
-        "ranking that was not met before (without screening: with a ranking). Structure branched "
-        "where nothing is said. EMQ reports 26.4 % valid without and 36.45 % with prioritisation, "
-        "branched, 5.4 % in DAG.",
+        "Proxies are formulas over the network's tensors; here evolution searches for them. It "
+        f"sees one half of each of the tables {', '.join(size['searched'])}, with seeds 0 to "
+        f"{size['seeds'] - 1} and {size['evaluations']:,} scored candidates each. Fitness is the "
+        "mean of two figures: Spearman's correlation among genomes of equal sum of bits, and its "
+        "mean over the 20 % of random genomes that score best, the best 50 %, and all. A quarter "
+        "of the fitness is that of the worst table. Formulas are trees of two branches, or, "
+        "where the row says so, directed graphs (DAG). Valid: the share of drawn candidates "
+        "whose ranking is new (without screening: that have a ranking). EMQ reports 26.4 % valid "
+        "candidates without and 36.45 % with its prioritisation for branched formulas, and 5.4 % "
+        "for DAGs.",
         "",
     ]
     rows = []
@@ -285,4 +288,4 @@ def _held(data: dict[str, Any], by: Mapping[str, Sequence[dict[str, Any]]], kind
     shown = [v for v in JUDGED if by.get(v)]
     lines = lines_of(["table", *shown, *BESIDE, "best handcrafted"], rows)
     text = ", ".join(behind) if behind else "none"
-    return [*lines, f"Sum of bits or HAWQ-V2 not beaten by the mean of any: {text}.", ""]
+    return [*lines, f"Of the sum of bits and HAWQ-V2 no variant's mean beats: {text}.", ""]

@@ -152,16 +152,17 @@ def render(data: dict[str, Any]) -> list[str]:
     lines = [
         "## NSGA-II with a proxy in front",
         "",
-        f"Objectives {' and '.join(OBJECTIVES)}, populations of {size['pop_size']}, "
-        f"{size['plain'][0]} generations and {size['plain'][1]} of local search, seeds 0 to "
-        f"{size['seeds'] - 1}, one process. Plain profiles every operator first (102 genomes); "
-        "with --prescreen the proxy tells that, and one of "
-        f"{size['factor']} genomes that are looked at is evaluated; a Gaussian process over score "
-        "and widths learns from these. With bit-sum, the sum of all bits, it is left to itself. "
-        f"--proxy-only: {size['blind']} generations by the proxy alone, then a front of at most "
-        f"{size['pop_size']} evaluated. Needed: evaluations and CPU seconds until the final "
-        "hypervolume of the plain search with that seed is reached, mean over the seeds that reach "
-        "it. Calibration and the statistics of the network (seconds, once) are not counted.",
+        f"Can a proxy spare a search evaluations? Objectives {' and '.join(OBJECTIVES)}, "
+        f"populations of {size['pop_size']}, {size['plain'][0]} generations and "
+        f"{size['plain'][1]} of local search, seeds 0 to {size['seeds'] - 1}, one process. The "
+        "plain search begins with a profile of every operator (102 genomes). With `--prescreen` "
+        f"the proxy takes the profile's place; of {size['factor']} candidates one is evaluated, "
+        "and a Gaussian process over score and widths learns from those. The row `bit-sum` has "
+        "the sum of all bits in the proxy's place: what the Gaussian process does alone. With "
+        f"`--proxy-only` {size['blind']} generations see the proxy alone, and a front of at most "
+        f"{size['pop_size']} is evaluated. Needed: evaluations and CPU seconds until a search "
+        "reaches the final hypervolume of the plain one with the same seed, mean over the seeds "
+        "that reach it. Calibration and the network's statistics, seconds, are not counted.",
         "",
     ]
     for checkpoint in size["checkpoints"]:

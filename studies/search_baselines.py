@@ -145,15 +145,16 @@ def render_baselines(data: dict[str, Any]) -> list[str]:
     return [
         "## The search against its rivals, and what its options do",
         "",
-        f"digits-row, objectives {what}; hypervolume is the share of the useful region (at most "
-        f"{100 * data['useful_drop']:.0f} points below INT8, everything else at most that of INT8) "
-        f"that a run dominates after so many evaluations, of {budget:,}; mean ± standard deviation "
-        f"over {seeds} seeds. Evaluations that the first population needs count. Every variant is "
-        "the default with something changed; local search takes its evaluations from those of "
-        "NSGA-II. p: Mann-Whitney U against the default, two-sided, after Holm's correction for "
-        f"{len(tests)} comparisons (before it); with {seeds} seeds each, no p before correction "
-        f"can be below {least:.3f}. A12: chance that the default is better. Methods without chance "
-        "have one value.",
+        f"digits-row, objectives {what}, {seeds} seeds; mean ± standard deviation. Figures are "
+        "hypervolumes: the share of the useful region that a run dominates after so many "
+        f"evaluations, of {budget:,} in all. The region ends {100 * data['useful_drop']:.0f} "
+        "points below INT8, and at INT8's own figure of every other objective. Every variant is "
+        "the default with one thing changed. Evaluations of the first population count, and "
+        "local search takes its share from those of NSGA-II. p: Mann-Whitney U test against the "
+        f"default, two-sided, after Holm's correction for {len(tests)} comparisons, and before it "
+        f"in brackets; with {seeds} seeds each it cannot be below {least:.3f} before correction. "
+        "A12: chance that a run of the default is better than one of the variant. Greedy descent "
+        "draws nothing, so it has one run.",
         "",
         *table(("variant", "evaluations", *(f"at {n:,}" for n in data["at"]), "p", "A12"), rows),
         f"Highest mean: {best}. The default is better than {_list(better)} and worse than "

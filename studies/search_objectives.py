@@ -133,13 +133,14 @@ def render_objectives(data: dict[str, Any]) -> list[str]:
     lines = [
         "## Do size and cells choose different genomes?",
         "",
-        "digits-row; searches at equal evaluations that look at "
-        f"{', or at '.join(' and '.join(VIEWS[name]) for name in runs)}. Hypervolume of the front "
-        'that a search returns, and "all": of everything that it evaluated, had one measured it '
-        "afterwards; in "
-        "either pair of objectives, mean ± standard deviation over "
-        f"{len(next(iter(runs.values())))} seeds. "
-        "Least: on the front, at most 1 point below INT8 (validation part), in percent of INT8.",
+        "digits-row; searches with equal numbers of evaluations, by "
+        f"{', or by '.join(' and '.join(VIEWS[name]) for name in runs)}. Each is judged in both "
+        "pairs "
+        'of objectives: by the hypervolume of the front that it returns, and ("all") of everything '
+        "that it evaluated, as if the other objective had been measured afterwards. Mean ± "
+        f"standard deviation over {len(next(iter(runs.values())))} seeds. Least: the smallest on "
+        "the front that loses at most 1 point against INT8 on the validation part, in percent of "
+        "INT8.",
         "",
         *table(
             (
@@ -159,9 +160,10 @@ def render_objectives(data: dict[str, Any]) -> list[str]:
         test = compared(own, {looked: theirs})[looked]
         lost, later = (100 * (1 - mean(v) / mean(own)) for v in (theirs, everything))
         lines += [
-            f"Searching by {looked} alone loses {lost:.1f} % of the hypervolume in (accuracy, "
-            f"{judge}) (p = {test['p']:.3f}, A12 = {test['a12']:.2f}); {later:.1f} % if {judge} "
-            "were measured of all that it evaluated.",
+            f"A search by {looked} loses {lost:.1f} % of the hypervolume in accuracy and {judge} "
+            f"against a search by {judge} (p = {test['p']:.3f}, A12 = {test['a12']:.2f}). If "
+            f"{judge} were measured afterwards, of everything that it evaluated, it would lose "
+            f"{later:.1f} %.",
             "",
         ]
     if {"size", "cells"} <= set(runs):
@@ -170,8 +172,8 @@ def render_objectives(data: dict[str, Any]) -> list[str]:
             one, two = ({row[0] for row in run["genomes"]} for run in (a, b))
             shared.append(len(one & two) / max(1, len(one | two)))
         lines += [
-            f"Genomes that are on both fronts of a seed: {percent(shared)} % of those on either. "
-            "Mean bits of each operator on the fronts of all seeds together:",
+            f"Of the genomes on either front of a seed, {percent(shared)} % are on both. Mean "
+            "bits of each operator, over the fronts of all seeds:",
             "",
         ]
     genes = data["genes"]

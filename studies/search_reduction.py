@@ -215,15 +215,17 @@ def render_reduction(data: dict[str, Any]) -> list[str]:
     return [
         f"## What a search saves at {allowed:g} points",
         "",
-        f"digits-row, quantised after training, {len({r['checkpoint'] for r in runs})} checkpoints "
-        f"(a seed also cuts its split), {len(runs)} searches of "
-        f"{mean(r['evaluations'] for r in runs):,.0f} evaluations. Of each search that point is "
-        f"chosen that has least of the goal and loses at most {allowed:g} points against INT8 on "
-        "the data that the rule names; the test part is looked at only then, and whatever it says "
-        f"stands here ({images} images, {100 / images:.2f} points each). Saved against our own "
-        "INT8, mean ± standard deviation over all searches. Shifted: every validation image moved "
-        "by up to a pixel in both directions, as training augments; by these the searches judge, "
-        f'but for those of "{PLAIN}".',
+        f"digits-row, quantised after training, {len({r['checkpoint'] for r in runs})} "
+        f"checkpoints (each with a split of its own), {len(runs)} searches of "
+        f"{mean(r['evaluations'] for r in runs):,.0f} evaluations. Of each search one genome is "
+        "chosen: the one with least size, cells, or both, among those that lose at most "
+        f"{allowed:g} points against INT8. The first column says on which data that loss is "
+        "judged. The test part is looked at afterwards, once, and its result stands here "
+        f"whatever it is ({images} images, {100 / images:.2f} points each). Savings are against "
+        "our own INT8, mean ± standard deviation over all searches. *Shifted* means that every "
+        "validation image is also moved by up to a pixel in both directions, as in training. "
+        "Searches themselves judge by shifted images, except those "
+        f'of "{PLAIN}".',
         "",
         *table(
             (

@@ -117,12 +117,13 @@ def render(data: Mapping[str, Any]) -> list[str]:
     lines = [
         "## Shared hardware: one adder for all operators, or one unit of each kind for the gates",
         "",
-        "`genogate gru --share gates` and `--share all` against a unit for each operator, the same "
-        "bits of result; "
-        f"{data['rows'][0]['library']}, {data['yosys']}. Constants as logic, state as flip-flops, "
-        "or as latches (the last three columns; built, `genogate asic --memories latches`), before "
-        "placement. Where all is shared, lanes are bits of a weight that a cycle takes. The "
-        f"mixed genome is {data['mixed']}. Differences are to INT8 with a unit for each operator.",
+        "`--share none` gives every operator a unit of its own; `--share gates` lets the three "
+        "gates share one unit of each kind; `--share all` has one adder for everything. The "
+        f"results are the same bits. {data['rows'][0]['library']}, {data['yosys']}, before "
+        "placement. Constants are logic, the state is in flip-flops, or in the last three "
+        "columns in latches (`genogate asic --memories latches`). With `all`, lanes are bits of "
+        f"a weight that are worked on in a cycle. The mixed genome is {data['mixed']}. "
+        "Percentages are against INT8 with `--share none`.",
         "",
         "| task | genome | share | lanes | cells | constant bits | state bits | cycles a step "
         "| logic um^2 | constants um^2 | state um^2 | total um^2 | logic | total "

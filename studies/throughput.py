@@ -362,13 +362,14 @@ def render_throughput(data: dict[str, Any]) -> list[str]:
     return [
         "## Throughput of the search, and its memory",
         "",
-        f"digits-row, accuracy and real cells for every genome, {size['workers']} processes on "
-        f"{data['cores']} cores. The naive loop quantises, runs the golden model on the validation "
-        "part, and synthesises the whole design as one module; it runs in as many processes, from "
-        f"one calibration, and before and after the engine ({half:.1f} and {other:.1f} s for half "
-        "of its genomes each). Random genomes share less than those of a search. Cold: an empty "
-        "cache; warm: everything was measured before, in another process. Without loading and "
-        "calibration.",
+        f"digits-row; accuracy and cells by Yosys for every genome, {size['workers']} processes "
+        f"on {data['cores']} cores. The naive loop does without what the search does to be fast: "
+        "for each genome it quantises, runs the golden model on the validation part, and "
+        "synthesises the whole design as one module. It runs in as many processes, half of its "
+        f"genomes before the search and half after it ({half:.1f} and {other:.1f} s). Cold: with "
+        "an empty cache. Warm: every module was measured before, by another process. Random "
+        "genomes share fewer modules than those of a search. Loading and calibration are not "
+        "counted.",
         "",
         *table(("how", "genomes", "seconds", "genomes/s", "times the naive loop"), rows),
         f"A search of {pop} x {generations} from the command to its end, loading included; genomes "

@@ -114,10 +114,12 @@ def render(data: dict[str, Any]) -> list[str]:
     return [
         "## Do genomes transfer from task to task?",
         "",
-        "The front of a search on one task's weights for all genomes (points lost and size, at "
-        f"most {data['useful_drop']:g} points), each genome then on the other task's weights for "
-        "all. Hypervolume is the share of that region, beside the other task's own front; rank is "
-        "Spearman's correlation of points lost at home and there. Validation parts.",
+        "A search on one task gives a front of genomes, by points lost and size, at most "
+        f"{data['useful_drop']:g} points below INT8. Each of its genomes is then judged on the "
+        "other task. In both, one set of weights that was trained for all genomes is quantised. "
+        "Hypervolume: share of that region that the genomes dominate on the other task, and in "
+        "percent of what the other task's own front dominates. Rank: Spearman's correlation of "
+        "the points lost on both. Validation parts.",
         "",
         *table(
             (
