@@ -50,6 +50,7 @@ STUDIES = {
     "proxy_evolution": ("studies.proxy_evolution", "measure", "render"),
     "proxy_prescreen": ("studies.proxy_prescreen", "measure", "render"),
     "house": ("studies.house", "measure", "render"),
+    "wheels": ("studies.wheels", "measure", "render"),
     "baselines": ("studies.baselines", "measure", "render"),
     "rungs": ("studies.rungs", "measure", "render"),
     "race": ("studies.race", "measure", "render"),
@@ -68,6 +69,7 @@ STUDIES = {
 #: Sections that are measured only when asked for: about runs that are made by a command of their
 #: own, or of many trainings, which a budget ends and the next call goes on with.
 OF_RUNS = (
+    "wheels",
     "experiments",
     "experiment_transfer",
     "baselines",

@@ -161,14 +161,14 @@ def keep(path: Path, wheel: str, record: Mapping[str, Any]) -> None:
     path.write_text(text + "\n")
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Exit code 0 where everything held for every Python."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("pythons", nargs="*", default=PYTHONS, help="Interpreters to try.")
     parser.add_argument("--pip", default="", help='Options for pip, as in --pip="-c FILE".')
     parser.add_argument("--core", action="store_true", help="Only the core: no tutorial.")
     parser.add_argument("--record", type=Path, metavar="FILE", help="Add what was measured.")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     pip = shlex.split(options.pip)
     failed = 0
     with tempfile.TemporaryDirectory(prefix="wheels-") as root:
