@@ -6,6 +6,7 @@ the test part, and the files of what it ends with.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,6 +143,15 @@ def _part(target: str | None, max_cycles: float | None) -> dict[str, Any]:
     }
 
 
+def _test_of(place: Path, entry: Mapping[str, Any], knobs: Knobs) -> float:
+    """Accuracy on the test part of a network that the search in `place` recorded."""
+    from .search.experiment.jobs import Look, look_at
+
+    own_knobs = replace(knobs, **{name: entry[name] for name in GENES})
+    look = Look(str(place / entry["network"]), None, own_knobs, ("test",))
+    return float(look_at(look)["test"])
+
+
 def _build_best(
     place: Path, folder: Path, knobs: Knobs, target: str | None, say: Say
 ) -> dict[str, Any]:
@@ -193,7 +203,6 @@ def run_budgeted(
     from .model.files import write_json
     from .model.qat.structure import import_kernels
     from .search.budget import seconds_of
-    from .search.experiment.jobs import Look, look_at
     from .search.genomes.evaluate import SMALL, shifted
     from .search.ladder.ladder import search
     from .search.ladder.page import write_pages
@@ -225,10 +234,7 @@ def run_budgeted(
     document = search(place, plan, resume=True, workers=workers, say=say)
     document["float_seconds"] = round(spent, 1)
     for entry in filter(None, (document["int8"], document["best"])):
-        entry_knobs = replace(knobs, **{name: entry[name] for name in GENES})
-        entry["test"] = look_at(Look(str(place / entry["network"]), None, entry_knobs, ("test",)))[
-            "test"
-        ]
+        entry["test"] = _test_of(place, entry, knobs)
     if document["best"] is not None:
         document |= _build_best(place, folder, knobs, target, say)
     write_json(folder / "experiment.json", document)

@@ -258,6 +258,13 @@ class _Training:
         return place.epoch - place.best_epoch >= self.recipe.patience
 
 
+def _finite(tensors: dict[str, np.ndarray], recipe: Recipe) -> dict[str, np.ndarray]:
+    """The tensors as they are. Raises :class:`InputError` for a training that diverged."""
+    if not all(np.isfinite(value).all() for value in tensors.values()):
+        raise InputError(f"training diverged at lr {recipe.lr:g}: give a smaller --lr")
+    return tensors
+
+
 def train(
     task: Task,
     recipe: Recipe,
@@ -289,9 +296,7 @@ def train(
             progress(training.place.epoch, recipe.epochs, loss)
         if recipe.patience and training.stop_early():
             break
-    tensors = training.kept or training.tensors()
-    if not all(np.isfinite(value).all() for value in tensors.values()):
-        raise InputError(f"training diverged at lr {recipe.lr:g}: give a smaller --lr")
+    tensors = _finite(training.kept or training.tensors(), recipe)
     head: dict[str, Any] = {} if training.head.plain else {"head": training.head.to_json()}
     for place in PLACES:
         if layers := recipe.dense(place):
