@@ -2,7 +2,7 @@
 energy, and the clock of real time.
 
 Networks are the shipped float network quantised for each genome: a training for a genome changes
-what its weight memories hold, and nothing else of its hardware. Parts that are stored in
+what its weight memories hold, and little else of its hardware. Parts that are stored in
 docs/data for the same network and Verilog are not measured again.
 """
 
@@ -255,7 +255,8 @@ def _pace(cycles: float) -> list[str]:
     return [
         f"{cycles:,}",
         f"{cycles * FRAMES / 1e6:.2f}",
-        f"{FPGA_MHZ * 1e6 / (cycles * FRAMES):.0f}",
+        # Two digits: below 1 the clock is too slow.
+        f"{FPGA_MHZ * 1e6 / (cycles * FRAMES):.2g}",
     ]
 
 
@@ -276,8 +277,8 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "",
         "Networks of the [study of few bits](denoise.md), seed 0: the shipped float network "
         "quantised for each genome, without the training for it, which changes what the weight "
-        "memories hold and nothing else of the hardware. A unit for each operator, one lane, "
-        "activations as tables. Verilog: utterances of the test part (2 s each) in "
+        "memories hold and little else of the hardware (widths of biases). A unit for each "
+        "operator, one lane, activations as tables. Verilog: utterances of the test part (2 s each) in "
         "Verilator, every code of every operator at every frame against golden; rows called "
         "trained are of trained weights and a former run. Area of sky130 "
         f"({tools}): logic of the whole network and every memory by synthesis, constants as "

@@ -179,7 +179,7 @@ def test_the_resources_of_a_part_are_limits():
     assert {prices.figures_of(name) for name in DEVICES} == {prices.FPGA_FIGURES}
 
 
-@pytest.mark.parametrize("target", ["ice40-up5k"])
+@pytest.mark.parametrize("target", ["sky130", "ice40-up5k"])
 def test_nothing_around_gru_layers_is_synthesised_to_be_priced(monkeypatch, target):
     def refused(*arguments, **options):
         raise AssertionError("a part was measured")
