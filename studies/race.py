@@ -57,7 +57,7 @@ def _rows(
 def _priced_now(row: dict[str, Any]) -> dict[str, Any]:
     """A row with the prices of today's hardware, by which the best by hand is chosen again; other
     contestants chose by those of their time."""
-    race = next(race for race in (*QUICK, *FULL) if race.task == row["task"])
+    race = next(race for race in (*FULL, *QUICK) if race.task == row["task"])
 
     def priced(entry: Mapping[str, Any]) -> dict[str, Any]:
         return {**entry, **prices_of(case_of(race, row["seed"], entry))}
@@ -144,7 +144,9 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "validation accuracy on seed 0 of digits-row and of JapaneseVowels. Trainings are short: a "
         "contestant has one or two CPU minutes, on a machine that was busy with other work, where "
         "they are worth about half as much as on an idle one. [The race by validation alone]"
-        "(race_raw.md) had longer trainings and more seeds. Where one validation sequence is near "
+        "(race_raw.md) had longer trainings and more seeds. Areas are by the prices of today, by "
+        "which the best by hand is chosen too; the searches made those of their time small. "
+        "Where one validation sequence is near "
         "half a point (JapaneseVowels: 0.47, 213 sequences), hardly any network has an error to "
         "spare, however good it is: INT8 itself may be the best that is left by hand. "
         "Tasks of the registry: `python -m studies.registry`.",

@@ -150,7 +150,7 @@ def test_prices_of_a_row_are_those_of_now(monkeypatch):
 
     def entry(bits, lost, error):
         return {
-            "hidden": 32,
+            "hidden": 24 if bits == 4 else 32,
             "genes": [bits] * 17,
             "input_bits": 8,
             "classifier_bits": 8,
