@@ -3,6 +3,7 @@ wrong price costs in the right one."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from genogate.synth.targets import prices
 from genogate.synth.yosys import find as find_yosys
 
 from . import part_tables
-from .part_tables import FOLDER, UP5K, stored, table, words
+from .part_tables import FOLDER, UP5K, Pieces, table, words
 
 #: Objectives beside accuracy of the searches that are compared, and the target of each.
 SEARCHES = {
@@ -27,6 +28,7 @@ SEARCHES = {
     "LUT and block RAM": (("lut", "ebr"), UP5K),
 }
 SEEDS, POP, GENERATIONS, EXPLOIT = (0, 1, 2), 12, 6, 4
+PAGE = Path("docs/data/targets.json")
 
 Say = Callable[[str], None]
 
@@ -54,7 +56,7 @@ def _search(name: str, seed: int, knob_genes: tuple[str, ...], say: Say) -> list
     setting = Setting(
         "digits-row", Knobs(activation="table"), config.silicon, estimate=True, target=target
     )
-    folder = FOLDER / f"{name.replace(' ', '-')}-{seed}{'-share' if knob_genes else ''}"
+    folder = FOLDER / _label(name, seed, knob_genes)
     run = _Estimated(folder, setting, config, resume=(folder / "config.json").exists())
     front = run.go(workers=1, say=say)
     share = [dict(point.candidate.knobs) for point in front]
@@ -67,6 +69,22 @@ def _search(name: str, seed: int, knob_genes: tuple[str, ...], say: Say) -> list
         }
         for point, knobs in zip(front, share, strict=True)
     ]
+
+
+def _label(name: str, seed: int, knob_genes: tuple[str, ...] = ()) -> str:
+    share = "-share" * bool(knob_genes)
+    return f"search-{name.replace(' ', '-')}-{seed}{share}-{prices.version()}"
+
+
+def _front(
+    pieces: Pieces, name: str, seed: int, knob_genes: tuple[str, ...] = ()
+) -> list[dict[str, Any]] | None:
+    """The front of a search with its prices, or None where the budget has no time for it."""
+    found: list[dict[str, Any]] | None = pieces.get(
+        f"front-{_label(name, seed, knob_genes)}",
+        lambda: [_priced(point) for point in _search(name, seed, knob_genes, pieces.say)],
+    )
+    return found
 
 
 def _priced(point: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,22 +105,21 @@ def _volume(points: Sequence[Mapping[str, Any]], name: str, int8: Mapping[str, A
     return round(hypervolume(costs[non_dominated(costs)], reference), 4)
 
 
-def _compared(say: Say) -> dict[str, Any]:
-    """Fronts by each price, and what each is worth in the others."""
+def _compared(pieces: Pieces) -> dict[str, Any] | None:
+    """Fronts by each price, and what each is worth in the others; None where any is missing."""
     fronts: dict[str, list[dict[str, Any]]] = {}
     volumes: dict[str, dict[str, list[float]]] = {name: {} for name in SEARCHES}
     int8: dict[str, Any] | None = None
-    for seed in SEEDS:
-        for name in SEARCHES:
-            say(f"search by {name}, seed {seed}")
-            points = [_priced(point) for point in _search(name, seed, (), say)]
+    found = [(name, _front(pieces, name, seed)) for seed in SEEDS for name in SEARCHES]
+    for name, points in found:
+        if points is None:
+            return None
+        if int8 is None:
             best = max(points, key=lambda p: (p["genes"] == [8] * 17, p["accuracy"]))
-            if int8 is None:
-                accuracy = best["accuracy"]
-                int8 = _priced({"genes": [8] * 17, "knobs": {}, "accuracy": accuracy})
-            fronts.setdefault(name, []).extend(points)
-            for price in ("cells", "um2", "lut"):
-                volumes[name].setdefault(price, []).append(_volume(points, price, int8))
+            int8 = _priced({"genes": [8] * 17, "knobs": {}, "accuracy": best["accuracy"]})
+        fronts.setdefault(name, []).extend(points)
+        for price in ("cells", "um2", "lut"):
+            volumes[name].setdefault(price, []).append(_volume(points, price, int8))
     assert int8 is not None
     least = {
         name: {
@@ -117,9 +134,11 @@ def _compared(say: Say) -> dict[str, Any]:
     return {"int8": int8, "volumes": volumes, "least": least}
 
 
-def _shared(int8: Mapping[str, Any], say: Say) -> dict[str, Any]:
+def _shared(int8: Mapping[str, Any], pieces: Pieces) -> dict[str, Any] | None:
     """A search with sharing as a gene, and its least area within a point measured."""
-    points = [_priced(point) for point in _search("um2", 0, ("share",), say)]
+    points = _front(pieces, "um2", 0, ("share",))
+    if points is None:
+        return None
     near = [p for p in points if p["accuracy"] >= int8["accuracy"] - 0.01] or points
     least = min(near, key=lambda p: p["um2"])
     return {
@@ -130,20 +149,27 @@ def _shared(int8: Mapping[str, Any], say: Say) -> dict[str, Any]:
     }
 
 
-def measure(say: Say) -> dict[str, Any]:
+def measure(say: Say, budget: str | None = None) -> dict[str, Any]:
     """Tables, errors and searches; what was measured before stays as it is in :data:`FOLDER`.
+    Searches that the budget has no time for stay those of the page before.
+
     Raises :class:`InputError` without Yosys, nextpnr, cells, OpenSTA or a C compiler."""
     document = read_json(prices.FILE)["targets"]
-    compared = stored("searches", lambda: _compared(say))
+    pieces = Pieces(FOLDER, budget, say)
+    tables = part_tables.measure(pieces)
+    compared = _compared(pieces)
+    shared = compared and _shared(compared["int8"], pieces)
+    before = read_json(PAGE)
     return {
-        **part_tables.measure(say),
+        **tables,
         "errors": {
             target: {"error": models["error"], "parts": models.get("parts")}
             for target, models in document.items()
         },
         "rom": document["sky130"].get("rom", {}),
-        "searches": compared,
-        "shared": stored("shared", lambda: _shared(compared["int8"], say)),
+        "searches": compared or before["searches"] | {"older": True},
+        "shared": shared or before["shared"] | {"older": True},
+        "missing": len(pieces.missing),
         "yosys": find_yosys().version,
     }
 
@@ -238,7 +264,9 @@ def _searches(data: Mapping[str, Any]) -> list[str]:
         f"{', '.join(map(str, SEEDS))}, accuracy after quantisation without training. Hypervolume "
         "of accuracy and one price (mean, and range of the seeds): what each search found, priced "
         "in every way; then the least of each price within a point of INT8's accuracy, of all "
-        "seeds. All by estimate.",
+        "seeds. All by estimate."
+        + " The searches were made with models of before those on this page."
+        * bool(searches.get("older")),
         "",
         *table(
             (

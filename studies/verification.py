@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from genogate.model.files import read_json, write_json
 from genogate.model.knobs import Knobs
 from genogate.model.leftovers import scratch
 from genogate.network import Network, build_network
@@ -17,14 +16,16 @@ from genogate.synth.verilog import TOP, emit, emit_rtlil
 from genogate.synth.yosys import find as find_yosys
 
 from .netlists import FPGAS, through_netlist
+from .part_tables import MIXED, Pieces
 
 FOLDER = Path("build/studies/verification")
-#: Task, genome, and the netlists that test sequences go through; their whole test part goes through
-#: the Verilog.
+#: Task, genome (mixed: of :data:`.part_tables.MIXED`), and the netlists that test sequences go
+#: through; their whole test part goes through the Verilog.
 CASES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("digits-row", "INT8", ("sky130", *FPGAS)),
     ("digits-row", "INT4", ("sky130", *FPGAS)),
     ("kws4", "INT8", ()),
+    ("kws4", "mixed", ()),
 )
 #: Test sequences through a netlist.
 SEQUENCES = 50
@@ -61,31 +62,35 @@ def _fpga(network: Network, target: str) -> dict[str, Any]:
 
 
 def _network(task: str, name: str, say: Say) -> Network:
-    return build_network(genome=name.lower(), task=task, checkpoint=None, knobs=Knobs(), say=say)
+    genome, knobs = MIXED[task] if name == "mixed" else (name.lower(), Knobs())
+    return build_network(genome=genome, task=task, checkpoint=None, knobs=knobs, say=say)
 
 
-def measure(say: Say) -> dict[str, Any]:
-    """Every case; what was measured before on the same Verilog stays as it is in :data:`FOLDER`.
+def _piece(network: Network, what: str, say: Say) -> dict[str, Any]:
+    if what == "verilog":
+        return _verilog(network, say)
+    return _cells(network, say) if what == "sky130" else _fpga(network, what)
+
+
+def measure(say: Say, budget: str | None = None) -> dict[str, Any]:
+    """Every case that the budget has time for; what was measured before on the same Verilog stays
+    as it is in :data:`FOLDER`.
 
     Raises :class:`InputError` without Verilator, Yosys, cells or a C compiler."""
-    rows = []
+    rows, pieces = [], Pieces(FOLDER, budget, say)
     for task, name, netlists in CASES:
         network = _network(task, name, say)
         digest = hashlib.sha256(emit(network.design).encode()).hexdigest()[:12]
         row: dict[str, Any] = {"task": task, "genome": name, "sha256": digest}
         for what in ("verilog", *netlists):
-            file = FOLDER / f"{task}-{name.lower()}-{what}-{digest}.json"
-            if not file.exists():
-                say(f"{task} {name}, {what}")
-                if what == "verilog":
-                    result = _verilog(network, say)
-                else:
-                    on_cells = what == "sky130"
-                    result = _cells(network, say) if on_cells else _fpga(network, what)
-                write_json(file, result)
-            row[what] = read_json(file)
+            found = pieces.get(
+                f"{task}-{name.lower()}-{what}-{digest}",
+                lambda network=network, what=what: _piece(network, what, say),
+            )
+            if found:
+                row[what] = found
         rows.append(row)
-    return {"rows": rows, "yosys": find_yosys().version}
+    return {"rows": rows, "missing": pieces.missing, "yosys": find_yosys().version}
 
 
 def render(data: Mapping[str, Any]) -> list[str]:
@@ -106,12 +111,13 @@ def render(data: Mapping[str, Any]) -> list[str]:
     ]
     for row in data["rows"]:
         head = f"| {row['task']} | {row['genome']} |"
-        verilog = row["verilog"]
-        lines.append(
-            f"{head} Verilog, the whole test part | {verilog['test_part']:,} back to back, "
-            f"{verilog['sequences'] - verilog['test_part']} more | {verilog['cycles']:,} | "
-            f"{verilog['codes']:,} | {verilog['mismatches']} |"
-        )
+        if "verilog" in row:
+            verilog = row["verilog"]
+            lines.append(
+                f"{head} Verilog, the whole test part | {verilog['test_part']:,} back to back, "
+                f"{verilog['sequences'] - verilog['test_part']} more | {verilog['cycles']:,} | "
+                f"{verilog['codes']:,} | {verilog['mismatches']} |"
+            )
         for name in (name for name in ("sky130", *FPGAS) if name in row):
             net = row[name]
             lines.append(
@@ -121,11 +127,14 @@ def render(data: Mapping[str, Any]) -> list[str]:
     versions = sorted(
         {v for row in data["rows"] for v in row.get("verilog", {}).get("versions", ())}
     )
+    missing = data.get("missing", ())
     digests = ", ".join(f"{r['task']} {r['genome']} `{r['sha256']}`" for r in data["rows"])
     return [
         *lines,
         "",
-        f"First digits of SHA-256 of the Verilog that was simulated: {digests}.",
+        f"First digits of SHA-256 of the Verilog that was simulated: {digests}. mixed: "
+        f"`{MIXED['kws4'][0]}`, activations as tables."
+        + (f" Not measured yet: {', '.join(missing)}." if missing else ""),
         "",
         f"By {', '.join([data['yosys'], *versions])}.",
         "",

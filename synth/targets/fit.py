@@ -308,4 +308,8 @@ def remake(targets: Sequence[str] = MODELS, *, cached: bool = False, say: Say = 
 
 if __name__ == "__main__":
     named = [argument for argument in sys.argv[1:] if argument != "--cached"]
+    if unknown := [name for name in named if name not in MODELS]:
+        help_ = f"usage: fit [--cached] [TARGET ...], a target is one of {' '.join(MODELS)}"
+        print(help_ if unknown == ["--help"] else f"{unknown[0]}: none; {help_}", file=sys.stderr)
+        sys.exit(2 * (unknown != ["--help"]))
     remake(named or MODELS, cached="--cached" in sys.argv)

@@ -48,6 +48,7 @@ def document():
             "least": {n: dict(prices) for n in targets.SEARCHES},
         },
         "shared": {"points": 9, "shared": 7, "least": point, "saved_percent": 49.0},
+        "missing": 0,
         "routed": [
             {"target": part_tables.ECP5, "task": "kws10", "genome": "INT4", "pipeline": 0}
             | {"lut": 1700, "ff": 380, "ram": 9, "dsp": 0, "fmax_mhz": 70.0}
