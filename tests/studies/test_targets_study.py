@@ -1,6 +1,9 @@
 """The page of networks in real parts: what it says of networks that fit, and of the searches."""
 
-from studies import part_tables, targets
+from genogate.model.files import write_json
+from genogate.synth.yosys import find
+
+from studies import part_tables, targets, verification
 
 
 def row(task, genome, ebr):
@@ -80,3 +83,31 @@ def test_the_page_says_how_well_estimates_rank_and_what_sharing_saves():
     assert "| kws4 | 9 | 3.0 % | -1.5 % |" in text
     assert "7 of the 9 points of the front share hardware" in text
     assert "49.0 % less than INT8" in text
+
+
+def test_pieces_are_measured_once_and_a_budget_leaves_the_rest_for_the_next_call(tmp_path):
+    measured = []
+
+    def piece(name):
+        measured.append(name)
+        return {"name": name}
+
+    first = part_tables.Pieces(tmp_path, "0.000001s", lambda text: None)
+    assert first.get("a", lambda: piece("a")) is None
+    assert (first.missing, measured) == (["a"], [])
+    for _ in range(2):
+        whole = part_tables.Pieces(tmp_path, None, lambda text: None)
+        assert [whole.get(n, lambda n=n: piece(n)) for n in "ab"] == [{"name": "a"}, {"name": "b"}]
+        assert whole.missing == []
+    assert measured == ["a", "b"]
+
+
+def test_verification_takes_what_the_page_has_of_the_same_verilog_and_tools(tmp_path, monkeypatch):
+    page = tmp_path / "verification.json"
+    monkeypatch.setattr(verification, "PAGE", page)
+    assert verification._recorded() == {}
+    row = {"sha256": "a" * 12, "verilog": {"mismatches": 0}, "sky130": {"mismatches": 0}}
+    write_json(page, {"rows": [row], "yosys": find().version})
+    assert sorted(verification._recorded()) == [("a" * 12, "sky130"), ("a" * 12, "verilog")]
+    write_json(page, {"rows": [row], "yosys": "Yosys 0.1"})
+    assert verification._recorded() == {}
