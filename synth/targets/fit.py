@@ -70,7 +70,7 @@ class Measured:
             figure: {
                 kind: values
                 for kind, rows in kinds.items()
-                if (values := _fitted([row for row in rows if take(row)]))
+                if (values := _fitted([row for row in rows if take(row)], kind))
             }
             for figure, kinds in self.models.items()
         }
@@ -88,12 +88,17 @@ class Measured:
         return samples_by_kind
 
 
-def _fitted(rows: Sequence[Sample]) -> list[float] | None:
+def _fitted(rows: Sequence[Sample], kind: str) -> list[float] | None:
     if not rows:
         return None
     x = np.array([row.features for row in rows], float)
     y = np.array([row.value for row in rows], float)
-    return [float(f"{value:.6g}") for value in ridge(x, y)]
+    if kind == "ram":
+        # Flip-flops: nearly so much a bit, so that a few measured ones tell all by their share.
+        values = np.linalg.lstsq(x / y[:, None], np.ones_like(y), rcond=None)[0]
+    else:
+        values = ridge(x, y)
+    return [float(f"{value:.6g}") for value in values]
 
 
 def fold_of(key: object) -> int:
@@ -150,7 +155,7 @@ def _fpga(
         part, fold = parts[key], fold_of(key)
         figures: dict[str, float] = {"lut": row.lut, "ff": row.ff, "ebr": row.ram, "dsp": row.dsp}
         result.parts[key] = (part, fold, figures)
-        if part.identity[0] not in ("Rom", "CodeBuffer"):
+        if part.identity[0] not in ("Rom", "CodeBuffer", "WeightMemory"):
             continue
         (store,) = memories_of(part)
         kind = prices.memory_model(part.identity, store, row.ram)
@@ -272,7 +277,7 @@ def rom_errors(result: Measured) -> dict[str, Any]:
     rows = result.models["um2"]["rom"]
     report = {}
     for network in dict.fromkeys(row.network for row in rows):
-        coefficients = _fitted([row for row in rows if row.network != network])
+        coefficients = _fitted([row for row in rows if row.network != network], "rom")
         own = [row for row in rows if row.network == network]
         if coefficients is None:
             continue
@@ -311,23 +316,23 @@ def remake(targets: Sequence[str] = MODELS, *, cached: bool = False, say: Say = 
         write_json(prices.FILE, document)
 
 
-def remake_memories(say: Say = print) -> None:
-    """Measure the written memories of :data:`.samples.SHAPES` in sky130's cells, fit their model
+def remake_memories(*, cached: bool = False, say: Say = print) -> None:
+    """Measure the written memories of :func:`.samples.memories` in sky130's cells, fit their model
     and write ``prices.json``, with the error of each told by the four other shares."""
     result = Measured()
     shapes = {key_of(part): part for part in memories()}
-    _sky130("shapes", shapes, result, cached=False, say=say)
+    _sky130("shapes", shapes, result, cached=cached, say=say)
     rows = result.models["um2"]["ram"]
     off = []
     for fold in range(FOLDS):
-        model = _fitted([row for row in rows if row.fold != fold])
+        model = _fitted([row for row in rows if row.fold != fold], "ram")
         for row in rows:
             if row.fold == fold and model:
                 told = float(np.array(model) @ np.array(row.features))
                 off.append(100 * abs(told / row.value - 1))
     document = read_json(prices.FILE)
     models = document["targets"]["sky130"]
-    models["coefficients"]["um2"]["ram"] = _fitted(rows)
+    models["coefficients"]["um2"]["ram"] = _fitted(rows, "ram")
     models["ram"] = {
         "memories": len(rows),
         "median_percent": round(float(np.median(off)), 2),
@@ -338,12 +343,12 @@ def remake_memories(say: Say = print) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--memories"]:
-        remake_memories()
+    if "--memories" in sys.argv:
+        remake_memories(cached="--cached" in sys.argv)
         sys.exit()
     named = [argument for argument in sys.argv[1:] if argument != "--cached"]
     if unknown := [name for name in named if name not in MODELS]:
-        options = "usage: fit [--cached] [TARGET ...], or fit --memories"
+        options = "usage: fit [--cached] [TARGET ...], or fit [--cached] --memories"
         help_ = f"{options}; a target is one of {' '.join(MODELS)}"
         print(help_ if unknown == ["--help"] else f"{unknown[0]}: none; {help_}", file=sys.stderr)
         sys.exit(2 * (unknown != ["--help"]))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...hdl.gru.design import Design
-from ...hdl.memories import CodeBuffer
+from ...hdl.memories import CodeBuffer, WeightMemory
 from ...hdl.operator import Part
 from ...model import zoo
 from ...model.data.tasks import load_task
@@ -59,13 +59,15 @@ FITTED: tuple[Group, ...] = (
 SHAPES = (
     *((bits, words) for bits in (2, 3, 4, 6, 8) for words in (16, 20, 56, 64, 128)),
     *((1, 256), (1, 1024), (2, 640), (4, 256), (4, 640), (13, 32), (15, 32), (17, 10), (20, 64)),
-    *((8, 256), (2, 256), (8, 32), (5, 200), (3, 400)),
 )
+#: Words and bits of memories of weights that are loaded.
+LOADED = ((32, 13), (64, 8), (128, 4), (128, 8), (256, 2), (256, 4), (256, 8))
 
 
 def memories() -> list[Part]:
-    """Memories of :data:`SHAPES`."""
-    return [CodeBuffer.part(bits=bits, lanes=1, depth=words) for bits, words in SHAPES]
+    """Memories of :data:`SHAPES` and :data:`LOADED`."""
+    buffers = [CodeBuffer.part(bits=bits, lanes=1, depth=words) for bits, words in SHAPES]
+    return [*buffers, *(WeightMemory.part(*shape) for shape in LOADED)]
 
 
 def genomes(group: Group, seed: int = 7) -> list[Genome]:
