@@ -214,9 +214,9 @@ def test_the_page_says_what_is_lost_by_looking_at_sizealone():
             }
         )
     )
-    assert "Searching by size alone loses 20.0 % of the hypervolume in (accuracy, cells)" in text
-    assert "Searching by cells alone loses 50.0 % of the hypervolume in (accuracy, size)" in text
-    assert "both fronts of a seed: 33.3 ± 0.0 %" in text
+    assert "A search by size loses 20.0 % of the hypervolume in accuracy and cells" in text
+    assert "A search by cells loses 50.0 % of the hypervolume in accuracy and size" in text
+    assert "either front of a seed, 33.3 ± 0.0 % are on both" in text
     assert "| 60.0 ± 0.0 | 70.0 ± 0.0 |" in text
 
 
