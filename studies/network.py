@@ -10,7 +10,7 @@ from genogate.model.errors import InputError
 
 Say = Callable[[str], None]
 #: Cases of the campaign that the page reports.
-CAMPAIGN_CASES = 300
+CAMPAIGN_CASES, CAMPAIGN_SEED = 300, 2026
 CORE_FEATURES = ("dense operators", "products", "activations", "sums and 1 - z", "everything else")
 
 
@@ -98,21 +98,15 @@ def measure_bench(say: Say) -> dict[str, Any]:
     return bench(say)
 
 
-def measure_campaign(say: Say) -> dict[str, Any]:
+def measure_campaign(say: Say, budget: str | None = None) -> dict[str, Any]:
     """The regression on random networks; resumes in build/campaign."""
-    from genogate.sim.rtl.network.campaign import RESULTS, STRESS_EVERY, campaign, read_results
+    from genogate.sim.rtl.network.campaign import STRESS_EVERY
 
     from . import structures
 
     say(f"{CAMPAIGN_CASES} random networks in Icarus")
     folder = Path("build/campaign")
-    summary = campaign(CAMPAIGN_CASES, out_dir=folder, progress=False)
-    records = [
-        record
-        for record in read_results(folder / RESULTS)
-        if (record["seed"], record["sources"]) == (summary["seed"], summary["sources"])
-        and record["index"] < CAMPAIGN_CASES
-    ]
+    summary, records = structures.in_pieces(CAMPAIGN_CASES, folder, CAMPAIGN_SEED, budget)
     kinds = structures.by_kind(records)
     summary = {k: v for k, v in summary.items() if k != "sources"}
     return summary | {"kinds": kinds, "stressed": STRESS_EVERY}
@@ -375,10 +369,13 @@ def render_bench(data: dict[str, Any]) -> list[str]:
 
 
 def render_campaign(data: dict[str, Any]) -> list[str]:
+    from . import structures
+
     return [
-        f"## Bit-exactness (`make campaign N={data['cases']}`)",
+        f"## Bit-exactness (`make campaign N={data.get('planned', data['cases'])}`)",
         "",
-        f"{data['cases']} networks are emitted as Verilog and simulated in Icarus against the "
+        f"{data['cases']} networks{structures.of_planned(data)} are emitted as Verilog and "
+        "simulated in Icarus against the "
         "golden model. The first ones are fixed: all widths at 2 or 8 bits, each operator's "
         "width alone at 2, two layers, more inputs than units, 1 to 8 lanes, both granularities, "
         "multipliers of 1, 2, 3 and any number of terms, tables and piecewise-linear units, "

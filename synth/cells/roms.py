@@ -20,7 +20,7 @@ from ..recipes import ABC_SCRIPT
 from ..rtlil import Design, Module
 
 #: Goes into the keys of measurements: another text of a ROM, or another choice, another number.
-VERSION = 1
+VERSION = 2
 #: Bits below which a ROM stays what Yosys makes of it.
 LEAST = 1024
 #: Rows of a group, and bits of a column, that are tried.

@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,7 @@ def deciding_modules() -> list[Path]:
     return sorted(found)
 
 
+@cache
 def source_fingerprint() -> str:
     """12 hex digits over :func:`deciding_modules`."""
     root, digest = Path(__file__).resolve().parents[3], hashlib.sha256()
