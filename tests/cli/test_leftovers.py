@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -104,6 +105,16 @@ def test_pipes_and_devices_are_refused_at_once(tmp_path):
         for read in (regular_file, read_array, read_archive):
             with pytest.raises(InputError, match="pipe or device"):
                 read(path)
+
+
+def test_no_output_takes_the_place_of_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "b")
+    with pytest.raises(InputError, match="it is a pipe or device"):
+        write_text(tmp_path / "b", "data")
+    with pytest.raises(InputError, match="it is a pipe or device"):
+        write_three(tmp_path, "a", "b", "c")
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+    assert stat.S_ISFIFO((tmp_path / "b").stat().st_mode)
 
 
 HEADERS = [

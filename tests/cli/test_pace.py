@@ -85,7 +85,7 @@ def test_a_report_shows_frequency_and_period_of_a_clock(clock, text):
 
 def test_the_report_of_a_tiny_tapeout_project_shows_its_clock(capsys):
     numbers = dict.fromkeys(
-        ("um2", "cells", "flip_flops", "tiles", "density", "cycles_per_step"), 1
+        ("um2", "cells", "flip_flops", "latches", "tiles", "density", "cycles_per_step"), 1
     )
     texts = dict.fromkeys(("top_module", "shape", "yosys", "library"), "")
     print_project({**numbers, **texts, "clock_ns": period_ns(20)}, Path("out"))
