@@ -270,15 +270,15 @@ def _run_missing(
     ):
         failed = sum(not record["passed"] for record in done.values())
         task = bar.add_task("campaign", total=len(numbers), completed=len(done), failed=failed)
-        jobs = [
-            pool.submit(
-                run_case,
-                make_case(made_by["seed"], index, made_by["structures"]),
-                folder / "cases" / f"{index:05d}",
-            )
-            for index in missing
-        ]
         try:
+            jobs = [
+                pool.submit(
+                    run_case,
+                    make_case(made_by["seed"], index, made_by["structures"]),
+                    folder / "cases" / f"{index:05d}",
+                )
+                for index in missing
+            ]
             for job in as_completed(jobs):
                 record = {**job.result(), **made_by}
                 file.write(json.dumps(record).encode() + b"\n")
