@@ -38,17 +38,22 @@ def _sweep_once(folder: str) -> None:
     sweep(folder, STAGE)
 
 
+def _replaceable(path: Path) -> None:
+    """Raise :class:`InputError` for a pipe or a device: a rename would put a file in its place."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InputError(f"cannot write {path}: it is a pipe or device, a file is needed")
+
+
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     """Write `data` to `path` through a temporary file beside it and a rename.
 
     A reader sees the old file or the new one, never a part; the folder is made when missing.
     Raises :class:`InputError` where the folder cannot be made or written, and for a pipe or a
-    device, which the rename would put a file in the place of.
+    device.
     """
     path = Path(path)
     with _explained("write", path):
-        if path.exists() and not (path.is_file() or path.is_dir()):
-            raise InputError(f"cannot write {path}: it is a pipe or device, a file is needed")
+        _replaceable(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep_once(str(path.parent.absolute()))
         handle, temporary = tempfile.mkstemp(prefix=f"{STAGE}{owner()}", dir=path.parent)
@@ -98,8 +103,7 @@ def _swap(stage: Path, folder: Path) -> None:
     for name in names:
         if (folder / name).is_dir() and not (folder / name).is_symlink():
             raise InputError(f"cannot write {folder / name}: it is a folder, a file is needed")
-        if (folder / name).exists() and not ((folder / name).is_file() or (folder / name).is_dir()):
-            raise InputError(f"cannot write {folder / name}: it is a pipe or device")
+        _replaceable(folder / name)
     before = Path(tempfile.mkdtemp(dir=stage))
     moved: list[str] = []
     try:

@@ -7,7 +7,14 @@ from typing import Any
 import click
 
 from .help import Command, group
-from .options import build, liberty_option, network_options, out_option, output_options
+from .options import (
+    build,
+    liberty_option,
+    memories_option,
+    network_options,
+    out_option,
+    output_options,
+)
 from .terminal import progress, show
 
 
@@ -38,14 +45,7 @@ from .terminal import progress, show
         show_default=True,
         help="Give registers and memory words that share an enable a clock gate.",
     ),
-    click.option(
-        "--memories",
-        type=click.Choice(["flops", "latches"]),
-        default="flops",
-        show_default=True,
-        help="Keep input and state in flip-flops, or in latches that are written while the clock "
-        "is low.",
-    ),
+    memories_option(),
     click.option(
         "--sequences",
         type=int,

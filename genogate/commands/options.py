@@ -100,6 +100,18 @@ def liberty_option() -> Callable[[Any], Any]:
     )
 
 
+def memories_option() -> Callable[[Any], Any]:
+    """What a chip keeps input and state in."""
+    return click.option(
+        "--memories",
+        type=click.Choice(["flops", "latches"]),
+        default="flops",
+        show_default=True,
+        help="Keep input and state in flip-flops, or in latches that are written while the clock "
+        "is low.",
+    )
+
+
 def workers_option(default: int = 2) -> Callable[[Any], Any]:
     """Processes that work at the same time."""
     return click.option(

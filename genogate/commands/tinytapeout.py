@@ -7,7 +7,14 @@ from typing import Any
 import click
 
 from .help import Command, group
-from .options import build, liberty_option, network_options, out_option, output_options
+from .options import (
+    build,
+    liberty_option,
+    memories_option,
+    network_options,
+    out_option,
+    output_options,
+)
 from .terminal import progress, show
 
 
@@ -39,14 +46,7 @@ from .terminal import progress, show
         help="Clock of the chip, MHz (earlier versions: ns).",
     ),
     liberty_option(),
-    click.option(
-        "--memories",
-        type=click.Choice(["flops", "latches"]),
-        default="flops",
-        show_default=True,
-        help="Keep input and state in flip-flops, or in latches that are written while the clock "
-        "is low.",
-    ),
+    memories_option(),
 )
 @output_options(out_option("FOLDER", "build/CHECKPOINT/GENOME/tinytapeout"))
 def tinytapeout(
