@@ -1,14 +1,58 @@
 """A network behind frames of bytes (:mod:`.protocol`)."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from amaranth import *
 from amaranth.lib import stream, wiring
+from amaranth.lib.crc import Processor
 from amaranth.lib.crc.catalog import CRC16_IBM_3740
 from amaranth.lib.wiring import In, Out
 
 from ...model.errors import InputError, index_within
 from ..gru.design import Design
 from ..gru.loading import image
-from .protocol import IDENTITY_LENGTH, LABEL_LENGTH, MAX_LENGTH, SYNC, SYNC_WEIGHTS, Status
+from .answer import identity_of, send_answer
+from .feeds import feed_features, feed_words
+from .protocol import MAX_LENGTH, SYNC, SYNC_WEIGHTS, Status
+
+
+class _Frame:
+    """The frame that is worked on.
+
+    feature : number of the byte that comes within its step
+    status, label, cycles : its answer
+    low : first byte of its length, then 0
+    length : bytes of payload that are left
+    last : whether the byte that comes is the last of them
+    loading : whether it brings weights
+    identify : whether it has no payload
+    restart : the network starts anew
+    expired : no byte came for the time-out
+    """
+
+    def __init__(self, features: int) -> None:
+        self.feature = Signal(range(features))
+        self.status = Signal(Status)
+        self.label = Signal(16)
+        self.cycles = Signal(24)
+        self.low = Signal(8)
+        self.length = Signal(16)
+        self.last = Signal()
+        self.loading = Signal()
+        self.identify = Signal()
+        self.restart = Signal()
+        self.expired = Signal()
+
+    def fail(self, m: Module, reason: Status, state: str = "drain") -> None:
+        """Answer an error, from `state` on."""
+        m.d.sync += self.status.eq(reason)
+        m.next = state
+
+    def or_truncated(self, m: Module) -> None:
+        """Follows a state's ``m.If`` on a byte: none may come for too long."""
+        with m.Elif(self.expired):
+            self.fail(m, Status.TRUNCATED, "error")
 
 
 class FramedNetwork(wiring.Component):
@@ -53,258 +97,162 @@ class FramedNetwork(wiring.Component):
 
     def elaborate(self, platform) -> Module:
         m = Module()
-        restart = Signal()
-        m.submodules.network = ResetInserter(restart)(self.network)
-        m.submodules.crc = self.crc = CRC16_IBM_3740(8).create()
-        network, crc = self.network, self.crc
-
-        status = Signal(Status)
-        label = Signal(16)
-        cycles = Signal(24)
+        frame, network = _Frame(self.model.input_size), self.network
+        m.submodules.network = ResetInserter(frame.restart)(network)
+        m.submodules.crc = crc = CRC16_IBM_3740(8).create()
         # A time without bytes.
         quiet = Signal(range(self.timeout))
-        expired = Signal()
-        m.d.comb += expired.eq(quiet == self.timeout - 1)
-        m.d.sync += quiet.eq(Mux(self.valid | expired, 0, quiet + 1))
+        m.d.comb += frame.expired.eq(quiet == self.timeout - 1)
+        m.d.sync += quiet.eq(Mux(self.valid | frame.expired, 0, quiet + 1))
 
+        # Features, and words of weights where they are loaded.
+        came = {"data": self.data, "restart": frame.restart}
         feed = Signal()
-        overrun = self._features(m, feed, restart)
+        feed_word = Signal()
+        overrun, counting = feed_features(m, network, feed=feed, last=frame.last, **came)
         if self.loads:
-            feed_word, loading = Signal(), Signal()
-            word_overrun, word_whole = self._words(m, feed_word, restart)
+            word_overrun, word_ends = feed_words(m, network, feed=feed_word, **came)
         m.d.comb += [network.o_h.ready.eq(1), network.o_logits.ready.eq(1)]
-
-        length = Signal(16)
-        feature = Signal(range(self.model.input_size))
-        last_feature = feature == self.model.input_size - 1
-        low = Signal(8)
-        m.d.comb += self.last.eq(length == 1)
-
-        def fail(reason: Status, state: str = "drain") -> None:
-            m.d.sync += status.eq(reason)
-            m.next = state
+        step_ends = frame.feature == self.model.input_size - 1
+        m.d.comb += frame.last.eq(frame.length == 1)
 
         with m.FSM() as fsm:
-            with m.State("idle"):
-                m.d.comb += crc.start.eq(1)
-                m.d.sync += [feature.eq(0), cycles.eq(0)]
-                with m.If(self.valid & (self.data == SYNC)):
-                    m.next = "length low"
-                if self.loads:
-                    with m.If(self.valid & (self.data == SYNC_WEIGHTS)):
-                        m.next = "length low"
-                    m.d.sync += loading.eq(self.data == SYNC_WEIGHTS)
-            with m.State("length low"):
-                with m.If(self.valid):
-                    m.d.sync += low.eq(self.data)
-                    m.next = "length high"
-                with m.Elif(expired):
-                    fail(Status.TRUNCATED, "error")
-            with m.State("length high"):
-                whole = Cat(low, self.data)
-                with m.If(self.valid):
-                    m.d.sync += length.eq(whole)
-                    m.next = "features"
-                    with m.If(whole == 0):
-                        m.next = "crc high"
-                    with m.Elif(whole > MAX_LENGTH):
-                        fail(Status.BAD_LENGTH)
-                    if self.loads:
-                        with m.Elif(loading):
-                            m.next = "words"
-                        with m.Elif(~network.loaded):
-                            fail(Status.UNLOADED)
-                with m.Elif(expired):
-                    fail(Status.TRUNCATED, "error")
+            self._length(m, frame, crc)
             if self.loads:
-                with m.State("words"):
-                    m.d.comb += feed_word.eq(self.valid)
-                    with m.If(self.valid):
-                        m.d.sync += length.eq(length - 1)
-                        with m.If(word_overrun):
-                            fail(Status.OVERRUN)
-                        with m.Elif(self.last):
-                            m.next = "crc high"
-                            with m.If(~word_whole):
-                                fail(Status.BAD_LENGTH)
-                    with m.Elif(expired):
-                        fail(Status.TRUNCATED, "error")
-            with m.State("features"):
-                m.d.comb += feed.eq(self.valid)
-                with m.If(self.valid):
-                    m.d.sync += [
-                        length.eq(length - 1),
-                        feature.eq(Mux(last_feature, 0, feature + 1)),
-                        status.eq(Status.LABEL),
-                    ]
-                    with m.If(overrun):
-                        fail(Status.OVERRUN)
-                    with m.Elif(self.last):
-                        m.next = "crc high"
-                        with m.If(~last_feature):
-                            fail(Status.BAD_LENGTH)
-                with m.Elif(expired):
-                    fail(Status.TRUNCATED, "error")
-            with m.State("crc high"):
-                with m.If(self.valid):
-                    m.next = "crc low"
-                with m.Elif(expired):
-                    fail(Status.TRUNCATED, "error")
-            with m.State("crc low"):
-                with m.If(self.valid):
-                    m.next = "check"
-                with m.Elif(expired):
-                    fail(Status.TRUNCATED, "error")
-            with m.State("check"):
-                m.d.sync += low.eq(0)
-                m.next = "wait"
-                with m.If(~crc.match_detected):
-                    fail(Status.BAD_CRC)
-                with m.Elif(self.identify):
-                    m.d.sync += status.eq(Status.IDENTITY)
-                    m.next = "answer"
-                if self.loads:
-                    with m.If(crc.match_detected & loading):
-                        m.d.comb += restart.eq(self.identify)
-                        m.d.sync += status.eq(Status.LOADED)
-                        m.next = "answer"
-            with m.State("wait"):
-                m.d.comb += network.o_class.ready.eq(1)
-                with m.If(network.o_class.valid):
-                    m.d.sync += label.eq(network.o_class.payload)
-                    m.next = "answer"
-            with m.State("drain"):
-                m.d.comb += restart.eq(1)
-                with m.If(expired & ~self.valid):
-                    m.next = "error"
-            with m.State("error"):
-                m.d.comb += restart.eq(1)
-                m.next = "answer"
-            with m.State("answer"):
-                with m.If(self._answer(m, fsm.ongoing("answer"), status, label, cycles)):
-                    m.next = "idle"
+                self._payload(m, frame, "words", feed_word, word_overrun, word_ends)
+            count = frame.feature.eq(Mux(step_ends, 0, frame.feature + 1))
+            counted = [count, frame.status.eq(Status.LABEL)]
+            self._payload(m, frame, "features", feed, overrun, step_ends, counted)
+            self._checksum(m, frame, crc)
+            sent = self._reply(m, frame, crc, fsm)
 
         # A frame without payload goes from its length to its CRC.
         with m.If(fsm.ongoing("length high") & self.valid):
-            m.d.sync += self.identify.eq(Cat(low, self.data) == 0)
+            m.d.sync += frame.identify.eq(Cat(frame.low, self.data) == 0)
         receives = ["length low", "length high", "features", "crc high", "crc low"]
         receives += ["words"] * self.loads
         receiving = Signal()
         m.d.comb += receiving.eq(Cat(fsm.ongoing(name) for name in receives).any())
-        sending = fsm.ongoing("answer")
         with m.If(receiving):
             m.d.comb += [crc.valid.eq(self.valid), crc.data.eq(self.data)]
-        with m.Elif(sending):
-            m.d.comb += [crc.valid.eq(self.sent), crc.data.eq(self.o.payload)]
+        with m.Elif(fsm.ongoing("answer")):
+            m.d.comb += [crc.valid.eq(sent), crc.data.eq(self.o.payload)]
         with m.If(fsm.ongoing("check") | fsm.ongoing("error") | fsm.ongoing("wait")):
             m.d.comb += crc.start.eq(1)
         m.d.comb += self.busy.eq(~fsm.ongoing("idle"))
         # From the last feature on until its class is there.
-        with m.If(self.counting & ~network.o_class.valid & ~cycles.all()):
-            m.d.sync += cycles.eq(cycles + 1)
+        with m.If(counting & ~network.o_class.valid & ~frame.cycles.all()):
+            m.d.sync += frame.cycles.eq(frame.cycles + 1)
         return m
 
-    def _features(self, m: Module, feed: Signal, restart: Signal) -> Value:
-        """Hand bytes on to the network; whether one comes while the one before still waits."""
-        network = self.network
-        code, pending, last = Signal(8), Signal(), Signal()
-        self.last, self.counting = Signal(name="last"), Signal(name="counting")
-        self.identify = Signal(name="identify")
-        taken = pending & network.i.ready
-        with m.If(taken):
-            m.d.sync += pending.eq(0)
-            with m.If(last):
-                m.d.sync += self.counting.eq(1)
-        with m.If(feed):
-            m.d.sync += [code.eq(self.data), last.eq(self.last), pending.eq(1)]
-        with m.If(network.o_class.valid & network.o_class.ready):
-            m.d.sync += self.counting.eq(0)
-        with m.If(restart):
-            m.d.sync += [pending.eq(0), self.counting.eq(0)]
-        m.d.comb += [
-            network.i.payload.code.eq(code.as_signed()),
-            network.i.payload.last.eq(last),
-            network.i.valid.eq(pending),
-        ]
-        return pending & ~taken
+    def _length(self, m: Module, frame: _Frame, crc: Processor) -> None:
+        """States up to the length, which tells whether a payload follows."""
+        with m.State("idle"):
+            m.d.comb += crc.start.eq(1)
+            m.d.sync += [frame.feature.eq(0), frame.cycles.eq(0)]
+            with m.If(self.valid & (self.data == SYNC)):
+                m.next = "length low"
+            if self.loads:
+                with m.If(self.valid & (self.data == SYNC_WEIGHTS)):
+                    m.next = "length low"
+                m.d.sync += frame.loading.eq(self.data == SYNC_WEIGHTS)
+        with m.State("length low"):
+            with m.If(self.valid):
+                m.d.sync += frame.low.eq(self.data)
+                m.next = "length high"
+            frame.or_truncated(m)
+        with m.State("length high"):
+            length = Cat(frame.low, self.data)
+            with m.If(self.valid):
+                m.d.sync += frame.length.eq(length)
+                m.next = "features"
+                with m.If(length == 0):
+                    m.next = "crc high"
+                with m.Elif(length > MAX_LENGTH):
+                    frame.fail(m, Status.BAD_LENGTH)
+                if self.loads:
+                    with m.Elif(frame.loading):
+                        m.next = "words"
+                    with m.Elif(~self.network.loaded):
+                        frame.fail(m, Status.UNLOADED)
+            frame.or_truncated(m)
 
-    def _words(self, m: Module, feed: Signal, restart: Signal) -> tuple[Value, Value]:
-        """Hand words of weights on to the network; whether a byte comes while the word before still
-        waits, and whether a byte that comes is a word's last."""
-        words = self.network.i_weights
-        width = len(words.payload)
-        number = -(-width // 8)
-        place, pending = Signal(range(max(2, number))), Signal(name="word_pending")
-        word = Signal(8 * number, name="weight_word")
-        ends = Signal(name="word_ends")
-        m.d.comb += [
-            ends.eq(place == number - 1),
-            words.payload.eq(word),
-            words.valid.eq(pending),
-        ]
-        with m.If(words.ready):
-            m.d.sync += pending.eq(0)
-        with m.If(feed):
-            m.d.sync += [
-                word.eq(Cat(word, self.data)[8:]),
-                place.eq(Mux(ends, 0, place + 1)),
-                pending.eq(ends),
-            ]
-        with m.If(restart):
-            m.d.sync += [pending.eq(0), place.eq(0)]
-        return pending & ~words.ready, ends
+    def _payload(
+        self,
+        m: Module,
+        frame: _Frame,
+        state: str,
+        feed: Signal,
+        overrun: Value,
+        whole: Value,
+        each: Sequence[Any] = (),
+    ) -> None:
+        """The state in which bytes go on to the network.
 
-    def _answer(
-        self, m: Module, active: Value, status: Value, label: Value, cycles: Value
-    ) -> Value:
-        """Send a frame while `active`; whether its last byte leaves in this cycle."""
-        place = Signal(range(IDENTITY_LENGTH + 5))
-        length = Signal(4)
-        with m.Switch(status):
-            with m.Case(Status.LABEL):
-                m.d.comb += length.eq(LABEL_LENGTH)
-            with m.Case(Status.IDENTITY):
-                m.d.comb += length.eq(IDENTITY_LENGTH)
-            with m.Default():
-                m.d.comb += length.eq(1)
-        model = self.model
-        who = bytes.fromhex(self.who)
-        for number in (model.input_size, model.classes):
-            who += number.to_bytes(2, "little")
-        values = [label[:8], label[8:], *(cycles.word_select(k, 8) for k in range(3))]
+        feed, overrun : of :mod:`.feeds`
+        whole : whether the payload may end with the byte that comes
+        each : done with every byte
+        """
+        with m.State(state):
+            m.d.comb += feed.eq(self.valid)
+            with m.If(self.valid):
+                m.d.sync += [frame.length.eq(frame.length - 1), *each]
+                with m.If(overrun):
+                    frame.fail(m, Status.OVERRUN)
+                with m.Elif(frame.last):
+                    m.next = "crc high"
+                    with m.If(~whole):
+                        frame.fail(m, Status.BAD_LENGTH)
+            frame.or_truncated(m)
 
-        byte = Signal(8)
-        with m.Switch(place):
-            with m.Case(0):
-                m.d.comb += byte.eq(SYNC)
-            with m.Case(1):
-                m.d.comb += byte.eq(length)
-            with m.Case(2):
-                m.d.comb += byte.eq(0)
-            with m.Case(3):
-                m.d.comb += byte.eq(status)
-            for k, number in enumerate(who):
-                with m.Case(4 + k):
-                    m.d.comb += byte.eq(number)
-                    if k < len(values):
-                        with m.If(status == Status.LABEL):
-                            m.d.comb += byte.eq(values[k])
-        after = Signal(range(IDENTITY_LENGTH + 5))
-        m.d.comb += after.eq(length + 3)
-        checksum = Signal(16)
-        in_crc, ends = Signal(), Signal()
-        m.d.comb += [in_crc.eq(place >= after), ends.eq(place == after + 1)]
-        m.d.comb += [
-            self.o.valid.eq(active),
-            self.o.payload.eq(Mux(in_crc, Mux(ends, checksum[:8], self.crc.crc[8:]), byte)),
-        ]
-        self.sent = Signal(name="sent")
-        moved = self.o.valid & self.o.ready
-        m.d.comb += self.sent.eq(moved & (place != 0) & ~in_crc)
-        with m.If(moved):
-            m.d.sync += place.eq(place + 1)
-            with m.If(in_crc & ~ends):
-                m.d.sync += checksum.eq(self.crc.crc)
-            with m.If(ends):
-                m.d.sync += place.eq(0)
-        return moved & ends
+    def _checksum(self, m: Module, frame: _Frame, crc: Processor) -> None:
+        """States in which the frame's CRC comes and is looked at."""
+        for state, following in (("crc high", "crc low"), ("crc low", "check")):
+            with m.State(state):
+                with m.If(self.valid):
+                    m.next = following
+                frame.or_truncated(m)
+        with m.State("check"):
+            m.d.sync += frame.low.eq(0)
+            m.next = "wait"
+            with m.If(~crc.match_detected):
+                frame.fail(m, Status.BAD_CRC)
+            with m.Elif(frame.identify):
+                m.d.sync += frame.status.eq(Status.IDENTITY)
+                m.next = "answer"
+            if self.loads:
+                with m.If(crc.match_detected & frame.loading):
+                    m.d.comb += frame.restart.eq(frame.identify)
+                    m.d.sync += frame.status.eq(Status.LOADED)
+                    m.next = "answer"
+
+    def _reply(self, m: Module, frame: _Frame, crc: Processor, fsm: Any) -> Value:
+        """States from the wait for the class on, or for the end of a bad frame; whether a byte is
+        sent that counts for the CRC."""
+        classes = self.network.o_class
+        with m.State("wait"):
+            m.d.comb += classes.ready.eq(1)
+            with m.If(classes.valid):
+                m.d.sync += frame.label.eq(classes.payload)
+                m.next = "answer"
+        with m.State("drain"):
+            m.d.comb += frame.restart.eq(1)
+            with m.If(frame.expired & ~self.valid):
+                m.next = "error"
+        with m.State("error"):
+            m.d.comb += frame.restart.eq(1)
+            m.next = "answer"
+        with m.State("answer"):
+            done, sent = send_answer(
+                m,
+                self.o,
+                crc,
+                active=fsm.ongoing("answer"),
+                status=frame.status,
+                label=frame.label,
+                cycles=frame.cycles,
+                identity=identity_of(self.model, self.who),
+            )
+            with m.If(done):
+                m.next = "idle"
+        return sent
