@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .classifier import classifier_cycles
-from .shared.layer import chain_cycles
+from .serial import chain_cycles
 from .stages import timeline
 from .timeline import answer_ends
 
@@ -31,7 +31,7 @@ def cycles_per_step(design: Design) -> int:
     slowest layer decides. Where gates or everything are shared: ``I + H U``, U cycles a unit
     (:class:`~.gates.layer.GatesLayer`, :class:`~.shared.layer.SharedLayer`); for layers in
     series
-    :func:`~.shared.layer.chain_cycles`. A head at every step may take longer, and then decides:
+    :func:`~.serial.chain_cycles`. A head at every step may take longer, and then decides:
     ``C (H chunks + 2 + pipeline)`` cycles and those in which the units of a step come. Dense
     layers: :attr:`.stages.plan.StagePlan.cycles_per_step`, all followed together
     (:mod:`.stages.timeline`).

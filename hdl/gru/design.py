@@ -27,7 +27,8 @@ from .layer import GruLayer, component_part, layer_parts
 from .loading import Loader, address_bits, envelope, stores
 from .network import Fork, Network
 from .schedule import Schedule, divisor_within
-from .shared.layer import SharedLayer, SharedPlan, chain_cycles
+from .serial import SerialPlan, chain_cycles
+from .shared.layer import SharedLayer, SharedPlan
 from .stages import timeline
 from .stages.plan import StagePlan, back_plans, front_plans
 from .stages.stage import DenseStage, stage_parts
@@ -240,7 +241,7 @@ class Design:
         }
 
     @property
-    def sharing_plans(self) -> tuple[GatesPlan, ...] | tuple[SharedPlan, ...]:
+    def sharing_plans(self) -> tuple[SerialPlan, ...]:
         """Of the layers that share."""
         return self.gates if self.share == "gates" else self.shared
 

@@ -18,6 +18,7 @@ from ...memories import CodeBuffer, Rom, weight_words
 from ...operator import Part, build_into
 from ..layer import code_layout, initial_part, state_reader
 from ..loading import fill, load_signature, loaded_names
+from ..serial import SerialPlan
 from ..shared.rows import ORDER
 from .machine import GatesMachine
 from .plan import Shape
@@ -46,33 +47,25 @@ def _biases(layer: Layer, shape: Shape) -> list[int]:
 
 
 @dataclass(frozen=True)
-class GatesPlan:
+class GatesPlan(SerialPlan):
     """A layer with shared gates: its parts and its timing.
 
     Parameters
     ----------
-    layer : Layer
+    layer, unit_cycles : as of :class:`~..serial.SerialPlan`
     shape : of its machine
     """
 
-    layer: Layer
     shape: Shape
-    #: Cycles of an answer at every step, of layers that give one.
-    every, answer_cycles = False, 0
 
     @classmethod
     def of(cls, layer: Layer, lanes: int, classified: bool) -> "GatesPlan":
         """Plan `layer`; `classified` with a classifier that reads its state."""
-        return cls(layer, Shape.of(layer, lanes, classified))
-
-    @property
-    def unit_cycles(self) -> int:
-        """Cycles of a unit, the one in which it leaves included."""
-        return self.shape.unit_cycles
+        shape = Shape.of(layer, lanes, classified)
+        return cls(layer, shape.unit_cycles, shape)
 
     @property
     def weight_cycles(self) -> int:
-        """Those of them that multiply words of weights."""
         return 3 * (self.shape.words("x") + self.shape.words("h"))
 
     def constants(self) -> tuple[list[int], list[int]]:
@@ -80,12 +73,11 @@ class GatesPlan:
         return _weights(self.layer, self.shape), _biases(self.layer, self.shape)
 
     def parts(self) -> dict[str, Part]:
-        """The submodules by name, deferred."""
         layer, shape = self.layer, self.shape
         parts = {
             "machine": Part(
                 ("GatesMachine", *vars(shape).values()),
-                f"GatesMachine, {shape.unit_cycles} cycles a unit, {shape.lanes} lanes",
+                f"GatesMachine, {self.unit_cycles} cycles a unit, {shape.lanes} lanes",
                 partial(GatesMachine, shape),
             )
         }

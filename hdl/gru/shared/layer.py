@@ -1,9 +1,8 @@
 """A layer in which one adder does everything (``share`` all): plan, component and timing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 from amaranth import *
 from amaranth.lib import wiring
@@ -12,6 +11,7 @@ from ....model.integer import Classifier, Layer
 from ...memories import CodeBuffer, Rom
 from ...operator import Part, build_into
 from ..layer import initial_part
+from ..serial import SerialPlan
 from .compiler import Compiler
 from .machine import Machine
 from .rows import Program
@@ -19,17 +19,16 @@ from .shape import Shape, streams_of
 
 
 @dataclass(frozen=True)
-class SharedPlan:
+class SharedPlan(SerialPlan):
     """A shared layer: its program, its parts and its timing.
 
     Parameters
     ----------
-    layer : Layer
+    layer, unit_cycles : as of :class:`~..serial.SerialPlan`
     classifier : of the network, for its last layer, else None
     every : whether it answers at every step
     """
 
-    layer: Layer
     classifier: Classifier | None
     program: Program
     shape: Shape
@@ -42,7 +41,7 @@ class SharedPlan:
         """Compile the program of `layer` for weights that come in digits of `digit` bits."""
         program = Compiler(layer, classifier, digit).compile()
         shape = Shape.of(layer, classifier, program, every)
-        return cls(layer, classifier, program, shape, shape.every)
+        return cls(layer, program.unit_cycles, classifier, program, shape, shape.every)
 
     @property
     def answer_cycles(self) -> int:
@@ -52,19 +51,12 @@ class SharedPlan:
         return len(self.classifier.bias) * self.program.class_cycles + 1
 
     @property
-    def unit_cycles(self) -> int:
-        """Cycles of a unit, the one in which it leaves included."""
-        return self.program.unit_cycles
-
-    @property
     def weight_cycles(self) -> int:
-        """Those of them that add bits of weights."""
         rows = self.program.rows[self.program.loop : self.program.classify]
         sizes = {"x": self.layer.input_size, "h": self.layer.hidden_size}
         return sum(sizes[row.operand] for row in rows if row.loop)
 
     def parts(self) -> dict[str, Part]:
-        """The submodules of a :class:`SharedLayer` by name, none of them built yet."""
         program, shape = self.program, self.shape
         serves = "all operators" + (", classifier" if self.classifier else "")
         parts = {
@@ -149,49 +141,3 @@ class SharedLayer(wiring.Component):
                 machine.initial.eq(p["initial"].data),
             ]
         return m
-
-
-class Serial(Protocol):
-    """A layer that takes a step's inputs, and then its units, one after the other."""
-
-    @property
-    def layer(self) -> Layer: ...
-    @property
-    def unit_cycles(self) -> int: ...
-    @property
-    def every(self) -> bool: ...
-    @property
-    def answer_cycles(self) -> int: ...
-
-
-def chain_cycles(plans: Sequence[Serial], steps: int = 64, busy: int = 0) -> int:
-    """Cycles between steps of such layers in series, found by following them for `steps` steps.
-
-    With `busy` units of the last layer go into a copy of its state, which is free again when a
-    classifier has read it, for so many cycles.
-
-    A layer takes the units of the one below while it takes inputs, so a unit below that is
-    complete waits for the end of the step above.
-    """
-    count = len(plans)
-    # Cycle in which a layer is free to take inputs, by layer; ends of the last layer's steps.
-    free, ends = [0] * count, []
-    copied = 0  # cycle in which the copy is free
-    for _ in range(steps):
-        arrivals = [0] * plans[0].layer.input_size  # a feature a cycle
-        for k, plan in enumerate(plans):
-            time = free[k]
-            for arrival in arrivals:
-                time = max(time, arrival) + 1
-            gate, leaves = free[k + 1] if k + 1 < count else copied, []
-            for _ in range(plan.layer.hidden_size):
-                # It leaves in the last of its cycles, or when the layer above takes it.
-                time = max(time + plan.unit_cycles - 1, gate)
-                leaves.append(time)
-                time += 1
-            time += plan.answer_cycles if plan.every else 0
-            free[k], arrivals = time, leaves
-        if busy:
-            copied = arrivals[-1] + busy + 1
-        ends.append(free[-1])
-    return ends[-1] - ends[-2]

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..schedule import Schedule
-from ..shared.layer import Serial, SharedPlan
+from ..serial import SerialPlan
+from ..shared.layer import SharedPlan
 from ..timeline import _Layer, _step
 from .plan import StagePlan
 
@@ -104,7 +105,7 @@ class SerialActor:
 
     vectors = 1
 
-    def __init__(self, plan: Serial) -> None:
+    def __init__(self, plan: SerialPlan) -> None:
         self.plan = plan
         self.ends: list[int] = []
         self.answers = plan.every
@@ -148,7 +149,7 @@ class Chain:
     """
 
     front: Sequence[StagePlan]
-    layers: Sequence[Schedule] | Sequence[Serial]
+    layers: Sequence[Schedule] | Sequence[SerialPlan]
     back: Sequence[StagePlan]
     classifier: int
     every: bool
