@@ -169,7 +169,7 @@ def write_asic(
     from .synth.asic.mapping import map_design
     from .synth.asic.models import cell_models
     from .synth.asic.timing import constraints
-    from .synth.targets.sky130 import standard_cell_report
+    from .synth.targets.cell_report import standard_cell_report
     from .synth.verilog import TOP, emit, emit_rtlil
 
     refuse_loaded(network.design, _FLIP_FLOPS)

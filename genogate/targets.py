@@ -36,8 +36,8 @@ def check_energy(target: str, energy: bool) -> None:
 
 def check_target_options(target: str, memories: str) -> None:
     """Raises :class:`InputError` for a target that is none, or memories that it cannot have."""
+    from .synth.targets.cell_memories import check_memories
     from .synth.targets.devices import check_target
-    from .synth.targets.sky130 import check_memories
 
     check_target(target)
     check_memories(target, memories)
@@ -47,8 +47,8 @@ def target_document(
     network: Network, target: str, route: bool, say: Say, memories: str = "flops"
 ) -> dict[str, Any]:
     """Identity of the network, and what it takes of `target`."""
+    from .synth.targets.cell_report import standard_cell_report
     from .synth.targets.report import fpga_report
-    from .synth.targets.sky130 import standard_cell_report
 
     if target == "sky130":
         report = standard_cell_report(network.design, memories, progress=say).to_json()

@@ -22,7 +22,7 @@ from genogate.sim import fast
 from genogate.synth.cells import liberty
 from genogate.synth.constants import to_rtlil
 from genogate.synth.rtlil import Design
-from genogate.synth.targets.sky130 import Piece, pieces_of
+from genogate.synth.targets.cell_pieces import Piece, pieces_of
 from genogate.synth.targets.sky130 import measure as measure_pieces
 from genogate.synth.yosys import find as find_yosys
 

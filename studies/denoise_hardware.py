@@ -28,7 +28,7 @@ from genogate.sim.rtl.network.regression import simulate
 from genogate.synth.asic.mapping import map_design
 from genogate.synth.cells import liberty
 from genogate.synth.rtlil import Design as Rtlil
-from genogate.synth.targets import fpga, prices, sky130
+from genogate.synth.targets import cell_pieces, fpga, prices, sky130
 from genogate.synth.targets.devices import DEVICES
 from genogate.synth.targets.prices import figures
 from genogate.synth.targets.report import module_parts
@@ -102,10 +102,10 @@ def _area(name: str, share: str, say: Say) -> dict[str, Any]:
     """um^2 by synthesis: logic with the borders between modules dissolved, and every memory."""
     hardware, library = design_of(name, share), liberty.find()
     design = Rtlil(emit_rtlil(hardware))
-    whole = design.unit(design.top, outside=sky130.memory_modules(design))
-    pieces = [sky130.Piece("network", "logic", whole)]
+    whole = design.unit(design.top, outside=cell_pieces.memory_modules(design))
+    pieces = [cell_pieces.Piece("network", "logic", whole)]
     for module, _, part in module_parts(hardware):
-        kept = sky130.pieces_of(sky130.part_design(part), module)
+        kept = cell_pieces.pieces_of(cell_pieces.part_design(part), module)
         pieces += [piece for piece in kept if piece.kind != "logic"]
     costs = sky130.measure(pieces, say, 1, library)
     totals = {

@@ -12,7 +12,7 @@ from genogate.synth.asic.mapping import map_design
 from genogate.synth.cells import liberty
 from genogate.synth.report import area_report
 from genogate.synth.targets import prices
-from genogate.synth.targets.sky130 import standard_cell_report
+from genogate.synth.targets.cell_report import standard_cell_report
 from genogate.synth.verilog import TOP, emit_rtlil
 from genogate.synth.yosys import find as find_yosys
 

@@ -11,7 +11,7 @@ from genogate.model.checkpoints.floating import Checkpoint
 from genogate.model.knobs import Knobs
 from genogate.network import Network, build_network
 from genogate.synth.cells import roms
-from genogate.synth.targets.sky130 import standard_cell_report
+from genogate.synth.targets.cell_report import standard_cell_report
 
 from .search import table
 

@@ -4,13 +4,14 @@ Only Amaranth's own writing is read here, line by line; what Yosys writes is rea
 """
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 _NAME = re.compile(r"[\\$][^\s]+")
 _PORT = re.compile(r"  wire .*(input|output|inout) \d")
 _INSTANCE = re.compile(r"\s*cell (\\\S+) (\S+)")
+_SIZE = re.compile(r"  memory width (\d+) size (\d+)")
 #: Attributes that mean something to synthesis; the rest says where things came from.
 _KEPT = ("init", "keep", "blackbox")
 
@@ -82,6 +83,17 @@ class Design:
                     seen.add(child)
                     todo.append(child)
         return comparable(lines, name, contents=contents)
+
+
+def memory_sizes(lines: Iterable[str]) -> list[tuple[int, int]]:
+    """(words, width) of every memory that these lines declare."""
+    matches = (_SIZE.match(line) for line in lines)
+    return [(int(match[2]), int(match[1])) for match in matches if match]
+
+
+def is_written(lines: Iterable[str]) -> bool:
+    """Whether a port in these lines writes a memory."""
+    return any(line.startswith("  cell $memwr") for line in lines)
 
 
 def comparable(lines: Collection[str], top: str, *, contents: bool = False) -> str:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from ...model.errors import InputError, integer_within, shown
 from ...model.knobs import knob_genes
 from ...synth.targets import prices
+from ...synth.targets.cell_memories import check_memories
 from ...synth.targets.devices import check_target
-from ...synth.targets.sky130 import check_memories
 from .clocks import PERIOD, check_clock
 from .evaluate import GENERIC, OBJECTIVES
 from .screening import canonical

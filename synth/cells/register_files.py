@@ -7,10 +7,9 @@ has a glitch holds for this one too, since latch and gate are cells that no flow
 import re
 from collections.abc import Iterator
 
-from ..rtlil import Design, Module
+from ..rtlil import Design, Module, memory_sizes
 from .latches import LatchCells
 
-_SIZE = re.compile(r"  memory width (\d+) size (\d+)")
 _WIRE = re.compile(r"  wire width (\d+) .*?(\\\S+)$")
 _PIECE = re.compile(r"(\\\S+|\$\S+)(?: \[(\d+)(?::(\d+))?\])?")
 #: Ports of the module, and which of the memory's cells has what they are connected to.
@@ -107,18 +106,18 @@ def _instead(
 def as_latches(text: str, cells: LatchCells) -> tuple[str, str]:
     """RTLIL `text` with an instance in place of each memory that is written, and the modules of
     these as Verilog, "" where there is none."""
-    made = []
+    modules = []
     for module in Design(text).modules.values():
-        sizes = [match for line in module.lines if (match := _SIZE.match(line))]
+        sizes = memory_sizes(module.lines)
         ports = _written(module)
         if len(sizes) != 1 or ports is None:
             continue
-        width, words = map(int, sizes[0].groups())
+        words, width = sizes[0]
         widths = {m[2]: int(m[1]) for line in module.lines if (m := _WIRE.match(line))}
         enables = _bits(ports["memwr"]["EN"], widths)
         leaders = [enables.index(bit) for bit in enables]
         name = f"{module.name[1:]}.latches"
-        made.append(_verilog(name, words, width, leaders, cells))
+        modules.append(_verilog(name, words, width, leaders, cells))
         lines = "\n".join(_instead(module, name, ports, words == 1))
         text = text.replace("\n".join(module.lines), lines, 1)
-    return text, "\n".join(made)
+    return text, "\n".join(modules)

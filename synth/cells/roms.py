@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ..recipes import ABC_SCRIPT
-from ..rtlil import Design, Module
+from ..rtlil import Design, Module, is_written, memory_sizes
 
 #: Goes into the keys of measurements: another text of a ROM, or another choice, another number.
 VERSION = 2
@@ -35,7 +35,6 @@ ABC = ABC_SCRIPT.removesuffix("&nf\n&put\n") + "&nf -R 100 -F 100\n&put\n"
 _CONTENTS = re.compile(r"connect \\DATA \d+'([01]+)$")
 #: Ports of :func:`verilog`, and of Yosys' cell that reads a memory.
 _ROLES = {"clk": "CLK", "address": "ADDR", "enable": "EN", "data": "DATA"}
-_SIZE = re.compile(r"  memory width (\d+) size (\d+)")
 
 
 @dataclass(frozen=True)
@@ -58,13 +57,12 @@ class Contents:
     def of(cls, lines: Sequence[str]) -> "Contents | None":
         """Read from a module of RTLIL that is a :class:`~...hdl.memories.Rom` with its contents;
         None for any other."""
-        sizes = [match for line in lines if (match := _SIZE.match(line))]
-        found = [match for line in lines if (match := _CONTENTS.search(line))]
-        written = any(line.startswith("  cell $memwr") for line in lines)
-        if len(sizes) != 1 or len(found) != 1 or written:
+        sizes = memory_sizes(lines)
+        data = [match[1] for line in lines if (match := _CONTENTS.search(line))]
+        if len(sizes) != 1 or len(data) != 1 or is_written(lines):
             return None
-        width, size = map(int, sizes[0].groups())
-        bits = found[0][1]
+        size, width = sizes[0]
+        bits = data[0]
         if len(bits) != width * size:
             return None
         starts = range(len(bits) - width, -1, -width)

@@ -6,7 +6,7 @@ from typing import Any
 from ...hdl.gru.design import Design
 from ...hdl.operator import Part
 from ..yosys import Progress
-from . import energy, fpga, sky130
+from . import cell_memories, cell_pieces, energy, fpga, sky130
 from .devices import DEVICES
 from .stores import memories_of
 
@@ -24,13 +24,13 @@ def measure_parts(
         names = [part.about for part in parts]
         rows = fpga.measure(DEVICES[target], parts, names, progress, workers)
         return [{"lut": r.lut, "ff": r.ff, "ebr": r.ram, "dsp": r.dsp} for r in rows]
-    owners: list[tuple[int, sky130.Piece, float | None]] = []
+    owners: list[tuple[int, cell_pieces.Piece, float | None]] = []
     pieces = []
     for number, part in enumerate(parts):
-        for piece in sky130.pieces_of(sky130.part_design(part), part.about):
+        for piece in cell_pieces.pieces_of(cell_pieces.part_design(part), part.about):
             # A macro is known by its size.
             if memories == "sram" and piece.kind != "logic":
-                costs = sky130.macros_for(*piece.shape)
+                costs = cell_memories.macros_for(*piece.shape)
                 owners.append((number, piece, costs[0] * costs[1].area_um2))
                 continue
             owners.append((number, piece, None))

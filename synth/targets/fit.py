@@ -20,7 +20,7 @@ from ...hdl.operator import Part
 from ...model.files import read_json, write_json
 from ..estimate import ridge
 from ..yosys import find as find_yosys
-from . import fpga, prices, sky130
+from . import cell_memories, cell_pieces, fpga, prices, sky130
 from .devices import DEVICES
 from .figures import key_of
 from .memories import block_rams
@@ -112,7 +112,7 @@ def _sky130(
     """Measure `parts`, piece by piece, and add the samples."""
     owners, pieces = [], []
     for key, part in parts.items():
-        own = list(sky130.pieces_of(sky130.part_design(part), part.about))
+        own = list(cell_pieces.pieces_of(cell_pieces.part_design(part), part.about))
         if cached and None in sky130.recall(own):
             continue
         owners += [key] * len(own)
@@ -121,7 +121,7 @@ def _sky130(
         part, fold = parts[key], fold_of(key)
         figures = result.parts.setdefault(key, (part, fold, {"um2": 0.0}))[2]
         figures["um2"] += cost.um2
-        if piece.kind == "ram" and math.prod(piece.shape) > sky130.LARGE:
+        if piece.kind == "ram" and math.prod(piece.shape) > cell_memories.LARGE:
             # What the model told is no sample of it.
             continue
         if piece.kind == "logic":

@@ -18,7 +18,7 @@ from ...hdl.operator import Part
 from ...model.errors import InputError
 from .. import cache
 from ..constants import to_rtlil
-from ..rtlil import Design
+from ..rtlil import Design, memory_sizes
 from ..yosys import Job, Progress, Tool, run
 from ..yosys import find as find_yosys
 from .devices import Device
@@ -107,10 +107,7 @@ def part_text(part: Part | wiring.Component) -> str:
 
 def _memory_bits(text: str) -> int:
     """Bits of all memories of a part that has one module more than once nowhere."""
-    return sum(
-        int(width) * int(words)
-        for width, words in re.findall(r"^  memory width (\d+) size (\d+)", text, re.MULTILINE)
-    )
+    return sum(words * width for words, width in memory_sizes(text.splitlines()))
 
 
 def _key(tool: Tool, device: Device, text: str) -> str:

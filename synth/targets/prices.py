@@ -26,6 +26,7 @@ from ...hdl.gru.design import Design
 from ...model.errors import InputError, shown
 from .. import estimate
 from . import energy
+from .cell_memories import latch_um2, macros_for
 from .devices import DEVICES, check_target
 from .energy import rounded, sky130_figures
 from .memories import block_rams
@@ -197,8 +198,6 @@ def _logic(target: str, figure: str, identity: Identity) -> float | None:
 
 
 def _store_um2(store: Store, memories: str) -> float:
-    from .sky130 import latch_um2, macros_for
-
     if memories == "sram":
         number, macro = macros_for(store.depth, store.width)
         return number * macro.area_um2

@@ -20,7 +20,7 @@ from genogate.synth.asic.models import cell_models
 from genogate.synth.cells import liberty
 from genogate.synth.cells.latches import latch_cells
 from genogate.synth.integration.plain_bench import plain_bench
-from genogate.synth.targets.sky130 import standard_cell_report
+from genogate.synth.targets.cell_report import standard_cell_report
 from genogate.synth.verilog import emit_rtlil
 
 PERIOD = 10

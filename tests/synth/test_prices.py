@@ -11,7 +11,14 @@ from genogate.model.genome import Genome
 from genogate.model.knobs import Knobs, Lanes
 from genogate.sim.random_model import random_model
 from genogate.synth.cells import liberty
-from genogate.synth.targets import energy, figures, fit_stages, prices, sky130
+from genogate.synth.targets import (
+    cell_memories,
+    cell_pieces,
+    energy,
+    figures,
+    fit_stages,
+    prices,
+)
 from genogate.synth.targets.devices import DEVICES
 from genogate.synth.targets.fit import Parts
 from genogate.synth.targets.memories import block_rams, entropy
@@ -65,7 +72,7 @@ def test_contents_of_memories_are_known_without_building_them(share):
             Fragment.get(rom, None)  # or Amaranth warns that nobody used it
             assert [(s.words, s.width) for s in stores] == [(rom.words, rom.width)]
             count += 1
-        pieces = list(sky130.pieces_of(sky130.part_design(part), part.about))
+        pieces = list(cell_pieces.pieces_of(cell_pieces.part_design(part), part.about))
         shapes = sorted(piece.shape for piece in pieces if piece.kind != "logic")
         known = sorted((s.depth, s.width) for s in memories_of(part))
         assert shapes == known, part.about
@@ -93,7 +100,7 @@ def test_macros_are_counted_whole(design):
     macros = 0.0
     for part in design.parts:
         for store in memories_of(part):
-            number, macro = sky130.macros_for(store.depth, store.width)
+            number, macro = cell_memories.macros_for(store.depth, store.width)
             macros += number * macro.area_um2
     assert row["rom_um2"] + row["ram_um2"] == pytest.approx(macros, abs=0.2)
     assert row["um2"] > 20 * prices.figures("sky130", design)["um2"]
@@ -104,7 +111,7 @@ def test_latches_take_less_than_flip_flops(design):
     assert latches["logic_um2"] == flops["logic_um2"]
     assert 0.5 < latches["ram_um2"] / flops["ram_um2"] < 0.85
     # A latch for every flip-flop and multiplexer, and a clock gate a word.
-    assert sky130.latch_um2(32, 8, 10_000.0) == pytest.approx(
+    assert cell_memories.latch_um2(32, 8, 10_000.0) == pytest.approx(
         10_000 - 256 * (20.0192 + 11.2608 - 15.0144) + 32 * 17.5168
     )
 

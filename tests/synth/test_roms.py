@@ -11,7 +11,8 @@ from genogate.model.errors import InputError
 from genogate.synth.cells import liberty, roms
 from genogate.synth.constants import to_rtlil
 from genogate.synth.rtlil import Design
-from genogate.synth.targets.sky130 import measure, pieces_of
+from genogate.synth.targets.cell_pieces import pieces_of
+from genogate.synth.targets.sky130 import measure
 
 SEED = 2026
 BENCH = """

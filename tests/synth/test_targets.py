@@ -14,19 +14,13 @@ from genogate.synth import yosys
 from genogate.synth.cells import liberty
 from genogate.synth.rtlil import Design
 from genogate.synth.targets import fpga, tools
+from genogate.synth.targets.cell_memories import MACROS, macros_for
+from genogate.synth.targets.cell_pieces import Piece, memory_modules, part_design, pieces_of
+from genogate.synth.targets.cell_report import Memory
 from genogate.synth.targets.devices import DEVICES, TARGETS, check_target
 from genogate.synth.targets.report import FpgaReport, Row, fpga_report, module_parts
 from genogate.synth.targets.route import operator_of, parse_report, route
-from genogate.synth.targets.sky130 import (
-    MACROS,
-    Memory,
-    Piece,
-    macros_for,
-    measure,
-    memory_modules,
-    part_design,
-    pieces_of,
-)
+from genogate.synth.targets.sky130 import measure
 from genogate.synth.verilog import emit_rtlil
 
 SEED = 2026
