@@ -318,65 +318,69 @@ def random_model(
 
     Parameters
     ----------
-    rng : numpy Generator
-        Everything is drawn from it: the same state gives the same model.
-    input_size, hidden_size, classes : int
-        Features, units of every layer, logits.
-    channel : bool
-        Draw a shift 0 to 3 for every output channel of the dense operators.
-    terms : 1, 2, 3 or None
-        Signed powers of two that a multiplier may have; None: any integer of 12 bits or so.
+    rng : everything is drawn from it: the same state gives the same model
+    input_size, hidden_size, classes : features, units of every layer, logits
+    channel : draw a shift 0 to 3 for every output channel of the dense operators
+    terms : 1, 2 or 3 signed powers of two that a multiplier may have; None: any integer of 12 bits
+        or so
     activation : 'pwl', 'table' or 'mix'
-    entries : int
-        Segments of a piecewise-linear unit; fewer where the input has fewer codes.
-    dense_output : 'gene', '8' or 'mix'
-        Width of the dense operators' output codes.
-    input_bits : int
-        Width of the input codes, 1 to 8.
-    classifier_bits : int
-        Width of the classifier's weights, 2 to 8.
-    head : Head
-        By default a class after the last step.
-    head_bits : int
-        Width of the codes of a head that answers codes.
-    front, back : sequence of (function, units)
-        Dense layers in front of and behind the GRU layers, functions of
-        :data:`~genogate.model.head.ACTIVATIONS`; their widths are ``genome.dense``.
-    initial_state : bool
-        Draw the codes that the states start with.
+    entries : segments of a piecewise-linear unit; fewer where the input has fewer codes
+    dense_output : width of the dense operators' output codes, 'gene', '8' or 'mix'
+    input_bits, classifier_bits : widths of input codes, 1 to 8, and of the classifier's weights,
+        2 to 8
+    head, head_bits : by default a class after the last step; width of the codes of one that
+        answers codes
+    front, back : (function, units) of dense layers in front of and behind the GRU layers, functions
+        of :data:`~genogate.model.head.ACTIVATIONS`; their widths are ``genome.dense``
+    initial_state : draw the codes that the states start with
     """
     head = head or Head()
     knobs = channel, terms, activation, entries
-    dense_genes = iter(genome.dense)
-    before, in_bits, inputs = _dense_stack(rng, front, dense_genes, input_size, input_bits, knobs)
+    genes = iter(genome.dense)
+    before, in_bits, inputs = _dense_stack(rng, front, genes, input_size, input_bits, knobs)
+    layers = _layers(rng, genome, in_bits, inputs, hidden_size, knobs, dense_output, initial_state)
+    in_bits, inputs = layers[-1].bits("h"), hidden_size
+    behind, in_bits, inputs = _dense_stack(rng, back, genes, inputs, in_bits, knobs)
+    classifier = _classifier(rng, classes, inputs, in_bits, classifier_bits)
+    stage = None
+    if head.output == "codes":
+        acc = _sums(rng, classifier)
+        stage = _stage(rng, classifier, head.activation, acc, head_bits, terms, activation, entries)
+    about = {"random": True}
+    return IntModel(
+        genome, layers, classifier, 1 / 128, 0, about, head, stage, front=before, back=behind
+    )
+
+
+def _layers(
+    rng: Generator,
+    genome: Genome,
+    in_bits: int,
+    inputs: int,
+    hidden: int,
+    knobs: tuple[Any, ...],
+    dense_output: str,
+    initial_state: bool,
+) -> tuple[Layer, ...]:
+    """The GRU layers, which begin with any state where `initial_state` is set."""
     layers = []
     for row in genome.layers:
         genes = dict(zip(GENES, row, strict=True))
         layers.append(
-            _layer(rng, genes, in_bits, inputs, hidden_size, *knobs, dense_output=dense_output)
+            _layer(rng, genes, in_bits, inputs, hidden, *knobs, dense_output=dense_output)
         )
-        in_bits, inputs = genes["s_h"], hidden_size
+        in_bits, inputs = genes["s_h"], hidden
     if initial_state:
         layers = [replace(layer, initial_state=_state(rng, layer)) for layer in layers]
-    behind, in_bits, inputs = _dense_stack(rng, back, dense_genes, inputs, in_bits, knobs)
-    classifier = _classifier(rng, classes, inputs, in_bits, classifier_bits)
-    stage = None
-    if head.output == "codes":
-        seen = rng.integers(*code_range(in_bits), (64, inputs), endpoint=True)
-        acc = seen @ classifier.weight.astype(np.int64).T + classifier.bias
-        stage = _stage(rng, classifier, head.activation, acc, head_bits, terms, activation, entries)
-    return IntModel(
-        genome,
-        tuple(layers),
-        classifier,
-        1 / 128,
-        0,
-        {"random": True},
-        head,
-        stage,
-        front=before,
-        back=behind,
-    )
+    return tuple(layers)
+
+
+def _sums(rng: Generator, classifier: Classifier) -> Array:
+    """Sums of a classifier for some inputs."""
+    shape = 64, classifier.weight.shape[1]
+    x = rng.integers(*code_range(classifier.in_bits), shape, endpoint=True)
+    sums: Array = x @ classifier.weight.astype(np.int64).T + classifier.bias
+    return sums
 
 
 def _dense_stack(

@@ -59,13 +59,12 @@ class Softmax(wiring.Component):
         exp, whole = self._exponential(m, greatest, store.word)
 
         # Second stage: sum, or product. Its register also takes the mantissa of the sum.
-        _, exp_most = table.bounds
-        _, inverse_most = inverse.pieces.bounds
-        left = Signal(max(exp_most.bit_length(), inverse.fraction + 2), reset_less=True)
+        left_bits = max(table.bounds[1].bit_length(), inverse.fraction + 2)
+        left = Signal(left_bits, reset_less=True)
         down = Signal(max(1, len(whole)), reset_less=True)
         valid, last = Signal(), Signal(reset_less=True)
         total = Signal(op.sum_bits, reset_less=True)
-        right = Signal(inverse_most.bit_length(), reset_less=True)
+        right = Signal(inverse.pieces.bounds[1].bit_length(), reset_less=True)
         mantissa, place = normalised(
             m, inverse, Cat(total, Const(0, inverse.in_bits - len(total))), certain=True
         )

@@ -148,6 +148,19 @@ class PacketNetwork(wiring.Component):
         with m.If(moved & bad):
             m.d.sync += broken.eq(1)
 
+        finished = self._answer(m, network, broken, pending, restart)
+        m.d.sync += pending.eq(pending + entered - finished)
+        m.d.comb += network.o_h.ready.eq(1)
+        if keeps:
+            m.d.comb += self.loaded.eq(network.loaded)
+            wiring.connect(m, wiring.flipped(self.i_weights), network.i_weights)
+        return m
+
+    def _answer(
+        self, m: Module, network: Any, broken: Signal, pending: Signal, restart: Signal
+    ) -> Signal:
+        """Answer sequences, and the `broken` packet when it is the oldest of the `pending` ones;
+        whether an answer ends that a sequence in the network has asked for."""
         # Logits and class of a sequence leave before those of the next.
         at_class = Signal()
         finished, failed = Signal(), Signal()
@@ -156,7 +169,7 @@ class PacketNetwork(wiring.Component):
             self.o.payload.kind.eq(Kind.ERROR),
             self.o.payload.last.eq(1),
         ]
-        if keeps:
+        if self.design.weights == "load":
             # Nothing enters after a broken packet, so the last answer is that of its sequence.
             with m.If(broken & (pending == 1)):
                 m.d.comb += [
@@ -191,12 +204,7 @@ class PacketNetwork(wiring.Component):
             m.d.sync += at_class.eq(0)
         with m.If(failed):
             m.d.sync += broken.eq(0)
-        m.d.sync += pending.eq(pending + entered - finished)
-        m.d.comb += network.o_h.ready.eq(1)
-        if keeps:
-            m.d.comb += self.loaded.eq(network.loaded)
-            wiring.connect(m, wiring.flipped(self.i_weights), network.i_weights)
-        return m
+        return finished
 
     def _network(self, m: Module, restart: Signal) -> Any:
         """The network that `restart` resets: an instance of ``gru``, or its logic in here."""

@@ -377,26 +377,17 @@ def simulate(
 
     Parameters
     ----------
-    model : IntModel
-        What the Verilog must compute.
-    verilog : str or path
-        The emitted text (a string with line breaks) or its file; the top module is ``gru``.
-    codes : int [batch, steps, features]
-        Input sequences.
-    out_dir : path
-        Made when missing; receives the build, the logs and, on failure, ``failure.fst``.
-    seed : int
-        Of stalls, reset moments and lengths. Simulations with equal arguments are equal.
+    model : what the Verilog must compute
+    verilog : the emitted text (a string with line breaks) or its file; the top module is ``gru``
+    codes : int [batch, steps, features], input sequences
+    out_dir : made when missing; receives the build, the logs and, on failure, ``failure.fst``
+    seed : of stalls, reset moments and lengths; simulations with equal arguments are equal
     scenarios : names from :data:`SCENARIOS` and :data:`STRESS`
-    stall : float
-        Chance of a pause after a transfer, 0 to less than 1.
-    waves_on_failure : bool
-        Repeat the failing scenario with a waveform.
-    timeout_s : float
-        A simulator that runs longer is stopped, and the run has failed.
+    stall : chance of a pause after a transfer, 0 to less than 1
+    waves_on_failure : repeat the failing scenario with a waveform
+    timeout_s : a simulator that runs longer is stopped, and the run has failed
     share : what shares hardware in the Verilog, a value of the knob
     simulator : 'icarus' (four states) or 'verilator' (two states, many times as fast)
-
     lengths : steps of each sequence, where they differ
     loaded : the weights that are loaded after each reset, of a network that has none of its own
     logit_bits : width of its logits, where that is more than `model` needs
@@ -407,47 +398,68 @@ def simulate(
     Verilog that fails, hangs or does not compile is a report with mismatches.
     """
     started = time.monotonic()
-    versions = require_simulator(simulator)
+    report = SimReport(model.genome.id, model.hash, seed, versions=require_simulator(simulator))
     if not 0 <= stall < 1:
         raise InputError(f"stall: {stall} is not within 0 to less than 1")
     codes = check_codes(model, codes)
-    hidden = model.layers[-1].hidden_size
-    batch, steps, _ = codes.shape
-    planned = build_scenarios(
-        batch,
-        steps if lengths is None else int(lengths.min()),
-        hidden,
-        names=scenarios,
-        seed=seed,
-        stall=stall,
-        lengths=None if lengths is None else lengths.tolist(),
-    )
     folder = Path(out_dir).resolve()
+    job = _job(folder, model, codes, scenarios, seed, stall, lengths)
     harness = harness_verilog(model, share, loaded=loaded, logit_bits=logit_bits)
     _write_sources(folder, model, _verilog_text(verilog), harness, codes, loaded)
-    job = {
+    _simulated(report, folder, job, waves_on_failure, timeout_s, simulator)
+    report.seconds = time.monotonic() - started
+    return report
+
+
+def _job(
+    folder: Path,
+    model: IntModel,
+    codes: np.ndarray,
+    scenarios: Sequence[str],
+    seed: int,
+    stall: float,
+    lengths: np.ndarray | None,
+) -> dict[str, Any]:
+    """What the bench is told."""
+    batch, steps, _ = codes.shape
+    return {
         "model": str(folder / "model.safetensors"),
         "codes": str(folder / "codes.npy"),
         "seed": seed,
         "result": str(folder / "result.json"),
-        "scenarios": planned,
+        "scenarios": build_scenarios(
+            batch,
+            steps if lengths is None else int(lengths.min()),
+            model.layers[-1].hidden_size,
+            names=scenarios,
+            seed=seed,
+            stall=stall,
+            lengths=None if lengths is None else lengths.tolist(),
+        ),
     }
+
+
+def _simulated(
+    report: SimReport,
+    folder: Path,
+    job: dict[str, Any],
+    waves_on_failure: bool,
+    timeout_s: float,
+    simulator: str,
+) -> None:
+    """Run the job in `folder`, and count into `report` what comes out."""
     for name in ("failure.fst", "failure.vcd"):
         (folder / name).unlink(missing_ok=True)
     try:
         outcome = _run_job(folder, job, waves=False, timeout_s=timeout_s, simulator=simulator)
     except OSError as error:
         raise InputError(f"cannot simulate in {folder}: {error.strerror or error}") from error
-
-    report = SimReport(model.genome.id, model.hash, seed, versions=versions)
     for part in outcome["scenarios"]:
         report.add(part)
     report.codes = sum(report.transfers.values())
     report.mismatches = outcome["mismatches"]
     if report.mismatches and waves_on_failure and outcome["scenarios"]:
         report.waveform = _waveform(folder, job, len(outcome["scenarios"]), timeout_s, simulator)
-    report.seconds = time.monotonic() - started
-    return report
 
 
 def _waveform(
