@@ -346,9 +346,9 @@ def random_model(
     if head.output == "codes":
         acc = _sums(rng, classifier)
         stage = _stage(rng, classifier, head.activation, acc, head_bits, terms, activation, entries)
-    about = {"random": True}
+    provenance = {"random": True}
     return IntModel(
-        genome, layers, classifier, 1 / 128, 0, about, head, stage, front=before, back=behind
+        genome, layers, classifier, 1 / 128, 0, provenance, head, stage, front=before, back=behind
     )
 
 

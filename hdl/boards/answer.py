@@ -1,5 +1,7 @@
 """A board's answer as a frame of bytes (:mod:`.protocol`)."""
 
+from typing import Any
+
 from amaranth import *
 from amaranth.lib.crc import Processor
 
@@ -17,14 +19,28 @@ def identity_of(model: IntModel, who: str) -> bytes:
     return bytes.fromhex(who) + b"".join(size.to_bytes(2, "little") for size in sizes)
 
 
-def _payload_byte(
-    m: Module, byte: Value, k: int, status: Value, identity: bytes, values: list[Value]
-) -> None:
-    """Byte `k` after the status: of the identity, or of the label and its cycles."""
-    m.d.comb += byte.eq(identity[k])
-    if k < len(values):
-        with m.If(status == Status.LABEL):
-            m.d.comb += byte.eq(values[k])
+def _byte_at(
+    m: Module,
+    place: Signal,
+    head: tuple[Any, ...],
+    status: Value,
+    identity: bytes,
+    values: list[Value],
+) -> Signal:
+    """The frame's byte at `place`: of `head`, status included, then of the identity, or of the
+    label and its cycles."""
+    byte = Signal(8)
+    with m.Switch(place):
+        for k, value in enumerate(head):
+            with m.Case(k):
+                m.d.comb += byte.eq(value)
+        for k, number in enumerate(identity):
+            with m.Case(len(head) + k):
+                m.d.comb += byte.eq(number)
+                if k < len(values):
+                    with m.If(status == Status.LABEL):
+                        m.d.comb += byte.eq(values[k])
+    return byte
 
 
 def send_answer(
@@ -61,15 +77,8 @@ def send_answer(
         with m.Default():
             m.d.comb += length.eq(1)
     values = [label[:8], label[8:], *(cycles.word_select(k, 8) for k in range(3))]
+    byte = _byte_at(m, place, (SYNC, length, 0, status), status, identity, values)
 
-    byte = Signal(8)
-    with m.Switch(place):
-        for k, head in enumerate((SYNC, length, 0, status)):
-            with m.Case(k):
-                m.d.comb += byte.eq(head)
-        for k in range(len(identity)):
-            with m.Case(_HEAD + 1 + k):
-                _payload_byte(m, byte, k, status, identity, values)
     after = Signal(range(_LONGEST))
     m.d.comb += after.eq(length + _HEAD)
     checksum = Signal(16)

@@ -65,9 +65,8 @@ class Softmax(wiring.Component):
         valid, last = Signal(), Signal(reset_less=True)
         total = Signal(op.sum_bits, reset_less=True)
         right = Signal(inverse.pieces.bounds[1].bit_length(), reset_less=True)
-        mantissa, place = normalised(
-            m, inverse, Cat(total, Const(0, inverse.in_bits - len(total))), certain=True
-        )
+        extended = Cat(total, Const(0, inverse.in_bits - len(total)))
+        mantissa, place = normalised(m, inverse, extended, certain=True)
         exponent = Signal.like(place, name="exponent", reset_less=True)
         slope, intercept = line_of(m, "reciprocal", inverse.pieces, left)
         term = (left << (op.sum_fraction - table.fraction_bits)) >> down
@@ -80,8 +79,8 @@ class Softmax(wiring.Component):
             m.d.sync += [valid.eq(store.valid), last.eq(store.last), left.eq(exp), down.eq(whole)]
 
         # The result, behind a register.
-        value = rounded_shift(product, op.out_shift, down + exponent) + op.zero_point
-        code = self._saturated(m, value)
+        quotient = rounded_shift(product, op.out_shift, down + exponent)
+        code = self._saturated(m, quotient + op.zero_point)
         free = ~self.o.valid | self.o.ready
         m.d.comb += store.enable.eq(free | ~giving)
         self._give(m, free, code, giving & valid, last)

@@ -44,8 +44,8 @@ def bias_bound(op: Dense | Classifier) -> int:
     """Bound of the biases that may be loaded: a power of two, at least the largest sum of products
     that weights of so many bits can make, and the operator's own biases."""
     products = op.weight.shape[1] << (op.in_bits - 1) << (op.weight_bits - 1)
-    own = max(abs(int(op.bias.min())), abs(int(op.bias.max())))
-    return 1 << (max(products, own) - 1).bit_length()
+    largest_bias = max(abs(int(op.bias.min())), abs(int(op.bias.max())))
+    return 1 << (max(products, largest_bias) - 1).bit_length()
 
 
 def _widest(op: _Linear) -> _Linear:
@@ -159,10 +159,10 @@ def _linear_words(op: Dense | Classifier, lanes: int, chunks: int, width: int) -
     else:
         biases = op.bias.tolist()
         channels = [0] * len(biases)
-    own = width - max(channels).bit_length()
+    bias_bits = width - max(channels).bit_length()
     return [
         weight_words(op.weight, op.weight_bits, lanes, chunks),
-        bias_words(biases, channels, own)[0],
+        bias_words(biases, channels, bias_bits)[0],
     ]
 
 

@@ -178,17 +178,17 @@ def _digits(
     are chosen a cycle before. Widths recur, so it is remembered."""
     best: tuple[tuple[float, ...], tuple[int, ...], int] | None = None
     steps = dict.fromkeys(SERIAL, 0)
-    for chosen in combinations(*(choices for _, choices in options)):
-        steps.update((name, took) for (name, _), (_, took, _) in zip(options, chosen, strict=True))
+    for choice in combinations(*(choices for _, choices in options)):
+        steps.update((name, took) for (name, _), (_, took, _) in zip(options, choice, strict=True))
         candidate = steps["a_r"] + steps["p_rn"] + hold + steps["a_n"]
         drain = 2 + max(
             max(candidate, steps["a_z"] + split) + steps["p_zn"], steps["a_z"] + steps["p_zh"]
         )
-        row = tuple(digit for digit, _, _ in chosen)
+        row = tuple(digit for digit, _, _ in choice)
         # With nothing serial it is always possible.
         if any(row) and (drain > cycles or drain + 2 - guard > slack):
             continue
-        rows = sum(rows for _, _, rows in chosen)
+        rows = sum(rows for _, _, rows in choice)
         if best is None or (rows, drain) < best[0]:
             best = ((rows, drain), row, drain)
     assert best is not None

@@ -100,19 +100,19 @@ def _gathered(rows: Sequence[Sequence[int]]) -> _Gathered:
         pattern = sum(bit << k for k, bit in enumerate(bits))
         if pattern:
             sets.setdefault(pattern, []).append(column)
-    found = _Gathered(sets, [], [[] for _ in rows])
+    group = _Gathered(sets, [], [[] for _ in rows])
     left = dict.fromkeys(sets)
     for row in reversed(range(len(rows))):
         having = [pattern for pattern in left if pattern >> row & 1]
-        found.terms[row] = having
+        group.terms[row] = having
         for pattern in having:
             del left[pattern]
             rest = pattern & ~(1 << row)
             if rest:
                 # Where the rest is a set of its own both have it from here on.
-                found.pairs.append((rest, pattern))
+                group.pairs.append((rest, pattern))
                 left[rest] = None
-    return found
+    return group
 
 
 def _groups(rows: Sequence[Sequence[int]], size: int) -> Iterator[_Gathered]:
@@ -126,10 +126,10 @@ def _estimate(contents: Contents, layout: Layout) -> float:
     area = _DECODER * min(len(contents.words), 1 << layout.columns) + _ROW * len(rows)
     for group in _groups(rows, layout.group):
         area += _INPUT * sum(len(columns) - 1 for columns in group.sets.values())
-        made = set(group.sets)
+        sets = set(group.sets)
         for rest, _ in group.pairs:
-            area += _PAIR if rest in made else 0
-            made.add(rest)
+            area += _PAIR if rest in sets else 0
+            sets.add(rest)
     return area
 
 
@@ -144,9 +144,9 @@ def layouts(contents: Contents, count: int = 1) -> tuple[Layout, ...]:
             choices = [Layout(columns, group) for group in _GROUPS]
             areas = [_estimate(contents, choice) for choice in choices]
             best.append((min(areas), choices[areas.index(min(areas))]))
-    chosen = [layout for _, layout in sorted(best, key=lambda pair: pair[0])[:count]]
-    usual = [Layout(layout.columns, USUAL) for layout in chosen]
-    return tuple(dict.fromkeys(chosen + usual))
+    least = [layout for _, layout in sorted(best, key=lambda pair: pair[0])[:count]]
+    usual = [Layout(layout.columns, USUAL) for layout in least]
+    return tuple(dict.fromkeys(least + usual))
 
 
 def verilog(name: str, contents: Contents, layout: Layout) -> str:
@@ -174,8 +174,8 @@ def verilog(name: str, contents: Contents, layout: Layout) -> str:
         terms = ", ".join(f"r{r * width + bit}" for r in reversed(range(count)))
         lines.append(f"  wire [{count - 1}:0] rows{bit} = {{{terms}}};")
     for bit in range(width):
-        chosen = f"[address[{address - 1}:{columns}]]" if count > 1 else ""
-        lines.append(f"  always @(posedge clk) if (enable) data[{bit}] <= rows{bit}{chosen};")
+        select = f"[address[{address - 1}:{columns}]]" if count > 1 else ""
+        lines.append(f"  always @(posedge clk) if (enable) data[{bit}] <= rows{bit}{select};")
     return "\n".join([*lines, "endmodule", ""])
 
 
@@ -196,9 +196,9 @@ def _group_lines(name: str, group: _Gathered, row: int) -> list[str]:
                 continue
             rest, _ = next(pairs)
             if rest in now:
-                made = f"{name}_{len(now)}_{place}_{rest}"
-                lines.append(f"  wire {made} = {now[rest]} | {now[pattern]};")
-                now[rest] = made
+                wire = f"{name}_{len(now)}_{place}_{rest}"
+                lines.append(f"  wire {wire} = {now[rest]} | {now[pattern]};")
+                now[rest] = wire
             else:
                 now[rest] = now[pattern]
     return lines
@@ -212,9 +212,9 @@ def grouped(text: str) -> tuple[str, str]:
         contents = Contents.of(module.lines)
         if contents is None or contents.bits < LEAST:
             continue
-        chosen = layouts(contents)
-        if chosen:
-            written.append(verilog(f"{name[1:]}.logic", contents, chosen[0]))
+        choices = layouts(contents)
+        if choices:
+            written.append(verilog(f"{name[1:]}.logic", contents, choices[0]))
             before = "\n".join(module.lines)
             text = text.replace(before, "\n".join(_instead(module)), 1)
     return text, "\n".join(written)
@@ -223,11 +223,11 @@ def grouped(text: str) -> tuple[str, str]:
 def _instead(module: Module) -> Iterator[str]:
     """The lines of a ROM's module, with an instance in place of the memory."""
     port: dict[str, str] = {}
-    kept = ""
+    cell = ""
     for line in module.lines:
-        if kept == "" and not line.startswith("  memory "):
+        if cell == "" and not line.startswith("  memory "):
             if line.startswith(("  cell $meminit", "  cell $memrd")):
-                kept = line
+                cell = line
             elif line == "end":
                 yield f"  cell {module.name}.logic \\logic"
                 for name, role in _ROLES.items():
@@ -236,8 +236,8 @@ def _instead(module: Module) -> Iterator[str]:
                 yield line
             else:
                 yield line
-        elif kept.startswith("  cell $memrd") and line.startswith("    connect "):
+        elif cell.startswith("  cell $memrd") and line.startswith("    connect "):
             _, role, value = line.split(maxsplit=2)
             port[role[1:]] = value
         if line == "  end":
-            kept = ""
+            cell = ""

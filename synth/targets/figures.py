@@ -59,13 +59,13 @@ def measure(
 ) -> list[dict[str, Any]]:
     """Figures of many networks, each the sum over its parts; all that is new in any of them is
     synthesised together. Raises :class:`InputError` where Yosys or the cells are missing."""
-    chosen = list(designs)
-    lists = [[(key_of(part), part) for part in design.parts] for design in chosen]
+    networks = list(designs)
+    lists = [[(key_of(part), part) for part in design.parts] for design in networks]
     distinct = {key: part for rows in lists for key, part in rows}
     rows = measure_parts(target, list(distinct.values()), memories, progress, workers)
     by_key = dict(zip(distinct, rows, strict=True))
     totals = []
-    for design, parts in zip(chosen, lists, strict=True):
+    for design, parts in zip(networks, lists, strict=True):
         total: dict[str, float] = {}
         for key, _ in parts:
             for name, value in by_key[key].items():

@@ -112,11 +112,11 @@ def _sky130(
     """Measure `parts`, piece by piece, and add the samples."""
     owners, pieces = [], []
     for key, part in parts.items():
-        own = list(cell_pieces.pieces_of(cell_pieces.part_design(part), part.about))
-        if cached and None in sky130.recall(own):
+        part_pieces = list(cell_pieces.pieces_of(cell_pieces.part_design(part), part.about))
+        if cached and None in sky130.recall(part_pieces):
             continue
-        owners += [key] * len(own)
-        pieces += own
+        owners += [key] * len(part_pieces)
+        pieces += part_pieces
     for key, piece, cost in zip(owners, pieces, sky130.measure(pieces, say), strict=True):
         part, fold = parts[key], fold_of(key)
         figures = result.parts.setdefault(key, (part, fold, {"um2": 0.0}))[2]
@@ -226,8 +226,8 @@ def estimates(target: str, result: Measured) -> dict[Any, dict[str, float]]:
             return sample.fold != fold
 
         prices.use(target, result.coefficients(outside))
-        for key, (part, own, _) in result.parts.items():
-            if own == fold:
+        for key, (part, part_fold, _) in result.parts.items():
+            if part_fold == fold:
                 told[key] = prices.exact_figures(target, Parts([part]))  # type: ignore[arg-type]
     return told
 
@@ -250,14 +250,14 @@ def summary(triples: Sequence[tuple[str, float, float]]) -> dict[str, Any]:
     off = [100 * abs(e - m) / max(m, 1) for _, e, m in triples]
     networks = [network for network, _, _ in triples]
     most = max(dict.fromkeys(networks), key=networks.count)
-    own = [(e, m) for network, e, m in triples if network == most]
+    pairs = [(e, m) for network, e, m in triples if network == most]
     return {
         "median_percent": round(float(np.median(off)), 2),
         "percent_90": round(float(np.quantile(off, 0.9)), 2),
         "worst_percent": round(max(off), 2),
         "genomes": len(triples),
-        "rank_correlation": spearman(*zip(*own, strict=True)),
-        "ranked": len(own),
+        "rank_correlation": spearman(*zip(*pairs, strict=True)),
+        "ranked": len(pairs),
         "ranked_network": most,
     }
 
@@ -278,13 +278,13 @@ def rom_errors(result: Measured) -> dict[str, Any]:
     report = {}
     for network in dict.fromkeys(row.network for row in rows):
         coefficients = _fitted([row for row in rows if row.network != network], "rom")
-        own = [row for row in rows if row.network == network]
+        held_out = [row for row in rows if row.network == network]
         if coefficients is None:
             continue
-        e = np.array([row.features for row in own]) @ np.array(coefficients)
-        m = np.array([row.value for row in own])
+        e = np.array([row.features for row in held_out]) @ np.array(coefficients)
+        m = np.array([row.value for row in held_out])
         report[network] = {
-            "memories": len(own),
+            "memories": len(held_out),
             "median_percent": round(float(np.median(100 * abs(e - m) / m)), 2),
             "sum_percent": round(float(100 * (e.sum() / m.sum() - 1)), 2),
         }
@@ -309,8 +309,8 @@ def remake(targets: Sequence[str] = MODELS, *, cached: bool = False, say: Say = 
             entry["dense_layers"] = former["dense_layers"]
             # Kinds that have samples of their own (:mod:`.fit_stages`).
             for figure, kinds in former["coefficients"].items():
-                own = {kind: kinds[kind] for kind in STAGES if kind in kinds}
-                entry["coefficients"][figure] = {**entry["coefficients"][figure], **own}
+                stage_kinds = {kind: kinds[kind] for kind in STAGES if kind in kinds}
+                entry["coefficients"][figure] = {**entry["coefficients"][figure], **stage_kinds}
         document["targets"][target] = entry
         say(f"{target}: {len(result.parts)} parts, {report}")
         write_json(prices.FILE, document)

@@ -94,9 +94,9 @@ def measure(
     return result, figures
 
 
-def joined(known: Coefficients, more: Coefficients) -> dict[str, dict[str, Any]]:
+def joined(coefficients: Coefficients, more: Coefficients) -> dict[str, dict[str, Any]]:
     """Coefficients of both, by figure and kind."""
-    return {figure: {**known[figure], **more.get(figure, {})} for figure in known}
+    return {figure: {**coefficients[figure], **more.get(figure, {})} for figure in coefficients}
 
 
 def error(
@@ -104,7 +104,7 @@ def error(
     networks: Sequence[Drawn],
     result: Measured,
     figures: Mapping[Any, Mapping[str, float]],
-    known: Coefficients,
+    coefficients: Coefficients,
 ) -> dict[str, Any]:
     """What dense layers are off by, told by models of control of other networks: all of them, those
     of one lane and no pipeline (as the networks have that other kinds are fitted to), and the
@@ -116,7 +116,7 @@ def error(
         def outside(sample: Sample, fold: int = fold) -> bool:
             return sample.fold != fold
 
-        prices.use(target, joined(known, result.coefficients(outside)))
+        prices.use(target, joined(coefficients, result.coefficients(outside)))
         for stages, _ in networks[fold::FOLDS]:
             for parts in stages:
                 control = [part for part in parts if part.identity[0] == "StageControl"]
@@ -124,10 +124,10 @@ def error(
                 groups = {"": parts, " of control": control}
                 if dense[3] == 1 and len(dense) == len(DensePlan.__dataclass_fields__):
                     groups[" of one lane"] = parts
-                for group, chosen in groups.items():
-                    told = prices.exact_figures(target, Parts(chosen))  # type: ignore[arg-type]
+                for group, group_parts in groups.items():
+                    told = prices.exact_figures(target, Parts(group_parts))  # type: ignore[arg-type]
                     for name in names:
-                        total = sum(figures[key_of(part)][name] for part in chosen)
+                        total = sum(figures[key_of(part)][name] for part in group_parts)
                         row = "dense layers", told[name], total
                         pairs.setdefault(f"{name}{group}", []).append(row)
     return {name: summary(rows) for name, rows in pairs.items()}
@@ -140,9 +140,9 @@ def remake(targets: Sequence[str] = MODELS, say: Say = print) -> None:
     for target in targets:
         entry = document["targets"][target]
         result, figures = measure(target, networks, say)
-        known = entry["coefficients"]
-        entry["dense_layers"] = error(target, networks, result, figures, known)
-        entry["coefficients"] = joined(known, result.coefficients())
+        coefficients = entry["coefficients"]
+        entry["dense_layers"] = error(target, networks, result, figures, coefficients)
+        entry["coefficients"] = joined(coefficients, result.coefficients())
         say(f"{target}: dense layers {entry['dense_layers']}")
         write_json(prices.FILE, document)
 

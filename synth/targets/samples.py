@@ -89,12 +89,12 @@ def genomes(group: Group, seed: int = 7) -> list[Genome]:
     ]
 
 
-def designs(source: str, knobs: Knobs, chosen: Sequence[Genome]) -> Iterator[Design]:
+def designs(source: str, knobs: Knobs, sample: Sequence[Genome]) -> Iterator[Design]:
     """The designs of genomes of a checkpoint, activation units chosen by estimate."""
     checkpoint = zoo.load(source)
     task = load_task(checkpoint.info["task"], checkpoint.info.get("split_seed", 0))
     calibration = calibrate(checkpoint, task.x_calibration)
-    for genome in chosen:
+    for genome in sample:
         drafted = draft(calibration, genome, knobs)
         model = drafted.choose(estimate.cheapest(drafted.groups))
         yield Design.of(model, **knobs.hardware)
@@ -103,6 +103,6 @@ def designs(source: str, knobs: Knobs, chosen: Sequence[Genome]) -> Iterator[Des
 def samples(*, cells: bool) -> Iterator[tuple[str, list[Design]]]:
     """Designs by the name of their group. `cells` : for sky130"""
     for group in FITTED:
-        chosen = genomes(group)[: None if cells else group.few]
-        if chosen:
-            yield group.name, list(designs(group.source, group.knobs, chosen))
+        sample = genomes(group)[: None if cells else group.few]
+        if sample:
+            yield group.name, list(designs(group.source, group.knobs, sample))

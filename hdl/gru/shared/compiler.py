@@ -259,11 +259,11 @@ class Compiler:
 
     def _classify(self, op: Classifier) -> None:
         """Logits, one after the other; their lowest bits go from P to t1."""
-        made = dense_op(op, "h", self.digit)
+        rows_of_classes = dense_op(op, "h", self.digit)
         start = len(self.program.rows)
         # Nothing of the state is read in the first row: its last unit was only just written.
         self.program.rows.append(Row(first=True))
-        self._planes(made, "rom", self.bits)
+        self._planes(rows_of_classes, "rom", self.bits)
         rows = self.program.rows
         rows[start:] = [replace(row, settle=bool(row.shift)) for row in rows[start:]]
         self.program.rows.append(Row(kind="logit"))

@@ -137,9 +137,9 @@ def _imported(path: Path, root: Path) -> Iterator[Path]:
         # `from .folder import module` as well as `from .module import name`.
         names = [base, *(base / alias.name for alias in node.names)]
         for name in names:
-            for found in (name.with_suffix(".py"), name / "__init__.py"):
-                if found.is_file() and found.is_relative_to(root):
-                    yield found
+            for module in (name.with_suffix(".py"), name / "__init__.py"):
+                if module.is_file() and module.is_relative_to(root):
+                    yield module
 
 
 def deciding_modules() -> list[Path]:
@@ -150,13 +150,13 @@ def deciding_modules() -> list[Path]:
     root = here.parents[3]
     # The bench is imported by name, in the simulator's process.
     todo = sorted(here.parent.glob("*.py"))
-    found = set(todo)
+    reached = set(todo)
     while todo:
         for path in _imported(todo.pop(), root):
-            if path not in found:
-                found.add(path)
+            if path not in reached:
+                reached.add(path)
                 todo.append(path)
-    return sorted(found)
+    return sorted(reached)
 
 
 @cache

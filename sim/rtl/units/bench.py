@@ -32,12 +32,12 @@ class Load:
 
     at : operands taken before its first word is offered
     words : integers, first one first
-    wanted : results of every operand of the case with this table, payload bits or signed codes
+    expected : results of every operand of the case with this table, payload bits or signed codes
     """
 
     at: int
     words: Sequence[int]
-    wanted: Array
+    expected: Array
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,11 @@ class Case:
     name : top module of `verilog`
     in_bits, out_bits, word_bits : payload widths; word_bits without the flag `last`
     operands : payloads, integers (signed ones are taken modulo 2**in_bits)
-    wanted : results of the operands, for a unit without loads
+    expected : results of the operands, for a unit without loads
     loads : in order of `at`, the first at 0
     stall : chance of a pause, 0 to less than 1
-    same : compares results with wanted ones where bits need not be equal; both as unsigned payloads
+    same : compares results with expected ones, both as unsigned payloads, where bits need not be
+        equal
     """
 
     name: str
@@ -58,7 +59,7 @@ class Case:
     in_bits: int
     out_bits: int
     operands: Sequence[int]
-    wanted: Array | None = None
+    expected: Array | None = None
     loads: Sequence[Load] = ()
     word_bits: int = 0
     stall: float = STALL
@@ -245,11 +246,11 @@ def _judge(case: Case, log: str, seed: int) -> Outcome:
     count, mask = len(case.operands), (1 << case.out_bits) - 1
     if case.loads:
         table = np.searchsorted(starts, np.arange(count), side="right") - 1
-        every = np.array([load.wanted for load in case.loads[: len(starts)]], np.int64)
+        every = np.array([load.expected for load in case.loads[: len(starts)]], np.int64)
         expected = every[table, np.arange(count)]
     else:
         table = np.zeros(count, np.int64)
-        expected = np.asarray(case.wanted, np.int64)
+        expected = np.asarray(case.expected, np.int64)
     got, expected = np.array(results, np.int64), expected & mask
     bad = np.flatnonzero(~(case.same(got, expected) & (got >= 0)))
     for j in bad[:20]:

@@ -112,7 +112,7 @@ CODES = np.arange(-128, 128)
 
 def fault_of(text, **changes):
     """The first fault that the bench finds in a unit that shall halve its codes."""
-    fields = {"operands": CODES.tolist(), "wanted": CODES >> 1, **changes}
+    fields = {"operands": CODES.tolist(), "expected": CODES >> 1, **changes}
     found = simulate_units([Case("unit", text, 8, 8, **fields)])["unit"].mismatches
     return found[0] if found else None
 
@@ -147,7 +147,7 @@ def test_a_table_that_takes_effect_too_late_is_found():
     # The last words of a load are lost: the old table's stay.
     broken = [
         case.loads[0],
-        case.loads[1].__class__(case.loads[1].at, case.loads[0].words, case.loads[1].wanted),
+        case.loads[1].__class__(case.loads[1].at, case.loads[0].words, case.loads[1].expected),
     ]
     wrong = Case("late", text, 8, 8, case.operands, loads=broken, word_bits=8)
     codes = np.array(case.operands[:256])
