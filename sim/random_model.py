@@ -366,9 +366,7 @@ def _layers(
     layers = []
     for row in genome.layers:
         genes = dict(zip(GENES, row, strict=True))
-        layers.append(
-            _layer(rng, genes, in_bits, inputs, hidden, *knobs, dense_output=dense_output)
-        )
+        layers.append(_layer(rng, genes, in_bits, inputs, hidden, *knobs, dense_output))
         in_bits, inputs = genes["s_h"], hidden
     if initial_state:
         layers = [replace(layer, initial_state=_state(rng, layer)) for layer in layers]
