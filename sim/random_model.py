@@ -358,7 +358,7 @@ def _layers(
     in_bits: int,
     inputs: int,
     hidden: int,
-    knobs: tuple[Any, ...],
+    knobs: tuple[bool, int | None, str, int],
     dense_output: str,
     initial_state: bool,
 ) -> tuple[Layer, ...]:

@@ -16,9 +16,10 @@ from ..files import read_bytes
 from ..head import Head
 from .chain import Asked, Chain
 from .floating import Checkpoint, forward
+from .onnx_answer import classifier
 from .onnx_files import parse, subgraphs
-from .onnx_graph import Value, Walk, classifier
-from .onnx_values import MAX_ELEMENTS, Base, Joined, Obstacle, Operators, View, whole
+from .onnx_graph import Walk
+from .onnx_values import MAX_ELEMENTS, Base, Joined, Obstacle, Operators, Value, View, whole
 
 #: Sequences of the task on which a graph is compared with what was read from it.
 COMPARED = 16

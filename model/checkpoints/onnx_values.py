@@ -256,3 +256,7 @@ class Operators:
             return float(math.prod(np.broadcast_shapes(*(array.shape for array in inputs))))
         except (ValueError, IndexError, TypeError, ZeroDivisionError, OverflowError):
             return largest  # it does not fit, and the evaluator says how
+
+
+#: What an input of a node may be.
+Value = np.ndarray | View | Joined
