@@ -53,7 +53,7 @@ def _product(a, za, b, zb, m, constant, shift, low, high):
     return np.int32(min(max(np.int32(np.int32(value + constant) >> shift), low), high))
 
 
-# One long function: the loops over a unit's operators share its rows, and the constants are unpacked
+# One long function: the loops over a unit's operators share its rows, and constants are unpacked
 # into locals once, which the compiler can hold in registers.
 @njit(cache=True, boundscheck=False, error_model="numpy")
 def _step(acc_x, acc_h, unit, dense, s, tr, tz, tn, state):

@@ -1,6 +1,6 @@
 """The constants of an integer network in the form that training needs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -55,6 +55,46 @@ def starting(plan: Any, state: np.ndarray | None) -> Any:
     return plan
 
 
+def _code_limits(torch: Any, model: IntModel, narrow: bool) -> list[tuple[Any, ...]]:
+    """Per layer and side, and at last of the classifier: powers of two [3, H] that the matrix scale
+    is divided by, lowest and highest code [3 H, 1]. narrow : 2-bit weights have three codes"""
+    sides: list[tuple[Any, ...]] = []
+    for layer in model.layers:
+        for names in (GENES[:3], GENES[3:6]):
+            divisors, low, high = [], [], []
+            for name in names:
+                op = layer.dense(name)
+                divisors.append(2.0 ** op.channel_shift.astype(np.float64))
+                lowest, highest = code_range(op.weight_bits)
+                lowest += narrow and op.weight_bits == 2
+                low.append(np.full(len(op.bias), lowest, np.float64))
+                high.append(np.full(len(op.bias), highest, np.float64))
+            limits = [torch.from_numpy(np.concatenate(part))[:, None] for part in (low, high)]
+            sides.append((torch.from_numpy(np.stack(divisors)), *limits))
+    head = code_range(model.classifier.weight_bits)
+    limits = [torch.full((1, 1), float(v), dtype=torch.float64) for v in head]
+    return [*sides, (torch.ones((1, 1), dtype=torch.float64), *limits)]
+
+
+def _table_units(
+    torch: Any, given: Sequence[tuple[Layer, Mapping[str, Any]]]
+) -> Iterator[tuple[str, tuple[Any, ...], Any]]:
+    """Of every activation unit that is a table its name, its output's scale, zero point and code
+    limits, and the real values at its input codes. given : layers, and their scales"""
+    for number, (layer, scales) in enumerate(given):
+        for name in ACTIVATIONS:
+            if not isinstance(layer.ops[name], Table):
+                continue
+            sums = f"s_{name[-1]}"
+            source, out = scales[sums], scales[name]
+            inputs = np.arange(*code_range(layer.bits(sums)))
+            inputs = np.append(inputs, inputs[-1] + 1)
+            real = FUNCTIONS[sums]((inputs - source["zero_point"]) * source["scale"])
+            limits = [torch.tensor(float(v)) for v in code_range(layer.bits(name))]
+            form = out["scale"], out["zero_point"], *limits
+            yield f"{name}.{number}", form, torch.from_numpy(real.astype(np.float32))
+
+
 class Structure:
     """An integer model's constants in the form that training needs; weights come from outside, and
     where `learned`, the latent scales do."""
@@ -76,7 +116,7 @@ class Structure:
             name: DenseSide(torch, layer, scales_of[name])
             for name, layer in model.dense_layers.items()
         }
-        kernels = self.kernels = import_kernels()
+        self.kernels = import_kernels()
         given = list(zip(model.layers, model.info["scales"], strict=True))
         knobs = Knobs(**model.info["knobs"])
         self.layers = (
@@ -88,58 +128,30 @@ class Structure:
         self.state_scale = float(given[-1][1]["s_h"]["scale"])
         self._seen: tuple[bytes, list[Projected], list[Any]] | None = None
         #: Per layer and side: powers of two that the matrix scale is divided by, and code limits.
-        self.codes: list[tuple[Any, ...]] = []
-        for layer in model.layers:
-            for names in (GENES[:3], GENES[3:6]):
-                divisors, low, high = [], [], []
-                for name in names:
-                    op = layer.dense(name)
-                    divisors.append(2.0 ** op.channel_shift.astype(np.float64))
-                    lowest, highest = code_range(op.weight_bits)
-                    lowest += narrow and op.weight_bits == 2
-                    low.append(np.full(len(op.bias), lowest, np.float64))
-                    high.append(np.full(len(op.bias), highest, np.float64))
-                self.codes.append(
-                    (
-                        torch.from_numpy(np.stack(divisors)),
-                        *(torch.from_numpy(np.concatenate(part))[:, None] for part in (low, high)),
-                    )
-                )
-        head = code_range(model.classifier.weight_bits)
-        limits = [torch.full((1, 1), float(v), dtype=torch.float64) for v in head]
-        self.codes.append((torch.ones((1, 1), dtype=torch.float64), *limits))
+        self.codes = _code_limits(torch, model, narrow)
         #: Of activation units that may be trained: output scale, zero point, least and most code.
         self.units: dict[str, tuple[float, ...]] = {}
         self.unit_values: dict[str, Any] = {}
-        for number, (layer, scales) in enumerate(given):
-            for name in ACTIVATIONS:
-                if not isinstance(layer.ops[name], Table):
-                    continue
-                source, out = scales[f"s_{name[-1]}"], scales[name]
-                inputs = np.arange(*code_range(layer.bits(f"s_{name[-1]}")))
-                inputs = np.append(inputs, inputs[-1] + 1)
-                real = FUNCTIONS[f"s_{name[-1]}"]((inputs - source["zero_point"]) * source["scale"])
-                limits = [torch.tensor(float(v)) for v in code_range(layer.bits(name))]
-                key = f"{name}.{number}"
-                self.units[key] = (out["scale"], out["zero_point"], *limits)
-                self.unit_values[key] = torch.from_numpy(real.astype(np.float32))
-        self._fixed = View(
-            [
-                starting(kernels.LayerPlan(layer, scales), layer.initial_state)
-                for layer, scales in given
-            ],
-            self._sides(
-                [
-                    (
-                        {name: scales[f"{name}.weight"]["scale"] for name in GENES[:6]},
-                        scales["s_h"]["scale"],
-                        layer.state_zero_point,
-                    )
-                    for layer, scales in given
-                ]
-            ),
+        for key, form, values in _table_units(torch, given):
+            self.units[key], self.unit_values[key] = form, values
+        self._fixed = self._fixed_view(given)
+
+    def _fixed_view(self, given: Sequence[tuple[Layer, Mapping[str, Any]]]) -> View:
+        """The constants where no scale is learned. given : layers, and their scales"""
+        plan_of, last = self.kernels.LayerPlan, given[-1]
+        formats = [
+            (
+                {name: scales[f"{name}.weight"]["scale"] for name in GENES[:6]},
+                scales["s_h"]["scale"],
+                layer.state_zero_point,
+            )
+            for layer, scales in given
+        ]
+        return View(
+            [starting(plan_of(layer, scales), layer.initial_state) for layer, scales in given],
+            self._sides(formats),
             [None] * len(given),
-            (given[-1][1]["s_h"]["scale"], model.layers[-1].state_zero_point),
+            (last[1]["s_h"]["scale"], last[0].state_zero_point),
         )
 
     def _sides(self, layers: Sequence[tuple[Mapping[str, Any], Any, Any]]) -> list[tuple[Any, ...]]:

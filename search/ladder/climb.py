@@ -12,7 +12,7 @@ A network that inherits has had more epochs than one that was trained from float
 them count as CPU time of the search.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -61,6 +61,31 @@ class Proposal:
     spread: float
 
 
+def falling(ordered: Iterable[Result], points: Mapping[str, float], most: float) -> list[Result]:
+    """Of results in the order of their cost those that lose less than all before them, and at
+    most so many points."""
+    front: list[Result] = []
+    for result in ordered:
+        lost = points[result.path]
+        if lost <= most and (not front or lost < points[front[-1].path]):
+            front.append(result)
+    return front
+
+
+def extra_loss(
+    results: Sequence[Result], lost: Callable[[Result], float], size: int, other: int
+) -> float:
+    """Points that networks of size `other` lose more than those of `size`: the median over the
+    genomes that both had, 0 without any."""
+    by_size: list[dict[str, float]] = [{}, {}]
+    for k, number in enumerate((size, other)):
+        for result in reversed(results):
+            if result.net.size == number:
+                by_size[k][replace(result.net, size=0).key] = lost(result)
+    both = sorted(by_size[0].keys() & by_size[1].keys())
+    return float(np.median([by_size[1][key] - by_size[0][key] for key in both])) if both else 0.0
+
+
 @dataclass
 class Climb:
     """A search in progress.
@@ -96,8 +121,8 @@ class Climb:
         self.sizes = len(self.plan.checkpoints)
         #: What a point is. Forecasts are made for points of accuracy of which half a one may be
         #: lost; in another measure a point is as much as makes the limit half of it.
-        own = self.rungs.own_measure and self.plan.drop > 0
-        self.point = self.plan.drop / USUAL if own else 1.0
+        scaled = self.rungs.own_measure and self.plan.drop > 0
+        self.point = self.plan.drop / USUAL if scaled else 1.0
         self.drop = self.plan.drop / self.point
         self.table = StepTable(self.rungs, self.point)
 
@@ -207,13 +232,7 @@ class Climb:
         """Networks within or a little beyond the limit that no other beats in cost and in what it
         is thought to lose: the cheap ones, those first that were parents less often."""
         ordered = sorted(self.finished, key=lambda r: (self.cost(r.net), self.believed[r.path]))
-        front: list[Result] = []
-        for result in ordered:
-            points = self.believed[result.path]
-            if points <= self.drop + BEYOND and (
-                not front or points < self.believed[front[-1].path]
-            ):
-                front.append(result)
+        front = falling(ordered, self.believed, self.drop + BEYOND)
         front = front or sorted(self.finished, key=self.lost)[:1]
 
         def rank(result: Result) -> float:
@@ -235,12 +254,12 @@ class Climb:
         if self.inherit:
             proposals += self._again(now)
         ranked = sorted((p for p in proposals if p.gain > 0), key=lambda p: -p.gain)
-        chosen = list({p.net: p for p in reversed(ranked)}.values())[::-1]
-        chosen = chosen[: self.rungs.pool.workers]
-        if not chosen:
+        batch = list({p.net: p for p in reversed(ranked)}.values())[::-1]
+        batch = batch[: self.rungs.pool.workers]
+        if not batch:
             return False
-        starts = [(p.net, p.parent if self.inherit else None) for p in chosen]
-        for proposal, result in zip(chosen, self._train(starts), strict=True):
+        starts = [(p.net, p.parent if self.inherit else None) for p in batch]
+        for proposal, result in zip(batch, self._train(starts), strict=True):
             path = proposal.parent.path
             self.used[path] = self.used.get(path, 0) + 1
             self._learn(proposal.parent, result)
@@ -292,19 +311,10 @@ class Climb:
             if net in self.turns or not there or not self.allowed(net):
                 continue
             start = min(there, key=lambda r: distance(r.net, net))
-            points = self.believed[parent.path] + self._smaller_loses(parent.net.size, size)
+            more = extra_loss(self.finished, self.lost, parent.net.size, size)
+            points = self.believed[parent.path] + more
             rows.append(self._proposal(net, start, points, ELSEWHERE * now.noise))
         return rows
-
-    def _smaller_loses(self, size: int, other: int) -> float:
-        """Points that `other` loses more than `size`, by homogeneous networks that both had."""
-        lost: list[dict[str, float]] = [{}, {}]
-        for k, number in enumerate((size, other)):
-            for r in reversed(self.finished):
-                if r.net.size == number:
-                    lost[k][replace(r.net, size=0).key] = self.lost(r)
-        both = sorted(lost[0].keys() & lost[1].keys())
-        return float(np.median([lost[1][key] - lost[0][key] for key in both])) if both else 0.0
 
     def _again(self, now: Effects) -> list[Proposal]:
         """Networks that are cheaper than the best and lost too much, to be trained once more."""
