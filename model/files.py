@@ -69,6 +69,18 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
             raise
 
 
+def check_place(path: str | os.PathLike[str]) -> None:
+    """Raise :class:`InputError` where :func:`write_bytes` could not write `path`, before the work
+    whose result goes there is done; nothing is left behind."""
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"cannot write {path}: it is a folder, a file is needed")
+    with _explained("write", path):
+        _replaceable(path)
+    with staged(path.parent):
+        pass
+
+
 @contextmanager
 def staged(folder: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary folder whose files move into `folder` together when the block ends well.

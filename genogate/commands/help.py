@@ -62,8 +62,10 @@ class Command(click.Command):
         super().__init__(*arguments, **settings)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Raises :class:`click.BadParameter` for an option that is given empty, as by a variable
-        of the shell that is not set: taking it for one that was left out would go unnoticed."""
+        """Raises :class:`click.UsageError` for an option that is given empty, and for ``--`` with
+        nothing behind it, as by a variable of the shell that is not set: taking it for one that
+        was left out would go unnoticed."""
+        nothing = args[-1:] == ["--"] and args.count("--") == 1
         rest = super().parse_args(ctx, args)
         for option in self.get_params(ctx):
             name = option.name or ""
@@ -74,6 +76,10 @@ class Command(click.Command):
             if value == "" or (isinstance(value, tuple) and "" in value):
                 hint = "empty: give a value, or leave the option out"
                 raise click.BadParameter(hint, ctx, option)
+            # An option may have taken it as its value.
+            nothing = nothing and value != "--"
+        if nothing:
+            raise click.UsageError("nothing stands behind --: give a value, or leave it out", ctx)
         return rest
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

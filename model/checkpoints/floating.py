@@ -235,13 +235,16 @@ class Checkpoint:
         return digest.hexdigest()[:16]
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a safetensors file, atomically; equal checkpoints give equal bytes."""
+        """Write a safetensors file, atomically; equal checkpoints give equal bytes. The hash is in
+        it, so that a change of a weight on the disk is noticed."""
         tensors = {name: self.tensors[name] for name in sorted(self.tensors)}
-        write_tensors(path, tensors, {"version": VERSION, "info": self.info}, KIND)
+        document = {"version": VERSION, "info": self.info, "hash": self.hash}
+        write_tensors(path, tensors, document, KIND)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Checkpoint":
-        """Read and check a file written by :meth:`save`. Raises :class:`InputError`."""
+        """Read and check a file written by :meth:`save`; files of before hold no hash, and are
+        taken as they are. Raises :class:`InputError`."""
         tensors, document = read_tensors(path, KIND)
         if not isinstance(document, dict) or document.get("version") != VERSION:
             version = document.get("version") if isinstance(document, dict) else None
@@ -250,9 +253,16 @@ class Checkpoint:
         if not isinstance(info, dict):
             raise InputError(f'{path}: "info" is not a JSON object')
         try:
-            return cls(tensors, info)
+            checkpoint = cls(tensors, info)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
+        if document.get("hash", checkpoint.hash) != checkpoint.hash:
+            raise InputError(
+                f"{path}: damaged, its weights are not those that were written (hash "
+                f"{checkpoint.hash}, {shown(document['hash'])} was recorded): take a copy, or make "
+                "it again"
+            )
+        return checkpoint
 
 
 #: Outputs by place (number of a GRU layer, or name of a dense layer) and operator.

@@ -2,7 +2,7 @@
 
 Forms of ``y``, T being the steps of ``x`` [sequences, T, features]:
 
-* integers [sequences]: a class for each sequence;
+* integers [sequences]: a class for each sequence (False and True are the classes 0 and 1);
 * integers [sequences, T]: a class at every step, -1 where none counts;
 * real numbers [sequences, K]: K values for each sequence;
 * real numbers [sequences, T, K]: K values at every step, NaN where none counts.
@@ -93,6 +93,8 @@ def _first_odd(x: np.ndarray, odd: np.ndarray) -> str:
 
 def _targets(path: str, name: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     every = y.ndim > 1 and y.shape[:2] == x.shape[:2]
+    if y.dtype.kind == "b" and y.ndim == (2 if every else 1):
+        y = y.astype(np.int64)
     if y.dtype.kind == "f" and y.ndim in (2, 3):
         if y.shape[0] != len(x) or (y.ndim == 3 and not every) or not 0 < y.shape[-1] <= MAX_SIZE:
             raise InputError(
@@ -108,6 +110,7 @@ def _targets(path: str, name: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         raise InputError(
             f"{path}: y{name} has shape {y.shape}, a class for each of the {len(x)} "
             f"sequences of x{name}, or for each of their {x.shape[1]} steps, is needed"
+            + ("; several answers of yes and no: y.astype(np.float32)" if _yes_and_no(y) else "")
         )
     least = -1 if every else 0
     if y.dtype.kind not in "iu" or int(y.min()) < least or int(y.max()) >= MAX_SIZE:
@@ -117,6 +120,11 @@ def _targets(path: str, name: str, x: np.ndarray, y: np.ndarray) -> np.ndarray:
             + ("; real values need a last axis, y[..., None]" if y.dtype.kind == "f" else "")
         )
     return y.astype(np.int64)
+
+
+def _yes_and_no(y: np.ndarray) -> bool:
+    """Whether `y` [..., K] holds several answers of yes and no: real values to a network."""
+    return y.dtype.kind == "b" and y.ndim in (2, 3)
 
 
 def check_classes(path: str, y: np.ndarray) -> None:

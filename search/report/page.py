@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ...model.errors import InputError
-from ...model.files import write_bytes, write_text
+from ...model.files import check_place, write_bytes, write_text
 from ...model.genome import GENES
 from ..genomes.evaluate import Say
 from .data import NAMED, collect
-from .run_files import Document, words
+from .run_files import Document, read_config, words
 
 
 def _embedded(value: Any) -> str:
@@ -186,12 +185,16 @@ def write_report(
     """Write the page about the run in `folder` (``report.html`` in it, or `out`) and PNG files
     beside it; the page, the pictures, and what there is to say.
 
-    Nothing is written before all of it is made. Raises :class:`InputError` as :func:`collect`.
+    Nothing is written before all of it is made. Raises :class:`InputError` as :func:`collect`, and,
+    before anything is measured, for a place that cannot be written.
     """
-    data = collect(folder, beside, cells=cells, say=say)
     target = Path(out) if out else Path(folder) / "report.html"
-    if target.is_dir():
-        raise InputError(f"{target}: a folder; --out needs the name of a file")
+    # The page of another place shall not overwrite the pictures of a page beside it.
+    place = target.parent / ("pictures" if not out else f"{target.stem}-pictures")
+    read_config(Path(folder))
+    for path in (target, place / "front.png") if pictures else (target,):
+        check_place(path)
+    data = collect(folder, beside, cells=cells, say=say)
     text = page(data)
     drawn: dict[str, bytes] = {}
     notes = [*data["notes"], *([data["cells_note"]] if data["cells_note"] else [])]
@@ -205,8 +208,6 @@ def write_report(
             notes.append(
                 "No pictures: matplotlib is not installed; pip install 'genogate[search]'."
             )
-    # The page of another place shall not overwrite the pictures of a page beside it.
-    place = target.parent / ("pictures" if not out else f"{target.stem}-pictures")
     write_text(target, text)
     for name, image in drawn.items():
         write_bytes(place / name, image)

@@ -144,6 +144,12 @@ def test_an_empty_option_is_not_one_that_was_left_out(genogate, tmp_path, call):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("command", ["listen", "sim", "search"])
+def test_nothing_behind_two_dashes_is_not_a_value_that_was_left_out(genogate, tmp_path, command):
+    genogate(command, "--").refused("nothing stands behind --")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_checkpoint_of_another_shape_or_split_is_refused(genogate, tmp_path):
     from genogate.model.checkpoints.floating import Checkpoint
 

@@ -37,6 +37,26 @@ def test_what_is_given_counts_and_named_tasks_keep_their_recipes():
         recipe_for("my.npz", {"batch": 0}, 12_000)
 
 
+@pytest.mark.parametrize("steps", [(), (20,)])
+def test_no_and_yes_are_the_classes_0_and_1(own, steps):
+    with np.load(own) as arrays:
+        x = arrays["x"]
+    yes = np.random.default_rng(4).random((len(x), *steps)) < 0.5
+    np.savez("yes.npz", x=x, y=yes)
+    np.savez("one.npz", x=x, y=yes.astype(np.int64))
+    of_yes, of_one = load_task("yes.npz"), load_task("one.npz")
+    assert of_yes.classes == 2
+    assert of_yes.split_hash == of_one.split_hash
+    np.testing.assert_array_equal(of_yes.y_test, of_one.y_test)
+
+
+def test_several_answers_of_yes_and_no_are_refused_with_what_to_do(own):
+    with np.load(own) as arrays:
+        np.savez("several.npz", x=arrays["x"], y=np.ones((len(arrays["x"]), 5), bool))
+    with pytest.raises(InputError, match=r"yes and no: y\.astype\(np\.float32\)"):
+        load_task("several.npz")
+
+
 def test_changes_are_relative_to_the_data(own):
     task = load_task(own)
     changed = changing(task, "shift,noise=0.2")

@@ -152,6 +152,24 @@ def test_a_checkpoint_of_another_version_is_refused(tmp_path, metadata):
         Checkpoint.load(tmp_path / "bad")
 
 
+@pytest.mark.parametrize("from_end", [1, 4, 40])
+def test_a_weight_that_changed_on_the_disk_is_noticed(tmp_path, from_end):
+    path = tmp_path / "mine.safetensors"
+    checkpoint = random_checkpoint(0)
+    checkpoint.save(path)
+    assert Checkpoint.load(path).hash == checkpoint.hash
+    raw = bytearray(path.read_bytes())
+    raw[-from_end] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(InputError, match=r"mine\.safetensors: damaged, its weights .* take a copy"):
+        Checkpoint.load(path)
+
+
+def test_a_checkpoint_of_before_records_no_hash_and_is_taken(tmp_path):
+    write_tensors(tmp_path / "old", _with(), {"version": 1, "info": {"task": "mine"}}, KIND)
+    assert Checkpoint.load(tmp_path / "old").hash == random_checkpoint(0).hash
+
+
 @pytest.mark.parametrize("shape", [(4, 5), (1, 2, 4), (0, 2, 5), (1, 0, 5)])
 def test_inputs_of_another_shape_are_refused(shape):
     with pytest.raises(InputError, match=r"^inputs: shape .* \[batch, steps, 5\] is needed$"):

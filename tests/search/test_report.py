@@ -378,6 +378,28 @@ def test_command(make, monkeypatch, capsys, tmp_path):
     assert not (tmp_path / "no.html").exists()
 
 
+@pytest.mark.parametrize(
+    ("out", "words"),
+    [
+        ("folder", "folder: it is a folder, a file is needed"),
+        ("file/page.html", "a file stands where a folder is needed"),
+        # Pictures go to a folder that is called after the page.
+        ("page.html", "a file stands where a folder is needed"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_known_before_the_work(make, tmp_path, out, words):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    (tmp_path / "page-pictures").write_text("")
+    before = sorted(tmp_path.rglob("*"))
+    steps = []
+    with pytest.raises(InputError, match=words):
+        write_report(make(), out=tmp_path / out, say=steps.append)
+    assert steps == []
+    assert sorted(path for path in tmp_path.rglob("*") if path in before) == before
+    assert not (tmp_path / "page.html").exists()
+
+
 class Elements(HTMLParser):
     """Tags with attributes, and the text of what has an id."""
 
