@@ -16,6 +16,8 @@ from .serial import Steps
 
 #: Narrowest codes for which a serial unit is smaller than one in one piece.
 SERIAL_BITS = 8
+#: Bits of the slope a cycle, beside one, that are tried for a higher clock.
+SPLIT_DIGITS = (4, 2)
 
 
 @dataclass(frozen=True)
@@ -98,21 +100,27 @@ class PiecewisePlan:
         """Cycles of a serial unit of `digit` bits a cycle, one more with `split`; 0 for none."""
         return -(-self.width // digit) + split if digit else 0
 
-    @property
-    def digits(self) -> tuple[int, ...]:
+    def digits(self, split: bool = False) -> tuple[int, ...]:
         """Bits of the slope a cycle that are worth trying, 0 for all at once, the best one last.
 
         Below 8 bits a unit in one piece is the smaller one (INT7: about 150 cells against 200,
-        INT5: 40 against 150), and more than one bit a cycle is never smaller.
+        INT5: 40 against 150), and more than one bit a cycle is never smaller; with `split` it is
+        tried where one bit takes too long, because one piece would be the longest path.
         """
-        return (0, 1) if self.in_bits >= SERIAL_BITS and self.width > 1 else (0,)
+        if self.in_bits < SERIAL_BITS or self.width == 1:
+            return (0,)
+        wider = tuple(digit for digit in SPLIT_DIGITS if split and digit < self.width)
+        return (0, *wider, 1)
 
-    def rows(self, digit: int) -> float:
+    def rows(self, digit: int, split: bool = False) -> float:
         """Rough cost in rows of partial products, beyond what every unit needs.
 
-        Without digits a diagram is never much more than two.
+        Without digits a diagram is never much more than two; with `split` a multiplier in one piece
+        counts all its rows, for they are in one path.
         """
-        return digit + 0.5 if digit else min(self.width, 2)
+        if digit:
+            return digit + 0.5
+        return self.width if split and _diagram_codes(self) is None else min(self.width, 2)
 
 
 @lru_cache(maxsize=1 << 14)

@@ -79,9 +79,8 @@ class ProductPlan:
             factor * bounds[serial][0],
         )
 
-    @property
-    def digits(self) -> tuple[int, ...]:
-        """Bits a cycle that are worth trying, 0 for all at once."""
+    def digits(self, split: bool = False) -> tuple[int, ...]:
+        """Bits a cycle that are worth trying, 0 for all at once; `split` changes nothing here."""
         return tuple(digit for digit in DIGITS if digit < self.width)
 
     def cycles(self, digit: int, split: bool = False) -> int:
@@ -89,8 +88,9 @@ class ProductPlan:
         here, see :meth:`.piecewise_linear.PiecewisePlan.cycles`."""
         return -(-self.width // digit) if digit else 0
 
-    def rows(self, digit: int) -> float:
-        """Rough cost in rows of partial products; what a serial unit needs besides is about two."""
+    def rows(self, digit: int, split: bool = False) -> float:
+        """Rough cost in rows of partial products; what a serial unit needs besides is about two.
+        `split` changes nothing here."""
         return digit + 2 if digit else self.width
 
 

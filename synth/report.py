@@ -159,7 +159,7 @@ def as_built(op: Operator) -> Part:
     """The component of an element-wise operator; a piecewise-linear unit in the form that a network
     of few lanes gives it, serial where that is smaller
     (:class:`~genogate.hdl.gru.schedule.Schedule`)."""
-    serial = PiecewisePlan.of(op).digits[-1] if isinstance(op, PiecewiseLinear) else 0
+    serial = PiecewisePlan.of(op).digits()[-1] if isinstance(op, PiecewiseLinear) else 0
     return component_part(op, digit=serial)
 
 

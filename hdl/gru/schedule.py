@@ -88,7 +88,8 @@ class Schedule:
             (
                 name,
                 tuple(
-                    (digit, plan.cycles(digit, split), plan.rows(digit)) for digit in plan.digits
+                    (digit, plan.cycles(digit, split), plan.rows(digit, split))
+                    for digit in plan.digits(split)
                 ),
             )
             for name, plan in plans.items()

@@ -55,8 +55,13 @@ class StagePlan:
         if not isinstance(unit, PiecewiseLinear):
             return 0
         plan = PiecewisePlan.of(unit)
-        digit = min(plan.digits, key=plan.rows)
-        return digit if plan.cycles(digit, self.pipeline > 0) + 2 <= self.pass_cycles else 0
+        split = self.pipeline > 0
+
+        def in_time(digit: int) -> bool:
+            return not digit or plan.cycles(digit, split) + 2 <= self.pass_cycles
+
+        fitting = filter(in_time, plan.digits(split))
+        return min(fitting, key=lambda digit: plan.rows(digit, split))
 
     @cached_property
     def unit_cycles(self) -> int:
