@@ -1,11 +1,24 @@
 import pytest
 
 
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory):
+    """One folder for all tests that do not ask for an empty one: what one has measured the next
+    need not measure again."""
+    return tmp_path_factory.mktemp("measured")
+
+
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    """Every test starts with an empty cache, and with the Yosys of this environment."""
-    monkeypatch.setenv("GENOGATE_CACHE", str(tmp_path / "cache"))
+def this_yosys_and_a_cache(shared_cache, monkeypatch):
+    """Every test has the Yosys of this environment, and nothing from a cache outside."""
+    monkeypatch.setenv("GENOGATE_CACHE", str(shared_cache))
     monkeypatch.delenv("YOSYS", raising=False)
+
+
+@pytest.fixture
+def own_cache(this_yosys_and_a_cache, tmp_path, monkeypatch):
+    """The test starts with an empty cache."""
+    monkeypatch.setenv("GENOGATE_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 

@@ -27,6 +27,8 @@ from genogate.synth.rtlil import Design
 from genogate.synth.runtime_multipliers import runtime_multiplier_cells
 from genogate.synth.verilog import emit_rtlil
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 SEED = 2026
 GENES_OF_TWO = tuple(int(g) for g in np.random.default_rng(SEED).integers(2, 9, 34))
 

@@ -30,6 +30,8 @@ from genogate.synth.cells.silicon import Subject, measure_all, silicon_if_availa
 
 from studies.silicon import PAPER, fixed, loadable, render
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 AREAS = {"inv": 1.0, "buf": 1.5, "nand2": 2.0, "nor2": 2.5, "dff": 7.0, "icg": 5.0}
 HAS_STA = shutil.which("sta") is not None
 needs_sta = pytest.mark.skipif(not HAS_STA, reason="no OpenSTA (apt-get install opensta)")
@@ -275,7 +277,7 @@ def test_even_power_has_one_rate_on_every_net(small):
     assert units[0].power.internal == pytest.approx(units[0].even.internal, rel=0.05)
 
 
-def test_cache_spares_the_tools_until_library_or_stimulus_change(small, monkeypatch):
+def test_cache_spares_the_tools_until_library_or_stimulus_change(own_cache, small, monkeypatch):
     subject = Subject(Circuit(nands))
     first = measure_all([subject], clock_ns=10)
 

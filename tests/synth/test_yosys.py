@@ -19,6 +19,8 @@ from genogate.sim.random_model import random_model
 from genogate.synth import area, recipes, report, yosys
 from genogate.synth.yosys import PACKAGES, Job, Tool, dismiss, find, run
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 JOB = Job("the module", {"in.txt": "hello\n"}, "echo\n", ("out.txt",))
 SEED = 11
 
