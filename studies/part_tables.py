@@ -124,7 +124,7 @@ def _row(task: str, name: str, say: Say) -> dict[str, Any]:
     return row
 
 
-def _hardware() -> str:
+def hardware() -> str:
     """Changes whenever hardware may: figures of other hardware are measured again, which is quick
     where what is emitted stayed the same, as tools' results are kept by content."""
     texts = [path.read_bytes() for path in sorted(Path(hdl.__file__).parent.rglob("*.py"))]
@@ -144,7 +144,7 @@ def _clocks_of(rows: Sequence[Mapping[str, Any]], pieces: Pieces) -> list[dict[s
     wanted[:0] = [(*network, PIPELINE) for network in PIPELINED]
     routed = []
     for of in wanted:
-        label = "-".join(map(str, (*of, _hardware()))).lower()
+        label = "-".join(map(str, (*of, hardware()))).lower()
         found = pieces.get(f"routed-{label}", lambda of=of: _routed(*of, pieces.say))
         whole = pieces.get(f"whole-{label}", lambda of=of: _whole(*of, pieces.say))
         routed += [found | (whole or {})] if found else []

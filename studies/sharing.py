@@ -2,14 +2,16 @@
 operator: logic, memories, silicon and cycles."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from genogate.asic import AsicOptions, measured
-from genogate.model.data.tasks import load_task
+from genogate.model.files import read_json
 from genogate.model.knobs import Knobs
 from genogate.network import Network, build_network
 from genogate.synth.asic.mapping import map_design
-from genogate.synth.cells import liberty
+from genogate.synth.cells import liberty, roms
 from genogate.synth.report import area_report
 from genogate.synth.targets import prices
 from genogate.synth.targets.cell_report import standard_cell_report
@@ -17,9 +19,15 @@ from genogate.synth.verilog import TOP, emit_rtlil
 from genogate.synth.yosys import find as find_yosys
 
 from . import sharing_genomes, smallest
+from .part_tables import Pieces, hardware
 from .search import table
 
 Say = Callable[[str], None]
+Row = Callable[[], dict[str, Any]]
+#: What was measured, by hardware; and the page's figures.
+FOLDER, PAGE = Path("build/studies/sharing-rows"), Path("docs/data/sharing.json")
+#: Behind figures that were measured on older hardware.
+OLDER = " *"
 #: Few bits everywhere but in the state and what makes it; not trained for them.
 MIXED = "2,2,2,3,3,2,3,3,3,3,3,8,7,8,3,3,3"
 GENOMES = {"INT8": "int8", "INT4": "int4", "mixed": MIXED}
@@ -88,23 +96,42 @@ def _netlist(network: Network, say: Say) -> dict[str, Any]:
     }
 
 
-def measure(say: Say) -> dict[str, Any]:
-    """Every network with each value of the knob; raises :class:`InputError` without a library."""
-    rows = []
-    for task in TASKS:
-        load_task(task)
-        for name in GENOMES:
-            for share, lanes in SHARED:
-                say(f"{task} {name}, share {share}, lanes {lanes}")
-                rows.append(_network(task, name, share, lanes, say))
-    shares = dict.fromkeys(share for share, _ in SHARED)
+def measure(say: Say, budget: str | None = None) -> dict[str, Any]:
+    """Every network with each value of the knob, as far as the budget goes; what it has no time
+    for stays that of the page before, marked as older. What was measured is kept in
+    :data:`FOLDER`. Raises :class:`InputError` without a library."""
+    pieces = Pieces(FOLDER, budget, say)
+    before = read_json(PAGE)
+    version = f"{hardware()}-{roms.VERSION}"
+
+    def rows_of(part: str, cases: Mapping[str, Row]) -> list[dict[str, Any]]:
+        """A row of each case, by its name: measured, or that of the page."""
+        found = []
+        for (name, make), old in zip(cases.items(), before[part], strict=True):
+            row = pieces.get(f"{part}-{name}-{version}".replace(",", ""), make)
+            found.append(row or old | {"older": True})
+        return found
+
+    networks = {
+        f"{task}-{name}-{share}-{lanes}": partial(_network, task, name, share, lanes, say)
+        for task in TASKS
+        for name in GENOMES
+        for share, lanes in SHARED
+    }
+    elsewhere = {
+        f"{task}-{share}": partial(_elsewhere, task, share, say)
+        for task in TASKS
+        for share in dict.fromkeys(share for share, _ in SHARED)
+    }
+    least = smallest.cases(say)
     return {
         "yosys": find_yosys().version,
         "mixed": MIXED,
-        "rows": rows,
-        "elsewhere": [_elsewhere(task, share, say) for task in TASKS for share in shares],
-        "genomes": sharing_genomes.measure(say),
-        "smallest": smallest.measure(say),
+        "rows": rows_of("rows", networks),
+        "smallest": rows_of("smallest", least),
+        "elsewhere": rows_of("elsewhere", elsewhere),
+        "genomes": pieces.get(f"genomes-{version}", partial(sharing_genomes.measure, say))
+        or before["genomes"] | {"older": True},
     }
 
 
@@ -140,14 +167,16 @@ def render(data: Mapping[str, Any]) -> list[str]:
             row[f"{key}_um2"] for key in ("logic", "rom", "ram", "total")
         ]
         lines.append(
-            f"| {row['task']} | {row['genome']} | {row['share']} | {row['lanes']} | "
+            f"| {row['task']} | {row['genome']} | {row['share']} | "
+            f"{row['lanes']}{OLDER if 'older' in row else ''} | "
             + " | ".join(f"{number:,.0f}" for number in numbers)
             + f" | {_less(row['logic_um2'], base['logic_um2'])} | "
             f"{_less(row['total_um2'], base['total_um2'])} | "
             f"{row['ram_um2'] - row['total_um2'] + row['latches_um2']:,.0f} | "
             f"{row['latches_um2']:,.0f} | {_less(row['latches_um2'], base['total_um2'])} |"
         )
-    lines += ["", *_against_before(data["rows"])]
+    lines += ["", *smallest.older([*data["rows"], *data["elsewhere"], data["genomes"]])]
+    lines += _against_before(data["rows"])
     for row in data["rows"]:
         if row["share"] != "none" and row["genome"] == "INT8" and row["task"] in RATES:
             rate = RATES[row["task"]]
@@ -190,7 +219,7 @@ def _render_elsewhere(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     body = [
         (
             row["task"],
-            row["share"],
+            row["share"] + (OLDER if "older" in row else ""),
             *(_number(row[key]) for key in ("lut", "ff", "ebr", "dsp", "step_nj", "netlist_um2")),
             _number(row["slack_ns"], 2),
             _number(row["pj_per_cycle"], 1),

@@ -1,8 +1,11 @@
 """Studies of small silicon: layouts hold the same integers, cut networks are of fewer units, and
 pages say what was missed."""
 
+import json
+import time
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +20,8 @@ from genogate.sim.random_model import random_model
 
 from studies import constants, sharing, sharing_genomes, smallest, tinytapeout
 
+#: The figures of the page of sharing.
+BEFORE = Path(__file__).parents[2] / "docs/data/sharing.json"
 LAYOUTS = [name for name in constants.LAYOUTS if name not in ("units sorted", "Gray")]
 
 
@@ -160,3 +165,28 @@ def test_the_page_of_tiles_tells_what_the_judged_networks_take():
         in text
     )
     assert "in flip-flops 5." in text
+
+
+def test_rows_that_a_budget_has_no_time_for_stay_those_of_the_page_and_are_marked(
+    monkeypatch, tmp_path
+):
+    before = json.loads(BEFORE.read_text())
+
+    def slow(task, name, share, lanes, say):
+        time.sleep(1.2)
+        return before["rows"][0] | {"cells": 1}
+
+    monkeypatch.setattr(sharing, "FOLDER", tmp_path)
+    monkeypatch.setattr(sharing, "PAGE", BEFORE)
+    monkeypatch.setattr(sharing, "_network", slow)
+    said = []
+    data = sharing.measure(said.append, budget="1s")
+    assert len(said) == 1
+    first, *rest = data["rows"]
+    assert first["cells"] == 1
+    assert "older" not in first
+    assert [row["cells"] for row in rest] == [row["cells"] for row in before["rows"][1:]]
+    assert all("older" in row for row in [*rest, *data["elsewhere"], data["genomes"]])
+    page = "\n".join(sharing.render(data))
+    assert "| digits-row | INT8 | gates | 1 * |" in page
+    assert "\\* Measured before" in page
