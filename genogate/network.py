@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cached_property, partial
 from pathlib import Path
@@ -98,25 +100,53 @@ def source_of(checkpoint: str | None, task: str | None) -> str:
     return task or DEFAULT_TASK
 
 
+@contextmanager
+def with_remedy(genome: object) -> Iterator[None]:
+    """Errors about the genome file `genome` say how to get it back where it lies in the folder of
+    a search, or which files that search has."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{error}{_remedy_of(str(genome))}") from None
+
+
+def _remedy_of(genome: str) -> str:
+    from .model.files import read_json
+
+    path = Path(genome)
+    try:
+        if not (path.parent / "evaluations.sqlite").is_file():
+            return ""
+        missing = not path.exists()
+        front = read_json(path.parent / "front.json")
+        names = [*front["named"], *(f"front-{k}" for k in range(len(front["points"])))]
+    except (OSError, ValueError, TypeError, KeyError):
+        return ""
+    if missing and path.name not in names:
+        return f"; that search has {', '.join(names[:8])}{' ...' * (len(names) > 8)}"
+    return f"; {'' if missing else 'remove it, and '}--resume the search, which writes it again"
+
+
 def recorded_with(genome: str) -> tuple[str, Knobs] | None:
     """Checkpoint and knobs that a genome file was found with: a genome alone is not that network.
     None for a genome that says nothing of them. Raises :class:`InputError` for wrong knobs."""
     from .model.genome import found_with
     from .model.knobs import Knobs
 
-    record = found_with(genome)
-    if record is None:
-        return None
-    knob_names = [field.name for field in fields(Knobs)]
-    if unknown := [name for name in record[1] if name not in knob_names]:
-        raise InputError(
-            f"{genome}: its knobs are wrong (no knob {shown(unknown[0])}; there are "
-            f"{', '.join(knob_names)})"
-        )
-    try:
-        return record[0], Knobs(**record[1])
-    except (TypeError, InputError) as error:
-        raise InputError(f"{genome}: its knobs are wrong ({error})") from None
+    with with_remedy(genome):
+        record = found_with(genome)
+        if record is None:
+            return None
+        knob_names = [field.name for field in fields(Knobs)]
+        if unknown := [name for name in record[1] if name not in knob_names]:
+            raise InputError(
+                f"{genome}: its knobs are wrong (no knob {shown(unknown[0])}; there are "
+                f"{', '.join(knob_names)})"
+            )
+        try:
+            return record[0], Knobs(**record[1])
+        except (TypeError, InputError) as error:
+            raise InputError(f"{genome}: its knobs are wrong ({error})") from None
 
 
 def build_network(
@@ -130,7 +160,8 @@ def build_network(
 
     source = source_of(checkpoint, task)
     floating = zoo.load(source)
-    parsed = parse_genome(genome, *floating.counts)
+    with with_remedy(genome):
+        parsed = parse_genome(genome, *floating.counts)
     data = task_of(floating, task)
     from .synth.report import cheapest
 

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .model.aliases import Say
-from .network import genome_name, result_folder, source_of, task_of, warn_of_features
+from .network import (
+    genome_name,
+    result_folder,
+    source_of,
+    task_of,
+    warn_of_features,
+    with_remedy,
+)
 from .outputs import resumable
 
 if TYPE_CHECKING:
@@ -95,7 +102,8 @@ def run_tuning(
     floating, data = _loaded(checkpoint, task)
     folder = result_folder(source_of(checkpoint, task), floating)
     floating = without_record(floating)
-    parsed = parse_genome(genome, *floating.counts)
+    with with_remedy(genome):
+        parsed = parse_genome(genome, *floating.counts)
     path = Path(out or folder / f"{genome_name(genome, parsed)}{knobs.suffix}-qat.safetensors")
     with resumable(path) as (place, state):
         say("Calibrating")

@@ -81,6 +81,18 @@ def names_of(ledger: Ledger, front: Sequence[Point]) -> dict[int, list[str]]:
     return names
 
 
+#: What brings a damaged config.json back: the store next to it knows what was evaluated.
+AGAIN = "remove it and --resume with the options of before, or use another folder"
+
+
+def _parsed(path: Path) -> Any:
+    """The configuration of a run, or an error that says how to get it back."""
+    try:
+        return read_json(path)
+    except InputError as error:
+        raise InputError(f"{error}; {AGAIN}") from None
+
+
 class Folder:
     """Files of a run.
 
@@ -110,14 +122,14 @@ class Folder:
         path = self.path / "config.json"
         # A run that ended before its first evaluation is none.
         if path.exists() and (resume or not self.store.exists() or len(Store(self.store))):
-            self._compare(read_json(path), document, resume)
+            self._compare(_parsed(path), document, resume)
         write_json(path, document)
 
     def _compare(self, before: Any, document: dict[str, Any], resume: bool) -> None:
         if not isinstance(before, dict) or not all(
             isinstance(before.get(part), dict) for part in ("config", "setting")
         ):
-            raise InputError(f"{self.path}: config.json is not that of a run; use another folder")
+            raise InputError(f"{self.path}: config.json is not that of a run; {AGAIN}")
         if before.get("version") not in VERSIONS:
             raise InputError(
                 f"{self.path}: a run of version {shown(before.get('version', 1))}, this program "
@@ -144,7 +156,8 @@ class Folder:
             "setting": {"also": {}, "estimate": False, "target": "generic", "memories": "flops"}
             | before["setting"],
         }
-        if "silicon" in before["config"].get("objectives", ()):
+        objectives = before["config"].get("objectives")
+        if isinstance(objectives, list) and "silicon" in objectives:
             raise InputError(
                 f"{self.path}: its run minimised silicon, one price for all bits, which is gone; "
                 "genogate report still reads it; search by um2, or lut and ebr, in another folder"

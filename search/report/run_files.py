@@ -41,15 +41,35 @@ class FrontPoint:
     beacon: str | None = None
 
 
+#: What brings a damaged file of a run back. The search finds what it evaluated in its store.
+AGAIN = "remove it, and --resume the search, which writes it again"
+#: The same of the store itself.
+ANEW = "move it away, and --resume the search, which evaluates it again"
+
+
 def is_finite(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether `value` is a number that a double can hold."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _parsed(path: Path) -> Any:
+    """The JSON file of a run, or an error that says how to get it back."""
+    try:
+        return read_json(path)
+    except InputError as error:
+        raise InputError(f"{error}; {AGAIN}") from None
 
 
 def checked_mapping(path: Path, value: object, *parts: str) -> Document:
     """`value`, a mapping with mappings under `parts`, or an error that names the file."""
     good = isinstance(value, dict) and all(isinstance(value.get(part), dict) for part in parts)
     if not good:
-        raise InputError(f"{path}: not the file of a search; give the folder of a run")
+        raise InputError(f"{path}: not the file of a search; {AGAIN}")
     return value  # type: ignore[return-value]
 
 
@@ -58,12 +78,13 @@ def read_config(folder: Path) -> Document:
     path = folder / "config.json"
     if not path.is_file():
         raise InputError(f"{folder}: no run of genogate search (it has no config.json)")
-    document = checked_mapping(path, read_json(path), "config", "setting")
+    document = checked_mapping(path, _parsed(path), "config", "setting")
     config, setting = document["config"], document["setting"]
     objectives = config.get("objectives")
+    if document.get("version", VERSIONS[0]) not in VERSIONS:
+        raise InputError(f"{path}: a run of another version; search again with this one")
     complete = (
-        document.get("version", VERSIONS[0]) in VERSIONS
-        and isinstance(objectives, list)
+        isinstance(objectives, list)
         and len(objectives) >= 2
         and all(isinstance(name, str) for name in objectives)
         and all(isinstance(setting.get(name), str) for name in ("checkpoint", "task", "key"))
@@ -73,22 +94,32 @@ def read_config(folder: Path) -> Document:
         and all(type(config.get(name, 0)) is int for name in ("generations", "exploit"))
         and all(isinstance(limit, list) and len(limit) == 2 for limit in config.get("limits") or ())
     )
-    if not complete:
-        raise InputError(f"{path}: a run of another version; search again with this one")
+    if not complete or not _all_finite(document):
+        raise InputError(f"{path}: damaged, or of another version; {AGAIN}")
     return document
+
+
+def _all_finite(document: Document) -> bool:
+    """Whether no number in it is NaN or infinite, which a page cannot hold."""
+    try:
+        json.dumps(document, allow_nan=False)
+    except ValueError:
+        return False
+    return True
 
 
 def read_history(folder: Path) -> list[Document]:
     """Rows of history.json that say evaluations and hypervolume."""
     path = folder / "history.json"
-    rows = read_json(path)
+    rows = _parsed(path)
     if not isinstance(rows, list) or not all(
         isinstance(row, dict)
         and is_finite(row.get("evaluations"))
         and is_finite(row.get("hypervolume"))
+        and isinstance(row.get("generation", 0), int)
         for row in rows
     ):
-        raise InputError(f"{path}: not the history of a search; --resume the run to write it again")
+        raise InputError(f"{path}: not the history of a search; {AGAIN}")
     return rows
 
 
@@ -97,7 +128,9 @@ def extra_knobs(path: Path, knobs: object) -> tuple[tuple[str, str], ...]:
     if knobs is None:
         return ()
     if not isinstance(knobs, dict):
-        raise InputError(f"{path}: knobs of a point are {shown(knobs)}, a mapping is needed")
+        raise InputError(
+            f"{path}: knobs of a point are {shown(knobs)}, a mapping is needed; {AGAIN}"
+        )
     return tuple(sorted((str(name), words(value)) for name, value in knobs.items()))
 
 
@@ -111,14 +144,14 @@ def words(value: object) -> str:
 def figures_of(path: Path, where: str, result: object) -> Document:
     """The numbers of a result; refuses those that are none."""
     if not isinstance(result, dict):
-        raise InputError(f"{path}: the result of {where} is {shown(result)}")
+        raise InputError(f"{path}: the result of {where} is {shown(result)}; {AGAIN}")
     figures = {}
     for name, value in result.items():
         if name in OBJECTIVES or name in (*OLD_OBJECTIVES, "test_accuracy"):
             if value is None:
                 continue
             if not is_finite(value):
-                raise InputError(f"{path}: {name} of {where} is {shown(value)}")
+                raise InputError(f"{path}: {name} of {where} is {shown(value)}; {AGAIN}")
         if is_finite(value):
             figures[str(name)] = value
     return figures
@@ -129,28 +162,28 @@ def read_front(folder: Path) -> tuple[list[FrontPoint], dict[str, Key]]:
     path = folder / "front.json"
     if not path.exists():
         raise InputError(f"{folder}: no front yet, its first generation is not over; wait for it")
-    document = checked_mapping(path, read_json(path), "named")
+    document = checked_mapping(path, _parsed(path), "named")
     rows = document.get("points")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise InputError(f"{path}: its points are no list; --resume the run to write it again")
+        raise InputError(f"{path}: its points are no list; {AGAIN}")
 
     def genes(value: object, where: str) -> tuple[int, ...]:
+        if not isinstance(value, list):
+            raise InputError(f"{path}: {where}: {shown(value)} is no list of genes; {AGAIN}")
         try:
-            return Genome.from_genes(value if isinstance(value, list) else []).genes
+            return Genome.from_genes(value).genes
         except InputError as error:
-            raise InputError(f"{path}: {where}: {error}") from None
+            raise InputError(f"{path}: {where}: {error}; {AGAIN}") from None
 
     points = []
     for number, row in enumerate(rows):
         name, beacon = row.get("name", f"front-{number}"), row.get("beacon")
         if not isinstance(name, str) or not isinstance(beacon, str | None):
-            raise InputError(f"{path}: point {number} has the name {shown(name)}")
+            raise InputError(f"{path}: point {number} has the name {shown(name)}; {AGAIN}")
         key = genes(row.get("genome"), f"point {number}"), extra_knobs(path, row.get("knobs"))
         points.append(FrontPoint(key, name, figures_of(path, name, row), beacon))
     if len({len(point.key[0]) for point in points}) > 1:
-        raise InputError(
-            f"{path}: genomes of different lengths; --resume the run to write it again"
-        )
+        raise InputError(f"{path}: genomes of different lengths; {AGAIN}")
     named = {}
     for name, value in document["named"].items():
         of = genes(value, str(name))
@@ -208,11 +241,16 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     """All evaluations in the store at `path`, in their order. Nothing is written, and a writer is
     not disturbed."""
     if not path.is_file():
-        raise InputError(f"{path}: missing, so what was evaluated is unknown; --resume the run")
+        raise InputError(
+            f"{path}: missing, so what was evaluated is unknown; --resume the search, which "
+            "evaluates it again"
+        )
 
     def read(mode: str) -> list[dict[str, Any]]:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)) as db:
             version = db.execute("PRAGMA user_version").fetchone()[0]
+            if not version:
+                raise sqlite3.DatabaseError("it holds nothing")
             if version != SCHEMA:
                 raise InputError(f"{path}: version {version}, this program reads {SCHEMA}")
             db.row_factory = sqlite3.Row
@@ -228,9 +266,9 @@ def _rows(path: Path) -> list[dict[str, Any]]:
             # A search may have begun just now.
             rows = read(modes[-1])
     except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a store of evaluations ({error})") from None
+        raise InputError(f"{path}: not a store of evaluations ({error}); {ANEW}") from None
     if not all(isinstance(row.get(n), str) for row in rows for n in ("key", "genome", "result")):
-        raise InputError(f"{path}: not a store of evaluations (values that are no text)")
+        raise InputError(f"{path}: not a store of evaluations (values that are no text); {ANEW}")
     return rows
 
 
@@ -253,8 +291,10 @@ def read_evaluated(path: Path, document: Document) -> Evaluated:
         try:
             result = json.loads(text)
         except (ValueError, RecursionError):
-            raise InputError(f"{path}: the result of {row['genome'][:60]} is not JSON") from None
-        figures = figures_of(path, row["genome"][:60], result)
+            raise InputError(
+                f"{path}: the result of {shown(row['genome'])} is not JSON; {ANEW}"
+            ) from None
+        figures = figures_of(path, shown(row["genome"]), result)
         if "silicon" not in figures and {"cells", "memory"} <= figures.keys() and is_finite(weight):
             figures["silicon"] = figures["cells"] + weight * figures["memory"]
         if (of := parse_key(row["genome"])) is None:

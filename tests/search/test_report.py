@@ -325,6 +325,20 @@ def changed_store(statement):
         ),
         (edited("front.json", lambda d: d["points"][0].update(knobs=3)), "knobs of a point are 3"),
         (lambda f: (f / "history.json").write_text("{}"), "history.json: not the history"),
+        (
+            edited("history.json", lambda d: d[-1].update(generation="x")),
+            "history.json: not the history",
+        ),
+        (
+            edited("config.json", lambda d: d["config"].update(pop_size=float("nan"))),
+            "config.json: damaged",
+        ),
+        (
+            edited("front.json", lambda d: d["points"][0].update(size=10**400)),
+            "front.json: size of front-0 is 1000",
+        ),
+        (edited("front.json", lambda d: d["named"].update(knee="4")), "knee: '4' is no list"),
+        (lambda f: (f / "evaluations.sqlite").write_bytes(b""), "(it holds nothing)"),
         (lambda f: (f / "evaluations.sqlite").unlink(), "evaluations.sqlite: missing"),
         (changed_store("PRAGMA user_version=99"), "version 99, this program reads"),
         (changed_store("DROP TABLE evaluations"), "not a store of evaluations"),
@@ -336,6 +350,9 @@ def test_damaged_runs_are_refused_in_one_line(make, damage, words):
     with pytest.raises(InputError) as refused:
         write_report(folder)
     assert words in str(refused.value)
+    # And what to do.
+    remedies = ("--resume the search", "search again", "no run of", "wait for it", "this program")
+    assert any(remedy in str(refused.value) for remedy in remedies)
     assert "\n" not in str(refused.value)
     assert not (folder / "report.html").exists()
     assert not (folder / "pictures").exists()
