@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .model.errors import InputError, shown
 from .model.knobs import Knobs, fields_of
 from .network import Network as Quantised
-from .network import build_network, recorded_with
+from .network import build_network, check_recorded, recorded_with
 
 if TYPE_CHECKING:
     import numpy as np
@@ -165,6 +165,8 @@ def quantize(
     say = say or _silent
     text = genome if isinstance(genome, str | os.PathLike) else ",".join(map(str, genome))
     recorded, usual = recorded_with(str(text)) or (None, Knobs())
+    if source is None and recorded is not None:
+        check_recorded(str(text), recorded)
     source = recorded if source is None else source
     if source is None:
         raise InputError(

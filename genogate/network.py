@@ -108,6 +108,8 @@ def with_remedy(genome: object) -> Iterator[None]:
         yield
     except InputError as error:
         raise InputError(f"{error}{_remedy_of(str(genome))}") from None
+    except OSError as error:  # A path in it that no system takes.
+        raise InputError(f"{genome}: {error.strerror}{_remedy_of(str(genome))}") from None
 
 
 def _remedy_of(genome: str) -> str:
@@ -147,6 +149,22 @@ def recorded_with(genome: str) -> tuple[str, Knobs] | None:
             return record[0], Knobs(**record[1])
         except (TypeError, InputError) as error:
             raise InputError(f"{genome}: its knobs are wrong ({error})") from None
+
+
+def check_recorded(genome: str, checkpoint: str) -> None:
+    """Raise :class:`InputError` where `checkpoint`, with which the genome file `genome` was found,
+    is neither a shipped one nor a file that is still there."""
+    from .model import zoo
+
+    try:
+        there = checkpoint in zoo.names() or Path(checkpoint).is_file()
+    except (OSError, ValueError):
+        there = False
+    if not there:
+        raise InputError(
+            f"{genome}: it was found with the checkpoint {shown(checkpoint)}, which is not there: "
+            "put it back, or give another with --checkpoint"
+        )
 
 
 def build_network(

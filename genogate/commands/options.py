@@ -229,7 +229,7 @@ def knobs_of(given: dict[str, Any]) -> Knobs:
 def with_recorded_options(options: dict[str, Any]) -> dict[str, Any]:
     """The options, with checkpoint and knobs of a genome file that names them in place of
     defaults."""
-    from ..network import recorded_with
+    from ..network import check_recorded, recorded_with
 
     record = recorded_with(options["genome"])
     if record is None:
@@ -238,6 +238,8 @@ def with_recorded_options(options: dict[str, Any]) -> dict[str, Any]:
     recorded = {"checkpoint": checkpoint, **knobs.option_texts()}
     source = click.get_current_context().get_parameter_source
     default = click.core.ParameterSource.DEFAULT
+    if source("checkpoint") is default:
+        check_recorded(options["genome"], checkpoint)
     return options | {name: value for name, value in recorded.items() if source(name) is default}
 
 

@@ -162,7 +162,9 @@ def print_tuning(report: dict[str, Any], path: str | Path) -> None:
                 size_text(report),
             )
         )
-        rows.append(("epochs", f"{report['epochs_done']}, kept {report['best_epoch']}"))
+        rows.append(
+            ("epochs", f"{report['epochs_done']}, the weights of epoch {report['best_epoch']} kept")
+        )
         rows.append(("model", report["model_hash"]))
     else:
         for genome, both in scores.items():

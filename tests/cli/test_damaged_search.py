@@ -52,6 +52,16 @@ def test_a_damaged_genome_file_is_refused_with_its_remedy(genogate, run, command
     assert not (run.parent / "out").exists()
 
 
+@pytest.mark.parametrize("checkpoint", ["../nope.safetensors", "", "a\0b.safetensors", "a" * 5000])
+def test_a_checkpoint_that_is_gone_is_named_with_the_genome(genogate, run, checkpoint):
+    edited(lambda d: d["found_with"].update(checkpoint=checkpoint))(run / "knee")
+    genogate("gru", "--genome", run / "knee").refused(str(run / "knee"))
+    # With another one the file is as good as any genome.
+    if len(checkpoint) < 100:
+        outcome = genogate("gru", "--genome", run / "knee", "--checkpoint", "none.safetensors")
+        outcome.refused("none.safetensors", "no such file")
+
+
 def test_a_missing_one_is_written_again_or_was_never_there(genogate, run):
     (run / "knee").unlink()
     genogate("gru", "--genome", run / "knee").refused("no such file", AGAIN)

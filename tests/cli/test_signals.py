@@ -25,6 +25,8 @@ INTERRUPT, TERMINATE, KILL = signal.SIGINT, signal.SIGTERM, signal.SIGKILL
 CODES = {INTERRUPT: 130, TERMINATE: 143, KILL: -KILL}
 #: Seconds until a command that was asked to end has ended, on a machine that is busy.
 END = 30
+#: Seconds of processor time after which a command that shows nothing has loaded its libraries.
+LOADED = 2.5
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -87,8 +89,9 @@ def finished(tmp_path_factory):
     from click.testing import CliRunner
     from genogate.cli import app
 
-    call = "search --pop 4 --generations 1 --exploit 0 --workers 1 --backend serial --out"
-    done = CliRunner().invoke(app, [*call.split(), str(folder)])
+    # The quickest one: few genomes, none of them measured.
+    call = "search --method random --objectives accuracy,size --pop 4 --generations 1 --exploit 0"
+    done = CliRunner().invoke(app, [*call.split(), "--backend", "serial", "--out", str(folder)])
     assert done.exit_code == 0, done
     return folder
 
@@ -134,13 +137,13 @@ def processor_seconds(pid):
 
 
 def at_work(run, board, *folders):
-    """Whether it has begun: words to a board, other processes, files, or four seconds of processor
-    time."""
+    """Whether it has begun: words to a board, other processes, files, or :data:`LOADED` seconds of
+    processor time."""
     if select.select([board], [], [], 0)[0]:
         return True
     below = descendants(run.pid)
     seconds = sum(map(processor_seconds, [run.pid, *below]))
-    return seconds > 4 or (seconds > 1 and (below or any(any(f.iterdir()) for f in folders)))
+    return seconds > LOADED or (seconds > 0.5 and (below or any(any(f.iterdir()) for f in folders)))
 
 
 def check_whole(path):
