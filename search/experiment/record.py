@@ -78,7 +78,10 @@ class Record:
         experiment's, or no experiment's at all."""
         if not self.path.exists():
             return
-        before = read_json(self.path)
+        try:
+            before = read_json(self.path)
+        except InputError as error:
+            raise InputError(f"{error}; use another folder") from None
         where = self.path.parent
         if not isinstance(before, dict) or not isinstance(before.get("numbers"), list):
             raise InputError(f"{self.path}: not that of an experiment; use another folder")

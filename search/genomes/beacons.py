@@ -62,6 +62,10 @@ class Beacons:
         )
         path = folder / "beacons.json"
         self.kept: list[dict[str, Any]] = read_json(path) if path.exists() else []
+        if not isinstance(self.kept, list) or not all(isinstance(b, dict) for b in self.kept):
+            raise InputError(
+                f"{path}: damaged, not a list of beacons; remove it, and they are trained again"
+            )
         self.lit: list[Beacon] = []
 
     def light(self, genome: Genome, source: str | None = None) -> Beacon:

@@ -89,7 +89,7 @@ def names_of(ledger: Ledger, front: Sequence[Point]) -> dict[int, list[str]]:
 AGAIN = "remove it and --resume with the options of before, or use another folder"
 
 
-def _parsed(path: Path) -> Any:
+def parsed(path: Path) -> Any:
     """The configuration of a run, or an error that says how to get it back."""
     try:
         return read_json(path)
@@ -126,7 +126,7 @@ class Folder:
         path = self.path / "config.json"
         # A run that ended before its first evaluation is none.
         if path.exists() and (resume or not self.store.exists() or len(Store(self.store))):
-            self._compare(_parsed(path), document, resume)
+            self._compare(parsed(path), document, resume)
         write_json(path, document)
 
     def _compare(self, before: Any, document: dict[str, Any], resume: bool) -> None:

@@ -12,10 +12,10 @@ from typing import Any
 
 from ...model import zoo
 from ...model.errors import InputError
-from ...model.files import read_json, write_json
+from ...model.files import write_json
 from ...model.genome import MAX_BITS, MIN_BITS, Genome
 from ..genomes.evaluate import Setting, load
-from ..genomes.folder import alone
+from ..genomes.folder import alone, parsed
 from ..pool.backends import Pool
 from .climb import Climb
 from .page import write_pages
@@ -37,7 +37,7 @@ def begin(folder: Path, plan: Plan, resume: bool) -> None:
     document = {"version": VERSION, "kind": "ladder", **as_record(plan)}
     # A search that was refused, or ended before INT8 was trained, is none.
     if path.exists() and (folder / "ladder.json").exists():
-        before = read_json(path)
+        before = parsed(path)
         if not isinstance(before, dict) or before.get("kind") != "ladder":
             raise InputError(f"{folder}: holds something else; use another folder")
         before.setdefault("starts", [])

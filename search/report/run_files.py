@@ -78,7 +78,12 @@ def read_config(folder: Path) -> Document:
     path = folder / "config.json"
     if not path.is_file():
         raise InputError(f"{folder}: no run of genogate search (it has no config.json)")
-    document = checked_mapping(path, _parsed(path), "config", "setting")
+    document = _parsed(path)
+    if isinstance(document, dict) and document.get("kind") == "ladder":
+        raise InputError(
+            f"{folder}: a search with a budget, which draws its own page: {folder / 'page.html'}"
+        )
+    document = checked_mapping(path, document, "config", "setting")
     config, setting = document["config"], document["setting"]
     objectives = config.get("objectives")
     if document.get("version", VERSIONS[0]) not in VERSIONS:

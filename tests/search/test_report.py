@@ -311,6 +311,7 @@ def changed_store(statement):
     [
         (lambda f: (f / "config.json").unlink(), "no run of genogate search"),
         (lambda f: (f / "config.json").write_text("[]"), "config.json: not the file of a search"),
+        (edited("config.json", lambda d: d.update(kind="ladder")), "page.html"),
         (edited("config.json", lambda d: d["config"].pop("objectives")), "another version"),
         (edited("config.json", lambda d: d.update(version=9)), "another version"),
         (edited("config.json", lambda d: d["config"].update(generations="x")), "another version"),
@@ -351,7 +352,14 @@ def test_damaged_runs_are_refused_in_one_line(make, damage, words):
         write_report(folder)
     assert words in str(refused.value)
     # And what to do.
-    remedies = ("--resume the search", "search again", "no run of", "wait for it", "this program")
+    remedies = (
+        "--resume the search",
+        "search again",
+        "no run of",
+        "wait for it",
+        "this program",
+        "own page",
+    )
     assert any(remedy in str(refused.value) for remedy in remedies)
     assert "\n" not in str(refused.value)
     assert not (folder / "report.html").exists()
