@@ -230,11 +230,11 @@ def session(
     expected = golden.run(model, codes).classes
     with Board(port, baud or int(document["baud"]), timeout) as board:
         identity = board.identify()
-        own = document["weights"]["hardware"] if image else model.hash[: len(identity.model)]
-        if identity.model != own:
+        programmed = document["weights"]["hardware"] if image else model.hash[: len(identity.model)]
+        if identity.model != programmed:
             raise InputError(
                 f"port {port}: the board runs model {identity.model}, {folder} holds "
-                f"{own}; program it with that bitstream"
+                f"{programmed}; program it with that bitstream"
             )
         if image:
             say(f"Loading {len(image)} words of weights")
@@ -272,15 +272,15 @@ def _image(document: dict[str, Any], folder: Path, other: str | None) -> list[in
     if other:
         report = source / "report.json"
         try:
-            own = json.loads(report.read_text())["weights"]["hardware"]
+            programmed = json.loads(report.read_text())["weights"]["hardware"]
         except OSError as error:
             raise InputError(f"cannot read {report}: {error.strerror or error}") from None
         except (ValueError, TypeError, KeyError):
             raise InputError(f"{report}: not what genogate gru --weights load writes") from None
-        if own != hardware:
+        if programmed != hardware:
             raise InputError(
-                f"load {other}: made for hardware {own}, the bitstream is {hardware}: give a "
-                "network of the same genome, scales and options"
+                f"load {other}: made for hardware {programmed}, the bitstream is {hardware}: give "
+                "a network of the same genome, scales and options"
             )
     path = source / "gru_weights.hex"
     try:

@@ -60,10 +60,10 @@ def subgraphs(node: Any) -> Iterator[Any]:
 
 def branch(node: Any, condition: bool, onnx: Any) -> tuple[dict[str, np.ndarray], list[Any]]:
     """Initial values and nodes of the branch that an If takes; the last nodes give its outputs."""
-    wanted = "then_branch" if condition else "else_branch"
-    body = next((item.g for item in node.attribute if item.name == wanted), None)
+    branch_name = "then_branch" if condition else "else_branch"
+    body = next((item.g for item in node.attribute if item.name == branch_name), None)
     if body is None or len(body.output) != len(node.output):
-        raise InputError(f"operator If has no {wanted} that fits")
+        raise InputError(f"operator If has no {branch_name} that fits")
     constants = {item.name: onnx.numpy_helper.to_array(item) for item in body.initializer}
     ends = [
         onnx.helper.make_node("Identity", [inside.name], [outside])

@@ -46,10 +46,10 @@ def _logarithms(terms: int | None) -> np.ndarray:
 
 def nearest(ratio: float, terms: int | None) -> tuple[int, int]:
     """The allowed M nearest to ``2**ratio``, as ``(m, n)``."""
-    known = _logarithms(terms)
-    k = int(np.searchsorted(known, ratio))
-    k = min(max(k, 1), len(known) - 1)
-    k -= ratio - known[k - 1] < known[k] - ratio
+    logarithms = _logarithms(terms)
+    k = int(np.searchsorted(logarithms, ratio))
+    k = min(max(k, 1), len(logarithms) - 1)
+    k -= ratio - logarithms[k - 1] < logarithms[k] - ratio
     return as_fixed_point(float(allowed(terms)[k]))
 
 
@@ -67,11 +67,11 @@ class Projected:
 
     def ops(self, layer: Layer) -> dict[str, Operator]:
         """All operators, with the weights of `layer`."""
-        made = {}
-        for name, found in self.dense.items():
-            given: dict[str, Any] = {**found}
-            made[name] = replace(layer.dense(name), **given)
-        return {name: made.get(name) or self.others[name] for name in layer.ops}
+        ops = {}
+        for name, moved in self.dense.items():
+            given: dict[str, Any] = {**moved}
+            ops[name] = replace(layer.dense(name), **given)
+        return {name: ops.get(name) or self.others[name] for name in layer.ops}
 
 
 class LearnedLayer:
@@ -93,39 +93,39 @@ class LearnedLayer:
         """What hardware makes of latent scales [23]."""
         terms, zeros = self.terms, dict(zip(GENES, self.zero.tolist(), strict=True))
         latent = dict(zip(SCALED, scale.tolist(), strict=True))
-        made: dict[str, float] = {}
+        scales: dict[str, float] = {}
         for name in ("s_r", "s_z", "s_n", "a_r", "s_h"):
-            made[name] = 2.0 ** min(max(latent[name], -REACH), REACH)
+            scales[name] = 2.0 ** min(max(latent[name], -REACH), REACH)
 
         def link(name: str, base: float, inverse: bool = False) -> tuple[int, int]:
             """Scale `name` as an allowed multiple (fraction) of `base`."""
             ratio = latent[name] - math.log2(base)
             m, n = nearest(-ratio if inverse else ratio, terms)
             factor = m * 2.0**-n
-            made[name] = base / factor if inverse else base * factor
+            scales[name] = base / factor if inverse else base * factor
             return m, n
 
-        sums = {name: [link(child, made[name]) for child in children] for name, *children in SUMS}
+        sums = {name: [link(child, scales[name]) for child in children] for name, *children in SUMS}
         products = {
-            "p_rn": link("w_hn", made["p_rn"] / made["a_r"]),
-            "p_zh": link("a_z", made["p_zh"] / made["s_h"]),
+            "p_rn": link("w_hn", scales["p_rn"] / scales["a_r"]),
+            "p_zh": link("a_z", scales["p_zh"] / scales["s_h"]),
         }
-        complement = link("c_z", made["a_z"], inverse=True)
-        products["p_zn"] = link("a_n", made["p_zn"] / made["c_z"])
+        complement = link("c_z", scales["a_z"], inverse=True)
+        products["p_zn"] = link("a_n", scales["p_zn"] / scales["c_z"])
         dense = {}
         for name in DENSE:
-            operand = in_scale if name[2] == "i" else made["s_h"]
-            m, n = link(f"{name}.weight", made[name] / operand)
+            operand = in_scale if name[2] == "i" else scales["s_h"]
+            m, n = link(f"{name}.weight", scales[name] / operand)
             dense[name] = {"multiplier": m, "shift": n, "zero_point": zeros[name]}
         return Projected(
-            {name: {"scale": made[name], "zero_point": zeros.get(name, 0)} for name in SCALED},
+            {name: {"scale": scales[name], "zero_point": zeros.get(name, 0)} for name in SCALED},
             dense,
-            self._others(made, zeros, sums, products, complement),
+            self._others(scales, zeros, sums, products, complement),
         )
 
     def _others(
         self,
-        made: Mapping[str, float],
+        scales: Mapping[str, float],
         zeros: Mapping[str, int],
         sums: Mapping[str, list[tuple[int, int]]],
         products: Mapping[str, tuple[int, int]],
@@ -144,7 +144,7 @@ class LearnedLayer:
             out_bits=self.layer.bits("c_z"),
             a_zero_point=zeros["a_z"],
             multiplier=m,
-            one=math.floor(2**n / made["c_z"] + 0.5),
+            one=math.floor(2**n / scales["c_z"] + 0.5),
             shift=n,
             zero_point=zeros["c_z"],
         )
@@ -153,7 +153,7 @@ class LearnedLayer:
                 self.units[name]
                 if self.units
                 else exact_table(
-                    self.target(name, made, zeros),
+                    self.target(name, scales, zeros),
                     self.layer.bits(f"s_{name[-1]}"),
                     self.layer.bits(name),
                 )
@@ -173,21 +173,25 @@ class LearnedLayer:
             **given,
         )
 
-    def target(self, name: str, made: Mapping[str, float], zeros: Mapping[str, int]) -> np.ndarray:
+    def target(
+        self, name: str, scales: Mapping[str, float], zeros: Mapping[str, int]
+    ) -> np.ndarray:
         """Real output codes of activation `name` for all input codes."""
         source = f"s_{name[-1]}"
         low, high = code_range(self.layer.bits(source))
-        inputs = (np.arange(low, high + 1) - zeros[source]) * made[source]
-        return FUNCTIONS[source](inputs) / made[name] + zeros[name]
+        inputs = (np.arange(low, high + 1) - zeros[source]) * scales[source]
+        return FUNCTIONS[source](inputs) / scales[name] + zeros[name]
 
-    def differentiable(self, found: Projected, scale: Any, in_scale: Any) -> "Differentiable":
-        """The constants of `found`, through which gradients reach the latent `scale` and the
+    def differentiable(self, projected: Projected, scale: Any, in_scale: Any) -> "Differentiable":
+        """The constants of `projected`, through which gradients reach the latent `scale` and the
         operand's scale (a number or a tensor)."""
         torch = self.torch
-        exact = torch.tensor([found.scales[name]["scale"] for name in SCALED], dtype=torch.float64)
+        exact = torch.tensor(
+            [projected.scales[name]["scale"] for name in SCALED], dtype=torch.float64
+        )
         real = exact * torch.exp2(scale - scale.detach())
         s = dict(zip(SCALED, real.unbind(), strict=True))
-        z = {name: found.scales[name]["zero_point"] for name in GENES}
+        z = {name: projected.scales[name]["zero_point"] for name in GENES}
 
         def through(value: float, ratio: Any) -> Any:
             """`value`, with the relative gradient of `ratio`."""
@@ -195,7 +199,7 @@ class LearnedLayer:
 
         factors = []
         for name in DENSE:
-            one = found.dense[name]
+            one = projected.dense[name]
             operand = in_scale if name[2] == "i" else s["s_h"]
             factors.append(
                 through(
@@ -206,27 +210,27 @@ class LearnedLayer:
         none = torch.zeros((), dtype=torch.float64)
         rows = {}
         for name, a, b in SUMS:
-            op: Any = found.others[name]
+            op: Any = projected.others[name]
             fa = through(op.multiplier_a * 2.0**-op.shift, s[a] / s[name])
             fb = through(op.multiplier_b * 2.0**-op.shift, s[b] / s[name])
             rows[name] = [fa, fb, -fa * z[a] - fb * z[b]]
         for name, a, b in PRODUCTS:
-            op = found.others[name]
+            op = projected.others[name]
             factor = through(op.multiplier * 2.0**-op.shift, s[a] * s[b] / s[name])
             rows[name] = [none, none, factor]
-        op = found.others["c_z"]
+        op = projected.others["c_z"]
         factor = through(op.multiplier * 2.0**-op.shift, s["a_z"] / s["c_z"])
         one = through(op.one * 2.0**-op.shift, 1 / s["c_z"])
         rows["c_z"] = [-factor, none, one + factor * z["a_z"]]
         names = ("s_r", "s_z", "p_rn", "s_n", "c_z", "p_zn", "p_zh", "s_h")
         ops = torch.stack([value for name in names for value in rows[name]]).view(8, 3)
-        return Differentiable(torch.stack(factors), ops, self._tables(found, s, z), s)
+        return Differentiable(torch.stack(factors), ops, self._tables(projected, s, z), s)
 
-    def _tables(self, found: Projected, s: Mapping[str, Any], z: Mapping[str, Any]) -> Any:
+    def _tables(self, projected: Projected, s: Mapping[str, Any], z: Mapping[str, Any]) -> Any:
         torch, tables = self.torch, []
         for name in ACTIVATIONS:
             source = f"s_{name[-1]}"
-            op = found.others[name]
+            op = projected.others[name]
             assert isinstance(op, Table | PiecewiseLinear)
             codes = unit_codes(op) if isinstance(op, PiecewiseLinear) else op.table
             low, high = code_range(self.layer.bits(source))
@@ -246,21 +250,21 @@ def keep_state(layers: Sequence[LearnedLayer]) -> bool:
     narrow = False
     for layer in layers:
         for name in KEPT_GATES:
-            if kept := kept_format(name, layer.layer.bits(name)):
-                layer.start[_AT[name]] = math.log2(kept[0])
-                layer.zero[_AT[name]] = kept[1]
+            if form := kept_format(name, layer.layer.bits(name)):
+                layer.start[_AT[name]] = math.log2(form[0])
+                layer.zero[_AT[name]] = form[1]
                 narrow = True
     return narrow
 
 
 def choose_units(
     layers: Sequence[LearnedLayer],
-    found: Sequence[Projected],
+    projected: Sequence[Projected],
     calibration: Calibration,
     knobs: Knobs,
     cheapest: Cheapest,
 ) -> None:
-    """Give the layers the activation units that `knobs` ask for, for the scales in `found`."""
+    """Give the layers the activation units that `knobs` ask for, for the scales in `projected`."""
     groups = [
         activation_candidates(
             name,
@@ -273,7 +277,7 @@ def choose_units(
             zero=one.scales[name]["zero_point"],
             knobs=knobs,
         )
-        for layer, one, statistics in zip(layers, found, calibration.layers, strict=True)
+        for layer, one, statistics in zip(layers, projected, calibration.layers, strict=True)
         for name in ACTIVATIONS
     ]
     units = iter(group[k] for group, k in zip(groups, cheapest(groups), strict=True))

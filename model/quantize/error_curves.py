@@ -169,8 +169,8 @@ class Tensor:
     def zero_point(self, bits: int, scale: float) -> int:
         """The zero point of least error at an exact scale (a cheap one where it costs little).
         What was asked before is remembered: genomes share many scales."""
-        if kept := kept_format(self.name, bits):
-            return kept[1]
+        if form := kept_format(self.name, bits):
+            return form[1]
         if (bits, scale) not in self._known:
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
@@ -206,10 +206,10 @@ class Tensor:
         return self._curves[bits]
 
     def _curve(self, bits: int) -> Curve:
-        if kept := kept_format(self.name, bits):
-            error = self.errors(bits, np.array(kept[0]), np.array(kept[1]))
+        if form := kept_format(self.name, bits):
+            error = self.errors(bits, np.array(form[0]), np.array(form[1]))
             # One scale alone is right, however much another seems to gain.
-            return Curve(int(grid_index(kept[0])), error[None], 1.0 + float(error))
+            return Curve(int(grid_index(form[0])), error[None], 1.0 + float(error))
         grid = _grid(self.high - self.low, bits)
         scale = 2.0 ** (grid / STEPS)
         zeros = self._zeros(bits, scale)
@@ -353,10 +353,10 @@ class Weights:
             candidates = [codes[shift, np.arange(len(shift))]]
             if bits <= COMPENSATED_BITS:
                 candidates.append(self.compensated(bits, row_scale, narrow))
-            for chosen in candidates:
-                wrong = chosen * row_scale[:, None] - self.matrix
+            for codes in candidates:
+                wrong = codes * row_scale[:, None] - self.matrix
                 total = float(importance @ ((wrong @ self._covariance) * wrong).sum(1))
                 if best is None or total < best[0]:
-                    best = total, chosen.astype(np.int8), shift.astype(np.uint8), narrow
+                    best = total, codes.astype(np.int8), shift.astype(np.uint8), narrow
         assert best is not None
         return best[1:]

@@ -136,7 +136,7 @@ def activation_candidates(
         # Rounding to codes only adds to what the lines are off.
         if len(candidates) > AUTO_UNITS or fitting.unrounded(entries) > limit:
             continue
-        chosen = unit_codes(unit := fitting.unit(entries))
-        if np.abs(chosen - table.table).max() <= PWL_MAX_ERROR and fitting.error(chosen) <= limit:
+        codes = unit_codes(unit := fitting.unit(entries))
+        if np.abs(codes - table.table).max() <= PWL_MAX_ERROR and fitting.error(codes) <= limit:
             candidates.append(unit)
     return candidates

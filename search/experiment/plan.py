@@ -236,12 +236,14 @@ def _other_sizes(plan: Plan, given: bool) -> Plan:
     first = plan.checkpoints[0]
     if re.fullmatch(r"seed\d+", first):
         return plan
-    own = zoo.load(first).hidden_size()
-    if own not in plan.hidden:
+    trained_size = zoo.load(first).hidden_size()
+    if trained_size not in plan.hidden:
         return plan
     if given:
-        raise InputError(f"hidden {own}: {shown(first)} has as many units; give other sizes")
-    return replace(plan, hidden=tuple(size for size in plan.hidden if size != own))
+        raise InputError(
+            f"hidden {trained_size}: {shown(first)} has as many units; give other sizes"
+        )
+    return replace(plan, hidden=tuple(size for size in plan.hidden if size != trained_size))
 
 
 def _for_own_data(task: str, checkpoints: Sequence[str]) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class Evaluator:
             for beacon, each in cases
         ]
 
-    def _whole(self, result: Mapping[str, Any]) -> bool:
+    def _is_complete(self, result: Mapping[str, Any]) -> bool:
         """Whether it has what the objectives need, and hardware was measured where it should have
         been. Results of before there were ``weights`` lack them."""
         if not set(self.config.objectives) - set(MEASURED) <= result.keys():
@@ -81,7 +81,7 @@ class Evaluator:
         to_evaluate = [c for c in dict.fromkeys(candidates) if c not in self.ledger.points]
         cases = {c: self._cases(c) for c in to_evaluate}
         stored = self.store.load(key for rows in cases.values() for key, _, _ in rows)
-        stored = {key: result for key, result in stored.items() if self._whole(result)}
+        stored = {key: result for key, result in stored.items() if self._is_complete(result)}
         new = [
             (key, candidate, case)
             for candidate, rows in cases.items()

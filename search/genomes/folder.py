@@ -216,8 +216,8 @@ class Folder:
         )
 
     def _write_genome(self, name: str, point: Point, base: Setting) -> None:
-        about = (point.candidate, point.beacon, base)
-        if self.written.get(name) == about and (self.path / name).exists():
+        identity = (point.candidate, point.beacon, base)
+        if self.written.get(name) == identity and (self.path / name).exists():
             return
         setting = point.candidate.setting(base)
         checkpoint = point.beacon or setting.checkpoint
@@ -230,7 +230,7 @@ class Folder:
                 else str(Path(checkpoint).resolve())
             )
         point.genome.save(self.path / name, checkpoint=checkpoint, knobs=setting.knobs.changes)
-        self.written[name] = about
+        self.written[name] = identity
 
 
 def _by_content(before: dict[str, Any], document: Mapping[str, Any]) -> None:

@@ -80,10 +80,10 @@ def check_validation(plan: Plan) -> str:
         return f"the {len(task.y_val):,} sequences of the validation part, by {task.measure}"
     if task.every:
         # Every step that counts is an answer.
-        own, all_of_them = (
+        answers, all_of_them = (
             int((np.asarray(y) >= 0).sum()) for y in (task.y_val, material.y_shifted)
         )
-        return telling(task.name, own, all_of_them, plan.drop, "step")
+        return telling(task.name, answers, all_of_them, plan.drop, "step")
     return telling(task.name, len(task.y_val), len(material.y_shifted), plan.drop)
 
 

@@ -74,9 +74,9 @@ class Sharing:
         """Costs with the best of them, and under ``share`` which one that is."""
         rows: list[dict[str, Any]] = []
         for share in self.shares:
-            own = replace(knobs, share=share)
-            if prices.tells(target, Design.of(model, own.lanes, share)):
-                rows.append({**price(model, own, target), "share": share})
+            sharing = replace(knobs, share=share)
+            if prices.tells(target, Design.of(model, sharing.lanes, share)):
+                rows.append({**price(model, sharing, target), "share": share})
         if not rows:
             raise InputError(
                 f"target {target}: no models tell hardware that is shared as "

@@ -134,8 +134,8 @@ class Rungs:
         ]
         return [hashes, self.plan.knobs.identity, self.plan.seed]
 
-    def _key(self, *about: Any) -> str:
-        text = json.dumps([*self._about, *about], sort_keys=True)
+    def _key(self, *parts: Any) -> str:
+        text = json.dumps([*self._about, *parts], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:20]
 
     def left(self) -> float:
@@ -149,20 +149,20 @@ class Rungs:
         function: Callable[[Any], dict[str, Any]],
     ) -> list[dict[str, Any]]:
         """Results of jobs (key, text, argument), from the store where they are known."""
-        known = self.store.load(key for key, _, _ in jobs)
+        records = self.store.load(key for key, _, _ in jobs)
         missing = list(
-            {key: (key, text, job) for key, text, job in jobs if key not in known}.values()
+            {key: (key, text, job) for key, text, job in jobs if key not in records}.values()
         )
-        for done, (index, found) in enumerate(
+        for done, (index, record) in enumerate(
             self.pool.map(function, [job for _, _, job in missing]), 1
         ):
             key, text, _ = missing[index]
-            self.store.keep(key, text, found)
-            known[key] = found
+            self.store.keep(key, text, record)
+            records[key] = record
             self.fresh += 1
             self.say(f"{what}: {done} of {len(missing)}, {self.left() / 60:.1f} CPU minutes left")
-        self.spent += sum(known[key]["seconds"] for key in dict.fromkeys(k for k, _, _ in jobs))
-        return [known[key] for key, _, _ in jobs]
+        self.spent += sum(records[key]["seconds"] for key in dict.fromkeys(k for k, _, _ in jobs))
+        return [records[key] for key, _, _ in jobs]
 
     def priced(self, nets: Iterable[Net]) -> list[dict[str, Any]]:
         """Costs of networks, without running them; where the plan has shares, with the best."""
@@ -179,8 +179,8 @@ class Rungs:
                 elsewhere.append(asdict(sharing))
             key = self._key("price", *elsewhere, PRICES, [net.key for net in new])
             job = (target, sharing, cases)
-            (found,) = self._run("Costs", [(key, f"{len(new)} costs", job)], _timed_prices)
-            self.prices.update(zip(new, found["rows"], strict=True))
+            (costs,) = self._run("Costs", [(key, f"{len(new)} costs", job)], _timed_prices)
+            self.prices.update(zip(new, costs["rows"], strict=True))
         return [self.prices[net] for net in nets]
 
     def quantised(self, nets: Sequence[Net], start: Result | None = None) -> list[Result]:

@@ -112,12 +112,12 @@ class Engine(Protocol):
 class Task:
     """What is sent to a worker: small, and by reference."""
 
-    wanted: tuple[str, ...]
+    versions: tuple[str, ...]
     name: str
     function: Function
 
     def __call__(self, item: Any) -> Outcome:
-        return guarded(self.wanted, self.name, self.function, item)
+        return guarded(self.versions, self.name, self.function, item)
 
 
 def item_name(index: int, item: Any) -> str:

@@ -31,7 +31,7 @@ def screened(context: Context, rng: np.random.Generator, rows: Array, count: int
     reference = ledger.reference[order]
     if front is not None:
         front = front[:, order]
-    rows = _grown(context, rng, rows, values, reference)
+    rows = _met_by_evolution(context, rng, rows, values, reference)
     rows = rows[[encoding.decode(row) not in ledger.points for row in rows]]
     if len(rows) > SHORTLIST * count:
         rows = rows[shortlist(rng, values(rows), front, reference, SHORTLIST * count)]
@@ -60,7 +60,7 @@ def _values(context: Context, accuracy: Values) -> Values:
     return lambda rows: np.column_stack([1 - accuracy(rows), *(of(rows) for of in models)])
 
 
-def _grown(
+def _met_by_evolution(
     context: Context, rng: np.random.Generator, rows: Array, values: Values, reference: Array
 ) -> Array:
     """All rows that NSGA-II meets from `rows` and the front on, as many as the run looks at for a
