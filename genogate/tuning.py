@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from .model.checkpoints.floating import Checkpoint
     from .model.data.tasks import Task
     from .model.knobs import Knobs
+    from .model.qat.tune import Tuned
+    from .model.quantize.quantize import Cheapest
+    from .reference import Reference
 
 #: Told after every epoch: epochs done, epochs in all, mean loss, validation accuracy.
 Tell = Callable[[int, int, float, float], None]
@@ -69,6 +72,32 @@ def _scores(model: Any, data: Task, test: bool) -> dict[str, float]:
     }
 
 
+def _cheapest(knobs: Knobs, say: Say) -> Cheapest | None:
+    """What chooses activation units by synthesis, where `knobs` ask for it."""
+    if knobs.activation != "auto":
+        return None
+    from .synth.report import cheapest
+
+    say("Choosing activation units")
+    return partial(cheapest, progress=say)
+
+
+def _report(
+    data: Task, tuned: Tuned, scores: dict[str, Any], reference: Reference
+) -> dict[str, Any]:
+    """What a training says of its network."""
+    return {
+        "task": data.name,
+        "genome": tuned.model.genome.id,
+        "accuracy": scores,
+        "size_bits": tuned.model.size_bits,
+        **reference.document(tuned.model.size_bits),
+        "epochs_done": tuned.epochs,
+        "best_epoch": tuned.best_epoch,
+        "model_hash": tuned.model.hash,
+    }
+
+
 def run_tuning(
     *,
     genome: str,
@@ -108,12 +137,7 @@ def run_tuning(
     with resumable(path) as (place, state):
         say("Calibrating")
         calibration = calibrate(floating, data.x_calibration, fold=False)
-        cheapest = None
-        if knobs.activation == "auto":
-            from .synth.report import cheapest as by_cells
-
-            say("Choosing activation units")
-            cheapest = partial(by_cells, progress=say)
+        cheapest = _cheapest(knobs, say)
         before = quantize(calibration, parsed, knobs, cheapest=cheapest)
         say("Training")
         tuned = tune(
@@ -127,22 +151,12 @@ def run_tuning(
             progress=tell,
             state=state,
         )
+        models = {"float": floating, "ptq": before, "qat": tuned.model}
+        scores = {name: _scores(model, data, test) for name, model in models.items()}
         int8 = quantize(calibration, Genome.uniform(8, *floating.counts), knobs)
-        scores = {
-            "float": _scores(floating, data, test),
-            "ptq": _scores(before, data, test),
-            "qat": _scores(tuned.model, data, test),
-        }
         reference = reference_of(data, floating, knobs, int8.size_bits)
         report = {
-            "task": data.name,
-            "genome": parsed.id,
-            "accuracy": scores,
-            "size_bits": tuned.model.size_bits,
-            **reference.document(tuned.model.size_bits),
-            "epochs_done": tuned.epochs,
-            "best_epoch": tuned.best_epoch,
-            "model_hash": tuned.model.hash,
+            **_report(data, tuned, scores, reference),
             "caution": caution(floating),
         }
         info = {**tuned.checkpoint.info, "accuracy": scores["qat"], "before": scores}

@@ -54,6 +54,33 @@ def from_state(
     does not matter here.
     """
     state = tidied(state)
+    prefixes = _prefixes(state, gru)
+    tensors, used = _stacked(state, prefixes)
+    hidden = tensors[layer_names(len(tensors) // 4 - 1)[1]].shape[1]
+    rest = [name for name in state if name not in used]
+    _refuse_by_name(state, rest)
+    states, names = first_states(state, rest, tensors)
+    used |= names
+    chain = Chain(tensors["weight_ih_l0"].shape[1])
+    head = _classifier(state, rest, classes, None if back else hidden, classifier)
+    sizes = tensors["weight_ih_l0"].shape[1], hidden, state[f"{head}weight"].shape[1]
+    before, behind = _linear_layers(state, rest, head, sizes, len(front), len(back))
+    if before:
+        chain = Chain(state[f"{before[0]}weight"].shape[1])
+    used |= {f"{name}{part}" for name in (*before, *behind, head) for part in ("weight", "bias")}
+    _refuse_left(state, sorted(set(state) - used))
+    for name, function in zip(before, front, strict=True):
+        chain = _behind(chain, state, name, function)
+    for layer in range(len(tensors) // 4):
+        weights = tuple(tensors[name] for name in layer_names(layer))
+        chain = chain.gru(weights, states[layer])
+    for name, function in zip(behind, back, strict=True):
+        chain = _behind(chain, state, name, function)
+    return _behind(chain, state, head, "none").checkpoint(classes, (asked or Asked()).head())
+
+
+def _prefixes(state: Mapping[str, np.ndarray], gru: str | None) -> list[str]:
+    """What names of GRUs' tensors begin with, of the module `gru` alone where it is given."""
     matches = [match for name in state if (match := _WEIGHT.fullmatch(name))]
     prefixes = list(dict.fromkeys(match[1] for match in matches))
     if gru is not None:
@@ -65,34 +92,40 @@ def from_state(
         raise InputError("torch has quantised the model: save the float model's state dict")
     if not prefixes:
         raise InputError("no torch.nn.GRU: there is no tensor weight_ih_l0 in it")
-    tensors, used = _stacked(state, prefixes)
-    hidden = tensors[layer_names(len(tensors) // 4 - 1)[1]].shape[1]
-    rest = [name for name in state if name not in used]
-    _refuse_by_name(state, rest)
-    states, names = first_states(state, rest, tensors)
-    used |= names
-    chain = Chain(tensors["weight_ih_l0"].shape[1])
-    head = _classifier(state, rest, classes, None if back else hidden, classifier)
+    return prefixes
+
+
+def _linear_layers(
+    state: Mapping[str, np.ndarray],
+    rest: Sequence[str],
+    head: str,
+    sizes: tuple[int, int, int],
+    front: int,
+    back: int,
+) -> tuple[list[str], list[str]]:
+    """Names of the linear layers in front of the GRU and behind it, beside the classifier `head`.
+
+    sizes : inputs and units of the GRU, inputs of the classifier; front, back : numbers of layers
+    """
     linear = [
         name.removesuffix("weight")
         for name in rest
         if name.endswith("weight") and state[name].ndim == 2 and name != f"{head}weight"
     ]
     if front or back:
-        sizes = tensors["weight_ih_l0"].shape[1], hidden, state[f"{head}weight"].shape[1]
-        before, behind = assigned(state, linear, sizes, len(front), len(back))
-        if before:
-            chain = Chain(state[f"{before[0]}weight"].shape[1])
-    elif linear:
+        return assigned(state, linear, sizes, front, back)
+    if linear:
         raise InputError(
             f"{len(linear)} linear layers beside the GRU and its classifier, "
             f"{_names(linear)}: a state dict does not say what follows them: give --front and "
             "--back with their functions (none, relu, sigmoid, tanh), or export the model as ONNX"
         )
-    else:
-        before, behind = [], []
-    used |= {f"{name}{part}" for name in (*before, *behind, head) for part in ("weight", "bias")}
-    if left := sorted(set(state) - used):
+    return [], []
+
+
+def _refuse_left(state: Mapping[str, np.ndarray], left: Sequence[str]) -> None:
+    """Raises :class:`InputError` where tensors are left that belong to no layer."""
+    if left:
         norm = next((name for name in left if name.endswith("running_mean")), None)
         if norm is not None:
             raise InputError(
@@ -104,14 +137,6 @@ def from_state(
             f"classifier ({len(left)} such): the model computes more than a GRU and one linear "
             "layer, or the file holds more than the model"
         )
-    for name, function in zip(before, front, strict=True):
-        chain = _behind(chain, state, name, function)
-    for layer in range(len(tensors) // 4):
-        weights = tuple(tensors[name] for name in layer_names(layer))
-        chain = chain.gru(weights, states[layer])
-    for name, function in zip(behind, back, strict=True):
-        chain = _behind(chain, state, name, function)
-    return _behind(chain, state, head, "none").checkpoint(classes, (asked or Asked()).head())
 
 
 def _refuse_by_name(state: Mapping[str, np.ndarray], rest: Sequence[str]) -> None:

@@ -329,38 +329,13 @@ def _own(path: str, seed: int) -> Task:
                 f"{path}: {parts[0]!r} beside x and y, which are cut into all three parts: give "
                 "x_train, y_train, x_test and y_test in their place"
             )
-        x, y = pair("")
-        check_classes(path, y)
-        if y.ndim > 1:
-            if len(x) < 10:
-                raise InputError(
-                    f"{path}: {len(x)} sequences; 10 or more are needed to cut them in three "
-                    "parts, or give x_train, x_val, x_test"
-                )
-            return _cut(path, seed, x, y)
-        counts = np.bincount(y)
-        rarest = int(counts.argmin())
-        if counts[rarest] < 5:
-            start = " (classes count from 0)" if counts[0] == 0 else ""
-            raise InputError(
-                f"{path}: class {rarest} has {counts[rarest]} sequences{start}; 5 or more are "
-                "needed to cut them in three parts, or give x_train, x_val, x_test"
-            )
-        return _cut(path, seed, x, y)
-    (x_train, y_train), (x_test, y_test) = pair("_train"), pair("_test")
+        return _cut_in_three(path, seed, *pair(""))
+    train, test = pair("_train"), pair("_test")
     if "x_val" in arrays or "y_val" in arrays:
-        x_val, y_val = pair("_val")
+        val = pair("_val")
     else:
-        labels = y_train if y_train.ndim == 1 else np.zeros(len(y_train), np.int64)
-        counts = np.rint(np.bincount(labels) * VALIDATION_SHARE).astype(np.int64)
-        held = np.sort(_held_out(labels, seed, counts))
-        if not len(held):
-            raise InputError(
-                f"{path}: too few sequences to take {VALIDATION_SHARE:.0%} of each "
-                "class for validation: give x_val and y_val"
-            )
-        x_val, y_val = x_train[held], y_train[held]
-        x_train, y_train = np.delete(x_train, held, 0), np.delete(y_train, held, 0)
+        train, val = _held_apart(path, seed, *train)
+    (x_train, y_train), (x_val, y_val), (x_test, y_test) = train, val, test
     for name, other in (("x_val", x_val), ("x_test", x_test)):
         if other.shape[1:] != x_train.shape[1:]:
             raise InputError(
@@ -376,3 +351,39 @@ def _own(path: str, seed: int) -> Task:
     if absent := sorted(set(range(classes)) - set(np.unique(y_train).tolist())):
         raise InputError(f"{path}: class {absent[0]} of {classes} is not in y_train")
     return Task(path, seed, x_train, y_train, x_val, y_val, x_test, y_test, classes)
+
+
+def _cut_in_three(path: str, seed: int, x: np.ndarray, y: np.ndarray) -> Task:
+    """Sequences that are to be cut into the three parts, with their targets."""
+    check_classes(path, y)
+    if y.ndim > 1:
+        if len(x) < 10:
+            raise InputError(
+                f"{path}: {len(x)} sequences; 10 or more are needed to cut them in three "
+                "parts, or give x_train, x_val, x_test"
+            )
+        return _cut(path, seed, x, y)
+    counts = np.bincount(y)
+    rarest = int(counts.argmin())
+    if counts[rarest] < 5:
+        start = " (classes count from 0)" if counts[0] == 0 else ""
+        raise InputError(
+            f"{path}: class {rarest} has {counts[rarest]} sequences{start}; 5 or more are "
+            "needed to cut them in three parts, or give x_train, x_val, x_test"
+        )
+    return _cut(path, seed, x, y)
+
+
+def _held_apart(
+    path: str, seed: int, x: np.ndarray, y: np.ndarray
+) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Training and validation part of sequences that have no validation part."""
+    labels = y if y.ndim == 1 else np.zeros(len(y), np.int64)
+    counts = np.rint(np.bincount(labels) * VALIDATION_SHARE).astype(np.int64)
+    held = np.sort(_held_out(labels, seed, counts))
+    if not len(held):
+        raise InputError(
+            f"{path}: too few sequences to take {VALIDATION_SHARE:.0%} of each "
+            "class for validation: give x_val and y_val"
+        )
+    return (np.delete(x, held, 0), np.delete(y, held, 0)), (x[held], y[held])

@@ -56,6 +56,7 @@ def _row(rows, k):
     return rows[k, 0], rows[k, 1], rows[k, 2], rows[k, 3], rows[k, 4], rows[k, 5]
 
 
+# One long function: its loops share the rows of a unit, and what they hold in locals.
 @njit(cache=True, boundscheck=False, error_model="numpy")
 def forward_step(acc_x, acc_h, bias, gain, dense, ops, offsets, tables, state, codes, passed, new):
     """One time step: codes of all operators, and the new state.
@@ -171,6 +172,7 @@ def _through(value, mask, bit):
     return value * np.float32((mask >> np.uint16(bit)) & np.uint16(1))
 
 
+# One long function: its loops share the rows of a unit, and what they hold in locals.
 @njit(cache=True, boundscheck=False, error_model="numpy")
 def backward_step(
     grad, state, codes, passed, gain, ops, offsets, slopes, to_x, to_h, to_state, to_units, totals
@@ -287,6 +289,34 @@ def _mean_slopes(name: str, op: Any, scales: Mapping[str, Any]) -> np.ndarray:
     return np.diff(np.clip(real, lowest - 0.5, highest + 0.5))
 
 
+def _elementwise(ops: Mapping[str, Operator]) -> tuple[list[list[float]], int]:
+    """Rows of :data:`ELEMENTWISE` as :class:`LayerPlan` has them, and the greatest magnitude that
+    any of these operators may meet before its shift."""
+    # Where nothing is dropped, half is 0; the floor of an integer and a half is that integer.
+    rows, reach = [], []
+    for name in ELEMENTWISE:
+        op: Any = ops[name]
+        tail = [op.zero_point, *code_range(op.out_bits)]
+        if isinstance(op, Sum):
+            constant = half(op.shift) - op.multiplier_a * op.a_zero_point
+            constant -= op.multiplier_b * op.b_zero_point
+            scale = 2.0**-op.shift
+            rows.append([op.multiplier_a * scale, op.multiplier_b * scale, constant * scale])
+            reach.append(128 * (op.multiplier_a + op.multiplier_b) + abs(constant))
+        elif isinstance(op, Product):
+            rows.append([op.a_zero_point, op.b_zero_point, op.multiplier * 2.0**-op.shift])
+            widest = (128 + abs(op.a_zero_point)) * (128 + abs(op.b_zero_point))
+            reach.append(widest * op.multiplier + (1 << op.shift))
+        else:
+            assert isinstance(op, Complement)
+            constant = op.one + op.multiplier * op.a_zero_point + half(op.shift)
+            scale = 2.0**-op.shift
+            rows.append([-op.multiplier * scale, 0.0, constant * scale])
+            reach.append(128 * op.multiplier + abs(constant))
+        rows[-1] += tail
+    return rows, max(reach)
+
+
 class LayerPlan:
     """The constants of one layer for the kernels, and the proof of the type that they need.
 
@@ -334,35 +364,14 @@ class LayerPlan:
             ],
             np.float64,
         )
-        # Where nothing is dropped, half is 0; the floor of an integer and a half is that integer.
-        rows, reach = [], []
-        for name in ELEMENTWISE:
-            op: Any = others[name]
-            tail = [op.zero_point, *code_range(op.out_bits)]
-            if isinstance(op, Sum):
-                constant = half(op.shift) - op.multiplier_a * op.a_zero_point
-                constant -= op.multiplier_b * op.b_zero_point
-                scale = 2.0**-op.shift
-                rows.append([op.multiplier_a * scale, op.multiplier_b * scale, constant * scale])
-                reach.append(128 * (op.multiplier_a + op.multiplier_b) + abs(constant))
-            elif isinstance(op, Product):
-                rows.append([op.a_zero_point, op.b_zero_point, op.multiplier * 2.0**-op.shift])
-                widest = (128 + abs(op.a_zero_point)) * (128 + abs(op.b_zero_point))
-                reach.append(widest * op.multiplier + (1 << op.shift))
-            else:
-                assert isinstance(op, Complement)
-                constant = op.one + op.multiplier * op.a_zero_point + half(op.shift)
-                scale = 2.0**-op.shift
-                rows.append([-op.multiplier * scale, 0.0, constant * scale])
-                reach.append(128 * op.multiplier + abs(constant))
-            rows[-1] += tail
+        rows, reach = _elementwise(others)
         self._constants = np.array(rows, np.float64)
-        self._reach = max(reach)
+        self._reach = reach
         #: Codes of the activation units, and their mean slopes, by input code + offset.
         self.tables, self.slopes = (np.zeros((3, 256), np.float32) for _ in range(2))
         self.offsets = np.zeros(3, np.int64)
         for k, name in enumerate(GENES[14:]):
-            op = others[name]
+            op: Any = others[name]
             self.offsets[k] = 1 << (op.a_bits - 1)
             self.tables[k, : 1 << op.a_bits] = table_codes(op)
             self.slopes[k, : 1 << op.a_bits] = _mean_slopes(name, op, scales)

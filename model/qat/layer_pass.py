@@ -34,6 +34,15 @@ def _gain_gradients(torch: Any, plan: Any, sides: Iterable[tuple[Any, ...]]) -> 
     return sums.view(6, -1).sum(1) / torch.from_numpy(plan.factors)
 
 
+def _plan_gradients(
+    torch: Any, plan: Any, sides: Iterable[tuple[Any, ...]], totals: np.ndarray
+) -> tuple[Any, Any]:
+    """Gradients of what is learned of the plan: the dense operators' gains, and the constants of
+    the others, from `totals` [8, 3, batch]."""
+    constants = torch.from_numpy(totals.sum(-1).astype(np.float64))
+    return _gain_gradients(torch, plan, sides), constants
+
+
 class LayerPass:
     """Runs the steps of a layer, and keeps buffers for the next batch."""
 
@@ -56,6 +65,15 @@ class LayerPass:
         """The other way."""
         self.free.setdefault(passed.shape, []).append((codes, passed))
 
+    def _kind(self, plan: Any, weights: tuple[Any, Any], bias: Any) -> Any:
+        """The float type in which no sum of a layer rounds."""
+        in_bits = plan.layer.in_bits, plan.layer.bits("h")
+        sums = [
+            (w.abs().sum(1) * 2.0 ** (bits - 1)).view(3, -1)
+            for w, bits in zip(weights, in_bits, strict=True)
+        ]
+        return plan.kind((self.torch.cat(sums) + bias.abs()).amax(1).numpy())
+
     def layer(
         self,
         plan: Any,
@@ -76,14 +94,7 @@ class LayerPass:
         steps, _, batch = x.shape
         hidden = w_h.shape[1]
         bias = torch.cat([b_x, b_h]).view(6, hidden)
-        in_bits = plan.layer.in_bits, plan.layer.bits("h")
-        sums = torch.cat(
-            [
-                (w.abs().sum(1) * 2.0 ** (bits - 1)).view(3, hidden)
-                for w, bits in zip((w_x, w_h), in_bits, strict=True)
-            ]
-        )
-        kind = plan.kind((sums + bias.abs()).amax(1).numpy())
+        kind = self._kind(plan, (w_x, w_h), bias)
         gain, dense, ops = plan.constants(kind)
         real = torch.float32 if kind is np.float32 else torch.float64
         x, w_x = x.to(real), w_x.to(real)
@@ -132,10 +143,8 @@ class LayerPass:
         of_w = [torch.zeros(w.shape) for w in (w_x, w_h)]
         of_b = [torch.zeros(3 * hidden) for _ in range(2)]
         x, ones = x.float(), torch.ones(batch)
-        of_x: Any = None
-        narrow: Any = None
-        if ctx.needs_input_grad[0]:
-            of_x, narrow = torch.empty(x.shape), w_x.float().T
+        narrow = w_x.float().T if ctx.needs_input_grad[0] else None
+        of_x: Any = None if narrow is None else torch.empty(x.shape)
         through, to_state = torch.empty(hidden, batch), torch.zeros(hidden, batch)
         to_units = np.empty((3, hidden, batch), np.float32)
         of_tables = np.zeros((3, 256)) if ctx.needs_input_grad[5] else None
@@ -171,10 +180,8 @@ class LayerPass:
         kind = w_x.dtype
         of_plan: tuple[Any, ...] = (None, None)
         if totals is not None:
-            factors = _gain_gradients(
-                torch, plan, zip(of_w, (w_x, w_h), of_b, (b_x, b_h), strict=True)
-            )
-            of_plan = factors, torch.from_numpy(totals.sum(-1).astype(np.float64))
+            sides = zip(of_w, (w_x, w_h), of_b, (b_x, b_h), strict=True)
+            of_plan = _plan_gradients(torch, plan, sides, totals)
         return (
             of_x,
             *(g.to(kind) for g in (*of_w, *of_b)),

@@ -83,6 +83,84 @@ def moments(points: Inputs) -> tuple[Array, ...]:
     return n, mx + x.mean(), my + y.mean(), vx, vxy, vy
 
 
+@dataclass
+class _Intervals:
+    """Every interval of the inputs, and the best line of each so far.
+
+    n, mx, my, vx : weight, means, and variance of the inputs
+    ideal : slope of the least-squares line, any number
+    slope, intercept : indices into the grids; best : what the line loses to the least-squares one
+    """
+
+    slopes: Grid
+    intercepts: Grid
+    n: Array
+    mx: Array
+    my: Array
+    vx: Array
+    ideal: Array
+
+    def __post_init__(self) -> None:
+        self.slope = self.slopes.nearest(self.ideal)
+        self.intercept = np.zeros(len(self.n), np.int64)
+        self.best = np.full(len(self.n), np.inf)
+
+    def lost(self, rows: Array, at: Array) -> tuple[Array, Array]:
+        """What is lost, and the best intercept, for slopes `at` of intervals `rows`."""
+        s = self.slopes.value(at)
+        rest = self.my[rows] - s * self.mx[rows]
+        b = self.intercepts.nearest(rest)
+        off = s - self.ideal[rows]
+        rounding = self.n[rows] * (self.intercepts.value(b) - rest) ** 2
+        return self.vx[rows] * off * off + rounding, b
+
+    def take_flat(self, flat: Array, period: int) -> None:
+        """Lines of the intervals `flat`, in which all inputs are one: every slope is as good but
+        for the rounding of the intercept, which repeats after `period` slopes."""
+        # Between equals the flattest line is taken: it needs the least of a multiplier.
+        slopes, intercepts = self.slopes, self.intercepts
+        every = np.argsort(np.abs(slopes.value(np.arange(slopes.size))), kind="stable")
+        few = every[:period]
+        # Of few slopes none may need an intercept that there is not.
+        ends = np.abs(intercepts.value(np.array([0, intercepts.size - 1]))).min()
+        inside = np.abs(self.my) + np.abs(slopes.value(few)).max() * np.abs(self.mx) <= ends
+        for tried, kind in ((few, flat & inside), (every, flat & ~inside)):
+            blocks = 1 + kind.sum() * len(tried) // _BLOCK
+            for rows in np.array_split(np.flatnonzero(kind), blocks):
+                excess, b = self.lost(np.repeat(rows, len(tried)), np.tile(tried, len(rows)))
+                excess = excess.reshape(-1, len(tried))
+                at = excess.argmin(1)
+                self.best[rows], self.slope[rows] = excess[np.arange(len(rows)), at], tried[at]
+                self.intercept[rows] = b.reshape(-1, len(tried))[np.arange(len(rows)), at]
+
+    def take_nearest(self, rows: Array) -> None:
+        """Lines of the intervals `rows`: slopes are tried outwards from the ideal one."""
+        start = self.slope.copy()
+        self.best[rows], self.intercept[rows] = self.lost(rows, start[rows])
+        for reach in range(1, self.slopes.size):
+            # Intervals that are not decided yet.
+            keep = np.zeros(len(rows), bool)
+            for step in (-reach, reach):
+                keep |= self._try(rows, start[rows] + step)
+            # Slopes further out are further off: a side that is too far off stays so.
+            rows = rows[keep]
+            if not len(rows):
+                break
+
+    def _try(self, rows: Array, at: Array) -> Array:
+        """Try slopes `at`; of which intervals they could have been better."""
+        inside = (at >= 0) & (at < self.slopes.size)
+        off = self.slopes.value(np.clip(at, 0, self.slopes.size - 1)) - self.ideal[rows]
+        near = inside & (self.vx[rows] * off * off < self.best[rows])
+        tried, at = rows[near], at[near]
+        excess, b = self.lost(tried, at)
+        better = excess < self.best[tried]
+        winners = tried[better]
+        self.best[winners], self.slope[winners] = excess[better], at[better]
+        self.intercept[winners] = b[better]
+        return near
+
+
 def squared_lines(points: Inputs, slopes: Grid, intercepts: Grid) -> Lines:
     """The line of least weighted squared error of every interval, exactly.
 
@@ -93,67 +171,20 @@ def squared_lines(points: Inputs, slopes: Grid, intercepts: Grid) -> Lines:
     size = len(points.x) + 1
     first, last = np.triu_indices(size, 1)
     n, mx, my, vx, vxy, vy = (v[first, last] for v in moments(points))
-    # Where all inputs are one, every slope is as good but for the rounding of the intercept. Sums
-    # that cancel do not show it.
+    # Whether all inputs are one. Sums that cancel do not show it.
     changes = np.append(np.flatnonzero(np.diff(points.x)) + 1, size - 1)
     flat = (last <= changes[np.searchsorted(changes, first, side="right")]) | (vx <= 0)
     vx = np.where(flat, 0.0, vx)
     ideal = np.where(flat, 0.0, vxy / np.where(flat, 1.0, vx))
-    least = vy - ideal * vxy
-    slope = slopes.nearest(ideal)
-    intercept = np.zeros(len(first), np.int64)
-    best = np.full(len(first), np.inf)
-
-    def lost(rows: Array, at: Array) -> tuple[Array, Array]:
-        """More error than `least`, and the best intercept, for slopes `at` of intervals `rows`."""
-        s = slopes.value(at)
-        rest = my[rows] - s * mx[rows]
-        b = intercepts.nearest(rest)
-        off = s - ideal[rows]
-        return vx[rows] * off * off + n[rows] * (intercepts.value(b) - rest) ** 2, b
-
-    # Between equals the flattest line is taken: it needs the least of a multiplier.
-    every = np.argsort(np.abs(slopes.value(np.arange(slopes.size))), kind="stable")
-    few = every[: _period(points, slopes, intercepts)]
-    # Of few slopes none may need an intercept that there is not.
-    ends = np.abs(intercepts.value(np.array([0, intercepts.size - 1]))).min()
-    inside = np.abs(my) + np.abs(slopes.value(few)).max() * np.abs(mx) <= ends
-    for tried, kind in ((few, flat & inside), (every, flat & ~inside)):
-        for rows in np.array_split(np.flatnonzero(kind), 1 + kind.sum() * len(tried) // _BLOCK):
-            excess, b = lost(np.repeat(rows, len(tried)), np.tile(tried, len(rows)))
-            excess = excess.reshape(-1, len(tried))
-            at = excess.argmin(1)
-            best[rows], slope[rows] = excess[np.arange(len(rows)), at], tried[at]
-            intercept[rows] = b.reshape(-1, len(tried))[np.arange(len(rows)), at]
-
-    start = slope.copy()
-    # The intervals that are not decided yet: all slopes nearer than `reach` steps are tried.
-    rows = np.flatnonzero(~flat)
-    best[rows], intercept[rows] = lost(rows, start[rows])
-    for reach in range(1, slopes.size):
-        keep = np.zeros(len(rows), bool)
-        for step in (-reach, reach):
-            at = start[rows] + step
-            inside = (at >= 0) & (at < slopes.size)
-            off = slopes.value(np.clip(at, 0, slopes.size - 1)) - ideal[rows]
-            near = inside & (vx[rows] * off * off < best[rows])
-            tried, at = rows[near], at[near]
-            excess, b = lost(tried, at)
-            better = excess < best[tried]
-            candidates = tried[better]
-            best[candidates], slope[candidates], intercept[candidates] = (
-                excess[better],
-                at[better],
-                b[better],
-            )
-            keep |= near
-        # Slopes further out are further off: a side that is too far off stays so.
-        rows = rows[keep]
-        if not len(rows):
-            break
+    intervals = _Intervals(slopes, intercepts, n, mx, my, vx, ideal)
+    intervals.take_flat(flat, _period(points, slopes, intercepts))
+    intervals.take_nearest(np.flatnonzero(~flat))
     cost = np.full((size, size), np.inf)
-    cost[first, last] = np.maximum(least + best, 0.0)
-    return Lines(cost, _square(slope, first, last, size), _square(intercept, first, last, size))
+    cost[first, last] = np.maximum(vy - ideal * vxy + intervals.best, 0.0)
+    lines = (
+        _square(number, first, last, size) for number in (intervals.slope, intervals.intercept)
+    )
+    return Lines(cost, *lines)
 
 
 def _period(points: Inputs, slopes: Grid, intercepts: Grid) -> int:

@@ -108,41 +108,18 @@ class Pool:
     def _map(
         self, engine: Engine, function: Function, items: Sequence[Any]
     ) -> Iterator[tuple[int, Any]]:
-        here = versions()
-        waiting = deque(range(len(items)))
-        at: dict[Ticket, int] = {}  # in order of submission
-        since: dict[Ticket, float] = {}
-        attempts: Counter[int] = Counter()
+        queue = _Queue(f"genogate-{os.getpid()}-{id(self):x}-{self._maps}", len(items))
         late: Counter[int] = Counter()
         deaths = 0
-
-        def name(index: int) -> str:
-            return f"genogate-{os.getpid()}-{id(self):x}-{self._maps}-{index}-{attempts[index]}"
-
-        def again(lost: Iterable[Ticket]) -> None:
-            indices = [at.pop(ticket) for ticket in lost]
-            for index in indices:
-                attempts[index] += 1
-            waiting.extendleft(sorted(indices, reverse=True))
-
         try:
-            while waiting or at:
-                # A second task for each worker, so that none waits for this process.
-                while waiting and len(at) < 2 * engine.slots:
-                    index = waiting.popleft()
-                    task = Task(here, name(index), function)
-                    at[engine.submit(name(index), task, items[index])] = index
-                now = time.monotonic()
-                for ticket in list(at)[: engine.slots]:
-                    since.setdefault(ticket, now)
-                oldest = min(since[ticket] for ticket in at if ticket in since)
-                pause = min(1.0, max(0.0, oldest + self.timeout - now))
-                ended = engine.collect(list(at), pause)
+            while queue.missing:
+                queue.submit(engine, function, items)
+                ended = engine.collect(list(queue.at), queue.pause(self.timeout))
                 failed = None
                 for ticket, outcome in ended:
                     if outcome is None:
                         continue
-                    index = at.pop(ticket)
+                    index = queue.at.pop(ticket)
                     if outcome.kind == "result":
                         yield index, outcome.value
                     else:
@@ -152,32 +129,89 @@ class Pool:
                 lost = [ticket for ticket, outcome in ended if outcome is None]
                 if lost:
                     deaths += 1
-                    again(lost)
+                    queue.again(lost)
                     if deaths > DEATHS:
                         raise InputError(
                             f"workers died {deaths} times (killed, or out of memory?): "
-                            f"{len(waiting) + len(at)} of {len(items)} evaluations are missing; "
+                            f"{queue.missing} of {len(items)} evaluations are missing; "
                             f"{RESUME}, perhaps with fewer workers"
                         )
-                overdue = {
-                    ticket: name(index)
-                    for ticket, index in at.items()
-                    if time.monotonic() - since.get(ticket, np.inf) > self.timeout
-                }
-                if overdue and not ended:
-                    hung = engine.hanging(overdue, self.timeout)
-                    for ticket in overdue:
-                        since[ticket] = time.monotonic()
-                    indices = [at[ticket] for ticket in hung]
-                    late.update(indices)
-                    again(engine.stop(list(at), hung) if hung else ())
-                    for index in indices:
+                if not ended:
+                    late.update(hung := self._stop_overdue(engine, queue))
+                    for index in hung:
                         if late[index] > 1:
                             raise InputError(
                                 f"{item_name(index, items[index])}: took longer than "
-                                f"{self.timeout:g} s, twice; {len(waiting) + len(at)} of "
+                                f"{self.timeout:g} s, twice; {queue.missing} of "
                                 f"{len(items)} evaluations are missing; {RESUME}, with a longer "
                                 "time limit if it needs one"
                             )
         finally:
-            engine.forget(list(at))
+            engine.forget(list(queue.at))
+
+    def _stop_overdue(self, engine: Engine, queue: "_Queue") -> list[int]:
+        """Stop the workers whose task takes longer than the timeout; these tasks wait again."""
+        overdue = queue.overdue(self.timeout)
+        if not overdue:
+            return []
+        hung = engine.hanging(overdue, self.timeout)
+        for ticket in overdue:
+            queue.since[ticket] = time.monotonic()
+        indices = [queue.at[ticket] for ticket in hung]
+        queue.again(engine.stop(list(queue.at), hung) if hung else ())
+        return indices
+
+
+class _Queue:
+    """Items that wait, and those that workers have.
+
+    at : index of each task that was sent, in order of submission
+    since : when a worker may have begun it
+    """
+
+    def __init__(self, prefix: str, count: int) -> None:
+        self.prefix, self.versions = prefix, versions()
+        self.waiting = deque(range(count))
+        self.at: dict[Ticket, int] = {}
+        self.since: dict[Ticket, float] = {}
+        self.attempts: Counter[int] = Counter()
+
+    @property
+    def missing(self) -> int:
+        """Items without a result."""
+        return len(self.waiting) + len(self.at)
+
+    def _name(self, index: int) -> str:
+        return f"{self.prefix}-{index}-{self.attempts[index]}"
+
+    def submit(self, engine: Engine, function: Function, items: Sequence[Any]) -> None:
+        """Send a second task for each worker, so that none waits for this process."""
+        while self.waiting and len(self.at) < 2 * engine.slots:
+            index = self.waiting.popleft()
+            name = self._name(index)
+            task = Task(self.versions, name, function)
+            self.at[engine.submit(name, task, items[index])] = index
+        now = time.monotonic()
+        for ticket in list(self.at)[: engine.slots]:
+            self.since.setdefault(ticket, now)
+
+    def pause(self, timeout: float) -> float:
+        """Seconds to wait for results at most: until the oldest task is overdue, or one second."""
+        oldest = min(self.since[ticket] for ticket in self.at if ticket in self.since)
+        return min(1.0, max(0.0, oldest + timeout - time.monotonic()))
+
+    def overdue(self, timeout: float) -> dict[Ticket, str]:
+        """Names of the tasks that take longer."""
+        now = time.monotonic()
+        return {
+            ticket: self._name(index)
+            for ticket, index in self.at.items()
+            if now - self.since.get(ticket, np.inf) > timeout
+        }
+
+    def again(self, lost: Iterable[Ticket]) -> None:
+        """Let tasks wait once more, before all others."""
+        indices = [self.at.pop(ticket) for ticket in lost]
+        for index in indices:
+            self.attempts[index] += 1
+        self.waiting.extendleft(sorted(indices, reverse=True))

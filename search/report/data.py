@@ -164,16 +164,7 @@ def collect(
     front, named = read_front(folder)
     curves = curves_of(folder, document, [Path(path) for path in beside])
     stored = read_evaluated(folder / "evaluations.sqlite", document)
-    results = stored.results
-    for point in front:
-        results[point.key] = results.get(point.key, {}) | point.figures
-    if not results:
-        raise InputError(f"{folder}: no evaluation of its setting; --resume the run")
-    genes = len((front[0].key if front else min(results))[0])
-    odd = [key for key in results if len(key[0]) != genes]
-    for key in odd:
-        del results[key]
-
+    results, genes, odd = _results(folder, stored, front)
     labels = _labels(front, named, genes, results)
     on_front = {point.key: point for point in front}
     faint = [key for key in results if key not in labels]
@@ -194,9 +185,13 @@ def collect(
     int8 = results.get(((MAX_BITS,) * genes, ()), {})
     weight = config.get("bit_weight", BIT_WEIGHT)
     reference = read_json(folder / "front.json")
-    measure = "accuracy"
-    with suppress(InputError):
-        measure = str(zoo.load(setting["checkpoint"]).info.get("measure", measure))
+    measure = _measure(setting)
+    figures = [
+        _figure(name, int8.get(name), weight, measure)
+        | {"against": _against(name, int8.get(name), reference, setting["checkpoint"])}
+        for name in used
+    ]
+    twin = any(curve["method"] == "random" for curve in curves)
     data: Document = {
         **_about_run(folder, document),
         "finished": finished,
@@ -205,11 +200,7 @@ def collect(
         "evaluations": len(results),
         "command": search_command(document, folder),
         "objectives": config["objectives"],
-        "figures": [
-            _figure(name, int8.get(name), weight, measure)
-            | {"against": _against(name, int8.get(name), reference, setting["checkpoint"])}
-            for name in used
-        ],
+        "figures": figures,
         "useful_drop": USEFUL_DROP,
         "operators": operators_of(setting, genes),
         "points": points,
@@ -219,12 +210,34 @@ def collect(
         "cells": {},
         "cells_note": "",
         "notes": notes,
-        "random": ""
-        if any(curve["method"] == "random" for curve in curves)
-        else random_twin(document, folder),
+        "random": "" if twin else random_twin(document, folder),
     }
     add_cells(data, setting, cases, cells, say)
     return data
+
+
+def _results(
+    folder: Path, stored: Evaluated, front: Sequence[FrontPoint]
+) -> tuple[dict[Key, dict[str, float]], int, list[Key]]:
+    """Figures of every network of the run, the front's among them; genes of one; and the keys of
+    networks with another number of genes, which are left out."""
+    results = stored.results
+    for point in front:
+        results[point.key] = results.get(point.key, {}) | point.figures
+    if not results:
+        raise InputError(f"{folder}: no evaluation of its setting; --resume the run")
+    genes = len((front[0].key if front else min(results))[0])
+    odd = [key for key in results if len(key[0]) != genes]
+    for key in odd:
+        del results[key]
+    return results, genes, odd
+
+
+def _measure(setting: Document) -> str:
+    """What the checkpoint's task is judged by."""
+    with suppress(InputError):
+        return str(zoo.load(setting["checkpoint"]).info.get("measure", "accuracy"))
+    return "accuracy"
 
 
 def operators_of(setting: Document, genes: int) -> list[str]:

@@ -11,7 +11,6 @@ from ...model.tables.formats import Format
 from ...model.tables.functions import Function
 from ...model.tables.optimal import Objective
 from ...model.tables.points import SCALES, Points, check_in_bits, check_scales, codes
-from ...model.tables.segments import Segments
 from ...model.tables.table import MAX_ENTRIES, MIN_ENTRIES, LutTable
 from . import baselines, gade, gqa
 from .rules import Cut, Problem, Progress
@@ -57,36 +56,21 @@ def find(
 
     Parameters
     ----------
-    method : str
-        ``exact``; the genetic ``gqa`` and ``gade``; the cheap ``nn-lut`` and ``least-squares``.
-    form : Format, optional
-        Of slopes and intercepts; that of the function.
-    objective : 'mse' or 'max'
-        Mean over scales of the mean squared error over the codes in range, or the greatest absolute
-        error of all. The baselines always work on squares.
-    weight : float [2**in_bits], optional
-        Weighs the codes, lowest first, such as a histogram of activations.
-    guard : float, optional
-        Greatest absolute error at codes outside of the range; None for any.
-    shared : bool
-        One set of break points, slopes and intercepts for all scales, or one a scale.
-    seed, budget : int
-        Of the methods in `SEEDED`; the budget in generations or steps.
-    rule : str, optional
-        How lines follow from break points, for ``gqa`` and ``gade`` (`METHODS`).
+    method : ``exact``; the genetic ``gqa`` and ``gade``; the cheap ``nn-lut``, ``least-squares``
+    form : of slopes and intercepts; by default that of the function
+    objective : mean over scales of the mean squared error over the codes in range, or the greatest
+        absolute error of all; the baselines always work on squares
+    weight : float [2**in_bits], weighs the codes, lowest first, such as a histogram of activations
+    guard : greatest absolute error at codes outside of the range; None for any
+    shared : one set of break points, slopes and intercepts for all scales, or one a scale
+    seed, budget : of the methods in `SEEDED`; the budget in generations or steps
+    rule : how lines follow from break points, for ``gqa`` and ``gade`` (`METHODS`)
 
-    Returns
-    -------
-    LutTable
-        Its `info` says how it was found, the objective's `value`, and the `optimum`: the least
-        value possible in this format, under this guard, with its proof; the `ratio` to it; and, for
-        squares, the least `real` value were slopes and intercepts any numbers. Same arguments, same
-        table.
-
-    Raises
-    ------
-    InputError
-        One line, for whatever does not fit, or a guard that no line of the format holds.
+    The table's `info` says how it was found, the objective's `value`, and the `optimum`: the least
+    value possible in this format, under this guard, with its proof; the `ratio` to it; and, for
+    squares, the least `real` value were slopes and intercepts any numbers. Same arguments, same
+    table. Raises :class:`InputError` for whatever does not fit, or a guard that no line of the
+    format holds.
     """
     scales = check_scales(scales)
     check_in_bits(in_bits)
@@ -94,43 +78,48 @@ def find(
     rule = _check(
         function, entries, method, scales, in_bits, form, objective, guard, seed, budget, rule
     )
-    sets = [scales] if shared else [(k,) for k in scales]
-    rows: list[Segments] = []
-    values, least, real = [], [], []
-    evaluations, cuts = 0, {}
-    for part in sets:
-        problem = Problem(Points.of(function, part, in_bits, weight), form, objective, guard)
-        outcome = run(
-            problem, entries, method, seed=seed, budget=budget, rule=rule, progress=progress
-        )
-        table = table_of(problem, outcome)
-        rows += table.rows
-        cuts = dict(table.info) if shared else {}
-        evaluations += outcome.evaluations
-        values.append(problem.cost(outcome))
-        least.append(problem.cost(run(problem, entries, "exact")))
-        if objective == "mse":
-            real.append(problem.limit("real", entries).cost)
-    together = np.mean if objective == "mse" else np.max
-    value, best = float(together(values)), float(together(least))
+    options: dict[str, Any] = {"seed": seed, "budget": budget, "rule": rule, "progress": progress}
+    problems = [
+        Problem(Points.of(function, part, in_bits, weight), form, objective, guard)
+        for part in ([scales] if shared else [(k,) for k in scales])
+    ]
+    outcomes = [run(problem, entries, method, **options) for problem in problems]
+    both = list(zip(problems, outcomes, strict=True))
+    tables = [table_of(*one) for one in both]
+    costs = [_costs(*one, entries) for one in both]
     info = {
-        **cuts,
+        **(tables[-1].info if shared else {}),
         "method": method,
         **({"rule": rule} if rule else {}),
         "objective": objective,
         "guard": guard,
         "weighted": weight is not None,
         **({"seed": seed} if method in SEEDED else {}),
-        "evaluations": evaluations,
-        "value": value,
-        "optimum": {
-            objective: best,
-            "ratio": ratio(value, best),
-            "proof": PROOF,
-            **({"real": float(np.mean(real))} if real else {}),
-        },
+        "evaluations": sum(outcome.evaluations for outcome in outcomes),
+        **_compared(objective, costs),
     }
-    return LutTable(function, form, in_bits, tuple(rows), shared, info)
+    rows = tuple(row for table in tables for row in table.rows)
+    return LutTable(function, form, in_bits, rows, shared, info)
+
+
+def _costs(problem: Problem, outcome: Cut, entries: int) -> tuple[float, float, float | None]:
+    """The objective of `outcome`, the least in the format, and for squares the least with any
+    slopes and intercepts."""
+    real = problem.limit("real", entries).cost if problem.objective == "mse" else None
+    return problem.cost(outcome), problem.cost(run(problem, entries, "exact")), real
+
+
+def _compared(
+    objective: Objective, costs: Sequence[tuple[float, float, float | None]]
+) -> dict[str, Any]:
+    """The value over all tables, and the optimum, for a table's info."""
+    together = np.mean if objective == "mse" else np.max
+    values, least, real = zip(*costs, strict=True)
+    value, best = float(together(values)), float(together(least))
+    optimum: dict[str, Any] = {objective: best, "ratio": ratio(value, best), "proof": PROOF}
+    if objective == "mse":
+        optimum["real"] = float(np.mean([number for number in real if number is not None]))
+    return {"value": value, "optimum": optimum}
 
 
 def run(
