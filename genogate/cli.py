@@ -12,7 +12,6 @@ if os.path.basename(sys.argv[0] if sys.argv else "") == "genogate":
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import io
-import logging
 import warnings
 from contextlib import suppress
 from importlib import import_module
@@ -84,6 +83,10 @@ class LazyGroup(Group):
     def get_command(self, ctx: click.Context | None, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
             return None
+        # What libraries log is none of a command's output. Here, so that the help does not load it.
+        import logging
+
+        logging.getLogger().addHandler(logging.NullHandler())
         module = MODULES.get(cmd_name, cmd_name)
         command: click.Command = getattr(import_module(f".commands.{module}", __package__), module)
         return command
@@ -177,7 +180,6 @@ def _environment() -> None:
     if not sys.warnoptions:
         os.environ.setdefault("PYTHONWARNINGS", "ignore")
         warnings.simplefilter("ignore")
-    logging.getLogger().addHandler(logging.NullHandler())
     # A name of a file may hold bytes that are no text; printing it must not fail.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -220,10 +220,12 @@ def _fpgas(data: Mapping[str, Any]) -> list[str]:
         ]
     return [
         *lines,
-        "By the models that searches use, sums of modules; block RAMs and DSP blocks by rules, "
-        "exact on all that was measured. LUTs whole: by Yosys, the network as one module. Fmax: "
-        "after place and route by nextpnr, one seed. Real time: speed at "
-        f"{CLOCK_MHZ} MHz against a step every 20 ms; digits and MNIST have no pace of their own.",
+        "LUTs and flip-flops are estimates, by the models that searches use, summed over modules. "
+        "Block RAMs and DSP blocks follow from rules, which were exact on all that was measured. "
+        "LUTs whole: what Yosys makes of the network as one module. Fmax: the highest clock after "
+        "place and route by nextpnr, one seed. Real time: how many times faster than speech the "
+        f"network is at {CLOCK_MHZ} MHz, with a step every 20 ms; digits and MNIST have no pace of "
+        "their own. A dash: not measured, or not asked.",
         "",
         *_clocks(data),
     ]
@@ -244,8 +246,9 @@ def _clocks(data: Mapping[str, Any]) -> list[str]:
         for row in data["routed"]
     ]
     return [
-        "Placed and routed; resources of the network as one module. With a pipeline activations "
-        "are what `genogate area` chooses by default, else tables:",
+        "Networks that were placed and routed. Resources are those of the network as one module. "
+        "With a pipeline activations are what `genogate area` chooses by default, without one they "
+        "are tables. The critical path is told by the operators that it passes, the three slowest:",
         "",
         *table(
             (
@@ -288,12 +291,12 @@ def _cells(data: Mapping[str, Any]) -> list[str]:
             ),
             rows,
         ),
-        "um^2 by the models: constants as logic; state as flip-flops (logic, ROM and RAM are of "
-        "that one) or as latches; or all memories in whole SRAM macros. uJ an inference, state as "
-        "flip-flops, no clock gates, no wires: by the model of searches, off by "
-        f"{off['median_percent']} % in the median, {off['worst_percent']} % at worst on the "
-        f"{off['genomes']} netlists whose toggles were counted. Real time at {CLOCK_MHZ} MHz "
-        "against a step every 20 ms.",
+        "All um^2 are estimates. Constants are logic; `flops` and `latches` say what holds the "
+        "state, and logic, ROM and RAM are the parts of the total with flip-flops. `SRAM`: all "
+        "memories in whole macros. Energy of an inference: state as flip-flops, no clock gates, no "
+        f"wires. Its model is off by {off['median_percent']} % in the median and "
+        f"{off['worst_percent']} % at worst, on the {off['genomes']} netlists whose toggles were "
+        f"counted. Real time at {CLOCK_MHZ} MHz, as above.",
         "",
     ]
 
@@ -303,11 +306,11 @@ def render(data: Mapping[str, Any]) -> list[str]:
     return [
         *_fpgas(data),
         *_cells(data),
-        "Genomes without training of their own. mixed: "
+        "No genome was trained by itself, and activations are tables. The mixed ones: "
         + "; ".join(
             f"{task} `{genome}`" + (f", {knobs.input_bits}-bit input" * (knobs.input_bits < 8))
             for task, (genome, knobs) in MIXED.items()
         )
-        + ". Activations are tables.",
+        + ".",
         "",
     ]

@@ -324,10 +324,10 @@ def _compared(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         for name in ("area_um2", "mse", "power_mw")
     )
     return [
-        f"Without a multiplier {len(better)} of {len(rows)} units are smaller than the linear ones"
-        + (f", not {', '.join(worse)}" if worse else "")
-        + f". Geometric means: {areas:.2f} of the area, {powers:.2f} of the power, {errors:.2f} of "
-        "the squared error.",
+        f"{len(better)} of {len(rows)} units without a multiplier are smaller than the linear ones"
+        + (f"; {', '.join(worse)} are not" if worse else "")
+        + f". In the geometric mean they take {areas:.2f} times the area and {powers:.2f} times "
+        f"the power, with {errors:.2f} times the squared error.",
         "",
     ]
 
@@ -340,11 +340,11 @@ def _verdict(saved: Callable[..., str], clock: float) -> list[str]:
     }
     paper = [_saved(PAPER["INT8"][0], PAPER[wide][0]) for wide in ("INT32", "FP32")]
     return [
-        "The paper's unit takes its scale at run time, so INT8* is to be compared with it: it "
-        f"saves {' and '.join(figures['INT8*'])} of area, the paper's {' and '.join(paper)}. "
-        "INT8**, which also takes the scale and zero point of its output, saves "
-        f"{' and '.join(figures['INT8**'])}; INT8, whose one scale is folded into its table, more "
-        "than either.",
+        "Result: with 8 entries the unit that is built like the paper's (GQA-LUT; INT8* below) "
+        f"takes {figures['INT8*'][0]} less area than in INT32 and {figures['INT8*'][1]} less than "
+        f"in FP32. The paper states {' and '.join(paper)}, in 28 nm. INT8** saves "
+        f"{' and '.join(figures['INT8**'])}. INT8, whose one scale is folded into the table, saves "
+        "more than either.",
         "",
     ]
 
@@ -356,8 +356,9 @@ def _without_multiplier(
     lines = [
         "### Loadable units without a multiplier",
         "",
-        "`genogate lut FUNCTION --style loadable --slope-digits 1` or `2`. Area with clock gates "
-        f"at {clock:g} ns, relative to the same unit with a multiplier:",
+        "`genogate lut FUNCTION --style loadable --slope-digits 1` makes slopes powers of two, "
+        f"`2` sums of two. Area with clock gates at {clock:g} ns, in brackets against the same "
+        "unit with a multiplier:",
         "",
     ]
     few = [powers for powers in POWERS if powers]
@@ -371,8 +372,9 @@ def _without_multiplier(
     head = [powers.removeprefix(", ") for powers in few]
     lines += _table(("entries", "unit", "multiplier, um^2", *head), areas)
     lines += [
-        "Least mean squared error (protocol R, one table for the seven scales), in the function's "
-        "default format; in brackets how many times that of any slopes:",
+        "The price is accuracy. Least mean squared error of one table for seven scales, over the "
+        "codes in the function's range (protocol R), in the function's default format; in brackets "
+        "how many times the error with any slopes:",
         "",
     ]
     errors = []
@@ -402,28 +404,35 @@ def render(data: Mapping[str, Any]) -> list[str]:
     lines = [
         "## Silicon area and power of piecewise-linear units",
         "",
-        f"Cells of {data['library']}, {data['yosys']}, {data['opensta']}. A netlist before "
-        "placement: no wires, no clock tree, no loads outside. Every unit has registers after "
-        f"selection, multiply-add and output ({data['stages']} stages; fixed units at the output), "
-        f"and runs at {slow:g} ns, which every unit's smallest netlist meets. Each is mapped in "
-        "the same two ways, four where it multiplies; the smallest that meets the clock counts, "
-        "else the fastest (late).",
+        "Asked: how much area and power does a unit for a non-linear function take in standard "
+        "cells, and how much do 8-bit codes save against 32 bits? The unit computes the function "
+        "piece by piece: it selects a segment of the input and evaluates its line.",
         "",
-        "Power: energies from OpenSTA, per cell, its internal ones halved (2.0 charges both a rise "
-        "and a fall for each transition); how often each output toggles is counted in a "
-        "simulation of the netlist (64 cases of 64 cycles, no glitches) with GELU's table loaded "
-        "and the same uniform numbers of (-4, 4) in each unit's own format, a new one each cycle. "
-        f"`even` has {data['even']:g} transitions a cycle on every net instead. The table rests "
-        "while the unit runs: with clock gates its registers get no clock, without them they do. "
-        "Generic cells are those of the other tables here.",
+        *_verdict(saved, slow),
+        f"Area: netlists of {data['library']} by {data['yosys']}, before placement, so without "
+        "wires, clock tree and outside loads. A loadable unit has registers after selection, "
+        f"multiply-add and output ({data['stages']} stages); a fixed unit has them at the output. "
+        "Each unit is mapped in two ways, in four where it multiplies. The smallest netlist that "
+        f"meets the clock counts; at {slow:g} ns the smallest always does. Where none meets it, "
+        "the fastest counts and is marked late.",
+        "",
+        f"Power: {data['opensta']} gives the energy of each cell's transition. Its internal "
+        "energies are halved, because this version charges a rise and a fall for each transition. "
+        "How often each output toggles is counted in a simulation of the netlist: 64 cases of 64 "
+        "cycles, without glitches, GELU's table loaded, and a new input each cycle, uniform in "
+        "(-4, 4). All units get the same numbers, in their own format. The column `even` assumes "
+        f"{data['even']:g} transitions a cycle on every net instead. The table does not change "
+        "while the unit runs. With clock gates its registers get no clock meanwhile, without them "
+        "they do. Generic cells are Yosys' own, before mapping to the library.",
         "",
         *([data["earlier"], ""] if "earlier" in data else []),
         "### The loadable unit",
         "",
-        "Break points, slopes and intercepts are registers as wide as a code, written word by "
-        "word. INT8* takes its scale at run time, which shifts the intercepts, as the paper's unit "
-        "does; INT8** takes the output's scale and zero point too, for any function at any scales. "
-        "With slopes that are powers of two, or sums of two, there is no multiplier.",
+        "Break points, slopes and intercepts are registers as wide as a code. They are written "
+        "word by word, so that one unit serves any function. INT8 has its scale folded into the "
+        "table. INT8* takes the scale at run time and shifts the intercepts by it, as the paper's "
+        "unit does. INT8** also takes the output's scale and zero point at run time. Where slopes "
+        "are powers of two, or sums of two such powers, the unit has no multiplier.",
         "",
     ]
     lines += _table(
@@ -458,7 +467,8 @@ def render(data: Mapping[str, Any]) -> list[str]:
         ],
     )
     lines += [
-        "Saved by INT8 (in brackets by INT8* and INT8**), against the same unit in 32 bits:",
+        "What INT8 saves against the same unit in 32 bits, and in brackets what INT8* and INT8** "
+        "save:",
         "",
     ]
     cases = [(8, True, slow), (16, True, slow), (8, False, slow), (8, True, fast)]
@@ -499,16 +509,17 @@ def render(data: Mapping[str, Any]) -> list[str]:
             )
         ],
     )
-    lines += _verdict(saved, slow)
     lines += _without_multiplier(data, found, slow)
     lines += [
         "### Fixed units, INT8, constants folded",
         "",
-        f"The exact tables at one scale (2^-5, exp 2^-4) with the guard of {data['guard']:g}; "
-        "`linear` picks slope and intercept and multiplies, or is a decision diagram where that is "
-        "estimated to be smaller; `no multiplier` has slopes of at most two signed digits and is "
-        "built in the form with the fewest generic cells (`table`: the whole function). Inputs "
-        "are random codes.",
+        "A fixed unit has its constants in its logic and computes one function at one scale (2^-5, "
+        "exp at 2^-4). Its table is the best of that size; codes outside of the function's range "
+        f"are off by {data['guard']:g} at most. `linear` selects slope and intercept and "
+        "multiplies, or is a decision diagram where that is estimated to be smaller. `no "
+        "multiplier` has slopes of at most two signed digits, in the form with the fewest generic "
+        "cells; the form `table` stores the output of every code. Inputs are random codes. The "
+        "last column compares with the loadable INT8 unit of as many entries.",
         "",
     ]
     base = {entries: found["INT8", entries, True, slow]["area_um2"] for entries in (8, 16)}
@@ -549,8 +560,9 @@ def render(data: Mapping[str, Any]) -> list[str]:
     lines += [
         "### Several functions in one unit, INT8, 8 entries",
         "",
-        "Constants folded, chosen with each operand; beside it the linear units above side by "
-        "side, and the loadable unit, which holds one function at a time.",
+        "One unit with the constants of several functions in its logic; each operand brings the "
+        "choice of its function. Beside it: the linear units above, one for each function, and the "
+        "loadable unit, which holds one function at a time.",
         "",
     ]
     lines += _table(
@@ -570,7 +582,9 @@ def render(data: Mapping[str, Any]) -> list[str]:
     lines += [
         "### Range reduction and composites, INT8",
         "",
-        "Memories of vectors are flip-flops here (64 codes of 8 bits).",
+        "The first rows bring any positive code into the range of a table and back. Softmax and "
+        "layer norm are whole units around such tables. Their memories of vectors, 64 codes of 8 "
+        "bits, are flip-flops here.",
         "",
     ]
     lines += _table(

@@ -197,8 +197,11 @@ def _errors(data: Mapping[str, Any]) -> list[str]:
     lines = [
         "### How well estimates rank networks",
         "",
-        "Every part is told by models that were not fitted to it (five shares of the parts, each "
-        "told by the four others), and the parts of a network are added up.",
+        "The parts of networks are cut into five shares. Each share is estimated by models that "
+        "were fitted to the four others, so no part is estimated by a model that has seen it. The "
+        "parts of a network are added up and compared with what Yosys makes. Rank correlation "
+        "(Spearman's) says whether estimates order networks as measurements do; 1 is the same "
+        "order.",
         "",
         *table(
             (
@@ -210,8 +213,8 @@ def _errors(data: Mapping[str, Any]) -> list[str]:
     ]
     if data["rom"]:
         lines += [
-            "A ROM as logic by word count, width and entropy, told by the ROMs of all other "
-            "networks:",
+            "Constants as logic are estimated from a memory's words, width and entropy. How far "
+            "off that is when the model was fitted to the memories of all other networks:",
             "",
             *table(
                 ("network", "memories", "off, median of a memory", "off, sum of all"),
@@ -230,12 +233,12 @@ def _verdict(volumes: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
     for name, price, unit in (("um2", "um2", "um^2"), ("LUT and block RAM", "lut", "LUTs")):
         cells, own = volumes["cells"][price], volumes[name][price]
         apart = max(cells) < min(own) or max(own) < min(cells)
-        told = "which is outside" if apart else "which is within"
+        told = "More" if apart else "No more"
         words.append(
-            f"in {unit} a search by cells has {np.mean(cells) / np.mean(own):.0%} of the volume of "
-            f"the search by {name}, {told} what seeds differ by"
+            f"In {unit} the search by cells has {np.mean(cells) / np.mean(own):.0%} of the volume "
+            f"of the search by {name}. {told} than seeds differ by."
         )
-    return f"So {'; '.join(words)}."
+    return " ".join(words)
 
 
 def _searches(data: Mapping[str, Any]) -> list[str]:
@@ -260,12 +263,14 @@ def _searches(data: Mapping[str, Any]) -> list[str]:
     return [
         "### A search by the wrong price",
         "",
-        f"Searches of digits-row with equal evaluations (at most {count}), seeds "
-        f"{', '.join(map(str, SEEDS))}, accuracy after quantisation without training. Hypervolume "
-        "of accuracy and one price (mean, and range of the seeds): what each search found, priced "
-        "in every way; then the least of each price within a point of INT8's accuracy, of all "
-        "seeds. All by estimate."
-        + " The searches were made with models of before those on this page."
+        "Does it matter which price a search works with? Searches of digits-row by one price each, "
+        f"with equal evaluations (at most {count}), seeds {', '.join(map(str, SEEDS))}, accuracy "
+        "after quantisation without training. All prices are estimates. The first columns give the "
+        "hypervolume of accuracy and one price, that is the share of the plane that a front "
+        "dominates, more is better: what each search found, priced in every way (mean, and range "
+        "over the seeds). The others give the least price within a point of INT8's accuracy, over "
+        "all seeds."
+        + " The searches were made with earlier models than those on this page."
         * bool(searches.get("older")),
         "",
         *table(
@@ -277,12 +282,13 @@ def _searches(data: Mapping[str, Any]) -> list[str]:
         ),
         _verdict(searches["volumes"]),
         "",
-        "With `share` as a gene (`genogate search --target sky130 --objectives accuracy,um2 "
-        f"--knob-genes share`): {shared['shared']} of the {shared['points']} points of the front "
-        f"share hardware; the least area within a point of INT8 is {least['um2']:,.0f} um^2, "
-        f"{shared['saved_percent']} % less than INT8 with a unit for each operator, with share "
-        f"{least['knobs'].get('share', 'none')} and genes {genes}, {least['cycles']:,} cycles a "
-        "step.",
+        "`share` may be a gene too: whether operators share hardware (`genogate search --target "
+        "sky130 --objectives accuracy,um2 --knob-genes share`). Of the front's "
+        f"{shared['points']} networks {shared['shared']} share hardware. The least area within a "
+        f"point of INT8 is {least['um2']:,.0f} um^2, {shared['saved_percent']} % less than INT8 "
+        "with a unit for each operator. This network has share "
+        f"{least['knobs'].get('share', 'none')}, the genes {genes}, and takes {least['cycles']:,} "
+        "cycles a step.",
         "",
     ]
 
@@ -290,15 +296,27 @@ def _searches(data: Mapping[str, Any]) -> list[str]:
 def render(data: Mapping[str, Any]) -> list[str]:
     """Markdown of :func:`measure`'s result."""
     kws = {r["genome"]: r[UP5K]["ebr"] for r in data["rows"] if r["task"] == "kws10"}
+    limits = prices.limits(UP5K)
+    fits = sum(all(r[UP5K][name] <= most for name, most in limits.items()) for r in data["rows"])
+    worst = max(
+        row["median_percent"]
+        for models in data["errors"].values()
+        for row in models["error"].values()
+    )
     lines = [
         "## Networks in real parts",
         "",
-        f"Measured by {data['yosys']}, one lane. No board was measured, no layout made. "
-        "[Targets](../targets.md) says what the columns count.",
+        "Asked: what does a network take of a real part, does it fit, how fast is it, and how well "
+        "do the estimates that a search works with rank networks?",
         "",
-        f"kws10 at INT8 does not fit an iCE40UP5K: {kws['INT8']:.0f} of "
-        f"{prices.limits(UP5K)['ebr']} "
-        f"block RAMs. The mixed network takes {kws['mixed']:.0f} and fits.",
+        f"Result: {fits} of {len(data['rows'])} networks fit an iCE40UP5K. kws10 at INT8 does not: "
+        f"it needs {kws['INT8']:.0f} block RAMs of {prices.limits(UP5K)['ebr']}. With mixed widths "
+        f"it needs {kws['mixed']:.0f} and fits. Estimates are off by {worst:.1f} % in the median "
+        "at most, in any resource of any target.",
+        "",
+        f"Measured by {data['yosys']}, with one multiplier a layer and side (one lane). No board "
+        "was measured and no layout made. [Targets](../targets.md) says what the columns count. "
+        "Mixed: a genome with a width of its own for each operator, below.",
         "",
     ]
     return [*lines, *part_tables.render(data), *_errors(data), *_searches(data)]
