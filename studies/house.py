@@ -52,6 +52,8 @@ def render(data: dict[str, Any]) -> list[str]:
     ]
     pairs = zip(rows_of(data["before"]), rows_of(after), strict=True)
     lines += [f"| {name} | {old} | {new} |" for (name, old), (_, new) in pairs]
+    if "earlier" in data:
+        lines += ["", data["earlier"]]
     if "startup" in data:
         lines += [
             "",
