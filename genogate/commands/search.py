@@ -267,7 +267,7 @@ def _search_within_budget(out: str | None, resume: bool, options: dict[str, Any]
 def print_ladder(document: dict[str, Any], folder: str | Path) -> None:
     """What a search within a budget ends with."""
     from ..model.data.measures import unit_of
-    from ..search.ladder.page import unit_of_cost, widths
+    from ..search.ladder.page import SPARED, unit_of_cost, widths
     from .tables import console, new_table, print_pairs
 
     terminal, best, cost = console(), document["best"], document["cost"]
@@ -293,6 +293,7 @@ def print_ladder(document: dict[str, Any], folder: str | Path) -> None:
     spent = document["spent_seconds"] / 60
     pairs = [
         ("cost", unit_of_cost(document)),
+        ("best", f"{'the least' if best else 'none'} within {document['drop']:g} with {SPARED}"),
         (
             f"{unit_of(document.get('measure', ''))} lost",
             f"against INT8 trained as long, on {document['validation']}",

@@ -78,3 +78,31 @@ def test_the_api_takes_a_budget_and_refuses_what_the_command_refuses():
         genogate.search("digits-row", budget="9m", generations=3)
     with pytest.raises(genogate.InputError, match=r"objectives: .* one cost of um2"):
         genogate.search("digits-row", budget="9m", objectives=("accuracy", "size", "um2"))
+
+
+@pytest.mark.parametrize(("best", "words"), [(True, "the least"), (False, "none")])
+def test_the_table_says_which_network_is_the_best(capsys, best, words):
+    """Cheaper ones that seem to lose nothing may stand in the front."""
+    from genogate.commands.search import print_ladder
+
+    entry = {
+        "hidden": 4,
+        "genes": [8] * 17,
+        "input_bits": 8,
+        "classifier_bits": 8,
+        "um2": 900.0,
+        "lost": 0.0,
+    }
+    document = {
+        "int8": entry,
+        "best": entry if best else None,
+        "front": [entry | {"um2": 500.0}],
+        "cost": "um2",
+        "drop": 3.0,
+        "validation": "42 validation sequences",
+        "spent_seconds": 30.0,
+        "budget_seconds": 60.0,
+    }
+    print_ladder(document, "run")
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"best {words} within 3 with a standard error of the difference to INT8 to spare" in out
