@@ -1,7 +1,7 @@
 """The way up the ladder: networks inherit trained weights, and narrow from them.
 
-INT8 is trained fully, and so is INT6 of every other size. From there homogeneous networks narrow
-bit by bit, each trained for a share of the epochs from the weights of the one before, until a size
+INT8 is trained fully, and so is INT6 of every size. From there homogeneous networks narrow bit by
+bit, each trained for a share of the epochs from the weights of the one before, until a size
 loses too much. The cheapest that holds is what a person would write down; around it single bits go
 down and up. What a step costs in accuracy is looked at once by quantising trained weights
 (:mod:`.steptable`), what training leaves of that is learned from the trainings of the search
@@ -24,7 +24,7 @@ from .rungs import Net, Result, Rungs
 from .steps import distance, steps_between
 from .steptable import StepTable
 
-#: Bits at which sizes other than the first begin.
+#: Bits at which every size begins; of the first INT8 was trained as well.
 ROOT_BITS = 6
 #: Points beyond the limit up to which a size narrows further, and a network may be a parent.
 BEYOND = 1.5
@@ -211,7 +211,9 @@ class Climb:
     def _homogeneous(self) -> Iterator[str]:
         """Homogeneous networks of every size, narrower and narrower."""
         for size in range(self.sizes):
-            parent = self.finished[0] if size == 0 else None
+            # INT6 starts from float weights although INT8's are at hand: narrowed in a short
+            # training it may lose more than the INT6 that a person trains, and what follows too.
+            parent: Result | None = None
             for bits in range(ROOT_BITS, MIN_BITS, -1):
                 net = Net(size, Genome.uniform(bits, *self.rungs.counts), bits, bits)
                 start = parent if self.inherit else None
