@@ -144,7 +144,7 @@ def simulated(experiment: Any, document: dict[str, Any], say: Say) -> dict[str, 
     count = min(plan.sim_sequences, len(task.x_test))
     indices = np.sort(np.random.default_rng(plan.seed).choice(len(task.x_test), count, False))
     steps = min(task.steps, plan.sim_steps or task.steps)
-    say(f"Simulating {count} test sequences of {steps} steps in Icarus")
+    say(f"Simulating {count} test sequences of {steps} steps")
     report = simulate(
         model,
         emit(Design.of(model, **knobs.hardware)),
