@@ -223,7 +223,11 @@ def _silicon(docs: Path) -> list[str]:
         for row in data["rows"]
         if (row["genome"], row["share"]) == ("INT8", "none")
     }
-    shown = [row for row in data["rows"] if row["lanes"] == 1 and row["genome"] != "INT4"]
+    shown = [
+        row
+        for row in data["rows"]
+        if row["lanes"] == 1 and row["genome"] != "INT4" and "older" not in row
+    ]
     rows = [
         (
             f"`{row['task']}`",

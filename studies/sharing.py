@@ -182,9 +182,10 @@ def render(data: Mapping[str, Any]) -> list[str]:
         if row["share"] != "none" and row["genome"] == "INT8" and row["task"] in RATES:
             rate = RATES[row["task"]]
             margin = CLOCK_MHZ * 1e6 / (row["cycles"] * rate)
+            lanes = "1 lane" if row["lanes"] == 1 else f"{row['lanes']} lanes"
             lines += [
                 f"{row['task']} has {rate} steps a second: at {CLOCK_MHZ} MHz share {row['share']} "
-                f"with {row['lanes']} lanes is {margin:.1f} times as fast as that.",
+                f"with {lanes} is {margin:.1f} times as fast as that.",
                 "",
             ]
     for name, page in (
