@@ -172,21 +172,25 @@ def test_rows_that_a_budget_has_no_time_for_stay_those_of_the_page_and_are_marke
 ):
     before = json.loads(BEFORE.read_text())
 
-    def slow(task, name, share, lanes, say):
+    def slow(*arguments):
         time.sleep(1.2)
-        return before["rows"][0] | {"cells": 1}
+        return before["smallest"][0] | {"um2": 1.0}
 
     monkeypatch.setattr(sharing, "FOLDER", tmp_path)
     monkeypatch.setattr(sharing, "PAGE", BEFORE)
-    monkeypatch.setattr(sharing, "_network", slow)
+    # The first piece that is measured takes the budget.
+    names = [f"network {k}" for k in range(len(before["smallest"]))]
+    monkeypatch.setattr(smallest, "cases", lambda say: dict.fromkeys(names, slow))
     said = []
     data = sharing.measure(said.append, budget="1s")
     assert len(said) == 1
-    first, *rest = data["rows"]
-    assert first["cells"] == 1
+    first, *rest = data["smallest"]
+    assert first["um2"] == 1.0
     assert "older" not in first
-    assert [row["cells"] for row in rest] == [row["cells"] for row in before["rows"][1:]]
-    assert all("older" in row for row in [*rest, *data["elsewhere"], data["genomes"]])
+    assert [row["um2"] for row in rest] == [row["um2"] for row in before["smallest"][1:]]
+    assert [row["cells"] for row in data["rows"]] == [row["cells"] for row in before["rows"]]
+    left_out = [*rest, *data["rows"], *data["elsewhere"], data["genomes"]]
+    assert all("older" in row for row in left_out)
     page = "\n".join(sharing.render(data))
     assert "| digits-row | INT8 | gates | 1 * |" in page
     assert "\\* Measured before" in page
