@@ -214,6 +214,8 @@ class Climb:
             # INT6 starts from float weights although INT8's are at hand: narrowed in a short
             # training it may lose more than the INT6 that a person trains, and what follows too.
             parent: Result | None = None
+            if size == 0 and not self._affordable("full"):
+                parent = self.finished[0]
             for bits in range(ROOT_BITS, MIN_BITS, -1):
                 net = Net(size, Genome.uniform(bits, *self.rungs.counts), bits, bits)
                 start = parent if self.inherit else None

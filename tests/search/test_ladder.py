@@ -418,7 +418,7 @@ def test_dense_layers_have_their_genes_in_it(tmp_path):
 
 
 def test_networks_of_two_layers_have_the_genes_of_both(tmp_path):
-    plan = Plan(("digits-row-2layer",), drop=30.0, budget=12.0, epochs=1)
+    plan = Plan(("digits-row-2layer",), drop=30.0, budget=24.0, epochs=1)
     document = search(tmp_path, plan)
     assert {len(entry["genes"]) for entry in document["finished"]} == {34}
     assert document["best"]["um2"] < document["int8"]["um2"]
