@@ -23,9 +23,9 @@ def data(tmp_path_factory):
 
 def test_an_experiment_ends_with_a_page_and_the_files_of_a_network(genogate, data, tmp_path):
     about = ("--task", data, "--hidden", "6,4", "--workers", "1", "--out", "run")
-    genogate("experiment", *about, "--budget", "25s").refused("validation", "--max-drop 1.1")
+    genogate("experiment", *about, "--budget", "40s").refused("validation", "--max-drop 1.1")
     about += ("--max-drop", "3")
-    outcome = genogate("experiment", *about, "--budget", "25s", "--json")
+    outcome = genogate("experiment", *about, "--budget", "40s", "--json")
     assert outcome.code == 0, outcome
     document = json.loads(outcome.out)
     folder = tmp_path / "run"
