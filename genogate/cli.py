@@ -14,6 +14,7 @@ if os.path.basename(sys.argv[0] if sys.argv else "") == "genogate":
 import io
 import warnings
 from contextlib import suppress
+from functools import cache
 from importlib import import_module
 
 import click
@@ -74,6 +75,15 @@ EXTRAS = {
 }
 
 
+@cache
+def _silence_libraries() -> None:
+    """What libraries log is none of a command's output. Called with a command, so that the help
+    does not load :mod:`logging`."""
+    import logging
+
+    logging.getLogger().addHandler(logging.NullHandler())
+
+
 class LazyGroup(Group):
     """Loads a command's module when the command is asked for."""
 
@@ -83,10 +93,7 @@ class LazyGroup(Group):
     def get_command(self, ctx: click.Context | None, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
             return None
-        # What libraries log is none of a command's output. Here, so that the help does not load it.
-        import logging
-
-        logging.getLogger().addHandler(logging.NullHandler())
+        _silence_libraries()
         module = MODULES.get(cmd_name, cmd_name)
         command: click.Command = getattr(import_module(f".commands.{module}", __package__), module)
         return command

@@ -26,8 +26,6 @@ Say = Callable[[str], None]
 Row = Callable[[], dict[str, Any]]
 #: What was measured, by hardware; and the page's figures.
 FOLDER, PAGE = Path("build/studies/sharing-rows"), Path("docs/data/sharing.json")
-#: Behind figures that were measured on older hardware.
-OLDER = " *"
 #: Few bits everywhere but in the state and what makes it; not trained for them.
 MIXED = "2,2,2,3,3,2,3,3,3,3,3,8,7,8,3,3,3"
 GENOMES = {"INT8": "int8", "INT4": "int4", "mixed": MIXED}
@@ -169,7 +167,7 @@ def render(data: Mapping[str, Any]) -> list[str]:
         ]
         lines.append(
             f"| {row['task']} | {row['genome']} | {row['share']} | "
-            f"{row['lanes']}{OLDER if 'older' in row else ''} | "
+            f"{row['lanes']}{smallest.mark(row)} | "
             + " | ".join(f"{number:,.0f}" for number in numbers)
             + f" | {_less(row['logic_um2'], base['logic_um2'])} | "
             f"{_less(row['total_um2'], base['total_um2'])} | "
@@ -221,7 +219,7 @@ def _render_elsewhere(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     body = [
         (
             row["task"],
-            row["share"] + (OLDER if "older" in row else ""),
+            row["share"] + smallest.mark(row),
             *(_number(row[key]) for key in ("lut", "ff", "ebr", "dsp", "step_nj", "netlist_um2")),
             _number(row["slack_ns"], 2),
             _number(row["pj_per_cycle"], 1),

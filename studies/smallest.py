@@ -110,7 +110,7 @@ def render(rows: Sequence[Mapping[str, Any]]) -> list[str]:
                 row["units"],
                 f"{row['share']}, {row['memories']}",
                 f"{row['cycles']:,}",
-                f"{row['um2']:,.0f}" + (" *" if "older" in row else ""),
+                f"{row['um2']:,.0f}" + mark(row),
                 f"{100 * (row['um2'] / int8[row['task']] - 1):+.0f} %",
                 "" if before is None else f"{100 * (row['um2'] / before - 1):+.0f} %",
             )
@@ -153,6 +153,11 @@ def render(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         + ".",
         "",
     ]
+
+
+def mark(row: Mapping[str, Any]) -> str:
+    """A star behind a row that was measured on older hardware."""
+    return " *" if "older" in row else ""
 
 
 def older(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -106,10 +106,16 @@ def denoise(name: str, seed: int) -> Task:
     )
 
 
-@lru_cache(maxsize=4)
 def sound_targets(part: str, seed: int = 0) -> SoundTargets:
     """What the gains of `part` are scored by; those of the training part are not kept on disk."""
     path = downloads.cache_folder() / "denoise" / f"sound-{part}-{_stamp(seed, 'targets')}.npz"
+    return _sound_targets(part, seed, path)
+
+
+@lru_cache(maxsize=4)
+def _sound_targets(part: str, seed: int, path: Path) -> SoundTargets:
+    """Those that `path` keeps, by which they are remembered too: the data of another cache folder
+    may be others."""
     if path.exists():
         with suppress(InputError):
             return SoundTargets.from_arrays(read_archive(path), part)

@@ -89,12 +89,13 @@ def names_of(ledger: Ledger, front: Sequence[Point]) -> dict[int, list[str]]:
 AGAIN = "remove it and --resume with the options of before, or use another folder"
 
 
-def parsed(path: Path) -> Any:
-    """The configuration of a run, or an error that says how to get it back."""
+def parsed(path: Path, remedy: str = AGAIN) -> Any:
+    """A JSON file of a run, its configuration by default, or an error that says how to get it
+    back."""
     try:
         return read_json(path)
     except InputError as error:
-        raise InputError(f"{error}; {AGAIN}") from None
+        raise InputError(f"{error}; {remedy}") from None
 
 
 class Folder:

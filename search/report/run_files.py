@@ -12,9 +12,9 @@ from typing import Any
 from urllib.parse import unquote
 
 from ...model.errors import InputError, shown
-from ...model.files import read_json
 from ...model.genome import Genome, split
 from ..genomes.evaluate import OBJECTIVES
+from ..genomes.folder import parsed
 from ..genomes.store import SCHEMA
 
 #: Cells that a memory bit counted as in ``silicon``, which runs of before had as an objective, and
@@ -57,14 +57,6 @@ def is_finite(value: object) -> bool:
         return False
 
 
-def _parsed(path: Path) -> Any:
-    """The JSON file of a run, or an error that says how to get it back."""
-    try:
-        return read_json(path)
-    except InputError as error:
-        raise InputError(f"{error}; {AGAIN}") from None
-
-
 def checked_mapping(path: Path, value: object, *parts: str) -> Document:
     """`value`, a mapping with mappings under `parts`, or an error that names the file."""
     good = isinstance(value, dict) and all(isinstance(value.get(part), dict) for part in parts)
@@ -78,7 +70,7 @@ def read_config(folder: Path) -> Document:
     path = folder / "config.json"
     if not path.is_file():
         raise InputError(f"{folder}: no run of genogate search (it has no config.json)")
-    document = _parsed(path)
+    document = parsed(path, AGAIN)
     if isinstance(document, dict) and document.get("kind") == "ladder":
         raise InputError(
             f"{folder}: a search with a budget, which draws its own page: {folder / 'page.html'}"
@@ -116,7 +108,7 @@ def _all_finite(document: Document) -> bool:
 def read_history(folder: Path) -> list[Document]:
     """Rows of history.json that say evaluations and hypervolume."""
     path = folder / "history.json"
-    rows = _parsed(path)
+    rows = parsed(path, AGAIN)
     if not isinstance(rows, list) or not all(
         isinstance(row, dict)
         and is_finite(row.get("evaluations"))
@@ -167,7 +159,7 @@ def read_front(folder: Path) -> tuple[list[FrontPoint], dict[str, Key]]:
     path = folder / "front.json"
     if not path.exists():
         raise InputError(f"{folder}: no front yet, its first generation is not over; wait for it")
-    document = checked_mapping(path, _parsed(path), "named")
+    document = checked_mapping(path, parsed(path, AGAIN), "named")
     rows = document.get("points")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise InputError(f"{path}: its points are no list; {AGAIN}")
