@@ -15,7 +15,7 @@ from ..memories import CodeBuffer, Rom, WeightMemory, bias_words, weight_words
 from ..operator import Part
 from .counters import Counter, Pipe, UnitCounter
 from .layer import code_layout, state_reader
-from .loading import address_bits, fill, load_signature
+from .loader import address_bits, fill, load_signature
 from .schedule import Schedule, divisor_within
 
 
@@ -55,7 +55,7 @@ class Classifier(wiring.Component):
         One logit a transfer, class 0 first; `last` with the last one of a sequence.
     o_class : Out(stream.Signature(class_layout(classes, head))), of a head that answers classes
         One per sequence, after its last logit; or one per step, `last` with that of the last step.
-    load : Out(:func:`~.loading.load_signature`), where weights are loaded
+    load : Out(:func:`~.loader.load_signature`), where weights are loaded
     """
 
     def __init__(

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
 
-from ...model.errors import InputError
 from ...model.genome import GENES
 from ...model.integer import IntModel
 from ...model.knobs import Lanes, check_share
-from ..memories import WeightMemory
 from ..operator import Part
 from ..requantize import Requantize
 from . import cycles
@@ -24,7 +21,8 @@ from .classifier import (
 )
 from .gates.layer import GatesLayer, GatesPlan
 from .layer import GruLayer, component_part, layer_parts
-from .loading import Loader, address_bits, envelope, stores
+from .loader import Loader, address_bits
+from .loading import envelope, loaded_part, stores
 from .network import Fork, Network
 from .schedule import Schedule, divisor_within
 from .serial import SerialPlan, chain_cycles
@@ -67,12 +65,6 @@ class Design:
         :class:`InputError` for lanes, a pipeline and weights that `share` cannot have."""
         lanes = lanes or Lanes()
         check_share(share, lanes, pipeline, weights)
-        given = any(layer.initial_state is not None for layer in model.layers)
-        if weights == "load" and (model.front or model.back or given):
-            raise InputError(
-                "weights load: for networks without dense layers around the GRU layers, which "
-                "start from the zero state: give --weights rom"
-            )
         return cls(model, lanes, share, pipeline, weights)
 
     @cached_property
@@ -123,7 +115,7 @@ class Design:
                 )
             ]
         if self.weights == "load":
-            layers = [{k: _loaded(k, part) for k, part in parts.items()} for parts in layers]
+            layers = [_loaded(parts) for parts in layers]
         return tuple(layers)
 
     @cached_property
@@ -148,13 +140,13 @@ class Design:
     def front(self) -> tuple[StagePlan, ...]:
         """Plans of the dense layers in front."""
         return front_plans(
-            self.model.front, self.lanes, self.pipeline, self._layers_step, self.share
+            self.planned.front, self.lanes, self.pipeline, self._layers_step, self.share
         )
 
     @cached_property
     def back(self) -> tuple[StagePlan, ...]:
         """Plans of the dense layers behind."""
-        return back_plans(self.model, self.lanes, self.pipeline, self._layers_step, self.share)
+        return back_plans(self.planned, self.lanes, self.pipeline, self._layers_step, self.share)
 
     @cached_property
     def stages(self) -> dict[str, dict[str, Part]]:
@@ -163,14 +155,24 @@ class Design:
         names = [f"front{k}" for k in range(len(self.front))]
         names += [f"back{k}" for k in range(len(self.model.back))]
         names += ["classifier"] * self.ends_in_stage
-        plans = (*self.front, *self.back)
-        return {name: stage_parts(plan) for name, plan in zip(names, plans, strict=True)}
+        rows = [stage_parts(plan) for plan in (*self.front, *self.back)]
+        if self.weights == "load":
+            rows = [_loaded(parts) for parts in rows]
+        return dict(zip(names, rows, strict=True))
+
+    @property
+    def places(self) -> dict[str, dict[str, Part]]:
+        """The parts of all layers by name, in the order of the data: ``front0``, ..., ``layer0``,
+        ..., ``back0``, ...; ``classifier`` where it is in :attr:`stages`."""
+        front = [name for name in self.stages if name.startswith("front")]
+        layers = {f"layer{k}": parts for k, parts in enumerate(self.layers)}
+        return {name: self.stages[name] for name in front} | layers | self.stages
 
     def stage_components(self) -> dict[str, DenseStage]:
         """The dense layers by name, new ones at each call."""
         plans = (*self.front, *self.back)
         return {
-            name: DenseStage(plan, parts)
+            name: DenseStage(plan, parts, load=self.load_port)
             for plan, (name, parts) in zip(plans, self.stages.items(), strict=True)
         }
 
@@ -287,12 +289,18 @@ class Design:
         return Network(self)
 
 
-def _loaded(name: str, part: Part) -> Part:
-    """A memory that is loaded in place of weights or biases; other parts as they are."""
-    _, *shape = part.identity
-    if not name.endswith(("weights", "biases")):
-        return part
-    return WeightMemory.part(*cast(list[int], shape))
+def _loaded(parts: dict[str, Part]) -> dict[str, Part]:
+    """The parts of a layer with memories that are loaded."""
+    return {name: loaded_part(name, part) for name, part in parts.items()}
+
+
+def _loader(design: Design) -> dict[str, Part]:
+    """What fills the memories, where weights are loaded."""
+    if design.weights != "load":
+        return {}
+    depths, width = design.load_shape
+    places = len(design.model.layers) + len(design.stages)
+    return {"loader": Loader.part(depths, width, 4 * places + 3)}
 
 
 def _parts_beside_layers(design: Design) -> dict[str, Part]:
@@ -305,19 +313,15 @@ def _parts_beside_layers(design: Design) -> dict[str, Part]:
         if stage.activation is not None:
             outputs["activation"] = component_part(stage.activation)
     if design.share == "all" and not back:
-        return outputs
+        return outputs | _loader(design)
     fork = {"fork": Part(Fork.identity, "Fork", Fork)}
     fork = fork if head.every or (back and design.share == "all") else {}
     if design.ends_in_stage:
-        return fork
+        return fork | _loader(design)
     chunks, depth = design.classifier_plan
     lanes = 1 if head.every or back else design.lanes.h
     loaded = design.weights == "load"
     parts = {"classifier": Classifier.part(op, lanes, chunks, depth, head, loaded)}
     if head.every or back:
         parts["copy"] = StateCopy.part(op.in_bits, op.weight.shape[1])
-    parts |= fork | outputs
-    if loaded:
-        depths, width = design.load_shape
-        parts["loader"] = Loader.part(depths, width, 4 * len(design.model.layers) + 3)
-    return parts
+    return parts | fork | outputs | _loader(design)

@@ -27,7 +27,8 @@ from ..piecewise_linear import PiecewiseLinear
 from ..product import Product
 from ..sum import Sum
 from ..table import Table
-from .loading import fill, load_signature, loaded_names
+from .loader import fill, load_signature
+from .loading import loaded_names
 from .schedule import Schedule
 from .sequencer import Sequencer
 
@@ -306,7 +307,7 @@ class GruLayer(wiring.Component):
         One unit a transfer; `last` with the last unit of a sequence's last step.
     reader : In(:func:`state_reader`), with `classified`
         Whoever reads the state of a sequence's last step before the layer goes on.
-    load : Out(:func:`~.loading.load_signature`), where weights are loaded: `load` has the widths of
+    load : Out(:func:`~.loader.load_signature`), where weights are loaded: `load` has the widths of
         its address and data
     """
 

@@ -1,4 +1,4 @@
-"""Weights that a port fills after reset (`weights` load): sums for any weights, and the loader.
+"""Weights that a port fills after reset (`weights` load): sums for any weights, and the words.
 
 The datapath of such a network must hold for whatever is loaded, so it is planned for the
 :func:`envelope` of the model. What is loaded is an :class:`Image`: the words of all parameter
@@ -8,15 +8,11 @@ memories, one after the other.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
-from amaranth import *
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
 
 from ...model.errors import InputError
 from ...model.genome import GENES
@@ -30,9 +26,9 @@ from ...model.integer import (
     signed_width,
 )
 from ..dense import Folded
-from ..memories import bias_words, weight_words
+from ..memories import WeightMemory, bias_words, weight_words
 from ..operator import Part
-from .counters import Counter
+from .stages.plan import head_layer
 
 if TYPE_CHECKING:
     from .design import Design
@@ -75,13 +71,20 @@ def envelope(model: IntModel) -> IntModel:
     """A model with the widths of `model`, whose sums are as wide as any weights and biases (within
     :func:`bias_bound`) can make them. Raises :class:`InputError` for one unit or one output."""
     linear = [layer.dense(name) for layer in model.layers for name in GENES[:6]]
+    linear += [layer.dense for layer in (*model.front, *model.back)]
     if min(len(op.bias) for op in (*linear, model.classifier)) < 2:
         raise InputError(
-            "weights load: for networks of 2 units and 2 outputs or more: give --weights rom"
+            "weights load: for networks of 2 units or more in each layer, and 2 outputs or more: "
+            "give --weights rom"
         )
+    front, back = (
+        tuple(replace(layer, dense=_widest(layer.dense)) for layer in dense)
+        for dense in (model.front, model.back)
+    )
     layers = tuple(
         Layer(
-            {name: _widest(op) if isinstance(op, Dense) else op for name, op in layer.ops.items()}
+            {name: _widest(op) if isinstance(op, Dense) else op for name, op in layer.ops.items()},
+            layer.initial_state,
         )
         for layer in model.layers
     )
@@ -89,7 +92,7 @@ def envelope(model: IntModel) -> IntModel:
     if stage is not None:
         sums = {"acc_min": classifier.acc_min, "acc_max": classifier.acc_max}
         stage = replace(stage, requantize=replace(stage.requantize, **sums))
-    return replace(model, layers=layers, classifier=classifier, stage=stage)
+    return replace(model, layers=layers, classifier=classifier, stage=stage, front=front, back=back)
 
 
 def refuse_loaded(design: Design, what: str) -> None:
@@ -100,11 +103,21 @@ def refuse_loaded(design: Design, what: str) -> None:
 
 @dataclass(frozen=True)
 class Store:
-    """A parameter memory. name : ``layer0.w_ir_weights`` ... ``classifier.biases``"""
+    """A parameter memory. name : ``front0.weights``, ``layer0.w_ir_weights``, ...,
+    ``classifier.biases``"""
 
     name: str
     depth: int
     width: int
+
+
+def loaded_part(name: str, part: Part) -> Part:
+    """A memory that is loaded, in place of one of weights, biases or a given state; other parts as
+    they are."""
+    if name != "initial" and not name.endswith(("weights", "biases")):
+        return part
+    _, *shape = part.identity
+    return WeightMemory.part(*cast(list[int], shape))
 
 
 def loaded_names(parts: Mapping[str, Part]) -> list[str]:
@@ -113,12 +126,15 @@ def loaded_names(parts: Mapping[str, Part]) -> list[str]:
 
 
 def stores(design: Design) -> list[Store]:
-    """The parameter memories of a network whose weights are loaded, in the order of loading."""
+    """The parameter memories of a network whose weights are loaded, in the order of loading, which
+    is that of the data: dense layers in front, GRU layers, dense layers behind, classifier."""
     memories = []
-    for number, parts in enumerate(design.layers):
+    for place, parts in design.places.items():
         for name in loaded_names(parts):
             _, depth, width = cast(tuple[str, int, int], parts[name].identity)
-            memories.append(Store(f"layer{number}.{name}", depth, width))
+            memories.append(Store(f"{place}.{name}", depth, width))
+    if design.ends_in_stage:
+        return memories
     op, (chunks, _) = design.planned.classifier, design.classifier_plan
     outputs, inputs = op.weight.shape
     biases = signed_width(int(op.bias.min()), int(op.bias.max()))
@@ -166,138 +182,51 @@ def _linear_words(op: Dense | Classifier, lanes: int, chunks: int, width: int) -
     ]
 
 
+def _layer_words(design: Design, number: int, widths: Mapping[str, int]) -> list[list[int]]:
+    """Words of the memories of a GRU layer."""
+    layer = design.model.layers[number]
+    if design.share == "gates":
+        return [*replace(design.gates[number], layer=layer).constants()]
+    schedule, memories = design.schedules[number], []
+    for name in GENES[:6]:
+        lanes = design.lanes.x if name[2] == "i" else design.lanes.h
+        width = widths[f"layer{number}.{name}_biases"]
+        memories += _linear_words(layer.dense(name), lanes, schedule.chunks[name], width)
+    return memories
+
+
+def _memories(design: Design, widths: Mapping[str, int]) -> Iterator[list[int]]:
+    """Words of each of :func:`stores`; `widths` of these by name."""
+    model = design.model
+    last = head_layer(model) if design.ends_in_stage else None
+    layers = (*model.front, *model.back, *([last] if last else []))
+    plans = dict(zip(design.stages, (*design.front, *design.back), strict=True))
+    stages = dict(zip(design.stages, layers, strict=True))
+    for place in design.places:
+        if place in stages:
+            dense, plan, width = stages[place].dense, plans[place], widths[f"{place}.biases"]
+            yield from _linear_words(dense, plan.lanes, plan.chunks, width)
+            continue
+        number = int(place.removeprefix("layer"))
+        yield from _layer_words(design, number, widths)
+        state, layer = model.layers[number].initial_state, model.layers[number]
+        if state is not None:
+            lanes = 1 if design.share == "all" else design.lanes.h
+            yield weight_words(state[None], layer.bits("h"), lanes, 1)
+    if not design.ends_in_stage:
+        chunks, _ = design.classifier_plan
+        yield from _linear_words(model.classifier, 1, chunks, widths["classifier.biases"])
+
+
 def image(design: Design) -> Image:
     """The parameters of `design`, whose weights are loaded."""
     places = stores(design)
-    widths = {store.name: store.width for store in places}
-    words: list[int] = []
-    if design.share == "gates":
-        for plan, layer in zip(design.gates, design.model.layers, strict=True):
-            for memory in replace(plan, layer=layer).constants():
-                words += memory
-    else:
-        for number, (layer, schedule) in enumerate(
-            zip(design.model.layers, design.schedules, strict=True)
-        ):
-            for name in GENES[:6]:
-                lanes = design.lanes.x if name[2] == "i" else design.lanes.h
-                width = widths[f"layer{number}.{name}_biases"]
-                for memory in _linear_words(layer.dense(name), lanes, schedule.chunks[name], width):
-                    words += memory
-    chunks, _ = design.classifier_plan
-    for memory in _linear_words(design.model.classifier, 1, chunks, widths["classifier.biases"]):
-        words += memory
-    assert len(words) == sum(store.depth for store in places)
-    # Constants that stay, such as given states, count too.
+    memories = [*_memories(design, {store.name: store.width for store in places})]
+    assert [len(memory) for memory in memories] == [store.depth for store in places]
+    words = [word for memory in memories for word in memory]
+    # Constants that stay, such as tables, count too.
     fixed = [part.contents() for part in design.parts]
     identities = [part.identity for part in design.parts]
     digest = hashlib.sha256(repr((design.model.genome.layers, identities, fixed)).encode())
-    width = max(widths.values())
+    width = max(store.width for store in places)
     return Image(tuple(words), width, tuple(places), digest.hexdigest()[:16])
-
-
-def load_signature(count: int, addresses: int, width: int) -> wiring.Signature:
-    """Ports through which `count` memories are filled, as their owner has them.
-
-    enable : In(count), write into that memory; address : In; data : In(width)
-    """
-    return wiring.Signature({"enable": In(count), "address": In(addresses), "data": In(width)})
-
-
-def fill(m: Module, port: Any, memories: Sequence[Any]) -> None:
-    """Connect the write ports of `memories` to `port`, of :func:`load_signature`."""
-    for number, memory in enumerate(memories):
-        m.d.comb += [
-            memory.write_enable.eq(port.enable[number]),
-            memory.write_address.eq(port.address),
-            memory.write_data.eq(port.data),
-        ]
-
-
-class Loader(wiring.Component):
-    """Fills the parameter memories, and keeps features out meanwhile.
-
-    After reset features wait until every word has been taken. A word that is offered later begins
-    another load: features of the next sequence wait, the sequences in the network are answered,
-    and then words are taken, all of them, before features are again. So no sequence is ever
-    computed with weights of two loads.
-
-    Parameters
-    ----------
-    depths : words of each memory
-    width : bits of a word
-    most : sequences in the network at most; the next one waits
-
-    Members
-    -------
-    words : In(stream.Signature(width)), the words of all memories, in order
-    enable : Out(len(depths)), address, data : Out; of :func:`load_signature`
-    i_valid, i_last, i_ready : In(1), of the features outside, and the network's ready
-    valid, ready : Out(1), of the features to the network, and the ready outside
-    answered : In(1), the last word of a sequence's answer is taken
-    loaded : Out(1), all words have been taken
-    """
-
-    def __init__(self, depths: Sequence[int], width: int, most: int) -> None:
-        self.depths, self.width, self.most = tuple(depths), width, most
-        super().__init__(
-            {
-                "words": In(stream.Signature(width)),
-                "enable": Out(len(self.depths)),
-                "address": Out(address_bits(self.depths)),
-                "data": Out(width),
-                **{name: In(1) for name in ("i_valid", "i_last", "i_ready", "answered")},
-                **{name: Out(1) for name in ("valid", "ready", "loaded")},
-            }
-        )
-
-    @property
-    def identity(self) -> tuple[object, ...]:
-        """See :class:`hdl.operator.Part`."""
-        return "Loader", self.depths, self.width, self.most
-
-    @classmethod
-    def part(cls, depths: Sequence[int], width: int, most: int) -> Part:
-        """Deferred form of the component."""
-        depths = tuple(depths)
-        return Part(
-            ("Loader", depths, width, most),
-            f"Loader of {sum(depths)} words of {width} bits",
-            partial(cls, depths, width, most),
-        )
-
-    def elaborate(self, platform) -> Module:
-        m = Module()
-        words, count = self.words, len(self.depths)
-        taken, full = Signal(), Signal()
-        memory = Counter(m, "memory", count, taken & full)
-        address = Signal(len(self.address))
-        last = Array(Const(depth - 1, len(address)) for depth in self.depths)[memory.value]
-        inside = Signal()  # a sequence has begun, and not ended
-        pending = Signal(range(self.most + 1))  # sequences that ended and are not answered
-        entered = self.valid & self.i_ready
-        open_ = self.loaded & (inside | ~words.valid) & (pending != self.most)
-        m.d.comb += [
-            words.ready.eq(~self.loaded | (~inside & (pending == 0))),
-            taken.eq(words.valid & words.ready),
-            full.eq(address == last),
-            self.enable.eq(taken.replicate(count) & (1 << memory.value)),
-            self.address.eq(address),
-            self.data.eq(words.payload),
-            self.valid.eq(self.i_valid & open_),
-            self.ready.eq(self.i_ready & open_),
-        ]
-        with m.If(taken):
-            m.d.sync += [
-                address.eq(Mux(full, 0, address + 1)),
-                self.loaded.eq(full & memory.last),
-            ]
-        with m.If(entered):
-            m.d.sync += inside.eq(~self.i_last)
-        m.d.sync += pending.eq(pending + (entered & self.i_last) - self.answered)
-        return m
-
-
-def address_bits(depths: Sequence[int]) -> int:
-    """Width of an address of memories of so many words."""
-    return max(1, (max(depths) - 1).bit_length())

@@ -75,7 +75,7 @@ class Network(wiring.Component):
         The codes of an answer in order; `last` with a sequence's last.
     i_weights : In, unsigned, where weights are loaded
         The words of all parameter memories, of :func:`~.loading.image`: see
-        :class:`~.loading.Loader`.
+        :class:`~.loader.Loader`.
     loaded : Out(1), where weights are loaded: features are taken
     """
 
@@ -113,7 +113,8 @@ class Network(wiring.Component):
         rest: dict[str, Any] = {name: part.build() for name, part in design.rest.items()}
         below = [*front, *layers]
         if "loader" in rest:
-            self._load(m, layers, rest)
+            classifier = [rest["classifier"]] if "classifier" in rest else []
+            self._load(m, [*below, *back, *classifier], rest)
         else:
             wiring.connect(m, wiring.flipped(self.i), below[0].i)
         for lower, upper in [*pairwise(below), *pairwise(back)]:
@@ -155,9 +156,10 @@ class Network(wiring.Component):
             wiring.connect(m, classifier.o_class, wiring.flipped(self.o_class))
         return m
 
-    def _load(self, m: Module, layers: list[Any], rest: dict[str, Any]) -> None:
-        """The loader stands before the features, and fills memories layer by layer."""
+    def _load(self, m: Module, owners: list[Any], rest: dict[str, Any]) -> None:
+        """The loader stands before the features, and fills memories of the `owners` in order."""
         m.submodules.loader = loader = rest["loader"]
+        i = owners[0].i
         answer = getattr(self, f"o_{self.design.model.head.output}")
         final: Value | int = 1
         if self.design.model.head.output != "class" or self.design.model.head.every:
@@ -169,14 +171,14 @@ class Network(wiring.Component):
             self.loaded.eq(loader.loaded),
             loader.i_valid.eq(self.i.valid),
             loader.i_last.eq(self.i.payload.last),
-            loader.i_ready.eq(layers[0].i.ready),
-            layers[0].i.payload.eq(self.i.payload),
-            layers[0].i.valid.eq(loader.valid),
+            loader.i_ready.eq(i.ready),
+            i.payload.eq(self.i.payload),
+            i.valid.eq(loader.valid),
             self.i.ready.eq(loader.ready),
             loader.answered.eq(answer.valid & answer.ready & final),
         ]
         start = 0
-        for owner in (*layers, rest["classifier"]):
+        for owner in owners:
             count = len(owner.load.enable)
             m.d.comb += [
                 owner.load.enable.eq(loader.enable[start : start + count]),

@@ -4,7 +4,6 @@
 import numpy as np
 import pytest
 from genogate.hdl.gru.design import Design
-from genogate.model.errors import InputError
 from genogate.model.genome import GENES, Genome
 from genogate.model.head import Head
 from genogate.model.integer import code_range
@@ -105,10 +104,3 @@ def test_a_sequence_starts_with_the_state_that_is_given(lanes, pipeline):
     states = [layer.initial_state for layer in model.layers]
     assert any((state != zero).any() for state, zero in zip(states, zeros, strict=True))
     check(model, sequences, 0.3, lanes, pipeline=pipeline)
-
-
-@pytest.mark.parametrize(("front", "back", "given"), [(1, 0, False), (0, 1, False), (0, 0, True)])
-def test_weights_that_are_loaded_are_refused(front, back, given):
-    model, _ = draw(5, front, back, initial_state=given)
-    with pytest.raises(InputError, match=r"^weights load: for networks without dense layers"):
-        Design.of(model, weights="load")

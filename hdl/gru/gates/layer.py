@@ -17,7 +17,8 @@ from ...dense import Folded
 from ...memories import CodeBuffer, Rom, weight_words
 from ...operator import Part, build_into
 from ..layer import code_layout, initial_part, state_reader
-from ..loading import fill, load_signature, loaded_names
+from ..loader import fill, load_signature
+from ..loading import loaded_names
 from ..serial import SerialPlan
 from ..shared.rows import ORDER
 from .machine import GatesMachine

@@ -12,6 +12,8 @@ from ...dense import Way
 from ...memories import CodeBuffer
 from ...operator import Part, build_into
 from ..layer import code_layout, component_part, dense_parts, state_reader
+from ..loader import fill, load_signature
+from ..loading import loaded_names
 from .control import StageControl
 from .plan import StagePlan
 
@@ -64,9 +66,13 @@ class DenseStage(wiring.Component):
     state : Out(:func:`~..layer.state_reader`), where the input is a state in a layer's memory
     o : Out(stream.Signature(StructLayout(code=signed(out_bits), last=1)))
         One output a transfer; `last` with the last one of a sequence's last vector.
+    load : Out(:func:`~..loader.load_signature`), where weights are loaded: `load` has the widths
+        of its address and data
     """
 
-    def __init__(self, plan: StagePlan, parts: Mapping[str, Part]) -> None:
+    def __init__(
+        self, plan: StagePlan, parts: Mapping[str, Part], *, load: tuple[int, int] | None = None
+    ) -> None:
         self.plan, self.parts = plan, parts
         layer = plan.layer
         members: dict[str, Any] = {"o": Out(stream.Signature(code_layout(layer.out_bits)))}
@@ -74,6 +80,9 @@ class DenseStage(wiring.Component):
             members["i"] = In(stream.Signature(code_layout(layer.in_bits)))
         else:
             members["state"] = Out(state_reader(layer.in_bits, plan.lanes, plan.words))
+        self.loaded = loaded_names(parts) if load else []
+        if load:
+            members["load"] = Out(load_signature(len(self.loaded), *load))
         super().__init__(members)
 
     def elaborate(self, platform) -> Module:
@@ -119,4 +128,6 @@ class DenseStage(wiring.Component):
             self.o.valid.eq(result.valid),
             result.ready.eq(self.o.ready),
         ]
+        if self.loaded:
+            fill(m, self.load, [p[name] for name in self.loaded])
         return m
