@@ -70,10 +70,10 @@ def _search_config(options: dict[str, Any]) -> Config:
 
 def _estimates(folder: Path, resume: bool) -> bool:
     """Whether cells are estimated where no option says it: as the run began that is resumed."""
-    from .model.files import read_json
+    from .search.genomes.folder import parsed
 
     path = folder / "config.json"
-    before = read_json(path) if resume and path.exists() else None
+    before = parsed(path) if resume and path.exists() else None
     setting = before.get("setting") if isinstance(before, dict) else None
     return bool(setting.get("estimate", False)) if isinstance(setting, dict) else True
 

@@ -85,8 +85,9 @@ def names_of(ledger: Ledger, front: Sequence[Point]) -> dict[int, list[str]]:
     return names
 
 
-#: What brings a damaged config.json back: the store next to it knows what was evaluated.
-AGAIN = "remove it and --resume with the options of before, or use another folder"
+#: What brings a damaged config.json back: it is written from the options, and the store next to it
+#: knows what was evaluated.
+AGAIN = "remove it, and --resume the search with the options of before, which writes it again"
 
 
 def parsed(path: Path, remedy: str = AGAIN) -> Any:
@@ -134,7 +135,7 @@ class Folder:
         if not isinstance(before, dict) or not all(
             isinstance(before.get(part), dict) for part in ("config", "setting")
         ):
-            raise InputError(f"{self.path}: config.json is not that of a run; {AGAIN}")
+            raise InputError(f"{self.path / 'config.json'}: not the file of a search; {AGAIN}")
         if before.get("version") not in VERSIONS:
             raise InputError(
                 f"{self.path}: a run of version {shown(before.get('version', 1))}, this program "

@@ -26,10 +26,11 @@ def _alike(a: Document, b: Document) -> bool:
     return a["config"] | free == b["config"] | free and a["setting"] == b["setting"]
 
 
-def siblings(folder: Path, document: Document) -> list[Path]:
-    """Folders beside `folder` with runs that differ from its run only in method and seed."""
+def siblings(folder: Path, document: Document) -> list[tuple[Path, Document]]:
+    """Folders beside `folder` with runs that differ from its run only in method and seed, and
+    their configurations."""
     place = folder.resolve()
-    alike = []
+    alike: list[tuple[Path, Document]] = []
     try:
         others = sorted(path for path in place.parent.iterdir() if path != place)
     except OSError:
@@ -37,9 +38,11 @@ def siblings(folder: Path, document: Document) -> list[Path]:
     for path in others:
         # Nobody asked for them, so what cannot be read is passed over.
         try:
-            if (path / "config.json").is_file() and _alike(document, read_config(path)):
+            if not (path / "config.json").is_file():
+                continue
+            if _alike(document, other := read_config(path)):
                 read_history(path)
-                alike.append(next_to(folder, path.name))
+                alike.append((next_to(folder, path.name), other))
         except (InputError, OSError):
             continue
     return alike[:MAX_SIBLINGS]
@@ -96,7 +99,7 @@ def curves_of(folder: Path, document: Document, beside: Sequence[Path]) -> list[
             )
         curves.append(_curve(path, other, document))
         done.add(path.resolve())
-    for path in siblings(folder, document):
+    for path, other in siblings(folder, document):
         if path.resolve() not in done:
-            curves.append(_curve(path, read_config(path), document))
+            curves.append(_curve(path, other, document))
     return curves

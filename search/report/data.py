@@ -147,19 +147,21 @@ def collect(
     *,
     cells: bool = True,
     say: Say = lambda text: None,
+    document: Document | None = None,
 ) -> Document:
     """Everything the page and the pictures show of the run in `folder`, JSON-able.
 
     beside : folders of runs whose hypervolume is drawn too, beside those that are found next to
         `folder` and differ from it only in method and seed
     cells : whether cells are measured operator by operator, which needs Yosys, or what it said once
+    document : of `folder`, where the caller has read its ``config.json`` already
 
     Raises :class:`InputError` for a folder that holds no run, one of another version, or files of
     it that are damaged. What is merely absent becomes a sentence under ``notes``.
     """
     folder = Path(folder)
     say("Reading the run")
-    document = read_config(folder)
+    document = document or read_config(folder)
     config, setting = document["config"], document["setting"]
     front, named = read_front(folder)
     curves = curves_of(folder, document, [Path(path) for path in beside])

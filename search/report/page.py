@@ -191,10 +191,10 @@ def write_report(
     target = Path(out) if out else Path(folder) / "report.html"
     # The page of another place shall not overwrite the pictures of a page beside it.
     place = target.parent / ("pictures" if not out else f"{target.stem}-pictures")
-    read_config(Path(folder))
+    document = read_config(Path(folder))
     for path in (target, place / "front.png") if pictures else (target,):
         check_place(path)
-    data = collect(folder, beside, cells=cells, say=say)
+    data = collect(folder, beside, cells=cells, say=say, document=document)
     text = page(data)
     drawn: dict[str, bytes] = {}
     notes = [*data["notes"], *([data["cells_note"]] if data["cells_note"] else [])]

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 from ...model.errors import InputError, shown
 from ...model.genome import Genome, split
 from ..genomes.evaluate import OBJECTIVES
+from ..genomes.folder import AGAIN as BY_OPTIONS
 from ..genomes.folder import parsed
 from ..genomes.store import SCHEMA
 
@@ -57,25 +58,25 @@ def is_finite(value: object) -> bool:
         return False
 
 
-def checked_mapping(path: Path, value: object, *parts: str) -> Document:
+def checked_mapping(path: Path, value: object, *parts: str, remedy: str = AGAIN) -> Document:
     """`value`, a mapping with mappings under `parts`, or an error that names the file."""
     good = isinstance(value, dict) and all(isinstance(value.get(part), dict) for part in parts)
     if not good:
-        raise InputError(f"{path}: not the file of a search; {AGAIN}")
+        raise InputError(f"{path}: not the file of a search; {remedy}")
     return value  # type: ignore[return-value]
 
 
 def read_config(folder: Path) -> Document:
     """The configuration of the run in `folder`."""
     path = folder / "config.json"
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"{folder}: no run of genogate search (it has no config.json)")
-    document = parsed(path, AGAIN)
+    document = parsed(path)
     if isinstance(document, dict) and document.get("kind") == "ladder":
         raise InputError(
             f"{folder}: a search with a budget, which draws its own page: {folder / 'page.html'}"
         )
-    document = checked_mapping(path, document, "config", "setting")
+    document = checked_mapping(path, document, "config", "setting", remedy=BY_OPTIONS)
     config, setting = document["config"], document["setting"]
     objectives = config.get("objectives")
     if document.get("version", VERSIONS[0]) not in VERSIONS:
@@ -92,7 +93,7 @@ def read_config(folder: Path) -> Document:
         and all(isinstance(limit, list) and len(limit) == 2 for limit in config.get("limits") or ())
     )
     if not complete or not _all_finite(document):
-        raise InputError(f"{path}: damaged, or of another version; {AGAIN}")
+        raise InputError(f"{path}: damaged, or of another version; {BY_OPTIONS}")
     return document
 
 

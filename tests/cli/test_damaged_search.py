@@ -21,6 +21,10 @@ def run(tmp_path):
     return folder
 
 
+#: The same of its configuration, which no other file of the run knows.
+BY_OPTIONS = "remove it, and --resume the search with the options of before, which writes it again"
+
+
 def edited(change):
     def edit(path):
         document = json.loads(path.read_text())
@@ -76,3 +80,25 @@ def test_elsewhere_nothing_is_said_of_a_search(genogate, run):
     outcome = genogate("gru", "--genome", run / "knee")
     outcome.refused("not valid JSON")
     assert "search" not in outcome.err
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda p: p.write_bytes(b""),
+        lambda p: p.write_bytes(b'{"version": 5, "config": {'),
+        lambda p: p.write_bytes(b"\xff\xfe{}"),
+        lambda p: p.write_text("[]"),
+        lambda p: p.write_text('{"version": 5, "config": {}}'),
+        lambda p: p.mkdir(),
+    ],
+)
+@pytest.mark.parametrize(
+    "command",
+    [("report",), ("search", "--resume", "--out"), ("search", "--exact", "--resume", "--out")],
+)
+def test_every_command_says_the_same_of_a_damaged_configuration(genogate, run, command, damage):
+    damage(run / "config.json")
+    outcome = genogate(*command, run)
+    outcome.refused(str(run / "config.json"), BY_OPTIONS)
+    assert not (run / "report.html").exists()

@@ -588,11 +588,15 @@ def test_folders_and_stores_that_are_not_as_they_should_be(whole, tmp_path):
     document = json.loads((folder / "config.json").read_text())
     for change, message in (
         ({"version": 1}, "a run of version 1, this program makes 5"),
-        ({"setting": 3}, "config.json is not that of a run"),
+        ({"setting": 3}, "config.json: not the file of a search"),
     ):
         (folder / "config.json").write_text(json.dumps(document | change))
         with pytest.raises(InputError, match=message):
             Run(folder, SETTING, CONFIG, resume=True)
+    # What it is told to do: without the file, the options of before write it again.
+    (folder / "config.json").unlink()
+    Run(folder, SETTING, CONFIG, resume=True)
+    assert json.loads((folder / "config.json").read_text()) == document
     # A row that somebody changed counts as not there, and is made again.
     run = fresh()
     run.evaluator.store.close()

@@ -375,6 +375,25 @@ def test_reading_leaves_the_folder_as_it_was(make):
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+def test_a_configuration_is_read_once(make, monkeypatch):
+    from genogate.search.report import run_files
+
+    read, parsed = [], run_files.parsed
+
+    def counted(path, *remedy):
+        read.append(f"{path.parent.name}/{path.name}")
+        return parsed(path, *remedy)
+
+    monkeypatch.setattr(run_files, "parsed", counted)
+    folder = make()
+    make("beside", seed=1)
+    write_report(folder, pictures=False)
+    assert [name for name in sorted(read) if name.endswith("config.json")] == [
+        "beside/config.json",
+        "run/config.json",
+    ]
+
+
 def test_results_changed_from_outside_do_not_count(make):
     folder = make()
     changed_store("UPDATE evaluations SET result='{\"accuracy\": 1.0}' WHERE genome LIKE '8,8,8%'")(
