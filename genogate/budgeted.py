@@ -7,7 +7,8 @@ the test part, and the files of what it ends with.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,9 +61,9 @@ def _check(options: dict[str, Any], record: bool, target: str | None) -> None:
         raise InputError("record: for --budget full; leave it out")
 
 
-def _fits(task: str, seed: int, hidden: int, seconds: float) -> float:
-    """CPU seconds that a float network takes, about. Raises :class:`InputError` where the budget
-    would be gone by it."""
+@lru_cache(maxsize=16)
+def _estimate(task: str, seed: int, hidden: int) -> float:
+    """CPU seconds that training a float network takes here, about."""
     from .model.checkpoints.recipe import recipe_for
     from .model.data.tasks import load_task
     from .search.experiment.duration import seconds_of_update
@@ -70,59 +71,122 @@ def _fits(task: str, seed: int, hidden: int, seconds: float) -> float:
     data = load_task(task, seed)
     recipe = recipe_for(task, {"seed": seed, "hidden": hidden}, len(data.x_train))
     updates = recipe.epochs * -(-len(data.x_train) // recipe.batch)
-    took = updates * seconds_of_update(data, recipe.hidden, recipe.batch)
+    return updates * seconds_of_update(data, recipe.hidden, recipe.batch)
+
+
+def _check_fits(task: str, took: float, seconds: float) -> None:
+    """Raises :class:`InputError` where the budget would be gone by a float network."""
     if took > 0.5 * seconds:
         raise InputError(
             f"budget: training the float network of {task} takes about {took / 60:.1f} CPU minutes "
             f"here, more than half of it: give --budget {int(took / 30) + 1}m or more, or a "
             "trained network with --checkpoints"
         )
-    return took
+
+
+@dataclass(frozen=True)
+class Floats:
+    """Float networks of an experiment.
+
+    names : those that are there, the reference first
+    ahead : CPU seconds by units of those that are trained here, or were
+    left_out : units of those that the budget is too small for
+    """
+
+    names: tuple[str, ...]
+    ahead: dict[int, float]
+    left_out: tuple[int, ...]
+
+    def announce(self, seconds: float) -> None:
+        """Say which part of the budget they are expected to take."""
+        import click
+
+        from .commands.terminal import duration, switched
+
+        if switched("quiet"):
+            return
+        if self.ahead:
+            total = sum(self.ahead.values())
+            click.echo(
+                f"Float networks of {', '.join(map(str, self.ahead))} units take about "
+                f"{duration(total)} of the budget of {duration(seconds)} ({total / seconds:.0%}); "
+                "the search has the rest.",
+                err=True,
+            )
+        if self.left_out:
+            click.echo(
+                f"Left out: networks of {', '.join(map(str, self.left_out))} units, with which "
+                f"float networks would take more than {2 * FLOAT_SHARE:.0%} of the budget.",
+                err=True,
+            )
+
+
+def _place(folder: Path, hidden: int, seed: int) -> Path:
+    return folder / "float" / f"h{hidden}-seed{seed}.safetensors"
+
+
+def plan_floats(folder: Path, task: str, options: dict[str, Any], seconds: float) -> Floats:
+    """The float networks of one split: those given, else the shipped one or one trained here, and
+    smaller ones. A folder where the search has begun keeps those that it has."""
+    from .experiment import numbers_of
+    from .genome_search import parts
+    from .model import zoo
+    from .model.checkpoints.recipe import Recipe, recipe_for
+    from .search.experiment.jobs import kept_info
+
+    seed = options["seed"] or 0
+    names = parts(options["checkpoints"]) if options["checkpoints"] else ()
+    sizes = numbers_of(options["hidden"], "hidden")
+    if sizes is None and names:
+        sizes = ()
+    shipped = task if seed == 0 else f"{task}-seed{seed}"
+    if not names and shipped in zoo.names():
+        names = (shipped,)
+    begun = (folder / "search" / "ladder.json").exists()
+
+    def takes(hidden: int) -> float:
+        path = _place(folder, hidden, seed)
+        return kept_info(path)["seconds"] if path.exists() else _estimate(task, seed, hidden)
+
+    ahead: dict[int, float] = {}
+    if names:
+        have = {zoo.load(name).hidden_size() for name in names}
+        largest = zoo.load(names[0]).hidden_size()
+    else:
+        usual = recipe_for(task, {}).hidden
+        largest = usual if sizes is None else max(sizes, default=Recipe.hidden)
+        have, ahead[largest] = {largest}, takes(largest)
+        if not _place(folder, largest, seed).exists():
+            _check_fits(task, ahead[largest], seconds)
+    if sizes is None:
+        sizes = tuple(h for share in SIZES if (h := round(share * largest)) > 1)
+    left_out = []
+    for hidden in dict.fromkeys(h for h in sizes if h not in have):
+        there = _place(folder, hidden, seed).exists()
+        fits = there or sum(ahead.values()) + takes(hidden) <= 2 * FLOAT_SHARE * seconds
+        if there if begun else fits:
+            ahead[hidden] = takes(hidden)
+        else:
+            left_out.append(hidden)
+    return Floats(names, ahead, tuple(left_out))
 
 
 def float_networks(
     folder: Path, task: str, options: dict[str, Any], seconds: float, say: Say
 ) -> tuple[tuple[str, ...], float]:
     """Float networks of one split, the reference first, and the CPU seconds that training them here
-    took: those given, else the shipped one or one trained here, and smaller ones."""
-    from .experiment import numbers_of
-    from .genome_search import parts
-    from .model import zoo
-    from .model.checkpoints.recipe import Recipe, recipe_for
+    took; what is expected of them is said before."""
     from .search.experiment.jobs import Float, train_float
 
-    seed = options["seed"] or 0
-    given = parts(options["checkpoints"]) if options["checkpoints"] else ()
-    sizes = numbers_of(options["hidden"], "hidden")
-    spent, names = 0.0, list(given)
-
-    def train(hidden: int) -> None:
-        nonlocal spent
-        path = folder / "float" / f"h{hidden}-seed{seed}.safetensors"
-        if not path.exists():
-            _fits(task, seed, hidden, seconds)
+    floats, seed = plan_floats(folder, task, options, seconds), options["seed"] or 0
+    floats.announce(seconds)
+    spent, names = 0.0, list(floats.names)
+    for hidden in floats.ahead:
         say(f"Training the float network of {hidden} units")
         like = names[0] if names else None
-        spent += train_float(Float(task, seed, hidden, None, str(path), like))["seconds"]
-        names.append(str(path))
-
-    if not names:
-        shipped = task if seed == 0 else f"{task}-seed{seed}"
-        if shipped in zoo.names():
-            names.append(shipped)
-        else:
-            train(
-                recipe_for(task, {}).hidden if sizes is None else max(sizes, default=Recipe.hidden)
-            )
-    first = zoo.load(names[0])
-    if sizes is None and not given:
-        sizes = tuple(h for share in SIZES if (h := round(share * first.hidden_size())) > 1)
-    have = {zoo.load(name).hidden_size() for name in names}
-    for hidden in sizes or ():
-        if hidden not in have and (
-            spent + _fits(task, seed, hidden, 1e9) <= 2 * FLOAT_SHARE * seconds
-        ):
-            train(hidden)
+        path = str(_place(folder, hidden, seed))
+        spent += train_float(Float(task, seed, hidden, None, path, like))["seconds"]
+        names.append(path)
     return tuple(names), spent
 
 

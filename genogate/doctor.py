@@ -48,6 +48,7 @@ def examine() -> dict[str, Any]:
         "extras": extras(),
         "programs": programs(),
         "data": data_sets(),
+        "checkpoints": checkpoints(),
         "caches": caches(),
         "leftovers": leftovers(),
     }
@@ -271,6 +272,15 @@ def data_sets() -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def checkpoints() -> list[str]:
+    """Names of the shipped checkpoints."""
+    try:
+        from .model import zoo
+    except ImportError:
+        return []
+    return zoo.names()
 
 
 def _bytes(path: Path) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 Tell = Callable[[int, int, float, float], None]
 #: Homogeneous genomes that training for all of them is reported by.
 REPORTED = (8, 4, 3, 2)
+#: What to do where training made a network worse.
+ONE_REMEDY = (
+    "give more --epochs, or use the untrained network: genogate gru without this checkpoint"
+)
+ALL_REMEDY = "give more --epochs, or use the checkpoint from before for these"
 
 
 def _loaded(checkpoint: str | None, task: str | None) -> tuple[Checkpoint, Task]:
@@ -70,6 +75,22 @@ def _scores(model: Any, data: Task, test: bool) -> dict[str, float]:
         part: round(of(model, *data.scored(part)), 6)
         for part in (("val", "test") if test else ("val",))
     }
+
+
+def worsened(genomes: Mapping[str, Mapping[str, Any]], after: str, remedy: str) -> dict[str, str]:
+    """The sentence of a report on networks that are less accurate on validation after training
+    than quantisation alone makes them; nothing where there is none.
+
+    genomes : accuracies before (``ptq``) and `after` by genome
+    """
+    rows = [
+        f"{name} {both[after]['val']:.4f} where quantisation alone has {both['ptq']['val']:.4f}"
+        for name, both in genomes.items()
+        if both[after]["val"] < both["ptq"]["val"]
+    ]
+    if not rows:
+        return {}
+    return {"worse": f"less accurate on validation than untrained: {', '.join(rows)}; {remedy}"}
 
 
 def _cheapest(knobs: Knobs, say: Say) -> Cheapest | None:
@@ -157,9 +178,11 @@ def run_tuning(
         reference = reference_of(data, floating, knobs, int8.size_bits)
         report = {
             **_report(data, tuned, scores, reference),
+            **worsened({tuned.model.genome.id: scores}, "qat", ONE_REMEDY),
             "caution": caution(floating),
         }
-        info = {**tuned.checkpoint.info, "accuracy": scores["qat"], "before": scores}
+        worse = {name: report[name] for name in ("worse",) if name in report}
+        info = {**tuned.checkpoint.info, "accuracy": scores["qat"], "before": scores, **worse}
         info[ORIGINAL] = {"source": _source_name(checkpoint, task), **info[ORIGINAL]}
         Checkpoint(tuned.checkpoint.tensors, info).save(place)
     return report, path
@@ -206,6 +229,7 @@ def run_any(
         report = {
             "task": data.name,
             "accuracy": {"float": _scores(floating, data, test), **scores},
+            **worsened(scores, "any", ALL_REMEDY),
             "caution": caution(floating),
         }
         source = {"source": _source_name(checkpoint, task), **tuned.info[ORIGINAL]}

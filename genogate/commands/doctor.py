@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import click
@@ -49,6 +50,10 @@ def _print(record: dict[str, Any], todo: list[tuple[str, str]]) -> None:
     )
     if record["data"]:
         _rows("Data", [(row["name"], row["status"], row["for"]) for row in record["data"]])
+    if record["checkpoints"]:
+        click.echo("\nShipped checkpoints")
+        names = textwrap.wrap(", ".join(record["checkpoints"]), 98, break_on_hyphens=False)
+        click.echo(textwrap.indent("\n".join(names), "  "))
     if record["caches"]:
         _rows("Caches", [(c["name"], size(c["bytes"]), c["path"]) for c in record["caches"]])
     if record["leftovers"]:

@@ -172,4 +172,5 @@ def print_tuning(report: dict[str, Any], path: str | Path) -> None:
                 row(f"{genome} before", both["ptq"])
                 row(f"{genome} after", both["any"])
     print_pairs(console(), [*rows, ("written", str(path))])
-    print_caution(report.get("caution"))
+    for note in ("worse", "caution"):
+        print_caution(report.get(note))

@@ -267,7 +267,7 @@ def _search_within_budget(out: str | None, resume: bool, options: dict[str, Any]
 def print_ladder(document: dict[str, Any], folder: str | Path) -> None:
     """What a search within a budget ends with."""
     from ..model.data.measures import unit_of
-    from ..search.ladder.page import SPARED, unit_of_cost, widths
+    from ..search.ladder.page import SPARED, of_floats, unit_of_cost, widths
     from .tables import console, new_table, print_pairs
 
     terminal, best, cost = console(), document["best"], document["cost"]
@@ -299,6 +299,7 @@ def print_ladder(document: dict[str, Any], folder: str | Path) -> None:
             f"against INT8 trained as long, on {document['validation']}",
         ),
         ("spent", f"{spent:.1f} of {document['budget_seconds'] / 60:.1f} CPU minutes"),
+        *([("", floats)] if (floats := of_floats(document).strip()) else []),
         ("page", f"{Path(folder) / 'page.html'}"),
     ]
     if "cells_measured" in document:

@@ -1,5 +1,6 @@
 """Shipped float checkpoints, one safetensors file each; README.md has the commands."""
 
+import difflib
 import os
 from pathlib import Path
 
@@ -8,11 +9,26 @@ from ..errors import InputError
 
 _FOLDER = Path(__file__).parent
 _SUFFIX = ".safetensors"
+#: Characters of names in an error line.
+LISTED = 160
 
 
 def names() -> list[str]:
     """The shipped checkpoints, by name."""
     return sorted(path.name.removesuffix(_SUFFIX) for path in _FOLDER.glob(f"*{_SUFFIX}"))
+
+
+def some(near: str) -> str:
+    """As many names as a line takes, those like `near` first, and where to see all."""
+    there = names()
+    close = difflib.get_close_matches(near, there)
+    length, most = 0, 0
+    listed = [*close, *(name for name in there if name not in close)]
+    while most < len(listed) and length + len(listed[most]) <= LISTED:
+        length, most = length + len(listed[most]) + 2, most + 1
+    if most == len(listed):
+        return ", ".join(listed)
+    return f"{', '.join(listed[:most])} and {len(listed) - most} more (genogate doctor lists all)"
 
 
 def load(name_or_path: str | os.PathLike[str]) -> Checkpoint:
@@ -28,8 +44,8 @@ def load(name_or_path: str | os.PathLike[str]) -> Checkpoint:
     except (OSError, ValueError):
         exists = False
     if not exists:
+        name = str(name_or_path)[:80]
         raise InputError(
-            f"checkpoint {str(name_or_path)[:80]!r}: no such file, and the shipped ones are "
-            f"{', '.join(names())}"
+            f"checkpoint {name!r}: no such file, and the shipped ones are {some(name)}"
         )
     return Checkpoint.load(name_or_path)

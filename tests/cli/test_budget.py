@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from genogate.model.errors import InputError
 
 pytest.importorskip("torch")
 pytest.importorskip("numba")
@@ -32,7 +33,14 @@ def test_an_experiment_ends_with_a_page_and_the_files_of_a_network(genogate, dat
     assert document == json.loads((folder / "experiment.json").read_text())
     assert document["done"]
     assert {"test", "um2", "lost"} <= document["best"].keys()
+    assert document["float_seconds"] > 0
+    assert document["budget_seconds"] + document["float_seconds"] == pytest.approx(40, abs=0.1)
+    said = [line for line in outcome.err.splitlines() if line.startswith("Float networks of 6, 4")]
+    assert len(said) == 1, outcome.err
+    assert "of the budget of 40 s" in said[0]
     page = (folder / "page.md").read_text()
+    assert "minutes (" in page.partition("of the budget's 0.7 ")[2]
+    assert "The same command with a larger --budget goes on." in page
     assert "On the test part, looked at once" in page
     assert (folder / "page.html").exists()
     report = json.loads((folder / "best" / "report.json").read_text())
@@ -74,10 +82,34 @@ def test_bad_input_is_one_line(genogate, arguments, words):
 def test_the_api_takes_a_budget_and_refuses_what_the_command_refuses():
     import genogate
 
-    with pytest.raises(genogate.InputError, match="generations: no part of a search within"):
+    with pytest.raises(InputError, match="generations: no part of a search within"):
         genogate.search("digits-row", budget="9m", generations=3)
-    with pytest.raises(genogate.InputError, match=r"objectives: .* one cost of um2"):
+    with pytest.raises(InputError, match=r"objectives: .* one cost of um2"):
         genogate.search("digits-row", budget="9m", objectives=("accuracy", "size", "um2"))
+
+
+def test_sizes_that_the_budget_is_too_small_for_are_named(monkeypatch, tmp_path, capsys):
+    from genogate import budgeted
+
+    options = {"seed": None, "checkpoints": None, "hidden": None}
+    # digits-row is shipped, with 32 units.
+    monkeypatch.setattr(budgeted, "_estimate", lambda task, seed, hidden: 2.0 * hidden)
+    floats = budgeted.plan_floats(tmp_path, "digits-row", options, 150.0)
+    assert (floats.names, floats.ahead, floats.left_out) == (("digits-row",), {24: 48.0}, (16,))
+    floats.announce(150.0)
+    said = " ".join(capsys.readouterr().err.split())
+    assert "of 24 units take about 48 s of the budget of 2 min (32%)" in said
+    assert "Left out: networks of 16 units" in said
+    # What was begun without a network goes on without it, whatever the budget is now.
+    (tmp_path / "search").mkdir()
+    (tmp_path / "search" / "ladder.json").write_text("{}")
+    floats = budgeted.plan_floats(tmp_path, "digits-row", options, 9000.0)
+    assert (floats.ahead, floats.left_out) == ({}, (24, 16))
+    # One that was trained, and is damaged, is named.
+    (tmp_path / "float").mkdir()
+    (tmp_path / "float" / "h24-seed0.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match=r"h24-seed0.*give the same command again"):
+        budgeted.plan_floats(tmp_path, "digits-row", options, 9000.0)
 
 
 @pytest.mark.parametrize(("best", "words"), [(True, "the least"), (False, "none")])
@@ -105,4 +137,8 @@ def test_the_table_says_which_network_is_the_best(capsys, best, words):
     }
     print_ladder(document, "run")
     out = " ".join(capsys.readouterr().out.split())
+    print_ladder(document | {"float_seconds": 20.0}, "run")
+    more = " ".join(capsys.readouterr().out.split())
+    assert "Another 0.3 of the budget's 1.3 minutes (25%) went to training float networks." in more
+    assert "float networks" not in out
     assert f"best {words} within 3 with a standard error of the difference to INT8 to spare" in out

@@ -1,9 +1,11 @@
 """genogate doctor: what is there, what is missing for which command, and what to type."""
 
 import json
+import re
 from importlib import metadata
 
 import pytest
+from genogate.model import zoo
 
 
 @pytest.fixture
@@ -27,7 +29,13 @@ def test_a_working_core_is_said_to_work(genogate, record):
     assert core["status"] == "ok"
     assert row(core["packages"], "amaranth")["version"] == metadata.version("amaranth")
     assert row(found["programs"], "Yosys")["version"].startswith("Yosys ")
-    assert "The core works." in genogate("doctor").out
+    shown = genogate("doctor").out
+    assert "The core works." in shown
+    # As an error line that has room for some of them promises.
+    assert "and " in zoo.some("nope")
+    assert "genogate doctor" in zoo.some("nope")
+    assert set(zoo.names()) <= set(re.split(r"[\s,]+", shown))
+    assert found["checkpoints"] == zoo.names()
 
 
 def test_a_missing_package_names_the_commands_and_what_to_type(genogate, monkeypatch, record):

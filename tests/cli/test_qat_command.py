@@ -26,6 +26,9 @@ def test_the_checkpoint_gives_the_trained_network_to_other_commands(genogate, tm
     assert network.model.hash in outcome.out
     before = zoo.load("q.safetensors").info["before"]
     assert json.loads(json.dumps(before)).keys() == {"float", "ptq", "qat"}
+    # It got no worse, so that nothing is to be said.
+    assert before["qat"]["val"] >= before["ptq"]["val"]
+    assert "Note:" not in outcome.out
 
 
 @pytest.mark.parametrize(
@@ -69,3 +72,34 @@ def test_features_of_different_size_are_named_before_training(genogate, factor, 
         lines = [line for line in err.splitlines() if "warning" in line]
         assert len(lines) == warned, err
         assert all("column 1 reaches" in line and "8192" in line for line in lines)
+
+
+def test_a_network_that_training_made_worse_is_told(genogate, capsys):
+    """At this rate an epoch spoils the weights."""
+    from genogate.commands.qat import print_tuning
+    from genogate.model import zoo
+
+    given = ("--epochs", "1", "--lr", "0.3", "--batch", "64", "--activation", "table", "--json")
+    told = genogate("qat", "--genome", "int8", *given, "--out", "q.safetensors")
+    assert told.code == 0, told
+    record = json.loads(told.out)
+    before, after = (record["accuracy"][name]["val"] for name in ("ptq", "qat"))
+    assert after < before
+    assert f"int8 {after:.4f} where quantisation alone has {before:.4f}" in record["worse"]
+    assert "give more --epochs" in record["worse"]
+    assert zoo.load("q.safetensors").info["worse"] == record["worse"]
+    print_tuning(record, "q.safetensors")
+    assert f"Note: {record['worse']}." in " ".join(capsys.readouterr().out.split())
+
+
+def test_of_weights_for_all_genomes_those_that_lost_are_named():
+    from genogate.tuning import worsened
+
+    scores = {
+        "int8": {"ptq": {"val": 0.97}, "any": {"val": 0.96}},
+        "int4": {"ptq": {"val": 0.8}, "any": {"val": 0.8}},
+        "int2": {"ptq": {"val": 0.2}, "any": {"val": 0.9}},
+    }
+    told = worsened(scores, "any", "train on")["worse"]
+    assert told.endswith("untrained: int8 0.9600 where quantisation alone has 0.9700; train on")
+    assert worsened({"int2": scores["int2"]}, "any", "train on") == {}

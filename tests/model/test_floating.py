@@ -1,6 +1,7 @@
 """The float network in NumPy against torch, and its file against everything that is not one."""
 
 import json
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -216,3 +217,12 @@ def test_a_shipped_checkpoint_has_the_accuracy_that_it_states(name, monkeypatch)
 def test_a_checkpoint_that_is_nowhere_is_refused_and_the_shipped_ones_are_named():
     with pytest.raises(InputError, match=r"^checkpoint 'no/such': no such file, .* digits-row, "):
         zoo.load("no/such")
+    # Names are whole, those like the one that was given come first, and the rest is counted.
+    with pytest.raises(InputError) as refused:
+        zoo.load("mnist-pixl14")
+    said = str(refused.value)
+    listed, more = re.search(r"ones are (.*) and (\d+) more \(genogate doctor", said).groups()
+    assert listed.startswith("mnist-pixel14, ")
+    assert set(listed.split(", ")) < set(zoo.names())
+    assert len(listed.split(", ")) + int(more) == len(zoo.names())
+    assert len(said) < 300

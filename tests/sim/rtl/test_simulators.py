@@ -1,5 +1,7 @@
 """Verilator and Icarus: which one runs, and that both give the same."""
 
+import subprocess
+
 import numpy as np
 import pytest
 from genogate.hdl.gru.design import Design
@@ -29,6 +31,27 @@ def test_many_sequences_go_to_verilator_and_few_to_icarus(installed):
     assert simulators.choose(None, 4) == "icarus"
     assert simulators.choose("icarus", 500) == "icarus"
     assert simulators.choose("verilator", 4) == "verilator"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (
+            "Icarus Verilog version 11.0 (stable) ()\n\nCopyright",
+            "Icarus Verilog version 11.0 (stable)",
+        ),
+        (
+            "Icarus Verilog version 12.0 (devel) (s20150603-1110-g18392a46)\n",
+            "Icarus Verilog version 12.0 (devel) (s20150603-1110-g18392a46)",
+        ),
+    ],
+)
+def test_a_version_has_no_empty_brackets(monkeypatch, said, shown):
+    simulators.version.cache_clear()
+    done = subprocess.CompletedProcess([], 1, said)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: done)
+    assert simulators.version("icarus") == shown
+    simulators.version.cache_clear()
 
 
 def test_the_one_that_is_installed_stands_in(installed):
