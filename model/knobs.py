@@ -99,9 +99,9 @@ class Lanes:
 WEIGHTS = ("rom", "load")
 
 
-def check_share(share: str, lanes: Lanes, pipeline: int = 0, weights: str = "rom") -> None:
-    """Raises :class:`InputError` where hardware cannot be shared with so many lanes, with a
-    pipeline, or with weights that are loaded."""
+def check_share(share: str, lanes: Lanes, pipeline: int = 0) -> None:
+    """Raises :class:`InputError` where hardware cannot be shared with so many lanes, or with a
+    pipeline."""
     if share not in SHARES:
         raise InputError(f"share: {shown(share)} is not one of {SHARES}")
     if share == "all" and (lanes.x != lanes.h or lanes.x not in SHARED_LANES):
@@ -109,11 +109,6 @@ def check_share(share: str, lanes: Lanes, pipeline: int = 0, weights: str = "rom
             f"share {share}: lanes are bits of a weight that one adder takes a cycle, "
             f"{', '.join(map(str, SHARED_LANES))}, not {lanes.x},{lanes.h}: give one of these, or "
             "--share none"
-        )
-    if share == "all" and weights == "load":
-        raise InputError(
-            "weights load: with share all they are part of a program that cannot be changed: give "
-            "--weights rom, or --share gates or none"
         )
     if share == "gates" and lanes.x != lanes.h:
         raise InputError(
@@ -270,7 +265,7 @@ class Knobs:
     def __post_init__(self) -> None:
         for name, details in declared(type(self)).items():
             details.check(name, getattr(self, name))
-        check_share(self.share, self.lanes, self.pipeline, self.weights)
+        check_share(self.share, self.lanes, self.pipeline)
 
     @property
     def hardware(self) -> dict[str, Any]:
@@ -388,4 +383,4 @@ def check_genes(names: Sequence[str], knobs: Knobs) -> None:
     if "share" in names:
         lanes = Lanes() if "lanes" in names else knobs.lanes
         for share in SHARES[1:]:
-            check_share(share, lanes, knobs.pipeline, knobs.weights)
+            check_share(share, lanes, knobs.pipeline)

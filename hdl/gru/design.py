@@ -62,9 +62,9 @@ class Design:
         weights: str = "rom",
     ) -> Design:
         """The design of `model`; one lane a side if `lanes` are not given. Raises
-        :class:`InputError` for lanes, a pipeline and weights that `share` cannot have."""
+        :class:`InputError` for lanes and a pipeline that `share` cannot have."""
         lanes = lanes or Lanes()
-        check_share(share, lanes, pipeline, weights)
+        check_share(share, lanes, pipeline)
         return cls(model, lanes, share, pipeline, weights)
 
     @cached_property
@@ -77,11 +77,13 @@ class Design:
     def shared(self) -> tuple[SharedPlan, ...]:
         """Programs of the layers, where everything is shared."""
         layers, classifier = self.model.layers, self.model.classifier
+        # Where weights are loaded logits are as wide as any weights make them.
+        bits = self.planned.classifier.acc_width if self.weights == "load" else None
         # Behind dense layers the classifier stands alone.
         lasts = [*([None] * (len(layers) - 1)), None if self.model.back else classifier]
         every = self.model.head.every
         return tuple(
-            SharedPlan.of(*of, self.lanes.x, every) for of in zip(layers, lasts, strict=True)
+            SharedPlan.of(*of, self.lanes.x, every, bits) for of in zip(layers, lasts, strict=True)
         )
 
     @cached_property
@@ -136,6 +138,12 @@ class Design:
         """Whether the last linear operator is a dense layer behind others."""
         return bool(self.model.back) and self.model.stage is not None
 
+    @property
+    def classifier_alone(self) -> bool:
+        """Whether the classifier is a part of its own: neither the last layer's machine answers,
+        nor the last stage."""
+        return not self.ends_in_stage and (self.share != "all" or bool(self.model.back))
+
     @cached_property
     def front(self) -> tuple[StagePlan, ...]:
         """Plans of the dense layers in front."""
@@ -188,9 +196,9 @@ class Design:
         """What a network with dense layers is followed by; None without them."""
         if not (self.front or self.back):
             return None
-        # The last layer's machine answers, or the last stage.
-        none = self.ends_in_stage or (self.share == "all" and not self.back)
-        busy = 0 if none else classifier_cycles(self.model.classifier, *self.classifier_plan)
+        busy = 0
+        if self.classifier_alone:
+            busy = classifier_cycles(self.model.classifier, *self.classifier_plan)
         layers = self.schedules if self.share == "none" else self.sharing_plans
         return timeline.Chain(self.front, layers, self.back, busy, self.model.head.every)
 
@@ -273,7 +281,8 @@ class Design:
             gates = zip(self.gates, self.layers, strict=True)
             return [GatesLayer(*of, load=self.load_port) for of in gates]
         if self.share == "all":
-            return [SharedLayer(*of) for of in zip(self.shared, self.layers, strict=True)]
+            shared = zip(self.shared, self.layers, strict=True)
+            return [SharedLayer(*of, load=self.load_port) for of in shared]
         layers = zip(self.planned.layers, self.schedules, self.layers, strict=True)
         return [
             GruLayer(*of, classified=self._reads(k), load=self.load_port)

@@ -90,7 +90,9 @@ class Loader(wiring.Component):
         taken, full = Signal(), Signal()
         memory = Counter(m, "memory", count, taken & full)
         address = Signal(len(self.address))
-        last = Array(Const(depth - 1, len(address)) for depth in self.depths)[memory.value]
+        ends = [Const(depth - 1, len(address)) for depth in self.depths]
+        # Verilog has no case of a value without bits.
+        last = Array(ends)[memory.value] if count > 1 else ends[0]
         inside = Signal()  # a sequence has begun, and not ended
         pending = Signal(range(self.most + 1))  # sequences that ended and are not answered
         entered = self.valid & self.i_ready

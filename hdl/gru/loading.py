@@ -133,7 +133,7 @@ def stores(design: Design) -> list[Store]:
         for name in loaded_names(parts):
             _, depth, width = cast(tuple[str, int, int], parts[name].identity)
             memories.append(Store(f"{place}.{name}", depth, width))
-    if design.ends_in_stage:
+    if not design.classifier_alone:
         return memories
     op, (chunks, _) = design.planned.classifier, design.classifier_plan
     outputs, inputs = op.weight.shape
@@ -185,6 +185,8 @@ def _linear_words(op: Dense | Classifier, lanes: int, chunks: int, width: int) -
 def _layer_words(design: Design, number: int, widths: Mapping[str, int]) -> list[list[int]]:
     """Words of the memories of a GRU layer."""
     layer = design.model.layers[number]
+    if design.share == "all":
+        return [design.shared[number].program.weights]
     if design.share == "gates":
         return [*replace(design.gates[number], layer=layer).constants()]
     schedule, memories = design.schedules[number], []
@@ -213,7 +215,7 @@ def _memories(design: Design, widths: Mapping[str, int]) -> Iterator[list[int]]:
         if state is not None:
             lanes = 1 if design.share == "all" else design.lanes.h
             yield weight_words(state[None], layer.bits("h"), lanes, 1)
-    if not design.ends_in_stage:
+    if design.classifier_alone:
         chunks, _ = design.classifier_plan
         yield from _linear_words(model.classifier, 1, chunks, widths["classifier.biases"])
 

@@ -94,11 +94,6 @@ def test_constant_weights_are_not_loaded(tmp_path):
     assert text.startswith("load other: the bitstream in")
 
 
-def test_a_shared_program_cannot_be_loaded():
-    text = refusal("gru", "--weights", "load", "--share", "all")
-    assert text.startswith("weights load: with share all")
-
-
 def test_an_unknown_board_is_refused():
     assert refusal("bitstream", "--board", "x").startswith("board 'x': not one of icebreaker")
 

@@ -77,6 +77,7 @@ def test_the_bench_passes_with_other_heads(tmp_path, head, transfers):
         ("none", Lanes(1, 3), None, 16 + 3 + 1),
         ("gates", None, Head("last", "codes", "sigmoid"), 16 + 3),
         ("none", None, Head("every"), 4 * (4 + 3 + 1)),
+        ("all", Lanes(8, 8), Head("every", "codes", "tanh"), 4 * (4 + 3)),
     ],
     ids=str,
 )

@@ -67,6 +67,17 @@ def test_a_network_that_shares_everything_is_clean(tmp_path):
     assert lint(emit(Design.of(model, share="all")), tmp_path) == ""
 
 
+@pytest.mark.parametrize(
+    ("share", "front", "back"),
+    [("none", (("relu", 3),), (("tanh", 2),)), ("gates", (), ()), ("all", (("none", 2),), ())],
+)
+def test_networks_whose_weights_are_loaded_are_clean(share, front, back, tmp_path):
+    genome = Genome(Genome.uniform(5).layers, ((4, 5),) * len(front + back))
+    around = {"front": front, "back": back, "initial_state": bool(front)}
+    model = random_model(np.random.default_rng(7), genome, 3, 5, 2, channel=True, **around)
+    assert lint(emit(Design.of(model, share=share, weights="load")), tmp_path) == ""
+
+
 def test_table_units_are_clean(tmp_path):
     rng = np.random.default_rng(5)
     points, slopes = np.array([-60, -9, 4]), rng.integers(-90, 90, 4)

@@ -30,17 +30,27 @@ from .rows import (
 
 
 class Compiler:
-    """Makes the :class:`Program` of a layer, with the classifier where it is the last."""
+    """Makes the :class:`Program` of a layer, with the classifier where it is the last.
 
-    def __init__(self, layer: Layer, classifier: Classifier | None, digit: int = 1) -> None:
+    Where weights are `loaded` it is that of any weights: only their words differ.
+    """
+
+    def __init__(
+        self,
+        layer: Layer,
+        classifier: Classifier | None,
+        digit: int = 1,
+        loaded: bool = False,
+    ) -> None:
         self.layer, self.classifier, self.digit = layer, classifier, digit
+        self.loaded = loaded
         self.words = {"x": layer.input_size, "h": layer.hidden_size}
         self.program = Program()
         ops = {}
         for name, sources, _ in ORDER:
             op = layer.ops[name]
             if isinstance(op, Dense):
-                ops[name] = dense_op(op, sources[0], digit)
+                ops[name] = dense_op(op, sources[0], digit, loaded)
             elif not isinstance(op, Table | PiecewiseLinear):
                 ops[name] = elementwise_op(op, sources, digit)
         self.ops = ops
@@ -128,8 +138,10 @@ class Compiler:
         rest: Any
         if from_rom:
             # The top bit of the rest is negative, which adds -1 besides.
-            rest = (constant >> n) + (1 << (self.digit - 1))
-            wide = signed_width(int(np.min(rest)), int(np.max(rest)))
+            top = 1 << (self.digit - 1)
+            rest = (constant >> n) + top
+            ends = rest if op.ends is None else (np.array(op.ends) + op.ones >> n) + top
+            wide = signed_width(int(np.min(ends)), int(np.max(ends)))
         else:
             rest = constant >> n
         units = len(constant) if from_rom else 1
@@ -259,7 +271,7 @@ class Compiler:
 
     def _classify(self, op: Classifier) -> None:
         """Logits, one after the other; their lowest bits go from P to t1."""
-        rows_of_classes = dense_op(op, "h", self.digit)
+        rows_of_classes = dense_op(op, "h", self.digit, self.loaded)
         start = len(self.program.rows)
         # Nothing of the state is read in the first row: its last unit was only just written.
         self.program.rows.append(Row(first=True))

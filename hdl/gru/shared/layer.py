@@ -6,11 +6,14 @@ from functools import partial
 
 from amaranth import *
 from amaranth.lib import wiring
+from amaranth.lib.wiring import Out
 
 from ....model.integer import Classifier, Layer
 from ...memories import CodeBuffer, Rom
 from ...operator import Part, build_into
 from ..layer import initial_part
+from ..loader import fill, load_signature
+from ..loading import loaded_names
 from ..serial import SerialPlan
 from .compiler import Compiler
 from .machine import Machine
@@ -36,11 +39,17 @@ class SharedPlan(SerialPlan):
 
     @classmethod
     def of(
-        cls, layer: Layer, classifier: Classifier | None, digit: int, every: bool = False
+        cls,
+        layer: Layer,
+        classifier: Classifier | None,
+        digit: int,
+        every: bool = False,
+        logit_bits: int | None = None,
     ) -> "SharedPlan":
-        """Compile the program of `layer` for weights that come in digits of `digit` bits."""
-        program = Compiler(layer, classifier, digit).compile()
-        shape = Shape.of(layer, classifier, program, every)
+        """Compile the program of `layer` for weights that come in digits of `digit` bits; with
+        `logit_bits`, the width of any logit, for weights that are loaded."""
+        program = Compiler(layer, classifier, digit, logit_bits is not None).compile()
+        shape = Shape.of(layer, classifier, program, every, logit_bits)
         return cls(layer, program.unit_cycles, classifier, program, shape, shape.every)
 
     @property
@@ -100,17 +109,25 @@ class SharedLayer(wiring.Component):
     -------
     i, o : as of :class:`~..layer.GruLayer`; the next step is taken when one has ended
     o_logits, o_class : Out, with a classifier, as of :class:`~..classifier.Classifier`
+    load : as of :class:`~..layer.GruLayer`
     """
 
-    def __init__(self, plan: SharedPlan, parts: Mapping[str, Part]) -> None:
+    def __init__(
+        self, plan: SharedPlan, parts: Mapping[str, Part], *, load: tuple[int, int] | None = None
+    ) -> None:
         self.plan, self.parts = plan, parts
-        super().__init__(streams_of(plan.shape))
+        members = streams_of(plan.shape)
+        self.streams = tuple(members)
+        self.loaded = loaded_names(parts) if load else []
+        if load:
+            members["load"] = Out(load_signature(len(self.loaded), *load))
+        super().__init__(members)
 
     def elaborate(self, platform) -> Module:
         m = Module()
         p = build_into(m, self.parts)
         machine, x, state = p["machine"], p["x_buffer"], p["state"]
-        for name in self.signature.members:
+        for name in self.streams:
             wiring.connect(m, wiring.flipped(getattr(self, name)), getattr(machine, name))
         pairs = [("program", "row"), ("weights", "weight")]
         pairs += [(f"{name}_digits", f"{name}_digit") for name, *_ in self.plan.shape.activations]
@@ -140,4 +157,6 @@ class SharedLayer(wiring.Component):
                 p["initial"].enable.eq(1),
                 machine.initial.eq(p["initial"].data),
             ]
+        if self.loaded:
+            fill(m, self.load, [p[name] for name in self.loaded])
         return m

@@ -32,6 +32,7 @@ from ....model.integer import (
 )
 from ...arithmetic import signed_digits
 from ...piecewise_linear import PiecewisePlan
+from ..loading import bias_bound
 
 #: Operands, factors and kinds of rows, by their number in the program.
 OPERANDS = ("imm", "x", "h", "t0", "t1", "t2")
@@ -100,6 +101,8 @@ class Op:
     constant : int, or int64 [units], whose bits come from the memory of the weights
     ones : v -> what the negative rows of a plane add beside their products, over all words
     bounds : v -> lowest and highest sum of each row, [rows] of (low, high) int64 [units] or int
+    ends : the least and the greatest constant that may come from the memory, of weights that are
+        loaded; those of `constant` where it is None
     """
 
     drop: int
@@ -108,6 +111,7 @@ class Op:
     bounds: dict[int, list[tuple[np.ndarray, np.ndarray]]] = field(default_factory=dict)
     ones: int = 0
     bits: dict[int, list[np.ndarray]] = field(default_factory=dict)
+    ends: tuple[int, int] | None = None
 
     def add(self, v: int, row: Row, low: int, high: int) -> None:
         """Add a row to plane `v`; operand times bit lies within `low` to `high`."""
@@ -133,8 +137,10 @@ def codes_from_zero(bits: int) -> tuple[int, int]:
     return min(low, 0), max(high, 0)
 
 
-def dense_op(op: Dense | Classifier, side: str, digit: int) -> Op:
-    """A dense operator, whose digits are those of ``multiplier << (most - k_i)`` times weights."""
+def dense_op(op: Dense | Classifier, side: str, digit: int, loaded: bool = False) -> Op:
+    """A dense operator, whose digits are those of ``multiplier << (most - k_i)`` times weights.
+    Where they are `loaded` its bounds are those of any weights, and of biases within
+    :func:`~..loading.bias_bound`."""
     weight, bias = op.weight.astype(np.int64), op.bias.astype(np.int64)
     if isinstance(op, Dense):
         most = int(op.channel_shift.max())
@@ -145,11 +151,15 @@ def dense_op(op: Dense | Classifier, side: str, digit: int) -> Op:
         constant = ((bias * factor) << up) + rounding
         wide = op.weight_bits + int(up.max())
     else:
-        drop, factor, constant, wide = LOGIT_BITS, 1, bias, op.weight_bits
-    low, high = codes_from_zero(op.in_bits)
+        drop, factor, constant, wide, rounding = LOGIT_BITS, 1, bias, op.weight_bits, 0
+    codes = codes_from_zero(op.in_bits)
     result = Op(drop, constant)
-    for power, sign in _powers(factor, digit):
-        _digits(result, Row(side, "rom", loop=True), weight, wide, digit, (power, sign), low, high)
+    if loaded:
+        greatest = (bias_bound(op) * factor) << (wide - op.weight_bits)
+        result.ends = rounding - greatest, rounding + greatest
+    row = Row(side, "rom", loop=True)
+    for power in _powers(factor, digit):
+        _digits(result, row, weight, wide, digit, power, *codes, loaded)
     return result
 
 
@@ -169,9 +179,11 @@ def _digits(
     power: tuple[int, int],
     low: int,
     high: int,
+    loaded: bool = False,
 ) -> None:
     """Add ``values << power`` times operands of `low` to `high`, digit by digit. Values, [units,
-    words], are codes of `wide` bits, without a sign where `wide` is below 0."""
+    words], are codes of `wide` bits, without a sign where `wide` is below 0; bounds are those of
+    any codes where they are `loaded`."""
     planes = -(-abs(wide) // digit)
     for j in range(planes):
         digits = (values >> (j * digit)) & ((1 << digit) - 1)
@@ -181,8 +193,21 @@ def _digits(
         ones = values.shape[1] << (digit - 1) if negative else 0
         v = j * digit + power[0]
         bounds = up * low + down * high, up * high + down * low
+        if loaded:
+            bounds = _any_digits(values.shape[1], digit, negative, low, high)
         op.add_signed(v, replace(row, negative=negative), *bounds, ones)
         op.bits.setdefault(v, []).append(digits)
+
+
+def _any_digits(
+    words: int, digit: int, negative: bool, low: int, high: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds of so many operands of `low` to `high` times any digits of a plane."""
+    least, most = 0, (1 << digit) - 1
+    if negative:
+        least, most = -(1 << (digit - 1)), (1 << (digit - 1)) - 1
+    ends = [d * x for d in (least, most) for x in (low, high)]
+    return np.asarray(words * min(ends)), np.asarray(words * max(ends))
 
 
 def piecewise_op(plan: PiecewisePlan, name: str, segments: Sequence[int], digit: int) -> Op:

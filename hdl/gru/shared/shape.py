@@ -52,9 +52,14 @@ class Shape:
 
     @classmethod
     def of(
-        cls, layer: Layer, classifier: Classifier | None, program: Program, every: bool = False
+        cls,
+        layer: Layer,
+        classifier: Classifier | None,
+        program: Program,
+        every: bool = False,
+        logit_bits: int | None = None,
     ) -> "Shape":
-        """The least that runs `program`."""
+        """The least that runs `program`; `logit_bits` where they are not the classifier's own."""
         encoding = tuple(
             (name, tuple(v for v in values if any(getattr(r, name) == v for r in program.rows)))
             for name, values in (
@@ -84,7 +89,7 @@ class Shape:
             program.loop,
             program.classify,
             len(classifier.bias) if classifier else 0,
-            classifier.acc_width if classifier else 0,
+            (logit_bits or classifier.acc_width) if classifier else 0,
             len(program.weights),
             program.guard,
             program.width,

@@ -47,6 +47,7 @@ def run_case(case: Case, folder: str | os.PathLike[str]) -> dict[str, Any]:
     logs, ``case.json`` and the waveform.
     """
     from ....hdl.gru.design import Design
+    from ....hdl.gru.loading import image
     from ....synth.verilog import emit
 
     started, folder = time.monotonic(), Path(folder)
@@ -55,7 +56,7 @@ def run_case(case: Case, folder: str | os.PathLike[str]) -> dict[str, Any]:
         model = case.model()
         record |= {"genome": model.genome.id, "model_hash": model.hash}
         lanes = Lanes(case.lanes_x, case.lanes_h)
-        design = Design.of(model, lanes, case.share, case.pipeline)
+        design = Design.of(model, lanes, case.share, case.pipeline, case.weights)
         text = emit(design)
         step, sequence = design.mean_cycles([case.steps] * case.batch)
         record["documented_cycles_per_step"] = step
@@ -71,6 +72,8 @@ def run_case(case: Case, folder: str | os.PathLike[str]) -> dict[str, Any]:
             scenarios=(*SCENARIOS, *_stress(case.index)),
             stall=case.stall,
             share=case.share,
+            loaded=image(design) if case.weights == "load" else None,
+            logit_bits=design.planned.classifier.acc_width,
         )
         record |= {
             "passed": report.passed,
@@ -330,7 +333,7 @@ def campaign(
     ----------
     n : int
         Number of cases, at least 1. The first ones are forced (all-2, all-8, each gene alone at
-        2, lanes 1 to 8, two layers, ...), the rest random.
+        2, lanes 1 to 8, two layers, ...), the rest random. Of a fifth weights are loaded.
     out_dir : path
         Made when missing. ``results.jsonl`` gets a line as soon as a case ends, so that a killed
         campaign goes on where it was; results of another seed or of other sources stay in the

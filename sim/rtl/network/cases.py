@@ -9,7 +9,7 @@ import numpy as np
 from ....model.genome import GENES, MAX_BITS, MIN_BITS, Genome
 from ....model.head import ACTIVATIONS, OUTPUTS, Head
 from ....model.integer import IntModel, code_range
-from ....model.knobs import SHARED_LANES, SHARES
+from ....model.knobs import SHARED_LANES, SHARES, WEIGHTS
 from ...random_model import random_model
 
 #: Of the cases that are not forced every so many-th has dense layers around its GRU layers.
@@ -49,6 +49,7 @@ class Case:
     back: tuple[tuple[str, int], ...] = ()
     dense: tuple[tuple[int, int], ...] = ()
     initial_state: bool = False
+    weights: str = "rom"
 
     @property
     def ideal_cycles(self) -> int:
@@ -134,7 +135,8 @@ def _random_case(seed: int, index: int) -> Case:
         head_bits=int(rng.integers(MIN_BITS, MAX_BITS + 1)) if output == "codes" else 8,
     )
     pipeline = one_of((0, 1, 2), (0.6, 0.2, 0.2))
-    return replace(case, pipeline=pipeline if case.share == "none" else 0)
+    case = replace(case, pipeline=pipeline if case.share == "none" else 0)
+    return replace(case, weights=one_of(WEIGHTS, (0.8, 0.2)))
 
 
 def _shared(case: Case, share: str) -> Case:
@@ -155,6 +157,18 @@ def _shared(case: Case, share: str) -> Case:
         batch=2,
         steps=min(case.steps, 4),
     )
+
+
+def _loadable(case: Case) -> Case:
+    """The same with 2 units in each layer, and 2 outputs, at least, where weights are loaded."""
+    if case.weights == "rom":
+        return case
+    front, back = (
+        tuple((function, max(2, units)) for function, units in stages)
+        for stages in (case.front, case.back)
+    )
+    hidden, classes = max(2, case.hidden_size), max(2, case.classes)
+    return replace(case, hidden_size=hidden, classes=classes, front=front, back=back)
 
 
 def _forced_genomes() -> list[dict[str, Any]]:
@@ -284,6 +298,24 @@ def _forced_heads() -> list[dict[str, Any]]:
     ]
 
 
+def _forced_loads() -> list[dict[str, Any]]:
+    """Weights that are loaded, with everything that may be shared, and dense layers around."""
+    dense: dict[str, Any] = {
+        "front": (("relu", 3),),
+        "back": (("tanh", 2),),
+        "dense": ((3, 5), (6, 4)),
+        "initial_state": True,
+    }
+    return [
+        {"name": f"loaded, share {share}, {name}", "share": share, "weights": "load", **more}
+        for share in SHARES
+        for name, more in (
+            ("alone", {"genes": Genome.uniform(4).layers, "channel": True, "terms": 3}),
+            ("dense", {"genes": Genome.uniform(5).layers, **dense}),
+        )
+    ]
+
+
 def _forced() -> list[dict[str, Any]]:
     """What the first cases must be, whatever the seed: changes to a random case."""
     return [
@@ -292,6 +324,7 @@ def _forced() -> list[dict[str, Any]]:
         *_forced_knobs(),
         *_forced_sharing(),
         *_forced_heads(),
+        *_forced_loads(),
     ]
 
 
@@ -307,7 +340,8 @@ def make_case(seed: int, index: int, structures: bool = False) -> Case:
         change.setdefault("genes", case.genes[:1])
         change.setdefault("input_bits", 8)
         change.setdefault("classifier_bits", 8)
-        for name in ("share", "pipeline", "at", "output", "function", "head_bits"):
+        usual = ("share", "pipeline", "at", "output", "function", "head_bits", "weights")
+        for name in usual:
             change.setdefault(name, Case.__dataclass_fields__[name].default)
         case = replace(case, **change)
         case = _shared(case, case.share)
@@ -315,4 +349,4 @@ def make_case(seed: int, index: int, structures: bool = False) -> Case:
         from .structures import with_structure
 
         case = with_structure(case)
-    return case
+    return _loadable(case)

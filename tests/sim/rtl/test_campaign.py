@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from genogate.model.errors import InputError
 from genogate.model.genome import GENES
+from genogate.model.knobs import SHARES
 from genogate.sim.rtl.network.campaign import (
     RESULTS,
     SUMMARY,
@@ -41,6 +42,10 @@ def test_a_campaign_contains_what_it_must():
     assert any(case.input_size < case.hidden_size for case in cases)
     assert any(case.hidden_size == 1 for case in cases)
     assert any(case.hidden_size == 32 for case in cases)
+    loaded = [case for case in cases if case.weights == "load"]
+    assert {(case.share, bool(case.dense)) for case in loaded} == {
+        (share, dense) for share in SHARES for dense in (False, True)
+    }
     with_bias = [case for case in cases[:40] if case.model().layers[0].dense("w_hn").bias.any()]
     assert len(with_bias) > 30
 

@@ -22,12 +22,14 @@ from genogate.synth.verilog import emit
 
 cocotb = pytest.importorskip("cocotb")
 
-INPUTS, UNITS, CLASSES, STEPS, SEQUENCES = 3, 4, 3, 2, 12
+INPUTS, UNITS, CLASSES, STEPS, SEQUENCES = 3, 4, 3, 2, 8
 #: What is shared, layers of the GRU, dense layers in front and behind, lanes.
 NETWORKS = {
     "none": ("none", 2, (), (), 2),
     "gates": ("gates", 2, (), (), 2),
     "dense": ("none", 1, (("relu", 3), ("none", 2)), (("tanh", 3),), 2),
+    "all": ("all", 1, (), (), 4),
+    "dense all": ("all", 1, (("tanh", 2),), (("none", 3),), 8),
     "dense gates": ("gates", 1, (("sigmoid", 3),), (("relu", 2), ("none", 3)), 2),
 }
 
@@ -186,7 +188,7 @@ async def every_sequence_has_the_weights_of_one_load(dut):
     dut.rst.value = 0
     for number, words in enumerate(images):
         # Under traffic: in the middle of a sequence, with others on the way.
-        while number and (len(watch.loaded_with) < 4 * number or not watch.inside):
+        while number and (len(watch.loaded_with) < 2 * number or not watch.inside):
             await watch.cycle()
         watch.weights = list(words)
         while watch.weights:
@@ -251,6 +253,18 @@ def test_memories_are_loaded_in_the_order_of_the_data():
         *("layer0.initial", "back0.weights", "back0.biases"),
         *("classifier.weights", "classifier.biases"),
     ]
+
+
+def test_a_shared_layer_and_its_classifier_have_one_memory():
+    """Digits of all units, then of all classes, as many of one as of another."""
+    design = networks("all")[0]
+    loaded = image(design)
+    (store,) = loaded.stores
+    assert (store.name, store.width, loaded.width) == ("layer0.weights", 4, 4)
+    plan = design.shared[0]
+    assert plan.program.weights_of_step % UNITS == 0
+    assert (store.depth - plan.program.weights_of_step) % CLASSES == 0
+    assert list(loaded.words) == plan.program.weights
 
 
 @pytest.mark.parametrize(("outputs", "front"), [(1, ()), (2, (("none", 1),))])
