@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .model.errors import InputError
-from .network import identity_of
+from .network import identity_of, loaded_document
 
 if TYPE_CHECKING:
     from .model.aliases import Say
@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from .synth.asic.mapping import Mapped
     from .synth.cells.liberty import Library
     from .synth.cells.silicon import Sta
-
-#: Why weights that are loaded are refused here.
-_FLIP_FLOPS = (
-    "a netlist would hold each of them in flip-flops (genogate area --memories sram counts macros)"
-)
 
 
 @dataclass(frozen=True)
@@ -30,7 +25,7 @@ class AsicOptions:
     liberty : a Liberty file, or None to look for sky130's
     clock_ns : the period
     gated : whether registers with an enable get clock gates
-    memories : what holds the state, ``flops`` or ``latches``
+    memories : what holds the state, and weights that are loaded: ``flops`` or ``latches``
     sequences : of the test part, through the netlist
     whole : all steps of them, however long that takes
     """
@@ -117,13 +112,11 @@ def energy_document(network: Network, options: AsicOptions, say: Say) -> dict[st
 
     Raises :class:`InputError` without OpenSTA, or where the netlist differs from golden.
     """
-    from .hdl.gru.loading import refuse_loaded
     from .synth.asic.mapping import map_design
     from .synth.cells.liberty import CLOCK_GATE
     from .synth.cells.silicon import find_sta
     from .synth.verilog import TOP, emit_rtlil
 
-    refuse_loaded(network.design, _FLIP_FLOPS)
     find_sta()
     library = options.check()
     document: dict[str, Any] = {}
@@ -159,20 +152,20 @@ def whole_sequence(network: Network, spent: dict[str, Any], steps: int) -> dict[
 def write_asic(
     network: Network, options: AsicOptions, out: str | os.PathLike[str] | None, say: Say
 ) -> tuple[dict[str, Any], Path]:
-    """Netlist, constraints, cell models, bench and report of `network` in a folder, all or none.
+    """Netlist, constraints, cell models, bench and report of `network` in a folder, all or none;
+    and the words of weights that are loaded.
 
     Returns the report and the folder.
     """
-    from .hdl.gru.loading import refuse_loaded
     from .integration import integration_files
     from .model.files import staged, write_json, write_text
     from .synth.asic.mapping import map_design
     from .synth.asic.models import cell_models
     from .synth.asic.timing import constraints
+    from .synth.integration.plain_bench import WEIGHTS_FILE
     from .synth.targets.cell_report import standard_cell_report
     from .synth.verilog import TOP, emit, emit_rtlil
 
-    refuse_loaded(network.design, _FLIP_FLOPS)
     library = options.check()
     folder = Path(out) if out else network.folder / "asic"
     with staged(folder) as stage:
@@ -186,6 +179,7 @@ def write_asic(
         )
         document = {
             **identity_of(network),
+            **loaded_document(network),
             "library": library.name,
             "clock_gating": options.gated,
             "memories_as": options.memories,
@@ -200,7 +194,7 @@ def write_asic(
         write_text(stage / "cells.v", cell_models(library, mapped.types))
         write_text(stage / "gru.sdc", constraints(mapped, options.clock_ns))
         for name, text in integration_files(network).items():
-            if name.startswith("gru_tb"):
+            if name.startswith("gru_tb") or name == WEIGHTS_FILE:
                 write_text(stage / name, text)
         network.model.save(stage / "model.safetensors")
         write_json(stage / "asic.json", document)

@@ -24,6 +24,7 @@ from .terminal import progress, show
         "genogate asic --genome int4",
         "genogate asic --genome int8 --share all --memories latches",
         "genogate asic --genome int4 --liberty my.lib --clock-gating off --clock 100",
+        "genogate asic --genome int2 --weights load --memories latches",
     ),
 )
 @network_options
@@ -74,6 +75,8 @@ def asic(
     Writes the netlist, its constraints (SDC), Verilog models of its cells, a self-checking bench
     and asic.json: area of every operator, and, where OpenSTA is installed, slack and energy. Test
     sequences run through the netlist; exits with 1 when anything differs from the golden model.
+    Weights are logic; those that are loaded (--weights load) are flip-flops or latches, which take
+    some forty times the area of constants.
     """
     from ..asic import AsicOptions, print_asic, write_asic
     from ..pace import period_ns

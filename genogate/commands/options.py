@@ -107,8 +107,8 @@ def memories_option() -> Callable[[Any], Any]:
         type=click.Choice(["flops", "latches"]),
         default="flops",
         show_default=True,
-        help="Keep input and state in flip-flops, or in latches that are written while the clock "
-        "is low.",
+        help="Keep input, state and loaded weights in flip-flops, or in latches that are written "
+        "while the clock is low.",
     )
 
 

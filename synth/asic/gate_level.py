@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ...hdl.gru.design import Design
+from ...hdl.gru.loading import image
 from ...model.errors import InputError
 from ..cells.gates import Netlist
 from ..integration.plain_bench import vectors
@@ -52,7 +53,7 @@ def gate_level(
     mapped: Mapped, design: Design, codes: np.ndarray, progress: Progress | None = None
 ) -> GateLevel:
     """Run `codes` [sequences, steps, features] through the netlist of `design`, and compare every
-    state, logit and class with the golden model.
+    state, logit and class with the golden model. Weights that are loaded are loaded first.
 
     Raises :class:`InputError` without a C compiler, or where the netlist hangs.
     """
@@ -69,12 +70,13 @@ def gate_level(
     idle = 4 * design.cycles_per_sequence(1) + 20_000
     first: Activity | None = None
     transfers = mismatches = 0
-    work = design.cycles_per_sequence(steps) * -(-count // LANES)
+    loads = image(design).words if design.weights == "load" else ()
+    work = (design.cycles_per_sequence(steps) + len(loads)) * -(-count // LANES)
     with Runner(netlist, list(expected), fast=work > LONG) as runner:
         for start in range(0, count, LANES):
             if progress:
                 progress(f"Simulating the netlist: {start} of {count} sequences")
-            activity = runner.run(words[start : start + LANES], counts, limit, idle)
+            activity = runner.run(words[start : start + LANES], counts, limit, idle, loads)
             first = first or activity
             for name, values in expected.items():
                 got = activity.outputs[name]

@@ -29,7 +29,7 @@ _DONE, _STUCK, _APART = 0, 1, 2
 
 _RUN = """
 long run(long limit, long idle_limit, long length, const W *words, const long *counts, W *out,
-         W *toggles, W *ones, long *cycles) {{
+         W *toggles, W *ones, long *cycles, long loads, const W *load) {{
   long at = 0, idle = 0, seen[{outputs}] = {{0}}, base[{outputs}], width[{outputs}] = {{{widths}}};
   long total = 0;
   for (int k = 0; k < {outputs}; k++) {{ base[k] = total; total += counts[k] * width[k]; }}
@@ -40,7 +40,7 @@ long run(long limit, long idle_limit, long length, const W *words, const long *c
   for (int k = 0; k < 3; k++) {{ settle(); following(); }}
   v[{reset}] = 0;
   {ready}
-  settle();
+  {load}settle();
   for (int n = 0; n < {nets}; n++) p[n] = v[n];
   for (long cycle = 0; cycle < limit; cycle++) {{
     int moved = 0, complete = 1;
@@ -79,6 +79,24 @@ long run(long limit, long idle_limit, long length, const W *words, const long *c
 """
 
 
+#: Weights that are loaded, the same in all lanes, while a feature is offered; nothing else moves
+#: meanwhile, and nothing of it is counted.
+_LOAD = """v[{valid}] = ~0ULL;
+  for (long at = 0, waits = 0; at < loads;) {{
+    for (int k = 0; k < {width}; k++) v[load_payload[k]] = load[at * {width} + k];
+    v[{offered}] = ~0ULL;
+    settle();
+    if (v[{taken}] + 1 > 1 || v[{early}]) return {apart};
+    for (int k = 0; k < {outputs}; k++) if (v[valids[k]]) return {apart};
+    waits = v[{taken}] ? 0 : waits + 1;
+    if (waits > idle_limit) return {stuck};
+    at += v[{taken}] != 0;
+    following();
+  }}
+  v[{offered}] = 0;
+  """
+
+
 @dataclass(frozen=True)
 class Activity:
     """What a run gave.
@@ -113,7 +131,8 @@ def _chunks(name: str, lines: Sequence[str]) -> str:
 
 
 def c_text(netlist: Netlist, streams: Sequence[str]) -> str:
-    """C of `netlist` with a function ``run`` that feeds stream ``i`` and collects `streams`."""
+    """C of `netlist` with a function ``run`` that feeds stream ``i`` and collects `streams`, and
+    loads weights before, where they have a stream."""
     nets = netlist.port_nets
     settle, following = _statements(netlist)
     count, flops = netlist.net_count, len(following)
@@ -134,6 +153,20 @@ def c_text(netlist: Netlist, streams: Sequence[str]) -> str:
         body.append(f"static const int nets{number}[] = {{{row}}};")
     rows = ", ".join(f"nets{number}" for number in range(len(streams)))
     body.append(f"static const int *const nets[] = {{{rows}}};")
+    load = ""
+    if "i_weights__payload" in nets:
+        payload = nets["i_weights__payload"]
+        body.append(f"static const int load_payload[] = {{{', '.join(map(str, payload))}}};")
+        load = _LOAD.format(
+            valid=nets["i__valid"][0],
+            width=len(payload),
+            offered=nets["i_weights__valid"][0],
+            taken=nets["i_weights__ready"][0],
+            early=nets["i__ready"][0],
+            outputs=len(streams),
+            stuck=_STUCK,
+            apart=_APART,
+        )
     body.append(
         _RUN.format(
             outputs=len(streams),
@@ -141,6 +174,7 @@ def c_text(netlist: Netlist, streams: Sequence[str]) -> str:
             flops=flops,
             nets=count,
             reset=nets["rst"][0],
+            load=load,
             ready=" ".join(f"v[{nets[f'{name}__ready'][0]}] = ~0ULL;" for name in streams),
             in_width=len(nets["i__payload"]),
             valid=nets["i__valid"][0],
@@ -163,6 +197,12 @@ def _sliced(words: np.ndarray, width: int) -> np.ndarray:
     lanes, _ = words.shape
     bits = (words.T[:, :, None] >> np.arange(width) & 1).astype(np.uint64)
     return (bits << np.arange(lanes, dtype=np.uint64)[None, :, None]).sum(1, dtype=np.uint64)
+
+
+def _alike(words: Sequence[int], width: int) -> np.ndarray:
+    """The words, in all sequences the same, as uint64 [n, width]; they may be of many bits."""
+    bits = np.array([[word >> k & 1 for k in range(width)] for word in words], np.uint64)
+    return np.ascontiguousarray(bits.reshape(-1, width) * np.uint64(_ONES))
 
 
 def _joined(bits: np.ndarray, lanes: int) -> np.ndarray:
@@ -223,11 +263,20 @@ class Runner:
     def __exit__(self, *error: object) -> None:
         self._scratch.__exit__(None, None, None)
 
-    def run(self, words: np.ndarray, counts: Mapping[str, int], limit: int, idle: int) -> Activity:
+    def run(
+        self,
+        words: np.ndarray,
+        counts: Mapping[str, int],
+        limit: int,
+        idle: int,
+        loads: Sequence[int] = (),
+    ) -> Activity:
         """Feed `words` [sequences up to 64, n] into stream ``i``, all sides always ready.
 
         counts : stream -> words that each sequence gives
         limit, idle : cycles in all, and without a transfer, after which the netlist is stuck
+        loads : words of the weights that are loaded first; neither `limit` nor the activity counts
+            these cycles
 
         Raises :class:`InputError` where it gets stuck, or where valid or ready differ between
         sequences, which depend on no data.
@@ -242,6 +291,7 @@ class Runner:
         out = np.zeros(int((sizes * widths).sum()), np.uint64)
         toggles, ones = (np.zeros(self.netlist.net_count, np.uint64) for _ in range(2))
         cycles = ctypes.c_long(0)
+        load = _alike(loads, len(nets.get("i_weights__payload", [0])))
 
         def pointer(array: np.ndarray) -> ctypes.c_void_p:
             return ctypes.c_void_p(array.ctypes.data)
@@ -252,6 +302,8 @@ class Runner:
             ctypes.c_long(length),
             *map(pointer, (data, sizes, out, toggles, ones)),
             ctypes.byref(cycles),
+            ctypes.c_long(len(loads)),
+            pointer(load),
         )
         if outcome == _STUCK:
             raise InputError(f"the netlist stopped after {cycles.value} cycles: it is not correct")

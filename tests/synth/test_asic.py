@@ -4,16 +4,19 @@
 import json
 import subprocess
 from collections import Counter
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 import pytest
 from genogate.asic import AsicOptions, _timing_rows
 from genogate.hdl.gru.design import Design
+from genogate.hdl.gru.loading import image
 from genogate.hdl.memories import Rom
 from genogate.model.errors import InputError
 from genogate.model.genome import Genome
 from genogate.model.integer import code_range
+from genogate.model.knobs import Lanes
 from genogate.sim.random_model import random_model
 from genogate.synth.asic import mapping, simulation
 from genogate.synth.asic.fan_out import FAN_OUT
@@ -81,6 +84,44 @@ def test_a_netlist_equals_golden(gated):
     assert outcome.transfers == 70 * (6 + 2 + 1)
     assert (outcome.sequences, outcome.steps) == (70, 3)
     assert netlist.clock_gates == 0 if not gated else netlist.clock_gates > 0
+
+
+@lru_cache
+def loaded(share):
+    """A network whose weights are loaded: into flip-flops, or with `share` all into latches."""
+    rng = np.random.default_rng(SEED)
+    model = random_model(rng, Genome.uniform(2), 2, 2, 2)
+    lanes = Lanes(4, 4) if share == "all" else Lanes()
+    design = Design.of(model, lanes, share, weights="load")
+    text, latches = emit_rtlil(design), share == "all"
+    netlist = map_design(text, "gru", library_or_skip(), gated=True, latches=latches)
+    return design, netlist, rng.integers(-128, 128, (70, 2, 2))
+
+
+@pytest.mark.parametrize("share", ["gates", "all"])
+def test_a_netlist_loads_its_weights(tmp_path, share, monkeypatch):
+    design, netlist, codes = loaded(share)
+    words = image(design).words
+    bits = sum(store.depth * store.width for store in image(design).stores)
+    assert bits < (netlist.latches if share == "all" else netlist.flip_flops)
+    outcome = gate_level(netlist, design, codes)
+    assert (outcome.mismatches, outcome.transfers) == (0, 70 * (4 + 2 + 1))
+    # Loading counts neither as work nor as activity.
+    assert outcome.activity.cycles < 2 * design.cycles_per_sequence(2) + 20
+    if share == "gates":
+        return
+    # The written netlist, its load and its streams paused at random.
+    files = {"net.v": netlist.verilog, "cells.v": cell_models(netlist.library, netlist.types)}
+    for name, text in (files | {**plain_bench(design, codes[:3])}).items():
+        (tmp_path / name).write_text(text)
+    command = ["iverilog", "-o", "tb", "net.v", "cells.v", "gru_tb.v"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    done = subprocess.run(["vvp", "-n", "tb"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.startswith("PASS: 21 transfers equal"), done.stdout
+    # Other words give other results.
+    other = replace(image(design), words=tuple(word ^ 1 for word in words))
+    monkeypatch.setattr("genogate.synth.asic.gate_level.image", lambda _: other)
+    assert gate_level(netlist, design, codes[:8]).mismatches > 0
 
 
 def test_a_netlist_with_crossed_wires_is_found():

@@ -173,6 +173,7 @@ async def byte_answers_equal_golden(dut):
         ("bytes", "all", "rom", 0.3),
         ("bytes", "gates", "load", 0.3),
         ("bytes", "none", "load", 0),
+        ("bytes", "all", "load", 0.2),
     ],
 )
 def test_a_wrapper_answers_as_golden_does(tmp_path, wrapper, share, weights, stall):
