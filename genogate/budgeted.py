@@ -197,13 +197,14 @@ def _part(target: str | None, max_cycles: float | None) -> dict[str, Any]:
     from .synth.targets.prices import limits
 
     most = () if max_cycles is None else (("cycles", max_cycles),)
+    shares = SHARES if most else ()
     if target is None or target == TARGET:
-        return {"limits": most}
+        return {"limits": most, "shares": shares}
     return {
         "target": target,
         "cost": FPGA_COST,
         "limits": (*limits(target).items(), *most),
-        "shares": SHARES if most else (),
+        "shares": shares,
     }
 
 

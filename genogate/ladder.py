@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,6 @@ DECIDED = (
     "exploit",
     "initial",
     "seed_patterns",
-    "knob_genes",
     "prescreen",
     "prescreen_factor",
     "proxy_only",
@@ -33,29 +32,77 @@ DECIDED = (
     "beacon_distance",
     "estimate",
     "max_weights",
-    "fit",
-    "max_lut",
-    "max_ff",
-    "max_ebr",
-    "max_dsp",
+    "max_energy",
+    "clock",
 )
 #: Knobs that are genes of such a search.
 GENES = ("input_bits", "classifier_bits")
 
 
-def _cost(objectives: str, given: bool) -> str:
-    """The cost that is made small; area where no objectives are given."""
-    from .search.ladder.price import COSTS
+def _target(options: Mapping[str, Any], given: Collection[str]) -> str:
+    """The part whose figures are costs; sky130 where none is given."""
+    from .search.ladder.price import TARGET
+    from .synth.targets.devices import check_target
+    from .synth.targets.prices import check_prices
 
+    target = str(options["target"]) if "target" in given else TARGET
+    check_target(target)
+    if target == "generic":
+        raise InputError(
+            "target generic: it is no part; give sky130 or an FPGA, or leave out --budget"
+        )
+    check_prices(target)
+    return target
+
+
+def _cost(objectives: str, given: bool, target: str) -> str:
+    """The cost that is made small; area, or LUTs, where no objectives are given."""
+    from .search.ladder.price import FPGA_COST, TARGET, costs_of
+
+    costs = costs_of(target)
     if not given:
-        return next(iter(COSTS))
-    costs = [name for name in parts(objectives) if name != "accuracy"]
-    if len(costs) != 1 or costs[0] not in COSTS:
+        return next(iter(costs)) if target == TARGET else FPGA_COST
+    named = [name for name in parts(objectives) if name != "accuracy"]
+    if len(named) != 1 or named[0] not in costs:
         raise InputError(
             f"objectives: {objectives[:60]!r}: within a budget accuracy and one cost of "
-            f"{', '.join(COSTS)} are searched; leave it out, or leave out --budget"
+            f"{', '.join(costs)} are searched; leave it out, or leave out --budget"
         )
-    return costs[0]
+    return named[0]
+
+
+def _limits(options: Mapping[str, Any], target: str) -> dict[str, float]:
+    """Limits by cost: those that were given, and the resources of an FPGA."""
+    from .search.ladder.price import TARGET, costs_of
+    from .synth.targets import prices
+
+    costs = costs_of(target)
+    limits: dict[str, float] = {} if target == TARGET else dict(prices.limits(target))
+    if options["fit"] and not limits:
+        raise InputError("--fit: sky130 has no limited resources; --max-um2 limits its area")
+    for name in ("um2", "size", "cells", "memory", "cycles", *prices.FPGA_FIGURES):
+        most = options[f"max_{name}"]
+        if most is None:
+            continue
+        if name not in costs:
+            raise InputError(
+                f"max-{name}: target {target} has {', '.join(costs)}; give another --target"
+            )
+        limits[name] = min(most, limits.get(name, most))
+    return limits
+
+
+def _shares(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """What hardware may share, where that is a gene."""
+    from .model.knobs import SHARES
+
+    genes = parts(options["knob_genes"].replace("-", "_"))
+    if any(gene != "share" for gene in genes):
+        raise InputError(
+            f"knob-genes {', '.join(genes)[:60]}: within a budget share may be a gene, and bits of "
+            "input and classifier always are; leave others out, or leave out --budget"
+        )
+    return SHARES if genes else ()
 
 
 def plan_of(options: dict[str, Any], given: Iterable[str], knobs: Knobs) -> Plan:
@@ -65,7 +112,6 @@ def plan_of(options: dict[str, Any], given: Iterable[str], knobs: Knobs) -> Plan
     from .model.genome import parse_genome
     from .search.budget import seconds_of
     from .search.ladder.plan import Plan
-    from .search.ladder.price import TARGET
 
     given = set(given)
     for name in (*DECIDED, *GENES):
@@ -73,11 +119,7 @@ def plan_of(options: dict[str, Any], given: Iterable[str], knobs: Knobs) -> Plan
             option = {"pop_size": "pop"}.get(name, name).replace("_", "-")
             why = "it is a gene" if name in GENES else "no part of a search within a budget"
             raise InputError(f"{option}: {why}, leave it out, or leave out --budget")
-    if "target" in given and options["target"] != TARGET:
-        raise InputError(
-            f"target {options['target']}: within a budget the area is that of {TARGET}; leave it "
-            "out, or leave out --budget"
-        )
+    target = _target(options, given)
     source = source_of(options["checkpoint"], options["task"])
     floating = zoo.load(source)
     task_of(floating, options["task"])
@@ -85,17 +127,16 @@ def plan_of(options: dict[str, Any], given: Iterable[str], knobs: Knobs) -> Plan
         drop = float(options["max_drop"]) if "max_drop" in given else 0.5
     except ValueError:
         raise InputError(f"max-drop: {options['max_drop'][:40]!r} is not a number") from None
-    limits = [
-        (name, options[f"max_{name}"]) for name in ("um2", "size", "cells", "memory", "cycles")
-    ]
     # Yosys would have to choose among units for every genome.
     activation = knobs.activation if "activation" in given else "table"
     return Plan(
         (source, *options["also"]),
-        cost=_cost(options["objectives"], "objectives" in given),
+        cost=_cost(options["objectives"], "objectives" in given, target),
+        target=target,
         drop=drop,
         budget=seconds_of(options["budget"]),
-        limits=tuple((name, value) for name, value in limits if value is not None),
+        limits=tuple(_limits(options, target).items()),
+        shares=_shares(options),
         seed=options["seed"],
         starts=tuple(parse_genome(text, *floating.counts) for text in options["start"]),
         knobs=replace(knobs, activation=activation),

@@ -111,8 +111,8 @@ PLAN = "the task's plan"
         "--max-cycles",
         type=float,
         metavar="CYCLES",
-        help="Limit for cycles per step, with a budget of time. On an FPGA the operators then "
-        "share hardware as far as it lets them, where the models of the part tell what that takes.",
+        help="Limit for cycles per step, with a budget of time. The operators then share "
+        "hardware as far as it lets them, where the models of the part tell what that takes.",
     ),
 )
 @group(

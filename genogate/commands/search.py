@@ -159,7 +159,7 @@ _KEPT = "evaluations are kept; --resume goes on from there"
         "--knob-genes",
         metavar="KNOB,...",
         default="",
-        help=f"Knobs that are genes too: {', '.join(knob_genes())}.",
+        help=f"Knobs that are genes too: {', '.join(knob_genes())}. With --budget share alone.",
     ),
 )
 @group(

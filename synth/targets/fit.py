@@ -26,6 +26,7 @@ from .figures import key_of
 from .memories import block_rams
 from .prices import logic_features
 from .samples import memories, samples
+from .shared_features import MACHINES
 from .stage_features import FEATURES as STAGES
 from .stores import memories_of
 
@@ -305,12 +306,13 @@ def remake(targets: Sequence[str] = MODELS, *, cached: bool = False, say: Say = 
             **({"rom": rom_errors(result)} if target == "sky130" else {}),
             "coefficients": result.coefficients(),
         }
-        if "dense_layers" in former:
-            entry["dense_layers"] = former["dense_layers"]
-            # Kinds that have samples of their own (:mod:`.fit_stages`).
-            for figure, kinds in former["coefficients"].items():
-                stage_kinds = {kind: kinds[kind] for kind in STAGES if kind in kinds}
-                entry["coefficients"][figure] = {**entry["coefficients"][figure], **stage_kinds}
+        # Kinds that have samples of their own (:mod:`.fit_stages`, :mod:`.fit_shared`).
+        for name in ("dense_layers", "machines"):
+            if name in former:
+                entry[name] = former[name]
+        for figure, kinds in former.get("coefficients", {}).items():
+            apart = (*STAGES, *(kind for kind in MACHINES if "machines" in former))
+            entry["coefficients"][figure] |= {k: kinds[k] for k in apart if k in kinds}
         document["targets"][target] = entry
         say(f"{target}: {len(result.parts)} parts, {report}")
         write_json(prices.FILE, document)

@@ -6,7 +6,8 @@ the estimated cells; a memory in logic by its word count, width and the entropy 
 block RAMs and macros by their geometry, exactly. Coefficients were fitted to parts that Yosys
 measured (``prices.json``, remade by ``python -m genogate.synth.targets.fit``), which holds the
 errors of totals whose parts were left out of the fit that tells them, too. What is around the GRU
-layers has models of its own (:mod:`.stage_features`). A part of a kind that no model knows is
+layers has models of its own (:mod:`.stage_features`), and so have machines that several operators
+share (:mod:`.shared_features`). A part of a kind that no model knows is
 measured.
 
 Figures are sums over parts: what ``genogate area --target`` prints as the sum of modules, and what
@@ -30,6 +31,7 @@ from .cell_memories import latch_um2, macros_for
 from .devices import DEVICES, check_target
 from .energy import rounded, sky130_figures
 from .memories import block_rams
+from .shared_features import FEATURES as SHARED
 from .stage_features import FEATURES as STAGES
 from .stores import Store, memories_of
 
@@ -122,7 +124,7 @@ def logic_features(identity: Identity) -> list[float] | None:
         return []
     if kind == "Fork":
         return [1.0]
-    features = STAGES.get(kind) or estimate.FEATURES.get(kind)
+    features = STAGES.get(kind) or SHARED.get(kind) or estimate.FEATURES.get(kind)
     return None if features is None else [*features(identity), estimate.cells(identity)]
 
 
@@ -138,6 +140,7 @@ def version() -> str:
     here = Path(__file__).parent
     names = (
         "prices.py",
+        "shared_features.py",
         "stage_features.py",
         "memories.py",
         "energy.py",

@@ -54,9 +54,22 @@ def test_an_experiment_ends_with_a_page_and_the_files_of_a_network(genogate, dat
     ("arguments", "words"),
     [
         (("search", "--budget", "soon"), ("budget", "as in 60m")),
-        (("search", "--budget", "1s"), ("budget", "too few", "give --budget")),
+        # Quiet: on a busy machine there is progress to tell before.
+        (("search", "--budget", "1s", "--quiet"), ("budget", "too few", "give --budget")),
         (("search", "--budget", "9m", "--pop", "8"), ("pop", "no part of a search")),
-        (("search", "--budget", "9m", "--target", "ice40-up5k"), ("target", "of sky130")),
+        (("search", "--budget", "9m", "--target", "generic"), ("target generic", "no part")),
+        (("search", "--budget", "9m", "--clock", "20"), ("clock", "no part of a search")),
+        (("search", "--budget", "9m", "--max-energy", "9"), ("max-energy", "no part of a search")),
+        (("search", "--budget", "9m", "--max-lut", "9"), ("max-lut: target sky130 has um2",)),
+        (("search", "--budget", "9m", "--fit"), ("--fit", "--max-um2")),
+        (
+            ("search", "--budget", "9m", "--target", "ice40-up5k", "--max-lut", "9"),
+            ("max-lut: 9 is below",),
+        ),
+        (
+            ("search", "--budget", "9m", "--knob-genes", "share,lanes"),
+            ("knob-genes share, lanes", "share may be a gene"),
+        ),
         (("search", "--budget", "9m", "--input-bits", "4"), ("input-bits", "it is a gene")),
         (
             ("search", "--budget", "9m", "--objectives", "accuracy,size,cells"),

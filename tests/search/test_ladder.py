@@ -80,10 +80,12 @@ def test_a_price_takes_the_cheapest_hardware_that_keeps_the_limits():
     assert fast == alone | {"share": "none"}
     # None keeps it: the fastest.
     assert chosen(10)["share"] == "none"
-    # No model of sky130 tells shared parts.
-    assert chosen(100_000, "sky130", "um2")["share"] == "none"
-    with pytest.raises(InputError, match="sky130: no models tell hardware that is shared as all"):
-        chosen(100_000, "sky130", "um2", ("all",))
+    least, gates, alone = (chosen(c, "sky130", "um2") for c in (100_000, 10_000, 2_000))
+    assert [row["share"] for row in (least, gates, alone)] == ["all", "gates", "none"]
+    assert least["um2"] < gates["um2"] < 0.8 * alone["um2"]
+    # No model of the FPGA tells a machine of shared gates.
+    with pytest.raises(InputError, match=r"ice40-up5k: no models tell .* is shared as gates"):
+        chosen(100_000, shares=("gates",))
 
 
 def test_a_search_ends_with_the_hardware_that_its_price_chose(tmp_path):

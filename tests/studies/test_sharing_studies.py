@@ -120,7 +120,7 @@ def genomes_document():
         {"genes": [2] * 17, "accuracy": 0.5, "um2": {"none": 30.0, "gates": 25.0, "all": 20.0}},
     ]
     fronts = dict.fromkeys(sharing_genomes.SHARES, front)
-    least = {share: sharing_genomes._least(fronts, share) for share in ("none", "all")}
+    least = {share: sharing_genomes._least(fronts, share) for share in sharing_genomes.SHARES}
     return {"genomes": genomes, "int8": int8, "fronts": fronts, "least": least}
 
 

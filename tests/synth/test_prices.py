@@ -16,6 +16,7 @@ from genogate.synth.targets import (
     cell_pieces,
     energy,
     figures,
+    fit_shared,
     fit_stages,
     prices,
 )
@@ -93,6 +94,18 @@ def test_an_estimated_area_is_near_the_measured_one():
 
     estimate = prices.figures("sky130", Some)["um2"]
     assert estimate == pytest.approx(sum(row["um2"] for row in exact), rel=0.15)
+
+
+def test_machines_that_no_fit_has_seen_are_near_what_yosys_makes():
+    try:
+        liberty.find()
+    except InputError as error:
+        pytest.skip(str(error))
+    for share in ("gates", "all"):
+        (part,) = fit_shared.machines(fit_shared.Group("digits-row", share, 1, seed=99))
+        (exact,) = figures.measure_parts("sky130", [part], workers=1)
+        told = prices.exact_figures("sky130", Parts([part]))["logic_um2"]
+        assert told == pytest.approx(exact["logic_um2"], rel=0.1), share
 
 
 def test_macros_are_counted_whole(design):
