@@ -45,8 +45,12 @@ class Group:
 
     @property
     def knobs(self) -> Knobs:
-        lanes = {"lanes_x": self.lanes, "lanes_h": self.lanes}
-        return Knobs(activation=self.activation, share=self.share, **lanes)
+        return Knobs(
+            activation=self.activation,
+            share=self.share,
+            lanes_x=self.lanes,
+            lanes_h=self.lanes,
+        )
 
 
 GROUPS = (
@@ -100,8 +104,11 @@ def error(result: Measured) -> dict[str, Any]:
     for kind, rows in result.models["um2"].items():
         triples = []
         for fold in range(FOLDS):
-            models = result.coefficients(lambda sample, fold=fold: sample.fold != fold)
-            told = np.array(models["um2"][kind])
+
+            def outside(sample: Sample, fold: int = fold) -> bool:
+                return sample.fold != fold
+
+            told = np.array(result.coefficients(outside)["um2"][kind])
             triples += [
                 (row.network, float(told @ np.array(row.features)), row.value)
                 for row in rows
