@@ -190,6 +190,23 @@ def float_networks(
     return tuple(names), spent
 
 
+def _check_folder(folder: Path) -> None:
+    """Raises :class:`InputError` for a folder with an experiment of another kind, or where the
+    files of the end cannot be written: before the budget is spent, not after."""
+    from .model.files import check_place, read_json
+    from .search.ladder.ladder import BEST
+
+    for name in ("experiment.json", "page.md", "page.html", f"{BEST}/gru.v"):
+        check_place(folder / name)
+    path = folder / "experiment.json"
+    try:
+        before = read_json(path) if path.exists() else None
+    except InputError:
+        return  # It is written again at the end.
+    if isinstance(before, dict) and "numbers" in before:
+        raise InputError(f"{path}: that of an experiment with another --budget; use another folder")
+
+
 def _part(target: str | None, max_cycles: float | None) -> dict[str, Any]:
     """What a plan has for a target: cost, limits, and what hardware may share."""
     from .model.knobs import SHARES
@@ -269,6 +286,7 @@ def run_budgeted(
     from .model.qat.structure import import_kernels
     from .search.budget import seconds_of
     from .search.genomes.evaluate import SMALL, shifted
+    from .search.genomes.remedies import with_remedies
     from .search.ladder.ladder import search
     from .search.ladder.page import write_pages
     from .search.ladder.plan import Plan, telling
@@ -285,18 +303,20 @@ def run_budgeted(
     import_torch()
     import_kernels()
     folder = Path(out or Path("runs") / f"experiment-{Path(task).stem}-budget")
-    networks, spent = float_networks(folder, task, options, seconds, say)
+    _check_folder(folder)
     part = _part(target, options["max_cycles"])
-    plan = Plan(
-        networks,
-        drop=drop,
-        budget=seconds - spent,
-        seed=options["seed"] or 0,
-        knobs=knobs,
-        **part,
-    )
     place = folder / "search"
-    document = search(place, plan, resume=True, workers=workers, say=say)
+    with with_remedies(folder, experiment=True):
+        networks, spent = float_networks(folder, task, options, seconds, say)
+        plan = Plan(
+            networks,
+            drop=drop,
+            budget=seconds - spent,
+            seed=options["seed"] or 0,
+            knobs=knobs,
+            **part,
+        )
+        document = search(place, plan, resume=True, workers=workers, say=say)
     document["float_seconds"] = round(spent, 1)
     for entry in filter(None, (document["int8"], document["best"])):
         entry["test"] = _test_of(place, entry, knobs)

@@ -114,19 +114,23 @@ def with_remedy(genome: object) -> Iterator[None]:
 
 def _remedy_of(genome: str) -> str:
     from .model.files import read_json
+    from .search.genomes.remedies import as_part_of
 
     path = Path(genome)
+    missing = not path.exists()
+    text = f"; {'' if missing else 'remove it, and '}--resume the search, which writes it again"
+    if path.name == "best" and (path.parent / "ladder.json").is_file():
+        return as_part_of(path.parent, text)
     try:
         if not (path.parent / "evaluations.sqlite").is_file():
             return ""
-        missing = not path.exists()
         front = read_json(path.parent / "front.json")
         names = [*front["named"], *(f"front-{k}" for k in range(len(front["points"])))]
     except (OSError, ValueError, TypeError, KeyError):
         return ""
     if missing and path.name not in names:
         return f"; that search has {', '.join(names[:8])}{' ...' * (len(names) > 8)}"
-    return f"; {'' if missing else 'remove it, and '}--resume the search, which writes it again"
+    return as_part_of(path.parent, text)
 
 
 def recorded_with(genome: str) -> tuple[str, Knobs] | None:

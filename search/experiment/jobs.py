@@ -31,6 +31,7 @@ from ...model.quantize.quantize import without_synthesis
 from ...model.quantize.trained import Trained
 from ...synth.report import cheapest
 from ..genomes.evaluate import Setting, accuracy, load
+from ..genomes.remedies import AGAIN
 
 Array = np.ndarray
 
@@ -77,6 +78,11 @@ class ForOne:
     path: str
 
 
+def is_gone(job: object) -> bool:
+    """Whether the checkpoint that a job leaves is not there."""
+    return isinstance(job, Float | ForAll | ForOne) and not Path(job.path).exists()
+
+
 @dataclass(frozen=True)
 class Look:
     """A network to be quantised and judged, without training.
@@ -98,19 +104,15 @@ def _fewer(task: Task, count: int | None) -> Task:
     return replace(task, x_train=task.x_train[at], y_train=task.y_train[at])
 
 
-#: What brings a damaged file of an experiment back: every stage goes on from what is there.
-AGAIN = "remove it, and give the same command again, which makes it again"
-
-
 def kept_info(path: Path) -> dict[str, Any]:
-    """Info of a checkpoint that an earlier stage of an experiment left, its ``seconds`` among it.
+    """Info of a checkpoint that an earlier stage left, its ``seconds`` among it.
     Raises :class:`InputError` for a damaged one, with what to do."""
     try:
         info = dict(zoo.load(path).info)
     except InputError as error:
         raise InputError(f"{error}; {AGAIN}") from None
     if not isinstance(info.get("seconds"), int | float):
-        raise InputError(f"{path}: not a checkpoint that an experiment trained; {AGAIN}")
+        raise InputError(f"{path}: not a checkpoint that was trained here; {AGAIN}")
     return info
 
 

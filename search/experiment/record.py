@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -15,6 +16,24 @@ from ...model.qat.recipe import Tuning
 from .plan import Plan
 
 VERSION = 1
+#: What brings a damaged record back: what was trained and searched is beside it.
+AGAIN = (
+    "remove it and give the same command again, which makes it from what is beside it, or use "
+    "another folder"
+)
+
+#: Numbers, and lists of mappings, that a row of a stage holds.
+NUMBERS = {
+    "float training": ("seconds",),
+    "training for all": ("seconds",),
+    "float": ("judged", "val", "seconds"),
+    "quantised": ("judged", "val", "size", "weights", "cycles", "seconds"),
+    "trained": ("judged", "val", "size", "weights", "cycles", "best_epoch", "seconds"),
+    "search": ("evaluations", "wall_seconds"),
+    "hardware": ("cells", "memory"),
+    "test": ("test", "seconds"),
+}
+LISTS = {"search": ("front",), "round": ("chosen",)}
 
 
 def changed(recipe: Tuning) -> dict[str, Any]:
@@ -76,15 +95,12 @@ class Record:
     def load(self) -> None:
         """What an earlier process left. Raises :class:`InputError` where that is another
         experiment's, or no experiment's at all."""
-        if not self.path.exists():
+        before = _read(self.path)
+        if before is None:
             return
-        try:
-            before = read_json(self.path)
-        except InputError as error:
-            raise InputError(f"{error}; use another folder") from None
         where = self.path.parent
         if not isinstance(before, dict) or not isinstance(before.get("numbers"), list):
-            raise InputError(f"{self.path}: not that of an experiment; use another folder")
+            raise InputError(f"{self.path}: not that of an experiment; {AGAIN}")
         if before.get("version") != VERSION:
             raise InputError(
                 f"{where}: an experiment of version {shown(before.get('version'))}, "
@@ -113,22 +129,25 @@ class Record:
                     if not isinstance(old, dict) or not continues(n, old, mine[part], self.seeds)
                 ]
             except (TypeError, AttributeError):
-                raise InputError(f"{self.path}: damaged; use another folder") from None
+                raise InputError(f"{self.path}: damaged; {AGAIN}") from None
             if names:
                 raise InputError(
                     f"{where}: its experiment differs in {', '.join(names)}; use the "
                     "same options, or another folder (--out)"
                 )
-        # The only number that is not made here.
-        self.more = {name: before[name] for name in ("simulation",) if name in before}
+        # The only number that is not made here. One that is not whole is made again.
+        if _simulated(before.get("simulation")):
+            self.more = {"simulation": before["simulation"]}
         for row in before["numbers"]:
             try:
                 if row["stage"] == "search":
                     # Its configuration, which follows from the plan, has got new fields since.
                     row["about"].pop("config", None)
+                if not _whole(row["stage"], row["found"]):
+                    raise TypeError
                 self.numbers[self.key(row["stage"], row["about"])] = row
             except (KeyError, TypeError, AttributeError):
-                raise InputError(f"{self.path}: damaged; use another folder") from None
+                raise InputError(f"{self.path}: damaged; {AGAIN}") from None
 
     def get(self, stage: str, what: Any) -> dict[str, Any] | None:
         key = self.key(stage, what)
@@ -167,6 +186,39 @@ class Record:
         return [self.numbers[key] for key in self.order if self.numbers[key]["stage"] == stage]
 
 
+def _whole(stage: str, found: Any) -> bool:
+    """Whether a row has what is made of those of its stage."""
+    named = found.get("model_hash") if stage in ("quantised", "trained") else ""
+    parts = [found.get(name) for name in LISTS.get(stage, ())]
+    return (
+        all(
+            isinstance(value := found.get(name), int | float) and math.isfinite(value)
+            for name in NUMBERS.get(stage, ())
+        )
+        and isinstance(named, str)
+        and all(isinstance(p, list) and all(isinstance(e, dict) for e in p) for p in parts)
+    )
+
+
+def _simulated(value: Any) -> bool:
+    """Whether a record's simulation is whole."""
+    names = ("hidden", "genes", "knobs", "count", "steps_run", "mismatches")
+    return isinstance(value, dict) and (
+        isinstance(value.get("skipped"), str) or all(name in value for name in names)
+    )
+
+
+def _read(path: Path) -> Any:
+    """What is in a record; None where there is none. Raises :class:`InputError`."""
+    try:
+        before = read_json(path) if path.exists() else None
+    except InputError as error:
+        raise InputError(f"{error}; {AGAIN}") from None
+    if isinstance(before, dict) and "budget_seconds" in before:
+        raise InputError(f"{path}: that of an experiment with a budget of time; use another folder")
+    return before
+
+
 def _recipes_as_made(before: Mapping[str, Any]) -> None:
     """Give recipes of an older record what they did not say: which epoch was kept."""
     recipes = before["data"].get("recipes") if isinstance(before.get("data"), dict) else None
@@ -183,8 +235,7 @@ def _recipes_as_made(before: Mapping[str, Any]) -> None:
 def as_begun(folder: Path, plan: Plan) -> Plan:
     """`plan` with patterns by hand where the experiment in `folder` was begun with them, before
     there was a choice."""
-    path = folder / "experiment.json"
-    before = read_json(path) if path.exists() else None
+    before = _read(folder / "experiment.json")
     begun = before.get("plan") if isinstance(before, dict) else None
     if isinstance(begun, dict) and "seed_patterns" not in begun:
         return replace(plan, seed_patterns=True)

@@ -10,7 +10,17 @@ from ...model.genome import Genome
 from ..genomes.candidate import Candidate
 from ..genomes.evaluate import Setting
 from .choice import Entry
-from .jobs import Float, ForAll, ForOne, Look, look_at, train_float, train_for_all, train_for_one
+from .jobs import (
+    Float,
+    ForAll,
+    ForOne,
+    Look,
+    is_gone,
+    look_at,
+    train_float,
+    train_for_all,
+    train_for_one,
+)
 from .record import Record, changed
 from .sources import Source, Sources
 
@@ -26,8 +36,11 @@ class Trainings(Sources):
         function: Callable[[Any], dict[str, Any]],
     ) -> list[dict[str, Any]]:
         """Numbers of `jobs` (request, argument), from the record where it has them."""
+        # What was trained and is gone is trained again: it may be needed.
         missing = [
-            (request, job) for request, job in jobs if self.record.get(stage, request) is None
+            (request, job)
+            for request, job in jobs
+            if self.record.get(stage, request) is None or is_gone(job)
         ]
         missing = list(
             {Record.key(stage, request): (request, job) for request, job in missing}.values()

@@ -16,6 +16,7 @@ from .conclusion import PATTERNS, within
 from .evaluate import Setting
 from .ledger import Ledger
 from .pareto import knee
+from .remedies import AGAIN
 from .store import Store
 
 #: Versions of config.json that can be gone on with; the last is what is written.
@@ -83,11 +84,6 @@ def names_of(ledger: Ledger, front: Sequence[Point]) -> dict[int, list[str]]:
     for k in names:
         names[k].append(f"front-{k}")
     return names
-
-
-#: What brings a damaged config.json back: it is written from the options, and the store next to it
-#: knows what was evaluated.
-AGAIN = "remove it, and --resume the search with the options of before, which writes it again"
 
 
 def parsed(path: Path, remedy: str = AGAIN) -> Any:

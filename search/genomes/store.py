@@ -61,14 +61,16 @@ class Store:
             yield
         except (sqlite3.Error, OSError) as error:
             text = str(error)
-            if "locked" in text or "busy" in text:
+            if self.path.is_dir():
+                text, remedy = "it is a folder", "move it away, then --resume, which makes it again"
+            elif "locked" in text or "busy" in text:
                 remedy = "another program holds it; end that, then --resume"
             elif "full" in text or "disk I/O" in text or "No space" in text:
                 remedy = "make room on the disk, then --resume"
             elif "readonly" in text or "denied" in text or "unable to open" in text:
                 remedy = "it needs a folder that can be written"
             else:
-                remedy = "move it away, then --resume makes the evaluations again"
+                remedy = "move it away, then --resume, which makes the evaluations again"
             raise InputError(
                 f"{self.path}: not a store of evaluations ({text}): {remedy}"
             ) from None

@@ -12,10 +12,11 @@ from typing import Any
 
 from ...model import zoo
 from ...model.errors import InputError
-from ...model.files import write_json
+from ...model.files import check_place, write_json
 from ...model.genome import MAX_BITS, MIN_BITS, Genome
 from ..genomes.evaluate import Setting, load
 from ..genomes.folder import alone, parsed
+from ..genomes.remedies import AGAIN, with_remedies
 from ..pool.backends import Pool
 from .climb import Climb
 from .page import write_pages
@@ -38,7 +39,9 @@ def begin(folder: Path, plan: Plan, resume: bool) -> None:
     # A search that was refused, or ended before INT8 was trained, is none.
     if path.exists() and (folder / "ladder.json").exists():
         before = parsed(path)
-        if not isinstance(before, dict) or before.get("kind") != "ladder":
+        if not isinstance(before, dict):
+            raise InputError(f"{path}: not the file of a search; {AGAIN}")
+        if before.get("kind") != "ladder":
             raise InputError(f"{folder}: holds something else; use another folder")
         before.setdefault("starts", [])
         differing = [n for n in document if before.get(n) != document[n]]
@@ -52,6 +55,9 @@ def begin(folder: Path, plan: Plan, resume: bool) -> None:
                 f"{folder}: holds a search already; --resume to go on with it, or another folder"
             )
     folder.mkdir(parents=True, exist_ok=True)
+    # Before the budget is spent, not after.
+    for name in ("ladder.json", BEST, "page.md", "page.html"):
+        check_place(folder / name)
     write_json(path, document)
 
 
@@ -91,7 +97,11 @@ def search(
     telling = check_validation(plan)
     begin(folder, plan, resume)
     where = backend or ("processes" if workers > 1 else "serial")
-    with alone(folder), Pool(where, workers, scheduler, timeout=LONGEST) as pool:
+    with (
+        with_remedies(folder),
+        alone(folder),
+        Pool(where, workers, scheduler, timeout=LONGEST) as pool,
+    ):
         rungs = Rungs(folder, plan, pool, say)
         smallest = Net(
             min(range(len(plan.checkpoints)), key=lambda k: _units(plan, k)),

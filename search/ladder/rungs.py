@@ -20,7 +20,7 @@ from ...model.genome import Genome
 from ...model.knobs import Knobs
 from ...model.qat.recipe import Tuning
 from ...sim import fast
-from ..experiment.jobs import ForOne, Look, look_at, part_of, train_from
+from ..experiment.jobs import ForOne, Look, is_gone, look_at, part_of, train_from
 from ..genomes.evaluate import Setting, load
 from ..genomes.store import Store
 from ..pool.backends import Pool
@@ -150,15 +150,20 @@ class Rungs:
     ) -> list[dict[str, Any]]:
         """Results of jobs (key, text, argument), from the store where they are known."""
         records = self.store.load(key for key, _, _ in jobs)
+        # A network that was trained and is gone is trained again, in the seconds of before.
         missing = list(
-            {key: (key, text, job) for key, text, job in jobs if key not in records}.values()
+            {
+                key: (key, text, job)
+                for key, text, job in jobs
+                if key not in records or is_gone(job)
+            }.values()
         )
         for done, (index, record) in enumerate(
             self.pool.map(function, [job for _, _, job in missing]), 1
         ):
             key, text, _ = missing[index]
             self.store.keep(key, text, record)
-            records[key] = record
+            records.setdefault(key, record)
             self.fresh += 1
             self.say(f"{what}: {done} of {len(missing)}, {self.left() / 60:.1f} CPU minutes left")
         self.spent += sum(records[key]["seconds"] for key in dict.fromkeys(k for k, _, _ in jobs))

@@ -14,8 +14,8 @@ from urllib.parse import unquote
 from ...model.errors import InputError, shown
 from ...model.genome import Genome, split
 from ..genomes.evaluate import OBJECTIVES
-from ..genomes.folder import AGAIN as BY_OPTIONS
 from ..genomes.folder import parsed
+from ..genomes.remedies import AGAIN as BY_OPTIONS
 from ..genomes.store import SCHEMA
 
 #: Cells that a memory bit counted as in ``silicon``, which runs of before had as an objective, and
@@ -70,6 +70,10 @@ def read_config(folder: Path) -> Document:
     """The configuration of the run in `folder`."""
     path = folder / "config.json"
     if not path.exists():
+        if (folder / "experiment.json").exists():
+            page = folder / "page.html"
+            has = f"its page is {page}" if page.exists() else f"see those in {folder / 'search'}"
+            raise InputError(f"{folder}: an experiment, not a search; {has}")
         raise InputError(f"{folder}: no run of genogate search (it has no config.json)")
     document = parsed(path)
     if isinstance(document, dict) and document.get("kind") == "ladder":

@@ -1,6 +1,7 @@
 """`--budget` of search and experiment: what it makes, and what it refuses."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -46,6 +47,30 @@ def test_an_experiment_ends_with_a_page_and_the_files_of_a_network(genogate, dat
     report = json.loads((folder / "best" / "report.json").read_text())
     assert report["accuracy"] == pytest.approx(document["best"]["test"], abs=1e-6)
     assert (folder / "best" / "gru.v").exists()
+    again = ("experiment", *about, "--budget", "40s", "--quiet")
+    again = [word if word != "run" else "other" for word in again]
+    for name, content in (
+        ("float/h4-seed0.safetensors", b""),
+        ("search/config.json", b"[]"),
+        ("search/evaluations.sqlite", b"\xff" * 5000),
+    ):
+        shutil.rmtree("other", ignore_errors=True)
+        shutil.copytree(folder, "other")
+        (tmp_path / "other" / name).write_bytes(content)
+        genogate(*again).refused(f"other/{name}", "give the same command again")
+    (tmp_path / "other" / "page.md").unlink()
+    (tmp_path / "other" / "page.md").mkdir()
+    genogate(*again).refused("other/page.md", "it is a folder")
+    # Nor does an experiment of another kind take its place.
+    full = genogate("experiment", "--task", data, "--hidden", "none", "--out", "run")
+    full.refused("run/experiment.json", "with a budget of time", "another folder")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "experiment.json").write_text(json.dumps({"numbers": []}))
+    full = genogate(*["full" if word == "other" else word for word in again])
+    full.refused("full/experiment.json", "with another --budget", "another folder")
+    genogate("report", "run").refused("its page is run/page.html")
+    (tmp_path / "other" / "search" / "best").write_bytes(b"")
+    genogate("gru", "--genome", "other/search/best").refused("give the experiment's command again")
     outcome = genogate("sim", "--genome", "run/search/best", "--sequences", "1", "--out", "sim")
     assert outcome.code == 0, outcome
 

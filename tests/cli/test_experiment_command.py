@@ -198,6 +198,153 @@ def test_a_finished_experiment_may_be_moved(whole, genogate, tmp_path):
         aside.rename(folder)
 
 
+def emptied(path):
+    path.write_bytes(b"")
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def of_bytes(path):
+    path.write_bytes(b"\xff\xfe{}")
+
+
+def a_list(path):
+    path.write_text("[]")
+
+
+def a_mapping(path):
+    path.write_text("{}")
+
+
+def a_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+def row_without(stage, name, value=None):
+    """A record in which `value` stands in place of a number of a row of `stage`."""
+
+    def damage(path):
+        document = json.loads(path.read_text())
+        row = next(row for row in document["numbers"] if row["stage"] == stage)
+        if value is None:
+            del row["found"][name]
+        else:
+            row["found"][name] = value
+        path.write_text(json.dumps(document))
+
+    return damage
+
+
+def part_without(part, value):
+    def damage(path):
+        document = json.loads(path.read_text())
+        path.write_text(json.dumps(document | {part: value}))
+
+    return damage
+
+
+WAYS = (emptied, truncated, of_bytes, a_list, a_mapping, a_folder)
+RECORDS = (
+    part_without("plan", []),
+    part_without("plan", {"rounds": "x"}),
+    part_without("data", 3),
+    part_without("numbers", {}),
+    part_without("numbers", [3]),
+    part_without("numbers", [{"stage": "test"}]),
+    row_without("trained", "judged"),
+    row_without("trained", "model_hash"),
+    row_without("quantised", "seconds", float("nan")),
+    row_without("test", "test", "x"),
+    row_without("float", "val", [1]),
+    row_without("round", "chosen", 3),
+    row_without("search", "front", [None]),
+)
+
+
+def state(folder):
+    """Files and when they were written, but for the lock, which every command takes."""
+    return {
+        path.relative_to(folder): path.stat().st_mtime_ns
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "lock"
+    }
+
+
+def test_a_record_damaged_in_any_way_is_refused_and_nothing_is_written(whole, genogate, tmp_path):
+    folder = tmp_path / "damaged"
+    shutil.copytree(whole[0], folder)
+    record, good = folder / "experiment.json", (whole[0] / "experiment.json").read_bytes()
+    for damage in (*RECORDS, *WAYS):
+        record.write_bytes(good)
+        damage(record)
+        before = state(folder)
+        genogate(*SEEDS, "--quiet", "--out", folder).refused(str(folder), "another folder")
+        assert state(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "ways"),
+    [
+        ("float/h12-seed0.safetensors", WAYS),
+        ("any/h32-seed0.safetensors", WAYS),
+        # What is read late, in few ways.
+        ("one/*.safetensors", (truncated,)),
+        ("search/any/config.json", (a_list,)),
+        ("search/float/evaluations.sqlite", (truncated, a_folder)),
+        # It is only written.
+        ("search/float/history.json", (a_folder,)),
+    ],
+)
+def test_a_damaged_file_is_named_with_its_remedy(whole, genogate, tmp_path, name, ways):
+    """Without the record, which says what is in them, all are read."""
+    folder = tmp_path / "damaged"
+    shutil.copytree(whole[0], folder)
+    path = next(iter(sorted(folder.glob(name))))
+    good = path.read_bytes()
+    for damage in ways:
+        path.write_bytes(good)
+        damage(path)
+        (folder / "experiment.json").unlink(missing_ok=True)
+        before = set(state(folder))
+        outcome = genogate(*SEEDS, "--quiet", "--out", folder)
+        outcome.refused(str(path), "give the same command again")
+        new = {str(made) for made in set(state(folder)) - before}
+        # What is known until then, and the log of a store.
+        assert not {n for n in new if n != "experiment.json" and ".sqlite-" not in n}, new
+
+
+def test_what_is_removed_as_was_told_is_made_again(whole, genogate, tmp_path):
+    folder = tmp_path / "again"
+    shutil.copytree(whole[0], folder)
+    (folder / "search" / "any" / "config.json").unlink()
+    gone = next(iter(sorted(folder.glob("one/h12-*.safetensors"))))
+    gone.unlink()
+    (folder / "experiment.json").unlink()
+    # As a command has, see above.
+    with threadpool_limits(1):
+        outcome = genogate(*SEEDS, "--quiet", "--out", folder)
+    assert outcome.code == 0, outcome
+    assert gone.exists()
+    assert without_times(read(folder)["numbers"]) == without_times(read(whole[0])["numbers"])
+
+
+def test_other_commands_know_a_folder_of_an_experiment(whole, genogate, tmp_path):
+    folder = tmp_path / "damaged"
+    shutil.copytree(whole[0], folder)
+    genogate("report", folder).refused(f"{folder}: an experiment", str(folder / "search"))
+    run = folder / "search" / "any"
+    emptied(run / "knee")
+    again = "remove it, and give the experiment's command again"
+    genogate("gru", "--genome", run / "knee").refused(str(run / "knee"), again)
+    for name in ("history.json", "front.json", "config.json"):
+        # In the order in which they are read, the last first.
+        a_mapping(run / name)
+        genogate("report", run).refused(str(run / name), again)
+
+
 def test_more_rounds_make_it_longer_and_fewer_are_refused(whole, genogate):
     """The last here, since it changes the folder that the others read."""
     folder, _, _ = whole
