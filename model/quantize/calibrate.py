@@ -15,6 +15,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ..checkpoints.floating import FUNCTIONS as OF_LAYER
 from ..checkpoints.floating import Checkpoint, forward
@@ -286,6 +287,13 @@ def calibrate(checkpoint: Checkpoint, x: np.ndarray, fold: bool = True) -> Calib
 
     Raises :class:`InputError` where the checkpoint's record of training is of another version.
     """
+    # Threads of BLAS add in another order, and one unit in the last place is enough for another
+    # code: the same network whatever the process has, and the one of the commands, which have one.
+    with threadpool_limits(1):
+        return _calibrated_network(checkpoint, x, fold)
+
+
+def _calibrated_network(checkpoint: Checkpoint, x: np.ndarray, fold: bool) -> Calibration:
     trained, checkpoint = Trained.of(checkpoint), merged_biases(checkpoint)
     shifts: tuple[int, ...] = ()
     if fold and trained is None:

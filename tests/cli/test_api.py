@@ -1,5 +1,6 @@
 """The Python API gives what the commands give, and refuses with the same lines."""
 
+import os
 import re
 import subprocess
 import sys
@@ -9,7 +10,9 @@ import genogate as package
 import numpy as np
 import pytest
 from genogate.model import zoo
+from genogate.model.checkpoints.floating import Checkpoint
 from genogate.model.genome import Genome
+from threadpoolctl import threadpool_limits
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -39,6 +42,32 @@ def test_a_name_a_checkpoint_and_a_state_dict_give_the_same_integers(network):
         assert again.size_bits == network.size_bits
         assert again.accuracy("val") == network.accuracy("val")
         assert again.knobs == network.knobs
+
+
+def test_threads_of_the_process_change_no_code(tmp_path):
+    """Weights of which calibration on two threads once made other codes than on one, as the
+    commands have."""
+    shipped, rng = zoo.load("digits-row"), np.random.default_rng(21)
+    tensors = {
+        name: (value + 0.02 * rng.standard_normal(value.shape)).astype(value.dtype)
+        for name, value in shipped.tensors.items()
+    }
+    path = tmp_path / "moved.safetensors"
+    Checkpoint(tensors, shipped.info).save(path)
+    code = (
+        "import sys, genogate; "
+        "print(genogate.quantize(sys.argv[1], 'int3', activation='table').model.hash)"
+    )
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, path],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    with threadpool_limits(1):
+        assert package.quantize(path, "int3", activation="table").model.hash == done.stdout.strip()
 
 
 def _has_tensors(network):
