@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ...hdl.gru.design import Design
-from ...model.files import read_json
+from ...model.files import check_place, read_json
 from ...model.genome import Genome
 from ...synth.report import totals
 from ..genomes.candidate import Candidate
@@ -48,6 +48,7 @@ class Experiment(Searches):
 
         begin : called once the plan is known to fit, before any work
         """
+        check_place(self.folder / "experiment.json")
         self.folder.mkdir(parents=True, exist_ok=True)
         with (
             alone(self.folder),

@@ -54,10 +54,10 @@ def begin(folder: Path, plan: Plan, resume: bool) -> None:
             raise InputError(
                 f"{folder}: holds a search already; --resume to go on with it, or another folder"
             )
-    folder.mkdir(parents=True, exist_ok=True)
     # Before the budget is spent, not after.
     for name in ("ladder.json", BEST, "page.md", "page.html"):
         check_place(folder / name)
+    folder.mkdir(parents=True, exist_ok=True)
     write_json(path, document)
 
 

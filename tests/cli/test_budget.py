@@ -101,6 +101,8 @@ def test_an_experiment_ends_with_a_page_and_the_files_of_a_network(genogate, dat
             ("objectives", "one cost of um2, size"),
         ),
         (("search", "--budget", "9m", "--max-drop", "none"), ("max-drop", "not a number")),
+        (("search", "--budget", "9m", "--out", "/dev/null"), ("/dev/null", "a folder is needed")),
+        (("experiment", "--out", "/dev/null"), ("/dev/null", "a folder is needed")),
         (("search", "--budget", "9m", "--max-size", "9"), ("max-size: 9 is below",)),
         (("search", "--budget", "9m", "--max-cycles", "9"), ("max-cycles: 9 is below",)),
         (("experiment", "--budget", "soon"), ("budget", "as in 60m")),
