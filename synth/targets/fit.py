@@ -312,7 +312,9 @@ def remake(targets: Sequence[str] = MODELS, *, cached: bool = False, say: Say = 
                 entry[name] = former[name]
         for figure, kinds in former.get("coefficients", {}).items():
             apart = (*STAGES, *(kind for kind in MACHINES if "machines" in former))
-            entry["coefficients"][figure] |= {k: kinds[k] for k in apart if k in kinds}
+            new = entry["coefficients"][figure]
+            # With `cached` a kind may have no sample now; its former model stays.
+            new |= {kind: kinds[kind] for kind in kinds if kind in apart or kind not in new}
         document["targets"][target] = entry
         say(f"{target}: {len(result.parts)} parts, {report}")
         write_json(prices.FILE, document)
