@@ -91,11 +91,13 @@ class Floats:
     names : those that are there, the reference first
     ahead : CPU seconds by units of those that are trained here, or were
     left_out : units of those that the budget is too small for
+    begun : whether the search has begun, with the sizes that it has
     """
 
     names: tuple[str, ...]
     ahead: dict[int, float]
     left_out: tuple[int, ...]
+    begun: bool = False
 
     def announce(self, seconds: float) -> None:
         """Say which part of the budget they are expected to take."""
@@ -114,15 +116,30 @@ class Floats:
                 err=True,
             )
         if self.left_out:
-            click.echo(
-                f"Left out: networks of {', '.join(map(str, self.left_out))} units, with which "
-                f"float networks would take more than {2 * FLOAT_SHARE:.0%} of the budget.",
-                err=True,
+            why = (
+                "without which the search began; another folder takes them"
+                if self.begun
+                else "with which float networks would take more than "
+                f"{2 * FLOAT_SHARE:.0%} of the budget"
             )
+            sizes = ", ".join(map(str, self.left_out))
+            click.echo(f"Left out: networks of {sizes} units, {why}.", err=True)
 
 
 def _place(folder: Path, hidden: int, seed: int) -> Path:
     return folder / "float" / f"h{hidden}-seed{seed}.safetensors"
+
+
+def _sizes_kept(folder: Path) -> list[int]:
+    """Units of the float networks that were trained when the search began: one that is gone since
+    is trained again, so that the search is the same."""
+    from .model.files import read_json
+
+    try:
+        sizes = read_json(folder / "float" / "sizes.json")
+    except (InputError, OSError):
+        return []
+    return [size for size in sizes if isinstance(size, int)] if isinstance(sizes, list) else []
 
 
 def plan_floats(folder: Path, task: str, options: dict[str, Any], seconds: float) -> Floats:
@@ -143,6 +160,7 @@ def plan_floats(folder: Path, task: str, options: dict[str, Any], seconds: float
     if not names and shipped in zoo.names():
         names = (shipped,)
     begun = (folder / "search" / "ladder.json").exists()
+    kept = _sizes_kept(folder)
 
     def takes(hidden: int) -> float:
         path = _place(folder, hidden, seed)
@@ -164,11 +182,11 @@ def plan_floats(folder: Path, task: str, options: dict[str, Any], seconds: float
     for hidden in dict.fromkeys(h for h in sizes if h not in have):
         there = _place(folder, hidden, seed).exists()
         fits = there or sum(ahead.values()) + takes(hidden) <= 2 * FLOAT_SHARE * seconds
-        if there if begun else fits:
+        if (there or hidden in kept) if begun else fits:
             ahead[hidden] = takes(hidden)
         else:
             left_out.append(hidden)
-    return Floats(names, ahead, tuple(left_out))
+    return Floats(names, ahead, tuple(left_out), begun)
 
 
 def float_networks(
@@ -176,10 +194,14 @@ def float_networks(
 ) -> tuple[tuple[str, ...], float]:
     """Float networks of one split, the reference first, and the CPU seconds that training them here
     took; what is expected of them is said before."""
+    from .model.files import write_json
     from .search.experiment.jobs import Float, train_float
 
     floats, seed = plan_floats(folder, task, options, seconds), options["seed"] or 0
     floats.announce(seconds)
+    if floats.ahead:
+        (folder / "float").mkdir(parents=True, exist_ok=True)
+        write_json(folder / "float" / "sizes.json", list(floats.ahead))
     spent, names = 0.0, list(floats.names)
     for hidden in floats.ahead:
         say(f"Training the float network of {hidden} units")
@@ -316,7 +338,7 @@ def run_budgeted(
             knobs=knobs,
             **part,
         )
-        document = search(place, plan, resume=True, workers=workers, say=say)
+        document = search(place, plan, resume=True, workers=workers, pages=False, say=say)
     document["float_seconds"] = round(spent, 1)
     for entry in filter(None, (document["int8"], document["best"])):
         entry["test"] = _test_of(place, entry, knobs)

@@ -33,6 +33,7 @@ DECIDED = (
     "estimate",
     "max_weights",
     "max_energy",
+    "memories",
     "clock",
 )
 #: Knobs that are genes of such a search.

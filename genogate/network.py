@@ -120,6 +120,15 @@ def _remedy_of(genome: str) -> str:
     missing = not path.exists()
     text = f"; {'' if missing else 'remove it, and '}--resume the search, which writes it again"
     if path.name == "best" and (path.parent / "ladder.json").is_file():
+        try:
+            document = read_json(path.parent / "ladder.json")
+        except InputError:
+            document = None
+        if missing and isinstance(document, dict) and document.get("best", text) is None:
+            return (
+                "; that search has found no network within its limit: --resume it with a larger "
+                "--budget, or give a larger --max-drop in another folder"
+            )
         return as_part_of(path.parent, text)
     try:
         if not (path.parent / "evaluations.sqlite").is_file():

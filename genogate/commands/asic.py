@@ -76,7 +76,7 @@ def asic(
     and asic.json: area of every operator, and, where OpenSTA is installed, slack and energy. Test
     sequences run through the netlist; exits with 1 when anything differs from the golden model.
     Weights are logic; those that are loaded (--weights load) are flip-flops or latches, which take
-    about 30 um^2 a bit on sky130 where a constant takes about 1.
+    about 40 and 27 um^2 a bit on sky130 where a constant takes about 1.
     """
     from ..asic import AsicOptions, print_asic, write_asic
     from ..pace import period_ns

@@ -109,9 +109,9 @@ _KEPT = "evaluations are kept; --resume goes on from there"
         "--budget",
         metavar="TIME",
         help="CPU time to spend over all processes, as in 60m. The search then trains networks "
-        "too, many briefly and few fully, and ends with the one of least cost (area, unless "
-        "--objectives names another) within --max-drop, by default 0.5 then. It needs no "
-        "other option of this group.",
+        "too, many briefly and few fully, and ends with the one of least cost (area, or LUTs of "
+        "an FPGA whose resources are limits, unless --objectives names another) within "
+        "--max-drop, by default 0.5 then. It needs no other option of this group.",
     ),
     click.option(
         "--start",

@@ -15,8 +15,23 @@ _RESUME = re.compile(
     r"(?P<link>,? (?:then|and) |(?<=;) |: start again with )--resume"
     r"(?: the search| the run)?(?: with the options of before)?"
 )
-#: In an error that says what to do already.
-_TOLD = ("again", "another folder", "remove it", "move it")
+#: In an error that says what to do already, and in one that is no damage.
+_TOLD = ("again", "another folder", "remove it", "move it", "--resume", "can be written")
+_WHOLE = ("ermission denied", "cannot write", "No space")
+#: What a search or an experiment writes into its folder, which it makes again.
+_MADE = (
+    "config.json",
+    "evaluations.sqlite",
+    "experiment.json",
+    "front.json",
+    "history.jsonl",
+    "ladder.json",
+    "any/",
+    "float/",
+    "networks/",
+    "one/",
+    "search/",
+)
 
 
 def by_same_command(text: str, command: str = "the same command") -> str:
@@ -54,9 +69,11 @@ def with_remedies(folder: Path, *, experiment: bool = False) -> Iterator[None]:
         yield
     except InputError as error:
         text = str(error)
-        # A disk that is full, or a right that is missing, is no damage.
-        damaged = "cannot write" not in text or "it is a folder" in text or "Is a directory" in text
-        told = any(word in text for word in _TOLD)
-        if f"{folder}{os.sep}" in text and damaged and not told:
+        # A full disk or a missing right is no damage, and files of the user are not made again.
+        folders = "it is a folder" in text or "Is a directory" in text
+        damaged = folders or not any(word in text for word in _WHOLE)
+        made = "|".join(map(re.escape, _MADE))
+        ours = re.search(rf"(?<![\w./-]){re.escape(f'{folder}{os.sep}')}({made})", text)
+        if ours and damaged and not any(word in text for word in _TOLD):
             text = f"{text}; {AGAIN}"
         raise InputError(by_same_command(text) if experiment else text) from None

@@ -44,7 +44,8 @@ def begin(folder: Path, plan: Plan, resume: bool) -> None:
         if before.get("kind") != "ladder":
             raise InputError(f"{folder}: holds something else; use another folder")
         before.setdefault("starts", [])
-        differing = [n for n in document if before.get(n) != document[n]]
+        names = dict.fromkeys([*document, *before])
+        differing = [n for n in names if before.get(n) != document.get(n)]
         if differing:
             raise InputError(
                 f"{folder}: its search differs in {', '.join(differing)}; use the same options, or "
@@ -82,11 +83,13 @@ def search(
     backend: str | None = None,
     scheduler: str | None = None,
     inherit: bool = True,
+    pages: bool = True,
     say: Say = lambda text: None,
 ) -> dict[str, Any]:
     """Search until the budget is spent; the document of ``ladder.json``.
 
     inherit : whether networks begin with trained weights of others (:class:`.climb.Climb`)
+    pages : whether ``page.md`` and ``page.html`` are written
 
     Raises :class:`InputError` for a budget too small for a comparison, limits that no network
     keeps, a validation part that cannot tell the points that may be lost, and a folder with another
@@ -129,7 +132,8 @@ def search(
                 knobs = replace(knobs, share=rungs.priced([best.net])[0]["share"])
             path = os.path.relpath(best.path, folder)
             best.net.genome.save(folder / BEST, checkpoint=path, knobs=knobs.changes)
-        write_pages(folder, document)
+        if pages:
+            write_pages(folder, document)
         rungs.close()
     return document
 

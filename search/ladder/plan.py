@@ -9,6 +9,7 @@ import numpy as np
 from ...model.errors import InputError, shown
 from ...model.genome import Genome
 from ...model.knobs import Knobs
+from ...synth.targets.prices import UNITS, limits
 from ..genomes.evaluate import Setting, load
 from .price import TARGET, costs_of
 
@@ -113,6 +114,12 @@ def check_limits(plan: Plan, least: Mapping[str, float]) -> None:
     """
     for name, greatest in plan.limits:
         if least[name] > greatest:
+            if plan.target != TARGET and limits(plan.target).get(name) == greatest:
+                raise InputError(
+                    f"target {plan.target}: it has {greatest:,.0f} {UNITS[name]}, and the network "
+                    f"of fewest bits takes {least[name]:,.0f}: give another --target, or a "
+                    "checkpoint of fewer units (--also)"
+                )
             raise InputError(
                 f"max-{name}: {greatest:g} is below the {least[name]:,.0f} of the network of "
                 "fewest bits: give more, or a checkpoint of fewer units (--also)"

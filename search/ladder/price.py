@@ -44,7 +44,7 @@ def costs_of(target: str) -> dict[str, str]:
 
 def price(model: IntModel, knobs: Knobs, target: str = TARGET) -> dict[str, float]:
     """Costs (:func:`costs_of`) of a model."""
-    design = Design.of(model, knobs.lanes, knobs.share)
+    design = Design.of(model, **knobs.hardware)
     total = estimate.total(design)
     figures = prices.figures(target, design)
     return {
@@ -62,7 +62,8 @@ class Sharing:
     result: the cheapest `cost` that keeps the limits.
 
     shares : values of the knob; none for that of the network's knobs alone. One that no models of
-        the target tell is left out, as Yosys would have to measure it for every network.
+        the target tell is left out, as Yosys would have to measure it for every network, and so is
+        one that lanes or pipeline of the knobs rule out.
     limits : cost and greatest value of it
     """
 
@@ -74,8 +75,11 @@ class Sharing:
         """Costs with the best of them, and under ``share`` which one that is."""
         rows: list[dict[str, Any]] = []
         for share in self.shares:
-            sharing = replace(knobs, share=share)
-            if prices.tells(target, Design.of(model, sharing.lanes, share)):
+            try:
+                sharing = replace(knobs, share=share)
+            except InputError:  # With these lanes, or this pipeline, nothing is shared so.
+                continue
+            if prices.tells(target, Design.of(model, **sharing.hardware)):
                 rows.append({**price(model, sharing, target), "share": share})
         if not rows:
             raise InputError(

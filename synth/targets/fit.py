@@ -306,12 +306,17 @@ def remake(targets: Sequence[str] = MODELS, *, cached: bool = False, say: Say = 
             **({"rom": rom_errors(result)} if target == "sky130" else {}),
             "coefficients": result.coefficients(),
         }
-        # Kinds that have samples of their own (:mod:`.fit_stages`, :mod:`.fit_shared`).
-        for name in ("dense_layers", "machines"):
+        # Kinds that have samples of their own (:mod:`.fit_stages`, :mod:`.fit_shared`,
+        # :func:`remake_memories`).
+        for name in ("dense_layers", "machines", "ram"):
             if name in former:
                 entry[name] = former[name]
         for figure, kinds in former.get("coefficients", {}).items():
-            apart = (*STAGES, *(kind for kind in MACHINES if "machines" in former))
+            apart = (
+                *STAGES,
+                *(kind for kind in MACHINES if "machines" in former),
+                *["ram"] * ("ram" in former),
+            )
             new = entry["coefficients"][figure]
             # With `cached` a kind may have no sample now; its former model stays.
             new |= {kind: kinds[kind] for kind in kinds if kind in apart or kind not in new}

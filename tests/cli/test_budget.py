@@ -58,6 +58,12 @@ def test_an_experiment_ends_with_a_page_and_the_files_of_a_network(genogate, dat
         shutil.copytree(folder, "other")
         (tmp_path / "other" / name).write_bytes(content)
         genogate(*again).refused(f"other/{name}", "give the same command again")
+    # What that asks for helps: a float network that is gone is trained again.
+    shutil.rmtree("other")
+    shutil.copytree(folder, "other")
+    (tmp_path / "other" / "float" / "h4-seed0.safetensors").unlink()
+    outcome = genogate(*again)
+    assert outcome.code == 0, outcome.err
     (tmp_path / "other" / "page.md").unlink()
     (tmp_path / "other" / "page.md").mkdir()
     genogate(*again).refused("other/page.md", "it is a folder")

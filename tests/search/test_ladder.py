@@ -25,9 +25,9 @@ from genogate.search.ladder import marks
 from genogate.search.ladder import plan as ladder_plan
 from genogate.search.ladder.climb import Climb
 from genogate.search.ladder.forecast import chance, effects, gain
-from genogate.search.ladder.ladder import search
+from genogate.search.ladder.ladder import begin, search
 from genogate.search.ladder.page import markdown, page
-from genogate.search.ladder.plan import Plan, check_validation, epochs_within
+from genogate.search.ladder.plan import Plan, check_limits, check_validation, epochs_within
 from genogate.search.ladder.price import COSTS, Sharing, costs_of, price_of
 from genogate.search.ladder.rungs import Net, Result
 from genogate.search.ladder.steps import (
@@ -86,6 +86,34 @@ def test_a_price_takes_the_cheapest_hardware_that_keeps_the_limits():
     # No model of the FPGA tells a machine of shared gates.
     with pytest.raises(InputError, match=r"ice40-up5k: no models tell .* is shared as gates"):
         chosen(100_000, shares=("gates",))
+
+
+def test_the_price_is_that_of_the_hardware_of_the_knobs():
+    def cost(**changes):
+        knobs = Knobs(activation="table", **changes)
+        return price_of(("digits-row", Genome.uniform(4), knobs))["um2"]
+
+    assert cost(pipeline=2) > cost()
+    # Lanes that no adder and no gates can share: what is left is not to share.
+    case = ("digits-row", Genome.uniform(4), Knobs(activation="table", lanes_x=3, lanes_h=2))
+    assert price_of(case, "sky130", Sharing(SHARES))["share"] == "none"
+
+
+def test_limits_of_a_part_are_told_as_such():
+    plan = Plan(("digits-row",), cost="lut", target="ice40-hx1k", limits=(("lut", 1280),))
+    with pytest.raises(InputError, match=r"target ice40-hx1k: it has 1,280 .* takes 1,500"):
+        check_limits(plan, {"lut": 1500})
+    with pytest.raises(InputError, match="max-lut: 1000 is below"):
+        check_limits(replace(plan, limits=(("lut", 1000),)), {"lut": 1500})
+
+
+def test_a_search_is_not_gone_on_with_as_another_one(tmp_path):
+    plan = replace(PLAN, shares=SHARES)
+    begin(tmp_path, plan, False)
+    (tmp_path / "ladder.json").write_text("{}")
+    begin(tmp_path, plan, True)
+    with pytest.raises(InputError, match="differs in shares"):
+        begin(tmp_path, PLAN, True)
 
 
 def test_a_search_ends_with_the_hardware_that_its_price_chose(tmp_path):
