@@ -136,6 +136,7 @@ def test_the_api_takes_a_budget_and_refuses_what_the_command_refuses():
 
 def test_sizes_that_the_budget_is_too_small_for_are_named(monkeypatch, tmp_path, capsys):
     from genogate import budgeted
+    from genogate.search.genomes.remedies import with_remedies
 
     options = {"seed": None, "checkpoints": None, "hidden": None}
     # digits-row is shipped, with 32 units.
@@ -151,10 +152,17 @@ def test_sizes_that_the_budget_is_too_small_for_are_named(monkeypatch, tmp_path,
     (tmp_path / "search" / "ladder.json").write_text("{}")
     floats = budgeted.plan_floats(tmp_path, "digits-row", options, 9000.0)
     assert (floats.ahead, floats.left_out) == ({}, (24, 16))
-    # One that was trained, and is damaged, is named.
+    # One with which it began, and that is gone, is trained again.
     (tmp_path / "float").mkdir()
+    (tmp_path / "float" / "sizes.json").write_text("[24]")
+    floats = budgeted.plan_floats(tmp_path, "digits-row", options, 9000.0)
+    assert (floats.ahead, floats.left_out) == ({24: 48.0}, (16,))
+    floats.announce(9000.0)
+    assert "without which the search began" in " ".join(capsys.readouterr().err.split())
+    # One that was trained, and is damaged, is named.
     (tmp_path / "float" / "h24-seed0.safetensors").write_bytes(b"")
-    with pytest.raises(InputError, match=r"h24-seed0.*give the same command again"):
+    refused = pytest.raises(InputError, match=r"h24-seed0.*give the same command again")
+    with refused, with_remedies(tmp_path, experiment=True):
         budgeted.plan_floats(tmp_path, "digits-row", options, 9000.0)
 
 
