@@ -117,7 +117,10 @@ def _remedy_of(genome: str) -> str:
     from .search.genomes.remedies import as_part_of
 
     path = Path(genome)
-    missing = not path.exists()
+    try:
+        missing = not path.exists()
+    except OSError:  # No path that a system takes.
+        return ""
     text = f"; {'' if missing else 'remove it, and '}--resume the search, which writes it again"
     if path.name == "best" and (path.parent / "ladder.json").is_file():
         try:
