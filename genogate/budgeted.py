@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .ladder import GENES
+from .ladder import GENES, check_part
 from .model.aliases import Say
 from .model.errors import InputError
 
@@ -41,16 +41,8 @@ DECIDED = (
 
 
 def _check(options: dict[str, Any], record: bool, target: str | None) -> None:
-    from .synth.targets.devices import check_target
-    from .synth.targets.prices import check_prices
-
     if target is not None:
-        check_target(target)
-        if target == "generic":
-            raise InputError(
-                "target generic: it is no part; leave it out, or give sky130 or an FPGA"
-            )
-        check_prices(target)
+        check_part(target, "leave it out, or give sky130 or an FPGA")
     for name in DECIDED:
         if options[name] is not None:
             option = {"pop_size": "pop"}.get(name, name).replace("_", "-")

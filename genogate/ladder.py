@@ -40,19 +40,24 @@ DECIDED = (
 GENES = ("input_bits", "classifier_bits")
 
 
-def _target(options: Mapping[str, Any], given: Collection[str]) -> str:
-    """The part whose figures are costs; sky130 where none is given."""
-    from .search.ladder.price import TARGET
+def check_part(target: str, remedy: str) -> None:
+    """Raises :class:`InputError` where `target` is no part whose figures can be costs; `remedy` is
+    for the one that is none."""
     from .synth.targets.devices import check_target
     from .synth.targets.prices import check_prices
 
-    target = str(options["target"]) if "target" in given else TARGET
     check_target(target)
     if target == "generic":
-        raise InputError(
-            "target generic: it is no part; give sky130 or an FPGA, or leave out --budget"
-        )
+        raise InputError(f"target generic: it is no part; {remedy}")
     check_prices(target)
+
+
+def _target(options: Mapping[str, Any], given: Collection[str]) -> str:
+    """The part whose figures are costs; sky130 where none is given."""
+    from .search.ladder.price import TARGET
+
+    target = str(options["target"]) if "target" in given else TARGET
+    check_part(target, "give sky130 or an FPGA, or leave out --budget")
     return target
 
 

@@ -15,6 +15,7 @@ from genogate.search.genomes.run import Run
 from genogate.synth.targets import prices
 from genogate.synth.targets.figures import measure_parts
 from genogate.synth.targets.fit import Parts
+from genogate.synth.targets.fit_shared import drawn
 from genogate.synth.targets.samples import designs
 from genogate.synth.targets.shared_features import MACHINES
 from scipy.stats import spearmanr
@@ -85,11 +86,9 @@ def _front(share: str, say: Say) -> list[dict[str, Any]]:
 
 def measure(say: Say) -> dict[str, Any]:
     """Ranks of random genomes, and a search for each value of the knob."""
-    draw = np.random.default_rng(SEED)
     genomes = []
-    for number in range(GENOMES):
+    for number, genome in enumerate(drawn(GENOMES, SEED)):
         say(f"genome {number + 1} of {GENOMES}")
-        genome = Genome.from_genes([int(bits) for bits in draw.integers(2, 9, 17)])
         genomes.append({"genes": list(genome.genes), **{s: _measured(s, genome) for s in SHARES}})
     int8 = {share: _um2(share, Genome.uniform(8)) for share in SHARES}
     fronts = {}

@@ -311,12 +311,12 @@ def remake(targets: Sequence[str] = MODELS, *, cached: bool = False, say: Say = 
         for name in ("dense_layers", "machines", "ram"):
             if name in former:
                 entry[name] = former[name]
+        apart = {
+            *STAGES,
+            *(kind for kind in MACHINES if "machines" in former),
+            *(["ram"] if "ram" in former else []),
+        }
         for figure, kinds in former.get("coefficients", {}).items():
-            apart = (
-                *STAGES,
-                *(kind for kind in MACHINES if "machines" in former),
-                *["ram"] * ("ram" in former),
-            )
             new = entry["coefficients"][figure]
             # With `cached` a kind may have no sample now; its former model stays.
             new |= {kind: kinds[kind] for kind in kinds if kind in apart or kind not in new}

@@ -65,10 +65,9 @@ GROUPS = (
 )
 
 
-def genomes(group: Group) -> list[Genome]:
-    """The genomes of a group."""
-    draw = np.random.default_rng(group.seed)
-    rows = draw.integers(MIN_BITS, MAX_BITS + 1, (group.count, len(GENES)))
+def drawn(count: int, seed: int) -> list[Genome]:
+    """So many random genomes."""
+    rows = np.random.default_rng(seed).integers(MIN_BITS, MAX_BITS + 1, (count, len(GENES)))
     return [Genome.from_genes([int(bits) for bits in row]) for row in rows]
 
 
@@ -76,7 +75,7 @@ def machines(group: Group) -> list[Part]:
     """The machine of every genome of a group."""
     return [
         part
-        for design in designs(group.source, group.knobs, genomes(group))
+        for design in designs(group.source, group.knobs, drawn(group.count, group.seed))
         for part in design.parts
         if part.identity[0] in MACHINES
     ]
