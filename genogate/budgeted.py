@@ -53,6 +53,21 @@ def _check(options: dict[str, Any], record: bool, target: str | None) -> None:
         raise InputError("record: for --budget full; leave it out")
 
 
+def _check_networks(task: str, checkpoints: str | None) -> None:
+    """Raises :class:`InputError` where a network that was given is none of `task`, for a task by
+    name before its data is loaded."""
+    from .genome_search import parts
+    from .model import zoo
+    from .network import task_of
+    from .search.genomes.evaluate import check_task
+
+    names = parts(checkpoints or "")
+    for name in names:
+        check_task(name, task)
+    for name in names:
+        task_of(zoo.load(name), task)
+
+
 @lru_cache(maxsize=16)
 def _estimate(task: str, seed: int, hidden: int) -> float:
     """CPU seconds that training a float network takes here, about."""
@@ -221,24 +236,6 @@ def _check_folder(folder: Path) -> None:
         raise InputError(f"{path}: that of an experiment with another --budget; use another folder")
 
 
-def _part(target: str | None, max_cycles: float | None) -> dict[str, Any]:
-    """What a plan has for a target: cost, limits, and what hardware may share."""
-    from .model.knobs import SHARES
-    from .search.ladder.price import FPGA_COST, TARGET
-    from .synth.targets.prices import limits
-
-    most = () if max_cycles is None else (("cycles", max_cycles),)
-    shares = SHARES if most else ()
-    if target is None or target == TARGET:
-        return {"limits": most, "shares": shares}
-    return {
-        "target": target,
-        "cost": FPGA_COST,
-        "limits": (*limits(target).items(), *most),
-        "shares": shares,
-    }
-
-
 def _test_of(place: Path, entry: Mapping[str, Any], knobs: Knobs) -> float:
     """Accuracy on the test part of a network that the search in `place` recorded."""
     from .search.experiment.jobs import Look, look_at
@@ -297,17 +294,20 @@ def run_budgeted(
     from .model.checkpoints.descent import import_torch
     from .model.data.tasks import check_name, load_task
     from .model.files import write_json
+    from .model.knobs import SHARES
     from .model.qat.structure import import_kernels
     from .search.budget import seconds_of
     from .search.genomes.evaluate import SMALL, shifted
     from .search.genomes.remedies import with_remedies
     from .search.ladder.ladder import search
     from .search.ladder.page import write_pages
-    from .search.ladder.plan import Plan, telling
+    from .search.ladder.plan import Plan, telling, terms_of
+    from .search.ladder.price import TARGET
 
     seconds = seconds_of(budget)
     _check(options, record, target)
     check_name(task)
+    _check_networks(task, options["checkpoints"])
     drop = 0.5 if options["max_drop"] is None else options["max_drop"]
     data = load_task(task, options["seed"] or 0)
     # Before hours of training, not after.
@@ -318,7 +318,8 @@ def run_budgeted(
     import_kernels()
     folder = Path(out or Path("runs") / f"experiment-{Path(task).stem}-budget")
     _check_folder(folder)
-    part = _part(target, options["max_cycles"])
+    cycles = options["max_cycles"]
+    terms = terms_of(target or TARGET, {} if cycles is None else {"cycles": cycles})
     place = folder / "search"
     with with_remedies(folder, experiment=True):
         networks, spent = float_networks(folder, task, options, seconds, say)
@@ -328,7 +329,9 @@ def run_budgeted(
             budget=seconds - spent,
             seed=options["seed"] or 0,
             knobs=knobs,
-            **part,
+            # Where only the time counts, hardware is shared as far as that lets it.
+            shares=() if cycles is None else SHARES,
+            **terms,
         )
         document = search(place, plan, resume=True, workers=workers, pages=False, say=say)
     document["float_seconds"] = round(spent, 1)

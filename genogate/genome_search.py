@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .model.aliases import Say
 from .model.errors import InputError
-from .network import source_of, task_of
+from .network import source_of_search
 
 if TYPE_CHECKING:
     from .model.knobs import Knobs
@@ -91,7 +91,7 @@ def run_search(
     Returns the front (``front.json``; with the option `test` its accuracies on the test part too),
     what is said at the end (``conclusion``, ``judged``, ``caution``), and the run's folder.
     """
-    from .model import zoo
+    from .commands.terminal import tell_if_new
     from .search.genomes.beacons import by_command
     from .search.genomes.evaluate import Setting
     from .search.genomes.run import Run
@@ -99,8 +99,7 @@ def run_search(
     if options["start"]:
         raise InputError("start: for a search within a budget; add --budget, or leave it out")
     config = _search_config(options)
-    source = source_of(options["checkpoint"], options["task"])
-    task_of(zoo.load(source), options["task"])
+    source = source_of_search(options)
     label = Path(source).stem
     folder = Path(out or Path("runs") / f"{label}-{config.method}-{config.seed}{knobs.suffix}")
     estimate = options["estimate"]
@@ -124,7 +123,9 @@ def run_search(
         if options["beacon"]
         else None
     )
+    begun = tell_if_new(folder, resume)
     run = Run(folder, setting, config, resume=resume, retrain=retrain)
+    begun()
     front = run.go(
         workers=options["workers"],
         backend=options["backend"],

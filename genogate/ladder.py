@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .genome_search import parts
 from .model.aliases import Say
 from .model.errors import InputError
-from .network import source_of, task_of
+from .network import source_of_search
 
 if TYPE_CHECKING:
     from .model.knobs import Knobs
@@ -61,13 +61,11 @@ def _target(options: Mapping[str, Any], given: Collection[str]) -> str:
     return target
 
 
-def _cost(objectives: str, given: bool, target: str) -> str:
-    """The cost that is made small; area, or LUTs, where no objectives are given."""
-    from .search.ladder.price import FPGA_COST, TARGET, costs_of
+def _cost(objectives: str, target: str) -> str:
+    """The cost that objectives name, to be made small."""
+    from .search.ladder.price import costs_of
 
     costs = costs_of(target)
-    if not given:
-        return next(iter(costs)) if target == TARGET else FPGA_COST
     named = [name for name in parts(objectives) if name != "accuracy"]
     if len(named) != 1 or named[0] not in costs:
         raise InputError(
@@ -78,24 +76,14 @@ def _cost(objectives: str, given: bool, target: str) -> str:
 
 
 def _limits(options: Mapping[str, Any], target: str) -> dict[str, float]:
-    """Limits by cost: those that were given, and the resources of an FPGA."""
-    from .search.ladder.price import TARGET, costs_of
-    from .synth.targets import prices
+    """The limits that were given, by cost."""
+    from .search.ladder.price import COSTS, TARGET
+    from .synth.targets.prices import FPGA_FIGURES
 
-    costs = costs_of(target)
-    limits: dict[str, float] = {} if target == TARGET else dict(prices.limits(target))
-    if options["fit"] and not limits:
+    if options["fit"] and target == TARGET:
         raise InputError("--fit: sky130 has no limited resources; --max-um2 limits its area")
-    for name in ("um2", "size", "cells", "memory", "cycles", *prices.FPGA_FIGURES):
-        most = options[f"max_{name}"]
-        if most is None:
-            continue
-        if name not in costs:
-            raise InputError(
-                f"max-{name}: target {target} has {', '.join(costs)}; give another --target"
-            )
-        limits[name] = min(most, limits.get(name, most))
-    return limits
+    names = (*COSTS, *FPGA_FIGURES)
+    return {n: options[f"max_{n}"] for n in names if options[f"max_{n}"] is not None}
 
 
 def _shares(options: Mapping[str, Any]) -> tuple[str, ...]:
@@ -117,7 +105,7 @@ def plan_of(options: dict[str, Any], given: Iterable[str], knobs: Knobs) -> Plan
     from .model import zoo
     from .model.genome import parse_genome
     from .search.budget import seconds_of
-    from .search.ladder.plan import Plan
+    from .search.ladder.plan import Plan, terms_of
 
     given = set(given)
     for name in (*DECIDED, *GENES):
@@ -126,22 +114,20 @@ def plan_of(options: dict[str, Any], given: Iterable[str], knobs: Knobs) -> Plan
             why = "it is a gene" if name in GENES else "no part of a search within a budget"
             raise InputError(f"{option}: {why}, leave it out, or leave out --budget")
     target = _target(options, given)
-    source = source_of(options["checkpoint"], options["task"])
+    source = source_of_search(options)
     floating = zoo.load(source)
-    task_of(floating, options["task"])
     try:
         drop = float(options["max_drop"]) if "max_drop" in given else 0.5
     except ValueError:
         raise InputError(f"max-drop: {options['max_drop'][:40]!r} is not a number") from None
     # Yosys would have to choose among units for every genome.
     activation = knobs.activation if "activation" in given else "table"
+    cost = _cost(options["objectives"], target) if "objectives" in given else None
     return Plan(
         (source, *options["also"]),
-        cost=_cost(options["objectives"], "objectives" in given, target),
-        target=target,
+        **terms_of(target, _limits(options, target), cost),
         drop=drop,
         budget=seconds_of(options["budget"]),
-        limits=tuple(_limits(options, target).items()),
         shares=_shares(options),
         seed=options["seed"],
         starts=tuple(parse_genome(text, *floating.counts) for text in options["start"]),
@@ -161,6 +147,7 @@ def run_ladder(
 
     With the option `test` the entries ``int8`` and ``best`` have their accuracy on the test part.
     """
+    from .commands.terminal import tell_if_new
     from .model.checkpoints.descent import import_torch
     from .model.files import write_json
     from .model.qat.structure import import_kernels
@@ -180,6 +167,7 @@ def run_ladder(
         backend=options["backend"],
         scheduler=options["scheduler"],
         say=say,
+        begun=tell_if_new(folder, resume),
     )
     if options["test"]:
         for entry in filter(None, (document["int8"], document["best"])):

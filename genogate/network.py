@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cached_property, partial
@@ -98,6 +98,20 @@ def source_of(checkpoint: str | None, task: str | None) -> str:
     if checkpoint is not None:
         return checkpoint
     return task or DEFAULT_TASK
+
+
+def source_of_search(options: Mapping[str, Any]) -> str:
+    """The checkpoint that the options of a search name first. Raises :class:`InputError` where a
+    further one (--also) is of another task, before any data is loaded."""
+    from .model import zoo
+    from .search.genomes.evaluate import check_task
+
+    source = source_of(options["checkpoint"], options["task"])
+    floating = zoo.load(source)
+    for name in options["also"]:
+        check_task(name, floating.info.get("task"))
+    task_of(floating, options["task"])
+    return source
 
 
 @contextmanager

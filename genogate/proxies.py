@@ -62,6 +62,7 @@ def run_search(
     tell: Callable[[Progress], None],
 ) -> tuple[list[Outcome], list[Bench], Path]:
     """Search on the tables; what was found, the rows held out, and where it is written."""
+    from .commands.terminal import tell_if_new
     from .search.proxies.evolution import Config
     from .search.proxies.fitness import Bench, Objective, half
     from .search.proxies.proxy_search import search
@@ -99,6 +100,7 @@ def run_search(
         if out
         else Path("runs") / "-".join(["proxy", options["method"], *options["table"]])
     )
+    begun = tell_if_new(folder, resume)
     say("Searching")
     outcomes = search(
         benches,
@@ -108,6 +110,7 @@ def run_search(
         resume=resume,
         workers=options["workers"],
         tell=tell,
+        begun=begun,
     )
     return outcomes, held, folder
 

@@ -3,6 +3,7 @@
 import contextlib
 import operator
 import reprlib
+from collections.abc import Sequence
 from typing import Any
 
 _REPR = reprlib.Repr()
@@ -62,6 +63,13 @@ def index_within(name: str, value: Any, low: int, high: int) -> int:
             number = operator.index(value)
     integer_within(name, number, low, high)
     return int(number)
+
+
+def each_once(name: str, values: Sequence[Any]) -> None:
+    """Raises :class:`InputError` that names the first value that is in `values` twice."""
+    for k, value in enumerate(values):
+        if value in values[:k]:
+            raise InputError(f"{name}: {shown(value)} is given twice; give each once")
 
 
 def number_within(name: str, value: Any, low: float, high: float) -> None:

@@ -121,7 +121,11 @@ table_option = click.option(
 )
 @group("Run", workers_option(1))
 @output_options(
-    click.option("--resume", is_flag=True, help="Resume the search in that folder."),
+    click.option(
+        "--resume",
+        is_flag=True,
+        help="Resume the search in that folder; where it holds none, begin one and say so.",
+    ),
     out_option("FOLDER", "runs/proxy-METHOD-TABLES"),
 )
 def proxy_search(out: str | None, resume: bool, **options: Any) -> None:

@@ -224,7 +224,11 @@ _KEPT = "evaluations are kept; --resume goes on from there"
     ),
 )
 @output_options(
-    click.option("--resume", is_flag=True, help="Resume the search in that folder."),
+    click.option(
+        "--resume",
+        is_flag=True,
+        help="Resume the search in that folder; where it holds none, begin one and say so.",
+    ),
     out_option("FOLDER", "runs/TASK-METHOD-SEED"),
 )
 def search(out: str | None, resume: bool, **options: Any) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -37,6 +38,18 @@ def show(record: Any, table: Callable[[], None]) -> None:
         click.echo(json_text(record), nl=False)
     elif not switched("quiet"):
         table()
+
+
+def tell_if_new(folder: Path, resume: bool) -> Callable[[], None]:
+    """What a command with ``--resume`` calls once its search has begun in `folder`: a line on
+    stderr where there is nothing there yet to go on with. A script may always give ``--resume``;
+    whoever mistyped the folder is to see it at once."""
+    from ..search.genomes.folder import is_begun
+
+    if not resume or click.get_current_context(silent=True) is None or is_begun(folder):
+        return lambda: None
+    text = f"Nothing to resume in {folder}: a new search begins there."
+    return lambda: None if switched("quiet") else click.echo(text, err=True)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 from ...model import zoo
 from ...model.checkpoints.recipe import Recipe, batch_for, epochs_for
 from ...model.data.tasks import is_own, load_task
-from ...model.errors import InputError, index_within, shown
+from ...model.errors import InputError, each_once, index_within, shown
 from ...model.genome import Genome
 from ...model.knobs import Knobs
 from ...model.qat.recipe import Tuning
@@ -105,8 +105,7 @@ class Plan:
                 index_within(name, value, low, most)
         if len(set(self.hidden)) != len(self.hidden) or any(h < 1 for h in self.hidden):
             raise InputError(f"hidden: {shown(self.hidden)}: different sizes from 1 up are needed")
-        if len(set(self.checkpoints)) != len(self.checkpoints):
-            raise InputError("checkpoints: each once")
+        each_once("checkpoints", self.checkpoints)
         if self.teacher not in TEACHERS:
             raise InputError(f"teacher {shown(self.teacher)}: {', '.join(TEACHERS)} are known")
         for name in (*self.baselines, *self.small):

@@ -93,7 +93,8 @@ class Sources:
             trained_task = checkpoint.info.get("task")
             if trained_task != plan.task:
                 raise InputError(
-                    f"checkpoint {name}: trained on {shown(trained_task)}, not on {plan.task}"
+                    f"checkpoint {name}: trained on {shown(trained_task)}, not on {plan.task}; "
+                    "leave it out, or give one of that task"
                 )
             checkpoints[name] = checkpoint
             seeds[name] = checkpoint.info.get("split_seed", 0)
@@ -109,9 +110,14 @@ class Sources:
                 )
             self.given.append(source)
         first = self.seeds[0]
-        everything = [(source.hidden, source.seed) for source in (*self.seeds, *self.given)]
-        if len(set(everything)) < len(everything):
-            raise InputError("checkpoints: two of the same size and split")
+        known: dict[tuple[int, int], Source] = {}
+        for source in (*self.seeds, *self.given):
+            other = known.setdefault((source.hidden, source.seed), source)
+            if other is not source:
+                raise InputError(
+                    f"checkpoint {source.checkpoint}: of the same size and split as "
+                    f"{other.checkpoint}; leave one out"
+                )
         self.counts = self._structure(checkpoints)
         self.task = task = load_task(plan.task, first.seed)
         task.only_plain("an experiment")

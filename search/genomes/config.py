@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ...model.errors import InputError, integer_within, shown
+from ...model.errors import InputError, each_once, integer_within, shown
 from ...model.knobs import knob_genes
 from ...synth.targets import prices
 from ...synth.targets.cell_memories import check_memories
@@ -116,12 +116,10 @@ class Config:
         for name in self.knob_genes:
             if name not in KNOB_GENES:
                 raise InputError(f"knob {shown(name)}: {', '.join(KNOB_GENES)} may be genes")
-        if len(set(self.knob_genes)) != len(self.knob_genes):
-            raise InputError("knobs as genes: each once")
+        each_once("knobs as genes", self.knob_genes)
         if self.initial == "sensitivity" and self.method != "nsga2":
             raise InputError(f"initial sensitivity: for nsga2, not for {self.method}")
-        if len(set(self.checkpoints)) != len(self.checkpoints):
-            raise InputError("further checkpoints: each once")
+        each_once("further checkpoints", self.checkpoints)
         if self.knob_genes and self.method == "greedy":
             raise InputError("method greedy: it has no knobs as genes")
         if self.checkpoints and self.method == "greedy":

@@ -16,8 +16,8 @@ import numpy as np
 
 from ...hdl.gru.design import Design
 from ...model import zoo
-from ...model.data.tasks import Task, load_task
-from ...model.errors import InputError
+from ...model.data.tasks import Task, is_own, load_task
+from ...model.errors import InputError, shown
 from ...model.genome import Genome
 from ...model.integer import IntModel
 from ...model.knobs import Knobs
@@ -142,6 +142,20 @@ def load(setting: Setting) -> Material:
     """Load and calibrate once per process. Raises :class:`InputError` as :mod:`~genogate.model.zoo`
     does."""
     return _material(setting.checkpoint)
+
+
+def check_task(checkpoint: str, task: str | None) -> None:
+    """Raises :class:`InputError` where `checkpoint` (a name or a file) says that it was trained on
+    another task than `task`. No data is loaded for that; one's own may have been moved, and is told
+    by the hash of its split once it is."""
+    trained_on = zoo.load(checkpoint).info.get("task")
+    if None in (trained_on, task) or trained_on == task:
+        return
+    if not (is_own(str(trained_on)) and is_own(str(task))):
+        raise InputError(
+            f"checkpoint {checkpoint}: trained on {shown(trained_on)}, not on {task}; leave it "
+            "out, or give one of that task"
+        )
 
 
 #: Checkpoints of one task share its data.

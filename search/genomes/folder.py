@@ -86,6 +86,13 @@ def names_of(ledger: Ledger, front: Sequence[Point]) -> dict[int, list[str]]:
     return names
 
 
+def is_begun(folder: Path) -> bool:
+    """Whether a folder holds anything of a search, with or without a budget, or of one of proxies,
+    that it could be gone on with."""
+    kept = ("config.json", "evaluations.sqlite", "ladder.json", "networks", "seed-*.json")
+    return any(any(folder.glob(name)) for name in kept)
+
+
 def parsed(path: Path, remedy: str = AGAIN) -> Any:
     """A JSON file of a run, its configuration by default, or an error that says how to get it
     back."""

@@ -28,7 +28,7 @@ from .clocks import check_tools, measure_clocks
 from .config import Config
 from .costs import Costs
 from .encoding import Encoding
-from .evaluate import Say, Setting, costs_of, load, record
+from .evaluate import Say, Setting, check_task, costs_of, load, record
 from .evaluator import Evaluator
 from .folder import VERSIONS, Folder, alone
 from .ledger import Ledger
@@ -75,10 +75,14 @@ def further_checkpoints(setting: Setting, config: Config) -> dict[str, str]:
     """The further checkpoints' hashes. Raises :class:`InputError` where one does not go with the
     setting's."""
     material, hashes = load(setting), {}
+    names = {material.checkpoint_hash: setting.checkpoint}
     for name in config.checkpoints:
         if name == setting.checkpoint:
-            raise InputError(f"checkpoint {name}: it is the first one already")
+            raise InputError(f"checkpoint {name}: it is the first one already; leave it out")
+        check_task(name, material.task.name)
         other = load(replace(setting, checkpoint=name))
+        if (same := names.setdefault(other.checkpoint_hash, name)) != name:
+            raise InputError(f"checkpoint {name}: the same network as {same}; leave it out")
         for what, mine, its in (
             # The data count: one's own file may have been moved.
             ("task", material.task.name, other.task.name),

@@ -14,7 +14,7 @@ from ...model import zoo
 from ...model.errors import InputError
 from ...model.files import check_place, write_json
 from ...model.genome import MAX_BITS, MIN_BITS, Genome
-from ..genomes.evaluate import Setting, load
+from ..genomes.evaluate import Setting, check_task, load
 from ..genomes.folder import alone, parsed
 from ..genomes.remedies import AGAIN, with_remedies
 from ..pool.backends import Pool
@@ -65,8 +65,12 @@ def begin(folder: Path, plan: Plan, resume: bool) -> None:
 def check(plan: Plan) -> None:
     """Raises :class:`InputError` for networks that cannot be compared."""
     first = load(Setting(plan.checkpoints[0], plan.knobs, False))
+    names = {first.checkpoint_hash: plan.checkpoints[0]}
     for name in plan.checkpoints[1:]:
+        check_task(name, first.task.name)
         other = load(Setting(name, plan.knobs, False))
+        if (same := names.setdefault(other.checkpoint_hash, name)) != name:
+            raise InputError(f"checkpoint {name}: the same network as {same}; leave it out")
         if (other.task.split_hash, other.counts) != (first.task.split_hash, first.counts):
             raise InputError(
                 f"checkpoint {name}: of another task, split or number of layers than "
@@ -85,11 +89,13 @@ def search(
     inherit: bool = True,
     pages: bool = True,
     say: Say = lambda text: None,
+    begun: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Search until the budget is spent; the document of ``ladder.json``.
 
     inherit : whether networks begin with trained weights of others (:class:`.climb.Climb`)
     pages : whether ``page.md`` and ``page.html`` are written
+    begun : called once the plan is known to be possible, before any work
 
     Raises :class:`InputError` for a budget too small for a comparison, limits that no network
     keeps, a validation part that cannot tell the points that may be lost, and a folder with another
@@ -113,6 +119,7 @@ def search(
             LEAST_BITS,
         )
         check_limits(plan, rungs.priced([smallest])[0])
+        begun()
         int8 = Net(0, Genome.uniform(MAX_BITS, *rungs.counts))
         # The first epoch of a process compiles; the second training is what an epoch takes.
         rungs.trained([(int8, None)], "first look", 1)

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from ...model.errors import InputError, shown
+from ...model.errors import InputError, each_once, shown
 from ...model.genome import Genome
 from ...model.knobs import Knobs
 from ...synth.targets.prices import UNITS, limits
 from ..genomes.evaluate import Setting, load
-from .price import TARGET, costs_of
+from .price import FPGA_COST, TARGET, costs_of
 
 #: Epochs of a full training, at most and at least; what a budget allows lies between.
 #: Twice the epochs won back 0.9 points of validation at 3 to 4 bits, more than any other idea.
@@ -61,8 +61,9 @@ class Plan:
     spare: float = SPARE
 
     def __post_init__(self) -> None:
-        if not self.checkpoints or len(set(self.checkpoints)) != len(self.checkpoints):
-            raise InputError("checkpoints: one or more are needed, each once")
+        if not self.checkpoints:
+            raise InputError("checkpoints: one or more are needed")
+        each_once("checkpoints", self.checkpoints)
         for name in (self.cost, *(name for name, _ in self.limits)):
             if name not in (costs := costs_of(self.target)):
                 raise InputError(f"cost {shown(name)}: {', '.join(costs)} are known")
@@ -70,6 +71,28 @@ class Plan:
             raise InputError(f"max-drop: {shown(self.drop)} is not from 0 to 100 points")
         if not self.budget > 0:
             raise InputError(f"budget: {shown(self.budget)} is not above 0")
+
+
+def terms_of(
+    target: str = TARGET, most: Mapping[str, float] | None = None, cost: str | None = None
+) -> dict[str, Any]:
+    """Fields of a :class:`Plan` that follow from the part: target, cost, and limits, which are the
+    resources of an FPGA and those of `most`, by cost; of two for one cost the lower.
+
+    cost : what is made small; None: area, or LUTs of an FPGA
+
+    Raises :class:`InputError` for a limit of what networks for the part have no figure of.
+    """
+    costs = costs_of(target)
+    bounds: dict[str, float] = {} if target == TARGET else dict(limits(target))
+    for name, value in (most or {}).items():
+        if name not in costs:
+            raise InputError(
+                f"max-{name}: target {target} has {', '.join(costs)}; give another --target"
+            )
+        bounds[name] = min(value, bounds.get(name, value))
+    usual = next(iter(costs)) if target == TARGET else FPGA_COST
+    return {"target": target, "cost": cost or usual, "limits": tuple(bounds.items())}
 
 
 def check_validation(plan: Plan) -> str:

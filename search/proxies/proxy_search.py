@@ -169,12 +169,14 @@ def search(
     workers: int = 1,
     chunk: int = 500,
     tell: Callable[[Progress], None] = lambda progress: None,
+    begun: Callable[[], None] = lambda: None,
 ) -> list[Outcome]:
     """Search once with each of `seeds`.
 
     folder : holds ``config.json``, a ``seed-N.json`` each with its whole state, and in the end
         ``found.json`` with the best formulas; what is there already is not searched again
     workers : processes, each with a seed; chunk : evaluations that one makes before it reports
+    begun : called once the folder is known to be this search's, before any work
 
     Raises :class:`InputError` for a folder of another search, and for tables that lack a subset
     that the objective needs.
@@ -188,6 +190,7 @@ def search(
         if (place / "config.json").exists():
             _compare(place, read_json(place / "config.json"), now, resume)
         write_json(place / "config.json", now)
+    begun()
     paths = {seed: place / f"seed-{seed}.json" if place is not None else None for seed in seeds}
     started = time.perf_counter()
     total = config.evaluations * len(seeds)

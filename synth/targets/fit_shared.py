@@ -29,7 +29,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Group:
+class SharedGroup:
     """Random genomes of a checkpoint, every gene from 2 to 8.
 
     lanes : bits of a weight a cycle with ``all``, multipliers with ``gates``
@@ -54,14 +54,14 @@ class Group:
 
 
 GROUPS = (
-    Group("digits-row", "gates", 60),
-    Group("digits-row", "all", 60),
-    Group("kws10", "gates", 8),
-    Group("kws10", "all", 8),
-    Group("digits-row", "gates", 8, 4),
-    Group("digits-row", "all", 8, 4),
-    Group("digits-row", "gates", 12, activation="pwl"),
-    Group("digits-row", "all", 12, activation="pwl"),
+    SharedGroup("digits-row", "gates", 60),
+    SharedGroup("digits-row", "all", 60),
+    SharedGroup("kws10", "gates", 8),
+    SharedGroup("kws10", "all", 8),
+    SharedGroup("digits-row", "gates", 8, 4),
+    SharedGroup("digits-row", "all", 8, 4),
+    SharedGroup("digits-row", "gates", 12, activation="pwl"),
+    SharedGroup("digits-row", "all", 12, activation="pwl"),
 )
 
 
@@ -71,7 +71,7 @@ def drawn(count: int, seed: int) -> list[Genome]:
     return [Genome.from_genes([int(bits) for bits in row]) for row in rows]
 
 
-def machines(group: Group) -> list[Part]:
+def machines(group: SharedGroup) -> list[Part]:
     """The machine of every genome of a group."""
     return [
         part
@@ -81,7 +81,7 @@ def machines(group: Group) -> list[Part]:
     ]
 
 
-def measure(groups: tuple[Group, ...] = GROUPS, say: Say = print) -> Measured:
+def measure(groups: tuple[SharedGroup, ...] = GROUPS, say: Say = print) -> Measured:
     """Samples of the machines."""
     result = Measured()
     for group in groups:

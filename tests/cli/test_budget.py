@@ -125,6 +125,23 @@ def test_bad_input_is_one_line(genogate, arguments, words):
     genogate(*arguments, "--workers", "1").refused(*words)
 
 
+def test_what_there_is_none_of_to_resume_begins_and_is_told(genogate, monkeypatch):
+    from genogate.search.ladder import ladder
+
+    def trained(*_):
+        raise InputError("trained")
+
+    monkeypatch.setattr(ladder.Rungs, "trained", trained)
+    arguments = ("search", "--budget", "9m", "--workers", "1", "--resume", "--out")
+    said = "Nothing to resume in run: a new search begins there.\n"
+    outcome = genogate(*arguments, "run")
+    assert (outcome.code, outcome.err) == (2, f"{said}genogate: trained\n")
+    # The folder is there now; and where it is refused that alone is said.
+    genogate(*arguments, "run").refused("trained")
+    genogate(*arguments, "none", "--max-size", "9").refused("max-size: 9 is below")
+    genogate(*arguments, "other", "--quiet").refused("trained")
+
+
 def test_the_api_takes_a_budget_and_refuses_what_the_command_refuses():
     import genogate
 

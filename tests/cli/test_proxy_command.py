@@ -132,7 +132,9 @@ def test_search_resumes_and_its_finds_can_be_used(genogate, tmp_path):
     assert found["short"]["proxy"] in outcome.out
     state = json.loads((tmp_path / "run" / "seed-3.json").read_text())
     assert np.isfinite([member["fitness"] for member in state["best"]]).all()
-    whole = genogate(*given[:5], "again", "--seed", "3", "--evaluations", "40")
+    assert "Nothing to resume" not in outcome.err
+    whole = genogate(*given[:5], "again", "--seed", "3", "--evaluations", "40", "--resume")
+    assert "Nothing to resume in again: a new search begins there." in whole.err
     assert whole.out.replace("again", "run") == outcome.out
     assert genogate("proxy", "score", found["short"]["proxy"], "int8", "int2").code == 0
     genogate(*given, "--evaluations", "40", "--resume", "--population", "5").refused("population")

@@ -170,7 +170,7 @@ def test_checkpoints_that_do_not_go_together_are_refused(also, message, tmp_path
 
 
 def test_configurations_that_cannot_be_are_refused():
-    with pytest.raises(InputError, match="further checkpoints: each once"):
+    with pytest.raises(InputError, match="further checkpoints: 'a' is given twice; give each once"):
         Config(checkpoints=("a", "a"))
     with pytest.raises(InputError, match="method greedy: it has no further checkpoints"):
         Config(method="greedy", checkpoints=("a",))

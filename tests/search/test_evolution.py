@@ -292,13 +292,15 @@ def test_the_command_searches_and_its_genomes_are_taken_by_the_others(tmp_path, 
         "--out",
         "run",
     ]
-    done = CliRunner().invoke(app, arguments)
+    done = CliRunner().invoke(app, [*arguments, "--resume"])
     assert done.exit_code == 0, done.output
+    assert "Nothing to resume in run: a new search begins there." in done.stderr
     front = json.loads((tmp_path / "run" / "front.json").read_text())
     assert "test" not in done.stdout
     assert not any("test_accuracy" in point for point in front["points"])
     done = CliRunner().invoke(app, [*arguments, "--resume", "--test"])
     assert done.exit_code == 0, done.output
+    assert "Nothing to resume" not in done.stderr
     assert "genogate gru --genome run/within-0.5-smallest" in done.output
     printed = done.stdout
     points = json.loads((tmp_path / "run" / "front.json").read_text())["points"]

@@ -102,7 +102,7 @@ def test_machines_that_no_fit_has_seen_are_near_what_yosys_makes():
     except InputError as error:
         pytest.skip(str(error))
     for share in ("gates", "all"):
-        (part,) = fit_shared.machines(fit_shared.Group("digits-row", share, 1, seed=99))
+        (part,) = fit_shared.machines(fit_shared.SharedGroup("digits-row", share, 1, seed=99))
         (exact,) = figures.measure_parts("sky130", [part], workers=1)
         told = prices.exact_figures("sky130", Parts([part]))["logic_um2"]
         assert told == pytest.approx(exact["logic_um2"], rel=0.1), share
