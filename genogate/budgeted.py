@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .ladder import GENES, check_part
+from .ladder import GENES, check_part, folds_of
 from .model.aliases import Say
 from .model.errors import InputError
 
@@ -292,6 +292,7 @@ def run_budgeted(
         what is built is measured in it
     """
     from .model.checkpoints.descent import import_torch
+    from .model.data.folds import cut_fold
     from .model.data.tasks import check_name, load_task
     from .model.files import write_json
     from .model.knobs import SHARES
@@ -311,7 +312,10 @@ def run_budgeted(
     drop = 0.5 if options["max_drop"] is None else options["max_drop"]
     data = load_task(task, options["seed"] or 0)
     # Before hours of training, not after.
-    if not data.own_measure:
+    folds = folds_of(options["folds"])
+    if folds:
+        cut_fold(data, 1, folds)
+    elif not data.own_measure:
         count = len(data.y_val)
         telling(task, count, len(shifted(data)[1]) if count < SMALL else count, drop)
     import_torch()
@@ -328,6 +332,7 @@ def run_budgeted(
             drop=drop,
             budget=seconds - spent,
             seed=options["seed"] or 0,
+            folds=folds,
             knobs=knobs,
             # Where only the time counts, hardware is shared as far as that lets it.
             shares=() if cycles is None else SHARES,

@@ -96,8 +96,9 @@ def run_search(
     from .search.genomes.evaluate import Setting
     from .search.genomes.run import Run
 
-    if options["start"]:
-        raise InputError("start: for a search within a budget; add --budget, or leave it out")
+    for name in ("start", "folds"):
+        if options[name]:
+            raise InputError(f"{name}: for a search within a budget; add --budget, or leave it out")
     config = _search_config(options)
     source = source_of_search(options)
     label = Path(source).stem

@@ -99,6 +99,16 @@ def _shares(options: Mapping[str, Any]) -> tuple[str, ...]:
     return SHARES if genes else ()
 
 
+def folds_of(folds: int | None) -> int:
+    """Folds of a plan, 0 where none are asked for. Raises :class:`InputError`."""
+    from .model.data.folds import check_folds
+
+    if folds is None:
+        return 0
+    check_folds(folds)
+    return folds
+
+
 def plan_of(options: dict[str, Any], given: Iterable[str], knobs: Knobs) -> Plan:
     """The plan that options stand for, `given` those that the user gave. Raises
     :class:`InputError`."""
@@ -130,6 +140,7 @@ def plan_of(options: dict[str, Any], given: Iterable[str], knobs: Knobs) -> Plan
         budget=seconds_of(options["budget"]),
         shares=_shares(options),
         seed=options["seed"],
+        folds=folds_of(options["folds"]),
         starts=tuple(parse_genome(text, *floating.counts) for text in options["start"]),
         knobs=replace(knobs, activation=activation),
     )

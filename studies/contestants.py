@@ -58,6 +58,8 @@ class Race:
     sizes : hidden units, the reference's first
     epochs : of every full training
     sequences : training sequences of an epoch, evenly spread; None: all
+    folds : that judge in place of the validation part, by which a network is trained as often; 0:
+        none
     """
 
     task: str
@@ -66,6 +68,7 @@ class Race:
     seeds: tuple[int, ...] = (0, 1, 2)
     sequences: int | None = None
     contestants: tuple[str, ...] = CONTESTANTS
+    folds: int = 0
 
 
 #: One to two CPU minutes for each contestant; longer trainings are in :mod:`.race_raw`.
@@ -269,7 +272,7 @@ def _entry(track: _Track, result: Result, sizes: Sequence[int]) -> dict[str, Any
         "lost": round(100 * (track.finished[0].judged - result.judged), 4),
         "error": round(track.error(result), 4),
         "epochs": result.epochs,
-        "network": result.path,
+        "networks": list(result.paths),
         **track.rungs.priced([net])[0],
     }
 
@@ -283,15 +286,19 @@ def _plan(race: Race, seed: int, budget: float) -> Plan:
         seed=seed,
         epochs=race.epochs,
         sequences=race.sequences,
+        folds=race.folds,
+        floats=str(FLOATS / f"{race.task}-seed{seed}-folds{race.folds}") if race.folds else None,
         knobs=KNOBS,
     )
 
 
 def _searched(own: Path, plan: Plan, inherit: bool, say: Say) -> tuple[list[dict[str, Any]], float]:
     """What this search trained, and the CPU seconds that it took."""
-    document = search(own / "ladder", plan, resume=True, inherit=inherit, say=say)
+    place = own / "ladder"
+    document = search(place, plan, resume=True, inherit=inherit, finish=False, say=say)
     entries = [
-        {**row, "network": str(own / "ladder" / row["network"])} for row in document["finished"]
+        {**row, "networks": [str(place / name) for name in row.get("folds", [row["network"]])]}
+        for row in document["finished"]
     ]
     return entries, document["spent_seconds"]
 
@@ -325,11 +332,13 @@ def cheapest(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _shown(race: Race, seed: int, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """An entry with its test score and what it takes of an FPGA."""
+    """An entry with its test score, the mean over the networks of folds, and what it takes of an
+    FPGA."""
     case = case_of(race, seed, entry)
-    look = Look(entry["network"], None, case[2], ("test",))
-    about = {name: value for name, value in entry.items() if name != "network"}
-    return {**about, "test": float(look_at(look)["test"]), **prices_of(case)}
+    looks = [Look(path, None, case[2], ("test",)) for path in entry["networks"]]
+    about = {k: v for k, v in entry.items() if k not in ("network", "networks", "folds")}
+    test = float(np.mean([look_at(look)["test"] for look in looks]))
+    return {**about, "test": test, **prices_of(case)}
 
 
 def case_of(race: Race, seed: int, entry: Mapping[str, Any]) -> tuple[str, Genome, Knobs]:

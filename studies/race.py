@@ -19,7 +19,6 @@ from .contestants import (
     HAND_NAME,
     LIMIT,
     NARROWED,
-    QUICK,
     Race,
     by_hand,
     case_of,
@@ -54,10 +53,10 @@ def _rows(
                     yield {"task": race.task, **run_one(race, seed, contestant, folder, say)}
 
 
-def _priced_now(row: dict[str, Any]) -> dict[str, Any]:
+def _priced_now(races: Sequence[Race], row: dict[str, Any]) -> dict[str, Any]:
     """A row with the prices of today's hardware, by which the best by hand is chosen again; other
     contestants chose by those of their time."""
-    race = next(race for race in (*FULL, *QUICK) if race.task == row["task"])
+    race = next(race for race in races if race.task == row["task"])
 
     def priced(entry: Mapping[str, Any]) -> dict[str, Any]:
         return {**entry, **prices_of(case_of(race, row["seed"], entry))}
@@ -76,7 +75,7 @@ def measure(
     budget: str | None = None,
 ) -> dict[str, Any]:
     """All contestants on all seeds; after `budget` no other begins, and the next call goes on."""
-    rows = [_priced_now(row) for row in _rows(races, folder, say, Budget.of(budget))]
+    rows = [_priced_now(races, row) for row in _rows(races, folder, say, Budget.of(budget))]
     return {
         "races": [
             {

@@ -82,6 +82,14 @@ PLAN = "the task's plan"
         help="Points of accuracy that may be lost, with a budget of time.",
     ),
     click.option(
+        "--folds",
+        type=int,
+        metavar="K",
+        help="With a budget of time: cut training and validation part into K folds, and judge "
+        "every network by all of them, each by a network that was trained on the others. For few "
+        "sequences, whose validation part cannot tell half a point; a network takes K trainings.",
+    ),
+    click.option(
         "--objectives", show_default="accuracy,size,cells", help="Objectives of the searches."
     ),
     click.option(
@@ -208,9 +216,12 @@ def experiment(
 
     if options.pop("max_drop") is not None:
         raise InputError("max-drop: with a budget of time, as in --budget 60m, alone")
-    for name, value in (("target", target), ("max-cycles", options.pop("max_cycles"))):
+    given = {"target": target}
+    given |= {name: options.pop(name) for name in ("max_cycles", "folds")}
+    for name, value in given.items():
         if value is not None:
-            raise InputError(f"{name}: with a budget of time, as in --budget 60m, alone")
+            option = name.replace("_", "-")
+            raise InputError(f"{option}: with a budget of time, as in --budget 60m, alone")
     if options["generations"] is not None:
         options["exploit"] = options["generations"]
     with saying() as say:

@@ -121,6 +121,14 @@ _KEPT = "evaluations are kept; --resume goes on from there"
         "computes (may be repeated).",
     ),
     click.option(
+        "--folds",
+        type=int,
+        metavar="K",
+        help="With --budget: cut training and validation part into K folds, and judge "
+        "every network by all of them, each by a network that was trained on the others. For few "
+        "sequences, whose validation part cannot tell half a point; a network takes K trainings.",
+    ),
+    click.option(
         "--method",
         default="nsga2",
         show_default=True,

@@ -45,6 +45,8 @@ class Task:
         value, and one of this deviation on each feature of a whole sequence.
     notes : dict
         JSON-able: what was done to the raw data (constants that a device must apply as well).
+    speakers : int64 [training + validation sequences], or None
+        Who spoke, in this order; no fold shares anyone with another (:mod:`.folds`).
     own_measure, targets : str, function
         A measure of the task's own, and the
         :class:`~genogate.model.data.measures.ScoredTargets` of a part.
@@ -65,6 +67,7 @@ class Task:
     offset: float = 0.0
     notes: dict[str, Any] = field(default_factory=dict)
     own_measure: str = ""
+    speakers: np.ndarray | None = None
     targets: Callable[[str], Any] | None = None
 
     def scored(self, part: str) -> tuple[np.ndarray, Any]:

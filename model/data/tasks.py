@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import InputError, integer_within
 from ..files import read_archive
 from . import mnist, speech_commands
+from .folds import cut_fold, fold_of
 from .own import check_classes, part_of, targets_in_common
 from .task import Task
 
@@ -212,7 +213,14 @@ def _keywords(name: str, seed: int) -> Task:
         noise=0.3,
         offset=0.3,
         notes=notes,
+        speakers=_speakers(clips.speaker[labelled][np.concatenate([train, val])]),
     )
+
+
+def _speakers(speaker: np.ndarray) -> np.ndarray:
+    """Speakers, where nobody speaks a number of its own."""
+    alone = -1 - np.arange(len(speaker))
+    return np.where(speaker >= 0, speaker, alone).astype(np.int64)
 
 
 def _denoise(name: str, seed: int) -> Task:
@@ -280,8 +288,11 @@ def is_own(name: str) -> bool:
 
 
 def check_name(name: str) -> None:
-    """Raises :class:`InputError` unless `name` is a task's, or may be a file of one's own data."""
-    if not isinstance(name, str) or (name not in _LOADERS and not is_own(name)):
+    """Raises :class:`InputError` unless `name` is a task's, or may be a file of one's own data, or
+    a fold of one of these."""
+    fold = fold_of(name) if isinstance(name, str) else None
+    base = fold[0] if fold else name
+    if not isinstance(base, str) or (base not in _LOADERS and not is_own(base)):
         raise InputError(
             f"task {name!r:.60}: unknown, the tasks are {', '.join(TASKS)}; a data set of your own "
             "is a file NAME.npz"
@@ -294,12 +305,15 @@ def load_task(name: str = DEFAULT_TASK, split_seed: int = 0) -> Task:
     A file holds ``x`` [sequences, steps, features] and ``y`` [sequences], cut here as digits-row is
     (30 % test, 15 % of the rest validation, by class), or ``x_train``, ``y_train``, ``x_test`` and
     ``y_test``, and with them ``x_val`` and ``y_val``, else 15 % of the training part. Other forms
-    of ``y``, and sequences of different length: :mod:`.own`. Raises :class:`InputError` for an
+    of ``y``, and sequences of different length: :mod:`.own`. ``NAME#1of4`` is the first of four
+    folds of a task (:mod:`.folds`). Raises :class:`InputError` for an
     unknown name, a seed that is no integer from 0 to 2**32-1, data that is missing, damaged, or not
     of that form.
     """
     check_name(name)
     integer_within("seed", split_seed, 0, MAX_SEED)
+    if fold := fold_of(name):
+        return cut_fold(load_task(fold[0], split_seed), *fold[1:])
     return _LOADERS.get(name, _own)(name, split_seed)
 
 

@@ -158,8 +158,8 @@ def check_task(checkpoint: str, task: str | None) -> None:
         )
 
 
-#: Checkpoints of one task share its data.
-_task = lru_cache(maxsize=2)(load_task)
+#: Checkpoints of one task, or of a fold of it, share its data.
+_task = lru_cache(maxsize=6)(load_task)
 
 
 @lru_cache(maxsize=16)

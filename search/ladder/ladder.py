@@ -88,6 +88,7 @@ def search(
     scheduler: str | None = None,
     inherit: bool = True,
     pages: bool = True,
+    finish: bool = True,
     say: Say = lambda text: None,
     begun: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
@@ -95,6 +96,7 @@ def search(
 
     inherit : whether networks begin with trained weights of others (:class:`.climb.Climb`)
     pages : whether ``page.md`` and ``page.html`` are written
+    finish : whether, with folds, INT8 and the best are trained on the whole training part too
     begun : called once the plan is known to be possible, before any work
 
     Raises :class:`InputError` for a budget too small for a comparison, limits that no network
@@ -121,28 +123,45 @@ def search(
         check_limits(plan, rungs.priced([smallest])[0])
         begun()
         int8 = Net(0, Genome.uniform(MAX_BITS, *rungs.counts))
+        _ = rungs.sources
+        gone = rungs.spent if plan.folds else 0.0
         # The first epoch of a process compiles; the second training is what an epoch takes.
         rungs.trained([(int8, None)], "first look", 1)
         before = rungs.spent
         rungs.trained([(int8, None)], "first look", 2)
         name = load(Setting(plan.checkpoints[0], plan.knobs, False)).task.name
-        full, short = epochs_within(plan, max(1e-3, (rungs.spent - before) / 2), name)
+        each = max(1e-3, (rungs.spent - before) / 2)
+        full, short = epochs_within(plan, each, name, gone)
         climb = Climb(rungs, short, full, inherit)
         for stage in climb.run():
             write_json(folder / "ladder.json", _document(climb, telling, stage, done=False))
         document = _document(climb, telling, "done", done=True)
-        write_json(folder / "ladder.json", document)
         best = climb.best()
+        if plan.folds and finish:
+            document |= _finished(climb, best, document)
+        write_json(folder / "ladder.json", document)
         if best is not None:
             knobs = best.net.knobs(plan.knobs)
             if plan.shares:
                 knobs = replace(knobs, share=rungs.priced([best.net])[0]["share"])
-            path = os.path.relpath(best.path, folder)
+            path = os.path.relpath(folder / document["best"]["network"], folder)
             best.net.genome.save(folder / BEST, checkpoint=path, knobs=knobs.changes)
         if pages:
             write_pages(folder, document)
         rungs.close()
     return document
+
+
+def _finished(climb: Climb, best: Result | None, document: dict[str, Any]) -> dict[str, Any]:
+    """INT8 and the best of a search with folds, trained on the whole training part."""
+    entries, seconds = {}, 0.0
+    for name, result in (("int8", climb.finished[0]), ("best", best)):
+        if result is not None:
+            path, took = climb.rungs.once_more(result)
+            network = os.path.relpath(path, climb.rungs.folder)
+            entries[name] = {**document[name], "network": network}
+            seconds += took
+    return {**entries, "last_seconds": round(seconds, 1)}
 
 
 def _units(plan: Plan, number: int) -> int:
@@ -161,6 +180,11 @@ def _entry(climb: Climb, result: Result) -> dict[str, Any]:
         "error": round(climb.error(result), 4),
         "epochs": result.epochs,
         "network": os.path.relpath(result.path, climb.rungs.folder),
+        **(
+            {"folds": [os.path.relpath(path, climb.rungs.folder) for path in result.paths]}
+            if result.others
+            else {}
+        ),
         **climb.rungs.priced([net])[0],
     }
 

@@ -126,6 +126,16 @@ def of_floats(document: Mapping[str, Any]) -> str:
     )
 
 
+def of_last(document: Mapping[str, Any]) -> str:
+    """A sentence on the last trainings of a search with folds; nothing for one without."""
+    if "last_seconds" not in document:
+        return ""
+    return (
+        "Afterwards INT8 and best were trained once more, on the whole training part: "
+        f"{document['last_seconds'] / 60:.1f} CPU minutes. "
+    )
+
+
 def _resumed(document: Mapping[str, Any]) -> tuple[str, str]:
     """How one goes on with more: beside "a larger one", and as a sentence."""
     if "float_seconds" in document:
@@ -160,7 +170,8 @@ def _parts(document: Mapping[str, Any]) -> tuple[str, list[str], Rows]:
         f"{document['drop']:g} {points} with {SPARED}. {_epochs(document)}{_test(document)}",
         f"Spent: {spent:.1f} of {document['budget_seconds'] / 60:.1f} CPU minutes, on "
         f"{trainings['full']} trainings of {epochs['full']} epochs and {trainings['short']} of "
-        f"{epochs['short']} from weights of others. {of_floats(document)}{_resumed(document)[1]}",
+        f"{epochs['short']} from weights of others. {of_floats(document)}{of_last(document)}"
+        f"{_resumed(document)[1]}",
     ]
     rows = [_row("INT8", document["int8"], document)]
     rows += [_row("best", best, document)] if best else []

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ...model.data.folds import check_folds
 from ...model.errors import InputError, each_once, shown
 from ...model.genome import Genome
 from ...model.knobs import Knobs
@@ -44,6 +45,9 @@ class Plan:
     epochs : of a full training; None: as many as suit the budget
     starts : genomes that are trained first, besides those that are computed
     knobs : of every network, besides those that are genes here: input and classifier bits
+    folds : parts that training and validation part are cut into, of which each judges networks that
+        were trained on the others (:mod:`.folds`); 0: the validation part judges
+    floats : folder of the folds' float networks; None: in the search's own
     """
 
     checkpoints: tuple[str, ...]
@@ -59,6 +63,8 @@ class Plan:
     sequences: int | None = None
     shares: tuple[str, ...] = ()
     spare: float = SPARE
+    folds: int = 0
+    floats: str | None = None
 
     def __post_init__(self) -> None:
         if not self.checkpoints:
@@ -69,6 +75,8 @@ class Plan:
                 raise InputError(f"cost {shown(name)}: {', '.join(costs)} are known")
         if not 0 <= self.drop <= 100:
             raise InputError(f"max-drop: {shown(self.drop)} is not from 0 to 100 points")
+        if self.folds:
+            check_folds(self.folds)
         if not self.budget > 0:
             raise InputError(f"budget: {shown(self.budget)} is not above 0")
 
@@ -100,6 +108,9 @@ def check_validation(plan: Plan) -> str:
     tell the points of accuracy that may be lost."""
     material = load(Setting(plan.checkpoints[0], plan.knobs, False))
     task = material.task
+    if plan.folds:
+        counts = len(task.y_train) + len(task.y_val)
+        return telling(task.name, counts, counts, plan.drop, folds=plan.folds)
     if task.own_measure or task.real:
         return f"the {len(task.y_val):,} sequences of the validation part, by {task.measure}"
     if task.every:
@@ -111,18 +122,26 @@ def check_validation(plan: Plan) -> str:
     return telling(task.name, len(task.y_val), len(material.y_shifted), plan.drop)
 
 
-def telling(task: str, sequences: int, judged: int, drop: float, one: str = "sequence") -> str:
+def telling(
+    task: str, sequences: int, judged: int, drop: float, one: str = "sequence", folds: int = 0
+) -> str:
     """The same for a validation part of so many sequences (or `one` of what is judged), judged with
-    its copies."""
+    its copies, or for so many in folds."""
     step = 100 / judged
     if step > drop:
         raise InputError(
             f"{task}: one of its {judged} validation {one}s is {step:.1f} points, so it cannot "
             f"tell the {drop:g} that may be lost: give --max-drop {np.ceil(10 * step) / 10:g} or "
-            "more, or more validation data"
+            "more, --folds to judge by the training part too, or more validation data"
         )
     # Of a difference of two networks that disagree on one sequence in twenty.
     error = 100 * np.sqrt(0.05 / sequences)
+    if folds:
+        return (
+            f"{sequences:,} sequences in {folds} folds, each judged by a network that was trained "
+            f"on the others: two that differ on one in twenty are told apart to about {error:.1f} "
+            "points (one standard error)"
+        )
     copies = f" and {judged - sequences:,} shifted copies" if judged > sequences else ""
     return (
         f"{sequences:,} validation {one}s{copies}: two networks that differ on one {one} in "
@@ -149,20 +168,25 @@ def check_limits(plan: Plan, least: Mapping[str, float]) -> None:
             )
 
 
-def epochs_within(plan: Plan, seconds_of_epoch: float, batches_name: str) -> tuple[int, int]:
+def epochs_within(
+    plan: Plan, seconds_of_epoch: float, batches_name: str, gone: float = 0.0
+) -> tuple[int, int]:
     """Epochs of a full and of a short training. Raises :class:`InputError` for a budget that no
     comparison fits into.
 
-    seconds_of_epoch : CPU seconds, measured here
+    seconds_of_epoch : CPU seconds, measured here, over all folds
+    gone : CPU seconds of the budget that the float networks of folds took
     """
     low, high = EPOCHS
-    full = plan.epochs or int(np.clip(plan.budget / (TRAININGS * seconds_of_epoch), low, high))
+    left = plan.budget - gone
+    full = plan.epochs or int(np.clip(left / (TRAININGS * seconds_of_epoch), low, high))
     need = LEAST * full * seconds_of_epoch
-    if need > plan.budget:
+    if need > left:
+        floats = f"{gone / 60:.3g} of them went to the folds' float networks, and " if gone else ""
         raise InputError(
-            f"budget: {plan.budget / 60:.3g} CPU minutes are too few: {LEAST} trainings of "
+            f"budget: {plan.budget / 60:.3g} CPU minutes are too few: {floats}{LEAST} trainings of "
             f"{batches_name} take {need / 60:.3g} here: give --budget "
-            f"{max(1, int(np.ceil(need / 60)))}m or more"
+            f"{max(1, int(np.ceil((gone + need) / 60)))}m or more"
         )
     return full, max(1, round(SHORT * full))
 
@@ -176,6 +200,7 @@ def as_record(plan: Plan) -> dict[str, Any]:
         "spare": plan.spare,
         **({} if not plan.shares else {"shares": list(plan.shares)}),
         **({} if plan.sequences is None else {"sequences": plan.sequences}),
+        **({} if not plan.folds else {"folds": plan.folds}),
         "limits": [list(limit) for limit in plan.limits],
         "seed": plan.seed,
         "epochs": plan.epochs,

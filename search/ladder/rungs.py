@@ -20,11 +20,21 @@ from ...model.genome import Genome
 from ...model.knobs import Knobs
 from ...model.qat.recipe import Tuning
 from ...sim import fast
-from ..experiment.jobs import ForOne, Look, is_gone, look_at, part_of, train_from
+from ..experiment.jobs import (
+    Float,
+    ForOne,
+    Look,
+    is_gone,
+    look_at,
+    part_of,
+    train_float,
+    train_from,
+)
 from ..genomes.evaluate import Setting, load
 from ..genomes.store import Store
 from ..pool.backends import Pool
 from . import marks
+from .folds import check_floats, fold_floats
 from .plan import Plan
 from .price import PRICES, TARGET, Sharing, price_of
 
@@ -58,9 +68,12 @@ class Result:
 
     judged : accuracy on the validation part, with its shifted copies where it is small
     path : of the trained network; the float checkpoint of one that is only quantised
+    others : of further folds, each as `path` is of the first
+    chain : the networks whose weights it inherited, and itself, with the epochs of each
     rung : ``quantised``, ``short`` or ``full``
     epochs : of its training, those of all networks that it inherited weights from among them
-    marks : score of every validation sequence, float64 [sequences]; None where it was not trained
+    marks : score of every validation sequence, one fold after the other, float64 [sequences]; None
+        where it was not trained
     """
 
     net: Net
@@ -69,6 +82,13 @@ class Result:
     rung: str
     epochs: int = 0
     marks: np.ndarray | None = field(default=None, compare=False, repr=False)
+    others: tuple[str, ...] = ()
+    chain: tuple[tuple[Net, int], ...] = field(default=(), compare=False, repr=False)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """One for each fold."""
+        return (self.path, *self.others)
 
 
 def _timed_look(look: Look) -> dict[str, Any]:
@@ -99,6 +119,16 @@ def _timed_training(job: ForOne) -> dict[str, Any]:
         "marks": marks.packed(marks.of_sequences(scores, sequences)),
         "seconds": max(info["seconds"], time.process_time() - start),
     }
+
+
+def _timed_float(job: Float) -> dict[str, Any]:
+    return {"seconds": train_float(job)["seconds"]}
+
+
+def _over_folds(judged: Sequence[float], sequences: Sequence[int]) -> float:
+    """Mean accuracy over all sequences, of that in every fold; a single one stays as it is, to the
+    last bit."""
+    return judged[0] if len(judged) == 1 else float(np.average(judged, weights=sequences))
 
 
 class Rungs:
@@ -133,6 +163,20 @@ class Rungs:
             for name in self.plan.checkpoints
         ]
         return [hashes, self.plan.knobs.identity, self.plan.seed]
+
+    @cached_property
+    def sources(self) -> list[tuple[str, ...]]:
+        """Float networks that trainings start from, by fold and size. Those of folds are trained
+        where they are not there."""
+        if not self.plan.folds:
+            return [self.plan.checkpoints]
+        rows = fold_floats(self.folder, self.plan)
+        check_floats(rows, self.plan)
+        jobs = [
+            (self._key("float", job.task, job.hidden), job.path, job) for r in rows for job in r
+        ]
+        self._run("Training (float networks of the folds)", jobs, _timed_float)
+        return [tuple(job.path for job in row) for row in rows]
 
     def _key(self, *parts: Any) -> str:
         text = json.dumps([*self._about, *parts], sort_keys=True)
@@ -191,59 +235,101 @@ class Rungs:
     def quantised(self, nets: Sequence[Net], start: Result | None = None) -> list[Result]:
         """Networks quantised from the weights of `start`, or from the float ones."""
         jobs = []
-        paths = [start.path if start else self.plan.checkpoints[net.size] for net in nets]
-        for net, path in zip(nets, paths, strict=True):
-            key = self._key("quantised", self._name(path), net.key)
-            look = Look(path, net.genome, net.knobs(self.plan.knobs), ("judged",))
-            jobs.append((key, net.key, look))
+        for net in nets:
+            for path in start.paths if start else [row[net.size] for row in self.sources]:
+                key = self._key("quantised", self._name(path), net.key)
+                look = Look(path, net.genome, net.knobs(self.plan.knobs), ("judged",))
+                jobs.append((key, net.key, look))
         rows = self._run("Quantising", jobs, _timed_look)
+        folds = len(self.sources)
+        results = []
+        for k, net in enumerate(nets):
+            own = slice(k * folds, (k + 1) * folds)
+            judged = _over_folds([row["judged"] for row in rows[own]], self._weights)
+            path, *others = (look.checkpoint for _, _, look in jobs[own])
+            results.append(Result(net, judged, path, "quantised", others=tuple(others)))
+        return results
+
+    @cached_property
+    def _weights(self) -> list[int]:
+        """Validation sequences of every fold."""
         return [
-            Result(net, row["judged"], path, "quantised")
-            for net, row, path in zip(nets, rows, paths, strict=True)
+            len(load(Setting(row[0], self.plan.knobs, False)).task.y_val) for row in self.sources
         ]
 
     def _name(self, path: str) -> str:
         """A network in keys: a trained one by its own key, wherever the folder is."""
-        return Path(path).stem if path not in self.plan.checkpoints else "float"
+        for fold, row in enumerate(self.sources, 1):
+            if path in row:
+                return f"float {fold} of {self.plan.folds}" if self.plan.folds else "float"
+        return Path(path).stem
+
+    def _training(self, net: Net, begin: str, source: str, epochs: int) -> tuple[str, str, ForOne]:
+        """Key, text and job of a training from the weights at `begin`, taught by `source`."""
+        recipe = Tuning(epochs=epochs, seed=self.plan.seed, keep="last")
+        fewer = [] if self.plan.sequences is None else [self.plan.sequences]
+        key = self._key("trained", self._name(begin), net.key, epochs, *fewer)
+        job = ForOne(
+            (("start", begin),),
+            source,
+            net.genome,
+            net.knobs(self.plan.knobs),
+            recipe,
+            self.plan.sequences,
+            str(self.folder / "networks" / f"{key}.safetensors"),
+        )
+        return key, net.key, job
 
     def trained(
         self, nets: Sequence[tuple[Net, Result | None]], rung: str, epochs: int
     ) -> list[Result]:
         """Networks trained for so many epochs from the weights of a result, or the float ones; the
-        last epoch is kept, so that nothing is chosen by the part that judges."""
-        recipe = Tuning(epochs=epochs, seed=self.plan.seed, keep="last")
-        fewer = [] if self.plan.sequences is None else [self.plan.sequences]
-        jobs, paths = [], []
+        last epoch is kept, so that nothing is chosen by the part that judges. Of a plan with folds
+        every network is trained once for each."""
+        jobs = []
         for net, start in nets:
-            source = self.plan.checkpoints[net.size]
-            begin = start.path if start is not None else source
-            key = self._key("trained", self._name(begin), net.key, epochs, *fewer)
-            path = str(self.folder / "networks" / f"{key}.safetensors")
-            paths.append(path)
-            job = ForOne(
-                (("start", begin),),
-                source,
-                net.genome,
-                net.knobs(self.plan.knobs),
-                recipe,
-                self.plan.sequences,
-                path,
-            )
-            jobs.append((key, net.key, job))
+            sources = [row[net.size] for row in self.sources]
+            begins = start.paths if start is not None else sources
+            jobs += [
+                self._training(net, begin, source, epochs)
+                for begin, source in zip(begins, sources, strict=True)
+            ]
         rows = self._run(f"Training ({rung})", jobs, _timed_training)
-        if rung == "full":
-            self.seconds_of_full += [row["seconds"] for row in rows]
-        return [
-            Result(
-                net,
-                row["judged"],
-                path,
-                rung,
-                epochs + (start.epochs if start else 0),
-                marks.unpacked(row["marks"]),
+        folds = len(self.sources)
+        results = []
+        for k, (net, start) in enumerate(nets):
+            own = slice(k * folds, (k + 1) * folds)
+            if rung == "full":
+                self.seconds_of_full.append(sum(row["seconds"] for row in rows[own]))
+            scores = [marks.unpacked(row["marks"]) for row in rows[own]]
+            judged = [row["judged"] for row in rows[own]]
+            path, *others = (job.path for _, _, job in jobs[own])
+            results.append(
+                Result(
+                    net,
+                    _over_folds(judged, self._weights),
+                    path,
+                    rung,
+                    epochs + (start.epochs if start else 0),
+                    np.concatenate(scores),
+                    tuple(others),
+                    (*(start.chain if start else ()), (net, epochs)),
+                )
             )
-            for (net, start), row, path in zip(nets, rows, paths, strict=True)
-        ]
+        return results
+
+    def once_more(self, result: Result) -> tuple[str, float]:
+        """A network of a plan with folds, trained as it was, on the whole training part and from
+        the plan's checkpoint: its path, and the CPU seconds that took, outside of the budget."""
+        before, begin = self.spent, ""
+        for net, epochs in result.chain:
+            source = self.plan.checkpoints[net.size]
+            begin = begin or source
+            job = self._training(net, begin, source, epochs)
+            self._run("Training on all", [job], _timed_training)
+            begin = job[2].path
+        seconds, self.spent = self.spent - before, before
+        return begin, seconds
 
     def close(self) -> None:
         """Close the store."""

@@ -1,0 +1,59 @@
+"""The race in silicon judged by folds: every sequence of training and validation part judges.
+
+As :mod:`.race`, with an error of half as much or less. Each network is trained once for every fold,
+so a contestant takes as many times the CPU time; float networks of the folds are those of all
+contestants, and count as CPU time of each.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from .contestants import CONTESTANTS, Race
+from .race import measure as run_races
+from .race import task_lines
+
+Say = Callable[[str], None]
+FOLDER = Path("runs/race-folds")
+FOLDS = 4
+#: By hand, with weights inherited, and this search.
+NAMES = CONTESTANTS[:3]
+RACES = (
+    Race("digits-row", (32, 24), 8, contestants=NAMES, folds=FOLDS),
+    Race("JapaneseVowels", (32, 24), 16, contestants=NAMES, folds=FOLDS),
+    Race("ItalyPowerDemand", (32, 16), 12, contestants=NAMES, folds=FOLDS),
+    Race("kws4", (64, 32), 8, (0,), contestants=NAMES, folds=FOLDS),
+    Race("kws10", (64, 32), 6, (0,), 1_200, NAMES, FOLDS),
+)
+
+
+def measure(say: Say, folder: Path = FOLDER, budget: str | None = None) -> dict[str, Any]:
+    """All contestants on all seeds; after `budget` no other begins, and the next call goes on."""
+    return {"folds": FOLDS, **run_races(say, RACES, folder, budget)}
+
+
+def render(data: Mapping[str, Any]) -> list[str]:
+    """The page."""
+    lines = [
+        "## The race judged by folds",
+        "",
+        f"As [the race by the validation part](race.md), by the rule with an error to spare, but "
+        f"every network is judged by {data['folds']} folds (`genogate search --budget 60m "
+        f"--folds {data['folds']}`): training and validation part are cut anew, each sequence is "
+        "judged by a network that was trained on the other folds, and no speaker is in two of "
+        "them. A network so takes as many trainings, and the error of a difference is that of "
+        "all these sequences together. The test part belongs to no fold; points lost on test are "
+        "means over the networks of the folds.",
+        "",
+        "Trainings are as short as those of that race, and every contestant has the CPU time that "
+        "training all networks by hand on all folds took, with that of the float networks.",
+        "",
+    ]
+    have = {row["task"] for row in data["rows"]}
+    if missing := [race["task"] for race in data["races"] if race["task"] not in have]:
+        lines += [f"Not measured: {', '.join(missing)}.", ""]
+    for race in data["races"]:
+        rows = [row for row in data["rows"] if row["task"] == race["task"]]
+        if rows:
+            lines += task_lines(race, rows)
+    return lines
