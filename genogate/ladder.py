@@ -164,6 +164,7 @@ def run_ladder(
     from .model.qat.structure import import_kernels
     from .search.experiment.jobs import Look, look_at
     from .search.ladder.ladder import search
+    from .search.ladder.page import write_pages
 
     plan = plan_of(options, given, knobs)
     import_torch()
@@ -186,4 +187,5 @@ def run_ladder(
             look = Look(str(folder / entry["network"]), None, entry_knobs, ("test",))
             entry["test"] = look_at(look)["test"]
         write_json(folder / "ladder.json", document)
+        write_pages(folder, document)
     return document, folder

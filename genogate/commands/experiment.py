@@ -85,9 +85,10 @@ PLAN = "the task's plan"
         "--folds",
         type=int,
         metavar="K",
-        help="With a budget of time: cut training and validation part into K folds, and judge "
-        "every network by all of them, each by a network that was trained on the others. For few "
-        "sequences, whose validation part cannot tell half a point; a network takes K trainings.",
+        help="Judge by K folds, with a budget of time: training and validation part are cut into "
+        "K parts, and every network is judged by all of them, each by a network that was trained "
+        "on the others. For few sequences, whose validation part cannot tell half a point; a "
+        "network takes K trainings.",
     ),
     click.option(
         "--objectives", show_default="accuracy,size,cells", help="Objectives of the searches."

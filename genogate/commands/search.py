@@ -124,8 +124,8 @@ _KEPT = "evaluations are kept; --resume goes on from there"
         "--folds",
         type=int,
         metavar="K",
-        help="With --budget: cut training and validation part into K folds, and judge "
-        "every network by all of them, each by a network that was trained on the others. For few "
+        help="Judge by K folds, with --budget: training and validation part are cut into K "
+        "parts, and every network is judged by all of them, each by a network that was trained on the others. For few "
         "sequences, whose validation part cannot tell half a point; a network takes K trainings.",
     ),
     click.option(

@@ -167,7 +167,7 @@ def test_prices_of_a_row_are_those_of_now(monkeypatch):
         "best": entry(8, 0.0, 0.0),
         "all": [entry(8, 0.0, 0.0), entry(5, 0.2, 0.3), entry(4, 0.4, 0.3), entry(3, 0.9, 0.0)],
     }
-    priced = race._priced_now(row)
+    priced = race._priced_now(contestants.FULL, row)
     assert priced["int8"]["um2"] == 792.0
     assert priced["best"]["genes"][0] == 5
     assert (priced["best"]["fpga_lut"], priced["best"]["fpga_ebr"]) == (1000.0, 12.0)
