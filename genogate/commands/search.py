@@ -125,8 +125,9 @@ _KEPT = "evaluations are kept; --resume goes on from there"
         type=int,
         metavar="K",
         help="Judge by K folds, with --budget: training and validation part are cut into K "
-        "parts, and every network is judged by all of them, each by a network that was trained on the others. For few "
-        "sequences, whose validation part cannot tell half a point; a network takes K trainings.",
+        "parts, and every network is judged by all of them, each by a network that was trained on "
+        "the others. For few sequences, whose validation part cannot tell half a point; a network "
+        "takes K trainings.",
     ),
     click.option(
         "--method",
