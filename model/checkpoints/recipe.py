@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data.folds import whole_of
 from ..data.tasks import Task, is_own
 from ..errors import InputError, index_within, number_within, shown
 from ..genome import MAX_DENSE
@@ -174,13 +175,18 @@ def epochs_for(sequences: int, batch: int, updates: int, limits: tuple[int, int]
     return int(np.clip(round(updates / -(-sequences // batch)), *limits))
 
 
+def defaults_of(task: str) -> dict[str, Any]:
+    """What the recipe of `task`, or of the task that it is a fold of, sets."""
+    return RECIPES.get(whole_of(task), {})
+
+
 def recipe_for(task: str, given: dict[str, Any], sequences: int | None = None) -> Recipe:
     """The recipe of `task`, with what `given` sets (None: not set). Raises :class:`InputError`.
 
     sequences : of the training part, by which batch and epochs for one's own data are chosen
     """
     settings = {name: value for name, value in given.items() if value is not None}
-    defaults = RECIPES.get(task, {})
+    defaults = defaults_of(task)
     if is_own(task) and sequences is not None:
         batch = settings.get("batch", batch_for(sequences))
         if isinstance(batch, int) and batch > 0:

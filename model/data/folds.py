@@ -39,6 +39,12 @@ def fold_of(name: str) -> tuple[str, int, int] | None:
     return (task, fold, folds) if fold <= folds <= MOST and folds > 1 else None
 
 
+def whole_of(name: str) -> str:
+    """The task that `name` is, or is a fold of."""
+    fold = fold_of(name)
+    return fold[0] if fold else name
+
+
 def cut_fold(task: Task, fold: int, folds: int) -> Task:
     """`task` with fold number `fold`, from 1, as its validation part and the others to train on.
 

@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import InputError, integer_within
 from ..files import read_archive
 from . import mnist, speech_commands
-from .folds import cut_fold, fold_of
+from .folds import cut_fold, fold_of, whole_of
 from .own import check_classes, part_of, targets_in_common
 from .task import Task
 
@@ -283,16 +283,14 @@ def changing(task: Task, text: str) -> Task:
 
 
 def is_own(name: str) -> bool:
-    """Whether `name` means a file with the user's own data."""
-    return name.endswith(".npz")
+    """Whether `name` means a file with the user's own data, or a fold of it."""
+    return whole_of(name).endswith(".npz")
 
 
 def check_name(name: str) -> None:
     """Raises :class:`InputError` unless `name` is a task's, or may be a file of one's own data, or
     a fold of one of these."""
-    fold = fold_of(name) if isinstance(name, str) else None
-    base = fold[0] if fold else name
-    if not isinstance(base, str) or (base not in _LOADERS and not is_own(base)):
+    if not isinstance(name, str) or (whole_of(name) not in _LOADERS and not is_own(name)):
         raise InputError(
             f"task {name!r:.60}: unknown, the tasks are {', '.join(TASKS)}; a data set of your own "
             "is a file NAME.npz"

@@ -16,7 +16,7 @@ import numpy as np
 from ..checkpoints.augmentation import augmented
 from ..checkpoints.descent import Descent, going_on_from, import_torch, in_torch, loss_of
 from ..checkpoints.floating import Checkpoint
-from ..checkpoints.recipe import RECIPES, batch_for
+from ..checkpoints.recipe import batch_for, defaults_of
 from ..data.measures import filled, lengths_of
 from ..data.tasks import Task, changing, is_own
 from ..errors import InputError
@@ -64,7 +64,7 @@ class Trainer:
             for number in range(checkpoint.layers):
                 zero = torch.from_numpy(checkpoint.initial_state(number).copy())
                 self.latents.setdefault(f"initial_state_l{number}", torch.nn.Parameter(zero))
-        defaults = RECIPES.get(task.name, {})
+        defaults = defaults_of(task.name)
         self.smoothing = defaults.get("label_smoothing", 0.0)
         # As the float training had it, for data of one's own; the augmentation likewise.
         usual = batch_for(len(task.x_train)) if is_own(task.name) else defaults.get("batch", 32)

@@ -18,7 +18,6 @@ from ...model.checkpoints.floating import accuracy as float_accuracy
 from ...model.checkpoints.provenance import UNSEEN, unseen_after
 from ...model.checkpoints.recipe import recipe_for
 from ...model.checkpoints.training import train
-from ...model.data.folds import fold_of
 from ...model.data.tasks import Task, load_task
 from ...model.errors import InputError
 from ...model.genome import Genome
@@ -202,8 +201,7 @@ def train_float(job: Float) -> dict[str, Any]:
     given: dict[str, Any] = {"seed": job.seed, "hidden": job.hidden, "epochs": job.epochs}
     if job.like is not None:
         given |= structure_of(zoo.load(job.like))
-    fold = fold_of(job.task)
-    recipe = recipe_for(fold[0] if fold else job.task, given, len(task.x_train))
+    recipe = recipe_for(job.task, given, len(task.x_train))
     info = _kept(Path(job.path), lambda state: train(task, recipe, state=state), task)
     return {"recipe": asdict(recipe), "seconds": info["seconds"]}
 

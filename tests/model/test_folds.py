@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from genogate.model.checkpoints.recipe import recipe_for
 from genogate.model.data.folds import cut_fold, fold_name, fold_of
 from genogate.model.data.task import Task
-from genogate.model.data.tasks import load_task
+from genogate.model.data.tasks import changing, load_task
 from genogate.model.errors import InputError
 
 
@@ -60,6 +61,17 @@ def test_a_fold_has_a_name_that_loads_it():
     assert np.array_equal(fold.y_test, whole.y_test)
     with pytest.raises(InputError, match="unknown"):
         load_task("digits-rows#1of4")
+
+
+def test_a_fold_is_trained_as_its_task_is(tmp_path):
+    assert recipe_for("kws4#1of4", {}) == recipe_for("kws4", {}) != recipe_for("digits-row", {})
+    own = str(tmp_path / "mine.npz")
+    assert recipe_for(f"{own}#1of4", {}, 5000) == recipe_for(own, {}, 5000)
+    x = np.random.default_rng(1).normal(size=(40, 5, 2)).astype(np.float32)
+    np.savez(own, x=x, y=np.arange(40) % 2)
+    fold = changing(load_task(f"{own}#1of4"), "shift,noise")
+    assert fold.max_shift == (1, 0)
+    assert fold.noise > 0
 
 
 def test_what_cannot_be_cut_is_refused():
