@@ -116,9 +116,9 @@ def _linear_layers(
         return assigned(state, linear, sizes, front, back)
     if linear:
         raise InputError(
-            f"{len(linear)} linear layers beside the GRU and its classifier, "
-            f"{_names(linear)}: a state dict does not say what follows them: give --front and "
-            "--back with their functions (none, relu, sigmoid, tanh), or export the model as ONNX"
+            f"beside the GRU and its classifier there are linear layers, {_names(linear)}, and a "
+            "state dict does not say what follows them: give --front and --back with their "
+            "functions (none, relu, sigmoid, tanh), or export the model as ONNX"
         )
     return [], []
 

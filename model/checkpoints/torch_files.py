@@ -187,6 +187,10 @@ def read_torch(path: Path) -> Named:
         (key, tensors) for key, tensors in _dicts(content, torch.Tensor) if _recurrent(tensors)
     ]
     if not candidates:
+        if any("_packed_params" in str(name) for name in content):
+            raise InputError(
+                f"{path}: torch has quantised the model: save the float model's state dict"
+            )
         everything = list(_dicts(content, torch.Tensor))
         if not everything:
             raise InputError(f"{path}: no tensors in it: save model.state_dict()")

@@ -303,7 +303,7 @@ def test_a_state_dict_whose_linear_layers_have_no_place_is_refused(given, messag
 def test_a_linear_layer_in_front_without_a_function_given_is_refused():
     model = NETWORKS["relu in front"][0]()
     with pytest.raises(
-        InputError, match=r"1 linear layers beside .*'front.0': .* give --front and"
+        InputError, match=r"beside .* linear layers, 'front.0', .* give --front and"
     ):
         from_state(state(model), classes=CLASSES)
 

@@ -304,3 +304,12 @@ def test_an_index_that_picks_the_last_step_of_each_sequence_is_understood(tmp_pa
     torch.onnx.export(model, (torch.zeros(1, 7, FEATURES),), tmp_path / "a.onnx", dynamo=False)
     read = from_onnx(tmp_path / "a.onnx", x)
     np.testing.assert_allclose(forward(read, x).logits, logits(model.parts, x), atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_model_that_torch_quantised_dynamically_is_named_as_that(tmp_path):
+    model = torch.nn.Sequential(torch.nn.GRU(8, 4), torch.nn.Linear(4, 3))
+    quantised = torch.ao.quantization.quantize_dynamic(model, {torch.nn.GRU, torch.nn.Linear})
+    torch.save(quantised.state_dict(), tmp_path / "model.pt")
+    with pytest.raises(InputError, match="torch has quantised the model: save the float"):
+        read_state(tmp_path / "model.pt")
