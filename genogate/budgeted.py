@@ -299,7 +299,7 @@ def run_budgeted(
     from .model.qat.structure import import_kernels
     from .search.budget import seconds_of
     from .search.genomes.evaluate import SMALL, shifted
-    from .search.genomes.remedies import with_remedies
+    from .search.genomes.remedies import SAME, with_remedies
     from .search.ladder.ladder import search
     from .search.ladder.page import write_pages
     from .search.ladder.plan import Plan, telling, terms_of
@@ -325,7 +325,7 @@ def run_budgeted(
     cycles = options["max_cycles"]
     terms = terms_of(target or TARGET, {} if cycles is None else {"cycles": cycles})
     place = folder / "search"
-    with with_remedies(folder, experiment=True):
+    with with_remedies(folder, SAME):
         networks, spent = float_networks(folder, task, options, seconds, say)
         plan = Plan(
             networks,

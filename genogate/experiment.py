@@ -77,7 +77,7 @@ def run_experiment(
     from .model.qat.structure import import_kernels
     from .search.experiment.experiment import Experiment
     from .search.experiment.plan import plan_for
-    from .search.genomes.remedies import with_remedies
+    from .search.genomes.remedies import SAME, with_remedies
 
     check_name(task)
     import_torch()
@@ -95,7 +95,7 @@ def run_experiment(
     label = Path(task).stem
     folder = Path(out or Path("runs") / f"experiment-{label}")
     new = not (folder / "experiment.json").exists()
-    with with_remedies(folder, experiment=True):
+    with with_remedies(folder, SAME):
         experiment = Experiment(folder, plan, workers=workers, say=say)
         document = experiment.go(begin=lambda: _announce(plan, workers) if new else None)
     simulation, group = document.get("simulation"), _least(document)

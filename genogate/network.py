@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .model.aliases import Say
-from .model.errors import InputError, shown
+from .model.errors import InputError, Unreachable, shown
 
 if TYPE_CHECKING:
     from .hdl.gru.design import Design
@@ -120,43 +120,48 @@ def with_remedy(genome: object) -> Iterator[None]:
     a search, or which files that search has."""
     try:
         yield
+    except Unreachable:
+        raise
     except InputError as error:
-        raise InputError(f"{error}{_remedy_of(str(genome))}") from None
+        raise InputError(str(error), _remedy_of(str(genome))) from None
     except OSError as error:  # A path in it that no system takes.
-        raise InputError(f"{genome}: {error.strerror}{_remedy_of(str(genome))}") from None
+        raise InputError(f"{genome}: {error.strerror}", _remedy_of(str(genome))) from None
 
 
-def _remedy_of(genome: str) -> str:
+def _remedy_of(genome: str) -> object:
     from .model.files import read_json
-    from .search.genomes.remedies import as_part_of
+    from .search.genomes.remedies import EXPERIMENT, Resume, experiment_of
 
     path = Path(genome)
     try:
         missing = not path.exists()
     except OSError:  # No path that a system takes.
-        return ""
-    text = f"; {'' if missing else 'remove it, and '}--resume the search, which writes it again"
+        return None
+    command = EXPERIMENT if experiment_of(path.parent) else ""
+    again = Resume("" if missing else "remove it", "which writes it again", command=command)
     if path.name == "best" and (path.parent / "ladder.json").is_file():
         try:
             document = read_json(path.parent / "ladder.json")
         except InputError:
             document = None
-        if missing and isinstance(document, dict) and document.get("best", text) is None:
-            return (
-                "; that search has found no network within its limit: --resume it with a larger "
-                "--budget, or give a larger --max-drop in another folder"
+        if missing and isinstance(document, dict) and document.get("best", again) is None:
+            more = Resume(
+                after="or give a larger --max-drop in another folder",
+                options="a larger --budget",
+                command=command,
             )
-        return as_part_of(path.parent, text)
+            return f"that search has found no network within its limit: {more}"
+        return again
     try:
         if not (path.parent / "evaluations.sqlite").is_file():
-            return ""
+            return None
         front = read_json(path.parent / "front.json")
         names = [*front["named"], *(f"front-{k}" for k in range(len(front["points"])))]
     except (OSError, ValueError, TypeError, KeyError):
-        return ""
+        return None
     if missing and path.name not in names:
-        return f"; that search has {', '.join(names[:8])}{' ...' * (len(names) > 8)}"
-    return as_part_of(path.parent, text)
+        return f"that search has {', '.join(names[:8])}{' ...' * (len(names) > 8)}"
+    return again
 
 
 def recorded_with(genome: str) -> tuple[str, Knobs] | None:

@@ -15,7 +15,27 @@ class InputError(ValueError):
 
     The ``genogate`` command prints it and exits with code 2; a library user may catch it as a
     ``ValueError``.
+
+    remedy : what to do, where it is kept apart from the message, for whoever knows better than the
+        place where the error was found; the text ends with it
     """
+
+    def __init__(self, message: object = "", remedy: object = None) -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+    @property
+    def message(self) -> str:
+        """The text without the remedy."""
+        return super().__str__()
+
+    def __str__(self) -> str:
+        return self.message if self.remedy is None else f"{self.message}; {self.remedy}"
+
+
+class Unreachable(InputError):
+    """A file that the system does not let us read or write: no right, no room, a faulty disk. What
+    is there may be whole."""
 
 
 def printable(text: object) -> str:

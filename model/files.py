@@ -15,7 +15,7 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save
 
-from .errors import InputError, one_line, shown
+from .errors import InputError, Unreachable, one_line, shown
 from .leftovers import STAGE, owner, sweep
 
 #: No file of ours comes near this; a larger one is refused before it is read.
@@ -27,10 +27,12 @@ def _explained(what: str, path: Path) -> Iterator[None]:
     try:
         yield
     except (FileExistsError, NotADirectoryError) as error:
-        raise InputError(f"cannot {what} {path}: a file stands where a folder is needed") from error
+        text = f"cannot {what} {path}: a file stands where a folder is needed"
+        raise Unreachable(text) from error
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise InputError(f"cannot {what} {path}: {error.strerror or error}") from error
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(f"cannot {what} {path}: {reason}") from error
+        raise Unreachable(f"cannot {what} {path}: {error.strerror or error}") from error
 
 
 @lru_cache(maxsize=64)
@@ -271,6 +273,8 @@ def read_tensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, np.
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except InputError:
         raise
+    except PermissionError as error:
+        raise Unreachable(f"cannot read {path}: {error.strerror or error}") from error
     # safetensors and NumPy raise many types for crafted headers; all mean the same to a user.
     except Exception as error:
         reason = one_line(error, 160)

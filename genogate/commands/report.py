@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from ..model.errors import InputError
 from .help import Command, group
 from .options import out_option, output_options
 from .terminal import progress, show
@@ -39,16 +38,14 @@ def report(run: str, beside: tuple[str, ...], pictures: bool, cells: bool, out: 
     RUN is the folder of a search, which may still be running. Writes one HTML file that loads
     nothing, so that it can be opened from disk, sent, and kept; and PNG files of its pictures.
     """
-    from ..search.genomes.remedies import as_part_of
+    from ..search.genomes.remedies import EXPERIMENT, experiment_of, with_remedies
     from ..search.report.page import write_report
 
-    try:
-        with progress() as say:
-            page, images, notes = write_report(
-                run, beside, out, pictures=pictures, cells=cells, say=say
-            )
-    except InputError as error:
-        raise InputError(as_part_of(Path(run), str(error))) from None
+    folder = Path(run)
+    with progress() as say, with_remedies(folder, EXPERIMENT if experiment_of(folder) else ""):
+        page, images, notes = write_report(
+            run, beside, out, pictures=pictures, cells=cells, say=say
+        )
 
     def table() -> None:
         for note in notes:

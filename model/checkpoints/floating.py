@@ -28,6 +28,8 @@ KIND, VERSION = "genogate-float-checkpoint", 1
 #: Key in ``info`` of the record that makes a trained integer network again
 #: (:mod:`genogate.model.quantize.trained`).
 RECORD = "trained"
+#: What to do about a damaged file, for who knows nothing more of it.
+COPY = "take a copy, or make it again"
 _GATES = ("r", "z", "n")
 #: Time steps, over all sequences, that :func:`accuracy` holds in memory.
 STEPS_AT_ONCE = 32_768
@@ -259,8 +261,8 @@ class Checkpoint:
         if document.get("hash", checkpoint.hash) != checkpoint.hash:
             raise InputError(
                 f"{path}: damaged, its weights are not those that were written (hash "
-                f"{checkpoint.hash}, {shown(document['hash'])} was recorded): take a copy, or make "
-                "it again"
+                f"{checkpoint.hash}, {shown(document['hash'])} was recorded)",
+                COPY,
             )
         return checkpoint
 

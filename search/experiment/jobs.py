@@ -31,7 +31,6 @@ from ...model.quantize.quantize import without_synthesis
 from ...model.quantize.trained import Trained
 from ...synth.report import cheapest
 from ..genomes.evaluate import Setting, accuracy, load
-from ..genomes.remedies import AGAIN
 
 Array = np.ndarray
 
@@ -106,13 +105,11 @@ def _fewer(task: Task, count: int | None) -> Task:
 
 def kept_info(path: Path) -> dict[str, Any]:
     """Info of a checkpoint that an earlier stage left, its ``seconds`` among it.
-    Raises :class:`InputError` for a damaged one, with what to do."""
-    try:
-        info = dict(zoo.load(path).info)
-    except InputError as error:
-        raise InputError(f"{error}; {AGAIN}") from None
+    Raises :class:`InputError` for a damaged one; what to do is known where its folder is
+    (:mod:`~genogate.search.genomes.remedies`)."""
+    info = dict(zoo.load(path).info)
     if not isinstance(info.get("seconds"), int | float):
-        raise InputError(f"{path}: not a checkpoint that was trained here; {AGAIN}")
+        raise InputError(f"{path}: not a checkpoint that was trained here")
     return info
 
 

@@ -9,18 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from ...model.errors import InputError, shown
-from ...model.files import read_json, write_json
+from ...model.files import write_json
 from ...model.knobs import Knobs
 from ...model.qat.any_precision import AnyTuning
 from ...model.qat.recipe import Tuning
+from ..genomes.folder import parsed
+from ..genomes.remedies import SAME, Resume
 from .plan import Plan
 
 VERSION = 1
 #: What brings a damaged record back: what was trained and searched is beside it.
-AGAIN = (
-    "remove it and give the same command again, which makes it from what is beside it, or use "
-    "another folder"
+AGAIN = Resume(
+    "remove it", "which makes it from what is beside it, or use another folder", command=SAME
 )
+#: What helps where the folder holds something else.
+ELSEWHERE = "use another folder"
 
 #: Numbers, and lists of mappings, that a row of a stage holds.
 NUMBERS = {
@@ -100,11 +103,12 @@ class Record:
             return
         where = self.path.parent
         if not isinstance(before, dict) or not isinstance(before.get("numbers"), list):
-            raise InputError(f"{self.path}: not that of an experiment; {AGAIN}")
+            raise InputError(f"{self.path}: not that of an experiment", AGAIN)
         if before.get("version") != VERSION:
             raise InputError(
                 f"{where}: an experiment of version {shown(before.get('version'))}, "
-                f"this program makes {VERSION}; use another folder"
+                f"this program makes {VERSION}",
+                ELSEWHERE,
             )
         mine = json.loads(json.dumps(self.head))
         if isinstance(before.get("plan"), dict):
@@ -129,7 +133,7 @@ class Record:
                     if not isinstance(old, dict) or not continues(n, old, mine[part], self.seeds)
                 ]
             except (TypeError, AttributeError):
-                raise InputError(f"{self.path}: damaged; {AGAIN}") from None
+                raise InputError(f"{self.path}: damaged", AGAIN) from None
             if names:
                 raise InputError(
                     f"{where}: its experiment differs in {', '.join(names)}; use the "
@@ -147,7 +151,7 @@ class Record:
                     raise TypeError
                 self.numbers[self.key(row["stage"], row["about"])] = row
             except (KeyError, TypeError, AttributeError):
-                raise InputError(f"{self.path}: damaged; {AGAIN}") from None
+                raise InputError(f"{self.path}: damaged", AGAIN) from None
 
     def get(self, stage: str, what: Any) -> dict[str, Any] | None:
         key = self.key(stage, what)
@@ -210,12 +214,9 @@ def _simulated(value: Any) -> bool:
 
 def _read(path: Path) -> Any:
     """What is in a record; None where there is none. Raises :class:`InputError`."""
-    try:
-        before = read_json(path) if path.exists() else None
-    except InputError as error:
-        raise InputError(f"{error}; {AGAIN}") from None
+    before = parsed(path, AGAIN) if path.exists() else None
     if isinstance(before, dict) and "budget_seconds" in before:
-        raise InputError(f"{path}: that of an experiment with a budget of time; use another folder")
+        raise InputError(f"{path}: that of an experiment with a budget of time", ELSEWHERE)
     return before
 
 

@@ -93,8 +93,8 @@ class Sources:
             trained_task = checkpoint.info.get("task")
             if trained_task != plan.task:
                 raise InputError(
-                    f"checkpoint {name}: trained on {shown(trained_task)}, not on {plan.task}; "
-                    "leave it out, or give one of that task"
+                    f"checkpoint {name}: trained on {shown(trained_task)}, not on {plan.task}",
+                    "leave it out, or give one of that task",
                 )
             checkpoints[name] = checkpoint
             seeds[name] = checkpoint.info.get("split_seed", 0)

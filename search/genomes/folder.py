@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...model.errors import InputError, shown
+from ...model.errors import InputError, Unreachable, shown
 from ...model.files import read_json, write_json
 from ...model.knobs import Knobs
 from .candidate import Point
@@ -93,13 +93,15 @@ def is_begun(folder: Path) -> bool:
     return any(any(folder.glob(name)) for name in kept)
 
 
-def parsed(path: Path, remedy: str = AGAIN) -> Any:
+def parsed(path: Path, remedy: object = AGAIN) -> Any:
     """A JSON file of a run, its configuration by default, or an error that says how to get it
     back."""
     try:
         return read_json(path)
+    except Unreachable:
+        raise
     except InputError as error:
-        raise InputError(f"{error}; {remedy}") from None
+        raise InputError(error.message, remedy) from None
 
 
 class Folder:
@@ -138,7 +140,7 @@ class Folder:
         if not isinstance(before, dict) or not all(
             isinstance(before.get(part), dict) for part in ("config", "setting")
         ):
-            raise InputError(f"{self.path / 'config.json'}: not the file of a search; {AGAIN}")
+            raise InputError(f"{self.path / 'config.json'}: not the file of a search", AGAIN)
         if before.get("version") not in VERSIONS:
             raise InputError(
                 f"{self.path}: a run of version {shown(before.get('version', 1))}, this program "

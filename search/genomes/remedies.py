@@ -4,27 +4,50 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...model.errors import InputError
+from ...model.checkpoints.floating import COPY
+from ...model.errors import InputError, Unreachable
+
+
+@dataclass(frozen=True)
+class Resume:
+    """The remedy of an :class:`~genogate.model.errors.InputError` to go on with a search.
+
+    first : what to do before, as in "remove it"
+    after : what is to be known of it, as in "which writes it again"
+    options : what it goes on with
+    command : the command that goes on when it is given again, where that is none with --resume
+    """
+
+    first: str = ""
+    after: str = ""
+    options: str = "the options of before"
+    command: str = ""
+
+    def __str__(self) -> str:
+        if not self.command:
+            how = f"--resume the search with {self.options}"
+        elif self.options == Resume.options:
+            how = f"give {self.command} again"
+        else:
+            how = f"give {self.command} again with {self.options}"
+        text = f"{self.first}, and {how}" if self.first else how
+        return f"{text}, {self.after}" if self.after else text
+
 
 #: Of any file that a search makes: what was evaluated is in the store, what was trained beside it.
-AGAIN = "remove it, and --resume the search with the options of before, which writes it again"
-#: How errors say that a search goes on.
-_RESUME = re.compile(
-    r"(?P<link>,? (?:then|and) |(?<=;) |: start again with )--resume"
-    r"(?: the search| the run)?(?: with the options of before)?"
-)
-#: In an error that says what to do already, and in one that is no damage.
-_TOLD = ("again", "another folder", "remove it", "move it", "--resume", "can be written")
-_WHOLE = ("ermission denied", "cannot write", "No space")
+AGAIN = Resume("remove it", "which writes it again")
+#: Commands that go on with an experiment, as its own errors and those of others call it.
+SAME, EXPERIMENT = "the same command", "the experiment's command"
 #: What a search or an experiment writes into its folder, which it makes again.
 _MADE = (
     "config.json",
     "evaluations.sqlite",
     "experiment.json",
     "front.json",
-    "history.jsonl",
+    "history.json",
     "ladder.json",
     "any/",
     "float/",
@@ -32,18 +55,6 @@ _MADE = (
     "one/",
     "search/",
 )
-
-
-def by_same_command(text: str, command: str = "the same command") -> str:
-    """An error of a search that an experiment has begun, which has no --resume: giving `command`
-    again resumes it."""
-
-    def told(match: re.Match[str]) -> str:
-        link = match["link"].lstrip(",").split()[0:1]
-        before = {"then": ", and ", "and": ", and ", ":": ": "}.get(link[0] if link else "", " ")
-        return f"{before}give {command} again"
-
-    return _RESUME.sub(told, text)
 
 
 def experiment_of(run: Path) -> Path | None:
@@ -54,26 +65,28 @@ def experiment_of(run: Path) -> Path | None:
     return None
 
 
-def as_part_of(run: Path, text: str) -> str:
-    """An error about the search in `run`, as one of a part of its experiment where it is one."""
-    return by_same_command(text, "the experiment's command") if experiment_of(run) else text
+def _is_damaged(error: InputError, folder: Path | str) -> bool:
+    """Whether an error that knows no remedy of its own is about a file that was made in `folder`,
+    which is not as it was made. Files of the user are not made again."""
+    if isinstance(error, Unreachable) or error.remedy not in (None, COPY):
+        return False
+    made = "|".join(map(re.escape, _MADE))
+    place = re.escape(f"{folder}{os.sep}")
+    return bool(re.match(rf"(cannot (read|write) )?{place}({made})", error.message))
 
 
 @contextmanager
-def with_remedies(folder: Path, *, experiment: bool = False) -> Iterator[None]:
+def with_remedies(folder: Path | str, command: str = "") -> Iterator[None]:
     """Errors about a file in `folder` say how to get it back, whoever has read it.
 
-    experiment : whether that is the same command again, not --resume
+    command : what goes on there when it is given again, where that is none with --resume
     """
     try:
         yield
     except InputError as error:
-        text = str(error)
-        # A full disk or a missing right is no damage, and files of the user are not made again.
-        folders = "it is a folder" in text or "Is a directory" in text
-        damaged = folders or not any(word in text for word in _WHOLE)
-        made = "|".join(map(re.escape, _MADE))
-        ours = re.search(rf"(?<![\w./-]){re.escape(f'{folder}{os.sep}')}({made})", text)
-        if ours and damaged and not any(word in text for word in _TOLD):
-            text = f"{text}; {AGAIN}"
-        raise InputError(by_same_command(text) if experiment else text) from None
+        if _is_damaged(error, folder):
+            error.remedy = AGAIN
+        # One that names its command knows better.
+        if isinstance(error.remedy, Resume) and not error.remedy.command:
+            error.remedy = replace(error.remedy, command=command)
+        raise

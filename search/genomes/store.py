@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...model.errors import InputError
+from .remedies import Resume
 
 SCHEMA = 2
 #: Seconds that another process may hold the file.
@@ -41,8 +42,8 @@ class Store:
             version = self.db.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, SCHEMA):
                 raise InputError(
-                    f"{self.path}: version {version}, this program reads {SCHEMA}; search in "
-                    "another folder"
+                    f"{self.path}: version {version}, this program reads {SCHEMA}",
+                    "search in another folder",
                 )
             if self.db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("database disk image is malformed")
@@ -61,19 +62,19 @@ class Store:
             yield
         except (sqlite3.Error, OSError) as error:
             text = str(error)
+            remedy: object
             if self.path.is_dir():
-                text, remedy = "it is a folder", "move it away, then --resume, which makes it again"
+                text = "it is a folder"
+                remedy = Resume("move it away", "which makes it again")
             elif "locked" in text or "busy" in text:
-                remedy = "another program holds it; end that, then --resume"
+                remedy = Resume("end the other program that holds it")
             elif "full" in text or "disk I/O" in text or "No space" in text:
-                remedy = "make room on the disk, then --resume"
+                remedy = Resume("make room on the disk")
             elif "readonly" in text or "denied" in text or "unable to open" in text:
                 remedy = "it needs a folder that can be written"
             else:
-                remedy = "move it away, then --resume, which makes the evaluations again"
-            raise InputError(
-                f"{self.path}: not a store of evaluations ({text}): {remedy}"
-            ) from None
+                remedy = Resume("move it away", "which makes the evaluations again")
+            raise InputError(f"{self.path}: not a store of evaluations ({text})", remedy) from None
 
     def load(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
         """The results that are known of `keys`."""

@@ -40,7 +40,7 @@ def begin(folder: Path, plan: Plan, resume: bool) -> None:
     if path.exists() and (folder / "ladder.json").exists():
         before = parsed(path)
         if not isinstance(before, dict):
-            raise InputError(f"{path}: not the file of a search; {AGAIN}")
+            raise InputError(f"{path}: not the file of a search", AGAIN)
         if before.get("kind") != "ladder":
             raise InputError(f"{folder}: holds something else; use another folder")
         before.setdefault("starts", [])

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from ...model.errors import InputError, integer_within, shown
+from ..genomes.remedies import Resume
 from .dask import DaskCluster
 from .processes import Processes
 from .ray import RayCluster
 from .tasks import (
     DEATHS,
-    RESUME,
+    KEPT,
     Engine,
     Function,
     Task,
@@ -133,8 +134,8 @@ class Pool:
                     if deaths > DEATHS:
                         raise InputError(
                             f"workers died {deaths} times (killed, or out of memory?): "
-                            f"{queue.missing} of {len(items)} evaluations are missing; "
-                            f"{RESUME}, perhaps with fewer workers"
+                            f"{queue.missing} of {len(items)} evaluations are missing; {KEPT}",
+                            Resume(after="perhaps with fewer workers"),
                         )
                 if not ended:
                     late.update(hung := self._stop_overdue(engine, queue))
@@ -143,8 +144,8 @@ class Pool:
                             raise InputError(
                                 f"{item_name(index, items[index])}: took longer than "
                                 f"{self.timeout:g} s, twice; {queue.missing} of "
-                                f"{len(items)} evaluations are missing; {RESUME}, with a longer "
-                                "time limit if it needs one"
+                                f"{len(items)} evaluations are missing; {KEPT}",
+                                Resume(after="with a longer time limit if it needs one"),
                             )
         finally:
             engine.forget(list(queue.at))

@@ -13,12 +13,13 @@ from typing import Any
 
 from ... import __version__
 from ...model.errors import InputError, shown
+from ..genomes.remedies import Resume
 from .processes import interrupts_blocked
 from .tasks import (
     ANSWER,
     DESERTED,
+    KEPT,
     ONE_THREAD,
-    RESUME,
     Function,
     Outcome,
     Ticket,
@@ -190,13 +191,13 @@ class DaskCluster:
             return False
         elif time.monotonic() - self._deserted > DESERTED:
             raise InputError(
-                f"scheduler {self.address}: its last worker went away; start some with "
-                f"`dask worker {self.address} --nthreads 1`; {RESUME}"
+                f"scheduler {self.address}: its last worker went away; {KEPT}",
+                Resume(f"start some with `dask worker {self.address} --nthreads 1`"),
             )
         return True
 
     def _gone(self) -> InputError:
-        return InputError(f"scheduler {self.address}: went away; {RESUME}")
+        return InputError(f"scheduler {self.address}: went away; {KEPT}", Resume())
 
     def hanging(self, overdue: dict[Ticket, str], timeout: float) -> list[Ticket]:
         # A task may have waited behind another: what counts is when a worker began with it.

@@ -8,12 +8,13 @@ from typing import Any
 
 from ...model.errors import InputError
 from ...model.leftovers import end_with_parent
+from ..genomes.remedies import Resume
 from .tasks import (
     ANSWER,
     DEATHS,
     DESERTED,
+    KEPT,
     ONE_THREAD,
-    RESUME,
     Function,
     Outcome,
     Ticket,
@@ -54,7 +55,7 @@ class Processes:
                 return self._executor.submit(function, item)
             # One died idle, or while it started.
             self.close()
-        raise InputError(f"workers die as soon as they start (out of memory?); {RESUME}")
+        raise InputError(f"workers die as soon as they start (out of memory?): {KEPT}", Resume())
 
     def _start(self) -> Any:
         """New processes, when all of them are there: starting is not a task's time."""

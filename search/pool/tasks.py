@@ -24,7 +24,8 @@ ONE_THREAD = {
     f"{name}_NUM_THREADS": "1"
     for name in ("OMP", "OPENBLAS", "MKL", "BLIS", "VECLIB", "NUMEXPR", "NUMBA")
 }
-RESUME = "what is done is kept: start again with --resume"
+#: Ends the message of an error whose remedy is to go on.
+KEPT = "what is done is kept"
 Function = Callable[[Any], Any]
 Ticket = Any
 
@@ -39,8 +40,9 @@ def versions() -> tuple[str, ...]:
 class Outcome:
     """What became of a task: its result, or one line about why there is none.
 
-    kind : "result"; "input" (an :class:`InputError`); "error" (anything else, raised by the
-        function); "versions" (the worker is another than this process); "fatal" (no use to go on)
+    kind : "result"; "input" (the value is the :class:`InputError`); "error" (anything else, raised
+        by the function); "versions" (the worker is another than this process); "fatal" (no use to
+        go on)
     detail : the traceback of an "error"
     """
 
@@ -63,7 +65,8 @@ def guarded(expected: tuple[str, ...], name: str, function: Function, item: Any)
     try:
         return Outcome("result", function(item))
     except InputError as error:
-        return Outcome("input", str(error))
+        # As what every process can make again of what was sent to it.
+        return Outcome("input", InputError(error.message, error.remedy))
     except (Exception, SystemExit) as error:
         return Outcome("error", one_line(error), traceback.format_exc())
     finally:
@@ -128,7 +131,9 @@ def value_of(outcome: Outcome, index: int, item: Any) -> Any:
     """The result, or the one error line."""
     if outcome.kind == "result":
         return outcome.value
-    if outcome.kind == "input" or outcome.kind == "fatal":
+    if outcome.kind == "input":
+        raise outcome.value
+    if outcome.kind == "fatal":
         raise InputError(outcome.value)
     if outcome.kind == "versions":
         raise InputError(f"{outcome.value}; install the same there, as results could differ")

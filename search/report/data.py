@@ -16,6 +16,7 @@ from ...model.files import read_json
 from ...model.genome import MAX_BITS, MIN_BITS, gene_names, split
 from ..genomes.candidate import CHECKPOINT, USEFUL_DROP
 from ..genomes.evaluate import OBJECTIVES
+from ..genomes.remedies import Resume
 from ..genomes.sensitivity import spread
 from .cells import add_cells
 from .commands import (
@@ -227,7 +228,7 @@ def _results(
     for point in front:
         results[point.key] = results.get(point.key, {}) | point.figures
     if not results:
-        raise InputError(f"{folder}: no evaluation of its setting; --resume the run")
+        raise InputError(f"{folder}: no evaluation of its setting", Resume())
     genes = len((front[0].key if front else min(results))[0])
     odd = [key for key in results if len(key[0]) != genes]
     for key in odd:

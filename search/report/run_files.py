@@ -15,7 +15,7 @@ from ...model.errors import InputError, shown
 from ...model.genome import Genome, split
 from ..genomes.evaluate import OBJECTIVES
 from ..genomes.folder import parsed
-from ..genomes.remedies import AGAIN as BY_OPTIONS
+from ..genomes.remedies import AGAIN, Resume
 from ..genomes.store import SCHEMA
 
 #: Cells that a memory bit counted as in ``silicon``, which runs of before had as an objective, and
@@ -42,10 +42,8 @@ class FrontPoint:
     beacon: str | None = None
 
 
-#: What brings a damaged file of a run back. The search finds what it evaluated in its store.
-AGAIN = "remove it, and --resume the search, which writes it again"
-#: The same of the store itself.
-ANEW = "move it away, and --resume the search, which evaluates it again"
+#: What brings a damaged store back.
+ANEW = Resume("move it away", "which evaluates it again")
 
 
 def is_finite(value: object) -> bool:
@@ -58,11 +56,11 @@ def is_finite(value: object) -> bool:
         return False
 
 
-def checked_mapping(path: Path, value: object, *parts: str, remedy: str = AGAIN) -> Document:
+def checked_mapping(path: Path, value: object, *parts: str) -> Document:
     """`value`, a mapping with mappings under `parts`, or an error that names the file."""
     good = isinstance(value, dict) and all(isinstance(value.get(part), dict) for part in parts)
     if not good:
-        raise InputError(f"{path}: not the file of a search; {remedy}")
+        raise InputError(f"{path}: not the file of a search", AGAIN)
     return value  # type: ignore[return-value]
 
 
@@ -80,7 +78,7 @@ def read_config(folder: Path) -> Document:
         raise InputError(
             f"{folder}: a search with a budget, which draws its own page: {folder / 'page.html'}"
         )
-    document = checked_mapping(path, document, "config", "setting", remedy=BY_OPTIONS)
+    document = checked_mapping(path, document, "config", "setting")
     config, setting = document["config"], document["setting"]
     objectives = config.get("objectives")
     if document.get("version", VERSIONS[0]) not in VERSIONS:
@@ -97,7 +95,7 @@ def read_config(folder: Path) -> Document:
         and all(isinstance(limit, list) and len(limit) == 2 for limit in config.get("limits") or ())
     )
     if not complete or not _all_finite(document):
-        raise InputError(f"{path}: damaged, or of another version; {BY_OPTIONS}")
+        raise InputError(f"{path}: damaged, or of another version", AGAIN)
     return document
 
 
@@ -113,7 +111,7 @@ def _all_finite(document: Document) -> bool:
 def read_history(folder: Path) -> list[Document]:
     """Rows of history.json that say evaluations and hypervolume."""
     path = folder / "history.json"
-    rows = parsed(path, AGAIN)
+    rows = parsed(path)
     if not isinstance(rows, list) or not all(
         isinstance(row, dict)
         and is_finite(row.get("evaluations"))
@@ -121,7 +119,7 @@ def read_history(folder: Path) -> list[Document]:
         and isinstance(row.get("generation", 0), int)
         for row in rows
     ):
-        raise InputError(f"{path}: not the history of a search; {AGAIN}")
+        raise InputError(f"{path}: not the history of a search", AGAIN)
     return rows
 
 
@@ -130,9 +128,7 @@ def extra_knobs(path: Path, knobs: object) -> tuple[tuple[str, str], ...]:
     if knobs is None:
         return ()
     if not isinstance(knobs, dict):
-        raise InputError(
-            f"{path}: knobs of a point are {shown(knobs)}, a mapping is needed; {AGAIN}"
-        )
+        raise InputError(f"{path}: knobs of a point are {shown(knobs)}, a mapping is needed", AGAIN)
     return tuple(sorted((str(name), words(value)) for name, value in knobs.items()))
 
 
@@ -146,14 +142,14 @@ def words(value: object) -> str:
 def figures_of(path: Path, where: str, result: object) -> Document:
     """The numbers of a result; refuses those that are none."""
     if not isinstance(result, dict):
-        raise InputError(f"{path}: the result of {where} is {shown(result)}; {AGAIN}")
+        raise InputError(f"{path}: the result of {where} is {shown(result)}", AGAIN)
     figures = {}
     for name, value in result.items():
         if name in OBJECTIVES or name in (*OLD_OBJECTIVES, "test_accuracy"):
             if value is None:
                 continue
             if not is_finite(value):
-                raise InputError(f"{path}: {name} of {where} is {shown(value)}; {AGAIN}")
+                raise InputError(f"{path}: {name} of {where} is {shown(value)}", AGAIN)
         if is_finite(value):
             figures[str(name)] = value
     return figures
@@ -164,28 +160,28 @@ def read_front(folder: Path) -> tuple[list[FrontPoint], dict[str, Key]]:
     path = folder / "front.json"
     if not path.exists():
         raise InputError(f"{folder}: no front yet, its first generation is not over; wait for it")
-    document = checked_mapping(path, parsed(path, AGAIN), "named")
+    document = checked_mapping(path, parsed(path), "named")
     rows = document.get("points")
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise InputError(f"{path}: its points are no list; {AGAIN}")
+        raise InputError(f"{path}: its points are no list", AGAIN)
 
     def genes(value: object, where: str) -> tuple[int, ...]:
         if not isinstance(value, list):
-            raise InputError(f"{path}: {where}: {shown(value)} is no list of genes; {AGAIN}")
+            raise InputError(f"{path}: {where}: {shown(value)} is no list of genes", AGAIN)
         try:
             return Genome.from_genes(value).genes
         except InputError as error:
-            raise InputError(f"{path}: {where}: {error}; {AGAIN}") from None
+            raise InputError(f"{path}: {where}: {error}", AGAIN) from None
 
     points = []
     for number, row in enumerate(rows):
         name, beacon = row.get("name", f"front-{number}"), row.get("beacon")
         if not isinstance(name, str) or not isinstance(beacon, str | None):
-            raise InputError(f"{path}: point {number} has the name {shown(name)}; {AGAIN}")
+            raise InputError(f"{path}: point {number} has the name {shown(name)}", AGAIN)
         key = genes(row.get("genome"), f"point {number}"), extra_knobs(path, row.get("knobs"))
         points.append(FrontPoint(key, name, figures_of(path, name, row), beacon))
     if len({len(point.key[0]) for point in points}) > 1:
-        raise InputError(f"{path}: genomes of different lengths; {AGAIN}")
+        raise InputError(f"{path}: genomes of different lengths", AGAIN)
     named = {}
     for name, value in document["named"].items():
         of = genes(value, str(name))
@@ -244,8 +240,8 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     not disturbed."""
     if not path.is_file():
         raise InputError(
-            f"{path}: missing, so what was evaluated is unknown; --resume the search, which "
-            "evaluates it again"
+            f"{path}: missing, so what was evaluated is unknown",
+            Resume(after="which evaluates it again"),
         )
 
     def read(mode: str) -> list[dict[str, Any]]:
@@ -268,9 +264,9 @@ def _rows(path: Path) -> list[dict[str, Any]]:
             # A search may have begun just now.
             rows = read(modes[-1])
     except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a store of evaluations ({error}); {ANEW}") from None
+        raise InputError(f"{path}: not a store of evaluations ({error})", ANEW) from None
     if not all(isinstance(row.get(n), str) for row in rows for n in ("key", "genome", "result")):
-        raise InputError(f"{path}: not a store of evaluations (values that are no text); {ANEW}")
+        raise InputError(f"{path}: not a store of evaluations (values that are no text)", ANEW)
     return rows
 
 
@@ -294,7 +290,7 @@ def read_evaluated(path: Path, document: Document) -> Evaluated:
             result = json.loads(text)
         except (ValueError, RecursionError):
             raise InputError(
-                f"{path}: the result of {shown(row['genome'])} is not JSON; {ANEW}"
+                f"{path}: the result of {shown(row['genome'])} is not JSON", ANEW
             ) from None
         figures = figures_of(path, shown(row["genome"]), result)
         if "silicon" not in figures and {"cells", "memory"} <= figures.keys() and is_finite(weight):

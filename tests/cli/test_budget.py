@@ -157,7 +157,7 @@ def test_the_api_takes_a_budget_and_refuses_what_the_command_refuses():
 
 def test_sizes_that_the_budget_is_too_small_for_are_named(monkeypatch, tmp_path, capsys):
     from genogate import budgeted
-    from genogate.search.genomes.remedies import with_remedies
+    from genogate.search.genomes.remedies import SAME, with_remedies
 
     options = {"seed": None, "checkpoints": None, "hidden": None}
     # digits-row is shipped, with 32 units.
@@ -183,7 +183,7 @@ def test_sizes_that_the_budget_is_too_small_for_are_named(monkeypatch, tmp_path,
     # One that was trained, and is damaged, is named.
     (tmp_path / "float" / "h24-seed0.safetensors").write_bytes(b"")
     refused = pytest.raises(InputError, match=r"h24-seed0.*give the same command again")
-    with refused, with_remedies(tmp_path, experiment=True):
+    with refused, with_remedies(tmp_path, SAME):
         budgeted.plan_floats(tmp_path, "digits-row", options, 9000.0)
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from genogate.model.genome import Genome
 
-AGAIN = "--resume the search, which writes it again"
+AGAIN = "--resume the search with the options of before, which writes it again"
 
 
 @pytest.fixture
@@ -19,10 +19,6 @@ def run(tmp_path):
     (folder / "front.json").write_text(json.dumps(front))
     (folder / "evaluations.sqlite").write_bytes(b"")
     return folder
-
-
-#: The same of its configuration, which no other file of the run knows.
-BY_OPTIONS = "remove it, and --resume the search with the options of before, which writes it again"
 
 
 def edited(change):
@@ -100,5 +96,5 @@ def test_elsewhere_nothing_is_said_of_a_search(genogate, run):
 def test_every_command_says_the_same_of_a_damaged_configuration(genogate, run, command, damage):
     damage(run / "config.json")
     outcome = genogate(*command, run)
-    outcome.refused(str(run / "config.json"), BY_OPTIONS)
+    outcome.refused(str(run / "config.json"), f"remove it, and {AGAIN}")
     assert not (run / "report.html").exists()

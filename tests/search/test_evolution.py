@@ -251,7 +251,7 @@ def test_a_folder_with_another_run_is_refused(whole):
         ({"initial": "sensitivity", "method": "random"}, "initial sensitivity: for nsga2"),
         ({"exploit": -1}, "exploit: -1 is not within 0"),
         ({"knob_genes": ("colour",)}, "knob 'colour': dense_output, granularity"),
-        ({"knob_genes": ("lanes", "lanes")}, "knobs as genes: each once"),
+        ({"knob_genes": ("lanes", "lanes")}, "knobs as genes: 'lanes' is given twice"),
         ({"max_drop": -1.0}, "max_drop: -1.0 is not a number from 0 up"),
         ({"limits": (("beauty", 1),)}, "limit 'beauty': size, cells"),
         ({"limits": (("cells", 0),)}, "limit of cells: 0 is not above 0"),
@@ -616,7 +616,7 @@ def test_folders_and_stores_that_are_not_as_they_should_be(whole, tmp_path):
     data = bytearray(path.read_bytes())
     data[4096 : 4096 + 2000] = b"\xff" * 2000
     path.write_bytes(data)
-    with pytest.raises(InputError, match=r"not a store of evaluations .*: move it away"):
+    with pytest.raises(InputError, match=r"not a store of evaluations .*; move it away, and --res"):
         Run(folder, SETTING, CONFIG, resume=True).go()
     path.unlink()
     run = Run(folder, SETTING, CONFIG, resume=True)
@@ -630,7 +630,7 @@ def test_a_locked_store_says_so(tmp_path, monkeypatch):
     other = sqlite3.connect(tmp_path / "s")
     other.execute("BEGIN EXCLUSIVE")
     store = Store(tmp_path / "s")
-    with pytest.raises(InputError, match=r"locked.*another program holds it; end that"):
+    with pytest.raises(InputError, match=r"locked.*; end the other program that holds it, and"):
         store.keep("k", "8", {"v": 1})
     other.rollback()
     store.keep("k", "8", {"v": 1})
@@ -647,7 +647,7 @@ def test_a_full_disk_says_so_and_loses_nothing(tmp_path):
         for k in range(1000):
             store.keep(f"k{k}", "8" * 200, {"v": k})
 
-    with pytest.raises(InputError, match="make room on the disk, then --resume"):
+    with pytest.raises(InputError, match="make room on the disk, and --resume"):
         fill()
     store.close()
     again = Store(tmp_path / "s")
