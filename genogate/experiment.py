@@ -72,6 +72,7 @@ def run_experiment(
     say: Say,
 ) -> tuple[dict[str, Any], Path]:
     """Run, or go on with, the experiment on `task`; its document, and its folder."""
+    from .commands.terminal import note
     from .model.checkpoints.descent import import_torch
     from .model.data.tasks import check_name
     from .model.qat.structure import import_kernels
@@ -96,7 +97,7 @@ def run_experiment(
     folder = Path(out or Path("runs") / f"experiment-{label}")
     new = not (folder / "experiment.json").exists()
     with with_remedies(folder, SAME):
-        experiment = Experiment(folder, plan, workers=workers, say=say)
+        experiment = Experiment(folder, plan, workers=workers, say=say, note=note)
         document = experiment.go(begin=lambda: _announce(plan, workers) if new else None)
     simulation, group = document.get("simulation"), _least(document)
     # What was skipped may be possible by now; and more rounds may have found another network.
@@ -105,7 +106,8 @@ def run_experiment(
         or "skipped" in simulation
         or (group and any(simulation[name] != group[name] for name in ("hidden", "genes", "knobs")))
     ):
-        document["simulation"] = simulated(experiment, document, say)
+        with with_remedies(folder, SAME):
+            document["simulation"] = simulated(experiment, document, say)
         experiment.record.more["simulation"] = document["simulation"]
         experiment.record.save(done=True)
     return document, folder
@@ -127,6 +129,7 @@ def simulated(experiment: Any, document: dict[str, Any], say: Say) -> dict[str, 
     from .model.genome import Genome
     from .search.experiment.jobs import Look, model_of
     from .search.genomes.candidate import Candidate
+    from .search.pool.backends import Pool
     from .sim.rtl.network.regression import require_simulator, simulate
     from .synth.verilog import emit
 
@@ -141,7 +144,10 @@ def simulated(experiment: Any, document: dict[str, Any], say: Say) -> dict[str, 
     source = experiment.sized(group["hidden"], first.seed)
     candidate = Candidate(Genome.from_genes(group["genes"]), tuple(group["knobs"].items()))
     knobs = replace(plan.knobs, **group["knobs"])
-    model = model_of(Look(experiment.one_path(source, candidate), None, knobs))
+    look = Look(experiment.one_path(source, candidate), None, knobs)
+    with Pool("serial") as experiment.pool:
+        experiment.need_trained([look])
+    model = model_of(look)
     task = experiment.task
     count = min(plan.sim_sequences, len(task.x_test))
     indices = np.sort(np.random.default_rng(plan.seed).choice(len(task.x_test), count, False))

@@ -40,6 +40,12 @@ def show(record: Any, table: Callable[[], None]) -> None:
         table()
 
 
+def note(text: str) -> None:
+    """A line on stderr about what a command does that nobody might expect."""
+    if not switched("quiet"):
+        click.echo(text, err=True)
+
+
 def tell_if_new(folder: Path, resume: bool) -> Callable[[], None]:
     """What a command with ``--resume`` calls once its search has begun in `folder`: a line on
     stderr where there is nothing there yet to go on with. A script may always give ``--resume``;
@@ -48,8 +54,7 @@ def tell_if_new(folder: Path, resume: bool) -> Callable[[], None]:
 
     if not resume or click.get_current_context(silent=True) is None or is_begun(folder):
         return lambda: None
-    text = f"Nothing to resume in {folder}: a new search begins there."
-    return lambda: None if switched("quiet") else click.echo(text, err=True)
+    return partial(note, f"Nothing to resume in {folder}: a new search begins there.")
 
 
 @contextmanager

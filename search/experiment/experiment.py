@@ -99,6 +99,7 @@ class Experiment(Searches):
                 look = Look(source.checkpoint, Genome.uniform(8, *self.counts), knobs)
                 looks.append((f"int8 {source.label} {knobs.activation}", look))
         missing = [(key, look) for key, look in looks if self.record.get("hardware", key) is None]
+        self.need_trained(look for _, look in missing)
         self.say(f"Hardware: {len(missing)} networks")
         step = 8
         for k in range(0, len(missing), step):

@@ -78,8 +78,9 @@ class ForOne:
 
 
 def is_gone(job: object) -> bool:
-    """Whether the checkpoint that a job leaves is not there."""
-    return isinstance(job, Float | ForAll | ForOne) and not Path(job.path).exists()
+    """Whether weights are not there that a job leaves for others: searches and trainings start from
+    them. What is trained for its genome is read seldom, once its numbers are known."""
+    return isinstance(job, Float | ForAll) and not Path(job.path).exists()
 
 
 @dataclass(frozen=True)

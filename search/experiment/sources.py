@@ -19,6 +19,7 @@ from ...synth.recipes import script_hash
 from ...synth.yosys import find
 from ..genomes.candidate import CHECKPOINT, Candidate
 from ..pool.backends import Pool
+from .jobs import ForOne
 from .plan import Plan
 from .record import VERSION, Record, as_begun, changed
 
@@ -39,16 +40,26 @@ class Source:
 class Sources:
     """The float networks of an experiment, their weights, and what names a network in the record.
 
+    say : told what is being done; note : told what nobody would expect
+
     Raises :class:`InputError` for a folder with another experiment.
     """
 
     def __init__(
-        self, folder: str | Path, plan: Plan, *, workers: int = 1, say: Say = lambda text: None
+        self,
+        folder: str | Path,
+        plan: Plan,
+        *,
+        workers: int = 1,
+        say: Say = lambda text: None,
+        note: Say = lambda text: None,
     ) -> None:
-        self.folder, self.workers, self.say = Path(folder), workers, say
+        self.folder, self.workers, self.say, self.note = Path(folder), workers, say, note
         self.plan = as_begun(self.folder, plan)
         self.silicon = self.plan.config.silicon
         self.pool: Pool
+        #: By the path of a network that is trained for its genome: how it is named, and made.
+        self.made: dict[str, tuple[dict[str, Any], ForOne]] = {}
         #: Names of networks by their key in the record.
         self.names: dict[str, str] = {}
 

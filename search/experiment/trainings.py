@@ -1,6 +1,6 @@
 """Trainings of an experiment."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +36,15 @@ class Trainings(Sources):
         function: Callable[[Any], dict[str, Any]],
     ) -> list[dict[str, Any]]:
         """Numbers of `jobs` (request, argument), from the record where it has them."""
-        # What was trained and is gone is trained again: it may be needed.
         missing = [
             (request, job)
             for request, job in jobs
             if self.record.get(stage, request) is None or is_gone(job)
         ]
+        self._tell_gone(
+            [job.path for request, job in missing if self.record.get(stage, request) is not None]
+        )
+        self.need_trained(job for _, job in missing if isinstance(job, Look))
         missing = list(
             {Record.key(stage, request): (request, job) for request, job in missing}.values()
         )
@@ -62,6 +65,26 @@ class Trainings(Sources):
         self.record.order = [k for k in self.record.order if k not in keys]
         self.record.order += list(dict.fromkeys(keys))
         return rows
+
+    def _tell_gone(self, paths: Sequence[str]) -> None:
+        if paths:
+            self.note(
+                f"Gone from {Path(paths[0]).parent}, needed and trained again: "
+                f"{', '.join(Path(path).name for path in paths)}."
+            )
+
+    def need_trained(self, looks: Iterable[Look]) -> None:
+        """Networks trained for their genome that `looks` read: one that is gone is trained again.
+        Of others that are gone, the record tells all that is asked for."""
+        gone = [
+            path
+            for path in dict.fromkeys(look.checkpoint for look in looks)
+            if path in self.made and not Path(path).exists()
+        ]
+        self._tell_gone(gone)
+        jobs = [self.made[path] for path in gone]
+        for index, numbers in self.pool.map(train_for_one, [job for _, job in jobs]):
+            self.record.put("trained", jobs[index][0], numbers)
 
     def need(self, sources: Sequence[Source]) -> None:
         """All weights of `sources`."""
@@ -121,6 +144,7 @@ class Trainings(Sources):
                 self.one_path(source, candidate),
             )
             jobs.append((self.about(source, candidate), job))
+        self.made |= {job.path: (about, job) for about, job in jobs}
         rows = self.run_jobs("trained", what, jobs, train_for_one)
         for source, name, candidate in networks:
             self.names.setdefault(Record.key("trained", self.about(source, candidate)), name)

@@ -316,6 +316,35 @@ def test_a_damaged_file_is_named_with_its_remedy(whole, genogate, tmp_path, name
         assert not {n for n in new if n != "experiment.json" and ".sqlite-" not in n}, new
 
 
+def test_networks_that_are_gone_are_trained_again_where_they_are_needed_alone(
+    whole, genogate, tmp_path
+):
+    folder = tmp_path / "again"
+    shutil.copytree(whole[0], folder)
+    shutil.rmtree(folder / "one")
+    outcome = genogate(*SEEDS, "--out", folder)
+    assert outcome.code == 0, outcome
+    assert "trained again" not in outcome.err
+    assert not (folder / "one").exists()
+    assert read(folder)["numbers"] == read(whole[0])["numbers"]
+    # Accuracy on test and simulation are made of the networks.
+    record = read(folder)
+    of_test = [r for r in record["numbers"] if r["stage"] == "test" and "trained" in r["about"]]
+    record["numbers"].remove(of_test[-1])
+    del record["simulation"]
+    (folder / "experiment.json").write_text(json.dumps(record))
+    with threadpool_limits(1):
+        outcome = genogate(*SEEDS, "--out", folder)
+    assert outcome.code == 0, outcome
+    made = {path.name for path in folder.glob("one/*")}
+    said = [line for line in outcome.err.splitlines() if line.startswith(f"Gone from {folder}/one")]
+    assert 1 <= len(said) <= 2, outcome.err
+    assert 1 <= len(made) <= 2
+    assert all(any(name in line for line in said) for name in made)
+    assert without_times(read(folder)["numbers"]) == without_times(read(whole[0])["numbers"])
+    assert read(folder)["simulation"]["mismatches"] == 0
+
+
 def test_what_is_removed_as_was_told_is_made_again(whole, genogate, tmp_path):
     folder = tmp_path / "again"
     shutil.copytree(whole[0], folder)
