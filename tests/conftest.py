@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 
 # A shell starts what runs in its background deaf to interrupts, and children inherit that; tests
 # that interrupt a program would wait for it forever.
@@ -11,3 +12,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # The Makefile marks its users, whose hints name make's targets. Tests give the same result whether
 # make or pytest starts them; the test of those hints sets the variable itself.
 os.environ.pop("GENOGATE_MAKE", None)
+
+# Tests start hundreds of programs. None may have to compile all modules again, as where the
+# environment says that bytecode is not to be kept, nor have cocotb rewrite them.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+os.environ.setdefault("COCOTB_REWRITE_ASSERTION_FILES", "")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from amaranth.hdl import ClockDomain, Module
+from amaranth.hdl import ClockDomain, Module, ShapeCastable, Signal, Value
 from amaranth.sim import Simulator
 
 
@@ -44,16 +44,36 @@ def run_streams(
         came = ", ".join(f"{len(got[k])} of {n} from {k}" for k, n in outputs.items())
         raise TimeoutError(f"deadlock: {came}")
 
-    # A combinational component has no clock of its own, the test benches need one.
+    # A combinational component has no clock of its own, the streams need one.
     top = Module()
     top.domains += ClockDomain("sync")
     top.submodules.dut = dut
     sim = Simulator(top)
     sim.add_clock(1e-6)
+    # Processes, not test benches: they set signals as registers do, all with the clock, where the
+    # design would settle anew after each signal that a test bench sets.
+    busy, ended = {*inputs, *outputs}, Signal(range(len(inputs) + len(outputs) + 1))
+
+    def ending(name: str, port: Callable[..., Any]) -> Callable[..., Any]:
+        async def process(ctx):
+            await port(ctx)
+            busy.discard(name)
+            ctx.set(ended, len(inputs) + len(outputs) - len(busy))
+
+        return process
+
     for port, name in enumerate(inputs):
-        sim.add_testbench(_source(getattr(dut, name), inputs[name], pause, [seed, port]))
+        source = _source(getattr(dut, name), inputs[name], pause, [seed, port])
+        sim.add_process(ending(name, source))
     for port, name in enumerate(outputs, len(inputs)):
-        sim.add_testbench(_sink(dut, name, outputs[name], got[name], pause, [seed, port]))
+        sink = _sink(dut, name, outputs[name], got[name], pause, [seed, port])
+        sim.add_process(ending(name, sink))
+
+    async def whole(ctx):
+        while busy:
+            await ctx.changed(ended)
+
+    sim.add_testbench(whole)
     if extra is not None:
         sim.add_testbench(extra, background=True)
     sim.add_testbench(watchdog, background=True)
@@ -70,37 +90,51 @@ def run_operator(
 
 
 def _source(stream: Any, payloads: Sequence[Any], pause: float, seed: list[int]):
-    """A test bench that pushes `payloads` into a stream."""
+    """A process that pushes `payloads` into a stream."""
     rng = np.random.default_rng(seed)
 
-    async def bench(ctx):
-        for payload in payloads:
-            while rng.random() < pause:
-                await ctx.tick()
-            value = int(payload) if not isinstance(payload, Mapping) else payload
-            ctx.set(stream.payload, value)
-            ctx.set(stream.valid, 1)
-            await ctx.tick().until(stream.ready)
-            ctx.set(stream.valid, 0)
+    async def process(ctx):
+        number, offered = 0, False
+        ticks = ctx.tick().sample(stream.ready).__aiter__()
+        while number < len(payloads):
+            if not offered and (offered := rng.random() >= pause):
+                payload = payloads[number]
+                value = int(payload) if not isinstance(payload, Mapping) else payload
+                ctx.set(stream.payload, value)
+                ctx.set(stream.valid, 1)
+            _, _, ready = await anext(ticks)
+            if offered and ready:
+                number, offered = number + 1, False
+                ctx.set(stream.valid, 0)
+        await ticks.aclose()
 
-    return bench
+    return process
 
 
 def _sink(dut: Any, name: str, count: int, got: list[Any], pause: float, seed: list[int]):
-    """A test bench that appends `count` payloads of a stream to `got`."""
+    """A process that appends `count` payloads of a stream to `got`."""
     rng, stream = np.random.default_rng(seed), getattr(dut, name)
+    shape = stream.payload.shape()
 
-    async def bench(ctx):
-        held = None
+    def payload_of(bits: int) -> Any:
+        return shape.from_bits(bits) if isinstance(shape, ShapeCastable) else bits
+
+    async def process(ctx):
+        held, ready = None, False
+        # Payloads as bits: most cycles transfer none.
+        ticks = ctx.tick().sample(stream.valid, Value.cast(stream.payload)).__aiter__()
         while len(got) < count:
-            ctx.set(stream.ready, ready := rng.random() >= pause)
-            _, _, valid, payload = await ctx.tick().sample(stream.valid, stream.payload)
-            assert held is None or (valid and payload == held), (
-                f"{name} left {held} before it was taken"
+            if ready != (rng.random() >= pause):
+                ready = not ready
+                ctx.set(stream.ready, ready)
+            _, _, valid, bits = await anext(ticks)
+            assert held is None or (valid and bits == held), (
+                f"{name} left {payload_of(held)} before it was taken"
             )
-            held = payload if valid and not ready else None
+            held = bits if valid and not ready else None
             if valid and ready:
-                got.append(payload)
+                got.append(payload_of(bits))
         ctx.set(stream.ready, 0)
+        await ticks.aclose()
 
-    return bench
+    return process

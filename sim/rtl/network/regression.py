@@ -244,6 +244,9 @@ def _error_line(log: Path, words: Sequence[str]) -> str:
     return (hits or lines[-1:] or ["no output"])[0][:300]
 
 
+#: cocotb rewrites the assertions of every module that the simulator loads, NumPy's too, which takes
+#: longer than most simulations; the bench says all that there is to say itself.
+AS_WRITTEN = {"COCOTB_REWRITE_ASSERTION_FILES": ""}
 #: Verilator's options: the bench has a clock of its own, and is not written for linters.
 VERILATOR_OPTIONS = ("--timing", "-Wno-lint", "-Wno-style", "-CFLAGS", "-std=c++20")
 
@@ -303,7 +306,7 @@ def _run_in(
                 results_xml=str(results.resolve()),
                 waves=waves,
                 seed=1,
-                extra_env={JOB_VARIABLE: str(folder / "job.json")},
+                extra_env={JOB_VARIABLE: str(folder / "job.json"), **AS_WRITTEN},
                 log_file=folder / "sim.log",
             )
         except (RuntimeError, SystemExit) as error:
