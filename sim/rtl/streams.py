@@ -120,7 +120,8 @@ def _sink(dut: Any, name: str, count: int, got: list[Any], pause: float, seed: l
         return shape.from_bits(bits) if isinstance(shape, ShapeCastable) else bits
 
     async def process(ctx):
-        held, ready = None, False
+        held: int | None = None
+        ready = False
         # Payloads as bits: most cycles transfer none.
         ticks = ctx.tick().sample(stream.valid, Value.cast(stream.payload)).__aiter__()
         while len(got) < count:
@@ -128,9 +129,8 @@ def _sink(dut: Any, name: str, count: int, got: list[Any], pause: float, seed: l
                 ready = not ready
                 ctx.set(stream.ready, ready)
             _, _, valid, bits = await anext(ticks)
-            assert held is None or (valid and bits == held), (
-                f"{name} left {payload_of(held)} before it was taken"
-            )
+            if held is not None and not (valid and bits == held):
+                raise AssertionError(f"{name} left {payload_of(held)} before it was taken")
             held = bits if valid and not ready else None
             if valid and ready:
                 got.append(payload_of(bits))

@@ -3,6 +3,7 @@
 
 import os
 import pty
+import select
 import threading
 import tty
 from dataclasses import replace
@@ -62,22 +63,30 @@ class SimulatedBoard:
 
     async def _to_board(self, ctx):
         # The thread must end by itself: nothing else may touch the simulator.
+        idle = 0
         while not self.stop:
+            # A board that nobody has talked to for so long computes nothing and gives nothing up.
+            if idle > 4 * TIMEOUT and not select.select([self.master], [], [], 0.05)[0]:
+                continue
             try:
                 data = os.read(self.master, 4096)
             except BlockingIOError:
                 await ctx.tick().repeat(200)
+                idle += 200
                 continue
+            idle = 0
             for byte in self.damage(data):
                 for level in (0, *(byte >> k & 1 for k in range(8)), 1):
                     await self._bit(ctx, level)
 
     async def _from_board(self, ctx):
         while not self.stop:
-            await ctx.tick()
-            if ctx.get(self.dut.tx):
-                continue
-            await ctx.tick().repeat(self.divisor + self.divisor // 2 - 1)
+            async for _, _, level in ctx.tick().sample(self.dut.tx):
+                if not level or self.stop:
+                    break
+            if self.stop:
+                return
+            await ctx.tick().repeat(self.divisor + self.divisor // 2 - 2)
             byte = 0
             for k in range(8):
                 byte |= ctx.get(self.dut.tx) << k

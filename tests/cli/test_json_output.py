@@ -32,6 +32,8 @@ needs_icarus = pytest.mark.skipif(not shutil.which("iverilog"), reason="needs Ic
 needs_cells = pytest.mark.skipif(
     not cells_are_there(), reason="needs a Liberty file (GENOGATE_LIBERTY or PDK_ROOT)"
 )
+#: Few parts to measure one by one.
+SHARED = ("--share", "all")
 TINY = ("--checkpoint", "tiny.safetensors", "--genome", "int4", "--activation", "table")
 
 
@@ -76,12 +78,17 @@ def record(outcome, code=0):
             marks=needs_icarus,
             id="front",
         ),
-        pytest.param(["area", *TINY, "--target", "ice40-up5k"], "target.json", id="target"),
         pytest.param(
-            ["asic", *TINY, "--sequences", "2"], "asic.json", marks=needs_cells, id="asic"
+            ["area", *TINY, *SHARED, "--target", "ice40-up5k"], "target.json", id="target"
         ),
         pytest.param(
-            ["tinytapeout", *TINY, "--author", "A", "--title", "T"],
+            ["asic", *TINY, *SHARED, "--sequences", "2"],
+            "asic.json",
+            marks=needs_cells,
+            id="asic",
+        ),
+        pytest.param(
+            ["tinytapeout", *TINY, *SHARED, "--author", "A", "--title", "T"],
             "project.json",
             marks=needs_cells,
             id="tinytapeout",

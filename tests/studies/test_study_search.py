@@ -153,7 +153,7 @@ def test_savings_are_chosen_before_the_test_part_is_looked_at(tmp_path, monkeypa
         return original(self, each, part)
 
     monkeypatch.setattr(search_reduction.Judged, "__call__", watched)
-    size = replace(SMALL, searches=1)
+    size = replace(SMALL, searches=1, pop_size=4, generations=2)
     data = search_reduction.measure_reduction(quiet, size, tmp_path)
     parts = [part for part, _ in itertools.groupby(order, key=lambda part: part == "test")]
     # Once in each of the two searches, after all that is chosen by.
@@ -170,7 +170,9 @@ def test_savings_are_chosen_before_the_test_part_is_looked_at(tmp_path, monkeypa
 
 
 def test_fronts_of_different_objectives_are_compared(tmp_path):
-    data = search_objectives.measure_objectives(quiet, replace(SMALL, seeds=1), tmp_path)
+    data = search_objectives.measure_objectives(
+        quiet, replace(SMALL, seeds=1, generations=2), tmp_path
+    )
     text = "\n".join(search_objectives.render_objectives(json.loads(json.dumps(data))))
     assert text.startswith("## Do size and cells choose different genomes?")
     assert all(f"| {name} |" in text for name in GENES)

@@ -40,7 +40,7 @@ def test_every_answer_equals_golden_in_the_cycles_stated(head, more, tmp_path):
     assert report.passed, report.mismatches[0]
     assert report.cycles_per_step == design.cycles_per_step
     port = {"class": "o_class", "logits": "o_logits", "codes": "o_codes"}[head.output]
-    assert report.transfers[port] >= 15 if head.every else 3
+    assert report.transfers[port] >= (15 if head.every else 3)
 
 
 @pytest.mark.parametrize(
@@ -59,13 +59,13 @@ def test_shared_hardware_answers_every_head_in_the_cycles_stated(
     rng = np.random.default_rng(12)
     model = random_model(rng, Genome.uniform(5, layers), 2, hidden, classes, head=head)
     design = Design.of(model, share=share)
-    codes = rng.integers(-128, 128, (3, 5, 2))
+    codes = rng.integers(-128, 128, (2, 4, 2))
     report = simulate(
         model, emit(design), codes, out_dir=tmp_path, share=share, waves_on_failure=False
     )
     assert report.passed, report.mismatches[0]
     assert report.cycles_per_step == design.cycles_per_step
-    assert report.cycles_per_sequence == design.cycles_per_sequence(5)
+    assert report.cycles_per_sequence == design.cycles_per_sequence(4)
 
 
 def test_a_wrong_answer_is_told_with_its_step(tmp_path):
@@ -91,6 +91,13 @@ def test_a_campaign_draws_all_heads():
 @pytest.mark.parametrize("name", ["classes at every step", "logits"])
 def test_one_adder_for_all_answers_at_every_step(name, tmp_path):
     cases = (make_case(2026, index) for index in range(90))
-    record = run_case(next(c for c in cases if c.name == f"share all, {name}"), tmp_path)
+    index = next(case.index for case in cases if case.name == f"share all, {name}")
+    # Of other seeds one that is soon simulated.
+    several = [make_case(seed, index) for seed in range(2026, 2046)]
+    case = min(
+        (case for case in several if case.hidden_size > 1 and case.classes > 1),
+        key=lambda c: c.batch * c.steps * c.hidden_size * (c.hidden_size + c.input_size),
+    )
+    record = run_case(case, tmp_path)
     assert record["passed"], record["mismatches"]
     assert record["cycles_per_step"] == record["documented_cycles_per_step"]

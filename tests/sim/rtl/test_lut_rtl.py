@@ -21,7 +21,7 @@ from genogate.sim.rtl.units.cases import (
 from genogate.sim.rtl.units.verification import summary, verify_table
 from genogate.synth.unit_verilog import emit_unit
 
-TRIPLES = 20_000
+TRIPLES = 8_000
 
 
 def random_units(seed, entries=8, count=7):
