@@ -24,7 +24,7 @@ from genogate.search.genomes.evaluate import Setting
 from genogate.search.genomes.run import Run
 from genogate.search.ladder.ladder import search
 from genogate.search.ladder.marks import error
-from genogate.search.ladder.plan import SHORT, SPARE, Plan
+from genogate.search.ladder.plan import SPARE, Plan, short_epochs
 from genogate.search.ladder.price import price_of
 from genogate.search.ladder.rungs import Net, Result, Rungs
 from genogate.search.pool.backends import Pool
@@ -165,7 +165,8 @@ def _hand(track: _Track, sizes: int) -> None:
 def _narrowed(track: _Track, sizes: int) -> None:
     """Networks by hand with this search's training: every size narrows along :data:`CHAIN`, then
     what lost least of those cheaper than the best is trained again and again."""
-    short = max(1, round(SHORT * track.epochs))
+    short = short_epochs(track.epochs, track.rungs.updates)
+    share = short / track.epochs
     last: dict[Net, Result] = {}
 
     def more(share: float) -> bool:
@@ -175,7 +176,7 @@ def _narrowed(track: _Track, sizes: int) -> None:
         parent = None if size else track.finished[0]
         for scheme in CHAIN:
             net = by_hand(scheme, size)
-            if not more(SHORT if parent else 1):
+            if not more(share if parent else 1):
                 return
             if parent is None:
                 (parent,) = track.train([net])
@@ -183,7 +184,7 @@ def _narrowed(track: _Track, sizes: int) -> None:
                 (parent,) = track.rungs.trained([(net, parent)], "short", short)
                 track.finished.append(parent)
             last[net] = parent
-    while more(SHORT):
+    while more(share):
         prices = {net: track.rungs.priced([net])[0][COST] for net in last}
         within = [prices[r.net] for r in track.finished[1:] if track.lost(r) <= LIMIT]
         cheaper = [net for net in last if prices[net] < min(within, default=np.inf)]

@@ -43,6 +43,15 @@ def trained_with(checkpoint: Checkpoint, name: str, kind: type) -> Any:
     return value if type(value) is kind and value else None
 
 
+def batch_of(task: Task, checkpoint: Checkpoint) -> int:
+    """Sequences of a batch, where no recipe says it: as the float training had it, or as data of so
+    many sequences, or the task, usually has."""
+    usual = defaults_of(task.name).get("batch", 32)
+    if is_own(task.name):
+        usual = batch_for(len(task.x_train))
+    return int(trained_with(checkpoint, "batch", int) or usual)
+
+
 class Trainer:
     """Latent weights, their optimizer and the best of them so far.
 
@@ -66,10 +75,9 @@ class Trainer:
                 self.latents.setdefault(f"initial_state_l{number}", torch.nn.Parameter(zero))
         defaults = defaults_of(task.name)
         self.smoothing = defaults.get("label_smoothing", 0.0)
-        # As the float training had it, for data of one's own; the augmentation likewise.
-        usual = batch_for(len(task.x_train)) if is_own(task.name) else defaults.get("batch", 32)
-        self.batch = recipe.batch or trained_with(checkpoint, "batch", int) or usual
+        self.batch = recipe.batch or batch_of(task, checkpoint)
         self.batches = -(-len(task.x_train) // self.batch)
+        # As the float training had it.
         self.task = changing(task, trained_with(checkpoint, "augment", str) or "")
         self.epoch = self.best_epoch = 0
         self.best: tuple[float, float] = (-1.0, 0.0)

@@ -131,7 +131,7 @@ def search(
         rungs.trained([(int8, None)], "first look", 2)
         name = load(Setting(plan.checkpoints[0], plan.knobs, False)).task.name
         each = max(1e-3, (rungs.spent - before) / 2)
-        full, short = epochs_within(plan, each, name, gone)
+        full, short = epochs_within(plan, each, name, gone, rungs.updates)
         climb = Climb(rungs, short, full, inherit)
         for stage in climb.run():
             write_json(folder / "ladder.json", _document(climb, telling, stage, done=False))

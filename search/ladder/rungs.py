@@ -16,9 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from ...model import zoo
 from ...model.genome import Genome
 from ...model.knobs import Knobs
 from ...model.qat.recipe import Tuning
+from ...model.qat.trainer import batch_of
 from ...sim import fast
 from ..experiment.jobs import (
     Float,
@@ -177,6 +179,14 @@ class Rungs:
         ]
         self._run("Training (float networks of the folds)", jobs, _timed_float)
         return [tuple(job.path for job in row) for row in rows]
+
+    @cached_property
+    def updates(self) -> int:
+        """Updates of the weights in an epoch, of networks of the first size."""
+        path = self.sources[0][0]
+        task = load(Setting(path, self.plan.knobs, False)).task
+        sequences = min(len(task.x_train), self.plan.sequences or len(task.x_train))
+        return -(-sequences // batch_of(task, zoo.load(path)))
 
     def _key(self, *parts: Any) -> str:
         text = json.dumps([*self._about, *parts], sort_keys=True)

@@ -405,6 +405,9 @@ def test_a_validation_part_that_cannot_tell_is_refused(monkeypatch):
 def test_epochs_follow_the_budget():
     plan = replace(PLAN, epochs=None, budget=160.0)
     assert epochs_within(plan, 1.0, "t") == (10, 2)
+    # A short training has updates enough to mean something, and is no longer than a full one.
+    assert epochs_within(plan, 1.0, "t", updates=40) == (10, 5)
+    assert epochs_within(plan, 1.0, "t", updates=10) == (10, 10)
     assert epochs_within(replace(plan, budget=1e6), 1.0, "t")[0] == 80
     with pytest.raises(InputError, match=r"give --budget 1m or more"):
         epochs_within(replace(plan, budget=10.0), 1.0, "t")

@@ -8,6 +8,7 @@ pytest.importorskip("torch")
 pytest.importorskip("numba")
 
 from genogate.model.genome import Genome
+from genogate.search.ladder.plan import SHORT
 from genogate.search.ladder.rungs import Net, Result
 
 from studies import contestants, few_bits, patterns, race, rungs
@@ -16,12 +17,14 @@ from studies import contestants, few_bits, patterns, race, rungs
 class Rungs:
     """Trainings of a second each: a genome of fewer bits loses more."""
 
+    updates = 1000
+
     def __init__(self, budget):
         self.plan = SimpleNamespace(spare=1.0)
         self.seconds_of_full, self.spent, self.budget = [], 0.0, budget
 
     def trained(self, nets, rung, epochs):
-        seconds = 1.0 if rung == "full" else contestants.SHORT
+        seconds = 1.0 if rung == "full" else SHORT
         self.spent += seconds * len(nets)
         self.seconds_of_full += [1.0] * len(nets) if rung == "full" else []
         return [
