@@ -11,7 +11,7 @@ from genogate.model.genome import Genome
 from genogate.search.ladder.plan import SHORT
 from genogate.search.ladder.rungs import Net, Result
 
-from studies import contestants, few_bits, patterns, race, rungs
+from studies import contestants, few_bits, patterns, race, race_folds, rungs
 
 
 class Rungs:
@@ -184,3 +184,20 @@ def test_the_entry_is_the_cheapest_with_an_error_to_spare():
     entries = [entry(100.0, 0.0, 0.0), entry(60.0, -0.2, 0.6), entry(50.0, 0.3, 0.4)]
     assert contestants.cheapest(entries)["um2"] == 60.0
     assert contestants.cheapest([*entries, entry(60.0, -0.2, 0.6, 0.95)])["judged"] == 0.95
+
+
+def test_the_test_score_of_an_entry_is_the_mean_over_its_folds(monkeypatch):
+    scores = {"a": 0.9, "b": 0.8, "c": 0.7}
+    monkeypatch.setattr(contestants, "look_at", lambda look: {"test": scores[look.checkpoint]})
+    monkeypatch.setattr(contestants, "case_of", lambda *about: ("", None, contestants.KNOBS))
+    monkeypatch.setattr(contestants, "prices_of", lambda case: {"um2": 5.0})
+    entry = {"um2": 4.0, "lost": 0.1, "networks": ["a", "b", "c"], "network": "a", "folds": ["a"]}
+    shown = contestants._shown(contestants.FULL[0], 0, entry)
+    assert shown == {"um2": 5.0, "lost": 0.1, "test": pytest.approx(0.8)}
+    # All judge by the folds of one cut, from the same float networks.
+    for race_ in race_folds.RACES:
+        assert race_.folds == race_folds.FOLDS
+    monkeypatch.setattr(contestants, "networks_of", lambda *about: ("digits-row",))
+    plans = [contestants._plan(race_folds.RACES[0], seed, 60.0) for seed in (0, 0, 1)]
+    assert plans[0].floats == plans[1].floats != plans[2].floats
+    assert plans[0].folds == race_folds.FOLDS
