@@ -111,18 +111,21 @@ def check_validation(plan: Plan) -> str:
     tell the points of accuracy that may be lost."""
     material = load(Setting(plan.checkpoints[0], plan.knobs, False))
     task = material.task
-    if plan.folds:
-        counts = len(task.y_train) + len(task.y_val)
-        return telling(task.name, counts, counts, plan.drop, folds=plan.folds)
     if task.own_measure or task.real:
+        if plan.folds:
+            count = len(task.y_train) + len(task.y_val)
+            return f"the {count:,} sequences of {plan.folds} folds, by {task.measure}"
         return f"the {len(task.y_val):,} sequences of the validation part, by {task.measure}"
-    if task.every:
-        # Every step that counts is an answer.
-        answers, all_of_them = (
-            int((np.asarray(y) >= 0).sum()) for y in (task.y_val, material.y_shifted)
-        )
-        return telling(task.name, answers, all_of_them, plan.drop, "step")
-    return telling(task.name, len(task.y_val), len(material.y_shifted), plan.drop)
+
+    def answers(y: np.ndarray) -> int:
+        # Every step that counts is one.
+        return int((np.asarray(y) >= 0).sum()) if task.every else len(y)
+
+    one = "step" if task.every else "sequence"
+    if plan.folds:
+        count = answers(task.y_train) + answers(task.y_val)
+        return telling(task.name, count, count, plan.drop, one, plan.folds)
+    return telling(task.name, answers(task.y_val), answers(material.y_shifted), plan.drop, one)
 
 
 def telling(
@@ -141,7 +144,7 @@ def telling(
     error = 100 * np.sqrt(0.05 / sequences)
     if folds:
         return (
-            f"{sequences:,} sequences in {folds} folds, each judged by a network that was trained "
+            f"{sequences:,} {one}s in {folds} folds, each judged by a network that was trained "
             f"on the others: two that differ on one in twenty are told apart to about {error:.1f} "
             "points (one standard error)"
         )
@@ -149,6 +152,7 @@ def telling(
     return (
         f"{sequences:,} validation {one}s{copies}: two networks that differ on one {one} in "
         f"twenty are told apart to about {error:.1f} points (one standard error)"
+        + ("; --folds 4 would judge by the training part too" if error > drop else "")
     )
 
 

@@ -395,6 +395,8 @@ def test_a_validation_part_that_cannot_tell_is_refused(monkeypatch):
     steps = np.repeat(np.where(np.arange(5) < 4, 1, -1)[None], 40, 0)
     few.task = SimpleNamespace(name="tags", y_val=steps, real=False, every=True, **kind)
     few.y_shifted = np.concatenate([steps, steps])
+    few.task.y_train = np.repeat(steps, 3, axis=0)
+    assert "640 steps in 4 folds" in check_validation(replace(PLAN, drop=0.5, folds=4))
     assert "160 validation steps and 160" in check_validation(replace(PLAN, drop=0.5))
     with pytest.raises(InputError, match=r"tags: one of its 320 validation steps is 0\.3 points"):
         check_validation(replace(PLAN, drop=0.1))

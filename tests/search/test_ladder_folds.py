@@ -110,6 +110,7 @@ def test_float_networks_that_take_most_of_the_budget_are_refused_before(
 def test_few_sequences_tell_more_in_folds():
     plan = Plan(("digits-row",), drop=0.5)
     assert "189 validation sequences" in check_validation(plan)
+    assert "--folds 4 would judge by the training part too" in check_validation(plan)
     assert "about 0.6 points" in check_validation(replace(plan, folds=4))
     with pytest.raises(InputError, match="folds"):
         replace(plan, folds=1)
