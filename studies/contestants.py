@@ -273,12 +273,23 @@ def _entry(track: _Track, result: Result, sizes: Sequence[int]) -> dict[str, Any
         "lost": round(100 * (track.finished[0].judged - result.judged), 4),
         "error": round(track.error(result), 4),
         "epochs": result.epochs,
+        "seconds": result.seconds,
         "networks": list(result.paths),
         **track.rungs.priced([net])[0],
     }
 
 
-def _plan(race: Race, seed: int, budget: float) -> Plan:
+def pace_of(entries: Sequence[Mapping[str, Any]], race: Race) -> tuple[float, ...]:
+    """CPU seconds of an epoch by size, of the trainings of a contestant. All contestants are charged
+    by it, so that none has less because the machine was busier."""
+    by_size = [
+        [entry["seconds"] / entry["epochs"] for entry in entries if entry["hidden"] == size]
+        for size in race.sizes
+    ]
+    return tuple(float(np.mean(seconds)) for seconds in by_size)
+
+
+def _plan(race: Race, seed: int, budget: float, pace: tuple[float, ...] = ()) -> Plan:
     return Plan(
         networks_of(race, seed, FLOATS),
         cost=COST,
@@ -288,6 +299,7 @@ def _plan(race: Race, seed: int, budget: float) -> Plan:
         epochs=race.epochs,
         sequences=race.sequences,
         folds=race.folds,
+        pace=pace,
         floats=str(FLOATS / f"{race.task}-seed{seed}-folds{race.folds}") if race.folds else None,
         knobs=KNOBS,
     )
@@ -337,7 +349,7 @@ def _shown(race: Race, seed: int, entry: Mapping[str, Any]) -> dict[str, Any]:
     FPGA."""
     case = case_of(race, seed, entry)
     looks = [Look(path, None, case[2], ("test",)) for path in entry["networks"]]
-    about = {k: v for k, v in entry.items() if k not in ("network", "networks", "folds")}
+    about = {k: v for k, v in entry.items() if k not in ("network", "networks", "folds", "seconds")}
     test = float(np.mean([look_at(look)["test"] for look in looks]))
     return {**about, "test": test, **prices_of(case)}
 
@@ -361,10 +373,11 @@ def run_one(race: Race, seed: int, contestant: str, folder: Path, say: Say) -> d
     path = place / f"{slug(contestant)}.json"
     if path.exists():
         return dict(read_json(path))
-    hand, budget = contestant == HAND_NAME, 1e9
+    hand, budget, pace = contestant == HAND_NAME, 1e9, ()
     if not hand:
-        budget = run_one(race, seed, HAND_NAME, folder, say)["spent"]
-    plan, own = _plan(race, seed, budget), place / slug(contestant)
+        rival = run_one(race, seed, HAND_NAME, folder, say)
+        budget, pace = rival["spent"], tuple(rival.get("pace", ()))
+    plan, own = _plan(race, seed, budget, pace), place / slug(contestant)
 
     def told(text: str) -> None:
         say(f"seed {seed}, {contestant}: {text}")
@@ -377,6 +390,7 @@ def run_one(race: Race, seed: int, contestant: str, folder: Path, say: Say) -> d
         "contestant": contestant,
         "seed": seed,
         "spent": round(spent, 1),
+        **({"pace": pace_of(entries, race)} if hand else {}),
         "trainings": len(entries),
         "int8": _shown(race, seed, entries[0]),
         "best": _shown(race, seed, cheapest(entries)),

@@ -51,6 +51,8 @@ class Plan:
     folds : parts that training and validation part are cut into, of which each judges networks that
         were trained on the others (:mod:`.folds`); 0: the validation part judges
     floats : folder of the folds' float networks; None: in the search's own
+    pace : CPU seconds that an epoch counts as, over all folds, by checkpoint: a search is then the
+        same however busy the machine is; none: those that it takes
     """
 
     checkpoints: tuple[str, ...]
@@ -68,6 +70,7 @@ class Plan:
     spare: float = SPARE
     folds: int = 0
     floats: str | None = None
+    pace: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.checkpoints:

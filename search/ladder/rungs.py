@@ -72,6 +72,7 @@ class Result:
     path : of the trained network; the float checkpoint of one that is only quantised
     others : of further folds, each as `path` is of the first
     chain : the networks whose weights it inherited, and itself, with the epochs of each
+    seconds : CPU seconds that its training counted as, of all folds
     rung : ``quantised``, ``short`` or ``full``
     epochs : of its training, those of all networks that it inherited weights from among them
     marks : score of every validation sequence, one fold after the other, float64 [sequences]; None
@@ -86,6 +87,7 @@ class Result:
     marks: np.ndarray | None = field(default=None, compare=False, repr=False)
     others: tuple[str, ...] = ()
     chain: tuple[tuple[Net, int], ...] = field(default=(), compare=False, repr=False)
+    seconds: float = field(default=0.0, compare=False)
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -304,13 +306,19 @@ class Rungs:
                 self._training(net, begin, source, epochs)
                 for begin, source in zip(begins, sources, strict=True)
             ]
+        before, folds = self.spent, len(self.sources)
         rows = self._run(f"Training ({rung})", jobs, _timed_training)
-        folds = len(self.sources)
+        taken = [
+            sum(row["seconds"] for row in rows[k : k + folds]) for k in range(0, len(rows), folds)
+        ]
+        if self.plan.pace:
+            taken = [epochs * self.plan.pace[net.size] for net, _ in nets]
+            self.spent = before + sum(taken)
         results = []
         for k, (net, start) in enumerate(nets):
             own = slice(k * folds, (k + 1) * folds)
             if rung == "full":
-                self.seconds_of_full.append(sum(row["seconds"] for row in rows[own]))
+                self.seconds_of_full.append(taken[k])
             scores = [marks.unpacked(row["marks"]) for row in rows[own]]
             judged = [row["judged"] for row in rows[own]]
             path, *others = (job.path for _, _, job in jobs[own])
@@ -324,6 +332,7 @@ class Rungs:
                     np.concatenate(scores),
                     tuple(others),
                     (*(start.chain if start else ()), (net, epochs)),
+                    taken[k],
                 )
             )
         return results

@@ -98,6 +98,19 @@ def test_marks_of_a_network_are_those_of_all_folds(plan, found):
     assert marks.error(result.marks, result.marks) == 0
 
 
+def test_a_pace_makes_a_search_the_same_on_a_busy_machine(plan, found, tmp_path):
+    folder, _ = found
+    documents = []
+    for name in ("one", "other"):
+        own = replace(plan, pace=(0.5,), floats=str(folder / "float"), budget=4.0)
+        documents.append(search(tmp_path / name, own, finish=False, pages=False))
+    rows = [[entry["genes"] for entry in document["finished"]] for document in documents]
+    assert rows[0] == rows[1]
+    trainings = documents[0]["trainings"]
+    # Half a second for each training, whatever it took.
+    assert trainings["full"] + trainings["short"] <= 8 + 2
+
+
 def test_float_networks_that_take_most_of_the_budget_are_refused_before(
     plan, monkeypatch, tmp_path
 ):
