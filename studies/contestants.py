@@ -280,8 +280,8 @@ def _entry(track: _Track, result: Result, sizes: Sequence[int]) -> dict[str, Any
 
 
 def pace_of(entries: Sequence[Mapping[str, Any]], race: Race) -> tuple[float, ...]:
-    """CPU seconds of an epoch by size, of the trainings of a contestant. All contestants are charged
-    by it, so that none has less because the machine was busier."""
+    """CPU seconds of an epoch by size, of the trainings of a contestant. All are charged by
+    it, so that none has less because the machine was busier."""
     by_size = [
         [entry["seconds"] / entry["epochs"] for entry in entries if entry["hidden"] == size]
         for size in race.sizes

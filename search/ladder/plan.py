@@ -51,8 +51,8 @@ class Plan:
     folds : parts that training and validation part are cut into, of which each judges networks that
         were trained on the others (:mod:`.folds`); 0: the validation part judges
     floats : folder of the folds' float networks; None: in the search's own
-    pace : CPU seconds that an epoch counts as, over all folds, by checkpoint: a search is then the
-        same however busy the machine is; none: those that it takes
+    pace : CPU seconds that an epoch counts as, over all folds, by checkpoint, and a look as a fifth
+        of one: a search is then the same however busy the machine is; none: those that it takes
     """
 
     checkpoints: tuple[str, ...]

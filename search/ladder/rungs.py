@@ -41,6 +41,8 @@ from .plan import Plan
 from .price import PRICES, TARGET, Sharing, price_of
 
 Say = Callable[[str], None]
+#: Epochs of a training that a look at a network counts as, where a plan has a pace.
+LOOK = 0.2
 #: Least bits of input and classifier.
 LEAST_BITS = 2
 
@@ -203,8 +205,12 @@ class Rungs:
         what: str,
         jobs: Sequence[tuple[str, str, Any]],
         function: Callable[[Any], dict[str, Any]],
+        charges: Sequence[float] = (),
     ) -> list[dict[str, Any]]:
-        """Results of jobs (key, text, argument), from the store where they are known."""
+        """Results of jobs (key, text, argument), from the store where they are known.
+
+        charges : CPU seconds that each counts as, in place of those that it took
+        """
         records = self.store.load(key for key, _, _ in jobs)
         # A network that was trained and is gone is trained again, in the seconds of before.
         missing = list(
@@ -222,8 +228,19 @@ class Rungs:
             records.setdefault(key, record)
             self.fresh += 1
             self.say(f"{what}: {done} of {len(missing)}, {self.left() / 60:.1f} CPU minutes left")
-        self.spent += sum(records[key]["seconds"] for key in dict.fromkeys(k for k, _, _ in jobs))
-        return [records[key] for key, _, _ in jobs]
+        seconds = {key: records[key]["seconds"] for key, _, _ in jobs}
+        if charges:
+            seconds |= dict(zip((key for key, _, _ in jobs), charges, strict=True))
+        self.spent += sum(seconds.values())
+        return [{**records[key], "seconds": seconds[key]} for key, _, _ in jobs]
+
+    def _charges(self, nets: Iterable[Net], epochs: float) -> list[float]:
+        """CPU seconds that so many epochs count as, of every network in every fold; none where the
+        plan has no pace."""
+        folds, pace = len(self.sources), self.plan.pace
+        return (
+            [epochs * pace[net.size] / folds for net in nets for _ in range(folds)] if pace else []
+        )
 
     def priced(self, nets: Iterable[Net]) -> list[dict[str, Any]]:
         """Costs of networks, without running them; where the plan has shares, with the best."""
@@ -240,7 +257,8 @@ class Rungs:
                 elsewhere.append(asdict(sharing))
             key = self._key("price", *elsewhere, PRICES, [net.key for net in new])
             job = (target, sharing, cases)
-            (costs,) = self._run("Costs", [(key, f"{len(new)} costs", job)], _timed_prices)
+            free = [0.0] if plan.pace else []
+            (costs,) = self._run("Costs", [(key, f"{len(new)} costs", job)], _timed_prices, free)
             self.prices.update(zip(new, costs["rows"], strict=True))
         return [self.prices[net] for net in nets]
 
@@ -252,7 +270,7 @@ class Rungs:
                 key = self._key("quantised", self._name(path), net.key)
                 look = Look(path, net.genome, net.knobs(self.plan.knobs), ("judged",))
                 jobs.append((key, net.key, look))
-        rows = self._run("Quantising", jobs, _timed_look)
+        rows = self._run("Quantising", jobs, _timed_look, self._charges(nets, LOOK))
         folds = len(self.sources)
         results = []
         for k, net in enumerate(nets):
@@ -306,14 +324,11 @@ class Rungs:
                 self._training(net, begin, source, epochs)
                 for begin, source in zip(begins, sources, strict=True)
             ]
-        before, folds = self.spent, len(self.sources)
-        rows = self._run(f"Training ({rung})", jobs, _timed_training)
+        folds, charges = len(self.sources), self._charges((net for net, _ in nets), epochs)
+        rows = self._run(f"Training ({rung})", jobs, _timed_training, charges)
         taken = [
             sum(row["seconds"] for row in rows[k : k + folds]) for k in range(0, len(rows), folds)
         ]
-        if self.plan.pace:
-            taken = [epochs * self.plan.pace[net.size] for net, _ in nets]
-            self.spent = before + sum(taken)
         results = []
         for k, (net, start) in enumerate(nets):
             own = slice(k * folds, (k + 1) * folds)
