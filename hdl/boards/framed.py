@@ -59,13 +59,16 @@ class FramedNetwork(wiring.Component):
     """Sequences in, labels out, as frames; a frame that is broken answers an error.
 
     Features go on to the network as they come, before the CRC is known; a bad frame resets the
-    network, so it needs no memory for the frame. So do weights, where they are loaded. Only one
-    frame is worked on: what comes before its answer has left is ignored.
+    network, so it needs no memory for the frame, but for a step's features where the network takes
+    them only once it has ended the step before, which may be too late. So do weights, where they
+    are loaded. Only one frame is worked on: what comes before its answer has left is ignored.
 
     Parameters
     ----------
     design : the network's hardware
     timeout : int, cycles without a byte after which a frame is given up, 16 to 2**28
+    pace : int, cycles from one byte to the next at least; a step's bytes must take longer than the
+        network takes for a step
 
     Members
     -------
@@ -74,7 +77,7 @@ class FramedNetwork(wiring.Component):
     busy : Out(1), a frame is worked on
     """
 
-    def __init__(self, design: Design, *, timeout: int) -> None:
+    def __init__(self, design: Design, *, timeout: int, pace: int) -> None:
         self.model = design.model
         self.loads = design.weights == "load"
         #: What the board says it is: the model, or what any model can be loaded into.
@@ -84,6 +87,10 @@ class FramedNetwork(wiring.Component):
                 f"board: its frames answer a class a sequence, this network {self.model.head}: "
                 "take the Verilog (genogate gru) into a design of your own"
             )
+        # A register does where the step has ended before the second feature of the next comes.
+        one = design.takes_ahead or 2 * pace > 1.05 * design.cycles_per_step
+        #: Features that may wait for the network.
+        self.room = 1 if one else design.model.input_size
         self.timeout = index_within("timeout", timeout, 16, 1 << 28)
         self.network = design.component()
         super().__init__(
@@ -109,7 +116,9 @@ class FramedNetwork(wiring.Component):
         came = {"data": self.data, "restart": frame.restart}
         feed = Signal()
         feed_word = Signal()
-        overrun, counting = feed_features(m, network, feed=feed, last=frame.last, **came)
+        overrun, counting = feed_features(
+            m, network, feed=feed, last=frame.last, room=self.room, **came
+        )
         if self.loads:
             word_overrun, word_ends = feed_words(m, network, feed=feed_word, **came)
         m.d.comb += [network.o_h.ready.eq(1), network.o_logits.ready.eq(1)]

@@ -26,7 +26,7 @@ class SerialNetwork(wiring.Component):
 
     def __init__(self, design: Design, *, divisor: int, timeout: int) -> None:
         self.receiver, self.transmitter = UartReceiver(divisor), UartTransmitter(divisor)
-        self.framed = FramedNetwork(design, timeout=timeout)
+        self.framed = FramedNetwork(design, timeout=timeout, pace=10 * divisor)
         super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1), "busy": Out(1)})
 
     def elaborate(self, platform) -> Module:

@@ -262,6 +262,14 @@ class Design:
         return [part for row in rows for part in row.values()]
 
     @property
+    def takes_ahead(self) -> bool:
+        """Whether features of the next step are taken at any time during a step, into the second
+        vector of the first layer's buffer."""
+        if self.front:
+            return self.front[0].vectors == 2
+        return self.share == "none" and self.schedules[0].vectors == 2
+
+    @property
     def cycles_per_step(self) -> int:
         """Cycles between time steps of long sequences (:func:`.cycles.cycles_per_step`)."""
         return cycles.cycles_per_step(self)

@@ -116,7 +116,7 @@ def test_a_head_that_cannot_be_is_refused(record):
 def test_what_cannot_answer_so_says_what_can():
     model, _ = network(Head("every", "codes"))
     with pytest.raises(InputError, match="board: its frames answer a class a sequence"):
-        FramedNetwork(Design.of(model), timeout=100)
+        FramedNetwork(Design.of(model), timeout=100, pace=100)
 
 
 def test_the_campaign_asks_for_nothing_that_shared_hardware_refuses():
