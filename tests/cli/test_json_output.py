@@ -82,7 +82,7 @@ def record(outcome, code=0):
             ["area", *TINY, *SHARED, "--target", "ice40-up5k"], "target.json", id="target"
         ),
         pytest.param(
-            ["asic", *TINY, *SHARED, "--sequences", "2"],
+            ["asic", *TINY, "--genome", "int2", "--sequences", "2"],
             "asic.json",
             marks=needs_cells,
             id="asic",
