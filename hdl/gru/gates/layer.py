@@ -20,7 +20,7 @@ from ..layer import code_layout, initial_part, state_reader
 from ..loader import fill, load_signature
 from ..loading import loaded_names
 from ..serial import SerialPlan
-from ..shared.rows import ORDER
+from ..shared.order import ORDER
 from .machine import GatesMachine
 from .plan import Shape
 

@@ -30,7 +30,7 @@ from ...dense import Accumulation, Folded
 from ...piecewise_linear import PiecewisePlan
 from ...product import ProductPlan
 from ...sum import SumPlan
-from ..shared.rows import ORDER
+from ..shared.order import ORDER
 
 
 @dataclass(frozen=True)

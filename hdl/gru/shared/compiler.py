@@ -16,8 +16,8 @@ from ....model.integer import (
     signed_width,
 )
 from ...piecewise_linear import PiecewisePlan
+from .order import ORDER
 from .rows import (
-    ORDER,
     Activation,
     Op,
     Program,

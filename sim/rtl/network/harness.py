@@ -8,10 +8,13 @@ bench wakes only when something has to be driven.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from ....hdl.gru.loading import Image
-from ....hdl.gru.shared.rows import ORDER
+from ....hdl.gru.shared.order import ORDER
 from ....model.integer import SCHEDULE, DenseLayer, IntModel
+
+if TYPE_CHECKING:
+    from ....hdl.gru.loading import Image
 
 #: Name of the transfer log, in the folder where the simulator runs.
 LOG = "transfers.log"
@@ -246,7 +249,7 @@ def _counting(short: Sequence[str], load_moves: str) -> str:
   end"""
 
 
-def _loading(image: Image) -> tuple[str, str, str]:
+def _loading(image: "Image") -> tuple[str, str, str]:
     """Declarations that load the weights, the pins of ``dut`` for them, and their transfers."""
     count = len(image.words)
     pins = (
@@ -259,7 +262,7 @@ def _loading(image: Image) -> tuple[str, str, str]:
 
 
 def harness_verilog(
-    model: IntModel, share: str = "none", *, loaded: Image | None = None, logit_bits: int = 0
+    model: IntModel, share: str = "none", *, loaded: "Image | None" = None, logit_bits: int = 0
 ) -> str:
     """The text of module ``bench``, which instantiates ``gru`` as ``dut``. `loaded` : the weights
     that it loads after each reset; `logit_bits` : of a network whose logits are wider than those of
