@@ -56,12 +56,12 @@ def _check(options: dict[str, Any], record: bool, target: str | None) -> None:
 def _check_networks(task: str, checkpoints: str | None) -> None:
     """Raises :class:`InputError` where a network that was given is none of `task`, for a task by
     name before its data is loaded."""
-    from .genome_search import parts
+    from .genome_search import named_by
     from .model import zoo
     from .network import task_of
     from .search.genomes.evaluate import check_task
 
-    names = parts(checkpoints or "")
+    names = named_by(checkpoints, "checkpoints") or ()
     for name in names:
         check_task(name, task)
     for name in names:
@@ -302,7 +302,7 @@ def run_budgeted(
     from .search.genomes.remedies import SAME, with_remedies
     from .search.ladder.ladder import search
     from .search.ladder.page import write_pages
-    from .search.ladder.plan import Plan, telling, terms_of
+    from .search.ladder.plan import Plan, check_drop, telling, terms_of
     from .search.ladder.price import TARGET
 
     seconds = seconds_of(budget)
@@ -310,6 +310,9 @@ def run_budgeted(
     check_name(task)
     _check_networks(task, options["checkpoints"])
     drop = 0.5 if options["max_drop"] is None else options["max_drop"]
+    check_drop(drop)
+    cycles = options["max_cycles"]
+    terms = terms_of(target or TARGET, {} if cycles is None else {"cycles": cycles})
     data = load_task(task, options["seed"] or 0)
     # Before hours of training, not after.
     folds = folds_of(options["folds"])
@@ -322,8 +325,6 @@ def run_budgeted(
     import_kernels()
     folder = Path(out or Path("runs") / f"experiment-{Path(task).stem}-budget")
     _check_folder(folder)
-    cycles = options["max_cycles"]
-    terms = terms_of(target or TARGET, {} if cycles is None else {"cycles": cycles})
     place = folder / "search"
     with with_remedies(folder, SAME):
         networks, spent = float_networks(folder, task, options, seconds, say)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .genome_search import parts
+from .genome_search import named_by
 from .model.aliases import Say
 from .model.errors import InputError
 
@@ -86,10 +86,7 @@ def run_experiment(
     given = {
         **options,
         "hidden": numbers_of(options["hidden"], "hidden"),
-        **{
-            name: None if options[name] is None else parts(options[name])
-            for name in ("checkpoints", "objectives")
-        },
+        **{name: named_by(options[name], name) for name in ("checkpoints", "objectives")},
         "knobs": knobs,
     }
     plan = plan_for(task, budget, given)

@@ -29,6 +29,17 @@ def parts(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def named_by(text: str | None, option: str) -> tuple[str, ...] | None:
+    """What an option with a list names; None where it is not given. Raises :class:`InputError` for
+    one that names nothing, which is not the same."""
+    if text is None:
+        return None
+    names = parts(text)
+    if not names:
+        raise InputError(f"{option}: {text[:40]!r} names none; give one or more, or leave it out")
+    return names
+
+
 def _search_config(options: dict[str, Any]) -> Config:
     from .search.genomes.config import Config
 

@@ -294,15 +294,19 @@ def _image(document: dict[str, Any], folder: Path, other: str | None) -> list[in
     return words
 
 
+#: Of ``--model``.
+_WRITTEN = "give the folder that genogate bitstream wrote to"
+
+
 def _document(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text())
         if not {"baud", "clock_mhz", "task"} <= set(document):
             raise ValueError
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from None
+        raise InputError(f"cannot read {path}: {error.strerror or error}", _WRITTEN) from None
     except (ValueError, TypeError):
-        raise InputError(f"{path}: not what genogate bitstream writes") from None
+        raise InputError(f"{path}: not what genogate bitstream writes", _WRITTEN) from None
     return dict(document)
 
 

@@ -11,6 +11,7 @@ from ...model.checkpoints.recipe import Recipe, batch_for, epochs_for
 from ...model.data.tasks import is_own, load_task
 from ...model.errors import InputError, each_once, index_within, shown
 from ...model.genome import Genome
+from ...model.integer import MAX_SIZE
 from ...model.knobs import Knobs
 from ...model.qat.recipe import Tuning
 from ..genomes.config import Config
@@ -103,8 +104,12 @@ class Plan:
             value = getattr(self, name)
             if value is not None:
                 index_within(name, value, low, most)
-        if len(set(self.hidden)) != len(self.hidden) or any(h < 1 for h in self.hidden):
-            raise InputError(f"hidden: {shown(self.hidden)}: different sizes from 1 up are needed")
+        if len(set(self.hidden)) != len(self.hidden) or not all(
+            1 <= h <= MAX_SIZE for h in self.hidden
+        ):
+            raise InputError(
+                f"hidden: {shown(self.hidden)}: different sizes from 1 to {MAX_SIZE} are needed"
+            )
         each_once("checkpoints", self.checkpoints)
         if self.teacher not in TEACHERS:
             raise InputError(f"teacher {shown(self.teacher)}: {', '.join(TEACHERS)} are known")

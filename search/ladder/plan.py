@@ -79,12 +79,17 @@ class Plan:
         for name in (self.cost, *(name for name, _ in self.limits)):
             if name not in (costs := costs_of(self.target)):
                 raise InputError(f"cost {shown(name)}: {', '.join(costs)} are known")
-        if not 0 <= self.drop <= 100:
-            raise InputError(f"max-drop: {shown(self.drop)} is not from 0 to 100 points")
+        check_drop(self.drop)
         if self.folds:
             check_folds(self.folds)
         if not self.budget > 0:
             raise InputError(f"budget: {shown(self.budget)} is not above 0")
+
+
+def check_drop(drop: float) -> None:
+    """Raises :class:`InputError` unless so many points of accuracy may be lost."""
+    if not 0 <= drop <= 100:
+        raise InputError(f"max-drop: {shown(drop)} is not from 0 to 100 points")
 
 
 def terms_of(
@@ -104,6 +109,8 @@ def terms_of(
             raise InputError(
                 f"max-{name}: target {target} has {', '.join(costs)}; give another --target"
             )
+        if not value > 0:
+            raise InputError(f"max-{name}: {value:g} is not above 0; give more, or leave it out")
         bounds[name] = min(value, bounds.get(name, value))
     usual = next(iter(costs)) if target == TARGET else FPGA_COST
     return {"target": target, "cost": cost or usual, "limits": tuple(bounds.items())}

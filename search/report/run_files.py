@@ -72,7 +72,10 @@ def read_config(folder: Path) -> Document:
             page = folder / "page.html"
             has = f"its page is {page}" if page.exists() else f"see those in {folder / 'search'}"
             raise InputError(f"{folder}: an experiment, not a search; {has}")
-        raise InputError(f"{folder}: no run of genogate search (it has no config.json)")
+        raise InputError(
+            f"{folder}: no run of genogate search (it has no config.json)",
+            "give the folder that the search wrote to",
+        )
     document = parsed(path)
     if isinstance(document, dict) and document.get("kind") == "ladder":
         raise InputError(

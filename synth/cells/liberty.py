@@ -293,6 +293,8 @@ def find(path: str | os.PathLike[str] | None = None) -> Library:
     if path is not None or named:
         file = Path(path if path is not None else str(named))
         source = str(file) if path is not None else f"GENOGATE_LIBERTY={named}"
+        if file.is_dir():
+            raise InputError(f"{source}: a folder, a Liberty file is needed; {_REMEDY}")
         if not file.is_file():
             raise InputError(f"{source}: no such file; {_REMEDY}")
     else:

@@ -123,6 +123,11 @@ def test_an_experiment_ends_with_a_page_and_the_files_of_a_network(genogate, dat
         (("experiment", "--budget", "9m", "--target", "generic"), ("target generic", "no part")),
         (("experiment", "--budget", "9m", "--target", "up5k"), ("target 'up5k'", "not one of")),
         (("experiment", "--budget", "9m", "--record"), ("record", "--budget full")),
+        # Before a float network is trained.
+        (("experiment", "--budget", "9m", "--max-drop", "nan"), ("max-drop: nan", "0 to 100")),
+        (("experiment", "--budget", "9m", "--max-cycles", "-1"), ("max-cycles: -1", "above 0")),
+        (("search", "--budget", "9m", "--max-size", "nan"), ("max-size: nan", "above 0")),
+        (("experiment", "--budget", "9m", "--checkpoints", ","), ("checkpoints: ','", "leave it")),
     ],
 )
 def test_bad_input_is_one_line(genogate, arguments, words):

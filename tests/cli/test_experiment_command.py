@@ -172,6 +172,8 @@ def test_a_folder_of_something_else_is_refused(genogate, tmp_path):
         (("--hidden", "24", "--checkpoints", "digits-row-2layer"), ("hidden 24", "other sizes")),
         (("--checkpoints", "digits-row,digits-row"), ("each once",)),
         (("--checkpoints", "nowhere"), ("nowhere", "no such file")),
+        (("--checkpoints", ","), ("checkpoints: ','", "names none", "leave it out")),
+        (("--hidden", "99999999"), ("hidden", "1 to 4096")),
         (("--objectives", "size,cells"), ("accuracy",)),
         (("--epochs", "0"), ("epochs: 0",)),
         (("--rounds", "-1"), ("rounds: -1",)),

@@ -92,6 +92,12 @@ def test_an_unknown_board_is_refused():
 def test_a_folder_without_a_bitstream_is_refused(tmp_path):
     text = refusal("host", "--port", "/dev/none", "--model", str(tmp_path))
     assert "board.json: No such file" in text
+    assert text.endswith("; give the folder that genogate bitstream wrote to")
+
+
+def test_a_folder_is_no_liberty_file(tmp_path):
+    text = refusal("asic", "--liberty", str(tmp_path))
+    assert text.startswith(f"{tmp_path}: a folder, a Liberty file is needed; set GENOGATE_LIBERTY")
 
 
 def test_a_board_file_that_is_none_is_refused(tmp_path):
