@@ -3,6 +3,7 @@ exit code. The commands are in :mod:`.commands`, one file each."""
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -184,6 +185,9 @@ def _environment() -> None:
     """
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
+    # A circuit is a tree of millions of small objects; looking for circles among them as often as
+    # Python does takes a quarter of the time of making one.
+    gc.set_threshold(100_000, 20, 100)
     if not sys.warnoptions:
         os.environ.setdefault("PYTHONWARNINGS", "ignore")
         warnings.simplefilter("ignore")

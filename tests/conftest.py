@@ -1,5 +1,6 @@
 """What all tests need."""
 
+import gc
 import os
 import signal
 import sys
@@ -18,3 +19,12 @@ os.environ.pop("GENOGATE_MAKE", None)
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 os.environ.setdefault("COCOTB_REWRITE_ASSERTION_FILES", "")
+
+# As commands do it: small matrices gain nothing by threads, and those of two processes on two cores
+# wait for each other.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+
+# Circuits are trees of millions of small objects, among which the collector looks for circles again
+# and again: a quarter of the time of making one.
+gc.set_threshold(100_000, 20, 100)
