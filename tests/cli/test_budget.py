@@ -25,9 +25,9 @@ def data(tmp_path_factory):
 
 def test_an_experiment_ends_with_a_page_and_the_files_of_a_network(genogate, data, tmp_path):
     about = ("--task", data, "--hidden", "6,4", "--workers", "1", "--out", "run")
-    genogate("experiment", *about, "--budget", "40s").refused("validation", "--max-drop 1.1")
+    genogate("experiment", *about, "--budget", "30s").refused("validation", "--max-drop 1.1")
     about += ("--max-drop", "3")
-    outcome = genogate("experiment", *about, "--budget", "40s", "--json")
+    outcome = genogate("experiment", *about, "--budget", "30s", "--json")
     assert outcome.code == 0, outcome
     document = json.loads(outcome.out)
     folder = tmp_path / "run"
@@ -35,19 +35,19 @@ def test_an_experiment_ends_with_a_page_and_the_files_of_a_network(genogate, dat
     assert document["done"]
     assert {"test", "um2", "lost"} <= document["best"].keys()
     assert document["float_seconds"] > 0
-    assert document["budget_seconds"] + document["float_seconds"] == pytest.approx(40, abs=0.1)
+    assert document["budget_seconds"] + document["float_seconds"] == pytest.approx(30, abs=0.1)
     said = [line for line in outcome.err.splitlines() if line.startswith("Float networks of 6, 4")]
     assert len(said) == 1, outcome.err
-    assert "of the budget of 40 s" in said[0]
+    assert "of the budget of 30 s" in said[0]
     page = (folder / "page.md").read_text()
-    assert "minutes (" in page.partition("of the budget's 0.7 ")[2]
+    assert "minutes (" in page.partition("of the budget's 0.5 ")[2]
     assert "The same command with a larger --budget goes on." in page
     assert "On the test part, looked at once" in page
     assert (folder / "page.html").exists()
     report = json.loads((folder / "best" / "report.json").read_text())
     assert report["accuracy"] == pytest.approx(document["best"]["test"], abs=1e-6)
     assert (folder / "best" / "gru.v").exists()
-    again = ("experiment", *about, "--budget", "40s", "--quiet")
+    again = ("experiment", *about, "--budget", "30s", "--quiet")
     again = [word if word != "run" else "other" for word in again]
     for name, content in (
         ("float/h4-seed0.safetensors", b""),

@@ -15,6 +15,7 @@ from genogate.model.checkpoints.floating import (
     layer_names,
     sigmoid,
 )
+from genogate.model.data.measures import Score
 from genogate.model.data.tasks import load_task
 from genogate.model.errors import InputError
 from genogate.model.files import write_tensors
@@ -191,6 +192,18 @@ LEAST = {
 }
 
 
+def accuracy_of(checkpoint, x, y):
+    """In single precision where steps are many, in half the time."""
+    if x.shape[1] <= 150:
+        return accuracy(checkpoint, x, y)
+    score = Score()
+    for start in range(0, len(x), 250):
+        result = forward(checkpoint, x[start : start + 250], dtype=np.float32)
+        answers = result.classes if result.values is None else result.values
+        score.add(answers, y[start : start + 250])
+    return score.value
+
+
 @pytest.mark.parametrize("name", zoo.names())
 def test_a_shipped_checkpoint_has_the_accuracy_that_it_states(name, monkeypatch):
     monkeypatch.setenv("GENOGATE_OFFLINE", "1")
@@ -208,7 +221,7 @@ def test_a_shipped_checkpoint_has_the_accuracy_that_it_states(name, monkeypatch)
     x, y = task.scored(part)
     # Another processor's rounding may move a sequence.
     stated = checkpoint.info["accuracy"]
-    assert accuracy(checkpoint, x, y) == pytest.approx(stated[part], abs=1.1 / len(x))
+    assert accuracy_of(checkpoint, x, y) == pytest.approx(stated[part], abs=1.1 / len(x))
     assert stated["test"] >= LEAST[kind]
     assert checkpoint.info["command"].startswith(f"genogate train --task {kind} --seed ")
     json.dumps(checkpoint.info)

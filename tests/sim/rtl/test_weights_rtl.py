@@ -22,7 +22,7 @@ from genogate.synth.verilog import emit
 
 cocotb = pytest.importorskip("cocotb")
 
-INPUTS, UNITS, CLASSES, STEPS, SEQUENCES = 3, 4, 3, 2, 8
+INPUTS, UNITS, CLASSES, STEPS, SEQUENCES = 3, 4, 3, 2, 6
 #: What is shared, layers of the GRU, dense layers in front and behind, lanes.
 NETWORKS = {
     "none": ("none", 2, (), (), 2),
