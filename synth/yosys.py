@@ -51,6 +51,10 @@ _REMEDY = "unset YOSYS to use the one of this Python environment"
 _ENOUGH = 3
 #: Seconds after which silent drivers are looked at.
 _LOOK = 0.2
+#: Characters from which a file is a library of cells, which the jobs of a call have in common.
+_LIBRARY = 1 << 20
+#: Where ABC's form of such libraries is kept: Yosys makes it again for every path.
+_FORMS = "libcache -scl -dir {}\n"
 
 
 @dataclass(frozen=True)
@@ -352,6 +356,8 @@ class _Batch:
     def __post_init__(self) -> None:
         self.found: dict[int, dict[str, str]] = {}
         self.failures: dict[int, str] = {}
+        #: Libraries that were written, and where.
+        self.written: dict[str, str] = {}
 
     def work(self, order: Sequence[int], workers: int) -> None:
         """Do jobs in this order, `workers` at a time; no driver is left with one."""
@@ -378,14 +384,35 @@ class _Batch:
                 driver.stop()
 
     def _start(self, driver: _Driver, number: int) -> None:
-        folder = self.root / f"job{number}"
+        folder, job = self.root / f"job{number}", self.jobs[number]
+        files, script = dict(job.files), job.script
         try:
             folder.mkdir()
-            for name, text in {**self.jobs[number].files, SCRIPT: self.jobs[number].script}.items():
+            for name, path in self._libraries(files).items():
+                script = script.replace(name, path)
+                del files[name]
+            if len(files) < len(job.files):
+                script = _FORMS.format(self.root) + script
+            for name, text in {**files, SCRIPT: script}.items():
                 (folder / name).write_text(text)
         except OSError as error:
             raise InputError(f"cannot write Yosys' input to {folder}: {error.strerror}") from None
         driver.start(number, folder, self.timeout)
+
+    def _libraries(self, files: Mapping[str, str]) -> dict[str, str]:
+        """Paths of libraries among `files`, written once for all jobs; none where Yosys may not
+        know how to keep ABC's form of them, or a path would be taken for several words."""
+        if self.tool.command != ("pyosys",) or _number(self.tool.version, "") < (0, 70):
+            return {}
+        paths = {}
+        for name, text in files.items():
+            if len(text) < _LIBRARY or re.search(r"\s", str(self.root)):
+                continue
+            place = len(self.written)
+            paths[name] = self.written.setdefault(text, str(self.root / f"{place}-{name}"))
+            if place < len(self.written):
+                Path(paths[name]).write_text(text)
+        return paths
 
     def _event(self, events: _Events, busy: Sequence[_Driver]) -> _Driver | None:
         """Wait for one and see to it; the driver that is free, or still has its job and has to

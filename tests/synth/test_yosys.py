@@ -244,6 +244,24 @@ def test_native_yosys_is_loaded_once_and_every_job_meets_it_fresh(monkeypatch):
     assert run(tool, [job], workers=1) == first[:1]
 
 
+@pytest.mark.parametrize("name", PACKAGES)
+def test_every_job_has_its_own_library_of_cells_also_a_large_one(name):
+    """Large ones are written once for all jobs; two of one name are two."""
+
+    def job(area):
+        cell = f"cell (inv) {{ area : {area}; pin (a) {{ direction : input; }} }}"
+        library = f"/*{' ' * (1 << 20)}*/ library (cells) {{ {cell} }}"
+        netlist = (
+            "read_rtlil <<x\nmodule \\m\n  wire \\i\n  cell \\inv \\g\n"
+            "    connect \\a \\i\n  end\nend\nx\n"
+        )
+        stat = "tee -q -o stat.json stat -top m -liberty cells.lib -json\n"
+        return Job("an inverter", {"cells.lib": library}, netlist + stat, ("stat.json",))
+
+    found = run(installed(name), [job(area) for area in (1.5, 2.5, 1.5, 2.5)], workers=2)
+    assert [json.loads(out["stat.json"])["design"]["area"] for out in found] == [1.5, 2.5, 1.5, 2.5]
+
+
 def alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
