@@ -79,17 +79,22 @@ def _cuts(task: Task, y: np.ndarray, folds: int) -> Iterator[tuple[np.ndarray, n
     from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
     check_folds(folds)
-    by_class = task.plain
-    fewest = np.bincount(y, minlength=task.classes).min() if by_class else len(y)
-    who = task.speakers
+    name, who, by_class = f"{task.name:.60}", task.speakers, not (task.real or task.every)
+    if by_class:
+        fewest = int(np.bincount(y, minlength=task.classes).min())
+        _check_enough(folds, fewest, f"a class of {name}", "sequences")
+    _check_enough(folds, len(y), name, "sequences")
     if who is not None:
-        fewest = min(fewest, len(np.unique(who)))
-    if fewest < folds:
-        what = "a class" if by_class else "its training and validation part"
-        raise InputError(
-            f"folds: {folds}, and {what} of {task.name:.60} has {fewest} sequences; give fewer"
-        )
+        _check_enough(folds, len(np.unique(who)), name, "speakers")
     random = {"shuffle": True, "random_state": task.split_seed}
     if who is None:
         return (StratifiedKFold if by_class else KFold)(folds, **random).split(y, y)
     return (StratifiedGroupKFold if by_class else GroupKFold)(folds, **random).split(y, y, who)
+
+
+def _check_enough(folds: int, count: int, whose: str, what: str) -> None:
+    if count < folds:
+        remedy = f"give {count} or fewer" if count > 1 else "leave it out"
+        raise InputError(
+            f"folds: {folds}, and {whose} has {count} {what} beside the test part; {remedy}"
+        )

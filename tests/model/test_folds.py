@@ -52,6 +52,15 @@ def test_no_speaker_is_in_two_folds():
         assert not heard & {said_by[n] for n in numbers(cut.x_train)}
 
 
+def test_folds_have_their_share_of_a_rare_class_in_sequences_of_different_length():
+    task = task_of(counts=(24, 6))
+    x = np.concatenate([task.x_train, np.full_like(task.x_train, np.nan)], 1)
+    x_val, x_test = (np.concatenate([part, part], 1) for part in (task.x_val, task.x_test))
+    uneven = replace(task, x_train=x, x_val=x_val, x_test=x_test)
+    for fold in (1, 2, 3):
+        assert np.bincount(cut_fold(uneven, fold, 3).y_val).tolist() == [8, 2]
+
+
 def test_a_fold_has_a_name_that_loads_it():
     assert fold_of("kws4#2of5") == ("kws4", 2, 5)
     assert fold_of("mine#1of3.npz") is None
@@ -77,7 +86,9 @@ def test_a_fold_is_trained_as_its_task_is(tmp_path):
 def test_what_cannot_be_cut_is_refused():
     with pytest.raises(InputError, match="folds: 7, and a class of tiny has 6"):
         cut_fold(task_of(), 1, 7)
-    with pytest.raises(InputError, match=r"folds: 3, .* has 2"):
+    with pytest.raises(InputError, match=r"folds: 3, .* has 2 speakers .*; give 2 or fewer"):
         cut_fold(task_of(np.arange(30) % 2), 1, 3)
+    with pytest.raises(InputError, match=r"a class of tiny has 1 sequences .*; leave it out"):
+        cut_fold(task_of(counts=(9, 1)), 1, 2)
     with pytest.raises(InputError, match="share no speaker and no noise"):
         cut_fold(replace(task_of(), targets=lambda part: None), 1, 3)
