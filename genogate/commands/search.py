@@ -280,7 +280,14 @@ def _search_within_budget(out: str | None, resume: bool, options: dict[str, Any]
 def print_ladder(document: dict[str, Any], folder: str | Path) -> None:
     """What a search within a budget ends with."""
     from ..model.data.measures import unit_of
-    from ..search.ladder.page import SPARED, of_floats, unit_of_cost, widths
+    from ..search.ladder.page import (
+        SPARED,
+        of_floats,
+        of_last,
+        others_on_front,
+        unit_of_cost,
+        widths,
+    )
     from .tables import console, new_table, print_pairs
 
     terminal, best, cost = console(), document["best"], document["cost"]
@@ -288,7 +295,7 @@ def print_ladder(document: dict[str, Any], folder: str | Path) -> None:
     table = new_table("network", "units", "genes", "in", "class.", cost, "saved", "lost", *tested)
     base = document["int8"][cost]
     rows = [("INT8", document["int8"]), *([("best", best)] if best else [])]
-    rows += [("front", entry) for entry in document["front"] if best is None or entry != best]
+    rows += [("front", entry) for entry in others_on_front(document)]
     for name, entry in rows:
         table.add_row(
             name,
@@ -312,7 +319,7 @@ def print_ladder(document: dict[str, Any], folder: str | Path) -> None:
             f"against INT8 trained as long, on {document['validation']}",
         ),
         ("spent", f"{spent:.1f} of {document['budget_seconds'] / 60:.1f} CPU minutes"),
-        *([("", floats)] if (floats := of_floats(document).strip()) else []),
+        *(("", text.strip()) for text in (of_floats(document), of_last(document)) if text),
         ("page", f"{Path(folder) / 'page.html'}"),
     ]
     if "cells_measured" in document:

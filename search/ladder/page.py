@@ -175,8 +175,15 @@ def _parts(document: Mapping[str, Any]) -> tuple[str, list[str], Rows]:
     ]
     rows = [_row("INT8", document["int8"], document)]
     rows += [_row("best", best, document)] if best else []
-    rows += [_row("front", entry, document) for entry in document["front"] if entry != best]
+    rows += [_row("front", entry, document) for entry in others_on_front(document)]
     return f"What to build for {document['task']}", paragraphs, rows
+
+
+def others_on_front(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The front without the best, which may have been trained on all sequences and tested since."""
+    best = document["best"] or {}
+    told = set(best) - {"network", "test"}
+    return [e for e in document["front"] if not best or any(e.get(n) != best[n] for n in told)]
 
 
 def markdown(document: Mapping[str, Any]) -> str:
