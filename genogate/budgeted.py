@@ -302,7 +302,7 @@ def run_budgeted(
     from .search.genomes.remedies import SAME, with_remedies
     from .search.ladder.ladder import search
     from .search.ladder.page import write_pages
-    from .search.ladder.plan import Plan, check_drop, telling, terms_of
+    from .search.ladder.plan import Plan, check_drop, terms_of, told_by
     from .search.ladder.price import TARGET
 
     seconds = seconds_of(budget)
@@ -318,9 +318,8 @@ def run_budgeted(
     folds = folds_of(options["folds"])
     if folds:
         cut_fold(data, 1, folds)
-    elif not data.own_measure:
-        count = len(data.y_val)
-        telling(task, count, len(shifted(data)[1]) if count < SMALL else count, drop)
+    copies = len(data.y_val) < SMALL and not (folds or data.own_measure)
+    told_by(data, shifted(data)[1] if copies else data.y_val, drop, folds)
     import_torch()
     import_kernels()
     folder = Path(out or Path("runs") / f"experiment-{Path(task).stem}-budget")

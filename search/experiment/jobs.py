@@ -16,15 +16,16 @@ from ...model import zoo
 from ...model.checkpoints.floating import Checkpoint
 from ...model.checkpoints.floating import accuracy as float_accuracy
 from ...model.checkpoints.provenance import UNSEEN, unseen_after
-from ...model.checkpoints.recipe import recipe_for
+from ...model.checkpoints.recipe import Recipe, recipe_for
 from ...model.checkpoints.training import train
-from ...model.data.tasks import Task, load_task
+from ...model.data.tasks import Task, is_own, load_task
 from ...model.errors import InputError
 from ...model.genome import Genome
 from ...model.integer import IntModel
 from ...model.knobs import Knobs
 from ...model.qat.any_precision import AnyTuning, tune_any
 from ...model.qat.recipe import Tuning
+from ...model.qat.trainer import trained_with
 from ...model.qat.tune import tune
 from ...model.quantize.drafts import draft
 from ...model.quantize.quantize import without_synthesis
@@ -190,16 +191,31 @@ def structure_of(checkpoint: Checkpoint) -> dict[str, Any]:
             settings[place] = ",".join(parts)
     if any(name.startswith("initial_state") for name in checkpoint.tensors):
         settings["initial_state"] = "learned"
+    head = checkpoint.head
+    if head.output == "codes":
+        settings["activation"] = head.activation
+    elif head.output != "class":
+        settings["output"] = head.output
     return settings
+
+
+def float_recipe(job: Float, sequences: int) -> Recipe:
+    """How its network is trained, on so many sequences: like a checkpoint with its layers, and by
+    batches and with random changes as that was."""
+    given: dict[str, Any] = {"seed": job.seed, "hidden": job.hidden, "epochs": job.epochs}
+    if job.like is not None:
+        like = zoo.load(job.like)
+        given |= structure_of(like)
+        given |= {"batch": trained_with(like, "batch", int)}
+        if is_own(job.task):
+            given |= {"augment": trained_with(like, "augment", str)}
+    return recipe_for(job.task, given, sequences)
 
 
 def train_float(job: Float) -> dict[str, Any]:
     """Train, or read what was trained."""
     task = load_task(job.task, job.seed)
-    given: dict[str, Any] = {"seed": job.seed, "hidden": job.hidden, "epochs": job.epochs}
-    if job.like is not None:
-        given |= structure_of(zoo.load(job.like))
-    recipe = recipe_for(job.task, given, len(task.x_train))
+    recipe = float_recipe(job, len(task.x_train))
     info = _kept(Path(job.path), lambda state: train(task, recipe, state=state), task)
     return {"recipe": asdict(recipe), "seconds": info["seconds"]}
 

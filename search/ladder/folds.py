@@ -9,16 +9,27 @@ from pathlib import Path
 import numpy as np
 
 from ...model import zoo
-from ...model.checkpoints.recipe import recipe_for
-from ...model.data.folds import fold_name
+from ...model.checkpoints.floating import Checkpoint
+from ...model.data.folds import cut_fold, fold_name
 from ...model.errors import InputError
+from ...model.qat.trainer import trained_with
 from ..experiment.duration import seconds_of_update
-from ..experiment.jobs import Float
+from ..experiment.jobs import Float, float_recipe, structure_of
 from ..genomes.evaluate import Setting, load
 from .plan import Plan
 
 #: Share of a budget that the float networks may take.
 SHARE = 0.5
+
+
+def check_layers(name: str) -> None:
+    """Raises :class:`InputError` for a checkpoint that no float network is trained like."""
+    checkpoint = zoo.load(name)
+    if len({checkpoint.hidden_size(number) for number in range(checkpoint.layers)}) > 1:
+        raise InputError(
+            f"folds: the layers of {name} have different numbers of units, and no network is "
+            "trained like that; leave it out"
+        )
 
 
 def fold_floats(folder: Path, plan: Plan) -> list[list[Float]]:
@@ -37,6 +48,26 @@ def fold_floats(folder: Path, plan: Plan) -> list[list[Float]]:
     return jobs
 
 
+def remove_others(jobs: list[list[Float]], plan: Plan) -> None:
+    """Remove float networks that are not those of the jobs: a search that ended before INT8 was
+    trained leaves its own in the folder, and the next there may be another."""
+    whole = load(Setting(plan.checkpoints[0], plan.knobs, False)).task
+    for fold, row in enumerate(jobs, 1):
+        there = [job for job in row if Path(job.path).exists()]
+        split = cut_fold(whole, fold, plan.folds).split_hash if there else ""
+        for job in there:
+            kept, like = zoo.load(job.path), zoo.load(str(job.like))
+            data = [kept.info.get(name) for name in ("task", "split_seed", "split_hash")]
+            if data != [job.task, job.seed, split] or _form(kept) != _form(like):
+                Path(job.path).unlink()
+
+
+def _form(checkpoint: Checkpoint) -> object:
+    """What a float network that is trained like another has of it."""
+    augment = trained_with(checkpoint, "augment", str)
+    return checkpoint.hidden_size(), structure_of(checkpoint), augment
+
+
 def check_floats(jobs: list[list[Float]], plan: Plan) -> None:
     """Raises :class:`InputError` where the float networks that are still to be trained would take
     more than :data:`SHARE` of the budget."""
@@ -46,7 +77,7 @@ def check_floats(jobs: list[list[Float]], plan: Plan) -> None:
     for number in range(len(plan.checkpoints)):
         missing = sum(not Path(row[number].path).exists() for row in jobs)
         if missing:
-            recipe = recipe_for(task.name, {"hidden": jobs[0][number].hidden}, sequences)
+            recipe = float_recipe(jobs[0][number], sequences)
             updates = recipe.epochs * -(-sequences // recipe.batch)
             seconds += missing * updates * seconds_of_update(task, recipe.hidden, recipe.batch)
     if seconds > SHARE * plan.budget:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...model import zoo
+from ...model.data.folds import cut_fold
 from ...model.errors import InputError
 from ...model.files import check_place, write_json
 from ...model.genome import MAX_BITS, MIN_BITS, Genome
@@ -19,6 +20,7 @@ from ..genomes.folder import alone, parsed
 from ..genomes.remedies import AGAIN, with_remedies
 from ..pool.backends import Pool
 from .climb import Climb
+from .folds import check_layers
 from .page import write_pages
 from .plan import Plan, as_record, check_limits, check_validation, epochs_within
 from .rungs import LEAST_BITS, Net, Result, Rungs
@@ -63,7 +65,11 @@ def begin(folder: Path, plan: Plan, resume: bool) -> None:
 
 
 def check(plan: Plan) -> None:
-    """Raises :class:`InputError` for networks that cannot be compared."""
+    """Raises :class:`InputError` for networks that cannot be compared, or trained for folds."""
+    if plan.folds:
+        cut_fold(load(Setting(plan.checkpoints[0], plan.knobs, False)).task, 1, plan.folds)
+        for name in plan.checkpoints:
+            check_layers(name)
     first = load(Setting(plan.checkpoints[0], plan.knobs, False))
     names = {first.checkpoint_hash: plan.checkpoints[0]}
     for name in plan.checkpoints[1:]:
@@ -154,14 +160,15 @@ def search(
 
 def _finished(climb: Climb, best: Result | None, document: dict[str, Any]) -> dict[str, Any]:
     """INT8 and the best of a search with folds, trained on the whole training part."""
-    entries, seconds = {}, 0.0
+    entries, seconds = dict[str, Any](), dict[str, float]()
     for name, result in (("int8", climb.finished[0]), ("best", best)):
         if result is not None:
             path, took = climb.rungs.once_more(result)
             network = os.path.relpath(path, climb.rungs.folder)
             entries[name] = {**document[name], "network": network}
-            seconds += took
-    return {**entries, "last_seconds": round(seconds, 1)}
+            # The best may be INT8, or have begun with it.
+            seconds |= took
+    return {**entries, "last_seconds": round(sum(seconds.values()), 1)}
 
 
 def _units(plan: Plan, number: int) -> int:

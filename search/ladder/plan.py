@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...model.data.folds import check_folds
+from ...model.data.tasks import Task
 from ...model.errors import InputError, each_once, shown
 from ...model.genome import Genome
 from ...model.knobs import Knobs
@@ -120,11 +121,16 @@ def check_validation(plan: Plan) -> str:
     """What the validation part can tell, as a sentence. Raises :class:`InputError` where it cannot
     tell the points of accuracy that may be lost."""
     material = load(Setting(plan.checkpoints[0], plan.knobs, False))
-    task = material.task
+    return told_by(material.task, material.y_shifted, plan.drop, plan.folds)
+
+
+def told_by(task: Task, y_shifted: np.ndarray, drop: float, folds: int = 0) -> str:
+    """The same of a task that is judged by its validation part with shifted copies, `y_shifted`, or
+    by folds."""
     if task.own_measure or task.real:
-        if plan.folds:
+        if folds:
             count = len(task.y_train) + len(task.y_val)
-            return f"the {count:,} sequences of {plan.folds} folds, by {task.measure}"
+            return f"the {count:,} sequences of {folds} folds, by {task.measure}"
         return f"the {len(task.y_val):,} sequences of the validation part, by {task.measure}"
 
     def answers(y: np.ndarray) -> int:
@@ -132,10 +138,10 @@ def check_validation(plan: Plan) -> str:
         return int((np.asarray(y) >= 0).sum()) if task.every else len(y)
 
     one = "step" if task.every else "sequence"
-    if plan.folds:
+    if folds:
         count = answers(task.y_train) + answers(task.y_val)
-        return telling(task.name, count, count, plan.drop, one, plan.folds)
-    return telling(task.name, answers(task.y_val), answers(material.y_shifted), plan.drop, one)
+        return telling(task.name, count, count, drop, one, folds)
+    return telling(task.name, answers(task.y_val), answers(y_shifted), drop, one)
 
 
 def telling(
@@ -145,10 +151,13 @@ def telling(
     its copies, or for so many in folds."""
     step = 100 / judged
     if step > drop:
+        which, more = f"validation {one}s", "--folds to judge by the training part too, or "
+        if folds:
+            which, more = f"{one}s in {folds} folds", "or "
         raise InputError(
-            f"{task}: one of its {judged} validation {one}s is {step:.1f} points, so it cannot "
-            f"tell the {drop:g} that may be lost: give --max-drop {np.ceil(10 * step) / 10:g} or "
-            "more, --folds to judge by the training part too, or more validation data"
+            f"{task}: one of its {judged} {which} is {step:.1f} points, so it cannot tell the "
+            f"{drop:g} that may be lost: give --max-drop {np.ceil(10 * step) / 10:g} or more, "
+            f"{more}more {'data' if folds else 'validation data'}"
         )
     # Of a difference of two networks that disagree on one sequence in twenty.
     error = 100 * np.sqrt(0.05 / sequences)

@@ -26,7 +26,6 @@ from ..experiment.jobs import (
     Float,
     ForOne,
     Look,
-    is_gone,
     look_at,
     part_of,
     train_float,
@@ -36,7 +35,7 @@ from ..genomes.evaluate import Setting, load
 from ..genomes.store import Store
 from ..pool.backends import Pool
 from . import marks
-from .folds import check_floats, fold_floats
+from .folds import check_floats, fold_floats, remove_others
 from .plan import Plan
 from .price import PRICES, TARGET, Sharing, price_of
 
@@ -95,6 +94,12 @@ class Result:
     def paths(self) -> tuple[str, ...]:
         """One for each fold."""
         return (self.path, *self.others)
+
+
+def _is_gone(job: object) -> bool:
+    """Whether the network is not there that a training leaves: others begin with its weights, and
+    the search ends with it."""
+    return isinstance(job, Float | ForOne) and not Path(job.path).exists()
 
 
 def _timed_look(look: Look) -> dict[str, Any]:
@@ -177,9 +182,13 @@ class Rungs:
         if not self.plan.folds:
             return [self.plan.checkpoints]
         rows = fold_floats(self.folder, self.plan)
+        remove_others(rows, self.plan)
         check_floats(rows, self.plan)
+        # By the file's name: two checkpoints may have as many units.
         jobs = [
-            (self._key("float", job.task, job.hidden), job.path, job) for r in rows for job in r
+            (self._key("float", job.task, Path(job.path).stem), job.path, job)
+            for row in rows
+            for job in row
         ]
         self._run("Training (float networks of the folds)", jobs, _timed_float)
         return [tuple(job.path for job in row) for row in rows]
@@ -217,7 +226,7 @@ class Rungs:
             {
                 key: (key, text, job)
                 for key, text, job in jobs
-                if key not in records or is_gone(job)
+                if key not in records or _is_gone(job)
             }.values()
         )
         for done, (index, record) in enumerate(
@@ -352,17 +361,18 @@ class Rungs:
             )
         return results
 
-    def once_more(self, result: Result) -> tuple[str, float]:
+    def once_more(self, result: Result) -> tuple[str, dict[str, float]]:
         """A network of a plan with folds, trained as it was, on the whole training part and from
-        the plan's checkpoint: its path, and the CPU seconds that took, outside of the budget."""
-        before, begin = self.spent, ""
+        the plan's checkpoint: its path, and by key the CPU seconds of each training, which are
+        outside of the budget."""
+        before, begin, seconds = self.spent, "", dict[str, float]()
         for net, epochs in result.chain:
             source = self.plan.checkpoints[net.size]
             begin = begin or source
             job = self._training(net, begin, source, epochs)
-            self._run("Training on all", [job], _timed_training)
-            begin = job[2].path
-        seconds, self.spent = self.spent - before, before
+            (row,) = self._run("Training on all", [job], _timed_training)
+            begin, seconds[job[0]] = job[2].path, row["seconds"]
+        self.spent = before
         return begin, seconds
 
     def close(self) -> None:

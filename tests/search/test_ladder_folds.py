@@ -1,6 +1,8 @@
 """A search within a budget that judges by folds."""
 
+import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,14 +12,16 @@ pytest.importorskip("numba")
 
 from genogate.model import zoo
 from genogate.model.checkpoints import recipe
+from genogate.model.checkpoints.training import train
 from genogate.model.data.tasks import load_task
 from genogate.model.errors import InputError
 from genogate.model.genome import Genome, found_with
+from genogate.model.head import Head
 from genogate.model.quantize.trained import Trained
 from genogate.search.experiment.jobs import Float, train_float
 from genogate.search.ladder import folds, marks
-from genogate.search.ladder.ladder import search
-from genogate.search.ladder.plan import Plan, check_validation
+from genogate.search.ladder.ladder import _finished, search
+from genogate.search.ladder.plan import Plan, check_validation, telling
 from genogate.search.ladder.rungs import Net, Rungs
 from genogate.search.pool.backends import Pool
 from genogate.sim import fast
@@ -61,6 +65,29 @@ def test_networks_are_judged_by_all_folds_and_the_last_are_of_the_whole_task(pla
     checkpoint, _ = found_with(str(folder / "best"))
     assert zoo.load(checkpoint).hash == zoo.load(folder / document["best"]["network"]).hash
     assert "trained once more, on the whole training part" in (folder / "page.md").read_text()
+
+
+def test_the_best_is_not_in_its_table_twice(found):
+    folder, _ = found
+    table = [line for line in (folder / "page.md").read_text().splitlines() if line[:2] == "| "]
+    rows = [line.split("|", 2)[2] for line in table if line.startswith(("| best", "| front"))]
+    assert len(set(rows)) == len(rows) > 0
+
+
+def test_a_last_training_counts_once_where_the_best_is_int8(plan, found):
+    folder, document = found
+    with Pool("serial", 1) as pool:
+        rungs = Rungs(folder, plan, pool)
+        int8 = Net(0, Genome.from_genes(document["int8"]["genes"]))
+        (result,) = rungs.trained([(int8, None)], "full", document["epochs"]["full"])
+        one, both = (
+            _finished(SimpleNamespace(rungs=rungs, finished=[result]), best, entries)
+            for best, entries in ((None, document), (result, {**document, "best": {}}))
+        )
+        rungs.close()
+    assert rungs.fresh == 0
+    assert both["last_seconds"] == one["last_seconds"] > 0
+    assert both["best"]["network"] == document["int8"]["network"]
 
 
 def test_accuracy_is_that_of_all_sequences_by_networks_that_did_not_see_them(plan, found):
@@ -118,6 +145,80 @@ def test_float_networks_that_take_most_of_the_budget_are_refused_before(
     with pytest.raises(InputError, match=r"the float networks of 3 folds .* give --budget \d+m"):
         search(tmp_path, plan)
     assert not list(tmp_path.glob("networks/*"))
+
+
+def test_networks_that_were_removed_are_trained_again(plan, found):
+    """In the seconds of before: the search is the same."""
+    folder, document = found
+    before = {path.name: zoo.load(path).hash for path in (folder / "networks").iterdir()}
+    shutil.rmtree(folder / "networks")
+    assert search(folder, plan, resume=True) == document
+    after = {path.name: zoo.load(path).hash for path in (folder / "networks").iterdir()}
+    assert after == before
+
+
+def other_network(plan, folder, **about):
+    """A float network of the plan's task, with other layers or another split."""
+    task = load_task(zoo.load(plan.checkpoints[0]).info["task"], about.get("seed", 0))
+    path = folder / "other.safetensors"
+    given = {"hidden": 4, "epochs": 1, **about}
+    train(task, recipe.recipe_for(task.name, given, len(task.x_train))).save(path)
+    return str(path)
+
+
+def sources_of(plan, folder):
+    with Pool("serial", 1) as pool:
+        rungs = Rungs(folder, plan, pool)
+        sources = rungs.sources
+        rungs.close()
+    return sources
+
+
+def test_networks_of_as_many_units_and_other_layers_have_their_own_float_networks(plan, tmp_path):
+    other = other_network(plan, tmp_path, front="relu:3", batch=16, augment="noise=0.3")
+    sources = sources_of(replace(plan, checkpoints=(*plan.checkpoints, other)), tmp_path / "run")
+    for row in sources:
+        assert [sorted(zoo.load(name).functions) for name in row] == [[], ["front0"]]
+        info = zoo.load(row[1]).info
+        assert (info["batch"], info["augment"]) == (16, "noise=0.3")
+
+
+def test_float_networks_that_another_search_left_are_not_taken(plan, tmp_path):
+    """One that was stopped before INT8 was trained: its folder may be used for another."""
+    first = sources_of(
+        replace(plan, checkpoints=(other_network(plan, tmp_path, seed=1),)), tmp_path
+    )
+    assert {zoo.load(name).info["split_seed"] for (name,) in first} == {1}
+    kept = sources_of(plan, tmp_path)
+    assert kept == first
+    hashes = [zoo.load(name).hash for (name,) in kept]
+    for name, *_ in kept:
+        info = zoo.load(name).info
+        assert info["split_hash"] == load_task(info["task"], 0).split_hash
+    assert [zoo.load(name).hash for (name,) in sources_of(plan, tmp_path)] == hashes
+
+
+def test_a_float_network_answers_as_the_one_that_it_is_like(tmp_path):
+    x = np.random.default_rng(1).normal(size=(40, 5, 2)).astype(np.float32)
+    own, path = str(tmp_path / "real.npz"), str(tmp_path / "real.safetensors")
+    np.savez(own, x=x, y=(x[:, -1] > 0).astype(np.float32))
+    task = load_task(own)
+    train(task, recipe.recipe_for(own, {"hidden": 3, "epochs": 1, "activation": "none"})).save(path)
+    job = Float(f"{own}#1of2", 0, 3, 1, str(tmp_path / "fold.safetensors"), path)
+    train_float(job)
+    assert zoo.load(job.path).head == zoo.load(path).head == Head("last", "codes", "none")
+
+
+def test_folds_that_cannot_be_are_refused_before_anything_is_written(plan, tmp_path):
+    rng = np.random.default_rng(1)
+    own, path = str(tmp_path / "few.npz"), str(tmp_path / "few.safetensors")
+    np.savez(own, x=rng.normal(size=(30, 5, 2)).astype(np.float32), y=np.arange(30) // 25)
+    train(load_task(own), recipe.recipe_for(own, {"hidden": 3, "epochs": 1})).save(path)
+    with pytest.raises(InputError, match=r"folds: 4, and a class of .* has 3 sequences"):
+        search(tmp_path / "run", replace(plan, checkpoints=(path,), folds=4))
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(InputError, match=r"100 sequences in 2 folds is 1\.0 .* or more data$"):
+        telling("mine", 100, 100, 0.5, folds=2)
 
 
 def test_few_sequences_tell_more_in_folds():
