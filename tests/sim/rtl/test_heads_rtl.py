@@ -98,6 +98,6 @@ def test_one_adder_for_all_answers_at_every_step(name, tmp_path):
         (case for case in several if case.hidden_size > 1 and case.classes > 1),
         key=lambda c: c.batch * c.steps * c.hidden_size * (c.hidden_size + c.input_size),
     )
-    record = run_case(case, tmp_path)
+    record = run_case(replace(case, batch=1, steps=3), tmp_path)
     assert record["passed"], record["mismatches"]
     assert record["cycles_per_step"] == record["documented_cycles_per_step"]
