@@ -238,7 +238,7 @@ def check_byte_codes(design: Design) -> None:
     does not answer a class at the last step."""
     if not design.model.head.plain:
         raise InputError(
-            f"a wrapper answers a class at the last step of a sequence, this network "
+            f"a wrapper answers a class at the last step of a sequence, this network answers "
             f"{design.model.head}: use the streams of gru.v"
         )
     bits = operator.index(design.model.in_bits)
