@@ -46,7 +46,9 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "means over the networks of the folds.",
         "",
         "Trainings are as short as those of that race, and every contestant has the CPU time that "
-        "training all networks by hand on all folds took, with that of the float networks. A "
+        "training all networks by hand on all folds took, with that of the float networks. An "
+        "epoch counts as the CPU time that it took by hand on average, and a look at a network as "
+        "a fifth of it, so that no contestant has less because the machine was busier then. A "
         "training from inherited weights has 180 updates or more here (`search/ladder/plan.py`), "
         "which was chosen on seed 0 of digits-row, where 60 updates had left this search at the "
         "network of the best by hand.",
