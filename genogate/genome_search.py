@@ -108,7 +108,8 @@ def run_search(
     from .search.genomes.run import Run
 
     for name in ("start", "folds"):
-        if options[name]:
+        # 0 was given too.
+        if options[name] is not None and options[name] not in ((), []):
             raise InputError(f"{name}: for a search within a budget; add --budget, or leave it out")
     config = _search_config(options)
     source = source_of_search(options)

@@ -119,6 +119,7 @@ def test_an_experiment_ends_with_a_page_and_the_files_of_a_network(genogate, dat
         (("experiment", "--folds", "4"), ("folds", "budget of time")),
         (("experiment", "--budget", "9m", "--folds", "1"), ("folds", "not within 2 to 20")),
         (("search", "--folds", "4"), ("folds", "add --budget")),
+        (("search", "--folds", "0"), ("folds", "add --budget")),
         (("search", "--budget", "9m", "--folds", "21"), ("folds", "not within 2 to 20")),
         (("experiment", "--budget", "9m", "--target", "generic"), ("target generic", "no part")),
         (("experiment", "--budget", "9m", "--target", "up5k"), ("target 'up5k'", "not one of")),
