@@ -40,7 +40,7 @@ def plan(tmp_path_factory):
         patch.setattr(recipe, "UPDATES", 60)
         name = str(folder / "network.safetensors")
         train_float(Float(str(folder / "mine.npz"), 0, 4, None, name))
-        yield Plan((name,), drop=5.0, budget=16.0, epochs=1, folds=3, pace=(1.0,))
+        yield Plan((name,), drop=5.0, budget=16.0, epochs=1, folds=3, pace=(2.0,))
 
 
 @pytest.fixture(scope="module")
