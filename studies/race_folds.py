@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .contestants import CONTESTANTS, Race
+from .contestants import CONTESTANTS, SEARCHES, Race
 from .race import measure as run_races
 from .race import task_lines
 
@@ -54,9 +54,15 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "network of the best by hand.",
         "",
     ]
-    have = {row["task"] for row in data["rows"]}
-    if missing := [race["task"] for race in data["races"] if race["task"] not in have]:
-        lines += [f"Not measured: {', '.join(missing)}.", ""]
+    have = {(row["task"], row["seed"], row["contestant"]) for row in data["rows"]}
+    missing = [
+        f"{race['task']}, seed {seed}"
+        for race in data["races"]
+        for seed in race["seeds"]
+        if (race["task"], seed, SEARCHES[0]) not in have
+    ]
+    if missing:
+        lines += [f"Not measured: {'; '.join(missing)}.", ""]
     for race in data["races"]:
         rows = [row for row in data["rows"] if row["task"] == race["task"]]
         if rows:
