@@ -193,7 +193,7 @@ results: .venv/dev.stamp ## Measure everything in docs/results again (ARGS="--on
 	@$(BIN)/python -m studies $$ARGS
 
 test: lint typecheck icarus ## Run what CI runs: lint, types, tests
-	@$(BIN)/pytest -n 2 --dist loadfile
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/dev.stamp
 	@$(BIN)/ruff check

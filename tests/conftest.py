@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 import sys
+from collections import Counter
 
 # A shell starts what runs in its background deaf to interrupts, and children inherit that; tests
 # that interrupt a program would wait for it forever.
@@ -28,3 +29,10 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 # Circuits are trees of millions of small objects, among which the collector looks for circles again
 # and again: a quarter of the time of making one.
 gc.set_threshold(100_000, 20, 100)
+
+
+def pytest_collection_modifyitems(items):
+    """Files of few tests first: these are the long ones, and of two workers none shall be left
+    alone with them at the end."""
+    tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: tests[item.path])
