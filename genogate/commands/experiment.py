@@ -12,6 +12,7 @@ from ..model.knobs import Knobs
 from .completion import targets
 from .help import Command, group
 from .options import (
+    folds_option,
     out_option,
     output_options,
     seed_option,
@@ -81,15 +82,7 @@ PLAN = "the task's plan"
         show_default="0.5",
         help="Points of accuracy that may be lost, with a budget of time.",
     ),
-    click.option(
-        "--folds",
-        type=int,
-        metavar="K",
-        help="Judge by K folds, with a budget of time: training and validation part are cut into "
-        "K parts, and every network is judged by all of them, each by a network that was trained "
-        "on the others. For few sequences, whose validation part cannot tell half a point; a "
-        "network takes K trainings.",
-    ),
+    folds_option("a budget of time"),
     click.option(
         "--objectives", show_default="accuracy,size,cells", help="Objectives of the searches."
     ),
@@ -217,9 +210,9 @@ def experiment(
 
     if options.pop("max_drop") is not None:
         raise InputError("max-drop: with a budget of time, as in --budget 60m, alone")
-    given = {"target": target}
-    given |= {name: options.pop(name) for name in ("max_cycles", "folds")}
-    for name, value in given.items():
+    within_time = {"target": target}
+    within_time |= {name: options.pop(name) for name in ("max_cycles", "folds")}
+    for name, value in within_time.items():
         if value is not None:
             option = name.replace("_", "-")
             raise InputError(f"{option}: with a budget of time, as in --budget 60m, alone")

@@ -123,6 +123,19 @@ def workers_option(default: int = 2) -> Callable[[Any], Any]:
     )
 
 
+def folds_option(budget: str) -> Callable[[Any], Any]:
+    """The folds of a search within a budget, which the command calls `budget`."""
+    return click.option(
+        "--folds",
+        type=int,
+        metavar="K",
+        help=f"Judge every network by cross-validation over K folds, with {budget}: the training "
+        "and validation parts are cut into K folds, and each fold is judged by a network trained "
+        "on the others. Use it when the validation part is too small to tell half a point; each "
+        "network then takes K trainings.",
+    )
+
+
 #: Data of a command that has a checkpoint as well.
 task_option = click.option(
     "--task",

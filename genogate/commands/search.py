@@ -11,6 +11,7 @@ from ..model.knobs import knob_genes
 from .completion import checkpoints
 from .help import Command, group
 from .options import (
+    folds_option,
     knob_options,
     knobs_of,
     out_option,
@@ -120,15 +121,7 @@ _KEPT = "evaluations are kept; --resume goes on from there"
         help="With --budget: a genome to train first, in addition to those that the search "
         "computes (may be repeated).",
     ),
-    click.option(
-        "--folds",
-        type=int,
-        metavar="K",
-        help="Judge by K folds, with --budget: training and validation part are cut into K "
-        "parts, and every network is judged by all of them, each by a network that was trained on "
-        "the others. For few sequences, whose validation part cannot tell half a point; a network "
-        "takes K trainings.",
-    ),
+    folds_option("--budget"),
     click.option(
         "--method",
         default="nsga2",

@@ -32,10 +32,10 @@ def fold_name(task: str, fold: int, folds: int) -> str:
 
 def fold_of(name: str) -> tuple[str, int, int] | None:
     """Task, fold and folds of such a name; None for any other."""
-    found = NAME.fullmatch(name)
-    if found is None:
+    match = NAME.fullmatch(name)
+    if match is None:
         return None
-    task, fold, folds = found[1], int(found[2]), int(found[3])
+    task, fold, folds = match[1], int(match[2]), int(match[3])
     return (task, fold, folds) if fold <= folds <= MOST and folds > 1 else None
 
 
@@ -57,7 +57,8 @@ def cut_fold(task: Task, fold: int, folds: int) -> Task:
             f"folds: the parts of {task.name:.60} share no speaker and no noise, and cannot be cut "
             "anew; leave it out"
         )
-    x, y = (_pooled(getattr(task, f"{k}_train"), getattr(task, f"{k}_val")) for k in "xy")
+    x = np.concatenate([task.x_train, task.x_val])
+    y = np.concatenate([task.y_train, task.y_val])
     train, val = list(_cuts(task, y, folds))[fold - 1]
     return replace(
         task,
@@ -68,10 +69,6 @@ def cut_fold(task: Task, fold: int, folds: int) -> Task:
         y_val=y[val],
         speakers=None,
     )
-
-
-def _pooled(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return np.concatenate([first, second])
 
 
 def _cuts(task: Task, y: np.ndarray, folds: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

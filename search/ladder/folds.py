@@ -56,9 +56,9 @@ def remove_others(jobs: list[list[Float]], plan: Plan) -> None:
         there = [job for job in row if Path(job.path).exists()]
         split = cut_fold(whole, fold, plan.folds).split_hash if there else ""
         for job in there:
-            kept, like = zoo.load(job.path), zoo.load(str(job.like))
-            data = [kept.info.get(name) for name in ("task", "split_seed", "split_hash")]
-            if data != [job.task, job.seed, split] or _form(kept) != _form(like):
+            network, like = zoo.load(job.path), zoo.load(str(job.like))
+            data = [network.info.get(name) for name in ("task", "split_seed", "split_hash")]
+            if data != [job.task, job.seed, split] or _form(network) != _form(like):
                 Path(job.path).unlink()
 
 

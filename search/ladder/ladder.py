@@ -129,15 +129,16 @@ def search(
         check_limits(plan, rungs.priced([smallest])[0])
         begun()
         int8 = Net(0, Genome.uniform(MAX_BITS, *rungs.counts))
+        # Those of folds are trained here, before anything that is timed.
         _ = rungs.sources
-        gone = rungs.spent if plan.folds else 0.0
+        float_seconds = rungs.spent if plan.folds else 0.0
         # The first epoch of a process compiles; the second training is what an epoch takes.
         rungs.trained([(int8, None)], "first look", 1)
         before = rungs.spent
         rungs.trained([(int8, None)], "first look", 2)
         name = load(Setting(plan.checkpoints[0], plan.knobs, False)).task.name
         each = max(1e-3, (rungs.spent - before) / 2)
-        full, short = epochs_within(plan, each, name, gone, rungs.updates)
+        full, short = epochs_within(plan, each, name, float_seconds, rungs.updates)
         climb = Climb(rungs, short, full, inherit)
         for stage in climb.run():
             write_json(folder / "ladder.json", _document(climb, telling, stage, done=False))

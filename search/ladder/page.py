@@ -182,8 +182,8 @@ def _parts(document: Mapping[str, Any]) -> tuple[str, list[str], Rows]:
 def others_on_front(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The front without the best, which may have been trained on all sequences and tested since."""
     best = document["best"] or {}
-    told = set(best) - {"network", "test"}
-    return [e for e in document["front"] if not best or any(e.get(n) != best[n] for n in told)]
+    fields = set(best) - {"network", "test"}
+    return [e for e in document["front"] if not best or any(e.get(n) != best[n] for n in fields)]
 
 
 def markdown(document: Mapping[str, Any]) -> str:

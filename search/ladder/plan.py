@@ -204,26 +204,28 @@ def epochs_within(
     plan: Plan,
     seconds_of_epoch: float,
     batches_name: str,
-    gone: float = 0.0,
+    float_seconds: float = 0.0,
     updates: int = SHORT_UPDATES,
 ) -> tuple[int, int]:
     """Epochs of a full and of a short training. Raises :class:`InputError` for a budget that no
     comparison fits into.
 
     seconds_of_epoch : CPU seconds, measured here, over all folds
-    gone : CPU seconds of the budget that the float networks of folds took
+    float_seconds : CPU seconds of the budget that the float networks of folds took
     updates : of the weights in an epoch
     """
     low, high = EPOCHS
-    left = plan.budget - gone
+    left = plan.budget - float_seconds
     full = plan.epochs or int(np.clip(left / (TRAININGS * seconds_of_epoch), low, high))
     need = LEAST * full * seconds_of_epoch
     if need > left:
-        floats = f"{gone / 60:.3g} of them went to the folds' float networks, and " if gone else ""
+        floats = ""
+        if float_seconds:
+            floats = f"{float_seconds / 60:.3g} of them went to the folds' float networks, and "
         raise InputError(
             f"budget: {plan.budget / 60:.3g} CPU minutes are too few: {floats}{LEAST} trainings of "
             f"{batches_name} take {need / 60:.3g} here: give --budget "
-            f"{max(1, int(np.ceil((gone + need) / 60)))}m or more"
+            f"{max(1, int(np.ceil((float_seconds + need) / 60)))}m or more"
         )
     return full, short_epochs(full, updates)
 

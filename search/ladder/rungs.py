@@ -335,14 +335,14 @@ class Rungs:
             ]
         folds, charges = len(self.sources), self._charges((net for net, _ in nets), epochs)
         rows = self._run(f"Training ({rung})", jobs, _timed_training, charges)
-        taken = [
+        seconds = [
             sum(row["seconds"] for row in rows[k : k + folds]) for k in range(0, len(rows), folds)
         ]
         results = []
         for k, (net, start) in enumerate(nets):
             own = slice(k * folds, (k + 1) * folds)
             if rung == "full":
-                self.seconds_of_full.append(taken[k])
+                self.seconds_of_full.append(seconds[k])
             scores = [marks.unpacked(row["marks"]) for row in rows[own]]
             judged = [row["judged"] for row in rows[own]]
             path, *others = (job.path for _, _, job in jobs[own])
@@ -356,7 +356,7 @@ class Rungs:
                     np.concatenate(scores),
                     tuple(others),
                     (*(start.chain if start else ()), (net, epochs)),
-                    taken[k],
+                    seconds[k],
                 )
             )
         return results
