@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 
 # Ctrl-C while libraries are being loaded ends the command, without a traceback.
 if os.path.basename(sys.argv[0] if sys.argv else "") == "genogate":
@@ -142,9 +143,57 @@ def _terminate(number: int, frame: object) -> None:
     raise _Terminated
 
 
+#: What a signal raises.
+_SIGNALS = (_Terminated, KeyboardInterrupt)
+
+
+class _Lost:
+    """A signal whose exception ended where nobody sees it: in a library's callback from C, or in a
+    finaliser. It is sent again a moment later, when that has returned.
+
+    said : that exception, None as long as there is none.
+    """
+
+    #: Seconds.
+    LATER = 0.05
+
+    def __init__(self) -> None:
+        self.said: BaseException | None = None
+        self._timer: threading.Timer | None = None
+        self._hook = sys.unraisablehook
+
+    def notice(self, ignored: sys.UnraisableHookArgs) -> None:
+        """A :func:`sys.unraisablehook`."""
+        if not isinstance(ignored.exc_value, _SIGNALS):
+            self._hook(ignored)
+            return
+        self.said = ignored.exc_value
+        number = signal.SIGTERM if isinstance(self.said, _Terminated) else signal.SIGINT
+        self._timer = threading.Timer(self.LATER, os.kill, (os.getpid(), number))
+        self._timer.daemon = True
+        self._timer.start()
+
+    def settle(self) -> None:
+        """Raise it after all: what the command ended with may only have followed from it."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer.join()
+        if self.said and not isinstance(sys.exc_info()[1], (*_SIGNALS, click.Abort)):
+            raise self.said
+
+
+def _call(command: click.Command, name: str) -> object:
+    lost = _Lost()
+    sys.unraisablehook = lost.notice
+    try:
+        return command.main(prog_name=name, standalone_mode=False)
+    finally:
+        lost.settle()
+
+
 def _run(command: click.Command, name: str) -> int:
     try:
-        code = command.main(prog_name=name, standalone_mode=False)
+        code = _call(command, name)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as stop:

@@ -220,3 +220,39 @@ def test_a_signal_ends_a_command_at_work(case, model, finished, tmp_path):
     assert list(tmp_path.rglob("*.partial*")) == []
     for path in folder.rglob("*"):
         check_whole(path)
+
+
+#: A command that is interrupted while Python runs a finaliser, where exceptions end unseen.
+LOSES = """
+import sys, time, click
+from genogate.cli import main
+from genogate.model.errors import InputError
+class Slow:
+    def __del__(self):
+        print("there", flush=True)
+        time.sleep(100)
+@click.command()
+def work():
+    Slow()
+    {then}
+main(work, "genogate")
+"""
+
+
+@pytest.mark.parametrize("sign", [INTERRUPT, TERMINATE])
+@pytest.mark.parametrize("then", ["time.sleep(100)", "raise InputError('no', 'yes')", "pass"])
+def test_a_signal_that_a_library_swallows_ends_the_command_all_the_same(then, sign):
+    """As the callbacks of a library written in C do, soundfile's among them."""
+    run = subprocess.Popen(
+        [sys.executable, "-c", LOSES.format(then=then)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert run.stdout.readline() == "there\n"
+        run.send_signal(sign)
+        _, err = run.communicate(timeout=END)
+    finally:
+        run.kill()
+    assert (run.returncode, err.strip()) == (CODES[sign], "genogate: stopped")
