@@ -20,7 +20,11 @@ from genogate.synth.cells import liberty
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="reads /proc")
 
-PROGRAM = "import sys; sys.argv[0] = 'genogate'; from genogate.cli import main; main()"
+#: Says where it is when it is sent SIGUSR1: what a command that does not end was at.
+PROGRAM = (
+    f"import faulthandler, sys; faulthandler.register({signal.SIGUSR1:d}); "
+    "sys.argv[0] = 'genogate'; from genogate.cli import main; main()"
+)
 INTERRUPT, TERMINATE, KILL = signal.SIGINT, signal.SIGTERM, signal.SIGKILL
 CODES = {INTERRUPT: 130, TERMINATE: 143, KILL: -KILL}
 #: Seconds until a command that was asked to end has ended, on a machine that is busy.
@@ -146,6 +150,17 @@ def at_work(run, board, *folders):
     return seconds > LOADED or (seconds > 0.5 and (below or any(any(f.iterdir()) for f in folders)))
 
 
+def ended(run):
+    """What it printed until it ended. Fails with the lines that it is at if it does not."""
+    try:
+        return run.communicate(timeout=END)
+    except subprocess.TimeoutExpired:
+        run.send_signal(signal.SIGUSR1)
+        time.sleep(1)
+        run.kill()
+        pytest.fail(f"does not end: {run.communicate()}")
+
+
 def check_whole(path):
     """What can be gone on with is whole: documents are, and every line of a list of records."""
     if path.suffix == ".json":
@@ -191,7 +206,7 @@ def test_a_signal_ends_a_command_at_work(case, model, finished, tmp_path):
         time.sleep(0.2)
         started = descendants(run.pid)
         run.send_signal(case.sign)
-        out, err = run.communicate(timeout=END)
+        out, err = ended(run)
     finally:
         with suppress(OSError):
             os.killpg(run.pid, signal.SIGKILL)
