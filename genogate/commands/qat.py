@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..model.errors import InputError
 from .help import Command, group
 from .options import (
     genome_option,
@@ -111,6 +112,9 @@ def qat(genome: str, for_all: bool, out: str | None, test: bool, **options: Any)
     """
     from ..tuning import run_any, run_tuning
 
+    source = click.get_current_context().get_parameter_source
+    if for_all and source("genome") is not click.core.ParameterSource.DEFAULT:
+        raise InputError("genome: --any trains for all genomes; leave one of the two out")
     given = {**options, "genome": genome}
     network = given if for_all else with_recorded_options(given)
     with epochs_bar("Reading") as update:

@@ -353,13 +353,16 @@ def import_model(
     """A model trained elsewhere as a checkpoint for `task`, with its accuracies.
 
     path : a file of torch (needs torch), safetensors, ONNX (needs onnx) or Keras 3 (``.keras``,
-        needs h5py), told by its content
+        needs h5py), told by its content. A checkpoint of ours whose data was moved stays as it is,
+        but for the file that its data is in.
 
     Raises :class:`InputError` as :func:`from_state` and :func:`from_onnx` do, and where its sizes
     are not the task's.
     """
     path, asked = Path(path), Asked(task.every, task.real)
     kind, part = kind_of(path), ""
+    if kind == "safetensors" and (ours := _moved(path, task)) is not None:
+        return ours
     others: tuple[str, ...] = ()
     if kind in ("onnx", "keras"):
         if gru is not None or classifier is not None or front or back:
@@ -394,6 +397,17 @@ def import_model(
     if others:
         info["imported_not"] = list(others)
     return Checkpoint(checkpoint.tensors, info)
+
+
+def _moved(path: Path, task: Task) -> Checkpoint | None:
+    """The checkpoint at `path` for `task`, if it was trained here on that very data."""
+    try:
+        checkpoint = Checkpoint.load(path)
+    except InputError:
+        return None
+    if checkpoint.info.get("split_hash") != task.split_hash or not checkpoint.info.get("accuracy"):
+        return None
+    return Checkpoint(checkpoint.tensors, {**checkpoint.info, "task": task.name})
 
 
 def check_sizes(checkpoint: Checkpoint, task: Task, source: str) -> None:

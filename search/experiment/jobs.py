@@ -78,10 +78,10 @@ class ForOne:
     path: str
 
 
-def is_gone(job: object) -> bool:
-    """Whether weights are not there that a job leaves for others: searches and trainings start from
-    them. What is trained for its genome is read seldom, once its numbers are known."""
-    return isinstance(job, Float | ForAll) and not Path(job.path).exists()
+def is_gone(job: object, read_again: tuple[type[Float | ForAll | ForOne], ...]) -> bool:
+    """Whether weights are not there that a job leaves, if it is of a kind whose weights are read
+    again."""
+    return isinstance(job, read_again) and not Path(job.path).exists()
 
 
 @dataclass(frozen=True)

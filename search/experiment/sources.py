@@ -12,12 +12,13 @@ from ...model import zoo
 from ...model.aliases import Say
 from ...model.checkpoints.floating import Checkpoint
 from ...model.checkpoints.recipe import recipe_for
-from ...model.data.tasks import Task, load_task
+from ...model.data.tasks import Task, is_own, load_task
 from ...model.errors import InputError, shown
 from ...model.qat.any_precision import AnyTuning
 from ...synth.recipes import script_hash
 from ...synth.yosys import find
 from ..genomes.candidate import CHECKPOINT, Candidate
+from ..genomes.evaluate import MOVED
 from ..pool.backends import Pool
 from .jobs import ForOne
 from .plan import Plan
@@ -103,9 +104,10 @@ class Sources:
             checkpoint = zoo.load(name)
             trained_task = checkpoint.info.get("task")
             if trained_task != plan.task:
+                moved = is_own(str(trained_task)) and is_own(plan.task)
                 raise InputError(
                     f"checkpoint {name}: trained on {shown(trained_task)}, not on {plan.task}",
-                    "leave it out, or give one of that task",
+                    MOVED.format(name) if moved else "leave it out, or give one of that task",
                 )
             checkpoints[name] = checkpoint
             seeds[name] = checkpoint.info.get("split_seed", 0)

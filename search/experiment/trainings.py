@@ -24,6 +24,10 @@ from .jobs import (
 from .record import Record, changed
 from .sources import Source, Sources
 
+#: Searches and trainings begin with these. What is trained for its genome is read seldom, once its
+#: numbers are known.
+READ_AGAIN = (Float, ForAll)
+
 
 class Trainings(Sources):
     """Jobs of an experiment: weights of sources, networks trained for their genome or quantised."""
@@ -39,7 +43,7 @@ class Trainings(Sources):
         missing = [
             (request, job)
             for request, job in jobs
-            if self.record.get(stage, request) is None or is_gone(job)
+            if self.record.get(stage, request) is None or is_gone(job, READ_AGAIN)
         ]
         self._tell_gone(
             [job.path for request, job in missing if self.record.get(stage, request) is not None]

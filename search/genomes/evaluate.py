@@ -10,13 +10,15 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...hdl.gru.design import Design
 from ...model import zoo
-from ...model.data.tasks import Task, is_own, load_task
+from ...model.checkpoints.floating import Checkpoint
+from ...model.data.tasks import Task, is_own, load_task, whole_of
 from ...model.errors import InputError, shown
 from ...model.genome import Genome
 from ...model.integer import IntModel
@@ -158,14 +160,30 @@ def check_task(checkpoint: str, task: str | None) -> None:
         )
 
 
+#: Remedy where one's own data is no longer where a checkpoint says.
+MOVED = "say where its data is: genogate import {} --task FILE.npz --out NEW.safetensors"
+
 #: Checkpoints of one task, or of a fold of it, share its data.
 _task = lru_cache(maxsize=6)(load_task)
+
+
+def _task_of(name: str, checkpoint: Checkpoint) -> Task:
+    """The data of the checkpoint called `name`, where that says it is."""
+    trained_on = checkpoint.info.get("task", "digits-row")
+    try:
+        return _task(trained_on, checkpoint.info.get("split_seed", 0))
+    except InputError as error:
+        if not (is_own(trained_on) and checkpoint.info.get("split_hash")):
+            raise
+        if Path(whole_of(trained_on)).exists():
+            raise
+        raise InputError(f"{error}, the data of {name}", MOVED.format(name)) from None
 
 
 @lru_cache(maxsize=16)
 def _material(name: str) -> Material:
     checkpoint = zoo.load(name)
-    task = _task(checkpoint.info.get("task", "digits-row"), checkpoint.info.get("split_seed", 0))
+    task = _task_of(name, checkpoint)
     split_hash = checkpoint.info.get("split_hash", task.split_hash)
     if split_hash != task.split_hash:
         raise InputError(f"checkpoint {name}: trained on another split of {task.name}")

@@ -26,6 +26,7 @@ from ..experiment.jobs import (
     Float,
     ForOne,
     Look,
+    is_gone,
     look_at,
     part_of,
     train_float,
@@ -42,6 +43,8 @@ from .price import PRICES, TARGET, Sharing, price_of
 Say = Callable[[str], None]
 #: Epochs of a training that a look at a network counts as, where a plan has a pace.
 LOOK = 0.2
+#: Trainings begin with these, and the search ends with one.
+READ_AGAIN = (Float, ForOne)
 #: Least bits of input and classifier.
 LEAST_BITS = 2
 
@@ -94,12 +97,6 @@ class Result:
     def paths(self) -> tuple[str, ...]:
         """One for each fold."""
         return (self.path, *self.others)
-
-
-def _is_gone(job: object) -> bool:
-    """Whether the network is not there that a training leaves: others begin with its weights, and
-    the search ends with it."""
-    return isinstance(job, Float | ForOne) and not Path(job.path).exists()
 
 
 def _timed_look(look: Look) -> dict[str, Any]:
@@ -226,7 +223,7 @@ class Rungs:
             {
                 key: (key, text, job)
                 for key, text, job in jobs
-                if key not in records or _is_gone(job)
+                if key not in records or is_gone(job, READ_AGAIN)
             }.values()
         )
         for done, (index, record) in enumerate(

@@ -1,5 +1,7 @@
 """Recipes for one's own data, by how much of it there is."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from genogate.model.checkpoints.recipe import Recipe, recipe_for
@@ -104,3 +106,42 @@ def test_an_experiment_looks_at_other_sizes_and_knows_how_much_it_has_to_do(own)
     assert work.for_all == work.floats == 3
     assert work.seconds(0.01, 2) == pytest.approx(work.seconds(0.02, 4))
     assert work.seconds(0.02, 1) > 2 * work.seconds(0.01, 1) - 1e-9
+
+
+def test_data_that_was_moved_is_found_again(own, genogate, tmp_path):
+    """A checkpoint says which file it was trained on; where that is gone, a search asks, and the
+    import of the checkpoint tells it, and changes nothing else."""
+    from genogate.model.checkpoints.floating import Checkpoint
+
+    task = load_task(own)
+    rng, gates = np.random.default_rng(2), 3 * 8
+    shapes = {
+        "weight_ih_l0": (gates, task.features),
+        "weight_hh_l0": (gates, 8),
+        "bias_ih_l0": (gates,),
+        "bias_hh_l0": (gates,),
+        "classifier.weight": (task.classes, 8),
+        "classifier.bias": (task.classes,),
+    }
+    tensors = {name: rng.normal(size=shape).astype("f4") for name, shape in shapes.items()}
+    known = {
+        "task": own,
+        "split_hash": task.split_hash,
+        "split_seed": 0,
+        "accuracy": {"train": 0.5, "val": 0.5},
+        "unseen": {"val": True, "test": True},
+    }
+    Checkpoint(tensors, known).save("a.safetensors")
+    Path(own).rename("elsewhere.npz")
+    given = ("--checkpoint", "a.safetensors", "--task", "elsewhere.npz")
+    small = ("--pop", 4, "--generations", 1, "--exploit", 0, "--objectives", "accuracy,size")
+    told = ("my.npz", "genogate import a.safetensors --task FILE.npz")
+    genogate("search", *given, *small).refused(*told)
+    genogate("search", *given, "--budget", "1m").refused(*told)
+    of_it = ("--checkpoints", "a.safetensors", "--task", "elsewhere.npz")
+    genogate("experiment", *of_it).refused(*told)
+    new = ("--task", "elsewhere.npz", "--out", "b.safetensors")
+    assert genogate("import", "a.safetensors", *new).code == 0
+    now = Checkpoint.load("b.safetensors")
+    assert now.info == known | {"task": "elsewhere.npz"}
+    assert now.hash == Checkpoint.load("a.safetensors").hash

@@ -39,6 +39,7 @@ def test_the_checkpoint_gives_the_trained_network_to_other_commands(genogate, tm
         (("--genome", "int9"), ("int9",)),
         (("--checkpoint", "nowhere"), ("nowhere", "no such file")),
         (("--any", "--patience", "3"), ("patience",)),
+        (("--any", "--genome", "int4"), ("genome: --any trains for all genomes",)),
     ],
 )
 def test_bad_input_is_one_line(genogate, arguments, words):
