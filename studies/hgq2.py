@@ -1,0 +1,292 @@
+"""Beside HGQ2, which learns the widths of every weight and value by gradient (arXiv 2405.00645).
+
+On each task HGQ2 trains from random weights for as many epochs as our networks had in all: those of
+the float network and those for the genome. Both have the same parts of the data and three seeds;
+what is compared are means over the seeds.
+"""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+from genogate.model.data.tasks import load_task
+from genogate.model.errors import InputError
+from genogate.model.files import read_json
+from genogate.search.experiment.jobs import Look, look_at
+from genogate.search.experiment.summary import Found
+from genogate.search.ladder.ladder import search
+from genogate.search.ladder.plan import Plan
+
+from .contestants import FLOATS, KNOBS, Race, networks_of
+from .kept import Case, rows_of
+from .part_tables import table
+from .registry import path_of
+
+Say = Callable[[str], None]
+FOLDER = Path("runs/hgq2")
+#: Names the Python of an environment with ``pip install hgq2==0.2.0 jax==0.10.2``.
+PYTHON = "GENOGATE_HGQ2"
+SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Beside:
+    """HGQ2's trainings on a task.
+
+    betas : weights of EBOPs in its loss
+    bits : that weights begin with, without sign
+    sizes, drops, budget : of our searches for the smallest network, one for each of the points that
+        may be lost; none: our networks are those of the task's experiment
+    """
+
+    task: str
+    units: int
+    epochs: int
+    batch: int
+    lr: float
+    betas: tuple[float, ...]
+    bits: tuple[int, ...]
+    sizes: tuple[int, ...] = ()
+    drops: tuple[float, ...] = ()
+    budget: float = 0.0
+
+
+FULL = (
+    Beside(
+        "JapaneseVowels", 32, 200, 32, 0.005, (1e-6, 1e-5, 3e-5), (2, 5), (32, 24), (0.5, 2.0), 180
+    ),
+    Beside("mnist-row", 64, 20, 128, 0.005, (3e-7, 1e-6), (2,)),
+)
+
+
+def _arrays(task: str, seed: int) -> Path:
+    """The parts of a task, for another Python."""
+    path = FOLDER / f"{task}-seed{seed}.npz"
+    if not path.exists():
+        data = load_task(path_of(task), seed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        parts = {
+            f"{a}_{p}": getattr(data, f"{a}_{p}") for a in "xy" for p in ("train", "val", "test")
+        }
+        np.savez(path, **parts)
+    return path
+
+
+def _trained(beside: Beside, seed: int, beta: float, bits: int) -> dict[str, Any]:
+    """A training by HGQ2."""
+    python = os.environ.get(PYTHON)
+    if not python:
+        raise InputError(
+            f"{PYTHON}: not set, the Python of an environment with hgq2 and jax is needed"
+        )
+    data = _arrays(beside.task, seed)
+    classes = int(np.load(data)["y_train"].max()) + 1
+    setting = {
+        "seed": seed,
+        "beta": beta,
+        "start": bits,
+        "classes": classes,
+        **{name: getattr(beside, name) for name in ("units", "epochs", "batch", "lr")},
+    }
+    program = Path(__file__).with_name("hgq2_train.py")
+    done = subprocess.run(
+        [python, str(program), str(data), json.dumps(setting)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise InputError(f"{PYTHON}: {done.stderr.strip().splitlines()[-1]:.200}")
+    return {"task": beside.task, **setting, **json.loads(done.stdout.splitlines()[-1])}
+
+
+def ebops(genes: Sequence[int], units: int, features: int, input_bits: int) -> int:
+    """Products of bits as HGQ2 counts them, of a GRU's matrices and products: weights without their
+    sign."""
+    r, z, n, h = genes[14], genes[15], genes[16], genes[10]
+    sides = ((genes[:3], features, input_bits), (genes[3:6], units, h))
+    matrices = sum(count * units * (w - 1) * data for ws, count, data in sides for w in ws)
+    return matrices + units * (r * genes[5] + z * (n + h))
+
+
+def _ours(beside: Beside, seed: int, drop: float, say: Say) -> dict[str, Any]:
+    """The smallest network that a search finds within so many points."""
+    race = Race(beside.task, beside.sizes, 0)
+    plan = Plan(
+        networks_of(race, seed, FLOATS),
+        cost="size",
+        drop=drop,
+        budget=beside.budget,
+        seed=seed,
+        knobs=KNOBS,
+        spare=0.0,
+    )
+    place = FOLDER / f"{beside.task}-ours-seed{seed}-{drop:g}"
+    best = search(place, plan, resume=True, say=say)["best"]
+    features = load_task(path_of(beside.task), seed).features
+    genes, units = best["genes"], best["hidden"]
+    sides = ((genes[:3], features), (genes[3:6], units))
+    path = str(place / best["network"])
+    return {
+        "task": beside.task,
+        "seed": seed,
+        "drop": drop,
+        **{name: best[name] for name in ("hidden", "genes", "input_bits", "epochs", "size")},
+        "val": best["judged"],
+        "test": look_at(Look(path, None, KNOBS, ("test",)))["test"],
+        "bits": sum(count * units * w for ws, count in sides for w in ws),
+        "ebops": ebops(genes, units, features, best["input_bits"]),
+    }
+
+
+def _cases(say: Say) -> list[Case]:
+    cases = []
+    for beside in FULL:
+        for drop in beside.drops:
+            for seed in SEEDS:
+                name = f"{beside.task}, ours within {drop:g} points, seed {seed}"
+                file = FOLDER / f"{beside.task}-ours-seed{seed}-{drop:g}.json"
+                make = partial(_ours, beside, seed, drop, say)
+                cases.append(Case(file, name, make, f"{beside.task} ours"))
+        for beta in beside.betas:
+            for bits in beside.bits:
+                for seed in SEEDS:
+                    name = f"{beside.task}-{beta:g}-{bits}-seed{seed}"
+                    make = partial(_trained, beside, seed, beta, bits)
+                    cases.append(Case(FOLDER / f"{name}.json", name, make, f"{beside.task} hgq2"))
+    return cases
+
+
+def measure(say: Say, budget: str | None = None) -> dict[str, Any]:
+    """All trainings, as far as the budget goes. Raises :class:`InputError` without HGQ2's Python,
+    named by the environment variable :data:`PYTHON`."""
+    rows, missing = rows_of(_cases(say), say, budget)
+    return {"rows": rows, "missing": missing}
+
+
+def _of_experiment(task: str) -> list[dict[str, Any]]:
+    """Networks of an experiment that were trained on every seed, by their means."""
+    found = Found(read_json(Path("docs/data") / f"experiment-{task}.json"))
+    features = load_task(task, 0).features
+    rows = []
+    for network in found.trained.values():
+        test, val, bits = (network.mean(name) for name in ("test", "val", "weights"))
+        if len(network.seeds) != len(SEEDS) or test is None:
+            continue
+        inputs = int(network.knobs.get("input_bits", 8))
+        rows.append(
+            {
+                "what": f"{network.hidden}: `{_digits(network.genes)}`",
+                "test": test,
+                "val": val,
+                "bits": bits,
+                "ebops": ebops(network.genes, network.hidden, features, inputs),
+            }
+        )
+    return rows
+
+
+def _digits(genes: Sequence[int]) -> str:
+    return "".join(map(str, genes[:6])) + " " + "".join(map(str, genes[6:]))
+
+
+def _means(rows: Sequence[Mapping[str, Any]], what: str) -> dict[str, Any]:
+    names = ("test", "val", "bits", "ebops")
+    return {"what": what, "seeds": len(rows), **{n: mean(r[n] for r in rows) for n in names}}
+
+
+def _dominated(row: Mapping[str, Any], others: Sequence[Mapping[str, Any]], cost: str) -> bool:
+    """Whether another is as good on test at no more of `cost`."""
+    return any(o["test"] >= row["test"] and o[cost] <= row[cost] for o in others)
+
+
+def _by_setting(data: Mapping[str, Any], task: str) -> tuple[list[Any], list[Any]]:
+    """Means over the seeds: HGQ2's by setting, and ours."""
+    rows = [row for row in data["rows"] if row["task"] == task]
+    theirs, ours = dict[str, list[Any]](), dict[str, list[Any]]()
+    for row in rows:
+        if "drop" in row:
+            ours.setdefault(f"ours, within {row['drop']:g} points", []).append(row)
+        else:
+            what = f"HGQ2, beta {row['beta']:g}, from {row['start']} bits"
+            theirs.setdefault(what, []).append(row)
+    return (
+        [_means(same, what) for what, same in theirs.items()],
+        [_means(same, what) for what, same in ours.items()] or _of_experiment(task),
+    )
+
+
+def _task_lines(data: Mapping[str, Any], beside: Beside) -> list[str]:
+    theirs, ours = _by_setting(data, beside.task)
+    if not theirs:
+        return []
+    body = []
+    for mine, rows, others in ((False, theirs, ours), (True, ours, theirs)):
+        for row in sorted(rows, key=lambda r: -r["bits"]):
+            beaten = [
+                name
+                for name, cost in (("weights", "bits"), ("EBOPs", "ebops"))
+                if _dominated(row, others, cost)
+            ]
+            body.append(
+                (
+                    row["what"],
+                    row.get("seeds", len(SEEDS)),
+                    f"{100 * row['val']:.2f}",
+                    f"{100 * row['test']:.2f}",
+                    f"{row['bits'] / 1000:.1f}",
+                    f"{row['ebops'] / 1000:,.1f}",
+                    f"by {'HGQ2' if mine else 'ours'} in {' and '.join(beaten)}" if beaten else "-",
+                )
+            )
+    head = (
+        *("network", "seeds", "validation, %", "test, %"),
+        *("weights, kbit", "EBOPs, thousand", "dominated"),
+    )
+    source = (
+        f"Ours: the smallest that `genogate search --budget {beside.budget / 60:g}m --objectives "
+        "size` found within the points of INT8, of "
+        f"{' and '.join(map(str, beside.sizes))} units, on each seed."
+        if beside.drops
+        else "Ours: networks of the task's [experiment](experiments.md), trained on all seeds "
+        "(15 epochs of float training and 4 for the genome); units: genes."
+    )
+    return [
+        f"### {beside.task}",
+        "",
+        f"HGQ2: {beside.units} units, {beside.epochs} epochs. {source}",
+        "",
+        *table(head, body),
+    ]
+
+
+def render(data: Mapping[str, Any]) -> list[str]:
+    """The page."""
+    lines = [
+        "## Beside HGQ2",
+        "",
+        "HGQ2 0.2.0 learns a width for every weight and every value of a GRU by gradient "
+        "(arXiv 2405.00645); ours has one for each operator, which is what one multiplier with a "
+        "memory of words needs: widths per weight save bits of a memory only with an index. Its "
+        "trainings begin with random weights, with its own hard activations and a constant beta, "
+        "Adam with a cosine from the same learning rate, and all epochs; the last one counts.",
+        "",
+        "Weights: bits of the GRU's matrices, signs among them. EBOPs: products of bits of "
+        "matrices and gates as HGQ2 counts them, without the signs of weights, biases left out. "
+        "All are means over the seeds. A row is dominated where another's mean test accuracy is as high "
+        "and its mean cost as low. The environment variable GENOGATE_HGQ2 names the Python of an "
+        "environment with `pip install hgq2==0.2.0 jax==0.10.2`.",
+        "",
+    ]
+    if data["missing"]:
+        lines += [f"{data['missing']} trainings were not made.", ""]
+    for beside in FULL:
+        lines += _task_lines(data, beside)
+    return lines
