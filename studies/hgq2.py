@@ -280,8 +280,8 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "",
         "Weights: bits of the GRU's matrices, signs among them. EBOPs: products of bits of "
         "matrices and gates as HGQ2 counts them, without the signs of weights, biases left out. "
-        "All are means over the seeds. A row is dominated where another's mean test accuracy is as high "
-        "and its mean cost as low. The environment variable GENOGATE_HGQ2 names the Python of an "
+        "All are means over the seeds. A row is dominated where another's mean test accuracy is as "
+        "high and its mean cost as low. The environment variable GENOGATE_HGQ2 names the Python of an "
         "environment with `pip install hgq2==0.2.0 jax==0.10.2`.",
         "",
     ]
