@@ -16,6 +16,7 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
+from genogate.model import zoo
 from genogate.model.data.tasks import load_task
 from genogate.model.errors import InputError
 from genogate.model.files import read_json
@@ -174,7 +175,7 @@ def measure(say: Say, budget: str | None = None) -> dict[str, Any]:
 def _of_experiment(task: str) -> list[dict[str, Any]]:
     """Networks of an experiment that were trained on every seed, by their means."""
     found = Found(read_json(Path("docs/data") / f"experiment-{task}.json"))
-    features = load_task(task, 0).features
+    features = zoo.load(task).input_size
     rows = []
     for network in found.trained.values():
         test, val, bits = (network.mean(name) for name in ("test", "val", "weights"))
@@ -207,9 +208,9 @@ def _dominated(row: Mapping[str, Any], others: Sequence[Mapping[str, Any]], cost
     return any(o["test"] >= row["test"] and o[cost] <= row[cost] for o in others)
 
 
-def _by_setting(data: Mapping[str, Any], task: str) -> tuple[list[Any], list[Any]]:
+def _by_setting(data: Mapping[str, Any], beside: Beside) -> tuple[list[Any], list[Any]]:
     """Means over the seeds: HGQ2's by setting, and ours."""
-    rows = [row for row in data["rows"] if row["task"] == task]
+    rows = [row for row in data["rows"] if row["task"] == beside.task]
     theirs, ours = dict[str, list[Any]](), dict[str, list[Any]]()
     for row in rows:
         if "drop" in row:
@@ -217,14 +218,15 @@ def _by_setting(data: Mapping[str, Any], task: str) -> tuple[list[Any], list[Any
         else:
             what = f"HGQ2, beta {row['beta']:g}, from {row['start']} bits"
             theirs.setdefault(what, []).append(row)
+    mine = [_means(same, what) for what, same in ours.items()]
     return (
         [_means(same, what) for what, same in theirs.items()],
-        [_means(same, what) for what, same in ours.items()] or _of_experiment(task),
+        mine if beside.drops else _of_experiment(beside.task),
     )
 
 
 def _task_lines(data: Mapping[str, Any], beside: Beside) -> list[str]:
-    theirs, ours = _by_setting(data, beside.task)
+    theirs, ours = _by_setting(data, beside)
     if not theirs:
         return []
     body = []
@@ -281,8 +283,8 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "Weights: bits of the GRU's matrices, signs among them. EBOPs: products of bits of "
         "matrices and gates as HGQ2 counts them, without the signs of weights, biases left out. "
         "All are means over the seeds. A row is dominated where another's mean test accuracy is as "
-        "high and its mean cost as low. The environment variable GENOGATE_HGQ2 names the Python of an "
-        "environment with `pip install hgq2==0.2.0 jax==0.10.2`.",
+        "high and its mean cost as low. The environment variable GENOGATE_HGQ2 names the Python of "
+        "an environment with `pip install hgq2==0.2.0 jax==0.10.2`.",
         "",
     ]
     if data["missing"]:
