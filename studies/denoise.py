@@ -41,6 +41,7 @@ TRAINED = ("INT4", "weights 3, state 6, rest 5", "weights 2, rest 8")
 NARROWED = "narrowed"
 SEEDS = (0, 1, 2)
 EPOCHS = 12
+HARDWARE = Path("docs/data/denoise_hardware.json")
 #: What is aimed at: fewer bits than INT8 by this share, decibels and STOI below it at most.
 FEWER, DECIBELS, STOI = 0.6, 0.1, 0.01
 #: The search within a budget that the page tells of, into this study's folder.
@@ -123,6 +124,29 @@ def _figures(network: Network) -> dict[str, Any]:
     }
 
 
+def silicon(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Area and energy for a second of speech by today's models, by name of a network: of the
+    shipped float network quantised by its genome, which training for few bits hardly changes. The
+    narrowed one is that of :mod:`.denoise_hardware`, trained."""
+    from genogate.synth.targets.prices import figures
+
+    found = {}
+    for name in dict.fromkeys(row["name"] for row in rows if "size" in row):
+        if name in GENOMES:
+            genome = str(Genome.from_genes([*GENOMES[name]] * LAYERS))
+            network = build_network(
+                genome=genome, task=NAME, checkpoint=None, knobs=KNOBS, say=lambda text: None
+            )
+            told = figures("sky130", network.design)
+            um2, energy = told["um2"], told["energy"]
+        else:
+            kept = read_json(HARDWARE)["rows"]
+            (row,) = (row for row in kept if row["name"] == f"{name}, trained")
+            um2, energy = row["model_um2"], row["model_nj"]
+        found[name] = {"um2": um2, "uj_per_second": energy * RATE / HOP / 1000}
+    return found
+
+
 class TestPart:
     """Noisy speech of the test part, mixed once."""
 
@@ -186,6 +210,7 @@ def measure(
         data["narrowed"] = read_json(search)
     if (search := folder / "search" / "ladder.json").exists():
         data["searched"] = searched(read_json(search))
+    data["silicon"] = silicon(rows)
     return data
 
 
@@ -298,17 +323,19 @@ def render(data: Mapping[str, Any]) -> list[str]:
         f"{len(seeds)} seed{'s' * (len(seeds) > 1)}, ± one standard error over the seeds of the "
         "difference to float where there are several. Trained: "
         f"{data['epochs']} further epochs, quantised (`genogate qat`), the last epoch kept. "
-        "Silicon of the table is what the models of the target sky130 said when it was measured, "
-        "before constants took less; that of today, Verilog against golden and synthesis: "
-        "[denoisers in hardware](denoise_hardware.md). The clock is that of real time.",
+        "Area, and energy of a second of speech, are estimates of the target sky130 for the "
+        "network of seed 0, before training but for the narrowed one; synthesis, energy by "
+        "netlist, and Verilog against golden: [denoisers in hardware](denoise_hardware.md). The "
+        "clock is that of real time; at 12 MHz "
+        "the real-time factor is 12 over it.",
         "",
     ]
     if data["missing"]:
         lines += [f"{data['missing']} networks are not trained yet.", ""]
     lines += [
         "| network | SI-SDR gain, dB | to float, dB | STOI | to float | PESQ | bits | um^2 "
-        "| clock, MHz |",
-        "|---" + "|---:" * 8 + "|",
+        "| uJ a second | clock, MHz |",
+        "|---" + "|---:" * 9 + "|",
     ]
     cases = list(dict.fromkeys((row["name"], row["trained"]) for row in rows))
     floating = {row["seed"]: row for row in rows if row["name"] == "float"}
@@ -326,9 +353,15 @@ def render(data: Mapping[str, Any]) -> list[str]:
                 text += f" ± {np.std(values, ddof=1) / np.sqrt(len(values)):.{digits}f}"
             return text
 
-        hardware = ["", "", ""]
+        hardware = [""] * 4
         if "size" in mine[0]:
-            hardware = [f"{mean('size'):,.0f}", f"{mean('um2'):,.0f}", f"{mean('clock_mhz'):.2f}"]
+            part = data["silicon"][name]
+            hardware = [
+                f"{mean('size'):,.0f}",
+                f"{part['um2']:,.0f}",
+                f"{part['uj_per_second']:.1f}",
+                f"{mean('clock_mhz'):.2f}",
+            ]
         of_network = name not in ("noisy", "ideal gains")
         quality = "-" if mine[0]["pesq"] is None else f"{mean('pesq'):.2f}"
         cells = [

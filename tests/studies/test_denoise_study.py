@@ -22,16 +22,17 @@ def test_networks_are_told_against_float_seed_by_seed() -> None:
         row(0, "INT4", 5.5, trained=True, **hardware),
         row(1, "INT4", 4.9, trained=True, **hardware),
     ]
-    text = render({"rows": rows, "missing": 2, "epochs": 12})
+    silicon = {"INT4": {"um2": 250_000.0, "uj_per_second": 70.25}}
+    text = render({"rows": rows, "missing": 2, "epochs": 12, "silicon": silicon})
     assert "2 networks are not trained yet." in text
     line = next(part for part in text if part.startswith("| INT4, trained"))
     # Both seeds lose: 0.5 and 0.1 dB, so 0.3 with a standard error of 0.2.
     assert line == (
         "| INT4, trained | 5.20 | -0.30 ± 0.20 | 0.752 | -0.003 ± 0.002 | - | 120,000 | 250,000 "
-        "| 0.31 |"
+        "| 70.2 | 0.31 |"
     )
     noisy = next(part for part in text if part.startswith("| noisy"))
-    assert noisy == "| noisy | 0.00 |  | 0.700 |  | - |  |  |  |"
+    assert noisy == "| noisy | 0.00 |  | 0.700 |  | - |  |  |  |  |"
 
 
 def test_the_page_says_which_trained_networks_reach_the_aim() -> None:
@@ -45,7 +46,8 @@ def test_the_page_says_which_trained_networks_reach_the_aim() -> None:
         sized("large", 6.0, 500),
         sized("poor", 5.8, 200),
     ]
-    text = render({"rows": rows, "missing": 0, "epochs": 12})
+    silicon = {r["name"]: {"um2": 1.0, "uj_per_second": 1.0} for r in rows[1:]}
+    text = render({"rows": rows, "missing": 0, "epochs": 12, "silicon": silicon})
     aim = next(line for line in text if line.startswith("Aim: 60 % fewer bits than INT8"))
     reached, missed = aim.split("That do not: ")
     assert "reach it: small (70.0 % fewer bits, -0.050 dB, -0.001 STOI)." in reached
