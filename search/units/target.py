@@ -140,8 +140,9 @@ class Target:
     def folds(self) -> list[tuple[Fold, int]]:
         """Ways to compute it of one half that cost little error, with the ramp; ``none`` first."""
         folds: list[tuple[Fold, int]] = [("none", 0)]
-        right = self.weight[len(self.weight) // 2 :]
-        if not (self.weight[: len(self.weight) // 2] @ right[::-1] > 0):
+        left, right = np.split(self.weight, 2)
+        # A slope needs two inputs that both halves have: exp's have the one next to 0.
+        if np.count_nonzero(left * right[::-1]) < 2:
             return folds
         ramp = self.ramp()
         for fold, power in (("odd", 0), ("even", ramp), ("negated", 0), ("mirrored", ramp)):

@@ -12,10 +12,12 @@ from genogate.sim import golden
 SMALL = ("--in-bits", 6, "--out-bits", 6, "--scale", 3, "--pop", 8, "--generations", 1)
 
 
-def test_front_is_a_front_of_verified_units(genogate, tmp_path):
+@pytest.mark.parametrize("name", ["tanh", "exp"])
+def test_front_is_a_front_of_verified_units(name, genogate, tmp_path):
+    """Of a function with equal halves, and of one whose domain ends at 0."""
     (tmp_path / "given").mkdir()
     (tmp_path / "given" / "unit-99.v").write_text("of a longer front")
-    outcome = genogate("front", "tanh", *SMALL, "--out", "given")
+    outcome = genogate("front", name, *SMALL, "--out", "given")
     assert outcome.code == 0, outcome
     record = json.loads((tmp_path / "given" / "front.json").read_text())
     units = record["units"]
@@ -24,6 +26,7 @@ def test_front_is_a_front_of_verified_units(genogate, tmp_path):
     for smaller, better in pairwise(units):
         assert smaller["cells"] < better["cells"]
         assert smaller["mse"] > better["mse"]
+    asked = range(-32, 32) if name == "tanh" else range(-32, 1)
     assert record["verified"]["codes"] == 64 * len(units)
     for unit in units:
         about = {name: unit.pop(name) for name in ("file", "form", "mse", "cells")}
@@ -32,8 +35,8 @@ def test_front_is_a_front_of_verified_units(genogate, tmp_path):
         )
         assert (tmp_path / "given" / about["file"]).read_text().count("endmodule") >= 1
         # What it says of its error is what it does over the codes in the range.
-        q = np.arange(-32, 32)
-        y = FUNCTIONS["tanh"](q / 8)
+        q = np.array(asked)
+        y = FUNCTIONS[name](q / 8)
         found = [
             (((golden.activation(op, q) - op.zero_point) * 2.0**-k - y) ** 2).mean()
             for k in range(8)
