@@ -3,12 +3,15 @@
 Units take 8-bit codes at the finest scale that holds the function's range, and give 8-bit codes.
 """
 
+import hashlib
 import io
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from genogate.hdl import units as units_of_hardware
 from genogate.hdl.units.shift_add_unit import build, forms
 from genogate.model.files import write_bytes
 from genogate.model.integer import code_range
@@ -18,6 +21,7 @@ from genogate.model.tables.functions import FUNCTIONS, Function
 from genogate.model.tables.optimal import GUARD, Exact
 from genogate.model.tables.points import Points
 from genogate.model.tables.table import LutTable
+from genogate.search import units as units_of_search
 from genogate.search.units.genes import Candidate, Genes
 from genogate.search.units.meter import front, predicted
 from genogate.search.units.pareto import explore
@@ -28,9 +32,12 @@ from genogate.synth.recipes import script_hash
 from genogate.synth.yosys import find
 from scipy.stats import spearmanr
 
+from .kept import Case, rows_of
+
 #: Population and generations: 24 + 4 * 8 evaluations by Yosys a run, and as many for the rival.
 POP_SIZE, GENERATIONS, SEEDS = 24, 4, (0, 1, 2)
 EVALUATIONS = POP_SIZE + GENERATIONS * (POP_SIZE // 3)
+FOLDER = Path("build/studies/tables_cost")
 METHODS = {
     "rival": "exact, priced",
     "seeded": "NSGA-II from exact",
@@ -128,69 +135,89 @@ def references(target: Target) -> dict[str, dict[str, Any]]:
     return result
 
 
+def _measured(name: str, seeds: Sequence[int], say: Callable[[str], None]) -> dict[str, Any]:
+    """Fronts and figures of a function."""
+    target = Target.of(FUNCTIONS[name], scale_of(FUNCTIONS[name]))
+    known = references(target)
+    start = exact_genes(target, say)
+    say(f"{name}: rival")
+    meters = {"rival": [best_of(target, start, EVALUATIONS, say)], "seeded": [], "random": []}
+    for seed in seeds:
+        for method, first in (("seeded", start), ("random", [])):
+            say(f"{name}: {METHODS[method]}, seed {seed}")
+            meters[method].append(explore(target, GENERATIONS, POP_SIZE, seed, first, say))
+    every = [m for group in meters.values() for m in group]
+    union = front(c for meter in every for c in meter.known.values())
+    best = min(known["full"]["mse"], union[-1].mse)
+    top = known["full"]["cells"]
+    distinct = {pair: c for meter in every for pair, c in meter.known.items()}
+    ranks = [(predicted(c.unit)[c.form], c.cells) for c in distinct.values()]
+    fronts = {m: [front(x.known.values()) for x in group] for m, group in meters.items()}
+    at, room = known["8"]["mse"], known["8"]["cells"]
+    figures = {
+        method: {
+            "hypervolume": [hypervolume(f, target, best, top) for f in group],
+            "cells_at_error_8": [cells_at(f, at) for f in group],
+            "error_at_cells_8": [error_at(f, room) for f in group],
+            "on_union": [
+                len({(c.cells, c.mse) for c in f} & {(c.cells, c.mse) for c in union})
+                for f in group
+            ],
+        }
+        for method, group in {**fronts, "union": [union]}.items()
+    }
+    return {
+        "scale": target.scale,
+        "out_scale": target.out_scale,
+        "zero_point": target.zero_point,
+        "folds": [fold for fold, _ in target.folds],
+        "coarsest": target.coarsest,
+        "references": known,
+        "figures": figures,
+        "union": _rows(union),
+        "fronts": {
+            m: [[(c.cells, c.mse) for c in f] for f in group] for m, group in fronts.items()
+        },
+        "evaluations": {m: [x.count for x in group] for m, group in meters.items()},
+        "distinct_evaluations": len(distinct),
+        "exact_tables": len(start),
+        "prediction_spearman": float(spearmanr(*zip(*ranks, strict=True))[0]),
+    }
+
+
+def _sources() -> str:
+    """Changes whenever the searches or their units may: what others gave is measured again."""
+    parts = [
+        Path(package.__file__ or "").parent for package in (units_of_hardware, units_of_search)
+    ]
+    texts = [path.read_bytes() for part in parts for path in sorted(part.glob("*.py"))]
+    return hashlib.sha256(b"\0".join(texts)).hexdigest()[:8]
+
+
 def measure(
     say: Callable[[str], None] = lambda text: None,
     functions: Sequence[str] = tuple(FUNCTIONS),
     seeds: Sequence[int] = SEEDS,
+    folder: Path = FOLDER,
 ) -> dict[str, Any]:
-    """Fronts and figures of all functions: ``{"functions": {name: ...}, ...}``, JSON-able."""
-    data: dict[str, Any] = {
+    """Fronts and figures of all functions: ``{"functions": {name: ...}, ...}``, JSON-able. Each is
+    kept in `folder` as soon as it is there."""
+    version = f"{find().version} {script_hash()} {_sources()} {list(seeds)}"
+    place = folder / hashlib.sha256(version.encode()).hexdigest()[:8]
+    cases = [
+        Case(place / f"{name}.json", name, partial(_measured, name, seeds, say))
+        for name in functions
+    ]
+    rows, _ = rows_of(cases, say, None)
+    return {
         "yosys": find().version,
         "script": script_hash(),
         "evaluations": EVALUATIONS,
         "pop_size": POP_SIZE,
         "generations": GENERATIONS,
         "seeds": list(seeds),
-        "functions": {},
+        "functions": dict(zip(functions, rows, strict=True)),
     }
-    for name in functions:
-        target = Target.of(FUNCTIONS[name], scale_of(FUNCTIONS[name]))
-        known = references(target)
-        start = exact_genes(target, say)
-        say(f"{name}: rival")
-        meters = {"rival": [best_of(target, start, EVALUATIONS, say)], "seeded": [], "random": []}
-        for seed in seeds:
-            for method, first in (("seeded", start), ("random", [])):
-                say(f"{name}: {METHODS[method]}, seed {seed}")
-                meters[method].append(explore(target, GENERATIONS, POP_SIZE, seed, first, say))
-        every = [m for group in meters.values() for m in group]
-        union = front(c for meter in every for c in meter.known.values())
-        best = min(known["full"]["mse"], union[-1].mse)
-        top = known["full"]["cells"]
-        distinct = {pair: c for meter in every for pair, c in meter.known.items()}
-        ranks = [(predicted(c.unit)[c.form], c.cells) for c in distinct.values()]
-        fronts = {m: [front(x.known.values()) for x in group] for m, group in meters.items()}
-        at, room = known["8"]["mse"], known["8"]["cells"]
-        figures = {
-            method: {
-                "hypervolume": [hypervolume(f, target, best, top) for f in group],
-                "cells_at_error_8": [cells_at(f, at) for f in group],
-                "error_at_cells_8": [error_at(f, room) for f in group],
-                "on_union": [
-                    len({(c.cells, c.mse) for c in f} & {(c.cells, c.mse) for c in union})
-                    for f in group
-                ],
-            }
-            for method, group in {**fronts, "union": [union]}.items()
-        }
-        data["functions"][name] = {
-            "scale": target.scale,
-            "out_scale": target.out_scale,
-            "zero_point": target.zero_point,
-            "folds": [fold for fold, _ in target.folds],
-            "coarsest": target.coarsest,
-            "references": known,
-            "figures": figures,
-            "union": _rows(union),
-            "fronts": {
-                m: [[(c.cells, c.mse) for c in f] for f in group] for m, group in fronts.items()
-            },
-            "evaluations": {m: [x.count for x in group] for m, group in meters.items()},
-            "distinct_evaluations": len(distinct),
-            "exact_tables": len(start),
-            "prediction_spearman": float(spearmanr(*zip(*ranks, strict=True))[0]),
-        }
-    return data
 
 
 def _middle(values: Sequence[float | None]) -> float | None:
