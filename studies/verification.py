@@ -27,7 +27,7 @@ CASES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("digits-row", "INT8", ("sky130", *FPGAS)),
     ("digits-row", "INT4", ("sky130", *FPGAS)),
     ("kws4", "INT8", ()),
-    ("kws4", "mixed", ()),
+    ("kws4", "mixed", ("sky130", *FPGAS)),
 )
 #: Test sequences through a netlist.
 SEQUENCES = 50
