@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import mean
@@ -17,10 +17,13 @@ from typing import Any
 
 import numpy as np
 from genogate.model import zoo
+from genogate.model.checkpoints.recipe import recipe_for
 from genogate.model.data.tasks import load_task
 from genogate.model.errors import InputError
 from genogate.model.files import read_json
-from genogate.search.experiment.jobs import Look, look_at
+from genogate.model.genome import Genome
+from genogate.model.qat.recipe import Tuning
+from genogate.search.experiment.jobs import ForOne, Look, look_at, train_from
 from genogate.search.experiment.summary import Found
 from genogate.search.ladder.ladder import search
 from genogate.search.ladder.plan import Plan
@@ -45,6 +48,8 @@ class Beside:
     bits : that weights begin with, without sign
     sizes, drops, budget : of our searches for the smallest network, one for each of the points that
         may be lost; none: our networks are those of the task's experiment
+    plain : bits of weights and of all else, of networks that are trained for what the float
+        network leaves of the epochs, the last one kept
     """
 
     task: str
@@ -57,11 +62,22 @@ class Beside:
     sizes: tuple[int, ...] = ()
     drops: tuple[float, ...] = ()
     budget: float = 0.0
+    plain: tuple[tuple[int, int], ...] = ()
 
 
 FULL = (
     Beside(
-        "JapaneseVowels", 32, 200, 32, 0.005, (1e-6, 1e-5, 3e-5), (2, 5), (32, 24), (0.5, 2.0), 180
+        "JapaneseVowels",
+        units=32,
+        epochs=200,
+        batch=32,
+        lr=0.005,
+        betas=(1e-6, 1e-5, 3e-5),
+        bits=(2, 5),
+        sizes=(32, 24),
+        drops=(0.5, 2.0),
+        budget=180,
+        plain=((2, 8), (2, 6), (2, 4), (3, 6)),
     ),
     Beside("mnist-row", 64, 20, 128, 0.005, (3e-7, 1e-6), (2,)),
 )
@@ -117,6 +133,41 @@ def ebops(genes: Sequence[int], units: int, features: int, input_bits: int) -> i
     return matrices + units * (r * genes[5] + z * (n + h))
 
 
+def _row(beside: Beside, seed: int, network: str, of: Mapping[str, Any]) -> dict[str, Any]:
+    """What is told of a network of ours. of : its hidden units, genes and input bits"""
+    features = load_task(path_of(beside.task), seed).features
+    genes, units = of["genes"], of["hidden"]
+    sides = ((genes[:3], features), (genes[3:6], units))
+    scores = look_at(Look(network, None, KNOBS, ("val", "test")))
+    return {
+        "task": beside.task,
+        "seed": seed,
+        **{name: of[name] for name in ("hidden", "genes", "input_bits")},
+        "val": scores["val"],
+        "test": scores["test"],
+        "bits": sum(count * units * w for ws, count in sides for w in ws),
+        "ebops": ebops(genes, units, features, of["input_bits"]),
+    }
+
+
+def _plain(beside: Beside, seed: int, bits: tuple[int, int]) -> dict[str, Any]:
+    """A network of one width for weights and one for all else."""
+    weights, rest = bits
+    genome = Genome.from_genes([weights] * 6 + [rest] * 11)
+    knobs = replace(KNOBS, input_bits=rest, classifier_bits=rest)
+    (source,) = networks_of(Race(beside.task, (beside.units,), 0), seed, FLOATS)
+    path = FOLDER / f"{beside.task}-{weights}-{rest}-seed{seed}.safetensors"
+    epochs = beside.epochs - recipe_for(path_of(beside.task), {}, len(_data(beside, seed))).epochs
+    recipe = Tuning(epochs=epochs, seed=seed, keep="last")
+    train_from(source, ForOne((("float", source),), source, genome, knobs, recipe, None, str(path)))
+    of = {"hidden": beside.units, "genes": list(genome.genes), "input_bits": rest}
+    return {**_row(beside, seed, str(path), of), "plain": f"weights {weights}, rest {rest}"}
+
+
+def _data(beside: Beside, seed: int) -> np.ndarray:
+    return load_task(path_of(beside.task), seed).x_train
+
+
 def _ours(beside: Beside, seed: int, drop: float, say: Say) -> dict[str, Any]:
     """The smallest network that a search finds within so many points."""
     race = Race(beside.task, beside.sizes, 0)
@@ -131,20 +182,8 @@ def _ours(beside: Beside, seed: int, drop: float, say: Say) -> dict[str, Any]:
     )
     place = FOLDER / f"{beside.task}-ours-seed{seed}-{drop:g}"
     best = search(place, plan, resume=True, say=say)["best"]
-    features = load_task(path_of(beside.task), seed).features
-    genes, units = best["genes"], best["hidden"]
-    sides = ((genes[:3], features), (genes[3:6], units))
-    path = str(place / best["network"])
-    return {
-        "task": beside.task,
-        "seed": seed,
-        "drop": drop,
-        **{name: best[name] for name in ("hidden", "genes", "input_bits", "epochs", "size")},
-        "val": best["judged"],
-        "test": look_at(Look(path, None, KNOBS, ("test",)))["test"],
-        "bits": sum(count * units * w for ws, count in sides for w in ws),
-        "ebops": ebops(genes, units, features, best["input_bits"]),
-    }
+    row = _row(beside, seed, str(place / best["network"]), best)
+    return {**row, "drop": drop, "epochs": best["epochs"], "size": best["size"]}
 
 
 def _cases(say: Say) -> list[Case]:
@@ -156,11 +195,16 @@ def _cases(say: Say) -> list[Case]:
                 file = FOLDER / f"{beside.task}-ours-seed{seed}-{drop:g}.json"
                 make = partial(_ours, beside, seed, drop, say)
                 cases.append(Case(file, name, make, f"{beside.task} ours"))
+        for bits in beside.plain:
+            for seed in SEEDS:
+                name = f"{beside.task}-{bits[0]}-{bits[1]}-seed{seed}"
+                make = partial(_plain, beside, seed, bits)
+                cases.append(Case(FOLDER / f"{name}.json", name, make, f"{beside.task} plain"))
         for beta in beside.betas:
-            for bits in beside.bits:
+            for start in beside.bits:
                 for seed in SEEDS:
-                    name = f"{beside.task}-{beta:g}-{bits}-seed{seed}"
-                    make = partial(_trained, beside, seed, beta, bits)
+                    name = f"{beside.task}-{beta:g}-{start}-seed{seed}"
+                    make = partial(_trained, beside, seed, beta, start)
                     cases.append(Case(FOLDER / f"{name}.json", name, make, f"{beside.task} hgq2"))
     return cases
 
@@ -213,7 +257,9 @@ def _by_setting(data: Mapping[str, Any], beside: Beside) -> tuple[list[Any], lis
     rows = [row for row in data["rows"] if row["task"] == beside.task]
     theirs, ours = dict[str, list[Any]](), dict[str, list[Any]]()
     for row in rows:
-        if "drop" in row:
+        if "plain" in row:
+            ours.setdefault(f"ours, {row['plain']}", []).append(row)
+        elif "drop" in row:
             ours.setdefault(f"ours, within {row['drop']:g} points", []).append(row)
         else:
             what = f"HGQ2, beta {row['beta']:g}, from {row['start']} bits"
@@ -255,7 +301,9 @@ def _task_lines(data: Mapping[str, Any], beside: Beside) -> list[str]:
     source = (
         f"Ours: the smallest that `genogate search --budget {beside.budget / 60:g}m --objectives "
         "size` found within the points of INT8, of "
-        f"{' and '.join(map(str, beside.sizes))} units, on each seed."
+        f"{' and '.join(map(str, beside.sizes))} units, on each seed; and networks of "
+        f"{beside.units} units with one width for weights and one for all else, the epochs of the "
+        "float network among theirs, the last epoch kept."
         if beside.drops
         else "Ours: networks of the task's [experiment](experiments.md), trained on all seeds "
         "(15 epochs of float training and 4 for the genome); units: genes."
