@@ -38,6 +38,8 @@ FOLDER = Path("runs/hgq2")
 #: Names the Python of an environment with ``pip install hgq2==0.2.0 jax==0.10.2``.
 PYTHON = "GENOGATE_HGQ2"
 SEEDS = (0, 1, 2)
+#: What is compared beside accuracy: names, and those of the rows.
+COSTS = {"weights": "bits", "EBOPs": "ebops"}
 
 
 @dataclass(frozen=True)
@@ -278,11 +280,7 @@ def _task_lines(data: Mapping[str, Any], beside: Beside) -> list[str]:
     body = []
     for mine, rows, others in ((False, theirs, ours), (True, ours, theirs)):
         for row in sorted(rows, key=lambda r: -r["bits"]):
-            beaten = [
-                name
-                for name, cost in (("weights", "bits"), ("EBOPs", "ebops"))
-                if _dominated(row, others, cost)
-            ]
+            beaten = [name for name, cost in COSTS.items() if _dominated(row, others, cost)]
             body.append(
                 (
                     row["what"],
@@ -308,10 +306,19 @@ def _task_lines(data: Mapping[str, Any], beside: Beside) -> list[str]:
         else "Ours: networks of the task's [experiment](experiments.md), trained on all seeds "
         "(15 epochs of float training and 4 for the genome); units: genes."
     )
+    by_ours = [sum(_dominated(row, ours, cost) for row in theirs) for cost in COSTS.values()]
+    by_theirs = [sum(_dominated(row, theirs, cost) for row in ours) for cost in COSTS.values()]
+    counts = "; ".join(
+        f"in {name} ours dominate {mine} of {len(theirs)} settings of HGQ2, which dominates "
+        f"{its} of our {len(ours)} networks"
+        for name, mine, its in zip(COSTS, by_ours, by_theirs, strict=True)
+    )
     return [
         f"### {beside.task}",
         "",
         f"HGQ2: {beside.units} units, {beside.epochs} epochs. {source}",
+        "",
+        f"{counts[0].upper()}{counts[1:]}.",
         "",
         *table(head, body),
     ]
