@@ -220,22 +220,7 @@ class Design:
     @property
     def classifier_plan(self) -> tuple[int, int]:
         """Digits of the classifier's weights, and registers in its multiply-accumulate."""
-        op = self.model.classifier
-        if self.model.back:
-            return copied_chunks(op, self._layers_step, self.model.head, self.pipeline)
-        if self.share == "gates":
-            classes, hidden = op.weight.shape
-            if self.model.head.every:
-                # The first unit of the next step waits for it.
-                last = self.gates[-1]
-                spare = (last.layer.input_size + last.unit_cycles) // classes - 2
-                return divisor_within(op.weight_bits, max(0, spare) // hidden), 0
-            # The next step waits for it: an eighth of a step's time at most.
-            time = self._layers_step // (8 * classes * hidden)
-            return divisor_within(op.weight_bits, time), 0
-        top = self.schedules[-1]
-        chunks = classifier_chunks(op, top, self.model.head)
-        return chunks, min(top.pipeline, op.weight.shape[1] * chunks - 1)
+        return _classifier_plan(self)
 
     @property
     def serves(self) -> dict[str, tuple[str, ...]]:
@@ -285,17 +270,7 @@ class Design:
 
     def layer_components(self) -> list[GruLayer] | list[GatesLayer] | list[SharedLayer]:
         """The layers, new ones at each call."""
-        if self.share == "gates":
-            gates = zip(self.gates, self.layers, strict=True)
-            return [GatesLayer(*of, load=self.load_port) for of in gates]
-        if self.share == "all":
-            shared = zip(self.shared, self.layers, strict=True)
-            return [SharedLayer(*of, load=self.load_port) for of in shared]
-        layers = zip(self.planned.layers, self.schedules, self.layers, strict=True)
-        return [
-            GruLayer(*of, classified=self._reads(k), load=self.load_port)
-            for k, of in enumerate(layers)
-        ]
+        return _layer_components(self)
 
     def _reads(self, layer: int) -> bool:
         """Whether the classifier reads the state in the memory of a layer."""
@@ -304,6 +279,38 @@ class Design:
     def component(self) -> Network:
         """The whole network as one component, a new one at each call."""
         return Network(self)
+
+
+def _classifier_plan(design: Design) -> tuple[int, int]:
+    op, head, step = design.model.classifier, design.model.head, design._layers_step
+    if design.model.back:
+        return copied_chunks(op, step, head, design.pipeline)
+    if design.share == "gates":
+        classes, hidden = op.weight.shape
+        if head.every:
+            # The first unit of the next step waits for it.
+            last = design.gates[-1]
+            spare = (last.layer.input_size + last.unit_cycles) // classes - 2
+            return divisor_within(op.weight_bits, max(0, spare) // hidden), 0
+        # The next step waits for it: an eighth of a step's time at most.
+        return divisor_within(op.weight_bits, step // (8 * classes * hidden)), 0
+    top = design.schedules[-1]
+    chunks = classifier_chunks(op, top, head)
+    return chunks, min(top.pipeline, op.weight.shape[1] * chunks - 1)
+
+
+def _layer_components(design: Design) -> list[GruLayer] | list[GatesLayer] | list[SharedLayer]:
+    if design.share == "gates":
+        gates = zip(design.gates, design.layers, strict=True)
+        return [GatesLayer(*of, load=design.load_port) for of in gates]
+    if design.share == "all":
+        shared = zip(design.shared, design.layers, strict=True)
+        return [SharedLayer(*of, load=design.load_port) for of in shared]
+    layers = zip(design.planned.layers, design.schedules, design.layers, strict=True)
+    return [
+        GruLayer(*of, classified=design._reads(k), load=design.load_port)
+        for k, of in enumerate(layers)
+    ]
 
 
 def _loaded(parts: dict[str, Part]) -> dict[str, Part]:

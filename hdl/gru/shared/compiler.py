@@ -29,6 +29,18 @@ from .rows import (
 )
 
 
+def _ops_of(layer: Layer, digit: int, loaded: bool) -> dict[str, Op]:
+    """What the operators of a layer without a table or lines take."""
+    ops = {}
+    for name, sources, _ in ORDER:
+        op = layer.ops[name]
+        if isinstance(op, Dense):
+            ops[name] = dense_op(op, sources[0], digit, loaded)
+        elif not isinstance(op, Table | PiecewiseLinear):
+            ops[name] = elementwise_op(op, sources, digit)
+    return ops
+
+
 class Compiler:
     """Makes the :class:`Program` of a layer, with the classifier where it is the last.
 
@@ -46,14 +58,7 @@ class Compiler:
         self.loaded = loaded
         self.words = {"x": layer.input_size, "h": layer.hidden_size}
         self.program = Program()
-        ops = {}
-        for name, sources, _ in ORDER:
-            op = layer.ops[name]
-            if isinstance(op, Dense):
-                ops[name] = dense_op(op, sources[0], digit, loaded)
-            elif not isinstance(op, Table | PiecewiseLinear):
-                ops[name] = elementwise_op(op, sources, digit)
-        self.ops = ops
+        ops = self.ops = _ops_of(layer, digit, loaded)
         self.pieces = {
             name: PiecewisePlan.of(op)
             for name, op in layer.ops.items()
