@@ -21,7 +21,7 @@ from genogate.model.checkpoints.recipe import recipe_for
 from genogate.model.data.tasks import load_task
 from genogate.model.errors import InputError
 from genogate.model.files import read_json
-from genogate.model.genome import Genome
+from genogate.model.genome import GENES, Genome
 from genogate.model.qat.recipe import Tuning
 from genogate.search.experiment.jobs import ForOne, Look, look_at, train_from
 from genogate.search.experiment.summary import Found
@@ -128,11 +128,12 @@ def _trained(beside: Beside, seed: int, beta: float, bits: int) -> dict[str, Any
 
 def ebops(genes: Sequence[int], units: int, features: int, input_bits: int) -> int:
     """Products of bits as HGQ2 counts them, of a GRU's matrices and products: weights without their
-    sign."""
-    r, z, n, h = genes[14], genes[15], genes[16], genes[10]
+    sign. r is multiplied with a sum of ``w_hn``, which has the width of every matrix's sums."""
+    bits = dict(zip(GENES, genes, strict=True))
+    r, z, n, h = (bits[name] for name in ("a_r", "a_z", "a_n", "s_h"))
     sides = ((genes[:3], features, input_bits), (genes[3:6], units, h))
     matrices = sum(count * units * (w - 1) * data for ws, count, data in sides for w in ws)
-    return matrices + units * (r * genes[5] + z * (n + h))
+    return matrices + units * (r * int(KNOBS.dense_output) + z * (n + h))
 
 
 def _row(beside: Beside, seed: int, network: str, of: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,15 +160,12 @@ def _plain(beside: Beside, seed: int, bits: tuple[int, int]) -> dict[str, Any]:
     knobs = replace(KNOBS, input_bits=rest, classifier_bits=rest)
     (source,) = networks_of(Race(beside.task, (beside.units,), 0), seed, FLOATS)
     path = FOLDER / f"{beside.task}-{weights}-{rest}-seed{seed}.safetensors"
-    epochs = beside.epochs - recipe_for(path_of(beside.task), {}, len(_data(beside, seed))).epochs
+    sequences = len(load_task(path_of(beside.task), seed).x_train)
+    epochs = beside.epochs - recipe_for(path_of(beside.task), {}, sequences).epochs
     recipe = Tuning(epochs=epochs, seed=seed, keep="last")
     train_from(source, ForOne((("float", source),), source, genome, knobs, recipe, None, str(path)))
     of = {"hidden": beside.units, "genes": list(genome.genes), "input_bits": rest}
     return {**_row(beside, seed, str(path), of), "plain": f"weights {weights}, rest {rest}"}
-
-
-def _data(beside: Beside, seed: int) -> np.ndarray:
-    return load_task(path_of(beside.task), seed).x_train
 
 
 def _ours(beside: Beside, seed: int, drop: float, say: Say) -> dict[str, Any]:
