@@ -160,12 +160,12 @@ class _Lost:
     def __init__(self) -> None:
         self.said: BaseException | None = None
         self._timer: threading.Timer | None = None
-        self._hook = sys.unraisablehook
+        self.hook = sys.unraisablehook
 
     def notice(self, ignored: sys.UnraisableHookArgs) -> None:
         """A :func:`sys.unraisablehook`."""
         if not isinstance(ignored.exc_value, _SIGNALS):
-            self._hook(ignored)
+            self.hook(ignored)
             return
         self.said = ignored.exc_value
         number = signal.SIGTERM if isinstance(self.said, _Terminated) else signal.SIGINT
@@ -188,6 +188,7 @@ def _call(command: click.Command, name: str) -> object:
     try:
         return command.main(prog_name=name, standalone_mode=False)
     finally:
+        sys.unraisablehook = lost.hook
         lost.settle()
 
 

@@ -111,14 +111,11 @@ def network_of(
 
 
 def _figures(network: Network) -> dict[str, Any]:
-    """Bits, silicon by the target's models, and the clock that real time needs."""
-    from genogate.synth.targets.prices import figures
-
+    """Bits, and the clock that real time needs."""
     design = network.design
     frames = RATE / HOP
     return {
         "size": network.model.size_bits,
-        "um2": figures("sky130", design)["um2"],
         "cycles": design.cycles_per_step,
         "clock_mhz": design.cycles_per_step * frames / 1e6,
     }

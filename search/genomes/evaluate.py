@@ -172,12 +172,13 @@ def _task_of(name: str, checkpoint: Checkpoint) -> Task:
     trained_on = checkpoint.info.get("task", "digits-row")
     try:
         return _task(trained_on, checkpoint.info.get("split_seed", 0))
-    except InputError as error:
-        if not (is_own(trained_on) and checkpoint.info.get("split_hash")):
+    except InputError:
+        path = whole_of(str(trained_on))
+        if not is_own(path) or not checkpoint.info.get("split_hash") or Path(path).exists():
             raise
-        if Path(whole_of(trained_on)).exists():
-            raise
-        raise InputError(f"{error}, the data of {name}", MOVED.format(name)) from None
+        raise InputError(
+            f"{shown(path)}, the data of checkpoint {name}, is not there", MOVED.format(name)
+        ) from None
 
 
 @lru_cache(maxsize=16)
