@@ -8,6 +8,8 @@ from typing import Any
 
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = 60
+#: What to do about a damaged file, for who knows nothing more of it.
+COPY = "take a copy, or make it again"
 
 
 class InputError(ValueError):

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..data.measures import Score, at_last, filled, lengths_of
-from ..errors import InputError, shown
+from ..errors import COPY, InputError, shown
 from ..files import read_tensors, write_tensors
 from ..genome import MAX_DENSE
 from ..head import ACTIVATIONS, Head
@@ -28,8 +28,6 @@ KIND, VERSION = "genogate-float-checkpoint", 1
 #: Key in ``info`` of the record that makes a trained integer network again
 #: (:mod:`genogate.model.quantize.trained`).
 RECORD = "trained"
-#: What to do about a damaged file, for who knows nothing more of it.
-COPY = "take a copy, or make it again"
 _GATES = ("r", "z", "n")
 #: Time steps, over all sequences, that :func:`accuracy` holds in memory.
 STEPS_AT_ONCE = 32_768

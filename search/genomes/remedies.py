@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...model.checkpoints.floating import COPY
-from ...model.errors import InputError, Unreachable
+from ...model.errors import COPY, InputError, Unreachable
 
 
 @dataclass(frozen=True)

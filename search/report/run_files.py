@@ -142,17 +142,18 @@ def words(value: object) -> str:
     return "free" if value is None else str(value)
 
 
-def figures_of(path: Path, where: str, result: object) -> Document:
-    """The numbers of a result; refuses those that are none."""
+def figures_of(path: Path, where: str, result: object, remedy: object = AGAIN) -> Document:
+    """The numbers of a result; refuses those that are none, with the remedy of the file at
+    `path`."""
     if not isinstance(result, dict):
-        raise InputError(f"{path}: the result of {where} is {shown(result)}", AGAIN)
+        raise InputError(f"{path}: the result of {where} is {shown(result)}", remedy)
     figures = {}
     for name, value in result.items():
         if name in OBJECTIVES or name in (*OLD_OBJECTIVES, "test_accuracy"):
             if value is None:
                 continue
             if not is_finite(value):
-                raise InputError(f"{path}: {name} of {where} is {shown(value)}", AGAIN)
+                raise InputError(f"{path}: {name} of {where} is {shown(value)}", remedy)
         if is_finite(value):
             figures[str(name)] = value
     return figures
@@ -295,7 +296,7 @@ def read_evaluated(path: Path, document: Document) -> Evaluated:
             raise InputError(
                 f"{path}: the result of {shown(row['genome'])} is not JSON", ANEW
             ) from None
-        figures = figures_of(path, shown(row["genome"]), result)
+        figures = figures_of(path, shown(row["genome"]), result, ANEW)
         if "silicon" not in figures and {"cells", "memory"} <= figures.keys() and is_finite(weight):
             figures["silicon"] = figures["cells"] + weight * figures["memory"]
         if (of := parse_key(row["genome"])) is None:

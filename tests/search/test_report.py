@@ -366,6 +366,19 @@ def test_damaged_runs_are_refused_in_one_line(make, damage, words):
     assert not (folder / "pictures").exists()
 
 
+def test_a_figure_in_the_store_that_is_none_does_not_cost_the_store(make):
+    folder = make()
+    with sqlite3.connect(folder / "evaluations.sqlite") as db:
+        ((key, text),) = db.execute("SELECT key, result FROM evaluations LIMIT 1").fetchall()
+        text = json.dumps(json.loads(text) | {"accuracy": float("nan")})
+        checksum = hashlib.sha256(f"{key}\0{text}".encode()).hexdigest()[:16]
+        db.execute("UPDATE evaluations SET result=?, checksum=? WHERE key=?", (text, checksum, key))
+    db.close()
+    with pytest.raises(InputError, match=r"accuracy of .* is nan; move it away") as refused:
+        write_report(folder)
+    assert "remove it" not in str(refused.value)
+
+
 def test_reading_leaves_the_folder_as_it_was(make):
     folder = make()
     make.close()

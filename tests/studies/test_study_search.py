@@ -341,6 +341,7 @@ def test_the_page_of_throughput_compares_with_the_naive_loop():
             "wall": seconds,
             "evaluations": 400,
             "measured": 300,
+            "hypervolume": 0.4,
             "memory": {"parent": 200.0, "tree": 500.0, "processes": 3},
         }
 
@@ -348,8 +349,16 @@ def test_the_page_of_throughput_compares_with_the_naive_loop():
         "naive": {"genomes": 10, "seconds": [20.0, 20.0]},
         "cores": 2,
         "yosys": "Yosys 1",
-        "engine": {"cold": {**found(40), "genomes": 100}, "warm": {**found(2), "genomes": 100}},
-        "search": {"cold": found(100), "warm": found(10)},
+        "engine": {
+            "by estimates, cold cache": {**found(4), "genomes": 100, "error": 0.021},
+            "exact, cold cache": {**found(40), "genomes": 100},
+            "exact, warm cache": {**found(2), "genomes": 100},
+        },
+        "search": {
+            "by estimates, cold cache": {**found(20), "hypervolume": 0.392},
+            "exact, cold cache": found(100),
+            "exact, warm cache": found(10),
+        },
         "script": "s",
         "command": "x",
         "growth": [
@@ -358,10 +367,12 @@ def test_the_page_of_throughput_compares_with_the_naive_loop():
         "size": {"workers": 2, "search": [64, 64], "seed": 0},
     }
     text = "\n".join(study_throughput.render_throughput(data))
-    assert "| engine, warm cache | 100 | 2.0 | 50.00 | 200 |" in text
-    assert "The aim of 50 times the naive loop is not reached with a cold cache" in text
-    assert "4,096 evaluations is not reached with a cold cache (1024 s at the rate above)" in text
-    assert "reached with a warm cache (102 s at the rate above)" in text
+    assert "| engine, exact, warm cache | 100 | 2.0 | 50.00 | 200 |" in text
+    assert "cells are 2.1 % off in the median" in text
+    assert "| by estimates, cold cache | 400 | 300 | 20 | 20.0 | 80 | 98.0 |" in text
+    assert "reached by estimates, cold cache, not reached exact, cold cache" in text
+    assert "not reached exact, cold cache (1024 s at its rate)" in text
+    assert "reached exact, warm cache (102 s at its rate)" in text
 
 
 # Kills
