@@ -364,15 +364,16 @@ def test_the_page_of_throughput_compares_with_the_naive_loop():
         "growth": [
             {**found(1), "pop_size": 4, "generations": g, "evaluations": 100 * g} for g in (1, 2, 3)
         ],
-        "size": {"workers": 2, "search": [64, 64], "seed": 0},
+        "long": {**found(250), "evaluations": 4100},
+        "size": {"workers": 2, "search": [64, 32], "long": [64, 64], "seed": 0},
     }
     text = "\n".join(study_throughput.render_throughput(data))
     assert "| engine, exact, warm cache | 100 | 2.0 | 50.00 | 200 |" in text
     assert "cells are 2.1 % off in the median" in text
     assert "| by estimates, cold cache | 400 | 300 | 20 | 20.0 | 80 | 98.0 |" in text
     assert "reached by estimates, cold cache, not reached exact, cold cache" in text
-    assert "not reached exact, cold cache (1024 s at its rate)" in text
-    assert "reached exact, warm cache (102 s at its rate)" in text
+    assert "4,100 evaluations, 300 of them measured, in 250 s, 66 times the naive loop" in text
+    assert "4,096 in 300 seconds is reached" in text
 
 
 # Kills
