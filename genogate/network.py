@@ -57,13 +57,11 @@ class Network:
 
 def task_of(checkpoint: Checkpoint, name: str | None) -> Task:
     """The data that `checkpoint` was trained on, cut as it was cut for its training."""
-    from .model.data.tasks import DEFAULT_TASK, is_own, load_task
+    from .model.data.tasks import DEFAULT_TASK, load_task, may_have_moved
 
     trained_on = checkpoint.info.get("task")
     name = name or trained_on or DEFAULT_TASK
-    # A file may have been moved; its content is told by the hash of the split.
-    moved = isinstance(trained_on, str) and is_own(trained_on) and is_own(name)
-    if trained_on not in (None, name) and not moved:
+    if trained_on not in (None, name) and not may_have_moved(trained_on, name):
         raise InputError(f"task {name!r:.60}: the checkpoint was trained on {trained_on!r:.60}")
     task = load_task(name, checkpoint.info.get("split_seed", 0))
     task.check_head(checkpoint.head)

@@ -1,6 +1,5 @@
 """The tables of networks in real parts: by the models of searches, and some placed and routed."""
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,8 @@ from genogate.synth.targets import fpga, prices, route
 from genogate.synth.targets.devices import DEVICES
 from genogate.synth.targets.report import NAMES
 from genogate.synth.verilog import emit_rtlil
+
+from .kept import hash_of
 
 FOLDER = Path("build/studies/targets")
 TASKS = ("digits-row", "mnist-row", "kws4", "kws10")
@@ -127,8 +128,7 @@ def _row(task: str, name: str, say: Say) -> dict[str, Any]:
 def hardware() -> str:
     """Changes whenever hardware may: figures of other hardware are measured again, which is quick
     where what is emitted stayed the same, as tools' results are kept by content."""
-    texts = [path.read_bytes() for path in sorted(Path(hdl.__file__).parent.rglob("*.py"))]
-    return hashlib.sha256(b"\0".join(texts)).hexdigest()[:8]
+    return hash_of(sorted(Path(hdl.__file__).parent.rglob("*.py")))
 
 
 def _clocks_of(rows: Sequence[Mapping[str, Any]], pieces: Pieces) -> list[dict[str, Any]]:

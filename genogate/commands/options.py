@@ -239,6 +239,12 @@ def knobs_of(given: dict[str, Any]) -> Knobs:
     return Knobs.from_texts({name: str(given[name]) for name in options() if name in given})
 
 
+def was_given(name: str) -> bool:
+    """Whether an option of the command that runs was given, in whatever way."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source is not click.core.ParameterSource.DEFAULT
+
+
 def with_recorded_options(options: dict[str, Any]) -> dict[str, Any]:
     """The options, with checkpoint and knobs of a genome file that names them in place of
     defaults."""
@@ -249,11 +255,9 @@ def with_recorded_options(options: dict[str, Any]) -> dict[str, Any]:
         return options
     checkpoint, knobs = record
     recorded = {"checkpoint": checkpoint, **knobs.option_texts()}
-    source = click.get_current_context().get_parameter_source
-    default = click.core.ParameterSource.DEFAULT
-    if source("checkpoint") is default:
+    if not was_given("checkpoint"):
         check_recorded(options["genome"], checkpoint)
-    return options | {name: value for name, value in recorded.items() if source(name) is default}
+    return options | {name: value for name, value in recorded.items() if not was_given(name)}
 
 
 def build(options: dict[str, Any], say: Say) -> Network:

@@ -18,6 +18,7 @@ from .options import (
     seed_option,
     source_options,
     test_option,
+    was_given,
     with_recorded_options,
 )
 from .terminal import epochs_bar, show
@@ -112,8 +113,7 @@ def qat(genome: str, for_all: bool, out: str | None, test: bool, **options: Any)
     """
     from ..tuning import run_any, run_tuning
 
-    source = click.get_current_context().get_parameter_source
-    if for_all and source("genome") is not click.core.ParameterSource.DEFAULT:
+    if for_all and was_given("genome"):
         raise InputError("genome: --any trains for all genomes; leave one of the two out")
     given = {**options, "genome": genome}
     network = given if for_all else with_recorded_options(given)

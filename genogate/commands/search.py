@@ -20,6 +20,7 @@ from .options import (
     source_options,
     target_options,
     test_option,
+    was_given,
     workers_option,
 )
 from .terminal import saying, search_progress, show
@@ -260,8 +261,7 @@ def search(out: str | None, resume: bool, **options: Any) -> None:
 def _search_within_budget(out: str | None, resume: bool, options: dict[str, Any]) -> None:
     from ..ladder import run_ladder
 
-    source = click.get_current_context().get_parameter_source
-    given = {n for n in options if source(n) is not click.core.ParameterSource.DEFAULT}
+    given = {name for name in options if was_given(name)}
     try:
         with saying() as say:
             document, folder = run_ladder(options, given, knobs_of(options), out, resume, say)

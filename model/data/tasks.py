@@ -287,6 +287,12 @@ def is_own(name: str) -> bool:
     return whole_of(name).endswith(".npz")
 
 
+def may_have_moved(trained_on: object, name: object) -> bool:
+    """Whether both tasks are files of one's own, so that one may be the other in another place:
+    the hash of the split tells."""
+    return all(isinstance(each, str) and is_own(each) for each in (trained_on, name))
+
+
 def check_name(name: str) -> None:
     """Raises :class:`InputError` unless `name` is a task's, or may be a file of one's own data, or
     a fold of one of these."""

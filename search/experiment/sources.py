@@ -12,7 +12,7 @@ from ...model import zoo
 from ...model.aliases import Say
 from ...model.checkpoints.floating import Checkpoint
 from ...model.checkpoints.recipe import recipe_for
-from ...model.data.tasks import Task, is_own, load_task
+from ...model.data.tasks import Task, load_task, may_have_moved
 from ...model.errors import InputError, shown
 from ...model.qat.any_precision import AnyTuning
 from ...synth.recipes import script_hash
@@ -104,7 +104,7 @@ class Sources:
             checkpoint = zoo.load(name)
             trained_task = checkpoint.info.get("task")
             if trained_task != plan.task:
-                moved = is_own(str(trained_task)) and is_own(plan.task)
+                moved = may_have_moved(trained_task, plan.task)
                 raise InputError(
                     f"checkpoint {name}: trained on {shown(trained_task)}, not on {plan.task}",
                     MOVED.format(name) if moved else "leave it out, or give one of that task",

@@ -18,7 +18,7 @@ import numpy as np
 from ...hdl.gru.design import Design
 from ...model import zoo
 from ...model.checkpoints.floating import Checkpoint
-from ...model.data.tasks import Task, is_own, load_task, whole_of
+from ...model.data.tasks import Task, is_own, load_task, may_have_moved, whole_of
 from ...model.errors import InputError, shown
 from ...model.genome import Genome
 from ...model.integer import IntModel
@@ -148,12 +148,11 @@ def load(setting: Setting) -> Material:
 
 def check_task(checkpoint: str, task: str | None) -> None:
     """Raises :class:`InputError` where `checkpoint` (a name or a file) says that it was trained on
-    another task than `task`. No data is loaded for that; one's own may have been moved, and is told
-    by the hash of its split once it is."""
+    another task than `task`. No data is loaded for that; one's own may have been moved."""
     trained_on = zoo.load(checkpoint).info.get("task")
     if None in (trained_on, task) or trained_on == task:
         return
-    if not (is_own(str(trained_on)) and is_own(str(task))):
+    if not may_have_moved(trained_on, task):
         raise InputError(
             f"checkpoint {checkpoint}: trained on {shown(trained_on)}, not on {task}; leave it "
             "out, or give one of that task"
