@@ -82,7 +82,7 @@ class Network:
         from .model.files import write_text
         from .synth.verilog import emit
 
-        text = emit(self._built.design)
+        text = emit(self._built.design, self._built.task.steps)
         if path is not None:
             write_text(path, text)
         return text

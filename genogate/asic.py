@@ -189,7 +189,7 @@ def write_asic(
         say("Measuring operators")
         report = standard_cell_report(network.design, progress=say, library=library).to_json()
         document |= {key: report[key] for key in ("modules", "memories")}
-        write_text(stage / "gru.v", emit(network.design))
+        write_text(stage / "gru.v", emit(network.design, network.task.steps))
         write_text(stage / "gru_netlist.v", mapped.verilog)
         write_text(stage / "cells.v", cell_models(library, mapped.types))
         write_text(stage / "gru.sdc", constraints(mapped, options.clock_ns))

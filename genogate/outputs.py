@@ -82,14 +82,14 @@ def write_gru(
     demand = pace.document(network) if pace else {}
     with staged(out or network.folder) as stage:
         say("Emitting Verilog")
-        write_text(stage / "gru.v", emit(design))
+        write_text(stage / "gru.v", emit(design, network.task.steps))
         for name, text in integration_files(network, wrapper).items():
             write_text(stage / name, text)
         model.save(stage / "model.safetensors")
         say("Evaluating the test part")
         score = _score_document(network)
         cycles, ideal = design.cycles_per_step, design.ideal_cycles_per_step
-        steps = network.task.x_test.shape[1]
+        steps = network.task.steps
         area = area_document(network, say)
         identity = identity_of(network)
         reference = reference_of(

@@ -6,7 +6,6 @@ what its weight memories hold, and little else of its hardware. Parts that are s
 docs/data for the same network and Verilog are not measured again.
 """
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -32,7 +31,7 @@ from genogate.synth.targets import cell_pieces, fpga, prices, sky130
 from genogate.synth.targets.devices import DEVICES
 from genogate.synth.targets.prices import figures
 from genogate.synth.targets.report import module_parts
-from genogate.synth.verilog import TOP, emit, emit_rtlil
+from genogate.synth.verilog import TOP, digest, emit, emit_rtlil
 from genogate.synth.yosys import find as find_yosys
 
 from .denoise import FOLDER, GENOMES, KNOBS, LAYERS, NARROWED
@@ -74,10 +73,6 @@ def design_of(name: str, share: str = "none") -> Design:
     return Design.of(network_named(name).model, share=share)
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
 def _verilog(name: str, folder: Path, utterances: int) -> dict[str, Any]:
     """All codes of all operators, over utterances back to back, in Verilator."""
     network = network_named(name)
@@ -95,7 +90,7 @@ def _verilog(name: str, folder: Path, utterances: int) -> dict[str, Any]:
     )
     told = ("sequences", "steps", "codes", "cycles_per_step", "versions")
     row = {key: getattr(report, key) for key in told}
-    return row | {"mismatches": len(report.mismatches), "sha256": _digest(text)}
+    return row | {"mismatches": len(report.mismatches), "sha256": digest(text)}
 
 
 def _area(name: str, share: str, say: Say) -> dict[str, Any]:
@@ -151,7 +146,7 @@ def _row(name: str) -> dict[str, Any]:
     return {
         "name": name,
         "model_hash": network.model.hash,
-        "digest": _digest(emit(network.design)),
+        "digest": digest(emit(network.design)),
         "size": network.model.size_bits,
         "cycles": network.design.cycles_per_step,
         "model_nj": told["energy"],
@@ -332,10 +327,14 @@ def _digests(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     simulated = [row for row in rows if "sha256" in row.get("verilog", {})]
     if not simulated:
         return []
-    digests = ", ".join(f"{row['name']} `{row['verilog']['sha256']}`" for row in simulated)
+    digests = ", ".join(
+        # A row of a former run has that of the whole file.
+        f"{row['name']} `{row['verilog']['sha256']}`" + " (with it)" * ("digest" not in row)
+        for row in simulated
+    )
     versions = sorted({row["verilog"]["versions"]["verilator"] for row in simulated})
     return [
-        f"First digits of SHA-256 of the Verilog that was simulated: {digests} "
+        f"First digits of SHA-256 of the Verilog that was simulated, without its header: {digests} "
         f"({', '.join(versions)}).",
         "",
     ]

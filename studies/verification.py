@@ -1,6 +1,5 @@
 """Whole test parts through the emitted Verilog, and test sequences through netlists."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from genogate.simulation import run_sim
 from genogate.synth.asic.gate_level import gate_level
 from genogate.synth.asic.mapping import map_design
 from genogate.synth.cells import liberty
-from genogate.synth.verilog import TOP, emit, emit_rtlil
+from genogate.synth.verilog import TOP, digest, emit, emit_rtlil
 from genogate.synth.yosys import find as find_yosys
 
 from .netlists import FPGAS, through_netlist
@@ -98,11 +97,11 @@ def measure(say: Say, budget: str | None = None) -> dict[str, Any]:
     before = _recorded()
     for task, name, netlists in CASES:
         network = _network(task, name, say)
-        digest = hashlib.sha256(emit(network.design).encode()).hexdigest()[:12]
-        row: dict[str, Any] = {"task": task, "genome": name, "sha256": digest}
+        sha256 = digest(emit(network.design))
+        row: dict[str, Any] = {"task": task, "genome": name, "sha256": sha256}
         for what in ("verilog", *netlists):
-            found = before.get((digest, what)) or pieces.get(
-                f"{task}-{name.lower()}-{what}-{digest}",
+            found = before.get((sha256, what)) or pieces.get(
+                f"{task}-{name.lower()}-{what}-{sha256}",
                 lambda network=network, what=what: _piece(network, what, say),
             )
             if found:
@@ -150,7 +149,8 @@ def render(data: Mapping[str, Any]) -> list[str]:
     return [
         *lines,
         "",
-        f"First digits of SHA-256 of the Verilog that was simulated: {digests}. mixed: "
+        "First digits of SHA-256 of the Verilog that was simulated, without its header: "
+        f"{digests}. mixed: "
         f"`{MIXED['kws4'][0]}`, activations as tables."
         + (f" Not measured yet: {', '.join(missing)}." if missing else ""),
         "",

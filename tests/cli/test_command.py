@@ -106,7 +106,10 @@ def test_gru_writes_files_that_belong_together(made):
     report = json.loads((place / "report.json").read_text())
     model = IntModel.load(place / "model.safetensors")
     assert report["model_hash"] == model.hash
-    assert model.hash in (place / "gru.v").read_text().split("module")[0]
+    head = (place / "gru.v").read_text().split("module")[0]
+    assert model.hash in head
+    apart, steps = report["cycles_per_sequence"], report["steps"]
+    assert f"{apart} cycles between sequences of {steps} steps" in head
     assert model.genome == Genome.uniform(4)
     assert report["genome"] == {"id": "int4", "layers": [[4] * 17]}
     assert (report["knobs"]["lanes_x"], report["knobs"]["lanes_h"]) == (2, 4)
