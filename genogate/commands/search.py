@@ -336,7 +336,8 @@ def _too_slow(clock: dict[str, Any]) -> str:
 def print_search(report: dict[str, Any], folder: str | Path) -> None:
     """What ``genogate search`` ends with; the whole front is in its file and its page."""
     from ..search.genomes.conclusion import COSTS
-    from .tables import by_make, console, new_table, print_caution, print_pairs
+    from ..search.report.commands import by_make, emit_command
+    from .tables import console, new_table, print_caution, print_pairs
 
     terminal, rows = console(), report["conclusion"]
     if report.get("damaged"):
@@ -384,7 +385,6 @@ def print_search(report: dict[str, Any], folder: str | Path) -> None:
         reached = f"{clock['met']} of {clock['measured']} networks reach {clock['mhz']:g} MHz"
         pairs.insert(1, ("clock", f"{reached} by {', '.join(clock['by'])}; the rest are left out"))
     if suggested != "int8":
-        emit = "make gru GENOME={}" if by_make() else "genogate gru --genome {}"
-        pairs.append(("emit", emit.format(Path(folder) / suggested)))
+        pairs.append(("emit", f"{emit_command()}{Path(folder) / suggested}"))
     print_pairs(terminal, [*pairs, ("written", f"{folder}/")])
     print_caution(report.get("caution"))

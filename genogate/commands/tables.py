@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 from rich.console import Console
@@ -79,8 +78,3 @@ def print_caution(text: str | None) -> None:
 
 def power_text(k: int) -> str:
     return f"2^{-k}" if k else "1"
-
-
-def by_make() -> bool:
-    """Whether the command was started by the Makefile, whose users are told what to make."""
-    return bool(os.environ.get("GENOGATE_MAKE"))

@@ -1,6 +1,7 @@
 """Command lines that a report shows: the search itself, and networks of its points."""
 
 import json
+import os
 import re
 import shlex
 from collections.abc import Mapping
@@ -28,9 +29,10 @@ def _options(knobs: Mapping[str, Any]) -> list[str]:
     """Command line options of knobs that are not the default; lanes are not among them."""
     default = asdict(Knobs())
     return [
-        f"--{name.replace('_', '-')} {words(value)}"
+        word
         for name, value in knobs.items()
         if not name.startswith("lanes_") and words(value) != words(default.get(name, object()))
+        for word in (f"--{name.replace('_', '-')}", words(value))
     ]
 
 
@@ -40,23 +42,51 @@ def _lanes(knobs: Mapping[str, Any]) -> str:
     return "" if (x, h) == ("1", "1") else x if x == h else f"{x},{h}"
 
 
-def for_make(text: str) -> str:
+def by_make() -> bool:
+    """Whether the command was started by the Makefile, whose users are told what to make."""
+    return bool(os.environ.get("GENOGATE_MAKE"))
+
+
+def emit_command() -> str:
+    """The command that emits the hardware of the genome that is written behind it."""
+    return "make gru GENOME=" if by_make() else "genogate gru --genome "
+
+
+def _for_make(text: str) -> str:
     """`text` as a word of a shell that runs make, which takes a dollar for a variable."""
     return shlex.quote(text.replace("$", "$$"))
 
 
+def as_word(text: str) -> str:
+    """`text` as a word of the command of :func:`emit_command`."""
+    return _for_make(text) if by_make() else shlex.quote(text)
+
+
 def command_suffix(knobs: Mapping[str, Any], checkpoint: str) -> str:
-    """What belongs to ``make gru GENOME=...`` so that it is the network that was evaluated."""
+    """What belongs behind the genome of :func:`emit_command`, so that it is the network that was
+    evaluated."""
+    if by_make():
+        return _suffix_of_make(knobs, checkpoint)
+    lanes = _lanes(knobs)
+    parts = [
+        *(["--lanes", lanes] if lanes else []),
+        *(["--checkpoint", checkpoint] if checkpoint != DEFAULT_TASK else []),
+        *_options(knobs),
+    ]
+    return "".join(f" {shlex.quote(part)}" for part in parts)
+
+
+def _suffix_of_make(knobs: Mapping[str, Any], checkpoint: str) -> str:
     parts = []
     if lanes := _lanes(knobs):
-        parts.append(f" LANES={for_make(lanes)}")
+        parts.append(f" LANES={_for_make(lanes)}")
     if checkpoint != DEFAULT_TASK:
-        parts.append(f" CHECKPOINT={for_make(checkpoint)}")
+        parts.append(f" CHECKPOINT={_for_make(checkpoint)}")
     if options := _options(knobs):
         text = " ".join(options)
         # What the knobs of this version are needs no more than quotation marks.
         plain = re.fullmatch(r"[\w .=-]*", text)
-        parts.append(f' ARGS="{text}"' if plain else f" ARGS={for_make(text)}")
+        parts.append(f' ARGS="{text}"' if plain else f" ARGS={_for_make(text)}")
     return "".join(parts)
 
 
@@ -111,7 +141,7 @@ def search_command(document: Document, folder: Path, **other: Any) -> str:
     # With a target figures are always estimated first.
     estimated = setting.get("estimate") and setting.get("target", "generic") == "generic"
     parts += ["--estimate"] * bool(estimated)
-    parts += [word for option in _options(setting["knobs"]) for word in option.split(" ", 1)]
+    parts += _options(setting["knobs"])
     if lanes := _lanes(setting["knobs"]):
         parts += ["--lanes", lanes]
     return shlex.join([*parts, "--out", str(folder)])

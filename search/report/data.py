@@ -20,9 +20,10 @@ from ..genomes.remedies import Resume
 from ..genomes.sensitivity import spread
 from .cells import add_cells
 from .commands import (
+    as_word,
     changed_knobs,
     command_suffix,
-    for_make,
+    emit_command,
     genome_file,
     random_twin,
     search_command,
@@ -207,6 +208,7 @@ def collect(
         "useful_drop": USEFUL_DROP,
         "operators": operators_of(setting, genes),
         "points": points,
+        "emit": emit_command(),
         "suffixes": list(suffixes),
         "history": curves,
         "parts": [],
@@ -301,7 +303,7 @@ def _point(
             entry["w"] = 1
         if finished:
             file, in_file = genome_file(folder, names[0])
-            entry["c"] = for_make(file) if file else ""
+            entry["c"] = as_word(file) if file else ""
     elif names:
         entry["c"] = names[-1]
     elif retrained:

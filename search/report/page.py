@@ -144,7 +144,7 @@ def _table(data: Document) -> str:
 def command_of(data: Document, point: Document) -> str:
     """The command that emits the hardware of a point of :func:`collect`."""
     genome = point.get("c") or ",".join(point["g"])
-    return f"make gru GENOME={genome}{data['suffixes'][point.get('s', 0)]}"
+    return f"{data['emit']}{genome}{data['suffixes'][point.get('s', 0)]}"
 
 
 def page(data: Document) -> str:

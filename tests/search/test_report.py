@@ -161,7 +161,7 @@ def test_page_holds_every_genome_and_its_command(make):
         made = known["".join(map(str, point["genome"]))]
         assert made["n"][0] == f"front-{number}"
         assert made["c"] == (
-            f'make gru GENOME={folder}/front-{number} LANES=2 ARGS="--granularity channel"'
+            f"genogate gru --genome {folder}/front-{number} --lanes 2 --granularity channel"
         )
         assert f'data-v="{made["g"]}"' in text
     assert "knee" in known["".join(map(str, front[2]["genome"]))]["n"]
@@ -178,11 +178,28 @@ def test_files_that_name_their_knobs_need_no_more(make):
     path = folder / "front-1"
     path.write_text(json.dumps({**json.loads(path.read_text()), "found_with": {}}))
     commands = {p["n"][0]: p["c"] for p in embedded(page(collect(folder)))["points"] if "n" in p}
+    assert commands["front-1"] == f"genogate gru --genome {folder}/front-1"
+    assert commands["front-0"].endswith("/front-0 --lanes 2 --granularity channel")
+
+
+def test_commands_are_those_of_make_where_make_is_used(make, monkeypatch):
+    monkeypatch.setenv("GENOGATE_MAKE", "1")
+    folder = make()
+    path = folder / "front-1"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "found_with": {}}))
+    inside = embedded(page(collect(folder)))
+    commands = {p["n"][0]: p["c"] for p in inside["points"] if "n" in p}
     assert commands["front-1"] == f"make gru GENOME={folder}/front-1"
-    assert commands["front-0"].endswith('ARGS="--granularity channel"')
+    rest = ' LANES=2 ARGS="--granularity channel"'
+    assert commands["front-0"] == f"make gru GENOME={folder}/front-0{rest}"
+    # What the script of the page puts together for a genome without a file.
+    assert (inside["emit"], inside["suffixes"][0]) == ("make gru GENOME=", rest)
 
 
-def test_names_from_outside_are_text(make):
+@pytest.mark.parametrize("by", ["make", "genogate"])
+def test_names_from_outside_are_text(make, by, monkeypatch):
+    if by == "make":
+        monkeypatch.setenv("GENOGATE_MAKE", "1")
     name = "\"'<script>alert(1)<!-- & $HOME @@data@@"
     folder = make(name, note="</script><b>@@table@@")
     edited("config.json", lambda d: d["setting"]["knobs"].update(odd='$(touch x)";'))(folder)
@@ -193,10 +210,14 @@ def test_names_from_outside_are_text(make):
     assert embedded(text)["run"].endswith(name)
     assert text.count('id="data"') == 1
     commands = [p["c"] for p in embedded(text)["points"] if "n" in p and p["n"][0] == "front-0"]
-    # Two dollars are one to make; a shell leaves quoted ones alone.
     words = shlex.split(commands[0])
-    assert words[2] == f"GENOME={folder}/front-0".replace("$", "$$")
-    assert words[4] == 'ARGS=--granularity channel --odd $$(touch x)";'
+    if by == "make":
+        # Two dollars are one to make; a shell leaves quoted ones alone.
+        assert words[2] == f"GENOME={folder}/front-0".replace("$", "$$")
+        assert words[4] == 'ARGS=--granularity channel --odd $$(touch x)";'
+    else:
+        assert words[:4] == ["genogate", "gru", "--genome", f"{folder}/front-0"]
+        assert words[4:] == [*["--lanes", "2", "--granularity", "channel", "--odd"], '$(touch x)";']
     again = shlex.split(embedded(text)["command"])
     assert again[-2:] == ["--out", str(folder)]
     assert again[again.index("--odd") + 1] == '$(touch x)";'
@@ -218,7 +239,7 @@ def test_points_with_knobs_of_their_own(make):
     data = collect(make(extra={1: {"knobs": {"granularity": "tensor", "lanes": 4}}}))
     points = [p for p in embedded(page(data))["points"] if p.get("k")]
     assert [p["k"] for p in points] == [{"granularity": "tensor", "lanes": "4"}]
-    assert points[0]["c"].endswith("front-1 LANES=4")
+    assert points[0]["c"].endswith("front-1 --lanes 4")
 
 
 def test_random_search_is_found_or_its_command_told(make):
@@ -524,7 +545,7 @@ def test_browser_draws_all_points_and_shows_the_one_asked_for(make, browser):
     assert elements.count("circle", "ring") >= 1
     assert elements.one(id="details")["data-selected"].split()[:2] == ["front-2", "knee"]
     emit = re.search(r'id="emit">(.*?)</code>', text)[1]
-    assert html.unescape(emit).startswith("make gru GENOME=")
+    assert html.unescape(emit).startswith("genogate gru --genome ")
     assert "front-2" in emit
     # A bar for every part, and one for INT8 beside it.
     bars = re.findall(r'<td class="bar"[^>]*>(.*?)</td>', text)
