@@ -281,7 +281,7 @@ def print_ladder(document: dict[str, Any], folder: str | Path) -> None:
         unit_of_cost,
         widths,
     )
-    from .tables import console, new_table, print_pairs
+    from .tables import console, new_table, print_caution, print_pairs
 
     terminal, best, cost = console(), document["best"], document["cost"]
     tested = ["test"] if "test" in document["int8"] else []
@@ -320,6 +320,7 @@ def print_ladder(document: dict[str, Any], folder: str | Path) -> None:
     elif best is not None:
         pairs.append(("emit", f"genogate gru --genome {Path(folder) / 'best'}"))
     print_pairs(terminal, [*pairs, ("written", f"{folder}/")])
+    print_caution(document.get("caution"))
 
 
 def _too_slow(clock: dict[str, Any]) -> str:

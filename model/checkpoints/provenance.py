@@ -5,7 +5,7 @@ part are known to have had no share in the training of it and of every network t
 True is knowledge; None means unknown, and is what an imported model starts with.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..data.tasks import Task, is_own
@@ -97,3 +97,10 @@ def caution(checkpoint: Checkpoint) -> str | None:
         "the accuracies above are too high. To be sure, give a data "
         "file with x_val and y_val that it has not seen"
     )
+
+
+def caution_of(checkpoints: Mapping[str, Checkpoint]) -> str | None:
+    """:func:`caution` for whoever chooses among several, by name: those that it is for are named;
+    None where there are none."""
+    texts = {name: text for name, each in checkpoints.items() if (text := caution(each))}
+    return f"{', '.join(texts)}: {next(iter(texts.values()))}" if texts else None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...model import zoo
+from ...model.checkpoints.provenance import caution_of
 from ...model.data.folds import cut_fold
 from ...model.errors import InputError
 from ...model.files import check_place, write_json
@@ -219,6 +220,7 @@ def _document(climb: Climb, telling: str, stage: str, done: bool) -> dict[str, A
         "epochs": {"full": climb.full, "short": climb.short},
         "trainings": dict(climb.count),
         "validation": telling,
+        "caution": caution_of({name: zoo.load(name) for name in plan.checkpoints}),
         "int8": _entry(climb, climb.finished[0]),
         "best": None if best is None else _entry(climb, best),
         "front": [_entry(climb, result) for result in front],

@@ -172,6 +172,7 @@ def _parts(document: Mapping[str, Any]) -> tuple[str, list[str], Rows]:
         f"{trainings['full']} trainings of {epochs['full']} epochs and {trainings['short']} of "
         f"{epochs['short']} from weights of others. {of_floats(document)}{of_last(document)}"
         f"{_resumed(document)[1]}",
+        *([f"Note: {document['caution']}."] if document.get("caution") else []),
     ]
     rows = [_row("INT8", document["int8"], document)]
     rows += [_row("best", best, document)] if best else []

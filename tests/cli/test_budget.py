@@ -223,3 +223,6 @@ def test_the_table_says_which_network_is_the_best(capsys, best, words):
     assert "Another 0.3 of the budget's 1.3 minutes (25%) went to training float networks." in more
     assert "float networks" not in out
     assert f"best {words} within 3 with a standard error of the difference to INT8 to spare" in out
+    assert "Note" not in out
+    print_ladder(document | {"caution": "a.pt: it is unknown what it saw"}, "run")
+    assert "Note: a.pt: it is unknown what it saw." in " ".join(capsys.readouterr().out.split())

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from genogate.model import zoo
 from genogate.model.checkpoints.floating import RECORD, Checkpoint
-from genogate.model.checkpoints.provenance import caution, original, unseen, unseen_after
+from genogate.model.checkpoints.provenance import (
+    caution,
+    caution_of,
+    original,
+    unseen,
+    unseen_after,
+)
 from genogate.model.data.tasks import load_task
 
 KNOWN = {"val": True, "test": True}
@@ -41,6 +47,12 @@ def test_shipped_checkpoints_have_unseen_parts(name):
 def test_nothing_is_claimed_without_knowledge(info):
     assert unseen(with_info(**info)) == UNKNOWN
     assert "unknown what this network was trained on" in caution(with_info(**info))
+
+
+def test_of_several_networks_those_that_nothing_is_known_of_are_named():
+    known, unknown = zoo.load("digits-row"), with_info(task="digits-row", imported="model.pt")
+    assert caution_of({"a": known, "b": known}) is None
+    assert caution_of({"a": known, "b": unknown, "c": unknown}) == f"b, c: {caution(unknown)}"
 
 
 def test_a_chain_knows_no_more_than_its_weakest_link(task):

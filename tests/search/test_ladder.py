@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("numba")
 
+from genogate.model import zoo
 from genogate.model.checkpoints.floating import Checkpoint
 from genogate.model.errors import InputError
 from genogate.model.genome import Genome, found_with
@@ -325,6 +327,10 @@ def test_the_page_says_what_to_build_and_with_what_error(whole):
         assert words in text
     assert "<table>" in (folder / "page.html").read_text() == page(document)
     assert "larger one with --resume" in markdown({**document, "best": None})
+    assert (document["caution"], "Note:" in text) == (None, False)
+    told = {**document, "caution": "a.pt: <unknown>"}
+    assert "\nNote: a.pt: <unknown>.\n" in markdown(told)
+    assert "<p>Note: a.pt: &lt;unknown&gt;.</p>" in page(told)
 
 
 def test_started_again_it_evaluates_nothing_and_ends_the_same(whole):
@@ -332,6 +338,20 @@ def test_started_again_it_evaluates_nothing_and_ends_the_same(whole):
     before = (folder / "evaluations.sqlite").stat().st_mtime_ns
     assert search(folder, PLAN, resume=True) == document
     assert (folder / "evaluations.sqlite").stat().st_mtime_ns == before
+
+
+def test_a_network_of_unknown_training_is_told(whole, tmp_path, monkeypatch):
+    """The network that is chosen by validation may have been trained on it."""
+    folder, _ = whole
+    shutil.copytree(folder, tmp_path / "run")
+    known = load_checkpoint("digits-row")
+    info = {key: value for key, value in known.info.items() if key != "unseen"}
+    unknown = Checkpoint(known.tensors, {**info, "imported": "model.pt"})
+    monkeypatch.setattr(zoo, "load", lambda name: unknown)
+    document = search(tmp_path / "run", PLAN, resume=True)
+    assert "digits-row: it is unknown what this network was trained on" in document["caution"]
+    assert json.loads((tmp_path / "run" / "ladder.json").read_text()) == document
+    assert f"Note: {document['caution']}." in (tmp_path / "run" / "page.md").read_text()
 
 
 def test_killed_and_gone_on_with_it_uses_what_was_known(whole, tmp_path):
