@@ -148,7 +148,7 @@ def run_eval(
     from .search.proxies.fitness import SUBSETS, Bench
     from .search.proxies.formula import Proxy
     from .search.proxies.networks import output_kl
-    from .search.proxies.use import Ranker, baselines, resolve
+    from .search.proxies.use import Ranker, baselines, resolve, searched_on
 
     if subset not in SUBSETS:
         raise InputError(f"subset {shown(subset)}: {', '.join(SUBSETS)} are known")
@@ -156,6 +156,8 @@ def run_eval(
     document: dict[str, Any] = {"proxy": str(resolved), "subset": subset, "tables": {}}
     if isinstance(resolved, Proxy):
         document["formula"] = resolved.formula
+    if tables := searched_on(proxy):
+        document["searched_on"] = list(tables)
     for table, statistics in _tables(names, say):
         bench = Bench.of(table, statistics)
         bench.part(subset)
@@ -284,8 +286,11 @@ def print_search(outcomes: Sequence[Outcome], held: Sequence[Bench], folder: Pat
 
 def print_eval(document: dict[str, Any]) -> None:
     """The figures, the best by Spearman first."""
-    terminal = console()
-    print_pairs(terminal, [("proxy", document.get("formula", document["proxy"]))])
+    terminal, searched = console(), document.get("searched_on", ())
+    pairs = [("proxy", document.get("formula", document["proxy"]))]
+    if searched:
+        pairs.append(("searched on", f"one half of each of {', '.join(searched)}"))
+    print_pairs(terminal, pairs)
     for name, rows in document["tables"].items():
         terminal.print()
         table = new_table(f"{name}, {document['subset']}", *FIGURES.values())
@@ -294,6 +299,8 @@ def print_eval(document: dict[str, Any]) -> None:
             cells = [_cell(rows[row][figure], 2 if figure == "regret" else 3) for figure in FIGURES]
             table.add_row(row, *cells, style="bold" if row == "proxy" else None)
         terminal.print(table)
+        if name in searched:
+            terminal.print(f"Half of {name} was seen by the search that found the proxy.")
 
 
 def _number(value: float) -> float:

@@ -30,6 +30,15 @@ def found() -> dict[str, str]:
         raise InputError(f"{FOUND}: not a list of proxies; install again") from None
 
 
+def searched_on(proxy: str | Proxy) -> tuple[str, ...]:
+    """The tables that a shipped proxy, by name, was searched on, one half of each; none for others:
+    of them that is not known."""
+    name = str(proxy).strip()
+    if name not in found():
+        return ()
+    return tuple(map(str, read_json(FOUND)[name].get("searched_on", ())))
+
+
 def resolve(proxy: str | Proxy) -> Proxy | str:
     """A formula by a shipped name or its text, or the name of a handcrafted proxy.
 

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from genogate.proxies import FIGURES
+from genogate.proxies import FIGURES, print_eval, run_eval
 from genogate.search.proxies import handcrafted, tables, use
 from genogate.search.proxies.inputs import LEAVES
 from genogate.search.proxies.primitives import PRIMITIVES
@@ -116,6 +116,22 @@ def test_eval_puts_a_proxy_beside_the_handcrafted_ones(genogate, tmp_path):
     assert outcome.code == 0, outcome
     figures = json.loads((tmp_path / "e.json").read_text())["tables"]["digits-row"]
     assert figures["proxy"]["spearman"] is figures["bit-sum"]["spearman"] is None
+
+
+@pytest.mark.parametrize(
+    ("proxy", "searched"), [("evolved", ["digits-row", "kws4", "resnet-digits"]), (ERROR, None)]
+)
+def test_eval_says_which_tables_a_shipped_proxy_was_searched_on(proxy, searched, capsys):
+    document = run_eval(proxy, ["digits-row"], "all", None, False, lambda text: None)
+    assert document.get("searched_on") == searched
+    # As a table that the search has not seen, too.
+    rows = document["tables"]["digits-row"]
+    print_eval(document | {"tables": {"digits-row": rows, "mnist-row": rows}})
+    out = " ".join(capsys.readouterr().out.split())
+    assert ("searched on one half of each of digits-row, kws4" in out) == bool(searched)
+    seen = "Half of {} was seen by the search that found the proxy."
+    assert (seen.format("digits-row") in out) == bool(searched)
+    assert seen.format("mnist-row") not in out
 
 
 def test_search_resumes_and_its_finds_can_be_used(genogate, tmp_path):
