@@ -12,7 +12,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The Makefile marks its users, whose hints name make's targets. Tests give the same result whether
-# make or pytest starts them; the test of those hints sets the variable itself.
+# make or pytest starts them; tests of those hints set the variable
+# themselves.
 os.environ.pop("GENOGATE_MAKE", None)
 
 # Tests start hundreds of programs. None may have to compile all modules again, as where the

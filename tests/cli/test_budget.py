@@ -193,6 +193,24 @@ def test_sizes_that_the_budget_is_too_small_for_are_named(monkeypatch, tmp_path,
         budgeted.plan_floats(tmp_path, "digits-row", options, 9000.0)
 
 
+@pytest.mark.parametrize("by", ["make", "genogate"])
+def test_hints_of_a_search_name_make_only_to_those_who_use_it(by, capsys, monkeypatch):
+    from genogate.commands.search import print_search
+
+    if by == "make":
+        monkeypatch.setenv("GENOGATE_MAKE", "1")
+    row = {"name": "within-0.5-smallest", "drop": 0.4, "size": 900, "share": 0.5}
+    report = {"points": [row], "conclusion": [row], "unit": "points", "reference": "int8"}
+    print_search(report | {"judged": "42 sequences"}, "run")
+    out = " ".join(capsys.readouterr().out.split())
+    hints = {
+        "make": ("page make report RUN=run", "emit make gru GENOME=run/within-0.5-smallest"),
+        "genogate": ("page genogate report run", "emit genogate gru --genome run/within-0.5-smal"),
+    }
+    assert all(hint in out for hint in hints[by])
+    assert ("make" in out) == (by == "make")
+
+
 @pytest.mark.parametrize(("best", "words"), [(True, "the least"), (False, "none")])
 def test_the_table_says_which_network_is_the_best(capsys, best, words):
     """Cheaper ones that seem to lose nothing may stand in the front."""
