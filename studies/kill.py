@@ -27,6 +27,11 @@ Say = Callable[[str], None]
 FOLDER = Path("build/studies/kill")
 #: Seconds that the command may take at most.
 PATIENCE = 1800
+#: Said of a measurement from before cells were estimated by default.
+UNTIL_ESTIMATES = (
+    "Measured when a search synthesised every network: `genogate search` does so with `--exact` "
+    "today, and estimates cells without it."
+)
 #: Files that must be equal byte by byte, besides all genome files.
 FILES = ("config.json", "front.json", "history.json")
 
@@ -50,6 +55,7 @@ class Size:
         "4",
         "--exploit",
         "3",
+        "--exact",
         "--activation",
         "table",
         "--workers",
@@ -246,6 +252,7 @@ def render_kill(data: dict[str, Any]) -> list[str]:
     runs, kills = data["runs"], data["kills"]
     kept = [k["kept"] for k in kills]
     wrong = [f"run {r['seed']}: {', '.join(r['differences'])}" for r in runs if r["differences"]]
+    exact = "--exact" in data["size"]["options"]
     same = "equal in every run" if not wrong else f"NOT equal: {'; '.join(wrong)}"
     return [
         "## Searches that are killed",
@@ -253,7 +260,8 @@ def render_kill(data: dict[str, Any]) -> list[str]:
         f"`genogate search {' '.join(data['size']['options'])}`, whose whole process group is "
         "killed (SIGKILL) at random moments, a quarter of them before it begins to work, and "
         "resumed, until it ends. Then its front, history, genome files and stored evaluations are "
-        "compared with those of an uninterrupted run, which had a cache of its own.",
+        "compared with those of an uninterrupted run, which had a cache of its own."
+        + ("" if exact else f" {UNTIL_ESTIMATES}"),
         "",
         f"{len(kills)} kills in {len(runs)} runs, after {min(k['seconds'] for k in kills):.2f} to "
         f"{max(k['seconds'] for k in kills):.2f} s, {sum(k == 0 for k in kept)} of them before the "

@@ -207,7 +207,10 @@ def render(data: dict[str, Any]) -> list[str]:
         "where the row says so, directed graphs (DAG). Valid: the share of drawn candidates "
         "whose ranking is new (without screening: that have a ranking). EMQ reports 26.4 % valid "
         "candidates without and 36.45 % with its prioritisation for branched formulas, and 5.4 % "
-        "for DAGs.",
+        "for DAGs. `evolution` and all rows that do not say otherwise select for diversity, as EMQ "
+        "does; the default of `genogate proxy search` does not: it is the row `no diversity "
+        "selection`. Evolution found the formula of HAWQ-V2 again: error times curvature "
+        "([proxies](proxies.md)).",
         "",
     ]
     rows = []
