@@ -100,12 +100,14 @@ def test_the_page_says_which_verilog_was_simulated() -> None:
         "versions": {"verilator": "Verilator 5"},
         "sha256": "012345abcdef",
     }
-    rows = [row | {"name": "INT8", "verilog": verilog}, row | {"name": "narrowed"}]
+    simulated = row | {"name": "INT8", "digest": "012345abcdef", "verilog": verilog}
+    former = row | {"name": "trained", "verilog": verilog | {"sha256": "ab"}}
+    rows = [simulated, row | {"name": "narrowed"}, former]
     text = denoise_hardware.render({"rows": rows, "missing": []})
     assert any(line.startswith("| INT8 | 1,000 | 20 | 1,234 | 0 |") for line in text)
     assert (
-        "First digits of SHA-256 of the Verilog that was simulated: INT8 `012345abcdef` "
-        "(Verilator 5)." in text
+        "First digits of SHA-256 of the Verilog that was simulated, without its header: INT8 "
+        "`012345abcdef`, trained `ab` (with it) (Verilator 5)." in text
     )
 
 
