@@ -277,6 +277,27 @@ def _damage(rng, tensors):
     return f"{kind} {gate}{layer} {size:g}"
 
 
+def _damage_features(rng, tensors, parts):
+    """Change a random column of both `parts` of the inputs alike; what was changed, in words.
+
+    The weights of a huge feature are those of a network that was trained on it. Others would make
+    its gates switch within one code of the feature, which no scale can resolve.
+    """
+    column = int(rng.integers(parts[0].shape[-1]))
+    kind = str(rng.choice(["none", "zero", "constant", "huge"]))
+    size = float(rng.choice([1, -3, 300]))
+    if kind == "huge":
+        tensors["weight_ih_l0"][:, column] /= 1e4
+    for x in parts:
+        if kind == "zero":
+            x[..., column] = 0
+        elif kind == "constant":
+            x[..., column] = size
+        elif kind == "huge":
+            x[..., column] *= 1e4
+    return f"{kind} feature {column} {size:g}"
+
+
 @pytest.mark.parametrize("seed", range(24))
 def test_any_part_may_be_constant_zero_or_huge(seed):
     rng = np.random.default_rng(seed)
@@ -285,8 +306,10 @@ def test_any_part_may_be_constant_zero_or_huge(seed):
     steps = int(rng.choice([1, 2, 8, 20]))
     tensors = ordinary(rng, **size)
     damage = [_damage(rng, tensors) for _ in range(int(rng.integers(1, 4)))]
+    parts = inputs(rng, steps, size["inputs"])
+    damage.append(_damage_features(rng, tensors, parts))
     try:
-        loss, refusal = error(tensors, *inputs(rng, steps, size["inputs"])), ""
+        loss, refusal = error(tensors, *parts), ""
     except InputError as reason:
         loss, refusal = 0.0, str(reason)
     assert loss < ORDINARY, f"{size}, {steps} steps, {damage}"
