@@ -77,6 +77,25 @@ def test_a_keras_file_needs_its_reader_alone():
     assert ".[train" not in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "extra"),
+    [
+        (("sim", "GENOME=int4"), "sim"),
+        (("import", "MODEL=x.onnx", "TASK=digits-row"), "onnx"),
+        (("import", "MODEL=x.safetensors", "TASK=digits-row"), "onnx"),
+    ],
+)
+def test_simulation_and_import_need_neither_torch_nor_test_tools(tmp_path, words, extra):
+    """With all stamps missing, so that every extra that a target asks for is installed."""
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    done = subprocess.run(["make", "-n", *words], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    asked = re.findall(r"-e '?\.(?:\[(.*?)\])?", done.stdout)
+    assert [name for name in asked if name] == [extra], done.stdout
+    assert f"genogate {words[0]} " in done.stdout
+
+
 def test_the_old_name_of_args_is_accepted_with_one_line():
     done = make("gru", "GENOME=int4", "ARGS=--entries 6")
     assert (done.returncode, done.stderr) == (0, "")

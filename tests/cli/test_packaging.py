@@ -148,27 +148,29 @@ def test_every_command_of_the_makefile_is_one_of_the_program():
 
 
 @pytest.mark.parametrize(
-    "command",
+    ("command", "extra"),
     [
-        ["search", "--pop", "4", "--generations", "1"],
-        ["report", "run"],
-        ["experiment"],
-        ["qat", "--genome", "int4"],
+        (["search", "--pop", "4", "--generations", "1"], "search"),
+        (["report", "run"], "search"),
+        (["experiment"], "search"),
+        (["qat", "--genome", "int4"], "train"),
+        (["proxy", "search", "--table", "digits-row", "--evaluations", "1"], "search"),
     ],
 )
-def test_a_core_installation_says_which_extra_a_command_needs(tmp_path, command):
+def test_a_core_installation_says_which_extra_a_command_needs(tmp_path, command, extra):
     program = f"""
 {BLOCK} ("numba", "pymoo", "matplotlib", "joblib", "torch", "cocotb")
 sys.argv = {["genogate", *command]!r}
 from genogate.cli import main
 main()
 """
+    # A folder in which a search has begun.
     (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("{}")
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 2, done
     assert done.stderr.startswith("genogate: "), done
     assert done.stderr.count("\n") == 1, done
-    if command[0] != "report":
-        assert "pip install 'genogate[" in done.stderr, done
+    assert f"pip install 'genogate[{extra}]'" in done.stderr, done
