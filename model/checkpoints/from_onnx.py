@@ -19,7 +19,17 @@ from .floating import Checkpoint, forward
 from .onnx_answer import classifier
 from .onnx_files import parse, subgraphs
 from .onnx_graph import Walk
-from .onnx_values import MAX_ELEMENTS, Base, Joined, Obstacle, Operators, Value, View, whole
+from .onnx_values import (
+    MAX_ELEMENTS,
+    Base,
+    Joined,
+    Obstacle,
+    Operators,
+    OtherStep,
+    Value,
+    View,
+    whole,
+)
 
 #: Sequences of the task on which a graph is compared with what was read from it.
 COMPARED = 16
@@ -198,7 +208,7 @@ class Graph:
         steps = self.sizes["t"]
         try:
             return self._follow(steps)
-        except Obstacle as error:
+        except Obstacle:
             if fixed == steps:
                 raise
             self._follow(fixed)  # its own obstacle comes first
@@ -206,7 +216,8 @@ class Graph:
                 f"its graph is fixed at {fixed} steps, the task's sequences have {steps}: export "
                 "it for that length, or import the state dict"
             )
-            other.reached = error.reached
+            # At its own length everything is understood: with another layout it would not be.
+            other.reached = len(self.nodes) + 1
             raise other from None
 
     def _follow(self, steps: int) -> Reading:
@@ -227,7 +238,7 @@ class Graph:
                 raise Obstacle("its output does not depend on its input")
             chain, kind = classifier(view, self.asked), view.base.kind
         except InputError as error:
-            obstacle = Obstacle(str(error))
+            obstacle = error if isinstance(error, Obstacle) else Obstacle(str(error))
             obstacle.reached = len(self.nodes)
             raise obstacle from None
         while view.base.logits is not None:
@@ -239,9 +250,17 @@ class Graph:
         sequences of several lengths where the graph takes them."""
         steps = example.shape[1]
         count = max(1, min(COMPARED, COMPARED_STEPS // steps))
+        declared = dict(zip(self.layout, self._declared() or [], strict=False)).get("t", 0)
         for length in dict.fromkeys((steps, (steps + 1) // 2, min(steps, 3))):
             try:
                 reading = self._follow(length)
+            except OtherStep as error:
+                if declared == steps:
+                    continue
+                raise InputError(
+                    f"its graph is right at {steps} steps only: at {length} {error}; declare that "
+                    "its input has this length alone, or export what takes the last step of any"
+                ) from None
             except Obstacle:
                 continue  # a graph of one length
             self._compare_linear(reading, example[:count, :length])

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from .chain import Asked, Chain
-from .onnx_values import Obstacle, Operators, View, at
+from .onnx_values import Obstacle, Operators, OtherStep, View, at
 
 
 def classifier(view: View, asked: Asked | None = None) -> Chain:
@@ -46,7 +46,7 @@ def classifier(view: View, asked: Asked | None = None) -> Chain:
             "(a task with a target at every step takes it)"
         )
     if taken[0] != last:
-        raise Obstacle(
+        raise OtherStep(
             f"it does not use the last state: its output takes step {taken[0] + 1} of {last + 1}"
         )
     if not np.array_equal(np.sort(sequence, axis=None), np.arange(base.sequences)):

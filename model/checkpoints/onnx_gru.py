@@ -8,7 +8,7 @@ import numpy as np
 from .chain import real
 from .onnx_layers import as_layer, weight_of
 from .onnx_reasons import RESET_BEFORE
-from .onnx_values import Base, Joined, Obstacle, Operators, Value, View, whole
+from .onnx_values import Base, Joined, Obstacle, Operators, OtherStep, Value, View, whole
 
 
 def gru_layer(
@@ -109,7 +109,7 @@ def _in_order(where: str, base: Base, sequence: np.ndarray, step: np.ndarray) ->
         return
     if len(order) == steps and np.array_equal(order, np.arange(steps)[::-1]):
         raise Obstacle(f"{where} takes the steps backwards: hardware takes them forward")
-    raise Obstacle(
+    raise OtherStep(
         f"{where} does not see every step in order: it takes {len(order)} of {steps} steps, "
         f"{order[0] + 1} to {order[-1] + 1}, so its last state is another network's"
     )

@@ -45,6 +45,10 @@ class Obstacle(InputError):
     reached = 0
 
 
+class OtherStep(Obstacle):
+    """The graph can be computed, but takes other steps than the hardware does."""
+
+
 @dataclass(frozen=True)
 class Base:
     """A value of the network, [sequences, steps, chain.width].
