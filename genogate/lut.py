@@ -158,11 +158,29 @@ def make_table(options: dict[str, Any], say: Say) -> LutTable:
     guard, *weaker = parse_guard(options["guard"])
     try:
         return find(function, options["entries"], guard=guard, **arguments)
-    except GuardError:
+    except GuardError as error:
         if not weaker:
-            raise
+            # Only tried can be known: what one scale cannot hold is not held by a table of its own.
+            hint = ", or --separate" if _separately(function, options, guard, arguments) else ""
+            raise GuardError(f"{error}{hint}") from None
     table = find(function, options["entries"], guard=weaker[0], **arguments)
     return replace(table, info={**table.info, "guard_asked": guard})
+
+
+def _separately(
+    function: Function, options: dict[str, Any], guard: float | None, arguments: dict[str, Any]
+) -> bool:
+    """Whether a table for each scale would hold the guard that one for all of them cannot."""
+    from .model.tables.optimal import GuardError
+    from .search.tables.methods import find
+
+    if not arguments["shared"] or len(arguments["scales"]) < 2:
+        return False
+    try:
+        find(function, options["entries"], guard=guard, **{**arguments, "shared": False})
+    except GuardError:
+        return False
+    return True
 
 
 def _hardware(table: LutTable, units: list[Unit], style: str, stages: int) -> dict[str, Any]:

@@ -449,11 +449,10 @@ class Exact:
 
     def unguardable(self) -> "GuardError":
         """What is to be said where no table holds the guard."""
-        separate = ", or --separate" if len(self.points.scales) > 1 else ""
         return GuardError(
             f"guard {self.guard:g}: no line of format {self.form.name} stays so near to "
             f"{self.points.function.name} outside of its range; give --guard none, a greater "
-            f"guard, a wider range{separate}"
+            "guard, a wider range"
         )
 
 

@@ -1,12 +1,16 @@
 """genogate lut: a table, its proof, its picture, its verified unit, from the command."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from genogate.model.integer import PiecewiseLinear
 from genogate.model.tables.table import LutTable
 from genogate.sim import golden
+
+#: Nothing is simulated or drawn.
+QUICK = ("--no-verify", "--no-picture", "--out", "given")
 
 
 def report_of(folder):
@@ -232,6 +236,54 @@ def test_a_table_that_misses_an_exact_optimum_is_reported(genogate, tmp_path):
     arguments = ("--range", "-1", "1", "--method", "nn-lut", "--scales", "4", "--no-verify")
     done = genogate("lut", "sign(x)", *arguments, "--no-picture", "--out", str(tmp_path / "b"))
     assert "least possible  0 in this format, this table" in done.out
+
+
+@pytest.mark.parametrize("method", ["exact", "gqa", "gade", "least-squares"])
+def test_an_optimum_of_zero_is_reached_by_every_other_method(genogate, method):
+    """No ratio to zero is computed. All codes have 4 bits, so that a search is short."""
+    done = genogate(
+        *("lut", "sign(x)", "--range", -1, 0.875, "--in-bits", 4, "--scales", 3, "--entries", 4),
+        *("--method", method, *QUICK),
+    )
+    assert done.code == 0, done
+    assert done.err.count("\n") <= 1, done.err
+    assert "least possible  0 in this format, this table 1.000 times that" in done.out
+
+
+def test_scales_above_one_are_printed_as_powers(genogate):
+    done = genogate("lut", "x/8", "--range", -60, 60, "--scales", "-3:-2", "--in-bits", 4, *QUICK)
+    assert done.code == 0, done
+    assert [line.split()[0] for line in done.out.splitlines()[1:3]] == ["2^3", "2^2"]
+    verilog = Path("given/unit.v").read_text()
+    assert "input codes of scale 2^3, output codes of 2^0" in verilog
+    assert "input codes of scale 2^2, output codes of 2^-1" in verilog
+    genogate("lut", "gelu", "--scales", -3).refused("1 of the 8-bit codes at scale 2^3 (")
+
+
+@pytest.mark.parametrize(("guard", "helps"), [(0.5, True), (0.2, False)])
+def test_tables_of_their_own_are_proposed_where_they_hold_the_guard(genogate, guard, helps):
+    sine = ("sin(x)", "--range", -3, 3, "--in-bits", 4, "--entries", 4, *QUICK)
+    together = genogate("lut", *sine, "--scales", "0:1", "--guard", guard)
+    together.refused(f"guard {guard}: no line")
+    assert ("--separate" in together.err) == helps
+    apart = genogate("lut", *sine, "--scales", "0:1", "--guard", guard, "--separate")
+    assert apart.code == (0 if helps else 2)
+    assert "--separate" not in apart.err
+    # One scale shares with none.
+    alone = genogate("lut", *sine, "--scales", 0, "--guard", guard / 100)
+    alone.refused("a wider range\n")
+
+
+def test_what_was_chosen_by_itself_is_said(genogate):
+    constant = genogate("lut", "3 + 0*x", "--range", -1, 1, "--scales", 4, *QUICK)
+    assert "format          fixed, slopes 8, intercepts 9 bits, 6 behind the point" in constant.out
+    assert "\nguard " not in constant.out
+    growing = genogate("lut", "log1p(x)", "--range", 0, 4, "--scales", 4, "--entries", 4, *QUICK)
+    assert "\nformat          fixed, slopes 8, intercepts 8 bits, 6 behind the point" in growing.out
+    assert "\nguard           none: no table of this format stays within 0.0625 of" in growing.out
+    asked = ("--guard", "none", "--entries", 4, *QUICK)
+    asked = genogate("lut", "log1p(x)", "--range", 0, 4, "--scales", 4, *asked)
+    assert "\nguard " not in asked.out
 
 
 @pytest.mark.parametrize("digits", [1, 2])
