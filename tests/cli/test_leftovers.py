@@ -15,6 +15,7 @@ from genogate.model.errors import InputError, one_line, printable
 from genogate.model.files import read_archive, read_array, regular_file, staged, write_text
 from genogate.model.genome import Genome, found_with
 from genogate.model.knobs import Knobs
+from genogate.sim.random_model import random_model
 
 STAGING = """
 import sys, time
@@ -204,6 +205,23 @@ def test_knobs_of_a_genome_file_are_shown_escaped(genogate):
     Genome.uniform(4).save("g", checkpoint="digits-row", knobs={"x\x1b[31m": 1})
     genogate("gru", "--genome", "g").refused("\\x1b[31m")
     assert Knobs().suffix == ""
+
+
+def test_an_output_whose_name_is_no_text_is_written_and_printed(tmp_path):
+    rng = np.random.default_rng(3)
+    random_model(rng, Genome.uniform(3), 2, 2, 2).save(tmp_path / "m.safetensors")
+    np.save(tmp_path / "in.npy", np.zeros((1, 2, 2), np.int8))
+    code = "import sys; from genogate.cli import main; sys.argv[0] = 'genogate'; main()"
+    call = [sys.executable, "-c", code, "golden", "m.safetensors", "in.npy"]
+    done = subprocess.run([*call, b"\xfd.npz"], cwd=tmp_path, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.splitlines()[0] == b"\\udcfd.npz:hidden [1, 2, 2]"
+    with np.load(tmp_path / os.fsdecode(b"\xfd.npz")) as arrays:
+        assert sorted(arrays) == ["classes", "hidden", "logits"]
+    (tmp_path / os.fsdecode(b"\xfc.npz")).mkdir()
+    done = subprocess.run([*call, b"\xfc.npz"], cwd=tmp_path, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (2, b"", 1)
+    assert done.stderr.startswith(b"genogate: \\udcfc.npz"), done.stderr
 
 
 def test_a_name_that_is_no_text_can_be_printed(tmp_path):
