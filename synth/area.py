@@ -17,19 +17,17 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from functools import cache
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from amaranth.lib import wiring
 
-from .. import hdl
 from ..hdl.operator import Part
 from ..model.errors import InputError
 from ..model.leftovers import end_with_parent
 from . import cache as kept
 from . import rtlil as texts
 from .constants import to_rtlil
+from .hardware_hash import hardware_hash
 from .recipes import ABC_SCRIPT, DEEP_SCRIPT, RECIPES, recipes_for, script_hash
 from .yosys import Job, Progress, Tool, find, run
 
@@ -158,14 +156,6 @@ def _measure(
     return [by_unit[number] for number in range(len(units))]
 
 
-@cache
-def _hardware_hash() -> str:
-    """Changes whenever the code that components are made by does."""
-    folder = Path(hdl.__file__).parent
-    texts = (path.read_bytes() for path in sorted(folder.rglob("*.py")))
-    return hashlib.sha256(b"\0".join(texts)).hexdigest()
-
-
 def _identity(part: Measurable) -> tuple[object, ...] | None:
     """What tells the area of a part without elaborating it; None for a component that does not
     say. A subclass has to say so itself."""
@@ -175,7 +165,7 @@ def _identity(part: Measurable) -> tuple[object, ...] | None:
 
 
 def _identity_key(tool: Tool, identity: tuple[object, ...]) -> str:
-    text = "\0".join((tool.version, script_hash(), _hardware_hash(), repr(identity)))
+    text = "\0".join((tool.version, script_hash(), hardware_hash(), repr(identity)))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

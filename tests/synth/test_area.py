@@ -22,6 +22,7 @@ from genogate.model.quantize.activations import unit_codes
 from genogate.sim.random_model import random_model
 from genogate.synth import yosys
 from genogate.synth.area import ModuleArea, _text, _texts, forget, measure
+from genogate.synth.hardware_hash import hash_of
 from genogate.synth.report import area_report, as_built, cheapest, prepare, totals
 from genogate.synth.rtlil import Design
 from genogate.synth.runtime_multipliers import runtime_multiplier_cells
@@ -346,6 +347,34 @@ def dense(seed, **changed):
         "channel_shift": np.zeros(3, np.uint8),
     } | changed
     return DenseOp(weight=weight, bias=bias, acc_min=low, acc_max=high, **settings)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("# Why.", "# Because.", True),
+        ('"""A module."""', "", True),
+        ('"""It adds."""', '"""It\n    adds two."""', True),
+        ("a + 1", "(a  +\n        1)", True),
+        ("a + 1", "a + 2", False),
+        ('"kept"', '"lost"', False),
+        ("def f", "def g", False),
+    ],
+)
+def test_only_a_change_of_what_code_does_makes_areas_old(old, new, same):
+    text = '''"""A module."""
+def f(a):
+    """It adds."""
+    # Why.
+    if a:
+        "kept"
+    return a + 1
+'''
+    assert old in text
+    one, other = hash_of([text, text]), hash_of([text, text.replace(old, new)])
+    assert (one == other) == same
+    # Again from what was kept.
+    assert (hash_of([text, text]), hash_of([text, text.replace(old, new)])) == (one, other)
 
 
 def test_identities_tell_widths_and_functions_not_constants():
