@@ -13,6 +13,7 @@ from genogate.model.head import Head
 from genogate.model.integer import code_range
 from genogate.model.knobs import Lanes
 from genogate.sim.random_model import random_model
+from genogate.sim.rtl.simulators import missing_for_verilator, verilator_environment
 from genogate.synth.integration.fusesoc import core_file
 from genogate.synth.integration.plain_bench import plain_bench, sequences_for
 from genogate.synth.verilog import emit
@@ -98,6 +99,19 @@ def test_the_core_file_names_the_weights(tmp_path):
     bench = [name for item in core["filesets"]["bench"]["files"] for name in item]
     assert "gru_weights.hex" in bench
     assert "i_weights" in files["gru.v"].split("module ")[0]
+
+
+@pytest.mark.skipif(bool(missing_for_verilator()), reason=str(missing_for_verilator()))
+@pytest.mark.parametrize("weights", ["rom", "load"])
+def test_verilator_takes_the_bench_as_the_page_says(tmp_path, weights):
+    """As far as to C++, where a warning would stop it; to compile that takes 20 s more."""
+    written(tmp_path, weights=weights)
+    command = "verilator --cc --main --exe --timing gru.v gru_tb.v --top-module gru_tb"
+    with verilator_environment():
+        done = subprocess.run(command.split(), cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Warning" not in done.stdout
+    assert (tmp_path / "obj_dir/Vgru_tb__main.cpp").exists()
 
 
 @pytest.mark.parametrize("stream", ["i", "o_h", "o_logits", "o_class"])

@@ -5,6 +5,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from genogate.hdl.boards.top import SerialNetwork
 from genogate.hdl.gru.design import Design
 from genogate.hdl.piecewise_linear import PiecewiseLinear
 from genogate.hdl.units.fixed_units import PipelinedUnit, SelectUnit
@@ -12,6 +13,7 @@ from genogate.hdl.units.float32 import FloatUnit, MultiplyAdd
 from genogate.hdl.units.lut_unit import integer_unit
 from genogate.hdl.units.shift_add_unit import build, forms
 from genogate.model.genome import GENES, Genome
+from genogate.model.head import Head
 from genogate.model.knobs import Lanes
 from genogate.model.tables.composites import layernorm_params, softmax_params
 from genogate.model.tables.reduction import positive_unit, reduction
@@ -20,8 +22,10 @@ from genogate.sim.random_model import random_model
 from genogate.sim.rtl.simulators import missing_for_verilator, verilator_environment
 from genogate.synth.composite_verilog import emit_composite, top_name
 from genogate.synth.exact_widths import exact_widths
+from genogate.synth.integration.tiny_tapeout import Project, project_files
+from genogate.synth.integration.wrapper import wrapper_verilog
 from genogate.synth.unit_verilog import emit_unit
-from genogate.synth.verilog import emit
+from genogate.synth.verilog import emit, to_verilog
 
 pytestmark = pytest.mark.skipif(bool(missing_for_verilator()), reason=str(missing_for_verilator()))
 
@@ -76,6 +80,51 @@ def test_networks_whose_weights_are_loaded_are_clean(share, front, back, tmp_pat
     around = {"front": front, "back": back, "initial_state": bool(front)}
     model = random_model(np.random.default_rng(7), genome, 3, 5, 2, channel=True, **around)
     assert lint(emit(Design.of(model, share=share, weights="load")), tmp_path) == ""
+
+
+def tiny(head=None, front=(), back=(), initial_state=False):
+    """A network of 4 units."""
+    genome = Genome(Genome.uniform(4).layers, ((4, 4),) * len(front + back))
+    rng = np.random.default_rng(7)
+    return random_model(
+        rng, genome, 3, 4, 3, head=head, front=front, back=back, initial_state=initial_state
+    )
+
+
+@pytest.mark.parametrize(
+    ("head", "share"),
+    [
+        (Head("every"), "none"),
+        (Head("every", "logits"), "gates"),
+        (Head("every", "codes", "tanh"), "all"),
+        (Head("last", "codes", "sigmoid"), "gates"),
+    ],
+    ids=str,
+)
+def test_networks_with_other_heads_are_clean(head, share, tmp_path):
+    assert lint(emit(Design.of(tiny(head), share=share)), tmp_path) == ""
+
+
+@pytest.mark.parametrize(("share", "pipeline"), [("none", 1), ("gates", 0), ("all", 0)])
+def test_dense_layers_given_states_and_pipelines_are_clean(share, pipeline, tmp_path):
+    model = tiny(front=(("relu", 3),), back=(("tanh", 2),), initial_state=True)
+    lanes = Lanes(2, 2) if pipeline else None
+    assert lint(emit(Design.of(model, lanes, share, pipeline)), tmp_path) == ""
+
+
+@pytest.mark.parametrize("weights", ["rom", "load"])
+def test_what_lies_around_a_network_is_clean(weights, tmp_path):
+    design = Design.of(tiny(), share="all", weights=weights)
+    network = emit(design)
+    board = SerialNetwork(design, divisor=10, timeout=1000)
+    texts = {name: wrapper_verilog(design, name) + network for name in ("axi", "bytes")}
+    texts["board"] = to_verilog(board, "board")
+    if weights == "rom":
+        project = Project("tt_um_genogate_small", "A network", "An author", 20.0)
+        files = project_files(project, design, "1x2", np.zeros((1, 2, 3), int))
+        texts["tinytapeout"] = files["src/project.v"]
+    complaints = {name: lint(text, tmp_path) for name, text in texts.items()}
+    assert {name: text for name, text in complaints.items() if text} == {}
 
 
 def test_table_units_are_clean(tmp_path):
