@@ -27,6 +27,7 @@ STUDIES = {
     "bench": ("studies.network", "measure_bench", "render_bench"),
     "campaign": ("studies.network", "measure_campaign", "render_campaign"),
     "tables": ("studies.tables", "measure", "render"),
+    "tables_holdout": ("studies.tables_holdout", "measure", "render"),
     "tables_speed": ("studies.tables", "measure_speed", "render_speed"),
     "tables_cost": ("studies.cost", "measure", "render"),
     "structures": ("studies.structures", "measure", "render"),

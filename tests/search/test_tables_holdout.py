@@ -10,17 +10,7 @@ from genogate.model.tables.points import Points
 from genogate.search.tables.methods import run
 from genogate.search.tables.rules import Problem
 
-HOLD_OUTS = {
-    "sin(x)": (-3, 3),
-    "cos(x)": (0, 6),
-    "log1p(x)": (0, 4),
-    "sqrt(x)": (0, 4),
-    "exp(-x*x)": (-3, 3),
-    "log(1+exp(x))": (-4, 4),
-    "x**3": (-1.5, 1.5),
-    "arctan(x)": (-6, 6),
-    "x*tanh(log(1+exp(x)))": (-4, 4),
-}
+from studies.tables_holdout import HOLD_OUTS
 
 
 @lru_cache

@@ -7,6 +7,7 @@ from genogate.model.files import read_json
 from genogate.model.tables.functions import FUNCTIONS
 
 from studies import tables as study_tables
+from studies import tables_holdout
 
 DATA = Path(__file__).parents[2] / "docs" / "data"
 
@@ -61,3 +62,20 @@ def test_stored_speeds_are_complete_and_rendered():
     table = [line for line in lines if line.startswith("|")]
     assert len(table) == 2 + len(data["rows"])
     assert len({line.count("|") for line in table}) == 1
+
+
+def test_stored_hold_outs_are_complete_and_near_the_optimum():
+    data = read_json(DATA / "tables_holdout.json")
+    assert data["rule"] == "best"
+    assert [(row["function"], row["entries"]) for row in data["rows"]] == [
+        (text, entries) for text in tables_holdout.HOLD_OUTS for entries in (8, 16)
+    ]
+    for row in data["rows"]:
+        assert set(row["ratio"]) == {"gqa", "gade"}
+        for ratios in row["ratio"].values():
+            assert len(ratios) == len(data["seeds"]) == 5
+            assert 1 <= min(ratios) <= max(ratios) <= 1.02
+    data["rows"][-1]["ratio"]["gade"][3] = 1.25
+    lines = tables_holdout.render(data)
+    assert lines[-1].endswith("| 1.000 | 1.000 | 1.000 | 1.250 |")
+    assert "the worst ends 25 % above it." in lines[4]
