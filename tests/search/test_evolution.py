@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -123,12 +124,33 @@ def files_of(folder):
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def said():
+    """What the run of :func:`whole` said on the way, and its generations among that."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, said):
     """A run that nobody stopped."""
     folder = tmp_path_factory.mktemp("run") / "whole"
     seen = []
-    Run(folder, SETTING, CONFIG).go(tell=seen.append)
+
+    def tell(progress):
+        seen.append(progress)
+        said.append(progress)
+
+    Run(folder, SETTING, CONFIG).go(tell=tell, say=said.append)
     return folder, seen
+
+
+def test_a_search_says_how_far_it_is_before_its_first_generation_ends(whole, said):
+    first = next(k for k, each in enumerate(said) if not isinstance(each, str))
+    assert first > 0
+    pattern = r"generation 1 of 3: (\d+) of (\d+) genomes evaluated; "
+    counts = [found.groups() for text in said[:first] if (found := re.match(pattern, text))]
+    # INT8 alone, then the homogeneous genomes, one after the other.
+    assert counts[0] == ("0", "1")
+    assert counts[1:7] == [(str(done), "6") for done in range(6)]
 
 
 def test_front_dominates_everything_and_hypervolume_never_falls(whole):

@@ -1,5 +1,6 @@
 """The page about a search: what it holds, what it survives, and that a real browser draws it."""
 
+import csv
 import hashlib
 import html
 import json
@@ -597,6 +598,40 @@ def test_browser_takes_keys_choices_and_clicks(make, browser, tmp_path):
     assert elements.one(id="details")["data-selected"].startswith("front-5")
     label = elements.one(role="application")["aria-label"]
     assert label.startswith("Memory against Model size: 45 evaluated genomes")
+
+
+#: Shows the file that the button makes, which a browser without a screen would put elsewhere.
+SAVED = """<script>
+URL.createObjectURL = (blob) => { blob.text().then(text => {
+  document.documentElement.dataset.csv = text; }); return "data:,"; };
+document.getElementById("csv").click();
+</script>"""
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_page_and_its_file_have_the_test_part_where_it_was_looked_at(
+    make, browser, tmp_path, asked
+):
+    folder = make(finished=asked)
+    text = page(collect(folder))
+    front = [point for point in embedded(text)["points"] if point.get("f")]
+    assert len(front) == 6
+    assert all(("t" in point) == asked for point in front)
+    table = text[text.index('id="table"') :]
+    heads = re.findall(r'<span class="h">(.*?)</span>', table[: table.index("</table>")])
+    assert ("test" in heads) == asked
+    saved = tmp_path / "saved.html"
+    saved.write_text(text.replace("</body>", SAVED + "</body>"))
+    _, elements = browser(saved)
+    assert "data-error" not in elements.root, elements.root
+    rows = list(csv.reader(elements.root["data-csv"].splitlines()))
+    assert len(rows) == 1 + 6
+    assert ("test_accuracy" in rows[0]) == asked
+    assert {len(row) for row in rows} == {len(rows[0])}
+    command = rows[0].index("command")
+    assert all(row[command].startswith("genogate gru --genome ") for row in rows[1:])
+    if asked:
+        assert {row[rows[0].index("test_accuracy")] for row in rows[1:]} == {"0.9"}
 
 
 def test_browser_draws_a_run_without_a_front(make, browser):
