@@ -128,6 +128,33 @@ def test_the_examples_of_the_docs_run(tmp_path, monkeypatch):
     assert names["result"].logits.shape == (1, 10)
 
 
+def test_the_snippet_of_the_readme_runs(tmp_path, monkeypatch):
+    """With a torch module and data of one's own, as the text below it says."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("cocotb")
+    monkeypatch.chdir(tmp_path)
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gru = torch.nn.GRU(2, 2, batch_first=True)
+            self.fc = torch.nn.Linear(2, 2)
+
+        def forward(self, x):
+            return self.fc(self.gru(x)[0][:, -1])
+
+    torch.manual_seed(1)
+    x = np.random.default_rng(1).normal(0, 1, (60, 4, 2))
+    np.savez("mine.npz", x=x, y=np.arange(60) % 2)
+    (snippet,) = re.findall(r"```python\n(.*?)```", (DOCS.parent / "README.md").read_text(), re.S)
+    *lines, last = snippet.strip().splitlines()
+    names = {"model": Net()}
+    exec("\n".join(lines), names)
+    assert eval(last, names) is True
+    made = {path.name for path in (tmp_path / "build" / "mine").iterdir()}
+    assert made >= {"gru.v", "gru_tb.v", "model.safetensors", "report.json"}
+
+
 def test_a_genome_file_brings_the_checkpoint_and_knobs_that_it_was_found_with(tmp_path):
     path = tmp_path / "knee"
     found_with = {"activation": "table", "lanes_x": 4, "lanes_h": 4}
