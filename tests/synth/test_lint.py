@@ -92,24 +92,20 @@ def tiny(head=None, front=(), back=(), initial_state=False):
 
 
 @pytest.mark.parametrize(
-    ("head", "share"),
+    ("head", "share", "pipeline"),
     [
-        (Head("every"), "none"),
-        (Head("every", "logits"), "gates"),
-        (Head("every", "codes", "tanh"), "all"),
-        (Head("last", "codes", "sigmoid"), "gates"),
+        (Head("every"), "none", 1),
+        (Head("every", "logits"), "gates", 0),
+        (Head("last", "codes", "sigmoid"), "gates", 0),
+        (Head("every", "codes", "tanh"), "all", 0),
     ],
     ids=str,
 )
-def test_networks_with_other_heads_are_clean(head, share, tmp_path):
-    assert lint(emit(Design.of(tiny(head), share=share)), tmp_path) == ""
-
-
-@pytest.mark.parametrize(("share", "pipeline"), [("none", 1), ("gates", 0), ("all", 0)])
-def test_dense_layers_given_states_and_pipelines_are_clean(share, pipeline, tmp_path):
-    model = tiny(front=(("relu", 3),), back=(("tanh", 2),), initial_state=True)
+def test_heads_dense_layers_given_states_and_pipelines_are_clean(head, share, pipeline, tmp_path):
+    around = {"front": (("relu", 3),), "back": (("tanh", 2),), "initial_state": True}
     lanes = Lanes(2, 2) if pipeline else None
-    assert lint(emit(Design.of(model, lanes, share, pipeline)), tmp_path) == ""
+    text = emit(Design.of(tiny(head, **around), lanes, share, pipeline))
+    assert lint(text, tmp_path) == ""
 
 
 @pytest.mark.parametrize("weights", ["rom", "load"])
