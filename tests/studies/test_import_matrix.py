@@ -22,6 +22,15 @@ def test_without_a_folder_of_cases_one_line_names_the_variable(monkeypatch):
         import_matrix.measure(lambda text: None)
 
 
+def test_a_data_set_for_every_step_repeats_the_class(tmp_path):
+    np.savez(tmp_path / "waves.npz", x=np.zeros((2, 3, 1)), y=np.array([1, 0]))
+    copy = import_matrix.at_every_step(tmp_path / "waves.npz", tmp_path)
+    assert copy.name == "waves, every step.npz"
+    with np.load(copy) as arrays:
+        assert arrays["x"].shape == (2, 3, 1)
+        assert arrays["y"].tolist() == [[1, 1, 1], [0, 0, 0]]
+
+
 def test_the_torch_module_of_a_state_dict_gives_its_outputs(tmp_path):
     """Of a GRU with weight normalisation and of a cell: what the import makes is the same."""
     torch = pytest.importorskip("torch")
