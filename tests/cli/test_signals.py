@@ -45,6 +45,7 @@ class Case:
 
 BOARD = {"task": "digits-row", "baud": 115200, "clock_mhz": 12}
 SEARCH, TORCH = ("numba", "pymoo"), ("torch",)
+#: Every command but `completion` and `proxy show`, which end before a signal comes.
 CASES = [
     Case("gru --genome int5", INTERRUPT),
     Case("area --genome int3 --target ice40-up5k", TERMINATE),
