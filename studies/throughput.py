@@ -360,7 +360,7 @@ def render_throughput(data: dict[str, Any]) -> list[str]:
             )
         )
     pop, generations = size["search"]
-    half, other = loop["seconds"]
+    parts = ", ".join(f"{seconds:.1f}" for seconds in loop["seconds"])
     aims = ", ".join(
         f"{'reached' if rate[f'search, {state}'] / slow >= 50 else 'not reached'} {state}"
         for state in data["search"]
@@ -385,8 +385,8 @@ def render_throughput(data: dict[str, Any]) -> list[str]:
         f"digits-row; accuracy and cells of every genome, {size['workers']} processes "
         f"on {data['cores']} cores. The naive loop does without what the search does to be fast: "
         "for each genome it quantises, runs the golden model on the validation part, and "
-        "synthesises the whole design as one module. It runs in as many processes, half of its "
-        f"genomes before the search and half after it ({half:.1f} and {other:.1f} s). Cold: with "
+        "synthesises the whole design as one module. It runs in as many processes, some of its "
+        f"genomes before and some after what is timed ({parts} s). Cold: with "
         "an empty cache. Warm: every module was measured before, by another process. Random "
         "genomes share fewer modules than those of a search. Loading and calibration are not "
         "counted.",

@@ -11,7 +11,7 @@ from ..pareto import crowded
 ESTIMATED = tuple(name for name in MEASURED if name not in ("memory", "ebr"))
 #: Of a search by estimates: by how much a point's may be too high, as a share, to be measured with
 #: the front in the end, and how many such points there may be for each of the front. One for each
-#: took a third of a search and added 0.1 and 0.4 % to the hypervolume that a quarter leaves.
+#: took a tenth of the time of two searches, and added 0.1 and 0.4 % to their hypervolume.
 ESTIMATE_SLACK, ESTIMATE_MORE = 0.02, 0.25
 
 
