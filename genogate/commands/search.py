@@ -281,6 +281,7 @@ def print_ladder(document: dict[str, Any], folder: str | Path) -> None:
         unit_of_cost,
         widths,
     )
+    from ..search.report.commands import emit_command
     from .tables import console, new_table, print_caution, print_pairs
 
     terminal, best, cost = console(), document["best"], document["cost"]
@@ -318,7 +319,7 @@ def print_ladder(document: dict[str, Any], folder: str | Path) -> None:
     if "cells_measured" in document:
         pairs.append(("Verilog", f"{Path(folder) / 'best' / 'gru.v'}"))
     elif best is not None:
-        pairs.append(("emit", f"genogate gru --genome {Path(folder) / 'best'}"))
+        pairs.append(("emit", f"{emit_command()}{Path(folder) / 'best'}"))
     print_pairs(terminal, [*pairs, ("written", f"{folder}/")])
     print_caution(document.get("caution"))
 

@@ -212,7 +212,7 @@ def test_hints_of_a_search_name_make_only_to_those_who_use_it(by, capsys, monkey
 
 
 @pytest.mark.parametrize(("best", "words"), [(True, "the least"), (False, "none")])
-def test_the_table_says_which_network_is_the_best(capsys, best, words):
+def test_the_table_says_which_network_is_the_best(capsys, monkeypatch, best, words):
     """Cheaper ones that seem to lose nothing may stand in the front."""
     from genogate.commands.search import print_ladder
 
@@ -242,5 +242,10 @@ def test_the_table_says_which_network_is_the_best(capsys, best, words):
     assert "float networks" not in out
     assert f"best {words} within 3 with a standard error of the difference to INT8 to spare" in out
     assert "Note" not in out
+    assert ("emit genogate gru --genome run/best" in out) == best
+    monkeypatch.setenv("GENOGATE_MAKE", "1")
+    print_ladder(document, "run")
+    made = " ".join(capsys.readouterr().out.split())
+    assert ("emit make gru GENOME=run/best" in made) == best
     print_ladder(document | {"caution": "a.pt: it is unknown what it saw"}, "run")
     assert "Note: a.pt: it is unknown what it saw." in " ".join(capsys.readouterr().out.split())
