@@ -1,6 +1,5 @@
 """Rows of a study of many trainings: each is kept as soon as it is there, within a budget."""
 
-import hashlib
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -11,11 +10,6 @@ from genogate.model.files import read_json, write_json
 from genogate.search.budget import Budget
 
 Say = Callable[[str], None]
-
-
-def hash_of(sources: Iterable[Path]) -> str:
-    """Changes whenever one of these files does: what is kept of others is measured again."""
-    return hashlib.sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()[:8]
 
 
 @dataclass(frozen=True)

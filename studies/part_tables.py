@@ -5,18 +5,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from genogate import hdl
 from genogate.model.files import read_json, write_json
 from genogate.model.knobs import Knobs
 from genogate.network import Network, build_network
 from genogate.search.budget import Budget
+from genogate.synth.hardware_hash import hardware_hash
 from genogate.synth.rtlil import Design as Rtlil
 from genogate.synth.targets import fpga, prices, route
 from genogate.synth.targets.devices import DEVICES
 from genogate.synth.targets.report import NAMES
 from genogate.synth.verilog import emit_rtlil
-
-from .kept import hash_of
 
 FOLDER = Path("build/studies/targets")
 TASKS = ("digits-row", "mnist-row", "kws4", "kws10")
@@ -128,7 +126,7 @@ def _row(task: str, name: str, say: Say) -> dict[str, Any]:
 def hardware() -> str:
     """Changes whenever hardware may: figures of other hardware are measured again, which is quick
     where what is emitted stayed the same, as tools' results are kept by content."""
-    return hash_of(sorted(Path(hdl.__file__).parent.rglob("*.py")))
+    return hardware_hash()[:8]
 
 
 def _clocks_of(rows: Sequence[Mapping[str, Any]], pieces: Pieces) -> list[dict[str, Any]]:

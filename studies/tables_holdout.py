@@ -39,7 +39,7 @@ def measure(say: Say) -> dict[str, Any]:
         problem = Problem(Points.of(function, (SCALE,)), Format.of(function))
         for entries in ENTRIES:
             best = problem.cost(run(problem, entries, "exact"))
-            found = {
+            ratios = {
                 search: [
                     ratio(problem.cost(run(problem, entries, search, seed=seed)), best)
                     for seed in SEEDS
@@ -53,7 +53,7 @@ def measure(say: Say) -> dict[str, Any]:
                     "entries": entries,
                     "format": problem.form.name,
                     "optimum": best,
-                    "ratio": found,
+                    "ratio": ratios,
                 }
             )
     return {

@@ -274,7 +274,7 @@ def measure_throughput(say: Say, size: Size = FULL, folder: Path = FOLDER) -> di
     engine[BY_ESTIMATES]["error"] = float(np.median(abs(estimated / cold - 1)))
     loop = {"genomes": 2 * (size.naive // 2), "seconds": [first["seconds"], second["seconds"]]}
 
-    def searched(sizes: tuple[int, int], state: str, cache: str) -> dict[str, Any]:
+    def timed(sizes: tuple[int, int], state: str, cache: str) -> dict[str, Any]:
         pop_size, generations = sizes
         say(f"A search of {pop_size} x {generations}, {state}")
         about = {
@@ -288,9 +288,9 @@ def measure_throughput(say: Say, size: Size = FULL, folder: Path = FOLDER) -> di
         return started(about, folder / cache)
 
     searches = {
-        state: searched(size.search, state, f"{cache}-search") for state, cache in CACHES.items()
+        state: timed(size.search, state, f"{cache}-search") for state, cache in CACHES.items()
     }
-    long = searched(size.long, BY_ESTIMATES, "cache-long")
+    long = timed(size.long, BY_ESTIMATES, "cache-long")
     growth = []
     for pop_size, generations in size.growth:
         say(f"Memory of {pop_size} x {generations}")
@@ -361,8 +361,8 @@ def render_throughput(data: dict[str, Any]) -> list[str]:
         )
     pop, generations = size["search"]
     parts = ", ".join(f"{seconds:.1f}" for seconds in loop["seconds"])
-    aims = ", ".join(
-        f"{'reached' if rate[f'search, {state}'] / slow >= 50 else 'not reached'} {state}"
+    aims = "; ".join(
+        f"{state}: {'reached' if rate[f'search, {state}'] / slow >= 50 else 'not reached'}"
         for state in data["search"]
     )
     long = data["long"]
@@ -415,7 +415,7 @@ def render_throughput(data: dict[str, Any]) -> list[str]:
             ),
             searches,
         ),
-        f"The aim of 50 times the naive loop is {aims}. A search of {size['long'][0]} x "
+        f"The aim is 50 times the naive loop ({aims}). A search of {size['long'][0]} x "
         f"{size['long'][1]} by estimates, cold cache: {long['evaluations']:,} evaluations, "
         f"{long['measured']:,} of them measured, in {long['wall']:.0f} s, "
         f"{long['evaluations'] / long['wall'] / slow:.0f} times the naive loop; the aim of 4,096 "

@@ -35,11 +35,11 @@ def hash_of(texts: Iterable[str]) -> str:
     texts = list(texts)
     letters = "\0".join(["meaning", sys.version, *texts])
     key = hashlib.sha256(letters.encode()).hexdigest()
-    found = kept.load_text(key)
-    if found is None:
-        found = hashlib.sha256("\0".join(map(meaning, texts)).encode()).hexdigest()
-        kept.store_text(key, found)
-    return found
+    answer = kept.load_text(key)
+    if answer is None:
+        answer = hashlib.sha256("\0".join(map(meaning, texts)).encode()).hexdigest()
+        kept.store_text(key, answer)
+    return answer
 
 
 @cache

@@ -74,9 +74,8 @@ def header(design: Design, steps: int | None = None) -> str:
             f"[{state}] last of the sequence",
             *_answer_ports(design.planned),
             *_weight_ports(design),
-            "// A last with any other feature than the last of a step ends the sequence as well, "
-            "whose",
-            "// class then means nothing; the next feature is the first of a new sequence.",
+            "// A last with any other feature than the last of a step ends the sequence too: its",
+            "// class then means nothing, and the next feature is the first of a new sequence.",
             f"// After a last feature the next sequence starts from the {start} state.",
             "",
             "",

@@ -151,8 +151,8 @@ def test_the_snippet_of_the_readme_runs(tmp_path, monkeypatch):
     names = {"model": Net()}
     exec("\n".join(lines), names)
     assert eval(last, names) is True
-    made = {path.name for path in (tmp_path / "build" / "mine").iterdir()}
-    assert made >= {"gru.v", "gru_tb.v", "model.safetensors", "report.json"}
+    files = {path.name for path in (tmp_path / "build" / "mine").iterdir()}
+    assert files >= {"gru.v", "gru_tb.v", "model.safetensors", "report.json"}
 
 
 def test_a_genome_file_brings_the_checkpoint_and_knobs_that_it_was_found_with(tmp_path):

@@ -245,7 +245,7 @@ def test_the_table_says_which_network_is_the_best(capsys, monkeypatch, best, wor
     assert ("emit genogate gru --genome run/best" in out) == best
     monkeypatch.setenv("GENOGATE_MAKE", "1")
     print_ladder(document, "run")
-    made = " ".join(capsys.readouterr().out.split())
-    assert ("emit make gru GENOME=run/best" in made) == best
+    under_make = " ".join(capsys.readouterr().out.split())
+    assert ("emit make gru GENOME=run/best" in under_make) == best
     print_ladder(document | {"caution": "a.pt: it is unknown what it saw"}, "run")
     assert "Note: a.pt: it is unknown what it saw." in " ".join(capsys.readouterr().out.split())
