@@ -19,10 +19,10 @@ FOLDS = 4
 #: By hand, with weights inherited, and this search.
 NAMES = CONTESTANTS[:3]
 RACES = (
-    Race("digits-row", (32, 24), 8, contestants=NAMES, folds=FOLDS),
-    Race("JapaneseVowels", (32, 24), 16, contestants=NAMES, folds=FOLDS),
-    Race("ItalyPowerDemand", (32, 16), 12, contestants=NAMES, folds=FOLDS),
-    Race("kws4", (64, 32), 8, (0,), contestants=NAMES, folds=FOLDS),
+    Race("digits-row", (32, 24), 12, contestants=NAMES, folds=FOLDS),
+    Race("JapaneseVowels", (32, 24), 48, contestants=NAMES, folds=FOLDS),
+    Race("ItalyPowerDemand", (32, 16), 20, contestants=NAMES, folds=FOLDS),
+    Race("kws4", (64, 32), 8, contestants=NAMES, folds=FOLDS),
     Race("kws10", (64, 32), 6, (0,), 1_200, NAMES, FOLDS),
 )
 
