@@ -71,14 +71,12 @@ class Race:
     folds: int = 0
 
 
-#: One to two CPU minutes for each contestant; longer trainings are in :mod:`.race_raw`.
+#: About a CPU minute for each contestant, and a few of mnist-row.
 FULL = (
-    Race("digits-row", (32, 24), 8),
-    Race("JapaneseVowels", (32, 24), 16),
-    Race("ItalyPowerDemand", (32, 16), 12),
-    Race("kws4", (64,), 8, (0,), 600, CONTESTANTS[:3]),
-    Race("kws10", (64,), 6, (0,), 800, CONTESTANTS[:3]),
-    Race("mnist-row", (64,), 4, (0,), 2_000, CONTESTANTS[:3]),
+    Race("digits-row", (32, 24), 12),
+    Race("JapaneseVowels", (32, 24), 48),
+    Race("ItalyPowerDemand", (32, 16), 20),
+    Race("mnist-row", (64, 48), 6, sequences=6_000, contestants=CONTESTANTS[:3]),
 )
 QUICK = (Race("digits-row", (32,), 1, (0,)),)
 #: Weights, the rest, input and classifier of what a person writes down.

@@ -5,16 +5,20 @@ there to show what length alone buys. The last epoch is kept; accuracy is of the
 with its shifted copies, where nothing was chosen, and of the test part.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from genogate.model import zoo
+from genogate.model.data.tasks import load_task
 from genogate.model.files import read_json, write_json
 from genogate.model.genome import Genome
 from genogate.model.knobs import Knobs
 from genogate.model.qat.recipe import Tuning
+from genogate.model.qat.tune import GenomeTrainer, tune
 from genogate.search.budget import Budget
 from genogate.search.experiment.jobs import ForOne, Look, look_at, train_for_one
 
@@ -40,6 +44,9 @@ VARIANTS = {
     "larger teacher": "taught by the float network of the reference's size",
     "twice as long": "twice the epochs",
     "no teacher": "cross entropy alone",
+    "taught by INT8": "taught by the network trained as INT8, for as many epochs more",
+    "rounded by chance": "weights rounded up or down by chance for half of the epochs",
+    "noise at first": "weights with noise of a step in place of rounding for half of the epochs",
 }
 
 
@@ -54,6 +61,48 @@ class Size:
 
 
 FULL, QUICK = Size(), Size((32, 32), 3, (0,), ("INT3",))
+
+
+class _Loose(GenomeTrainer):
+    """Weights are not rounded to nearest for the first half of the epochs; gradients pass as they
+    do through rounding."""
+
+    def before_epoch(self) -> None:
+        super().before_epoch()
+        if not hasattr(self, "exact"):
+            self.exact = self.network.codes
+            self.torch.manual_seed(self.recipe.seed)
+        loose = self.epoch < self.recipe.epochs // 2
+        self.network.codes = self._codes if loose else self.exact
+
+    def _codes(self, real: Any, low: Any, high: Any) -> Any:
+        nearest = self.exact(real, low, high)
+        moved = self.moved(real, self.torch.rand_like(real))
+        return nearest + (self.torch.clamp(moved, low, high) - nearest).detach()
+
+    def moved(self, real: Any, drawn: Any) -> Any:
+        """What a weight counts as, for a number from 0 to 1 that was drawn."""
+        raise NotImplementedError
+
+
+class ByChance(_Loose):
+    """Rounded up as likely as the weight is near (arXiv 1502.02551)."""
+
+    def moved(self, real: Any, drawn: Any) -> Any:
+        return (real + drawn).floor()
+
+
+class WithNoise(_Loose):
+    """Moved by up to half a step (arXiv 2104.09987)."""
+
+    def moved(self, real: Any, drawn: Any) -> Any:
+        return real + drawn - 0.5
+
+
+TRAINERS: dict[str, type[GenomeTrainer]] = {
+    "rounded by chance": ByChance,
+    "noise at first": WithNoise,
+}
 
 
 def halfway(genome: Genome) -> Genome:
@@ -93,21 +142,32 @@ def _trained(
         return dict(read_json(path))
     start, teacher = floats[-1], floats[0] if variant == "larger teacher" else floats[-1]
     seconds = 0.0
+    if variant == "taught by INT8":
+        wide = Genome.uniform(8), Knobs(activation="table")
+        place = str(folder / f"{label}-int8.safetensors")
+        recipe = Tuning(epochs=size.epochs, seed=seed, keep="last")
+        job = ForOne((("start", start),), teacher, *wide, recipe, None, place)
+        seconds, teacher = train_for_one(job)["seconds"], place
     stages = _stages(variant, Genome.from_genes(NETWORKS[name]), size.epochs, seed)
     for number, (genome, knobs, recipe) in enumerate(stages):
         place = str(folder / f"{label}-{number}.safetensors")
-        job = ForOne((("start", start),), teacher, genome, knobs, recipe, None, place)
-        result = train_for_one(job)
-        seconds += result["seconds"]
+        began = time.process_time()
+        if (trainer := TRAINERS.get(variant)) is not None:
+            task, source = load_task("digits-row", seed), zoo.load(start)
+            tune(task, source, genome, knobs, recipe, trainer=trainer).checkpoint.save(place)
+        else:
+            job = ForOne((("start", start),), teacher, genome, knobs, recipe, None, place)
+            train_for_one(job)
+        seconds += time.process_time() - began
         start = place
-    test = look_at(Look(start, None, KNOBS, ("test",)))["test"]
+    result = look_at(Look(start, None, KNOBS, ("judged", "val", "test")))
     document = {
         "variant": variant,
         "network": name,
         "seed": seed,
         "judged": result["judged"],
         "val": result["val"],
-        "test": test,
+        "test": result["test"],
         "seconds": round(seconds, 1),
     }
     write_json(path, document)

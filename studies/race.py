@@ -153,17 +153,16 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "What was tuned on what: the constants of this search were set by validation accuracy on "
         "seed 0 of digits-row and of JapaneseVowels. That it trains INT6 of every size from float "
         "weights was decided on seeds 0 and 1 and on mnist-row, where the networks by hand had "
-        "been cheaper; the rows are of the search after that. Seed 2 was measured later.",
+        "been cheaper.",
         "",
-        "Trainings are short, one or two CPU minutes a contestant, on a machine that was busy with "
-        "other work, where they are worth about half as much as on an idle one; with few trainings "
-        "the winner of a seed is in part luck. [The race by validation alone](race_raw.md) had "
-        "longer trainings. Areas are by the prices of the day of this page, by which the best by "
-        "hand is chosen too; searches made those of their time small. A small part cannot tell "
-        "half a point: of kws4's 242 clips and kws10's 605 the error of a difference is about a "
-        "point, so hardly any network has one to spare, and INT8 itself is what is left for every "
-        "contestant. The same holds for some seeds of JapaneseVowels (213 sequences). "
-        "Tasks of the registry: `python -m studies.registry`.",
+        "An epoch counts as the CPU time that it took by hand on average, so that no contestant "
+        "has less because the machine was busier then. Areas are by the prices of the day of this "
+        "page, by which the best by hand is chosen too; searches made those of their time small. "
+        "A small part cannot tell half a point: of kws4's 242 clips and kws10's 605 the error of a "
+        "difference is about a point, so hardly any network had one to spare, and INT8 itself was "
+        "what was left for every contestant: they are [judged by folds](race_folds.md), as the "
+        "first three tasks are too. [The race by validation alone](race_raw.md) is that of before "
+        "there was such an error. Tasks of the registry: `python -m studies.registry`.",
         "",
     ]
     have = {row["task"] for row in data["rows"]}

@@ -154,6 +154,7 @@ def tune(
     progress: Progress | None = None,
     state: str | os.PathLike[str] | None = None,
     teacher: Checkpoint | None = None,
+    trainer: type[GenomeTrainer] = GenomeTrainer,
 ) -> Tuned:
     """Train the weights of `checkpoint` on for `genome` and `knobs`.
 
@@ -163,19 +164,20 @@ def tune(
     `state`, and a call with the same arguments goes on from there.
 
     teacher : the float network whose answers count, if not `checkpoint`
+    trainer : a subclass that trains in another way
 
     Raises :class:`InputError` where torch or Numba is missing, the loss is no longer a number, or
     `state` is damaged. A state of another training is overwritten.
     """
     knobs, recipe = knobs or Knobs(), recipe or Tuning()
     checkpoint = without_record(checkpoint)
-    trainer = GenomeTrainer(task, checkpoint, recipe, genome, knobs, cheapest, calibration)
+    made = trainer(task, checkpoint, recipe, genome, knobs, cheapest, calibration)
     if teacher is not None:
-        trainer.learn_from(teacher)
-    trainer.run(progress, state)
-    structure = trainer.structure
-    model = export(trainer.network, structure, trainer.kept)
-    classifier_scale = structure.scale_of_classifier(trainer.kept)
+        made.learn_from(teacher)
+    made.run(progress, state)
+    structure = made.structure
+    model = export(made.network, structure, made.kept)
+    classifier_scale = structure.scale_of_classifier(made.kept)
     tensors = real_weights(model, classifier_scale)
     if not all(np.isfinite(value).all() for value in tensors.values()):
         raise InputError(f"training diverged at lr {recipe.lr:g}: give a smaller --lr")
@@ -189,14 +191,12 @@ def tune(
         "from": checkpoint.hash,
         **carried(task, checkpoint, *([] if teacher is None else [teacher])),
         "tuning": asdict(recipe),
-        "batch": trainer.batch,
+        "batch": made.batch,
         **{key: value for key, value in checkpoint.info.items() if key == "augment"},
-        "epochs_done": trainer.epoch,
-        "best_epoch": trainer.best_epoch,
+        "epochs_done": made.epoch,
+        "best_epoch": made.best_epoch,
         "accuracy": {"val": round(accuracy(trained, *task.scored("val")), 6)},
-        "torch": str(trainer.torch.__version__),
+        "torch": str(made.torch.__version__),
         RECORD: record(model, knobs, classifier_scale, recipe.narrow),
     }
-    return Tuned(
-        Checkpoint(tensors, info), model, trainer.best[0], trainer.epoch, trainer.best_epoch
-    )
+    return Tuned(Checkpoint(tensors, info), model, made.best[0], made.epoch, made.best_epoch)
