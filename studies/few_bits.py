@@ -207,7 +207,10 @@ def render(data: Mapping[str, Any]) -> list[str]:
         f"digits-row with {size['sizes'][1]} units, input and classifier of 4 bits, "
         f"{size['epochs']} epochs, seeds {', '.join(map(str, size['seeds']))}. The last epoch is "
         "kept. Points gained over the plain variant, paired by seed, ± one standard error; "
-        "validation is judged with its shifted copies.",
+        "validation is judged with its shifted copies. On validation only the longer schedule "
+        "helps every network by more than its error, so of all this it alone is kept: a search "
+        "within a budget has as many epochs as the budget allows, and networks that inherit have "
+        "had more.",
         "",
     ]
     for name in size["networks"]:
