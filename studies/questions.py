@@ -106,7 +106,8 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "teacher is worth on test "
         + "; ".join(f"{n} {_about(v, 2, True)}" for n, v in taught.items())
         + " points ([training](qat.md)). So it may be worth something at INT3, where one study "
-        "sees it and the other does not, and little elsewhere. A larger teacher is no better.",
+        "sees it and the other does not, and little elsewhere. A larger teacher is no better, nor "
+        "is one that was trained as INT8.",
         "",
     ]
     return lines

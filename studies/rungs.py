@@ -193,9 +193,9 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "at every fidelity; trainings have a fixed number of epochs and keep the last one. "
         "Spearman's rank correlation with full training over all genomes, and over those within "
         f"{USEFUL:g} points of the best, which is all that a search chooses among. Full training "
-        "with another seed shows what noise allows: a fidelity that ranks as well as that is as good "
-        "as can be told. Trainings of few epochs on few sequences are as noisy as that of kws4, "
-        "where no rank near the best says much.",
+        "with another seed shows what noise allows: a fidelity that ranks as well as that is as "
+        "good as can be told. Trainings of few epochs on few sequences, as those of kws4, are so "
+        "noisy that no rank near the best says much.",
         "",
     ]
     for case in data["cases"]:

@@ -221,16 +221,16 @@ def _read(path: Path) -> Any:
 
 
 def _recipes_as_made(before: Mapping[str, Any]) -> None:
-    """Give recipes of an older record what they did not say: which epoch was kept."""
+    """Give recipes of an older record what they did not say: it was as it is by default."""
     recipes = before["data"].get("recipes") if isinstance(before.get("data"), dict) else None
     if (
         isinstance(recipes, list)
         and len(recipes) == 2
         and all(isinstance(r, dict) for r in recipes)
     ):
-        recipes[0].setdefault("keep", Tuning.keep)
-        recipes[1].setdefault("keep", AnyTuning.keep)
-        recipes[1].setdefault("sandwich", AnyTuning.sandwich)
+        for recipe, kind in zip(recipes, (Tuning, AnyTuning), strict=True):
+            for f in fields(kind):
+                recipe.setdefault(f.name, f.default)
 
 
 def as_begun(folder: Path, plan: Plan) -> Plan:

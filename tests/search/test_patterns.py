@@ -58,7 +58,9 @@ def test_experiments_start_from_none_and_those_that_did_go_on_with_them(tmp_path
     begun = json.loads(json.dumps(asdict(plan)))
     del begun["seed_patterns"], begun["knobs"]["classifier_bits"]
     data = json.loads(json.dumps(new.record.head["data"]))
-    del data["recipes"][0]["keep"], data["recipes"][1]["keep"], data["recipes"][1]["sandwich"]
+    for recipe in data["recipes"]:
+        del recipe["keep"], recipe["initial_state"]
+    del data["recipes"][1]["sandwich"]
     document = {**new.record.head, "data": data, "plan": begun, "numbers": [], "done": False}
     (tmp_path / "experiment.json").write_text(json.dumps(document))
     old = Experiment(tmp_path, plan)
