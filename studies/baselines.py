@@ -27,8 +27,6 @@ SIZES: dict[str, tuple[int, ...]] = {
     "kws4": (24, 32, 48, 64),
     "mnist-row": (24, 32, 40, 48, 64),
     "kws10": (24, 32, 48, 64),
-    "mnist-pixel14": (48, 64),
-    "mnist-pixel": (48, 64),
 }
 SEEDS = (0, 1, 2)
 #: Seeds besides, of the sizes that these three cannot tell apart.
@@ -45,11 +43,8 @@ QUICK: dict[str, Any] = {"sizes": {"digits-row": (4, 32)}, "seeds": (0,), "epoch
 
 def _shipped(task: str, seed: int, hidden: int) -> str | None:
     """Name of the shipped network of a seed, where it has so many units."""
-    first = f"{task}-seed{seed}" if seed else task
-    for name in (first, f"{first}-h{hidden}"):
-        if name in zoo.names() and zoo.load(name).hidden_size() == hidden:
-            return name
-    return None
+    name = f"{task}-seed{seed}" if seed else task
+    return name if name in zoo.names() and zoo.load(name).hidden_size() == hidden else None
 
 
 def _network(task: str, hidden: int, seed: int, epochs: int | None, folder: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from .contestants import (
     HAND_NAME,
     LIMIT,
     NARROWED,
+    SEARCHES,
     Race,
     by_hand,
     case_of,
@@ -165,9 +166,7 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "there was such an error. Tasks of the registry: `python -m studies.registry`.",
         "",
     ]
-    have = {row["task"] for row in data["rows"]}
-    if missing := [race["task"] for race in data["races"] if race["task"] not in have]:
-        lines += [f"Not measured: {', '.join(missing)}.", ""]
+    lines += not_measured(data)
     if any(row["contestant"] == NARROWED for row in data["rows"]):
         lines += [
             "The best by hand with weights inherited says what the further epochs alone are worth: "
@@ -179,6 +178,18 @@ def render(data: Mapping[str, Any]) -> list[str]:
         if rows:
             lines += task_lines(race, rows)
     return lines
+
+
+def not_measured(data: Mapping[str, Any]) -> list[str]:
+    """The seeds of every task on which this search was not measured, in a line."""
+    have = {(row["task"], row["seed"], row["contestant"]) for row in data["rows"]}
+    missing = [
+        f"{race['task']}, seed {seed}"
+        for race in data["races"]
+        for seed in race["seeds"]
+        if (race["task"], seed, SEARCHES[0]) not in have
+    ]
+    return [f"Not measured: {'; '.join(missing)}.", ""] if missing else []
 
 
 ENTRY_HEAD = (

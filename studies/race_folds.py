@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .contestants import CONTESTANTS, SEARCHES, Race
+from .contestants import CONTESTANTS, Race
 from .race import measure as run_races
-from .race import task_lines
+from .race import not_measured, task_lines
 
 Say = Callable[[str], None]
 FOLDER = Path("runs/race-folds")
@@ -61,15 +61,7 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "validation, the more so the fewer sequences judge.",
         "",
     ]
-    have = {(row["task"], row["seed"], row["contestant"]) for row in data["rows"]}
-    missing = [
-        f"{race['task']}, seed {seed}"
-        for race in data["races"]
-        for seed in race["seeds"]
-        if (race["task"], seed, SEARCHES[0]) not in have
-    ]
-    if missing:
-        lines += [f"Not measured: {'; '.join(missing)}.", ""]
+    lines += not_measured(data)
     for race in data["races"]:
         rows = [row for row in data["rows"] if row["task"] == race["task"]]
         if rows:

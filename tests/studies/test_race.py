@@ -104,6 +104,21 @@ def test_the_table_tells_area_against_the_best_by_hand():
     assert "| the best by hand | 2 | 800 | 20.0 % | +0.0 % |" in text
 
 
+def test_seeds_that_were_not_measured_are_named():
+    races = [{"task": "t", "seeds": [0, 1]}, {"task": "u", "seeds": [0]}]
+    rows = [
+        {"task": task, "seed": seed, "contestant": contestant}
+        for task, seed, contestant in (
+            ("t", 0, "this search"),
+            ("t", 1, "by hand"),
+            ("u", 0, "this search"),
+        )
+    ]
+    said = race.not_measured({"races": races, "rows": rows})
+    assert said[0] == "Not measured: t, seed 1."
+    assert race.not_measured({"races": races[1:], "rows": rows}) == []
+
+
 def test_a_network_narrows_by_way_of_widths_in_between():
     assert few_bits.halfway(Genome.from_genes([2, 8, 5] + [3] * 14)).genes[:4] == (5, 8, 7, 6)
     stages = few_bits._stages("bit by bit", Genome.uniform(3), 24, 0)
