@@ -68,6 +68,7 @@ STUDIES = {
     "import_matrix": ("studies.import_matrix", "measure", "render"),
     "nsnet2": ("studies.nsnet2", "measure", "render"),
     "experiments": ("studies.experiments", "measure", "render"),
+    "pixel_seeds": ("studies.pixel_seeds", "measure", "render"),
     "experiment_transfer": ("studies.transfer", "measure", "render"),
 }
 #: Sections that are measured only when asked for: about runs that are made by a command of their
@@ -75,6 +76,7 @@ STUDIES = {
 OF_RUNS = (
     "wheels",
     "experiments",
+    "pixel_seeds",
     "experiment_transfer",
     "baselines",
     "rungs",
