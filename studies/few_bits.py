@@ -67,11 +67,13 @@ class _Loose(GenomeTrainer):
     """Weights are not rounded to nearest for the first half of the epochs; gradients pass as they
     do through rounding."""
 
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.exact = self.network.codes
+        self.torch.manual_seed(self.recipe.seed)
+
     def before_epoch(self) -> None:
         super().before_epoch()
-        if not hasattr(self, "exact"):
-            self.exact = self.network.codes
-            self.torch.manual_seed(self.recipe.seed)
         loose = self.epoch < self.recipe.epochs // 2
         self.network.codes = self._codes if loose else self.exact
 

@@ -21,6 +21,7 @@ from genogate.model.genome import GENES, MAX_BITS, MIN_BITS, Genome
 from genogate.model.knobs import Knobs
 from genogate.model.qat.recipe import Tuning
 from genogate.search.experiment.jobs import ForOne, Look, look_at, train_for_one
+from genogate.search.ladder import page
 from genogate.search.ladder.price import price_of
 
 from .baselines import FOLDER as FLOATS
@@ -82,19 +83,22 @@ class Noisy:
         }
         self.bits = torch.nn.Parameter(torch.full((len(GENES),), float(START)))
         self.ranges: Any = None
+        self.seen = [0.0] * len(GENES)
+
+    def _noisy(self, k: int, value: Any, width: Any) -> Any:
+        """A value of the range `width` with noise of a step of operator `k`."""
+        step = width / (2.0 ** self.bits[k] - 1)
+        return value + step * (self.torch.rand(value.shape, generator=self.draw) - 0.5)
 
     def _moved(self, k: int, value: Any) -> Any:
         """A value of operator `k` with the noise of its width; without ranges these are taken."""
         if self.ranges is None:
             self.seen[k] = max(self.seen[k], float(value.max() - value.min()))
             return value
-        step = self.ranges[k] / (2.0 ** self.bits[k] - 1)
-        noise = self.torch.rand(value.shape, generator=self.draw) - 0.5
-        return value + step * noise
+        return self._noisy(k, value, self.ranges[k])
 
     def calibrate(self, x: Any) -> None:
         """Take the ranges of all operators."""
-        self.seen = [0.0] * len(GENES)
         with self.torch.no_grad():
             self.logits(x)
         self.ranges = self.torch.tensor(self.seen)
@@ -103,13 +107,12 @@ class Noisy:
         """Weights of the three gates with the noise of their operators; their steps are those of
         the weights' own range."""
         gates = self.weights[f"weight_{name}_l0"].chunk(3)
-        noisy = []
-        for k, gate in zip(places, gates, strict=True):
-            if self.ranges is not None:
-                step = 2 * gate.detach().abs().max() / (2.0 ** self.bits[k] - 1)
-                gate = gate + step * (self.torch.rand(gate.shape, generator=self.draw) - 0.5)
-            noisy.append(gate)
-        return self.torch.cat(noisy), self.weights[f"bias_{name}_l0"]
+        if self.ranges is not None:
+            gates = [
+                self._noisy(k, gate, 2 * gate.detach().abs().max())
+                for k, gate in zip(places, gates, strict=True)
+            ]
+        return self.torch.cat(gates), self.weights[f"bias_{name}_l0"]
 
     def logits(self, x: Any) -> Any:
         """Logits [batch, classes] of sequences [batch, steps, features]."""
@@ -224,11 +227,10 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "real numbers that the gradient moves, and the loss has the area of their bits in sky130, "
         f"times a pressure. After {size['noisy_epochs']} epochs the widths are rounded and the "
         f"genome is trained as the homogeneous ones are, for {size['epochs']} epochs from the "
-        "float weights; "
-        "the last epoch is kept. Points gained: over homogeneous networks at the same area, "
-        "between the two next to it, ± one standard error over the seeds. They gained nothing that "
-        "the seeds tell, and lost under much pressure, so the search starts from homogeneous "
-        "networks.",
+        "float weights; the last epoch is kept. Points gained: over homogeneous networks at the "
+        "same area, between the two next to it, ± one standard error over the seeds. They gained "
+        "nothing that the seeds tell, and lost under much pressure, so the search starts from "
+        "homogeneous networks.",
         "",
     ]
     if data["missing"]:
@@ -241,13 +243,11 @@ def render(data: Mapping[str, Any]) -> list[str]:
             pairs = [(r[part], beside(rows, r, part)) for r in of]
             known = [100 * (own - other) for own, other in pairs if other is not None]
             gains[part] = with_error(known) if kind != "homogeneous" and known else ""
-        digits = dict.fromkeys("".join(map(str, r["genes"])) for r in of)
+        genes = dict.fromkeys(f"`{page.widths(r)}`" for r in of)
         body.append(
             (
                 f"INT{value}" if kind == "homogeneous" else f"{kind}, pressure {value:g}",
-                ", ".join(
-                    f"`{d[:6]} {d[6:11]} {d[11:14]} {d[14:]}`" for d in dict.fromkeys(digits)
-                ),
+                ", ".join(genes),
                 f"{np.mean([r['um2'] for r in of]):,.0f}",
                 f"{100 * np.mean([r['judged'] for r in of]):.2f}",
                 gains["judged"],

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from genogate.search.budget import Budget
-from genogate.search.ladder.page import lost
+from genogate.search.ladder.page import lost, widths
 from genogate.search.ladder.plan import SPARE
 
 from .baselines import upper
@@ -93,11 +93,8 @@ def measure(
 
 
 def _widths(entry: Mapping[str, Any]) -> str:
-    digits = "".join(map(str, entry["genes"]))
-    return (
-        f"{entry['hidden']}: `{digits[:6]} {digits[6:11]} {digits[11:14]} {digits[14:]}` "
-        f"in {entry['input_bits']} out {entry['classifier_bits']}"
-    )
+    bits = f"in {entry['input_bits']} out {entry['classifier_bits']}"
+    return f"{entry['hidden']}: `{widths(entry)}` {bits}"
 
 
 def _mean_of(pairs: Sequence[tuple[Mapping[str, Any], Any]], name: str) -> str:

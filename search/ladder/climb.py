@@ -132,10 +132,10 @@ class Climb:
     def lost(self, result: Result) -> float:
         """Points below INT8 of the first checkpoint, trained fully, with the standard errors that
         there must be to spare."""
-        below = 100 * (self.base - result.judged)
+        lost = self.below(result)
         if result.marks is not None:
-            below += self.plan.spare * self.error(result)
-        return below / self.point
+            lost += self.plan.spare * self.error(result) / self.point
+        return lost
 
     def below(self, result: Result) -> float:
         """The same points without an error to spare."""
