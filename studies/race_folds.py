@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .contestants import CONTESTANTS, Race
+from .contestants import HAND_NAME, NARROWED, SEARCHES, STRICT, Race
 from .race import measure as run_races
 from .race import not_measured, task_lines
 
@@ -17,13 +17,13 @@ Say = Callable[[str], None]
 FOLDER = Path("runs/race-folds")
 FOLDS = 4
 #: By hand, with weights inherited, and this search.
-NAMES = CONTESTANTS[:3]
+NAMES = (HAND_NAME, NARROWED, SEARCHES[0], STRICT)
 RACES = (
     Race("digits-row", (32, 24), 12, contestants=NAMES, folds=FOLDS),
     Race("JapaneseVowels", (32, 24), 48, contestants=NAMES, folds=FOLDS),
     Race("ItalyPowerDemand", (32, 16), 20, contestants=NAMES, folds=FOLDS),
-    Race("kws4", (64, 32), 8, (0,), contestants=NAMES, folds=FOLDS),
-    Race("kws10", (64, 32), 6, (0,), 1_200, NAMES, FOLDS),
+    Race("kws4", (64, 32), 8, contestants=NAMES, folds=FOLDS),
+    Race("kws10", (64, 32), 8, contestants=NAMES, folds=FOLDS),
 )
 
 

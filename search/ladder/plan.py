@@ -26,6 +26,8 @@ SHORT, SHORT_UPDATES = 0.25, 180
 #: Standard errors of the difference to INT8 that a network must have to spare. Of many networks
 #: that one validation part judges, the one that is chosen is likely to have been lucky there.
 SPARE = 1.0
+#: Epochs of a training that a look at a network usually takes: 0.1 to 0.3 were measured.
+LOOK = 0.2
 #: Full trainings that a budget is divided into to find their epochs, and the least that make sense:
 #: INT8 that all is relative to, and a network to compare with it.
 TRAININGS, LEAST = 16, 3
@@ -52,8 +54,9 @@ class Plan:
     folds : parts that training and validation part are cut into, of which each judges networks that
         were trained on the others (:mod:`.folds`); 0: the validation part judges
     floats : folder of the folds' float networks; None: in the search's own
-    pace : CPU seconds that an epoch counts as, over all folds, by checkpoint, and a look as a fifth
-        of one: a search is then the same however busy the machine is; none: those that it takes
+    pace : CPU seconds that an epoch counts as, over all folds, by checkpoint: a search is then the
+        same however busy the machine is; none: those that it takes
+    look : epochs of a training that a look at a network counts as, where there is a pace
     """
 
     checkpoints: tuple[str, ...]
@@ -72,6 +75,7 @@ class Plan:
     folds: int = 0
     floats: str | None = None
     pace: tuple[float, ...] = ()
+    look: float = LOOK
 
     def __post_init__(self) -> None:
         if not self.checkpoints:

@@ -41,8 +41,6 @@ from .plan import Plan
 from .price import PRICES, TARGET, Sharing, price_of
 
 Say = Callable[[str], None]
-#: Epochs of a training that a look at a network counts as, where a plan has a pace.
-LOOK = 0.2
 #: Trainings begin with these, and the search ends with one.
 READ_AGAIN = (Float, ForOne)
 #: Least bits of input and classifier.
@@ -276,7 +274,7 @@ class Rungs:
                 key = self._key("quantised", self._name(path), net.key)
                 look = Look(path, net.genome, net.knobs(self.plan.knobs), ("judged",))
                 jobs.append((key, net.key, look))
-        rows = self._run("Quantising", jobs, _timed_look, self._charges(nets, LOOK))
+        rows = self._run("Quantising", jobs, _timed_look, self._charges(nets, self.plan.look))
         folds = len(self.sources)
         results = []
         for k, net in enumerate(nets):

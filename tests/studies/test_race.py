@@ -104,6 +104,24 @@ def test_the_table_tells_area_against_the_best_by_hand():
     assert "| the best by hand | 2 | 800 | 20.0 % | +0.0 % |" in text
 
 
+def test_a_stricter_rule_has_a_table_of_its_own():
+    """By hand the same networks are chosen from again; the search has run by that rule."""
+
+    def entry(um2, lost, error=0.3):
+        return {"um2": um2, "lost": lost, "error": error, "judged": 0.9, "test": 0.9}
+
+    int8 = entry(1000.0, 0.0, 0.0)
+    networks = [int8, entry(800.0, -0.2), entry(600.0, 0.1)]
+    hand = {"contestant": "by hand", "seed": 0, "int8": int8, "best": networks[2], "all": networks}
+    strict = {"contestant": contestants.STRICT, "seed": 0, "int8": int8, "best": entry(700.0, -0.3)}
+    assert contestants.cheapest(networks)["um2"] == 600.0
+    text = "\n".join(race.strict_lines([hand, strict]))
+    assert "| the best by hand | 1 | 800 | 20.0 % | +0.0 % |" in text
+    assert "| this search | 1 | 700 | 30.0 % | +12.5 % |" in text
+    assert race.strict_lines([hand]) == []
+    assert "700" not in "\n".join(race.contestants_table([hand, strict]))
+
+
 def test_seeds_that_were_not_measured_are_named():
     races = [{"task": "t", "seeds": [0, 1]}, {"task": "u", "seeds": [0]}]
     rows = [
