@@ -228,6 +228,9 @@ def test_the_test_score_of_an_entry_is_the_mean_over_its_folds(monkeypatch):
     for race_ in race_folds.RACES:
         assert race_.folds == race_folds.FOLDS
     monkeypatch.setattr(contestants, "networks_of", lambda *about: ("digits-row",))
-    plans = [contestants._plan(race_folds.RACES[0], seed, 60.0) for seed in (0, 0, 1)]
+    plans = [contestants._plan(race_folds.RACES[0], seed, 60.0, {}, 1.0) for seed in (0, 0, 1)]
     assert plans[0].floats == plans[1].floats != plans[2].floats
     assert plans[0].folds == race_folds.FOLDS
+    # All are charged by the pace of the trainings by hand.
+    paced = contestants._plan(race_folds.RACES[0], 0, 60.0, {"pace": [0.5], "look": 0.1}, 2.0)
+    assert (paced.pace, paced.look, paced.spare) == ((0.5,), 0.1, 2.0)
