@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .ladder import GENES, check_part, folds_of
+from .ladder import GENES, check_part, folds_of, spare_of
 from .model.aliases import Say
 from .model.errors import InputError
 
@@ -311,6 +311,7 @@ def run_budgeted(
     _check_networks(task, options["checkpoints"])
     drop = 0.5 if options["max_drop"] is None else options["max_drop"]
     check_drop(drop)
+    spare = spare_of(options["spare"])
     cycles = options["max_cycles"]
     terms = terms_of(target or TARGET, {} if cycles is None else {"cycles": cycles})
     data = load_task(task, options["seed"] or 0)
@@ -333,6 +334,7 @@ def run_budgeted(
             budget=seconds - spent,
             seed=options["seed"] or 0,
             folds=folds,
+            spare=spare,
             knobs=knobs,
             # Where only the time counts, hardware is shared as far as that lets it.
             shares=() if cycles is None else SHARES,

@@ -107,7 +107,7 @@ def run_search(
     from .search.genomes.evaluate import Setting
     from .search.genomes.run import Run
 
-    for name in ("start", "folds"):
+    for name in ("start", "folds", "spare"):
         # 0 was given too.
         if options[name] is not None and options[name] not in ((), []):
             raise InputError(f"{name}: for a search within a budget; add --budget, or leave it out")

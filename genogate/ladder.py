@@ -109,6 +109,17 @@ def folds_of(folds: int | None) -> int:
     return folds
 
 
+def spare_of(spare: float | None) -> float:
+    """Standard errors of a plan, :data:`.plan.SPARE` where none are asked for. Raises
+    :class:`InputError`."""
+    from .search.ladder.plan import SPARE, check_spare
+
+    if spare is None:
+        return SPARE
+    check_spare(spare)
+    return spare
+
+
 def plan_of(options: dict[str, Any], given: Iterable[str], knobs: Knobs) -> Plan:
     """The plan that options stand for, `given` those that the user gave. Raises
     :class:`InputError`."""
@@ -141,6 +152,7 @@ def plan_of(options: dict[str, Any], given: Iterable[str], knobs: Knobs) -> Plan
         shares=_shares(options),
         seed=options["seed"],
         folds=folds_of(options["folds"]),
+        spare=spare_of(options["spare"]),
         starts=tuple(parse_genome(text, *floating.counts) for text in options["start"]),
         knobs=replace(knobs, activation=activation),
     )

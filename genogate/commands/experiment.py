@@ -16,6 +16,7 @@ from .options import (
     out_option,
     output_options,
     seed_option,
+    spare_option,
     training_task_option,
     workers_option,
 )
@@ -83,6 +84,7 @@ PLAN = "the task's plan"
         help="Points of accuracy that may be lost, with a budget of time.",
     ),
     folds_option("a budget of time"),
+    spare_option("a budget of time"),
     click.option(
         "--objectives", show_default="accuracy,size,cells", help="Objectives of the searches."
     ),
@@ -211,7 +213,7 @@ def experiment(
     if options.pop("max_drop") is not None:
         raise InputError("max-drop: with a budget of time, as in --budget 60m, alone")
     within_time = {"target": target}
-    within_time |= {name: options.pop(name) for name in ("max_cycles", "folds")}
+    within_time |= {name: options.pop(name) for name in ("max_cycles", "folds", "spare")}
     for name, value in within_time.items():
         if value is not None:
             option = name.replace("_", "-")

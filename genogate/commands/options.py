@@ -136,6 +136,19 @@ def folds_option(budget: str) -> Callable[[Any], Any]:
     )
 
 
+def spare_option(budget: str) -> Callable[[Any], Any]:
+    """The errors to spare of a search within a budget, which the command calls `budget`."""
+    return click.option(
+        "--spare",
+        type=float,
+        metavar="ERRORS",
+        show_default="1",
+        help=f"Standard errors of the loss that must fit below --max-drop too, with {budget}. More "
+        "make it less likely that the chosen network was only lucky on the validation part, and "
+        "the network larger.",
+    )
+
+
 #: Data of a command that has a checkpoint as well.
 task_option = click.option(
     "--task",

@@ -18,6 +18,7 @@ from .options import (
     output_options,
     seed_option,
     source_options,
+    spare_option,
     target_options,
     test_option,
     was_given,
@@ -123,6 +124,7 @@ _KEPT = "evaluations are kept; --resume goes on from there"
         "computes (may be repeated).",
     ),
     folds_option("--budget"),
+    spare_option("--budget"),
     click.option(
         "--method",
         default="nsga2",
@@ -274,10 +276,10 @@ def print_ladder(document: dict[str, Any], folder: str | Path) -> None:
     """What a search within a budget ends with."""
     from ..model.data.measures import unit_of
     from ..search.ladder.page import (
-        SPARED,
         of_floats,
         of_last,
         others_on_front,
+        spared,
         unit_of_cost,
         widths,
     )
@@ -307,7 +309,10 @@ def print_ladder(document: dict[str, Any], folder: str | Path) -> None:
     spent = document["spent_seconds"] / 60
     pairs = [
         ("cost", unit_of_cost(document)),
-        ("best", f"{'the least' if best else 'none'} within {document['drop']:g} with {SPARED}"),
+        (
+            "best",
+            f"{'the least' if best else 'none'} within {document['drop']:g} {spared(document)}",
+        ),
         (
             f"{unit_of(document.get('measure', ''))} lost",
             f"against INT8 trained as long, on {document['validation']}",

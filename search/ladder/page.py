@@ -21,8 +21,6 @@ FILES = (
     "The folder `best` has its Verilog, integer model, test bench and report; `genogate sim "
     "--genome search/best` holds the Verilog to the golden model."
 )
-#: What a network must have beside its loss.
-SPARED = "a standard error of the difference to INT8 to spare"
 HEAD = ("network", "units", "bits", "input", "classifier", "cost", "saved", "lost")
 
 
@@ -39,6 +37,15 @@ def lost(entry: Mapping[str, Any]) -> str:
     """What a network loses, with the standard error where it was trained."""
     error = entry.get("error", 0.0)
     return f"{entry['lost']:+.2f}" + (f" ± {error:.2f}" if error else "")
+
+
+def spared(document: Mapping[str, Any]) -> str:
+    """What a network must have beside its loss."""
+    spare = document["spare"]
+    if spare == 0:
+        return "without regard to its standard error"
+    errors = "a standard error" if spare == 1 else f"{spare:g} standard errors"
+    return f"with {errors} of the difference to INT8 to spare"
 
 
 def _row(name: str, entry: Mapping[str, Any], document: Mapping[str, Any]) -> tuple[str, ...]:
@@ -149,8 +156,8 @@ def _parts(document: Mapping[str, Any]) -> tuple[str, list[str], Rows]:
     unit, points = unit_of_cost(document), unit_of(document.get("measure", "accuracy"))
     if best is None:
         first = (
-            f"No network within {document['drop']:g} {points} of INT8, with {SPARED}, that keeps "
-            "the limits was trained in this budget: give a larger one"
+            f"No network within {document['drop']:g} {points} of INT8, {spared(document)}, that "
+            "keeps the limits was trained in this budget: give a larger one"
             f"{_resumed(document)[0]}, or a larger --max-drop."
         )
     else:
@@ -167,7 +174,7 @@ def _parts(document: Mapping[str, Any]) -> tuple[str, list[str], Rows]:
         first,
         *_measured(document),
         f"Error: {document['validation']}. What is built is the cheapest that loses at most "
-        f"{document['drop']:g} {points} with {SPARED}. {_epochs(document)}{_test(document)}",
+        f"{document['drop']:g} {points} {spared(document)}. {_epochs(document)}{_test(document)}",
         f"Spent: {spent:.1f} of {document['budget_seconds'] / 60:.1f} CPU minutes, on "
         f"{trainings['full']} trainings of {epochs['full']} epochs and {trainings['short']} of "
         f"{epochs['short']} from weights of others. {of_floats(document)}{of_last(document)}"

@@ -26,6 +26,8 @@ SHORT, SHORT_UPDATES = 0.25, 180
 #: Standard errors of the difference to INT8 that a network must have to spare. Of many networks
 #: that one validation part judges, the one that is chosen is likely to have been lucky there.
 SPARE = 1.0
+#: More of them leave hardly any network but INT8.
+MOST_SPARE = 5
 #: Epochs of a training that a look at a network usually takes: 0.1 to 0.3 were measured.
 LOOK = 0.2
 #: Full trainings that a budget is divided into to find their epochs, and the least that make sense:
@@ -85,6 +87,7 @@ class Plan:
             if name not in (costs := costs_of(self.target)):
                 raise InputError(f"cost {shown(name)}: {', '.join(costs)} are known")
         check_drop(self.drop)
+        check_spare(self.spare)
         if self.folds:
             check_folds(self.folds)
         if not self.budget > 0:
@@ -95,6 +98,14 @@ def check_drop(drop: float) -> None:
     """Raises :class:`InputError` unless so many points of accuracy may be lost."""
     if not 0 <= drop <= 100:
         raise InputError(f"max-drop: {shown(drop)} is not from 0 to 100 points")
+
+
+def check_spare(spare: float) -> None:
+    """Raises :class:`InputError` unless so many standard errors may be asked for."""
+    if not 0 <= spare <= MOST_SPARE:
+        raise InputError(
+            f"spare: {shown(spare)} is not from 0 to {MOST_SPARE} standard errors; 1 is usual"
+        )
 
 
 def terms_of(

@@ -121,6 +121,11 @@ def test_an_experiment_ends_with_a_page_and_the_files_of_a_network(genogate, dat
         (("search", "--folds", "4"), ("folds", "add --budget")),
         (("search", "--folds", "0"), ("folds", "add --budget")),
         (("search", "--budget", "9m", "--folds", "21"), ("folds", "not within 2 to 20")),
+        (("experiment", "--spare", "2"), ("spare", "budget of time")),
+        (("experiment", "--budget", "9m", "--spare", "6"), ("spare: 6", "0 to 5")),
+        (("search", "--spare", "0"), ("spare", "add --budget")),
+        (("search", "--budget", "9m", "--spare", "-1"), ("spare: -1", "1 is usual")),
+        (("search", "--budget", "9m", "--spare", "nan"), ("spare: nan", "0 to 5")),
         (("experiment", "--budget", "9m", "--target", "generic"), ("target generic", "no part")),
         (("experiment", "--budget", "9m", "--target", "up5k"), ("target 'up5k'", "not one of")),
         (("experiment", "--budget", "9m", "--record"), ("record", "--budget full")),
@@ -230,6 +235,7 @@ def test_the_table_says_which_network_is_the_best(capsys, monkeypatch, best, wor
         "front": [entry | {"um2": 500.0}],
         "cost": "um2",
         "drop": 3.0,
+        "spare": 1.0,
         "validation": "42 validation sequences",
         "spent_seconds": 30.0,
         "budget_seconds": 60.0,
@@ -241,6 +247,9 @@ def test_the_table_says_which_network_is_the_best(capsys, monkeypatch, best, wor
     assert "Another 0.3 of the budget's 1.3 minutes (25%) went to training float networks." in more
     assert "float networks" not in out
     assert f"best {words} within 3 with a standard error of the difference to INT8 to spare" in out
+    print_ladder(document | {"spare": 2.0}, "run")
+    strict = " ".join(capsys.readouterr().out.split())
+    assert f"{words} within 3 with 2 standard errors of the difference to INT8 to spare" in strict
     assert "Note" not in out
     assert ("emit genogate gru --genome run/best" in out) == best
     monkeypatch.setenv("GENOGATE_MAKE", "1")

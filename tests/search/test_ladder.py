@@ -146,6 +146,7 @@ def test_the_page_says_what_is_built_takes_of_its_part():
         "task": "mine",
         "target": "ice40-up5k",
         "cost": "lut",
+        "spare": 1.0,
         "drop": 0.5,
         "int8": entry | {"lut": 2000},
         "best": entry | {"lut": 1400},
