@@ -39,22 +39,33 @@ COST, LIMIT = "um2", 0.5
 #: The part whose LUTs and block RAMs are told beside the area.
 FPGA = "ice40-up5k"
 HAND_NAME, NARROWED = "by hand", "by hand, narrowed"
-SEARCHES = (
-    "this search",
-    "this search, full trainings only",
-    "this search, two errors to spare",
-)
-FULL_ONLY, STRICT = SEARCHES[1:]
-#: Standard errors to spare, of contestants that have another rule than the others.
-SPARES = {STRICT: 2.0}
+SEARCHES = ("this search", "this search, full trainings only")
+FULL_ONLY = SEARCHES[1]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a contestant makes small, and the standard errors that its networks have to spare."""
+
+    cost: str = COST
+    spare: float = SPARE
+
+
+USUAL = Rule()
+#: Searches that have another rule than the other contestants.
+RULES = {
+    "this search, two errors to spare": Rule(spare=2.0),
+    "this search, for cells": Rule("cells"),
+    "this search, for size": Rule("size"),
+}
 CONTESTANTS = (
     HAND_NAME,
     NARROWED,
-    *SEARCHES[:2],
+    *SEARCHES,
     "random",
     "greedy",
     "NSGA-II on size",
-    STRICT,
+    *RULES,
 )
 
 
@@ -309,21 +320,21 @@ def look_of(rungs: Rungs, pace: Sequence[float]) -> float:
     return float(np.mean(shares))
 
 
-def _plan(race: Race, seed: int, budget: float, rival: Mapping[str, Any], spare: float) -> Plan:
+def _plan(race: Race, seed: int, budget: float, rival: Mapping[str, Any], rule: Rule) -> Plan:
     """What a contestant is given.
 
     rival : the race by hand, of which it has the pace
     """
     return Plan(
         networks_of(race, seed, FLOATS),
-        cost=COST,
+        cost=rule.cost,
         drop=LIMIT,
         budget=budget,
         seed=seed,
         epochs=race.epochs,
         sequences=race.sequences,
         folds=race.folds,
-        spare=spare,
+        spare=rule.spare,
         pace=tuple(rival.get("pace", ())),
         look=rival.get("look", LOOK),
         floats=str(FLOATS / f"{race.task}-seed{seed}-folds{race.folds}") if race.folds else None,
@@ -370,11 +381,11 @@ def _tracked(
         return entries, about
 
 
-def cheapest(entries: Sequence[Mapping[str, Any]], spare: float = SPARE) -> dict[str, Any]:
+def cheapest(entries: Sequence[Mapping[str, Any]], rule: Rule = USUAL) -> dict[str, Any]:
     """The entry of a contestant: the cheapest within the limit, standard errors to spare; of equal
     ones the more accurate. INT8, the first, always is."""
-    able = [e for e in entries if e["lost"] + spare * e["error"] <= LIMIT + 1e-9]
-    return dict(min(able, key=lambda entry: (entry[COST], -entry["judged"])))
+    able = [e for e in entries if e["lost"] + rule.spare * e["error"] <= LIMIT + 1e-9]
+    return dict(min(able, key=lambda entry: (entry[rule.cost], -entry["judged"])))
 
 
 def _shown(race: Race, seed: int, entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -409,14 +420,14 @@ def run_one(race: Race, seed: int, contestant: str, folder: Path, say: Say) -> d
     rival: Mapping[str, Any] = {}
     if not (hand := contestant == HAND_NAME):
         rival = run_one(race, seed, HAND_NAME, folder, say)
-    spare = SPARES.get(contestant, SPARE)
-    plan = _plan(race, seed, rival.get("spent", 1e9), rival, spare)
+    rule = RULES.get(contestant, USUAL)
+    plan = _plan(race, seed, rival.get("spent", 1e9), rival, rule)
     own = place / slug(contestant)
 
     def told(text: str) -> None:
         say(f"seed {seed}, {contestant}: {text}")
 
-    if contestant in SEARCHES:
+    if contestant in (*SEARCHES, *RULES):
         entries, about = _searched(own, plan, contestant != FULL_ONLY, told)
     else:
         entries, about = _tracked(contestant, race, own, plan, told)
@@ -426,7 +437,7 @@ def run_one(race: Race, seed: int, contestant: str, folder: Path, say: Say) -> d
         **about,
         "trainings": len(entries),
         "int8": _shown(race, seed, entries[0]),
-        "best": _shown(race, seed, cheapest(entries, spare)),
+        "best": _shown(race, seed, cheapest(entries, rule)),
         "all": [_shown(race, seed, entry) for entry in entries] if hand else [],
     }
     write_json(path, document)

@@ -19,9 +19,8 @@ from .contestants import (
     HAND_NAME,
     LIMIT,
     NARROWED,
+    RULES,
     SEARCHES,
-    SPARES,
-    STRICT,
     Race,
     by_hand,
     case_of,
@@ -40,6 +39,11 @@ NAMES = {
     HAND_NAME: "the best by hand",
     NARROWED: "the best by hand, weights inherited",
     FULL_ONLY: "this search, no weights inherited",
+}
+#: What stands above a table of those that made another cost small.
+RULE_TITLES = {
+    "cells": "Cells made small, in place of area, and told against the best by hand in cells",
+    "size": "Bits made few, in place of area, and told against the best by hand in bits",
 }
 #: Costs in an FPGA.
 FPGA_FIGURES = ("fpga_lut", "fpga_ebr")
@@ -115,17 +119,24 @@ def _less_of(pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], name:
 
 
 def _line(
-    name: str, pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], rival: float
+    name: str,
+    pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
+    rival: float,
+    cost: str = COST,
 ) -> tuple[str, ...]:
-    """A row of the table: entries, each with INT8 of its seed."""
+    """A row of the table: entries, each with INT8 of its seed.
+
+    rival : mean of `cost` of the best by hand
+    """
     area = float(np.mean([entry[COST] for entry, _ in pairs]))
     base = float(np.mean([int8[COST] for _, int8 in pairs]))
+    costs = float(np.mean([entry[cost] for entry, _ in pairs]))
     return (
         name,
         str(len(pairs)),
         f"{area:,.0f}",
         f"{100 * (1 - area / base):.1f} %",
-        f"{100 * (1 - area / rival):+.1f} %" if rival else "-",
+        f"{100 * (1 - costs / rival):+.1f} %" if rival else "-",
         *(_less_of(pairs, name) for name in ("cells", "size")),
         *(_mean_of(pairs, name) for name in FPGA_FIGURES),
         with_error([entry["lost"] for entry, _ in pairs]),
@@ -215,17 +226,17 @@ HEAD = (
 )
 
 
-def _rival(rows: Sequence[Mapping[str, Any]]) -> float:
-    """Mean area of the best by hand; 0 without any."""
-    areas = [row["best"][COST] for row in rows if row["contestant"] == HAND_NAME]
-    return float(np.mean(areas)) if areas else 0.0
+def _rival(rows: Sequence[Mapping[str, Any]], cost: str = COST) -> float:
+    """Mean cost of the best by hand; 0 without any."""
+    costs = [row["best"][cost] for row in rows if row["contestant"] == HAND_NAME]
+    return float(np.mean(costs)) if costs else 0.0
 
 
 def contestants_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """The table of a task: every contestant's entries."""
     body = []
     for contestant in CONTESTANTS:
-        if contestant == STRICT:
+        if contestant in RULES:
             continue
         of = [row for row in rows if row["contestant"] == contestant]
         if of:
@@ -237,24 +248,28 @@ def contestants_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return table(HEAD, body)
 
 
-def strict_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The table of those with more errors to spare: the best by hand is chosen again among the same
-    networks, the search ran by that rule."""
-    searches = [row for row in rows if row["contestant"] == STRICT]
-    if not searches:
-        return []
-    seeds = {row["seed"] for row in searches}
-    hand = [
-        {**row, "best": cheapest(row["all"], SPARES[STRICT])}
-        for row in rows
-        if row["contestant"] == HAND_NAME and row["seed"] in seeds
-    ]
-    rival = _rival(hand)
-    body = [
-        _line(name, [(row["best"], row["int8"]) for row in of], rival)
-        for name, of in ((NAMES[HAND_NAME], hand), (SEARCHES[0], searches))
-    ]
-    return ["With two standard errors to spare, for both:", "", *table(HEAD, body)]
+def other_rules(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A table for every other rule: the best by hand is chosen by it among the same networks, the
+    search ran by it."""
+    lines: list[str] = []
+    for contestant, rule in RULES.items():
+        searches = [row for row in rows if row["contestant"] == contestant]
+        if not searches:
+            continue
+        seeds = {row["seed"] for row in searches}
+        hand = [
+            {**row, "best": cheapest(row["all"], rule)}
+            for row in rows
+            if row["contestant"] == HAND_NAME and row["seed"] in seeds
+        ]
+        rival = _rival(hand, rule.cost)
+        body = [
+            _line(name, [(row["best"], row["int8"]) for row in of], rival, rule.cost)
+            for name, of in ((NAMES[HAND_NAME], hand), (SEARCHES[0], searches))
+        ]
+        what = RULE_TITLES.get(rule.cost, f"With {rule.spare:g} standard errors to spare, for both")
+        lines += [f"{what}:", "", *table(HEAD, body)]
+    return lines
 
 
 def _upper(entries: Sequence[Mapping[str, Any]]) -> float:
@@ -276,7 +291,7 @@ def task_lines(race: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> li
         f"{race['epochs']} epochs{fewer}; {spent:.1f} CPU minutes for each contestant and seed.",
         "",
         *contestants_table(rows),
-        *strict_lines(rows),
+        *other_rules(rows),
         "Networks by hand, each on every seed:",
         "",
     ]

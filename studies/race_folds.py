@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .contestants import HAND_NAME, NARROWED, SEARCHES, STRICT, Race
+from .contestants import HAND_NAME, NARROWED, RULES, SEARCHES, Race
 from .race import measure as run_races
 from .race import not_measured, task_lines
 
@@ -17,7 +17,7 @@ Say = Callable[[str], None]
 FOLDER = Path("runs/race-folds")
 FOLDS = 4
 #: By hand, with weights inherited, and this search.
-NAMES = (HAND_NAME, NARROWED, SEARCHES[0], STRICT)
+NAMES = (HAND_NAME, NARROWED, SEARCHES[0], *RULES)
 RACES = (
     Race("digits-row", (32, 24), 12, contestants=NAMES, folds=FOLDS),
     Race("JapaneseVowels", (32, 24), 48, contestants=NAMES, folds=FOLDS),

@@ -104,7 +104,7 @@ def test_the_table_tells_area_against_the_best_by_hand():
     assert "| the best by hand | 2 | 800 | 20.0 % | +0.0 % |" in text
 
 
-def test_a_stricter_rule_has_a_table_of_its_own():
+def test_another_rule_has_a_table_of_its_own():
     """By hand the same networks are chosen from again; the search has run by that rule."""
 
     def entry(um2, lost, error=0.3):
@@ -113,12 +113,20 @@ def test_a_stricter_rule_has_a_table_of_its_own():
     int8 = entry(1000.0, 0.0, 0.0)
     networks = [int8, entry(800.0, -0.2), entry(600.0, 0.1)]
     hand = {"contestant": "by hand", "seed": 0, "int8": int8, "best": networks[2], "all": networks}
-    strict = {"contestant": contestants.STRICT, "seed": 0, "int8": int8, "best": entry(700.0, -0.3)}
+    strict = {"contestant": "this search, two errors to spare", "seed": 0, "int8": int8}
+    strict["best"] = entry(700.0, -0.3)
     assert contestants.cheapest(networks)["um2"] == 600.0
-    text = "\n".join(race.strict_lines([hand, strict]))
+    text = "\n".join(race.other_rules([hand, strict]))
     assert "| the best by hand | 1 | 800 | 20.0 % | +0.0 % |" in text
     assert "| this search | 1 | 700 | 30.0 % | +12.5 % |" in text
-    assert race.strict_lines([hand]) == []
+    assert race.other_rules([hand]) == []
+    # By bits the other network is the best by hand, and what is told against it are bits.
+    sized = [entry | {"size": 2000.0 - entry["um2"]} for entry in networks]
+    best = sized[2] | {"size": 600.0}
+    small = {"contestant": "this search, for size", "seed": 0, "int8": sized[0], "best": best}
+    text = "\n".join(race.other_rules([hand | {"int8": sized[0], "all": sized[1:]}, small]))
+    assert "| the best by hand | 1 | 800 | 20.0 % | +0.0 % |" in text
+    assert "| this search | 1 | 600 | 40.0 % | +50.0 % |" in text
     assert "700" not in "\n".join(race.contestants_table([hand, strict]))
 
 
@@ -228,9 +236,14 @@ def test_the_test_score_of_an_entry_is_the_mean_over_its_folds(monkeypatch):
     for race_ in race_folds.RACES:
         assert race_.folds == race_folds.FOLDS
     monkeypatch.setattr(contestants, "networks_of", lambda *about: ("digits-row",))
-    plans = [contestants._plan(race_folds.RACES[0], seed, 60.0, {}, 1.0) for seed in (0, 0, 1)]
+    plans = [
+        contestants._plan(race_folds.RACES[0], seed, 60.0, {}, contestants.USUAL)
+        for seed in (0, 0, 1)
+    ]
     assert plans[0].floats == plans[1].floats != plans[2].floats
     assert plans[0].folds == race_folds.FOLDS
     # All are charged by the pace of the trainings by hand.
-    paced = contestants._plan(race_folds.RACES[0], 0, 60.0, {"pace": [0.5], "look": 0.1}, 2.0)
-    assert (paced.pace, paced.look, paced.spare) == ((0.5,), 0.1, 2.0)
+    paced = contestants._plan(
+        race_folds.RACES[0], 0, 60.0, {"pace": [0.5], "look": 0.1}, contestants.Rule("size", 2.0)
+    )
+    assert (paced.pace, paced.look, paced.spare, paced.cost) == ((0.5,), 0.1, 2.0, "size")
