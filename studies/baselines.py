@@ -27,6 +27,8 @@ SIZES: dict[str, tuple[int, ...]] = {
     "kws4": (24, 32, 48, 64),
     "mnist-row": (24, 32, 40, 48, 64),
     "kws10": (24, 32, 48, 64),
+    "mnist-pixel14": (32, 48, 64),
+    "mnist-pixel": (48, 64),
 }
 SEEDS = (0, 1, 2)
 #: Seeds besides, of the sizes that these three cannot tell apart.
@@ -41,15 +43,16 @@ FOLDER = Path("runs/baselines")
 QUICK: dict[str, Any] = {"sizes": {"digits-row": (4, 32)}, "seeds": (0,), "epochs": 1}
 
 
-def _shipped(task: str, seed: int, hidden: int) -> str | None:
-    """Name of the shipped network of a seed, where it has so many units."""
+def shipped(task: str, seed: int, hidden: int) -> str | None:
+    """Name of the shipped network of a seed with so many units; None where there is none."""
     name = f"{task}-seed{seed}" if seed else task
-    return name if name in zoo.names() and zoo.load(name).hidden_size() == hidden else None
+    ours = {name, f"{name}-h{hidden}"} & set(zoo.names())
+    return next((name for name in sorted(ours) if zoo.load(name).hidden_size() == hidden), None)
 
 
 def _network(task: str, hidden: int, seed: int, epochs: int | None, folder: Path) -> dict[str, Any]:
     """Figures of the INT8 network of a size and a seed; trains its float network where needed."""
-    source, seconds = _shipped(task, seed, hidden), 0.0
+    source, seconds = shipped(task, seed, hidden), 0.0
     if source is None:
         source = str(folder / f"{task}-h{hidden}-seed{seed}.safetensors")
         seconds = train_float(Float(task, seed, hidden, epochs, source))["seconds"]

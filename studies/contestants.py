@@ -30,7 +30,7 @@ from genogate.search.ladder.rungs import Net, Result, Rungs
 from genogate.search.pool.backends import Pool
 
 from .baselines import FOLDER as FLOATS
-from .baselines import _shipped
+from .baselines import shipped
 from .registry import path_of
 
 Say = Callable[[str], None]
@@ -269,7 +269,7 @@ def networks_of(race: Race, seed: int, floats: Path) -> tuple[str, ...]:
     """Float networks of a seed, trained where they are not shipped."""
     found = []
     for hidden in race.sizes:
-        name = _shipped(race.task, seed, hidden)
+        name = shipped(race.task, seed, hidden)
         if name is None:
             name = str(floats / f"{race.task}-h{hidden}-seed{seed}.safetensors")
             train_float(Float(path_of(race.task), seed, hidden, None, name))

@@ -16,6 +16,7 @@ from genogate.model.qat.recipe import Tuning
 from genogate.search.experiment.jobs import ForOne, Look, look_at, train_for_one
 from genogate.search.experiment.plan import plan_for
 
+from .baselines import shipped
 from .kept import Case, rows_of
 from .search import table
 from .spread import with_error
@@ -32,20 +33,19 @@ NETWORKS = {
 }
 
 
-def _checkpoint(seed: int, units: int) -> str:
-    return TASK + (f"-seed{seed}" if seed else "") + ("-h48" if units == 48 else "")
-
-
 def _row(name: str, seed: int, folder: Path) -> dict[str, Any]:
     plan = plan_for(TASK, "full", {})
     units, trained = NETWORKS[name]
-    source, genome = _checkpoint(seed, units), Genome.uniform(8)
+    source, teacher = (shipped(TASK, seed, hidden) for hidden in (units, 64))
+    assert source is not None
+    assert teacher is not None
+    genome = Genome.uniform(8)
     look = Look(source, genome, plan.knobs, PARTS)
     if trained:
         genome = Genome.from_genes([2] * 6 + [8] * 11)
         place = str(folder / f"{source}-weights2.safetensors")
         recipe = Tuning(epochs=plan.epochs, seed=plan.seed)
-        starts, teacher = (("float", source),), _checkpoint(seed, 64)
+        starts = (("float", source),)
         train_for_one(ForOne(starts, teacher, genome, plan.knobs, recipe, plan.sequences, place))
         look = Look(place, None, plan.knobs, PARTS)
     found = look_at(look)
@@ -56,13 +56,13 @@ def measure(say: Say, folder: Path = FOLDER, budget: str | None = None) -> dict[
     """Every network on every seed; after `budget` no other begins, and the next call goes on."""
     cases = (
         Case(
-            folder / f"{_checkpoint(seed, NETWORKS[name][0])}-{NETWORKS[name][1]}.json",
+            folder / f"seed{seed}-h{units}-{'trained' if trained else 'quantised'}.json",
             f"{TASK}, seed {seed}: {name}",
             partial(_row, name, seed, folder),
             name,
         )
         for seed in SEEDS
-        for name in NETWORKS
+        for name, (units, trained) in NETWORKS.items()
     )
     rows, missing = rows_of(cases, say, budget)
     return {"rows": rows, "missing": missing}

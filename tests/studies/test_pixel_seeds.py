@@ -2,7 +2,7 @@
 
 import pytest
 
-from studies import pixel_seeds
+from studies import baselines, pixel_seeds
 
 
 def test_the_float_networks_of_every_seed_are_shipped():
@@ -10,7 +10,7 @@ def test_the_float_networks_of_every_seed_are_shipped():
 
     for seed in pixel_seeds.SEEDS:
         for units, _ in pixel_seeds.NETWORKS.values():
-            network = zoo.load(pixel_seeds._checkpoint(seed, units))
+            network = zoo.load(baselines.shipped(pixel_seeds.TASK, seed, units))
             assert network.hidden_size() == units
             assert (network.info["task"], network.info["split_seed"]) == ("mnist-pixel", seed)
 
