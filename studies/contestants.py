@@ -94,7 +94,7 @@ FULL = (
     Race("digits-row", (32, 24), 12, contestants=CONTESTANTS[:7]),
     Race("JapaneseVowels", (32, 24), 48, contestants=CONTESTANTS[:7]),
     Race("ItalyPowerDemand", (32, 16), 20, contestants=CONTESTANTS[:7]),
-    Race("mnist-row", (64, 48), 12, sequences=6_000, contestants=CONTESTANTS[:3]),
+    Race("mnist-row", (64, 48), 4, sequences=24_000, contestants=CONTESTANTS[:3]),
     Race("mnist-pixel14", (64, 48), 8, sequences=2_000, contestants=CONTESTANTS[:3]),
 )
 QUICK = (Race("digits-row", (32,), 1, (0,)),)
