@@ -73,6 +73,28 @@ def test_effects_of_steps_are_learned_from_trainings():
     assert effects(looked, list(looked), erring).noise > 1.5
 
 
+def test_a_training_that_failed_does_not_hide_what_the_others_tell():
+    step, other = (0, 5), (1, 2)
+    looked = {step: 1.0, other: 1.0}
+    told = [({step: 1}, 1.5)] * 6
+    failed = effects(looked, list(looked), [*told, ({other: 1}, 46.0)])
+    assert failed.noise < 1.0
+    before = effects(looked, list(looked), told)
+    assert failed.at({step: 1})[0] == pytest.approx(before.at({step: 1})[0], rel=0.2)
+    # What failed is thought worse of.
+    assert failed.at({other: 1})[0] > before.at({other: 1})[0] + 0.3
+
+
+def test_forecasts_are_as_sure_as_networks_are_judged():
+    """Before a training has told anything."""
+    step = (0, 5)
+    by_thousands, by_hundreds = (effects({step: 1.0}, [step], [], error) for error in (0.15, 1.0))
+    assert by_thousands.noise == pytest.approx(0.15)
+    assert by_hundreds.at({step: 1})[1] > 2 * by_thousands.at({step: 1})[1]
+    assert effects({step: 1.0}, [step], [], 0.001).noise > 0.05
+    assert effects({step: 1.0}, [step], []).noise == pytest.approx(0.5)
+
+
 def test_what_may_be_gained_is_what_is_saved_times_its_chance():
     assert chance(0.5, 0.6, 0.5) == pytest.approx(0.5)
     assert chance(-5.0, 0.6, 0.5) == pytest.approx(1.0)
