@@ -23,7 +23,7 @@ RACES = (
     Race("JapaneseVowels", (32, 24), 48, contestants=NAMES, folds=FOLDS),
     Race("ItalyPowerDemand", (32, 16), 20, contestants=NAMES, folds=FOLDS),
     Race("kws4", (64, 32), 8, contestants=NAMES, folds=FOLDS),
-    Race("kws10", (64, 32), 8, contestants=NAMES, folds=FOLDS),
+    Race("kws10", (64, 48), 8, contestants=NAMES, folds=FOLDS),
 )
 
 
