@@ -29,6 +29,7 @@ from .contestants import (
     run_one,
     slug,
 )
+from .race_tables import by_rule
 from .search import table
 from .spread import with_error
 
@@ -256,12 +257,8 @@ def other_rules(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         searches = [row for row in rows if row["contestant"] == contestant]
         if not searches:
             continue
-        seeds = {row["seed"] for row in searches}
-        hand = [
-            {**row, "best": cheapest(row["all"], rule)}
-            for row in rows
-            if row["contestant"] == HAND_NAME and row["seed"] in seeds
-        ]
+        seeds = [row["seed"] for row in searches]
+        hand = by_rule(rows, rule, seeds)
         rival = _rival(hand, rule.cost)
         body = [
             _line(name, [(row["best"], row["int8"]) for row in of], rival, rule.cost)

@@ -1,0 +1,132 @@
+"""Tables of the races in silicon (:mod:`.race`, :mod:`.race_folds`) on the first page of results."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .contestants import COST, HAND_NAME, NARROWED, RULES, SEARCHES, Rule, cheapest
+from .spread import with_error
+
+Rows = Sequence[Mapping[str, Any]]
+AGAINST_HAND = (
+    "task",
+    "judged by",
+    "seeds",
+    "by hand, area below INT8",
+    "this search",
+    "below the best by hand",
+    "cells below INT8",
+    "bits below INT8",
+    "points lost on test, by hand",
+    "this search",
+)
+BY_OTHER_COSTS = (
+    "task",
+    "judged by",
+    "made few",
+    "seeds",
+    "by hand, below INT8",
+    "this search",
+    "points lost on test, by hand",
+    "this search",
+)
+#: Rivals of the search, and how they are called in a head.
+RIVALS = {
+    SEARCHES[0]: "this search",
+    SEARCHES[1]: "no weights inherited",
+    NARROWED: "by hand, weights inherited",
+    "random": "random",
+    "greedy": "greedy",
+    "NSGA-II on size": "NSGA-II on size",
+}
+AGAINST_RIVALS = ("task", "judged by", "seeds", *RIVALS.values())
+
+
+def _of(rows: Rows, contestant: str, seeds: Sequence[int]) -> Rows:
+    return [row for row in rows if row["contestant"] == contestant and row["seed"] in seeds]
+
+
+def _seeds(rows: Rows, contestant: str) -> list[int]:
+    """Seeds that a contestant ran on."""
+    return sorted({row["seed"] for row in rows if row["contestant"] == contestant})
+
+
+def _saved(rows: Rows, cost: str) -> float:
+    """Per cent of a cost that entries are below INT8 of their seed, of the means."""
+    entry, base = (float(np.mean([row[name][cost] for row in rows])) for name in ("best", "int8"))
+    return 100 * (1 - entry / base)
+
+
+def _tested(rows: Rows) -> str:
+    return with_error([100 * (row["int8"]["test"] - row["best"]["test"]) for row in rows])
+
+
+def _below(rows: Rows, hand: Rows, cost: str = COST) -> str:
+    """How much less of a cost entries have than those by hand."""
+    own, rival = (float(np.mean([row["best"][cost] for row in of])) for of in (rows, hand))
+    return f"{100 * (1 - own / rival):+.0f} %"
+
+
+def against_hand(task: str, judge: str, rows: Rows) -> list[tuple[str, ...]]:
+    """This search against the best by hand, on the seeds of both."""
+    seeds = _seeds(rows, SEARCHES[0])
+    hand, own = _of(rows, HAND_NAME, seeds), _of(rows, SEARCHES[0], seeds)
+    if not own:
+        return []
+    return [
+        (
+            task,
+            judge,
+            str(len(seeds)),
+            f"{_saved(hand, COST):.0f} %",
+            f"{_saved(own, COST):.0f} %",
+            _below(own, hand),
+            f"{_saved(own, 'cells'):.0f} %",
+            f"{_saved(own, 'size'):.0f} %",
+            _tested(hand),
+            _tested(own),
+        )
+    ]
+
+
+def by_rule(rows: Rows, rule: Rule, seeds: Sequence[int]) -> Rows:
+    """Rows by hand with the network that a rule chooses among theirs."""
+    hand = _of(rows, HAND_NAME, seeds)
+    return [{**row, "best": cheapest(row["all"], rule)} for row in hand]
+
+
+def by_other_costs(task: str, judge: str, rows: Rows) -> list[tuple[str, ...]]:
+    """Searches that made another cost small, against the best by hand in that cost."""
+    body = []
+    for contestant, rule in RULES.items():
+        seeds = _seeds(rows, contestant)
+        if rule.cost == COST or not seeds:
+            continue
+        hand, own = by_rule(rows, rule, seeds), _of(rows, contestant, seeds)
+        body.append(
+            (
+                task,
+                judge,
+                {"size": "bits"}.get(rule.cost, rule.cost),
+                str(len(seeds)),
+                f"{_saved(hand, rule.cost):.0f} %",
+                f"{_saved(own, rule.cost):.0f} %",
+                _tested(hand),
+                _tested(own),
+            )
+        )
+    return body
+
+
+def against_rivals(task: str, judge: str, rows: Rows) -> list[tuple[str, ...]]:
+    """Area of every contestant against the best by hand of the same seeds, where there are any
+    rivals of this search."""
+    cells = []
+    for contestant in RIVALS:
+        seeds = _seeds(rows, contestant)
+        hand = _of(rows, HAND_NAME, seeds)
+        cells.append(_below(_of(rows, contestant, seeds), hand) if seeds else "-")
+    if set(cells[1:]) == {"-"}:
+        return []
+    return [(task, judge, str(len(_seeds(rows, SEARCHES[0]))), *cells)]

@@ -1,0 +1,49 @@
+"""The race in silicon on the first page of results: seeds in common, shares of means."""
+
+from studies import race_tables
+from studies.contestants import NARROWED, SEARCHES
+
+
+def entry(um2, cells=50.0, size=500.0, lost=0.0, test=0.9):
+    costs = {"um2": um2, "cells": cells, "size": size}
+    return {**costs, "lost": lost, "error": 0.2, "judged": 0.9, "test": test}
+
+
+def row(contestant, seed, best):
+    return {"contestant": contestant, "seed": seed, "int8": INT8, "best": best, "all": NETWORKS}
+
+
+INT8 = entry(1000.0, 100.0, 1000.0)
+#: By hand: INT8, the least area, and the fewest bits.
+NETWORKS = [INT8, entry(600.0), entry(700.0, size=200.0)]
+ROWS = [
+    row("by hand", 0, NETWORKS[1]),
+    row("by hand", 1, NETWORKS[1]),
+    row(SEARCHES[0], 0, entry(450.0, 40.0, 300.0, test=0.895)),
+    row(NARROWED, 1, entry(300.0)),
+    row("this search, for size", 1, entry(900.0, size=100.0)),
+]
+
+
+def test_this_search_is_told_against_the_best_by_hand_of_its_seeds():
+    ((task, judge, seeds, hand, own, below, cells, bits, lost_by_hand, lost),) = (
+        race_tables.against_hand("t", "four folds", ROWS)
+    )
+    assert (task, judge, seeds) == ("t", "four folds", "1")
+    assert (hand, own, below) == ("40 %", "55 %", "+25 %")
+    assert (cells, bits) == ("60 %", "70 %")
+    assert (lost_by_hand, lost) == ("+0.00", "+0.50")
+    assert race_tables.against_hand("t", "four folds", ROWS[:2]) == []
+
+
+def test_another_cost_is_told_against_the_best_by_hand_in_that_cost():
+    ((_, _, cost, seeds, hand, own, _, _),) = race_tables.by_other_costs("t", "folds", ROWS)
+    assert (cost, seeds, hand, own) == ("bits", "1", "80 %", "90 %")
+    assert race_tables.by_other_costs("t", "folds", ROWS[:4]) == []
+
+
+def test_rivals_are_told_on_their_own_seeds_and_left_out_where_there_are_none():
+    ((_, _, seeds, own, *others),) = race_tables.against_rivals("t", "folds", ROWS)
+    assert (seeds, own) == ("1", "+25 %")
+    assert others == ["-", "+50 %", "-", "-", "-"]
+    assert race_tables.against_rivals("t", "folds", ROWS[:3]) == []
