@@ -1,4 +1,4 @@
-"""Tables of the races in silicon (:mod:`.race`, :mod:`.race_folds`) on the first page of results."""
+"""Tables of the races in silicon (:mod:`.race`, :mod:`.race_folds`) for the page of results."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
