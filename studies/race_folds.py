@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from .contestants import HAND_NAME, NARROWED, RULES, SEARCHES, Race
+from .race import FORECASTS, PACE, not_measured, task_lines
 from .race import measure as run_races
-from .race import not_measured, task_lines
 
 Say = Callable[[str], None]
 FOLDER = Path("runs/race-folds")
@@ -46,15 +46,15 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "means over the networks of the folds.",
         "",
         "Every contestant has the CPU time that training all networks by hand on all folds took, "
-        "with that of the float networks. An epoch counts as the CPU time that it took by hand on "
-        "average, and a look at a network as a fifth of it, so that no contestant has less because "
-        "the machine was busier then. A training from inherited weights has a quarter of the "
+        f"with that of the float networks. {PACE} A training from inherited weights has a quarter of the "
         "epochs, and 180 updates or more (`search/ladder/plan.py`).",
         "",
         "What was tuned on what: those 180 updates on seed 0 of digits-row; when a size is given "
         "up, and how far a network may be from the best, on seed 0 of JapaneseVowels "
-        "(`search/ladder/climb.py`). Seeds 1 and 2, ItalyPowerDemand and kws10 were measured after "
-        "that; what this search found on kws4 is of before the last two.",
+        f"(`search/ladder/climb.py`). {FORECASTS}",
+        "",
+        "A table of its own has this search where it made cells, or bits, small in place of area; "
+        "the best by hand is chosen by the same cost then.",
         "",
         "A search ends at the edge of the rule by which it chooses, and of some forty networks the "
         "one that is chosen is likely to have been lucky: it loses more on test than on "
