@@ -21,7 +21,7 @@ from ...model.genome import MAX_BITS, MIN_BITS, Genome
 from .forecast import Effects, Steps, effects, gain
 from .marks import error
 from .rungs import Net, Result, Rungs
-from .steps import distance, steps_between
+from .steps import distance, net_of, row_of, steps_between
 from .steptable import StepTable
 
 #: Bits at which every size begins; of the first INT8 was trained as well.
@@ -239,7 +239,31 @@ class Climb:
                 # Without an error to spare, which where few sequences judge is as much as this: no
                 # size is given up because its first network cannot be told from INT8.
                 if self.below(parent) > self.drop + BEYOND:
+                    if start is not None and bits == ROOT_BITS - 1:
+                        yield from self._two_widths(start)
                     break
+
+    def _two_widths(self, root: Result) -> Iterator[str]:
+        """Networks of two widths, where the first homogeneous one below `root` loses too much: the
+        operators whose next bit loses least for what it saves narrow, the others have all bits."""
+        self.table.look(root)
+        narrow, parent = self.table.cheap_half(root.net), root
+        row = row_of(root.net)
+        row[:-1] = MAX_BITS
+        for bits in range(ROOT_BITS - 1, MIN_BITS - 1, -1):
+            row[narrow] = bits
+            net = net_of(row)
+            if not self._affordable("short"):
+                return
+            if not self.allowed(net):
+                continue
+            (result,) = self._train([(net, parent)])
+            self._learn(parent, result)
+            parent = result
+            self.starts.append(result)
+            yield "starts"
+            if self.below(parent) > self.drop + BEYOND:
+                return
 
     def parents(self) -> list[Result]:
         """Networks within or a little beyond the limit that no other beats in cost and in what it

@@ -192,3 +192,43 @@ def test_no_size_is_given_up_for_the_error_of_its_first_network():
     assert narrowed(3, 4) == [6, 5, 4, 3]
     # 3 points are too much.
     assert narrowed(6, 0) == [6]
+
+
+def test_operators_that_lose_least_for_what_they_save_are_half_of_the_saving():
+    table, net = StepTable(rungs=None), Net(0, Genome.uniform(6), 6, 6)
+    for place, (points, saved) in {0: (0.2, 100.0), 1: (0.0, 30.0), 2: (9.0, 60.0)}.items():
+        table.points[place, 5], table.saved[0, place, 5] = points, saved
+    assert table.cheap_half(net) == [1, 0]
+
+
+def test_where_homogeneous_networks_fail_those_of_two_widths_are_tried():
+    """INT5 loses 5 points, of which operators without effect on what is judged lose none."""
+    plan = SimpleNamespace(
+        drop=0.5, seed=0, checkpoints=("large",), spare=1.0, limits=(), cost="um2"
+    )
+
+    def result(net, rung, epochs=1):
+        scores = np.ones(200)
+        scores[: 10 * sum(bits < 6 for bits in net.genome.genes[:3])] = 0
+        return Result(net, scores.mean(), f"{net.key} {rung}", rung, epochs, scores)
+
+    def trained(nets, rung, epochs):
+        return [result(net, rung, epochs) for net, _ in nets]
+
+    rungs = SimpleNamespace(
+        plan=plan,
+        own_measure=False,
+        counts=(1, 0),
+        seconds_of_full=[1.0],
+        left=lambda: 100.0,
+        trained=trained,
+        quantised=lambda nets, start, folds: [result(net, "quantised") for net in nets],
+        priced=lambda nets: [{"um2": float(sum(row_of(net)[:-1]))} for net in nets],
+    )
+    climb = Climb(rungs, 1, 4)
+    assert [*climb._base(), *climb._homogeneous()] == ["INT8", *["starts"] * 6]
+    chain = [result.net.genome.genes for result in climb.finished]
+    assert [set(genes) for genes in chain[:3]] == [{8}, {6}, {5}]
+    for bits, genes in zip((5, 4, 3, 2), chain[3:], strict=True):
+        assert set(genes) == {8, bits}
+        assert genes[:3] == (8, 8, 8)
