@@ -37,11 +37,11 @@ Say = Callable[[str], None]
 FOLDER = Path("runs/race")
 #: Sentences of both races' pages: what forecasts were set by, and what a training counts as.
 FORECASTS = (
-    "That forecasts are as uncertain as networks are judged was set by the trainings of seven searches that the "
-    "validation part judged (seeds 1 and 2 of digits-row, JapaneseVowels and ItalyPowerDemand, and "
-    "mnist-row with 12 epochs of 6,000 sequences, where it had ended 11.7 % below the best by "
-    "hand); all its rows are of after that. Forecasts that are right in the mean, 0.2 points more for "
-    "every training, were tried on nine of these searches, and ended 3 % dearer."
+    "That forecasts are as uncertain as networks are judged was set by the trainings of seven "
+    "searches that the validation part judged (seeds 1 and 2 of digits-row, JapaneseVowels and "
+    "ItalyPowerDemand, and mnist-row with 12 epochs of 6,000 sequences, where the search had ended "
+    "11.7 % below the best by hand); its rows are of after that. Forecasts that are right in the "
+    "mean, 0.2 points more for every training, were tried in nine searches, which ended 3 % dearer."
 )
 PACE = (
     "An epoch counts as the CPU time that it took by hand on average, so that no contestant has "

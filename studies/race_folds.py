@@ -58,9 +58,9 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "",
         "A search ends at the edge of the rule by which it chooses, and of some forty networks the "
         "one that is chosen is likely to have been lucky: it loses more on test than on "
-        "validation, the more so the fewer sequences judge. Of kws4's 1,311 clips the error is half a "
-        "point, as much as may be lost: a network of any width must seem to lose nothing to be within, "
-        "and which one does is in part luck, by hand too.",
+        "validation, the more so the fewer sequences judge. Of kws4's 1,311 clips the error is "
+        "half a point, as much as may be lost: a network of any width must seem to lose nothing to "
+        "be within, and which one does is in part luck, by hand too.",
         "",
     ]
     lines += not_measured(data)
