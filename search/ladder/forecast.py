@@ -19,7 +19,7 @@ Step = tuple[int, int]
 Steps = Mapping[Step, int]
 #: Points that further epochs win without a step, and their standard deviation. A training leaves
 #: 0.2 to 0.4 more than this says, since of many networks the one is trained that seems to lose
-#: least; but searches whose forecasts said so narrowed less at once, and ended 3 % dearer.
+#: least; but nine searches whose forecasts said so narrowed less at once, and ended no cheaper.
 DRIFT, DRIFT_SPREAD = -0.1, 0.2
 #: Effect of a step by the logarithm of one more than the points looked at, of one not looked at,
 #: and the standard deviation: constant and share.
