@@ -26,6 +26,8 @@ from .steptable import StepTable
 
 #: Bits at which every size begins; of the first INT8 was trained as well.
 ROOT_BITS = 6
+#: Bits of the operators that narrow in networks of two widths.
+NARROWED = (4, 3)
 #: Points beyond the limit up to which a size narrows further, and a network may be a parent.
 BEYOND = 1.5
 #: What a point beyond the limit, and a turn as a parent, count as, in shares of the cost.
@@ -236,21 +238,25 @@ class Climb:
                 parent = result
                 self.starts.append(result)
                 yield "starts"
+                if start is not None and bits == ROOT_BITS - 1 and self.lost(result) > self.drop:
+                    yield from self._two_widths(start)
+                    break
                 # Without an error to spare, which where few sequences judge is as much as this: no
                 # size is given up because its first network cannot be told from INT8.
                 if self.below(parent) > self.drop + BEYOND:
-                    if start is not None and bits == ROOT_BITS - 1:
-                        yield from self._two_widths(start)
                     break
 
     def _two_widths(self, root: Result) -> Iterator[str]:
-        """Networks of two widths, where the first homogeneous one below `root` loses too much: the
-        operators whose next bit loses least for what it saves narrow, the others have all bits."""
+        """Networks of two widths, in place of homogeneous ones, where the first of these below
+        `root` is not within the limit: the operators whose next bit loses least for what it saves
+        narrow, the others have all bits."""
         self.table.look(root)
         narrow, parent = self.table.cheap_half(root.net), root
+        if not narrow:
+            return
         row = row_of(root.net)
         row[:-1] = MAX_BITS
-        for bits in range(ROOT_BITS - 1, MIN_BITS - 1, -1):
+        for bits in NARROWED:
             row[narrow] = bits
             net = net_of(row)
             if not self._affordable("short"):
