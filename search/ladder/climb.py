@@ -143,6 +143,11 @@ class Climb:
         """The same points without an error to spare."""
         return 100 * (self.base - result.judged) / self.point
 
+    def _beyond(self, result: Result) -> bool:
+        """Whether a network loses more than the limit by more than the error to spare."""
+        spare = self.lost(result) - self.below(result)
+        return self.below(result) - spare > self.drop
+
     def error(self, result: Result) -> float:
         """Standard error of what it loses, in hundredths of the task's score."""
         return error(result.marks, self.finished[0].marks) if self.finished else 0.0
@@ -238,7 +243,7 @@ class Climb:
                 parent = result
                 self.starts.append(result)
                 yield "starts"
-                if start is not None and bits == ROOT_BITS - 1 and self.lost(result) > self.drop:
+                if start is not None and bits == ROOT_BITS - 1 and self._beyond(result):
                     yield from self._two_widths(start)
                     break
                 # Without an error to spare, which where few sequences judge is as much as this: no
@@ -248,7 +253,7 @@ class Climb:
 
     def _two_widths(self, root: Result) -> Iterator[str]:
         """Networks of two widths, in place of homogeneous ones, where the first of these below
-        `root` is not within the limit: the operators whose next bit loses least for what it saves
+        `root` is beyond the limit: the operators whose next bit loses least for what it saves
         narrow, the others have all bits."""
         self.table.look(root)
         narrow, parent = self.table.cheap_half(root.net), root

@@ -195,6 +195,23 @@ def test_no_size_is_given_up_for_the_error_of_its_first_network():
     assert narrowed(6, 0) == [6]
 
 
+def test_whether_homogeneous_networks_fail_is_asked_with_the_error_to_spare():
+    """Of 200 sequences: 3 points in which two networks differ on 6 of them, and on 26."""
+    plan = SimpleNamespace(drop=0.5, seed=0, checkpoints=("a",), spare=1.0, limits=())
+    climb = Climb(SimpleNamespace(plan=plan, own_measure=False, counts=(1, 0)), 1, 4)
+
+    def result(wrong, swapped):
+        scores = np.array([1.0] * 150 + [0.0] * 50)
+        scores[: wrong + swapped], scores[150 : 150 + swapped] = 0, 1
+        return Result(Net(0, Genome.uniform(5)), scores.mean(), str(wrong), "full", 1, scores)
+
+    climb.finished.append(int8 := result(0, 0))
+    climb.base = int8.judged
+    assert climb.below(result(6, 0)) == climb.below(result(6, 10)) == pytest.approx(3.0)
+    assert climb._beyond(result(6, 0))
+    assert not climb._beyond(result(6, 10))
+
+
 def test_operators_that_lose_least_for_what_they_save_are_half_of_the_saving():
     table, net = StepTable(rungs=None), Net(0, Genome.uniform(6), 6, 6)
     for place, (points, saved) in {0: (0.2, 100.0), 1: (0.0, 30.0), 2: (9.0, 60.0)}.items():
