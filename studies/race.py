@@ -35,13 +35,7 @@ from .spread import with_error
 
 Say = Callable[[str], None]
 FOLDER = Path("runs/race")
-#: Sentences of both races' pages: what forecasts were set by, and what a training counts as.
-FORECASTS = (
-    "That forecasts are as uncertain as networks are judged was set by the trainings of seven "
-    "searches that the validation part judged (seeds 1 and 2 of digits-row, JapaneseVowels and "
-    "ItalyPowerDemand, and mnist-row with fewer sequences); all rows of this search are of after "
-    "that."
-)
+#: A sentence of both races' pages: what a training counts as.
 PACE = (
     "An epoch counts as the CPU time that it took by hand on average, so that no contestant has "
     "less because the machine was busier then; a look at a network as a fifth of an epoch on "
@@ -178,7 +172,7 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "What was tuned on what: the constants of this search were set by validation accuracy on "
         "seed 0 of digits-row and of JapaneseVowels. That it trains INT6 of every size from float "
         "weights was decided on seeds 0 and 1 and on mnist-row, where the networks by hand had "
-        f"been cheaper. {FORECASTS}",
+        "been cheaper.",
         "",
         f"{PACE} Areas are by the prices of the day of this "
         "page, by which the best by hand is chosen too; searches made those of their time small. "

@@ -162,9 +162,7 @@ class Climb:
 
     def effects(self) -> Effects:
         """What steps do to accuracy, after the trainings so far."""
-        errors = [self.error(result) / self.point for result in self.finished[1:]]
-        judged = float(np.median(errors)) if errors else 0.0
-        return effects(self.table.points, list(self.table.points), self.tried, judged)
+        return effects(self.table.points, list(self.table.points), self.tried)
 
     def best(self) -> Result | None:
         """The cheapest network within the limit; of equal ones the more accurate."""

@@ -17,18 +17,13 @@ import numpy as np
 Step = tuple[int, int]
 #: Steps down (1) and up (-1).
 Steps = Mapping[Step, int]
-#: Points that further epochs win without a step, and their standard deviation. A training leaves
-#: 0.2 to 0.4 more than this says, since of many networks the one is trained that seems to lose
-#: least; but nine searches whose forecasts said so narrowed less at once, and ended no cheaper.
+#: Points that further epochs win without a step, and their standard deviation.
 DRIFT, DRIFT_SPREAD = -0.1, 0.2
 #: Effect of a step by the logarithm of one more than the points looked at, of one not looked at,
 #: and the standard deviation: constant and share.
 KEPT, USUAL, SPREAD = 0.4, 0.12, (0.12, 0.5)
-#: Error of what a training tells where nothing says more, at least, and the trainings that what it
-#: is thought to be before any is as certain as.
-NOISE, LEAST_NOISE, NOISE_WEIGHT = 0.5, 0.1, 6
-#: Points beyond which a loss tells no more: one training that failed would make all others noise.
-TELLING = 3.0
+#: Error of what a training tells, and trainings that this is as certain as.
+NOISE, NOISE_WEIGHT = 0.5, 6
 
 
 @dataclass(frozen=True)
@@ -60,16 +55,12 @@ def _row(steps: Steps, index: Mapping[Step, int]) -> np.ndarray:
 
 
 def effects(
-    looked: Mapping[Step, float],
-    steps: Sequence[Step],
-    tried: Sequence[tuple[Steps, float]],
-    error: float = 0.0,
+    looked: Mapping[Step, float], steps: Sequence[Step], tried: Sequence[tuple[Steps, float]]
 ) -> Effects:
     """Effects of `steps` and of those tried.
 
     looked : points that quantising for a step loses
     tried : steps of a training, and points that it left
-    error : standard error, in points, with which a network is judged; 0: it is not known
     """
     every = sorted({*steps, *(step for row, _ in tried for step in row)})
     index = {step: k for k, step in enumerate(every, 1)}
@@ -77,18 +68,17 @@ def effects(
     mean = np.array([DRIFT, *usual])
     spread = SPREAD[0] + SPREAD[1] * mean
     spread[0] = DRIFT_SPREAD
-    before = max(LEAST_NOISE, error) if error else NOISE
-    cover, noise = np.diag(spread**2), before
+    cover, noise = np.diag(spread**2), NOISE
     if not tried:
         return Effects(index, mean, cover, noise)
     rows = np.array([_row(row, index) for row, _ in tried])
-    left = np.array([min(points, TELLING) for _, points in tried])
+    left = np.array([points for _, points in tried])
     for _ in range(2):
         inner = rows @ cover @ rows.T + noise**2 * np.eye(len(rows))
         weights = np.linalg.solve(inner, rows @ cover)
         after = mean + weights.T @ (left - rows @ mean)
         squares = float(((left - rows @ after) ** 2).sum())
-        noise = math.sqrt((NOISE_WEIGHT * before**2 + squares) / (NOISE_WEIGHT + len(rows)))
+        noise = math.sqrt((NOISE_WEIGHT * NOISE**2 + squares) / (NOISE_WEIGHT + len(rows)))
     return Effects(index, after, cover - cover @ rows.T @ weights, noise)
 
 

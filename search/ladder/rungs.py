@@ -238,13 +238,13 @@ class Rungs:
         self.spent += sum(seconds.values())
         return [{**records[key], "seconds": seconds[key]} for key, _, _ in jobs]
 
-    def _charges(self, nets: Iterable[Net], epochs: float, folds: int) -> list[float]:
-        """CPU seconds that so many epochs count as, of every network in so many folds; none where
-        the plan has no pace."""
-        pace, every = self.plan.pace, len(self.sources)
-        if not pace:
-            return []
-        return [epochs * pace[net.size] / every for net in nets for _ in range(folds)]
+    def _charges(self, nets: Iterable[Net], epochs: float) -> list[float]:
+        """CPU seconds that so many epochs count as, of every network in every fold; none where the
+        plan has no pace."""
+        folds, pace = len(self.sources), self.plan.pace
+        return (
+            [epochs * pace[net.size] / folds for net in nets for _ in range(folds)] if pace else []
+        )
 
     def priced(self, nets: Iterable[Net]) -> list[dict[str, Any]]:
         """Costs of networks, without running them; where the plan has shares, with the best."""
@@ -266,26 +266,20 @@ class Rungs:
             self.prices.update(zip(new, costs["rows"], strict=True))
         return [self.prices[net] for net in nets]
 
-    def quantised(
-        self, nets: Sequence[Net], start: Result | None = None, folds: int | None = None
-    ) -> list[Result]:
-        """Networks quantised from the weights of `start`, or from the float ones.
-
-        folds : the first ones, which judge; None: all
-        """
-        jobs, folds = [], folds or len(self.sources)
+    def quantised(self, nets: Sequence[Net], start: Result | None = None) -> list[Result]:
+        """Networks quantised from the weights of `start`, or from the float ones."""
+        jobs = []
         for net in nets:
-            paths = start.paths if start else [row[net.size] for row in self.sources]
-            for path in paths[:folds]:
+            for path in start.paths if start else [row[net.size] for row in self.sources]:
                 key = self._key("quantised", self._name(path), net.key)
                 look = Look(path, net.genome, net.knobs(self.plan.knobs), ("judged",))
                 jobs.append((key, net.key, look))
-        charges = self._charges(nets, self.plan.look, folds)
-        rows = self._run("Quantising", jobs, _timed_look, charges)
+        rows = self._run("Quantising", jobs, _timed_look, self._charges(nets, self.plan.look))
+        folds = len(self.sources)
         results = []
         for k, net in enumerate(nets):
             own = slice(k * folds, (k + 1) * folds)
-            judged = _over_folds([row["judged"] for row in rows[own]], self._weights[:folds])
+            judged = _over_folds([row["judged"] for row in rows[own]], self._weights)
             path, *others = (look.checkpoint for _, _, look in jobs[own])
             results.append(Result(net, judged, path, "quantised", others=tuple(others)))
         return results
@@ -334,8 +328,7 @@ class Rungs:
                 self._training(net, begin, source, epochs)
                 for begin, source in zip(begins, sources, strict=True)
             ]
-        folds = len(self.sources)
-        charges = self._charges((net for net, _ in nets), epochs, folds)
+        folds, charges = len(self.sources), self._charges((net for net, _ in nets), epochs)
         rows = self._run(f"Training ({rung})", jobs, _timed_training, charges)
         seconds = [
             sum(row["seconds"] for row in rows[k : k + folds]) for k in range(0, len(rows), folds)

@@ -51,11 +51,8 @@ class StepTable:
             if (parent.net.size, *key) not in self.saved:
                 saved[(parent.net.size, *key)] = step
         if points:
-            # The parent as its own weights quantise it, so that the difference is the step's. By
-            # one fold: what forecasts begin with need not be sure, and all folds took a third of a
-            # short budget.
-            nets = [parent.net, *points.values()]
-            base, *looked = self.rungs.quantised(nets, parent, folds=1)
+            # The parent as its own weights quantise it, so that the difference is the step's.
+            base, *looked = self.rungs.quantised([parent.net, *points.values()], parent)
             for key, result in zip(points, looked, strict=True):
                 self.points[key] = max(0.0, 100 * (base.judged - result.judged) / self.point)
         if saved:

@@ -73,28 +73,6 @@ def test_effects_of_steps_are_learned_from_trainings():
     assert effects(looked, list(looked), erring).noise > 1.5
 
 
-def test_a_training_that_failed_does_not_hide_what_the_others_tell():
-    step, other = (0, 5), (1, 2)
-    looked = {step: 1.0, other: 1.0}
-    told = [({step: 1}, 1.5)] * 6
-    failed = effects(looked, list(looked), [*told, ({other: 1}, 46.0)])
-    assert failed.noise < 1.0
-    before = effects(looked, list(looked), told)
-    assert failed.at({step: 1})[0] == pytest.approx(before.at({step: 1})[0], rel=0.2)
-    # What failed is thought worse of.
-    assert failed.at({other: 1})[0] > before.at({other: 1})[0] + 0.3
-
-
-def test_forecasts_are_as_sure_as_networks_are_judged():
-    """Before a training has told anything."""
-    step = (0, 5)
-    by_thousands, by_hundreds = (effects({step: 1.0}, [step], [], error) for error in (0.15, 1.0))
-    assert by_thousands.noise == pytest.approx(0.15)
-    assert by_hundreds.at({step: 1})[1] > 2 * by_thousands.at({step: 1})[1]
-    assert effects({step: 1.0}, [step], [], 0.001).noise > 0.05
-    assert effects({step: 1.0}, [step], []).noise == pytest.approx(0.5)
-
-
 def test_what_may_be_gained_is_what_is_saved_times_its_chance():
     assert chance(0.5, 0.6, 0.5) == pytest.approx(0.5)
     assert chance(-5.0, 0.6, 0.5) == pytest.approx(1.0)
@@ -179,7 +157,7 @@ def test_no_size_is_given_up_for_the_error_of_its_first_network():
             seconds_of_full=[1.0],
             left=lambda: 100.0,
             trained=lambda nets, rung, epochs: [result(net, rung, epochs) for net, _ in nets],
-            quantised=lambda nets, start, folds: [result(net, "quantised", 0) for net in nets],
+            quantised=lambda nets, start: [result(net, "quantised", 0) for net in nets],
             priced=lambda nets: [{"um2": float(sum(row_of(net)[:-1]))} for net in nets],
         )
         climb = Climb(rungs, 1, 4)
@@ -240,7 +218,7 @@ def test_where_homogeneous_networks_fail_those_of_two_widths_are_tried():
         seconds_of_full=[1.0],
         left=lambda: 100.0,
         trained=trained,
-        quantised=lambda nets, start, folds: [result(net, "quantised") for net in nets],
+        quantised=lambda nets, start: [result(net, "quantised") for net in nets],
         priced=lambda nets: [{"um2": float(sum(row_of(net)[:-1]))} for net in nets],
     )
     climb = Climb(rungs, 1, 4)

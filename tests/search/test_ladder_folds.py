@@ -18,7 +18,7 @@ from genogate.model.errors import InputError
 from genogate.model.genome import Genome, found_with
 from genogate.model.head import Head
 from genogate.model.quantize.trained import Trained
-from genogate.search.experiment.jobs import Float, Look, look_at, train_float
+from genogate.search.experiment.jobs import Float, train_float
 from genogate.search.ladder import folds, marks
 from genogate.search.ladder.ladder import _finished, search
 from genogate.search.ladder.plan import Plan, check_validation, telling
@@ -135,26 +135,6 @@ def test_a_pace_makes_a_search_the_same_on_a_busy_machine(plan, found, tmp_path)
     trainings = documents[0]["trainings"]
     # Half a second for each training, whatever it took.
     assert trainings["full"] + trainings["short"] <= 8 + 2
-
-
-def test_steps_are_looked_at_in_one_fold_alone(plan, found, tmp_path):
-    """What forecasts begin with: at a pace it counts as a third of a look at all three folds."""
-    folder, _ = found
-    shutil.copytree(folder, tmp_path / "copy")
-    with Pool("serial", 1) as pool:
-        rungs = Rungs(tmp_path / "copy", plan, pool)
-        nets = [Net(0, Genome.uniform(bits)) for bits in (7, 3)]
-        _ = rungs.sources
-        before = rungs.spent
-        one = rungs.quantised(nets, folds=1)
-        assert rungs.spent - before == pytest.approx(2 * plan.look * plan.pace[0] / 3)
-        every = rungs.quantised(nets)
-        assert rungs.spent - before == pytest.approx(2 * plan.look * plan.pace[0] * 4 / 3)
-        rungs.close()
-    assert [len(result.paths) for result in one] == [1, 1]
-    assert [len(result.paths) for result in every] == [3, 3]
-    look = Look(one[1].path, nets[1].genome, plan.knobs, ("judged",))
-    assert one[1].judged == look_at(look)["judged"]
 
 
 def test_float_networks_that_take_most_of_the_budget_are_refused_before(
