@@ -39,8 +39,8 @@ FOLDER = Path("runs/race")
 PACE = (
     "An epoch counts as the CPU time that it took by hand on average, so that no contestant has "
     "less because the machine was busier then; a look at a network as a fifth of an epoch on "
-    "digits-row, JapaneseVowels and ItalyPowerDemand, and as what it was measured to take on the "
-    "others."
+    "digits-row, JapaneseVowels, ItalyPowerDemand and kws4, and as what it was measured to take on "
+    "the others."
 )
 #: Contestants in the tables.
 NAMES = {
