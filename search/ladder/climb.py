@@ -2,11 +2,12 @@
 
 INT8 is trained fully, and so is INT6 of every size. From there homogeneous networks narrow bit by
 bit, each trained for a share of the epochs from the weights of the one before, until a size
-loses too much. The cheapest that holds is what a person would write down; around it single bits go
-down and up. What a step costs in accuracy is looked at once by quantising trained weights
-(:mod:`.steptable`), what training leaves of that is learned from the trainings of the search
-(:mod:`.forecast`), and of many drawn networks the one is trained that is expected to save most
-against the best so far. A network that lost slightly too much may be trained once more.
+loses too much; where that is at INT5 already, only operators that lose little narrow. The cheapest
+that holds is what a person would write down; around it single bits go down and up. What a step
+costs in accuracy is looked at once by quantising trained weights (:mod:`.steptable`), what training
+leaves of that is learned from the trainings of the search (:mod:`.forecast`), and of many drawn
+networks the one is trained that is expected to save most against the best so far. A network that
+lost slightly too much may be trained once more.
 
 A network that inherits has had more epochs than one that was trained from float weights; all of
 them count as CPU time of the search.

@@ -134,6 +134,20 @@ def test_a_point_of_another_measure_is_what_makes_the_limit_half_of_one():
     assert climb(True, 0.0)[0].drop == 0.0
 
 
+def rungs_of(plan, result):
+    """Rungs without trainings: results of `result`, and the sum of a network's bits as its area."""
+    return SimpleNamespace(
+        plan=plan,
+        own_measure=False,
+        counts=(1, 0),
+        seconds_of_full=[1.0],
+        left=lambda: 100.0,
+        trained=lambda nets, rung, epochs: [result(net, rung, epochs) for net, _ in nets],
+        quantised=lambda nets, start: [result(net, "quantised", 0) for net in nets],
+        priced=lambda nets: [{"um2": float(sum(row_of(net)[:-1]))} for net in nets],
+    )
+
+
 def test_no_size_is_given_up_for_the_error_of_its_first_network():
     """With few sequences the error to spare is as much as a size may lose beyond the limit."""
 
@@ -150,17 +164,7 @@ def test_no_size_is_given_up_for_the_error_of_its_first_network():
             scores = other if net.size else base
             return Result(net, scores.mean(), net.key, rung, epochs, scores)
 
-        rungs = SimpleNamespace(
-            plan=plan,
-            own_measure=False,
-            counts=(1, 0),
-            seconds_of_full=[1.0],
-            left=lambda: 100.0,
-            trained=lambda nets, rung, epochs: [result(net, rung, epochs) for net, _ in nets],
-            quantised=lambda nets, start: [result(net, "quantised", 0) for net in nets],
-            priced=lambda nets: [{"um2": float(sum(row_of(net)[:-1]))} for net in nets],
-        )
-        climb = Climb(rungs, 1, 4)
+        climb = Climb(rungs_of(plan, result), 1, 4)
         assert list(climb._base()) == ["INT8"]
         assert set(climb._homogeneous()) == {"starts"}
         small = [result for result in climb.finished if result.net.size == 1]
@@ -203,25 +207,12 @@ def test_where_homogeneous_networks_fail_those_of_two_widths_are_tried():
         drop=0.5, seed=0, checkpoints=("large",), spare=1.0, limits=(), cost="um2"
     )
 
-    def result(net, rung, epochs=1):
+    def result(net, rung, epochs):
         scores = np.ones(200)
         scores[: 10 * sum(bits < 6 for bits in net.genome.genes[:3])] = 0
         return Result(net, scores.mean(), f"{net.key} {rung}", rung, epochs, scores)
 
-    def trained(nets, rung, epochs):
-        return [result(net, rung, epochs) for net, _ in nets]
-
-    rungs = SimpleNamespace(
-        plan=plan,
-        own_measure=False,
-        counts=(1, 0),
-        seconds_of_full=[1.0],
-        left=lambda: 100.0,
-        trained=trained,
-        quantised=lambda nets, start: [result(net, "quantised") for net in nets],
-        priced=lambda nets: [{"um2": float(sum(row_of(net)[:-1]))} for net in nets],
-    )
-    climb = Climb(rungs, 1, 4)
+    climb = Climb(rungs_of(plan, result), 1, 4)
     assert [*climb._base(), *climb._homogeneous()] == ["INT8", *["starts"] * 4]
     chain = [result.net.genome.genes for result in climb.finished]
     assert [set(genes) for genes in chain[:3]] == [{8}, {6}, {5}]
