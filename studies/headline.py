@@ -11,10 +11,10 @@ from .baselines import mean_of, right_size
 from .race_tables import (
     AGAINST_HAND,
     AGAINST_RIVALS,
-    BY_OTHER_COSTS,
+    BY_OTHER_RULES,
     against_hand,
     against_rivals,
-    by_other_costs,
+    by_other_rules,
 )
 from .search import table
 from .spread import with_error
@@ -184,9 +184,13 @@ def _race(docs: Path) -> list[str]:
     ]
     body = [row for task, judge, rows in every for row in against_hand(task, judge, rows)]
     lines += table(AGAINST_HAND, body)
-    body = [row for task, judge, rows in every for row in by_other_costs(task, judge, rows)]
+    body = [row for task, judge, rows in every for row in by_other_rules(task, judge, rows)]
     if body:
-        lines += ["Cells, or bits, made few in place of area:", "", *table(BY_OTHER_COSTS, body)]
+        lines += [
+            "Other rules, the same for both: cells or bits made small, or more errors to spare:",
+            "",
+            *table(BY_OTHER_RULES, body),
+        ]
     body = [row for task, judge, rows in every for row in against_rivals(task, judge, rows)]
     if body:
         lines += [

@@ -31,7 +31,7 @@ from .contestants import (
 )
 from .race_tables import by_rule
 from .search import table
-from .spread import with_error
+from .spread import percent_below, with_error
 
 Say = Callable[[str], None]
 FOLDER = Path("runs/race")
@@ -122,8 +122,8 @@ def _less_of(pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], name:
     """How much less than INT8 of its seed entries have of a cost; a dash where it was not told."""
     if any(name not in entry for pair in pairs for entry in pair):
         return "-"
-    of, int8 = (float(np.mean([pair[k][name] for pair in pairs])) for k in (0, 1))
-    return f"{100 * (1 - of / int8):.1f} %"
+    of, int8 = ([pair[k][name] for pair in pairs] for k in (0, 1))
+    return f"{percent_below(of, int8):.1f} %"
 
 
 def _line(
@@ -136,15 +136,13 @@ def _line(
 
     rival : mean of `cost` of the best by hand
     """
-    area = float(np.mean([entry[COST] for entry, _ in pairs]))
-    base = float(np.mean([int8[COST] for _, int8 in pairs]))
-    costs = float(np.mean([entry[cost] for entry, _ in pairs]))
+    costs = [entry[cost] for entry, _ in pairs]
     return (
         name,
         str(len(pairs)),
-        f"{area:,.0f}",
-        f"{100 * (1 - area / base):.1f} %",
-        f"{100 * (1 - costs / rival):+.1f} %" if rival else "-",
+        _mean_of(pairs, COST),
+        _less_of(pairs, COST),
+        f"{percent_below(costs, [rival]):+.1f} %" if rival else "-",
         *(_less_of(pairs, name) for name in ("cells", "size")),
         *(_mean_of(pairs, name) for name in FPGA_FIGURES),
         with_error([entry["lost"] for entry, _ in pairs]),

@@ -3,10 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from .contestants import COST, HAND_NAME, NARROWED, RULES, SEARCHES, Rule, cheapest
-from .spread import with_error
+from .spread import percent_below, with_error
 
 Rows = Sequence[Mapping[str, Any]]
 AGAINST_HAND = (
@@ -21,16 +19,20 @@ AGAINST_HAND = (
     "points lost on test, by hand",
     "this search",
 )
-BY_OTHER_COSTS = (
+BY_OTHER_RULES = (
     "task",
     "judged by",
-    "made few",
+    "made small",
+    "errors to spare",
     "seeds",
     "by hand, below INT8",
     "this search",
+    "below the best by hand",
     "points lost on test, by hand",
     "this search",
 )
+#: How costs are called in a table.
+COST_NAMES = {COST: "area", "cells": "cells", "size": "bits"}
 #: Rivals of the search, and how they are called in a head.
 RIVALS = {
     SEARCHES[0]: "this search",
@@ -54,8 +56,8 @@ def _seeds(rows: Rows, contestant: str) -> list[int]:
 
 def _saved(rows: Rows, cost: str) -> float:
     """Per cent of a cost that entries are below INT8 of their seed, of the means."""
-    entry, base = (float(np.mean([row[name][cost] for row in rows])) for name in ("best", "int8"))
-    return 100 * (1 - entry / base)
+    entries, int8 = ([row[name][cost] for row in rows] for name in ("best", "int8"))
+    return percent_below(entries, int8)
 
 
 def _tested(rows: Rows) -> str:
@@ -64,8 +66,8 @@ def _tested(rows: Rows) -> str:
 
 def _below(rows: Rows, hand: Rows, cost: str = COST) -> str:
     """How much less of a cost entries have than those by hand."""
-    own, rival = (float(np.mean([row["best"][cost] for row in of])) for of in (rows, hand))
-    return f"{100 * (1 - own / rival):+.0f} %"
+    own, rivals = ([row["best"][cost] for row in of] for of in (rows, hand))
+    return f"{percent_below(own, rivals):+.0f} %"
 
 
 def against_hand(task: str, judge: str, rows: Rows) -> list[tuple[str, ...]]:
@@ -96,22 +98,24 @@ def by_rule(rows: Rows, rule: Rule, seeds: Sequence[int]) -> Rows:
     return [{**row, "best": cheapest(row["all"], rule)} for row in hand]
 
 
-def by_other_costs(task: str, judge: str, rows: Rows) -> list[tuple[str, ...]]:
-    """Searches that made another cost small, against the best by hand in that cost."""
+def by_other_rules(task: str, judge: str, rows: Rows) -> list[tuple[str, ...]]:
+    """Searches that made another cost small, or had more errors to spare, against the best by hand
+    by the same rule."""
     body = []
     for contestant, rule in RULES.items():
-        seeds = _seeds(rows, contestant)
-        if rule.cost == COST or not seeds:
+        if not (seeds := _seeds(rows, contestant)):
             continue
         hand, own = by_rule(rows, rule, seeds), _of(rows, contestant, seeds)
         body.append(
             (
                 task,
                 judge,
-                {"size": "bits"}.get(rule.cost, rule.cost),
+                COST_NAMES[rule.cost],
+                f"{rule.spare:g}",
                 str(len(seeds)),
                 f"{_saved(hand, rule.cost):.0f} %",
                 f"{_saved(own, rule.cost):.0f} %",
+                _below(own, hand, rule.cost),
                 _tested(hand),
                 _tested(own),
             )

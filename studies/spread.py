@@ -1,4 +1,4 @@
-"""How pages write a mean over seeds."""
+"""How pages write means over seeds, and compare them."""
 
 from collections.abc import Sequence
 
@@ -14,3 +14,8 @@ def with_error(values: Sequence[float], digits: int = 2) -> str:
     if len(values) == 1:
         return mean
     return f"{mean} ± {np.std(values, ddof=1) / np.sqrt(len(values)):.{digits}f}"
+
+
+def percent_below(values: Sequence[float], others: Sequence[float]) -> float:
+    """How far the mean of some values is below that of others, in per cent."""
+    return 100 * (1 - float(np.mean(values)) / float(np.mean(others)))

@@ -36,10 +36,15 @@ def test_this_search_is_told_against_the_best_by_hand_of_its_seeds():
     assert race_tables.against_hand("t", "four folds", ROWS[:2]) == []
 
 
-def test_another_cost_is_told_against_the_best_by_hand_in_that_cost():
-    ((_, _, cost, seeds, hand, own, _, _),) = race_tables.by_other_costs("t", "folds", ROWS)
-    assert (cost, seeds, hand, own) == ("bits", "1", "80 %", "90 %")
-    assert race_tables.by_other_costs("t", "folds", ROWS[:4]) == []
+def test_other_rules_are_told_against_the_best_by_hand_by_the_same_rule():
+    spared = row("this search, two errors to spare", 0, entry(750.0))
+    # The two networks by hand that are smaller than INT8 have less than two errors to spare.
+    losing = [INT8, *({**network, "lost": 0.2} for network in NETWORKS[1:])]
+    rows = [{**row, "all": losing} for row in [*ROWS, spared]]
+    (two_errors, bits) = race_tables.by_other_rules("t", "folds", rows)
+    assert two_errors[2:8] == ("area", "2", "1", "0 %", "25 %", "+25 %")
+    assert bits[2:8] == ("bits", "1", "1", "80 %", "90 %", "+50 %")
+    assert race_tables.by_other_rules("t", "folds", ROWS[:4]) == []
 
 
 def test_rivals_are_told_on_their_own_seeds_and_left_out_where_there_are_none():
