@@ -28,6 +28,9 @@ KIND, VERSION = "genogate-float-checkpoint", 1
 #: Key in ``info`` of the record that makes a trained integer network again
 #: (:mod:`genogate.model.quantize.trained`).
 RECORD = "trained"
+#: Key in ``info`` of weights that were trained for all genomes
+#: (:mod:`genogate.model.qat.any_precision`).
+FOR_ALL = "any_precision"
 _GATES = ("r", "z", "n")
 #: Time steps, over all sequences, that :func:`accuracy` holds in memory.
 STEPS_AT_ONCE = 32_768

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoints.floating import Checkpoint, accuracy
+from ..checkpoints.floating import FOR_ALL, Checkpoint, accuracy
 from ..checkpoints.provenance import carried
 from ..data.measures import filled, lengths_of
 from ..data.tasks import Task
@@ -36,8 +36,6 @@ from .tune import CARRIED
 #: 98.6 to 53 %). There a genome is drawn anew unless it has this share of INT8's accuracy on so
 #: many training sequences, until so many times the pool were drawn.
 HOPE, JUDGED_BY, MOST_DRAWN = 0.4, 150, 6
-#: Key of the mark in a checkpoint's ``info``.
-MARK = "any_precision"
 
 
 @dataclass(frozen=True)
@@ -214,6 +212,6 @@ def tune_any(
         **{key: value for key, value in checkpoint.info.items() if key == "augment"},
         "accuracy": {"val": round(accuracy(checkpoints_around, *task.scored("val")), 6)},
         "torch": str(trainer.torch.__version__),
-        MARK: {"knobs": knobs.to_json()},
+        FOR_ALL: {"knobs": knobs.to_json()},
     }
     return Checkpoint(checkpoints_around.tensors, info)

@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 
+from ..checkpoints.floating import FOR_ALL
 from ..errors import InputError
 from ..genome import GENES, Genome
 from ..knobs import Knobs
@@ -120,7 +121,8 @@ def _refuse_far_apart(
 
 
 def _refuse_unstable(loss: float, calibration: Calibration) -> None:
-    """Refuse a network in which `loss` of the logits is lost though all its matrices are even."""
+    """Refuse a network in which `loss` of the logits is lost though all its matrices are even; not
+    weights that were trained for all genomes."""
     if loss <= MAX_TOTAL_LOSS:
         return
     if calibration.probe.constant:
@@ -128,6 +130,10 @@ def _refuse_unstable(loss: float, calibration: Calibration) -> None:
             "quantize: the network gives nearly the same logits for every sequence: nothing of its "
             "input reaches them (a gate that never opens, or weights of 0?)"
         )
+    if FOR_ALL in calibration.probe.checkpoint.info:
+        # What was trained is what quantising makes of them; the float network with these weights
+        # was not, and over hundreds of steps it may be far from that.
+        return
     tensors = calibration.probe.checkpoint.tensors
     sums = [
         float(np.abs(tensors[f"weight_hh_l{k}"]).sum(1).max())

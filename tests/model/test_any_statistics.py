@@ -220,6 +220,20 @@ def test_large_recurrent_weights_are_quantised_or_refused_with_the_cause(factor)
     assert len(refusals) == {3: 0, 10: 3, 20: 3}[factor]
 
 
+def test_weights_trained_for_all_genomes_are_not_held_to_what_they_are_in_float():
+    """What was trained is what quantising makes of them."""
+    rng = np.random.default_rng([10, 0])
+    tensors = ordinary(rng)
+    tensors["weight_hh_l0"] *= 10
+    x, _ = inputs(rng)
+    tensors = {name: np.float32(value) for name, value in tensors.items()}
+    genome = Genome.uniform(8)
+    with pytest.raises(InputError, match="amplifies rounding errors"):
+        quantize(Checkpoint(tensors), genome, KNOBS, x)
+    for_all = Checkpoint(tensors, {"any_precision": {"knobs": KNOBS.to_json()}})
+    assert quantize(for_all, genome, KNOBS, x).genome == genome
+
+
 @pytest.mark.parametrize("factors", [(1e4, 1, 1), (1, 1e-5, 1), (1e-3, 1, 1e3), (2.0**40, 1, 0)])
 def test_features_of_very_different_size_cost_nothing(factors):
     """Powers of two are folded into the columns of W_i; the codes of the usual features do not
