@@ -52,8 +52,7 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "What was tuned on what: those 180 updates on seed 0 of digits-row; when a size is given "
         "up, and how far a network may be from the best, on seed 0 of JapaneseVowels "
         "(`search/ladder/climb.py`); that networks of two widths are tried where INT5 is beyond "
-        "the limit, on kws10 and on mnist-pixel14. What this search found on kws4 is of before all "
-        "but the first of these, at the pace of a busier machine.",
+        "the limit, on kws10 and on mnist-pixel14.",
         "",
         "A search ends at the edge of the rule by which it chooses, and of some forty networks the "
         "one that is chosen is likely to have been lucky: it loses more on test than on "
