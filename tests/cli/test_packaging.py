@@ -122,22 +122,45 @@ assert not heavy, heavy
     subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)
 
 
+def pins():
+    """Pinned version of every distribution, by canonical name."""
+    from packaging.utils import canonicalize_name
+
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pairs = (line.split("==") for line in lines if line and not line.startswith("#"))
+    return {canonicalize_name(name): version for name, version in pairs}
+
+
 def test_every_requirement_is_pinned_within_its_range():
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
     from packaging.version import Version
 
-    pins = {}
-    for line in (ROOT / "constraints.txt").read_text().splitlines():
-        if line and not line.startswith("#"):
-            name, version = line.split("==")
-            pins[canonicalize_name(name)] = Version(version)
+    pinned = pins()
     project = PROJECT["project"]
     for text in [*project["dependencies"], *chain(*project["optional-dependencies"].values())]:
         wanted = Requirement(text)
         if wanted.name != "genogate":
-            pin = pins[canonicalize_name(wanted.name)]
+            pin = Version(pinned[canonicalize_name(wanted.name)])
             assert wanted.specifier.contains(pin), f"{text}: pinned at {pin}"
+
+
+def test_every_pin_takes_the_oldest_python():
+    """Debian 12 has 3.11.2; a release for 3.11.5 and newer leaves nothing to install there."""
+    from importlib.metadata import distributions
+
+    from packaging.specifiers import SpecifierSet
+    from packaging.utils import canonicalize_name
+
+    oldest = PROJECT["project"]["requires-python"].removeprefix(">=") + ".0"
+    pinned, seen = pins(), set()
+    for found in distributions():
+        name = canonicalize_name(found.metadata["Name"])
+        if pinned.get(name) == found.version:
+            seen.add(name)
+            needed = found.metadata.get("Requires-Python") or ">=3"
+            assert SpecifierSet(needed).contains(oldest), f"{name} {found.version}: {needed}"
+    assert {"amaranth", "numpy", "pytest"} <= seen
 
 
 def test_every_command_of_the_makefile_is_one_of_the_program():
