@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 SCRATCH, STAGE = "genogate-", ".partial-"
 _OWNER = re.compile(r"(?P<machine>[0-9a-f]{6})-(?P<pid>\d{1,10})-(?P<start>\d{1,20})-")
@@ -134,3 +135,26 @@ def end_with_parent(parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def stops_deferred() -> Iterator[None]:
+    """SIGINT and SIGTERM of this process wait until what is in here has ended: a worker that is
+    half started is not known yet, would outlive it, and would say so. The mask is not enough, since
+    a signal may come by another thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[tuple[int, Any]] = []
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {sign: signal.signal(sign, lambda *call: came.append(call)) for sign in signals}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        for number, frame in came[:1]:
+            if callable(handler := before[signal.Signals(number)]):
+                handler(number, frame)
+            elif handler is signal.SIG_DFL:
+                os.kill(os.getpid(), number)

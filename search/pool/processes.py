@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ...model.errors import InputError
-from ...model.leftovers import end_with_parent
+from ...model.leftovers import end_with_parent, stops_deferred
 from ..genomes.remedies import Resume
 from .tasks import (
     ANSWER,
@@ -63,7 +63,7 @@ class Processes:
 
         from joblib.externals.loky import ProcessPoolExecutor
 
-        with interrupts_blocked():
+        with interrupts_blocked(), stops_deferred():
             # Not joblib's shared executor, which another user of it may resize, or find killed.
             executor = ProcessPoolExecutor(
                 self.slots,

@@ -138,7 +138,7 @@ def test_dense_layers_around_learn_every_form_and_train_quantised(form, tmp_path
     checkpoint = train(task, around)
     score = accuracy(checkpoint, task.x_test, task.y_test)
     assert score > (0.3 if task.real else 0.7)
-    genome = Genome(Genome.uniform(8).layers, ((3, 4), (3, 3)))
+    genome = Genome(Genome.uniform(8).layers, ((2, 2), (2, 2)))
     before = quantize(checkpoint, genome, Knobs(), task.x_calibration)
     tuned = tune(task, checkpoint, genome, recipe=Tuning(epochs=4))
     parts = task.x_train, task.y_train

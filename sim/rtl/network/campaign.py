@@ -24,7 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ....model.errors import InputError
 from ....model.files import write_json
 from ....model.knobs import Lanes
-from ....model.leftovers import swept
+from ....model.leftovers import stops_deferred, swept
 from .cases import Case, make_case
 from .regression import SCENARIOS, STRESS, require_simulator, simulate
 
@@ -274,14 +274,12 @@ def _run_missing(
         failed = sum(not record["passed"] for record in done.values())
         task = bar.add_task("campaign", total=len(numbers), completed=len(done), failed=failed)
         try:
-            jobs = [
-                pool.submit(
-                    run_case,
-                    make_case(made_by["seed"], index, made_by["structures"]),
-                    folder / "cases" / f"{index:05d}",
-                )
-                for index in missing
-            ]
+            jobs = []
+            for index in missing:
+                case = make_case(made_by["seed"], index, made_by["structures"])
+                # The first ones start the workers.
+                with stops_deferred():
+                    jobs.append(pool.submit(run_case, case, folder / "cases" / f"{index:05d}"))
             for job in as_completed(jobs):
                 record = {**job.result(), **made_by}
                 file.write(json.dumps(record).encode() + b"\n")
@@ -296,12 +294,14 @@ def _run_missing(
                 "on where it was, try fewer workers"
             ) from None
         except OSError as error:
+            _kill(pool)
             raise InputError(f"cannot write {results}: {error.strerror or error}") from error
         except BaseException:
             _kill(pool)
             raise
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            # Not without waiting: its thread and the interpreter's end would race for its pipe.
+            pool.shutdown(cancel_futures=True)
 
 
 def _progress_bar(shown: bool) -> Progress:
