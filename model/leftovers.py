@@ -22,7 +22,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 SCRATCH, STAGE = "genogate-", ".partial-"
 _OWNER = re.compile(r"(?P<machine>[0-9a-f]{6})-(?P<pid>\d{1,10})-(?P<start>\d{1,20})-")
@@ -145,16 +144,13 @@ def stops_deferred() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came: list[tuple[int, Any]] = []
+    came: list[int] = []
     signals = (signal.SIGINT, signal.SIGTERM)
-    before = {sign: signal.signal(sign, lambda *call: came.append(call)) for sign in signals}
+    before = {each: signal.signal(each, lambda number, _: came.append(number)) for each in signals}
     try:
         yield
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
-        for number, frame in came[:1]:
-            if callable(handler := before[signal.Signals(number)]):
-                handler(number, frame)
-            elif handler is signal.SIG_DFL:
-                os.kill(os.getpid(), number)
+        if came:
+            signal.raise_signal(came[0])

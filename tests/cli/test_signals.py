@@ -59,7 +59,7 @@ CASES = [
     Case("sim --genome int4 --sequences 40 --simulator icarus", INTERRUPT, ("cocotb",)),
     Case("import given.safetensors --task given.npz", INTERRUPT),
     Case("unit softmax", TERMINATE),
-    Case("doctor", INTERRUPT),
+    Case("doctor", INTERRUPT, loads="/numpy/"),
     Case("golden model.safetensors codes.npy out.npz", TERMINATE),
     Case("campaign --n 40 --workers 2", INTERRUPT, ("cocotb",)),
     Case("asic --genome int3", KILL, ("liberty",)),
