@@ -107,10 +107,13 @@ def run_search(
     from .search.genomes.evaluate import Setting
     from .search.genomes.run import Run
 
-    for name in ("start", "folds", "spare"):
+    for name in ("start", "folds", "spare", "keep_units"):
         # 0 was given too.
         if options[name] is not None and options[name] not in ((), []):
-            raise InputError(f"{name}: for a search within a budget; add --budget, or leave it out")
+            option = name.replace("_", "-")
+            raise InputError(
+                f"{option}: for a search within a budget; add --budget, or leave it out"
+            )
     config = _search_config(options)
     source = source_of_search(options)
     label = Path(source).stem

@@ -17,7 +17,7 @@ import numpy as np
 from genogate.model.files import read_json, write_json
 from genogate.model.genome import GENES, MAX_BITS, MIN_BITS, Genome
 from genogate.model.knobs import Knobs
-from genogate.search.experiment.jobs import Float, Look, look_at, train_float
+from genogate.search.experiment.jobs import Fewer, Float, Look, cut, look_at, train_float
 from genogate.search.genomes import sensitivity
 from genogate.search.genomes.config import Config
 from genogate.search.genomes.evaluate import Setting
@@ -321,6 +321,13 @@ def look_of(rungs: Rungs, pace: Sequence[float]) -> float:
     return float(np.mean(shares))
 
 
+def _floats_pace(race: Race, rival: Mapping[str, Any]) -> float:
+    """CPU seconds that the float networks of folds took the race by hand: all but its trainings."""
+    pace = dict(zip(race.sizes, rival["pace"], strict=True))
+    trained = sum(entry["epochs"] * pace[entry["hidden"]] for entry in rival["all"])
+    return max(0.0, float(rival["spent"]) - trained)
+
+
 def _plan(race: Race, seed: int, budget: float, rival: Mapping[str, Any], rule: Rule) -> Plan:
     """What a contestant is given.
 
@@ -338,6 +345,7 @@ def _plan(race: Race, seed: int, budget: float, rival: Mapping[str, Any], rule: 
         spare=rule.spare,
         pace=tuple(rival.get("pace", ())),
         look=rival.get("look", LOOK),
+        floats_pace=_floats_pace(race, rival) if race.folds and "pace" in rival else None,
         floats=str(FLOATS / f"{race.task}-seed{seed}-folds{race.folds}") if race.folds else None,
         knobs=KNOBS,
     )
@@ -401,7 +409,13 @@ def _shown(race: Race, seed: int, entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def case_of(race: Race, seed: int, entry: Mapping[str, Any]) -> tuple[str, Genome, Knobs]:
     """Checkpoint, genome and knobs of an entry."""
-    checkpoint = networks_of(race, seed, FLOATS)[race.sizes.index(entry["hidden"])]
+    place = race.sizes.index(entry.get("cut_from", entry["hidden"]))
+    checkpoint = networks_of(race, seed, FLOATS)[place]
+    if "cut_from" in entry:
+        whole, units = Path(checkpoint).stem, (entry["hidden"],)
+        path = str(FLOATS / f"{race.task}-{whole}-cut-to-{entry['hidden']}-seed{seed}.safetensors")
+        cut(Fewer(checkpoint, units, path))
+        checkpoint = path
     bits = {name: entry[name] for name in ("input_bits", "classifier_bits")}
     return checkpoint, Genome.from_genes(entry["genes"]), replace(KNOBS, **bits)
 

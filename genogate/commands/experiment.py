@@ -13,6 +13,7 @@ from .completion import targets
 from .help import Command, group
 from .options import (
     folds_option,
+    keep_units_option,
     out_option,
     output_options,
     seed_option,
@@ -24,6 +25,10 @@ from .terminal import saying, show
 
 #: Told where a plan has a value for every task.
 PLAN = "the task's plan"
+
+
+#: Options of an experiment within a budget of time alone.
+WITHIN_TIME = ("max_cycles", "folds", "spare", "keep_units")
 
 
 @click.command(
@@ -85,6 +90,7 @@ PLAN = "the task's plan"
     ),
     folds_option("a budget of time"),
     spare_option("a budget of time"),
+    keep_units_option("a budget of time"),
     click.option(
         "--objectives", show_default="accuracy,size,cells", help="Objectives of the searches."
     ),
@@ -213,7 +219,7 @@ def experiment(
     if options.pop("max_drop") is not None:
         raise InputError("max-drop: with a budget of time, as in --budget 60m, alone")
     within_time = {"target": target}
-    within_time |= {name: options.pop(name) for name in ("max_cycles", "folds", "spare")}
+    within_time |= {name: options.pop(name) for name in WITHIN_TIME}
     for name, value in within_time.items():
         if value is not None:
             option = name.replace("_", "-")

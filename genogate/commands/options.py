@@ -149,6 +149,17 @@ def spare_option(budget: str) -> Callable[[Any], Any]:
     )
 
 
+def keep_units_option(budget: str) -> Callable[[Any], Any]:
+    """No fewer units in a search within a budget, which the command calls `budget`."""
+    return click.option(
+        "--keep-units",
+        is_flag=True,
+        default=None,
+        help=f"Keep the numbers of units of the float networks, with {budget}. Without it units "
+        "are a gene too: the search removes those that the others can replace.",
+    )
+
+
 #: Data of a command that has a checkpoint as well.
 task_option = click.option(
     "--task",

@@ -12,6 +12,7 @@ from .completion import checkpoints
 from .help import Command, group
 from .options import (
     folds_option,
+    keep_units_option,
     knob_options,
     knobs_of,
     out_option,
@@ -125,6 +126,7 @@ _KEPT = "evaluations are kept; --resume goes on from there"
     ),
     folds_option("--budget"),
     spare_option("--budget"),
+    keep_units_option("--budget"),
     click.option(
         "--method",
         default="nsga2",

@@ -16,6 +16,7 @@ from ...model import zoo
 from ...model.checkpoints.floating import Checkpoint
 from ...model.checkpoints.floating import accuracy as float_accuracy
 from ...model.checkpoints.provenance import UNSEEN, unseen_after
+from ...model.checkpoints.pruning import pruned
 from ...model.checkpoints.recipe import Recipe, recipe_for
 from ...model.checkpoints.training import train
 from ...model.data.tasks import Task, is_own, load_task
@@ -78,7 +79,19 @@ class ForOne:
     path: str
 
 
-def is_gone(job: object, read_again: tuple[type[Float | ForAll | ForOne], ...]) -> bool:
+@dataclass(frozen=True)
+class Fewer:
+    """A network of a checkpoint with fewer units, not trained.
+
+    units : of every GRU layer
+    """
+
+    checkpoint: str
+    units: tuple[int, ...]
+    path: str
+
+
+def is_gone(job: object, read_again: tuple[type[Float | ForAll | ForOne | Fewer], ...]) -> bool:
     """Whether weights are not there that a job leaves, if it is of a kind whose weights are read
     again."""
     return isinstance(job, read_again) and not Path(job.path).exists()
@@ -218,6 +231,14 @@ def train_float(job: Float) -> dict[str, Any]:
     recipe = float_recipe(job, len(task.x_train))
     info = _kept(Path(job.path), lambda state: train(task, recipe, state=state), task)
     return {"recipe": asdict(recipe), "seconds": info["seconds"]}
+
+
+def cut(job: Fewer) -> None:
+    """Remove units, and save what stays; nothing where that was done."""
+    if not Path(job.path).exists():
+        task = load(Setting(job.checkpoint, Knobs(), False)).task
+        Path(job.path).parent.mkdir(parents=True, exist_ok=True)
+        pruned(zoo.load(job.checkpoint), job.units, task.x_calibration).save(job.path)
 
 
 def train_for_all(job: ForAll) -> dict[str, Any]:

@@ -242,6 +242,9 @@ class Climb:
                 parent = result
                 self.starts.append(result)
                 yield "starts"
+                # What is near it, networks with fewer units of the first size are too.
+                if size and start is None and self.plan.fewer and self._beyond(result):
+                    break
                 if start is not None and bits == ROOT_BITS - 1 and self._beyond(result):
                     yield from self._two_widths(start)
                     break
@@ -253,13 +256,14 @@ class Climb:
     def _two_widths(self, root: Result) -> Iterator[str]:
         """Networks of two widths, in place of homogeneous ones, where the first of these below
         `root` is beyond the limit: the operators whose next bit loses least for what it saves
-        narrow, the others have all bits."""
+        narrow, the others have the bits of `root`, or all bits where it is not within."""
         self.table.look(root)
         narrow, parent = self.table.cheap_half(root.net), root
         if not narrow:
             return
         row = row_of(root.net)
-        row[:-1] = MAX_BITS
+        if self.lost(root) > self.drop:
+            row[:-1] = MAX_BITS
         for bits in NARROWED:
             row[narrow] = bits
             net = net_of(row)
@@ -300,7 +304,9 @@ class Climb:
             proposals += [*self._near(parent, now), *self._elsewhere(parent, now)]
         if self.inherit:
             proposals += self._again(now)
-        ranked = sorted((p for p in proposals if p.gain > 0), key=lambda p: -p.gain)
+        ranked = sorted(
+            (p for p in proposals if p.gain > 0), key=lambda p: -p.gain / self.rungs.pace(p.net)
+        )
         batch = list({p.net: p for p in reversed(ranked)}.values())[::-1]
         batch = batch[: self.rungs.pool.workers]
         if not batch:
@@ -353,8 +359,8 @@ class Climb:
         is least different."""
         rows = []
         for size in range(self.sizes):
-            net = replace(parent.net, size=size)
-            there = [r for r in self.finished if r.net.size == size]
+            net = replace(parent.net, size=size, cut=0)
+            there = [r for r in self.finished if r.net.size == size and not r.net.cut]
             if net in self.turns or not there or not self.allowed(net):
                 continue
             start = min(there, key=lambda r: distance(r.net, net))

@@ -80,7 +80,7 @@ def check_floats(jobs: list[list[Float]], plan: Plan) -> None:
             recipe = float_recipe(jobs[0][number], sequences)
             updates = recipe.epochs * -(-sequences // recipe.batch)
             seconds += missing * updates * seconds_of_update(task, recipe.hidden, recipe.batch)
-    if seconds > SHARE * plan.budget:
+    if plan.floats_pace is None and seconds > SHARE * plan.budget:
         raise InputError(
             f"budget: the float networks of {plan.folds} folds take about {seconds / 60:.1f} CPU "
             f"minutes here, more than half of it: give --budget {int(np.ceil(seconds / 30))}m or "

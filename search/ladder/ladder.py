@@ -121,24 +121,25 @@ def search(
         Pool(where, workers, scheduler, timeout=LONGEST) as pool,
     ):
         rungs = Rungs(folder, plan, pool, say)
-        smallest = Net(
-            min(range(len(plan.checkpoints)), key=lambda k: _units(plan, k)),
-            Genome.uniform(MIN_BITS, *rungs.counts),
-            LEAST_BITS,
-            LEAST_BITS,
-        )
+        sizes = range(len(plan.checkpoints))
+        narrow = Net(0, Genome.uniform(MIN_BITS, *rungs.counts), LEAST_BITS, LEAST_BITS)
+        nets = [replace(narrow, size=k, cut=rungs.most_cut(k)) for k in sizes]
+        smallest = min(nets, key=lambda net: sum(rungs.units(net)))
         check_limits(plan, rungs.priced([smallest])[0])
         begun()
         int8 = Net(0, Genome.uniform(MAX_BITS, *rungs.counts))
         # Those of folds are trained here, before anything that is timed.
         _ = rungs.sources
         float_seconds = rungs.spent if plan.folds else 0.0
-        # The first epoch of a process compiles; the second training is what an epoch takes.
-        rungs.trained([(int8, None)], "first look", 1)
-        before = rungs.spent
-        rungs.trained([(int8, None)], "first look", 2)
+        if plan.pace:
+            each = plan.pace[0]
+        else:
+            # The first epoch of a process compiles; the second training is what an epoch takes.
+            rungs.trained([(int8, None)], "first look", 1)
+            before = rungs.spent
+            rungs.trained([(int8, None)], "first look", 2)
+            each = max(1e-3, (rungs.spent - before) / 2)
         name = load(Setting(plan.checkpoints[0], plan.knobs, False)).task.name
-        each = max(1e-3, (rungs.spent - before) / 2)
         full, short = epochs_within(plan, each, name, float_seconds, rungs.updates)
         climb = Climb(rungs, short, full, inherit)
         for stage in climb.run():
@@ -173,14 +174,11 @@ def _finished(climb: Climb, best: Result | None, document: dict[str, Any]) -> di
     return {**entries, "last_seconds": round(sum(seconds.values()), 1)}
 
 
-def _units(plan: Plan, number: int) -> int:
-    return int(zoo.load(plan.checkpoints[number]).hidden_size())
-
-
 def _entry(climb: Climb, result: Result) -> dict[str, Any]:
     net = result.net
     return {
-        "hidden": _units(climb.plan, net.size),
+        "hidden": climb.rungs.units(net)[-1],
+        **({"cut_from": climb.rungs.units(replace(net, cut=0))[-1]} if net.cut else {}),
         "genes": list(net.genome.genes),
         "input_bits": net.input_bits,
         "classifier_bits": net.classifier_bits,

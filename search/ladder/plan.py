@@ -59,6 +59,8 @@ class Plan:
     pace : CPU seconds that an epoch counts as, over all folds, by checkpoint: a search is then the
         same however busy the machine is; none: those that it takes
     look : epochs of a training that a look at a network counts as, where there is a pace
+    floats_pace : CPU seconds that all float networks of folds count as; None: those that they took
+    fewer : whether networks may have fewer units than their checkpoint (:mod:`.rungs`)
     """
 
     checkpoints: tuple[str, ...]
@@ -78,6 +80,8 @@ class Plan:
     floats: str | None = None
     pace: tuple[float, ...] = ()
     look: float = LOOK
+    floats_pace: float | None = None
+    fewer: bool = True
 
     def __post_init__(self) -> None:
         if not self.checkpoints:
@@ -255,6 +259,8 @@ def as_record(plan: Plan) -> dict[str, Any]:
         **({} if not plan.shares else {"shares": list(plan.shares)}),
         **({} if plan.sequences is None else {"sequences": plan.sequences}),
         **({} if not plan.folds else {"folds": plan.folds}),
+        # A search of before there was a choice had none.
+        **({"units": "gene"} if plan.fewer else {}),
         "limits": [list(limit) for limit in plan.limits],
         "seed": plan.seed,
         "epochs": plan.epochs,

@@ -23,9 +23,11 @@ from ...model.qat.recipe import Tuning
 from ...model.qat.trainer import batch_of
 from ...sim import fast
 from ..experiment.jobs import (
+    Fewer,
     Float,
     ForOne,
     Look,
+    cut,
     is_gone,
     look_at,
     part_of,
@@ -42,20 +44,26 @@ from .price import PRICES, TARGET, Sharing, price_of
 
 Say = Callable[[str], None]
 #: Trainings begin with these, and the search ends with one.
-READ_AGAIN = (Float, ForOne)
+READ_AGAIN = (Fewer, Float, ForOne)
 #: Least bits of input and classifier.
 LEAST_BITS = 2
+#: Parts of a checkpoint's units of which one is removed at a time, and those that may be removed.
+PARTS, MOST_CUT = 16, 12
 
 
 @dataclass(frozen=True)
 class Net:
     """A network to be looked at: one of the plan's checkpoints, a genome, and bits of input and
-    classifier."""
+    classifier.
+
+    cut : parts of the checkpoint's units that it has less (:data:`PARTS`)
+    """
 
     size: int
     genome: Genome
     input_bits: int = 8
     classifier_bits: int = 8
+    cut: int = 0
 
     def knobs(self, base: Knobs) -> Knobs:
         """The knobs that it is made with."""
@@ -63,7 +71,8 @@ class Net:
 
     @property
     def key(self) -> str:
-        return f"{self.size} {self.genome} {self.input_bits} {self.classifier_bits}"
+        fewer = f" less {self.cut}" if self.cut else ""
+        return f"{self.size} {self.genome} {self.input_bits} {self.classifier_bits}{fewer}"
 
 
 @dataclass(frozen=True)
@@ -101,7 +110,7 @@ def _timed_look(look: Look) -> dict[str, Any]:
     """A look, and what all of it took."""
     start = time.process_time()
     scores = look_at(look)
-    return {"judged": scores["judged"], "seconds": time.process_time() - start}
+    return {"judged": scores[look.parts[0]], "seconds": time.process_time() - start}
 
 
 def _timed_prices(
@@ -111,6 +120,12 @@ def _timed_prices(
     target, sharing, cases = job
     rows = [price_of(case, target, sharing) for case in cases]
     return {"rows": rows, "seconds": time.process_time() - start}
+
+
+def _timed_cut(job: Fewer) -> dict[str, Any]:
+    start = time.process_time()
+    cut(job)
+    return {"seconds": time.process_time() - start}
 
 
 def _timed_training(job: ForOne) -> dict[str, Any]:
@@ -150,6 +165,7 @@ class Rungs:
         self.fresh = 0
         self.prices: dict[Net, dict[str, Any]] = {}
         self.seconds_of_full: list[float] = []
+        self.seconds_of_epoch: dict[int, list[float]] = {}
 
     @cached_property
     def counts(self) -> tuple[int, int]:
@@ -185,7 +201,9 @@ class Rungs:
             for row in rows
             for job in row
         ]
-        self._run("Training (float networks of the folds)", jobs, _timed_float)
+        paced = self.plan.floats_pace
+        charges = [] if paced is None else [paced / len(jobs)] * len(jobs)
+        self._run("Training (float networks of the folds)", jobs, _timed_float, charges)
         return [tuple(job.path for job in row) for row in rows]
 
     @cached_property
@@ -195,6 +213,47 @@ class Rungs:
         task = load(Setting(path, self.plan.knobs, False)).task
         sequences = min(len(task.x_train), self.plan.sequences or len(task.x_train))
         return -(-sequences // batch_of(task, zoo.load(path)))
+
+    @cached_property
+    def _units(self) -> list[tuple[int, ...]]:
+        """Units of the GRU layers of the plan's checkpoints."""
+        networks = [zoo.load(name) for name in self.plan.checkpoints]
+        return [tuple(n.hidden_size(k) for k in range(n.layers)) for n in networks]
+
+    def units(self, net: Net) -> tuple[int, ...]:
+        """Units of the GRU layers of a network."""
+        return tuple(u - net.cut * max(1, u // PARTS) for u in self._units[net.size])
+
+    def most_cut(self, size: int) -> int:
+        """Parts of its units that may be removed from a checkpoint."""
+        if not self.plan.fewer:
+            return 0
+        return min(MOST_CUT, *((u - 1) // max(1, u // PARTS) for u in self._units[size]))
+
+    def _cut(self, paths: Sequence[str], net: Net, charges: Sequence[float]) -> tuple[str, ...]:
+        """Networks with the units that `net` has, of some that have more."""
+        units = self.units(net)
+        jobs = []
+        for path in paths:
+            key = self._key("fewer units", self._name(path), net.size, units)
+            place = str(self.folder / "networks" / f"{key}.safetensors")
+            jobs.append((key, f"{net.size} {units}", Fewer(path, units, place)))
+        self._run("Removing units", jobs, _timed_cut, charges)
+        return tuple(job.path for _, _, job in jobs)
+
+    def begins(self, net: Net, start: Result | None) -> tuple[str, ...]:
+        """What a network begins with in every fold: the weights of a result, or float ones, without
+        the units that it does not have."""
+        paths = start.paths if start else tuple(row[net.size] for row in self.sources)
+        if net.cut == (start.net.cut if start else 0):
+            return paths
+        return self._cut(paths, net, self._charges([net], self.plan.look))
+
+    def _like(self, net: Net) -> str:
+        """A float network of its units, for its price."""
+        name = self.plan.checkpoints[net.size]
+        free = [0.0] if self.plan.pace else []
+        return self._cut([name], net, free)[0] if net.cut else name
 
     def _key(self, *parts: Any) -> str:
         text = json.dumps([*self._about, *parts], sort_keys=True)
@@ -241,19 +300,29 @@ class Rungs:
     def _charges(self, nets: Iterable[Net], epochs: float) -> list[float]:
         """CPU seconds that so many epochs count as, of every network in every fold; none where the
         plan has no pace."""
-        folds, pace = len(self.sources), self.plan.pace
-        return (
-            [epochs * pace[net.size] / folds for net in nets for _ in range(folds)] if pace else []
-        )
+        if not self.plan.pace:
+            return []
+        folds = len(self.sources)
+        return [epochs * self.pace(net) / folds for net in nets for _ in range(folds)]
+
+    def pace(self, net: Net) -> float:
+        """CPU seconds of an epoch over all folds: the plan's, or those of the trainings so far; of
+        units between those of two checkpoints what lies between, of fewer as of the smallest."""
+        paces = dict(enumerate(self.plan.pace)) or {
+            size: float(np.mean(seconds)) for size, seconds in self.seconds_of_epoch.items()
+        }
+        if not net.cut and net.size in paces:
+            return paces[net.size]
+        known = sorted((sum(self._units[size]), pace) for size, pace in paces.items())
+        units, seconds = [count for count, _ in known], [pace for _, pace in known]
+        return float(np.interp(sum(self.units(net)), units, seconds))
 
     def priced(self, nets: Iterable[Net]) -> list[dict[str, Any]]:
         """Costs of networks, without running them; where the plan has shares, with the best."""
         nets = list(nets)
         new = [net for net in dict.fromkeys(nets) if net not in self.prices]
         if new:
-            cases = [
-                (self.plan.checkpoints[n.size], n.genome, n.knobs(self.plan.knobs)) for n in new
-            ]
+            cases = [(self._like(n), n.genome, n.knobs(self.plan.knobs)) for n in new]
             plan, target = self.plan, self.plan.target
             elsewhere: list[Any] = [] if target == TARGET else [target]
             sharing = Sharing(plan.shares, plan.cost, plan.limits)
@@ -269,10 +338,12 @@ class Rungs:
     def quantised(self, nets: Sequence[Net], start: Result | None = None) -> list[Result]:
         """Networks quantised from the weights of `start`, or from the float ones."""
         jobs = []
+        # All sequences of the folds are many; shifted copies would take most of a look's time.
+        part = ("val",) if self.plan.folds else ()
         for net in nets:
-            for path in start.paths if start else [row[net.size] for row in self.sources]:
-                key = self._key("quantised", self._name(path), net.key)
-                look = Look(path, net.genome, net.knobs(self.plan.knobs), ("judged",))
+            for path in self.begins(net, start):
+                key = self._key("quantised", self._name(path), net.key, *part)
+                look = Look(path, net.genome, net.knobs(self.plan.knobs), part or ("judged",))
                 jobs.append((key, net.key, look))
         rows = self._run("Quantising", jobs, _timed_look, self._charges(nets, self.plan.look))
         folds = len(self.sources)
@@ -323,7 +394,7 @@ class Rungs:
         jobs = []
         for net, start in nets:
             sources = [row[net.size] for row in self.sources]
-            begins = start.paths if start is not None else sources
+            begins = self.begins(net, start)
             jobs += [
                 self._training(net, begin, source, epochs)
                 for begin, source in zip(begins, sources, strict=True)
@@ -338,6 +409,8 @@ class Rungs:
             own = slice(k * folds, (k + 1) * folds)
             if rung == "full":
                 self.seconds_of_full.append(seconds[k])
+            if not net.cut:
+                self.seconds_of_epoch.setdefault(net.size, []).append(seconds[k] / epochs)
             scores = [marks.unpacked(row["marks"]) for row in rows[own]]
             judged = [row["judged"] for row in rows[own]]
             path, *others = (job.path for _, _, job in jobs[own])
@@ -360,10 +433,12 @@ class Rungs:
         """A network of a plan with folds, trained as it was, on the whole training part and from
         the plan's checkpoint: its path, and by key the CPU seconds of each training, which are
         outside of the budget."""
-        before, begin, seconds = self.spent, "", dict[str, float]()
+        before, begin, seconds, cut_before = self.spent, "", dict[str, float](), 0
         for net, epochs in result.chain:
             source = self.plan.checkpoints[net.size]
             begin = begin or source
+            if net.cut != cut_before:
+                (begin,), cut_before = self._cut([begin], net, ()), net.cut
             job = self._training(net, begin, source, epochs)
             (row,) = self._run("Training on all", [job], _timed_training)
             begin, seconds[job[0]] = job[2].path, row["seconds"]

@@ -7,13 +7,16 @@ import numpy as np
 from ...model.genome import MAX_BITS
 from .forecast import Effects, Step
 from .rungs import Net, Result, Rungs
-from .steps import net_of, row_of, steps_down
+from .steps import net_of, row_of, steps_down, units_number
 
 #: Points that a step's effect counts as at least where steps are ordered.
 SLIGHT = 0.03
 #: Steps down and up that a drawn network is away, and the spread of their order: of the logarithm
 #: of points over saving.
 DOWN, UP, SPREAD = (1, 2, 3, 5, 8, 12), (0, 0, 1, 2, 4, 8), 0.5
+#: Parts of a network's units that may be removed at once, and how many times the points of a part
+#: the next one is thought to lose before it has been looked at.
+PARTS_AT_ONCE, MORE = 3, 1.5
 
 
 @dataclass(frozen=True)
@@ -32,23 +35,25 @@ class StepTable:
     points : lost by quantising trained weights; of whichever network was looked at first, since
         the operators matter more than their neighbours' bits
     saved : of the plan's cost, by size too
+    thought : steps that were not looked at: units beyond those of the next step
     """
 
     rungs: Rungs
     point: float = 1.0
     points: dict[Step, float] = field(default_factory=dict)
     saved: dict[tuple[int, int, int], float] = field(default_factory=dict)
+    thought: set[Step] = field(default_factory=set)
 
     def look(self, parent: Result) -> None:
         """Take up steps down from `parent` that are not in the table."""
         row = row_of(parent.net)
         points, saved = {}, {}
-        for step in steps_down(parent.net):
+        for step in steps_down(parent.net, self.rungs.most_cut(parent.net.size)):
             (place,) = np.flatnonzero(row_of(step) != row)
             key = (int(place), int(row[place]) - 1)
-            if key not in self.points:
+            if key not in self.points or key in self.thought:
                 points[key] = step
-            if (parent.net.size, *key) not in self.saved:
+            if (parent.net.size, *key) not in self.saved or key in self.thought:
                 saved[(parent.net.size, *key)] = step
         if points:
             # The parent as its own weights quantise it, so that the difference is the step's.
@@ -61,12 +66,26 @@ class StepTable:
             )
             for where, less in zip(saved, costs, strict=True):
                 self.saved[where] = cost - less
+        self.thought -= points.keys()
+        for key in [key for key in points if key[0] == len(row) - 1]:
+            self._think_on(parent.net.size, key)
+
+    def _think_on(self, size: int, key: Step) -> None:
+        """Take up units beyond those of a step that was looked at."""
+        place, ends = key
+        least = units_number(size, self.rungs.most_cut(size))
+        for further in range(1, PARTS_AT_ONCE):
+            beyond = (place, ends - further)
+            if beyond[1] >= least and (beyond not in self.points or beyond in self.thought):
+                self.points[beyond] = MORE**further * self.points[key]
+                self.saved[(size, *beyond)] = self.saved[(size, *key)]
+                self.thought.add(beyond)
 
     def cheap_half(self, net: Net) -> list[int]:
         """Places in a network's row whose next steps lose least for what they save, until they save
         half of what all steps that were looked at do."""
         ends = row_of(net) - 1
-        saved = self._steps(net, ends)
+        saved = {place: s for place, s in self._steps(net, ends).items() if place < len(ends) - 1}
         ratio = {
             place: max(self.points[place, int(ends[place])], SLIGHT) / max(less, 1e-6)
             for place, less in saved.items()
@@ -85,7 +104,12 @@ class StepTable:
         lose little for what they save, against some steps up that win much."""
         row = row_of(net)
         down = self._steps(net, row - 1)
-        up = {place: s for place, s in self._steps(net, row).items() if row[place] < MAX_BITS}
+        # A removed unit does not come back.
+        up = {
+            place: s
+            for place, s in self._steps(net, row).items()
+            if row[place] < MAX_BITS and place < len(row) - 1
+        }
         points = dict(zip(effects.index, effects.mean[1:], strict=True))
         near = {}
         for _ in range(count):
@@ -96,6 +120,12 @@ class StepTable:
             changed[lower] -= 1
             changed[raised] += 1
             saved = sum(down[place] for place in lower) - sum(up[place] for place in raised)
+            if (last := len(row) - 1) in lower:
+                for _ in range(int(draw.integers(PARTS_AT_ONCE))):
+                    where = (last, int(changed[last]) - 1)
+                    if where in self.points:
+                        changed[last] -= 1
+                        saved += self.saved[(net.size, *where)]
             near[changed.tobytes()] = Near(net_of(changed), saved)
         return list(near.values())
 
@@ -103,7 +133,7 @@ class StepTable:
         """Saving of the step at every place that ends with these bits, where it was looked at."""
         return {
             place: self.saved[(net.size, *key)]
-            for place in range(len(ends) - 1)
+            for place in range(len(ends))
             if (key := (place, int(ends[place]))) in self.points and (net.size, *key) in self.saved
         }
 

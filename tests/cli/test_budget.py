@@ -124,6 +124,8 @@ def test_an_experiment_ends_with_a_page_and_the_files_of_a_network(genogate, dat
         (("experiment", "--spare", "2"), ("spare", "budget of time")),
         (("experiment", "--budget", "9m", "--spare", "6"), ("spare: 6", "0 to 5")),
         (("search", "--spare", "0"), ("spare", "add --budget")),
+        (("search", "--keep-units"), ("keep-units", "add --budget")),
+        (("experiment", "--keep-units"), ("keep-units", "budget of time")),
         (("search", "--budget", "9m", "--spare", "-1"), ("spare: -1", "1 is usual")),
         (("search", "--budget", "9m", "--spare", "nan"), ("spare: nan", "0 to 5")),
         (("experiment", "--budget", "9m", "--target", "generic"), ("target generic", "no part")),

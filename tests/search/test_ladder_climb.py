@@ -29,6 +29,24 @@ def test_steps_down_are_single_bits():
     assert net_of(row_of(net)) == net
 
 
+def test_fewer_units_are_steps_down_too_of_every_size():
+    net = Net(1, Genome.uniform(2), 2, 2, cut=3)
+    assert steps_down(net) == []
+    (fewer,) = steps_down(net, 4)
+    assert fewer == replace(net, cut=4)
+    assert steps_down(fewer, 4) == []
+    assert net_of(row_of(fewer)) == fewer
+    first, second = (
+        steps_between(replace(net, size=size, cut=0), replace(net, size=size)) for size in (0, 1)
+    )
+    assert list(first.values()) == list(second.values()) == [1, 1, 1]
+    # The same part of another checkpoint's units is another step.
+    assert not first.keys() & second.keys()
+    assert fewer.key != net.key
+    # Stores of before units were a gene know the others.
+    assert replace(net, cut=0).key == f"1 {net.genome} 2 2"
+
+
 def test_steps_between_networks_are_single_bits_down_or_up():
     net = Net(0, Genome.uniform(6), 6, 6)
     other = Net(0, Genome.from_genes([4] + [6] * 16), 7, 6)
@@ -54,6 +72,39 @@ def test_what_is_drawn_loses_little_for_what_it_saves():
     assert rows[(7, 5)].saved == 0
     assert all(each.net.genome.genes[2:] == (6,) * 15 for each in near)
     assert (5, 7) not in rows
+
+
+def test_units_are_removed_and_do_not_come_back():
+    """A table of units alone, three parts of which may be removed."""
+    net = Net(0, Genome.uniform(6), 6, 6, cut=1)
+
+    def quantised(nets, start):
+        return [Result(n, 0.9 - 0.01 * (n != net), n.key, "quantised") for n in nets]
+
+    def priced(nets):
+        return [{"um2": 1000.0 - 50 * n.cut} for n in nets]
+
+    rungs = SimpleNamespace(
+        plan=SimpleNamespace(cost="um2"),
+        most_cut=lambda size: 3,
+        quantised=quantised,
+        priced=priced,
+    )
+    table = StepTable(rungs)
+    table.look(Result(net, 0.9, "parent", "full"))
+    place = len(row_of(net)) - 1
+    units = {key: points for key, points in table.points.items() if key[0] == place}
+    # What is beyond the next step was not looked at: it is thought to lose more.
+    assert units == {(place, -2): pytest.approx(1.0), (place, -3): pytest.approx(1.5)}
+    for key in [key for key in table.points if key[0] != place]:
+        del table.points[key]
+    now = effects(table.points, list(table.points), [])
+    near = table.neighbours(net, now, 60, np.random.default_rng(0))
+    assert {each.net.cut: each.saved for each in near} == {2: 50.0, 3: 100.0}
+    assert all(each.net.genome == net.genome for each in near)
+    # Looked at, it is what it is.
+    table.look(Result(replace(net, cut=2), 0.9, "parent", "full"))
+    assert table.points[place, -3] == pytest.approx(0.0)
 
 
 def test_effects_of_steps_are_learned_from_trainings():
@@ -142,6 +193,7 @@ def rungs_of(plan, result):
         counts=(1, 0),
         seconds_of_full=[1.0],
         left=lambda: 100.0,
+        most_cut=lambda size: 0,
         trained=lambda nets, rung, epochs: [result(net, rung, epochs) for net, _ in nets],
         quantised=lambda nets, start: [result(net, "quantised", 0) for net in nets],
         priced=lambda nets: [{"um2": float(sum(row_of(net)[:-1]))} for net in nets],
@@ -151,10 +203,11 @@ def rungs_of(plan, result):
 def test_no_size_is_given_up_for_the_error_of_its_first_network():
     """With few sequences the error to spare is as much as a size may lose beyond the limit."""
 
-    def narrowed(wrong, swapped):
+    def narrowed(wrong, swapped, fewer=False):
         """Widths trained at the second size, whose networks are wrong on `wrong` of 200 sequences
         more than INT8, and right or wrong in turn on 2 * `swapped` others."""
         plan = SimpleNamespace(drop=0.5, seed=0, checkpoints=("large", "small"), spare=1.0)
+        plan.fewer = fewer
         plan.limits, plan.cost = (), "um2"
         base = np.array([1.0] * 150 + [0.0] * 50)
         other = base.copy()
@@ -175,6 +228,11 @@ def test_no_size_is_given_up_for_the_error_of_its_first_network():
     assert narrowed(3, 4) == [6, 5, 4, 3]
     # 3 points are too much.
     assert narrowed(6, 0) == [6]
+    # With units as a gene the first size leads there too, and what loses more than the limit by
+    # more than its error is not narrowed.
+    assert narrowed(3, 0)[:2] == [6, 5]
+    assert narrowed(3, 0, fewer=True) == [6]
+    assert narrowed(3, 4, fewer=True) == [6, 5, 4, 3]
 
 
 def test_whether_homogeneous_networks_fail_is_asked_with_the_error_to_spare():
@@ -201,15 +259,18 @@ def test_operators_that_lose_least_for_what_they_save_are_half_of_the_saving():
     assert table.cheap_half(net) == [1, 0]
 
 
-def test_where_homogeneous_networks_fail_those_of_two_widths_are_tried():
-    """INT5 loses 5 points, of which operators without effect on what is judged lose none."""
+@pytest.mark.parametrize(("at_six", "wide"), [(0, 6), (3, 8)])
+def test_where_homogeneous_networks_fail_those_of_two_widths_are_tried(at_six, wide):
+    """INT5 loses 5 points, of which operators without effect on what is judged lose none; the
+    others have the bits of INT6 only where it is within the limit."""
     plan = SimpleNamespace(
         drop=0.5, seed=0, checkpoints=("large",), spare=1.0, limits=(), cost="um2"
     )
 
     def result(net, rung, epochs):
         scores = np.ones(200)
-        scores[: 10 * sum(bits < 6 for bits in net.genome.genes[:3])] = 0
+        genes = net.genome.genes[:3]
+        scores[: 10 * sum(bits < 6 for bits in genes) + at_six * (min(genes) < 8)] = 0
         return Result(net, scores.mean(), f"{net.key} {rung}", rung, epochs, scores)
 
     climb = Climb(rungs_of(plan, result), 1, 4)
@@ -217,5 +278,5 @@ def test_where_homogeneous_networks_fail_those_of_two_widths_are_tried():
     chain = [result.net.genome.genes for result in climb.finished]
     assert [set(genes) for genes in chain[:3]] == [{8}, {6}, {5}]
     for bits, genes in zip((4, 3), chain[3:], strict=True):
-        assert set(genes) == {8, bits}
-        assert genes[:3] == (8, 8, 8)
+        assert set(genes) == {wide, bits}
+        assert genes[:3] == (wide,) * 3

@@ -89,6 +89,46 @@ def test_a_last_training_counts_once_where_the_best_is_int8(plan, found):
     assert both["best"]["network"] == document["int8"]["network"]
 
 
+def test_a_network_of_fewer_units_begins_with_the_weights_of_one_that_has_more(
+    plan, tmp_path, found
+):
+    """In every fold, and once more on the whole training part; what is gone is made again."""
+    int8 = Net(0, Genome.uniform(8))
+    fewer = replace(int8, cut=1)
+
+    def trained(folder):
+        with Pool("serial", 1) as pool:
+            rungs = Rungs(folder, plan, pool)
+            (whole,) = rungs.trained([(int8, None)], "full", 1)
+            before = rungs.spent
+            (cut,) = rungs.trained([(fewer, whole)], "short", 1)
+            # A look's time for the units, and an epoch's.
+            assert rungs.spent - before == pytest.approx((1 + plan.look) * plan.pace[0])
+            path, seconds = rungs.once_more(cut)
+            rungs.close()
+        return cut, path, seconds
+
+    cut, path, seconds = trained(tmp_path)
+    assert [zoo.load(name).hidden_size() for name in (*cut.paths, path)] == [3] * 4
+    assert zoo.load(path).info["task"] == load_task(zoo.load(plan.checkpoints[0]).info["task"]).name
+    assert len(seconds) == 2
+    assert cut.marks is not None
+    assert len(cut.marks) == 106
+    again, *_ = trained(tmp_path)
+    assert again == cut
+    shutil.rmtree(tmp_path / "networks")
+    again, path, _ = trained(tmp_path)
+    assert (again.judged, again.paths) == (cut.judged, cut.paths)
+    assert [zoo.load(name).hidden_size() for name in (*again.paths, path)] == [3] * 4
+
+
+def test_a_search_that_keeps_its_units_has_no_others(plan, tmp_path):
+    document = search(tmp_path, replace(plan, fewer=False))
+    assert {entry["hidden"] for entry in document["finished"]} == {4}
+    with pytest.raises(InputError, match="differs in units"):
+        search(tmp_path, plan, resume=True)
+
+
 def test_accuracy_is_that_of_all_sequences_by_networks_that_did_not_see_them(plan, found):
     folder, document = found
     entry = document["finished"][0]
