@@ -39,8 +39,8 @@ COST, LIMIT = "um2", 0.5
 #: The part whose LUTs and block RAMs are told beside the area.
 FPGA = "ice40-up5k"
 HAND_NAME, NARROWED = "by hand", "by hand, narrowed"
-SEARCHES = ("this search", "this search, full trainings only")
-FULL_ONLY = SEARCHES[1]
+SEARCHES = ("this search", "this search, full trainings only", "this search, units kept")
+FULL_ONLY, UNITS_KEPT = SEARCHES[1:]
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,8 @@ CONTESTANTS = (
     "NSGA-II on size",
     *RULES,
 )
+#: Contestants by the usual rule.
+BY_USUAL = tuple(name for name in CONTESTANTS if name not in RULES)
 
 
 @dataclass(frozen=True)
@@ -91,11 +93,11 @@ class Race:
 
 #: About a CPU minute for each contestant, and a few of the tasks of MNIST; of mnist-pixel twenty.
 FULL = (
-    Race("digits-row", (32, 24), 12, contestants=CONTESTANTS[:7]),
-    Race("JapaneseVowels", (32, 24), 48, contestants=CONTESTANTS[:7]),
-    Race("ItalyPowerDemand", (32, 16), 20, contestants=CONTESTANTS[:7]),
+    Race("digits-row", (32, 24), 12, contestants=BY_USUAL),
+    Race("JapaneseVowels", (32, 24), 48, contestants=BY_USUAL),
+    Race("ItalyPowerDemand", (32, 16), 20, contestants=BY_USUAL),
     Race("mnist-row", (64, 48), 4, sequences=24_000),
-    Race("mnist-pixel14", (64, 48), 8, sequences=2_000, contestants=CONTESTANTS[:7]),
+    Race("mnist-pixel14", (64, 48), 8, sequences=2_000, contestants=BY_USUAL),
     Race("mnist-pixel", (64, 48), 8, (0,), sequences=2_000, contestants=CONTESTANTS[:3]),
 )
 QUICK = (Race("digits-row", (32,), 1, (0,)),)
@@ -328,10 +330,18 @@ def _floats_pace(race: Race, rival: Mapping[str, Any]) -> float:
     return max(0.0, float(rival["spent"]) - trained)
 
 
-def _plan(race: Race, seed: int, budget: float, rival: Mapping[str, Any], rule: Rule) -> Plan:
+def _plan(
+    race: Race,
+    seed: int,
+    budget: float,
+    rival: Mapping[str, Any],
+    rule: Rule,
+    fewer: bool = True,
+) -> Plan:
     """What a contestant is given.
 
     rival : the race by hand, of which it has the pace
+    fewer : whether units are a gene
     """
     return Plan(
         networks_of(race, seed, FLOATS),
@@ -345,6 +355,7 @@ def _plan(race: Race, seed: int, budget: float, rival: Mapping[str, Any], rule: 
         spare=rule.spare,
         pace=tuple(rival.get("pace", ())),
         look=rival.get("look", LOOK),
+        fewer=fewer,
         floats_pace=_floats_pace(race, rival) if race.folds and "pace" in rival else None,
         floats=str(FLOATS / f"{race.task}-seed{seed}-folds{race.folds}") if race.folds else None,
         knobs=KNOBS,
@@ -436,7 +447,8 @@ def run_one(race: Race, seed: int, contestant: str, folder: Path, say: Say) -> d
     if not (hand := contestant == HAND_NAME):
         rival = run_one(race, seed, HAND_NAME, folder, say)
     rule = RULES.get(contestant, USUAL)
-    plan = _plan(race, seed, rival.get("spent", 1e9), rival, rule)
+    budget = rival.get("spent", 1e9)
+    plan = _plan(race, seed, budget, rival, rule, fewer=contestant != UNITS_KEPT)
     own = place / slug(contestant)
 
     def told(text: str) -> None:

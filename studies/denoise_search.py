@@ -115,7 +115,7 @@ def narrowed(folder: Path, say: Say = lambda text: None) -> dict[str, Any]:
         for _ in range(TRAININGS):
             if not low < at < high:
                 break
-            (result,) = rungs.trained([(chain[at], start)], "short", EPOCHS)
+            (result,) = rungs.trained([(chain[at], start)], "short", EPOCHS, 1.0)
             lost = 100 * (floating - result.judged)
             (price,) = rungs.priced([chain[at]])
             tried.append({"place": at, "lost": round(lost, 4), "um2": price["um2"]})
@@ -156,7 +156,7 @@ def narrowed_network(seed: int, folder: Path = FOLDER, say: Say = lambda text: N
     with Pool("serial", 1, timeout=24 * 3600.0) as pool:
         rungs = _rungs(seed, folder, say, pool)
         start = Result(Net(0, _genome()), 0.0, trained_network(START, seed, folder), "full")
-        (result,) = rungs.trained([(net, start)], "short", EPOCHS)
+        (result,) = rungs.trained([(net, start)], "short", EPOCHS, 1.0)
         rungs.close()
     knobs = replace(KNOBS, input_bits=net.input_bits, classifier_bits=net.classifier_bits)
     return build_network(

@@ -9,15 +9,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .contestants import HAND_NAME, NARROWED, RULES, SEARCHES, Race
+from .contestants import HAND_NAME, NARROWED, RULES, SEARCHES, UNITS_KEPT, Race
 from .race import PACE, not_measured, task_lines
 from .race import measure as run_races
 
 Say = Callable[[str], None]
 FOLDER = Path("runs/race-folds")
 FOLDS = 4
-#: By hand, with weights inherited, and this search.
-NAMES = (HAND_NAME, NARROWED, SEARCHES[0], *RULES)
+#: By hand, with weights inherited, and this search, without units as a gene too.
+NAMES = (HAND_NAME, NARROWED, SEARCHES[0], UNITS_KEPT, *RULES)
 RACES = (
     Race("digits-row", (32, 24), 12, contestants=NAMES, folds=FOLDS),
     Race("JapaneseVowels", (32, 24), 48, contestants=NAMES, folds=FOLDS),
@@ -47,7 +47,8 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "",
         "Every contestant has the CPU time that training all networks by hand on all folds took, "
         f"with that of the float networks. {PACE} A training from inherited "
-        "weights has a quarter of the epochs, and 180 updates or more (`search/ladder/plan.py`).",
+        "weights has a quarter of the epochs, and 180 updates or more, at two fifths of the "
+        "learning rate (`search/ladder/plan.py`).",
         "",
         "What was tuned on what: those 180 updates on seed 0 of digits-row; when a size is given "
         "up, and how far a network may be from the best, on seed 0 of JapaneseVowels "

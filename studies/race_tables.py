@@ -37,6 +37,7 @@ COST_NAMES = {COST: "area", "cells": "cells", "size": "bits"}
 RIVALS = {
     SEARCHES[0]: "this search",
     SEARCHES[1]: "no weights inherited",
+    SEARCHES[2]: "units kept",
     NARROWED: "by hand, weights inherited",
     "random": "random",
     "greedy": "greedy",
@@ -67,7 +68,8 @@ def _tested(rows: Rows) -> str:
 def _below(rows: Rows, hand: Rows, cost: str = COST) -> str:
     """How much less of a cost entries have than those by hand."""
     own, rivals = ([row["best"][cost] for row in of] for of in (rows, hand))
-    return f"{percent_below(own, rivals):+.0f} %"
+    # As a whole number, so that a little above is no "-0".
+    return f"{round(percent_below(own, rivals)):+d} %"
 
 
 def against_hand(task: str, judge: str, rows: Rows) -> list[tuple[str, ...]]:

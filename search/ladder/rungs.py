@@ -39,7 +39,7 @@ from ..genomes.store import Store
 from ..pool.backends import Pool
 from . import marks
 from .folds import check_floats, fold_floats, remove_others
-from .plan import Plan
+from .plan import SHORT_RATE, Plan
 from .price import PRICES, TARGET, Sharing, price_of
 
 Say = Callable[[str], None]
@@ -369,11 +369,17 @@ class Rungs:
                 return f"float {fold} of {self.plan.folds}" if self.plan.folds else "float"
         return Path(path).stem
 
-    def _training(self, net: Net, begin: str, source: str, epochs: int) -> tuple[str, str, ForOne]:
-        """Key, text and job of a training from the weights at `begin`, taught by `source`."""
+    def _training(
+        self, net: Net, begin: str, source: str, epochs: int, rate: float
+    ) -> tuple[str, str, ForOne]:
+        """Key, text and job of a training from the weights at `begin`, taught by `source`, with so
+        much of the usual learning rate."""
         recipe = Tuning(epochs=epochs, seed=self.plan.seed, keep="last")
-        fewer = [] if self.plan.sequences is None else [self.plan.sequences]
-        key = self._key("trained", self._name(begin), net.key, epochs, *fewer)
+        about: list[Any] = [] if self.plan.sequences is None else [self.plan.sequences]
+        if rate != 1:
+            recipe = replace(recipe, lr=rate * recipe.lr)
+            about.append({"lr": recipe.lr})
+        key = self._key("trained", self._name(begin), net.key, epochs, *about)
         job = ForOne(
             (("start", begin),),
             source,
@@ -386,17 +392,24 @@ class Rungs:
         return key, net.key, job
 
     def trained(
-        self, nets: Sequence[tuple[Net, Result | None]], rung: str, epochs: int
+        self,
+        nets: Sequence[tuple[Net, Result | None]],
+        rung: str,
+        epochs: int,
+        rate: float = SHORT_RATE,
     ) -> list[Result]:
         """Networks trained for so many epochs from the weights of a result, or the float ones; the
         last epoch is kept, so that nothing is chosen by the part that judges. Of a plan with folds
-        every network is trained once for each."""
+        every network is trained once for each.
+
+        rate : share of the usual learning rate, from the weights of a result
+        """
         jobs = []
         for net, start in nets:
             sources = [row[net.size] for row in self.sources]
             begins = self.begins(net, start)
             jobs += [
-                self._training(net, begin, source, epochs)
+                self._training(net, begin, source, epochs, rate if start is not None else 1.0)
                 for begin, source in zip(begins, sources, strict=True)
             ]
         folds, charges = len(self.sources), self._charges((net for net, _ in nets), epochs)
@@ -434,12 +447,12 @@ class Rungs:
         the plan's checkpoint: its path, and by key the CPU seconds of each training, which are
         outside of the budget."""
         before, begin, seconds, cut_before = self.spent, "", dict[str, float](), 0
-        for net, epochs in result.chain:
+        for k, (net, epochs) in enumerate(result.chain):
             source = self.plan.checkpoints[net.size]
             begin = begin or source
             if net.cut != cut_before:
                 (begin,), cut_before = self._cut([begin], net, ()), net.cut
-            job = self._training(net, begin, source, epochs)
+            job = self._training(net, begin, source, epochs, SHORT_RATE if k else 1.0)
             (row,) = self._run("Training on all", [job], _timed_training)
             begin, seconds[job[0]] = job[2].path, row["seconds"]
         self.spent = before

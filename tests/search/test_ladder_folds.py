@@ -17,11 +17,12 @@ from genogate.model.data.tasks import load_task
 from genogate.model.errors import InputError
 from genogate.model.genome import Genome, found_with
 from genogate.model.head import Head
+from genogate.model.qat.recipe import Tuning
 from genogate.model.quantize.trained import Trained
 from genogate.search.experiment.jobs import Float, train_float
 from genogate.search.ladder import folds, marks
 from genogate.search.ladder.ladder import _finished, search
-from genogate.search.ladder.plan import Plan, check_validation, telling
+from genogate.search.ladder.plan import SHORT_RATE, Plan, check_validation, telling
 from genogate.search.ladder.rungs import Net, Rungs
 from genogate.search.pool.backends import Pool
 from genogate.sim import fast
@@ -112,6 +113,10 @@ def test_a_network_of_fewer_units_begins_with_the_weights_of_one_that_has_more(
     assert [zoo.load(name).hidden_size() for name in (*cut.paths, path)] == [3] * 4
     assert zoo.load(path).info["task"] == load_task(zoo.load(plan.checkpoints[0]).info["task"]).name
     assert len(seconds) == 2
+    # From inherited weights training goes on more slowly, also on the whole training part.
+    usual, slower = Tuning().lr, SHORT_RATE * Tuning().lr
+    assert [zoo.load(name).info["tuning"]["lr"] for name in (*cut.paths, path)] == [slower] * 4
+    assert zoo.load(found[0] / found[1]["int8"]["network"]).info["tuning"]["lr"] == usual
     assert cut.marks is not None
     assert len(cut.marks) == 106
     again, *_ = trained(tmp_path)
