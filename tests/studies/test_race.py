@@ -244,6 +244,18 @@ def test_the_test_score_of_an_entry_is_the_mean_over_its_folds(monkeypatch):
     assert plans[0].folds == race_folds.FOLDS
     # All are charged by the pace of the trainings by hand.
     paced = contestants._plan(
-        race_folds.RACES[0], 0, 60.0, {"pace": [0.5], "look": 0.1}, contestants.Rule("size", 2.0)
+        race_folds.RACES[0],
+        0,
+        60.0,
+        {
+            "pace": [0.5, 0.4],
+            "look": 0.1,
+            "spent": 60.0,
+            "all": [{"hidden": 32, "epochs": 12}, {"hidden": 24, "epochs": 12}],
+        },
+        contestants.Rule("size", 2.0),
     )
-    assert (paced.pace, paced.look, paced.spare, paced.cost) == ((0.5,), 0.1, 2.0, "size")
+    assert (paced.pace, paced.look, paced.spare, paced.cost) == ((0.5, 0.4), 0.1, 2.0, "size")
+    # What is left of the time by hand went to the float networks of the folds.
+    assert paced.floats_pace == pytest.approx(60.0 - 12 * 0.9)
+    assert paced.fewer

@@ -50,5 +50,5 @@ def test_other_rules_are_told_against_the_best_by_hand_by_the_same_rule():
 def test_rivals_are_told_on_their_own_seeds_and_left_out_where_there_are_none():
     ((_, _, seeds, own, *others),) = race_tables.against_rivals("t", "folds", ROWS)
     assert (seeds, own) == ("1", "+25 %")
-    assert others == ["-", "+50 %", "-", "-", "-"]
+    assert others == ["-", "-", "+50 %", "-", "-", "-"]
     assert race_tables.against_rivals("t", "folds", ROWS[:3]) == []
