@@ -27,6 +27,7 @@ from genogate.search.ladder.marks import error
 from genogate.search.ladder.plan import LOOK, SPARE, Plan, short_epochs
 from genogate.search.ladder.price import price_of
 from genogate.search.ladder.rungs import Net, Result, Rungs
+from genogate.search.ladder.steps import steps_down
 from genogate.search.pool.backends import Pool
 
 from .baselines import FOLDER as FLOATS
@@ -123,8 +124,8 @@ CHAIN = (
 )
 #: Share of the time that NSGA-II and greedy descent spend without training.
 UNTRAINED = 0.4
-#: Bits of the networks that are looked at to learn what a look takes, all but the first timed.
-LOOKS = (8, 7, 6, 5, 4)
+#: The network from which single steps are looked at to learn what a look takes.
+LOOKED_FROM = Genome.uniform(6)
 #: Population of the paper's NSGA-II, and CPU seconds of one of its evaluations, about.
 POPULATION, SECONDS = 24, 0.03
 
@@ -311,15 +312,15 @@ def pace_of(entries: Sequence[Mapping[str, Any]], race: Race) -> tuple[float, ..
     return tuple(float(np.mean(seconds)) for seconds in by_size)
 
 
-def look_of(rungs: Rungs, pace: Sequence[float]) -> float:
-    """Epochs that a look at a network takes, measured: the mean over the sizes."""
+def look_of(rungs: Rungs, pace: Sequence[float], trained: Sequence[Result]) -> float:
+    """Epochs that a look at a network takes, measured: the mean over the sizes, of all single steps
+    from a trained network, which is calibrated for them."""
     shares = []
     for size, seconds in enumerate(pace):
-        # The first one reads the data and compiles.
-        rungs.quantised([Net(size, Genome.uniform(LOOKS[0]))])
-        before = rungs.spent
-        rungs.quantised([Net(size, Genome.uniform(bits)) for bits in LOOKS[1:]])
-        shares.append((rungs.spent - before) / (len(LOOKS) - 1) / seconds)
+        start = next(r for r in trained if (r.net.size, r.net.genome) == (size, LOOKED_FROM))
+        nets, before = [start.net, *steps_down(start.net)], rungs.spent
+        rungs.quantised(nets, start)
+        shares.append((rungs.spent - before) / len(nets) / seconds)
     return float(np.mean(shares))
 
 
@@ -397,7 +398,7 @@ def _tracked(
         about: dict[str, Any] = {"spent": round(rungs.spent, 1)}
         if contestant == HAND_NAME:
             pace = pace_of(entries, race)
-            about |= {"pace": pace, "look": look_of(rungs, pace)}
+            about |= {"pace": pace, "look": look_of(rungs, pace, track.finished)}
         return entries, about
 
 
