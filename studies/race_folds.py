@@ -53,15 +53,16 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "What was tuned on what: those 180 updates on seed 0 of digits-row; when a size is given "
         "up, and how far a network may be from the best, on seed 0 of JapaneseVowels "
         "(`search/ladder/climb.py`); that networks of two widths are tried where INT5 is beyond "
-        "the limit, on kws10 and on mnist-pixel14.",
+        "the limit, on kws10 and on mnist-pixel14; the learning rate of inherited weights on seed "
+        "1 of kws4 and of mnist-row and on seed 0 of digits-row, and the steps in which units are "
+        "removed on seed 0 of these three.",
         "",
         "A search ends at the edge of the rule by which it chooses, and of some forty networks the "
         "one that is chosen is likely to have been lucky: it loses more on test than on "
         "validation, the more so the fewer sequences judge. Of kws4's 1,311 clips the error is "
         "half a point, as much as may be lost: a network of any width must seem to lose nothing to "
         "be within, and which one does is in part luck, by hand too. An epoch of kws4 has so few "
-        "updates that a training from inherited weights is as long as a full one, and looks at "
-        "networks take up to a third of the time: the search trained 9 to 12 networks there.",
+        "updates that a training from inherited weights is as long as a full one.",
         "",
     ]
     if any(row["contestant"] in RULES for row in data["rows"]):

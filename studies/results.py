@@ -69,6 +69,7 @@ STUDIES = {
     "nsnet2": ("studies.nsnet2", "measure", "render"),
     "experiments": ("studies.experiments", "measure", "render"),
     "pixel_seeds": ("studies.pixel_seeds", "measure", "render"),
+    "inherited": ("studies.inherited", "measure", "render"),
     "experiment_transfer": ("studies.transfer", "measure", "render"),
 }
 #: Sections that are measured only when asked for: about runs that are made by a command of their
@@ -77,6 +78,7 @@ OF_RUNS = (
     "wheels",
     "experiments",
     "pixel_seeds",
+    "inherited",
     "experiment_transfer",
     "baselines",
     "rungs",
