@@ -175,9 +175,9 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "## What a training begins with",
         "",
         "A search within a budget trains most networks for a few epochs from the weights of "
-        "another network. Points of validation accuracy (with shifted copies where the part is small) lost "
-        "against INT8 that was trained as long as a full training, means over the seeds ± one "
-        "standard error; epochs as in [the race](race.md).",
+        "another network. Points of validation accuracy (with shifted copies where the part is "
+        "small) lost against INT8 that was trained as long as a full training, means over the "
+        "seeds ± one standard error; epochs as in [the race](race.md).",
         "",
         "**The learning rate.** INT6 is trained fully from float weights; from it a short training "
         "goes on with INT6 itself, with INT5, and from that with INT4, at shares of the usual "
