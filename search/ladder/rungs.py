@@ -309,7 +309,9 @@ class Rungs:
         """CPU seconds of an epoch over all folds: the plan's, or those of the trainings so far; of
         units between those of two checkpoints what lies between, of fewer as of the smallest."""
         paces = dict(enumerate(self.plan.pace)) or {
-            size: float(np.mean(seconds)) for size, seconds in self.seconds_of_epoch.items()
+            # The first training of a process compiles, and would count in a mean.
+            size: float(np.median(seconds))
+            for size, seconds in self.seconds_of_epoch.items()
         }
         if not net.cut and net.size in paces:
             return paces[net.size]

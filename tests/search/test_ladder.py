@@ -34,6 +34,7 @@ from genogate.search.ladder.plan import (
     terms_of,
 )
 from genogate.search.ladder.price import COSTS, Sharing, costs_of, price_of
+from genogate.search.ladder.rungs import Net, Rungs
 
 PLAN = Plan(("digits-row",), drop=3.0, budget=20.0, epochs=2, seed=1)
 
@@ -114,6 +115,24 @@ def test_limits_of_a_part_are_told_as_such():
         check_limits(plan, {"lut": 1500})
     with pytest.raises(InputError, match="max-lut: 1000 is below"):
         check_limits(replace(plan, limits=(("lut", 1000),)), {"lut": 1500})
+
+
+def test_fewer_units_take_the_time_between_those_of_two_checkpoints(tmp_path):
+    plan = Plan(("mnist-pixel", "mnist-pixel-h48"))
+    rungs = Rungs(tmp_path, plan, None)
+    # The first training compiles.
+    rungs.seconds_of_epoch = {0: [30.0, 2.0, 2.0], 1: [1.0]}
+    nets = [Net(0, Genome.uniform(6)), Net(1, Genome.uniform(6))]
+    fewer = [replace(nets[0], cut=2), replace(nets[1], cut=3)]
+    assert [rungs.units(net) for net in (*nets, *fewer)] == [(64,), (48,), (56,), (39,)]
+    assert [rungs.pace(net) for net in (*nets, *fewer)] == [2.0, 1.0, 1.5, 1.0]
+    rungs.plan = replace(plan, pace=(4.0, 2.0))
+    assert [rungs.pace(net) for net in (*nets, *fewer)] == [4.0, 2.0, 3.0, 2.0]
+    # A quarter stays, and none where units are no gene.
+    assert rungs.most_cut(0) == rungs.most_cut(1) == 12
+    rungs.plan = replace(plan, fewer=False)
+    assert rungs.most_cut(0) == 0
+    rungs.close()
 
 
 def test_a_search_is_not_gone_on_with_as_another_one(tmp_path):
