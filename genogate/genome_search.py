@@ -109,7 +109,7 @@ def run_search(
 
     for name in ("start", "folds", "spare", "keep_units"):
         # 0 was given too.
-        if options[name] is not None and options[name] not in ((), []):
+        if options[name] not in (None, (), []) and options[name] is not False:
             option = name.replace("_", "-")
             raise InputError(
                 f"{option}: for a search within a budget; add --budget, or leave it out"

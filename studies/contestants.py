@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from genogate.model import zoo
 from genogate.model.files import read_json, write_json
 from genogate.model.genome import GENES, MAX_BITS, MIN_BITS, Genome
 from genogate.model.knobs import Knobs
@@ -424,9 +425,8 @@ def case_of(race: Race, seed: int, entry: Mapping[str, Any]) -> tuple[str, Genom
     place = race.sizes.index(entry.get("cut_from", entry["hidden"]))
     checkpoint = networks_of(race, seed, FLOATS)[place]
     if "cut_from" in entry:
-        whole, units = Path(checkpoint).stem, (entry["hidden"],)
-        path = str(FLOATS / f"{race.task}-{whole}-cut-to-{entry['hidden']}-seed{seed}.safetensors")
-        cut(Fewer(checkpoint, units, path))
+        path = str(FLOATS / f"{zoo.load(checkpoint).hash}-{entry['hidden']}-units.safetensors")
+        cut(Fewer(checkpoint, (entry["hidden"],), path))
         checkpoint = path
     bits = {name: entry[name] for name in ("input_bits", "classifier_bits")}
     return checkpoint, Genome.from_genes(entry["genes"]), replace(KNOBS, **bits)

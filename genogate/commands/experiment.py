@@ -221,7 +221,7 @@ def experiment(
     within_time = {"target": target}
     within_time |= {name: options.pop(name) for name in WITHIN_TIME}
     for name, value in within_time.items():
-        if value is not None:
+        if value is not None and value is not False:
             option = name.replace("_", "-")
             raise InputError(f"{option}: with a budget of time, as in --budget 60m, alone")
     if options["generations"] is not None:

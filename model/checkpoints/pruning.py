@@ -4,8 +4,9 @@ A unit of a GRU layer is read by the layer itself, and by what comes behind it. 
 all that reads it, and the other units do not, is what removing it loses; the rest is folded into
 the weights of those that stay: the state of a removed unit is replaced by its linear regression on
 the others. Units are removed one after the other, always the one that loses least: optimal brain
-surgeon (Hassibi and Stork 1993, equations 5 and 6), with the covariance of states in place of the
-Hessian and a whole unit in place of a weight.
+surgeon (Hassibi and Stork 1993, equation 5), with the covariance of states in place of the Hessian
+and a whole unit in place of a weight. Rows of removed units go on counting as readers: without them
+four of six networks that were tried kept a little more, and two a little less.
 """
 
 from collections.abc import Sequence
@@ -16,34 +17,48 @@ import numpy as np
 
 from ..data.measures import lengths_of
 from ..errors import InputError
-from .floating import RECORD, Checkpoint, forward, layer_names
+from .floating import RECORD, STEPS_AT_ONCE, Checkpoint, forward, layer_names
 
 #: Key in ``info`` of what a network was cut from.
 PRUNED = "pruned"
 #: Share of the mean variance of states that is added to each, so that units which hardly differ
 #: from one another do not get weights that cancel.
 RIDGE = 1e-3
-#: Sequences, evenly spread, that states are taken from: their covariance needs no more.
-SEQUENCES = 1024
+#: Sequences, evenly spread, that states are taken from. A head at the last step sees one state of
+#: each: with 64 of them for 64 units mnist-pixel lost up to 10 points more.
+SEQUENCES = 512
 #: What is no longer true of a network with fewer units.
 _OF_ALL_UNITS = ("accuracy", "seconds", RECORD)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Moments:
-    """Mean [H] and covariance [H, H] of states."""
+    """Mean [H] and covariance [H, H] of states that are added one block after the other."""
 
-    mean: np.ndarray
-    cover: np.ndarray
+    count: int
+    sums: np.ndarray
+    squares: np.ndarray
 
     @classmethod
-    def of(cls, states: np.ndarray) -> "_Moments":
-        """Of states [any, H]."""
-        mean = states.mean(0)
-        centred = states - mean
-        cover = centred.T @ centred / len(states)
+    def none(cls, units: int) -> "_Moments":
+        return cls(0, np.zeros(units), np.zeros((units, units)))
+
+    def add(self, states: np.ndarray) -> None:
+        """Take in states [any, H]."""
+        states = states.astype(np.float64)
+        self.count += len(states)
+        self.sums += states.sum(0)
+        self.squares += states.T @ states
+
+    @property
+    def mean(self) -> np.ndarray:
+        return self.sums / self.count
+
+    @property
+    def cover(self) -> np.ndarray:
+        cover = self.squares / self.count - np.outer(self.mean, self.mean)
         ridge = RIDGE * max(float(np.trace(cover)) / len(cover), 1e-12)
-        return cls(mean, cover + ridge * np.eye(len(cover)))
+        return cover + ridge * np.eye(len(cover))
 
 
 def pruned(checkpoint: Checkpoint, units: Sequence[int], x: np.ndarray) -> Checkpoint:
@@ -63,34 +78,39 @@ def pruned(checkpoint: Checkpoint, units: Sequence[int], x: np.ndarray) -> Check
             f"units: {', '.join(map(str, units))} for layers of {', '.join(map(str, now))}: give "
             "as many numbers as there are layers, each at least 1 and at most those it has"
         )
-    every = -(-len(x) // SEQUENCES)
-    x = x[::every]
     tensors = dict(checkpoint.tensors)
-    trace = forward(checkpoint, x, trace=True, dtype=np.float32).trace
-    lengths = lengths_of(x)
-    if lengths is None:
-        lengths = np.full(len(x), x.shape[1])
-    valid = np.arange(x.shape[1]) < lengths[:, None]
+    moments = _moments(checkpoint, x)
     for layer, count in enumerate(units):
-        if count == now[layer]:
-            continue
-        states = trace[layer, "s_h"]
-        first = np.broadcast_to(checkpoint.initial_state(layer), (len(x), 1, now[layer]))
-        # What the layer itself reads: the state before every step.
-        before = np.concatenate([first, states[:, :-1]], 1)[valid]
-        last = layer == checkpoint.layers - 1
-        at_end = last and not checkpoint.head.every
-        read = states[np.arange(len(x)), lengths - 1] if at_end else states[valid]
-        tensors |= _without_units(
-            tensors,
-            layer,
-            _reader(checkpoint, layer),
-            count,
-            _Moments.of(before.astype(np.float64)),
-            _Moments.of(read.astype(np.float64)),
-        )
+        if count < now[layer]:
+            reader = _reader(checkpoint, layer)
+            tensors |= _without_units(tensors, layer, reader, count, *moments[layer])
     info: dict[str, Any] = {k: v for k, v in checkpoint.info.items() if k not in _OF_ALL_UNITS}
     return Checkpoint(tensors, {**info, PRUNED: {"from": checkpoint.hash, "units": now}})
+
+
+def _moments(checkpoint: Checkpoint, x: np.ndarray) -> list[tuple[_Moments, _Moments]]:
+    """Of every layer the states that it reads itself, those before every step, and those that what
+    is behind it reads."""
+    x = x[np.linspace(0, len(x) - 1, min(len(x), SEQUENCES)).astype(np.int64)]
+    sizes = [checkpoint.hidden_size(k) for k in range(checkpoint.layers)]
+    moments = [(_Moments.none(units), _Moments.none(units)) for units in sizes]
+    # In blocks: the trace has all operators.
+    block = max(1, STEPS_AT_ONCE // x.shape[1])
+    for start in range(0, len(x), block):
+        part = x[start : start + block]
+        lengths = lengths_of(part)
+        if lengths is None:
+            lengths = np.full(len(part), part.shape[1])
+        valid = np.arange(part.shape[1]) < lengths[:, None]
+        several = len(sizes) > 1
+        result = forward(checkpoint, part, trace=several, dtype=np.float32)
+        for layer, (before, read) in enumerate(moments):
+            states = result.trace[layer, "s_h"] if several else result.hidden
+            first = np.broadcast_to(checkpoint.initial_state(layer), (len(part), 1, sizes[layer]))
+            before.add(np.concatenate([first, states[:, :-1]], 1)[valid])
+            at_end = layer == len(sizes) - 1 and not checkpoint.head.every
+            read.add(states[np.arange(len(part)), lengths - 1] if at_end else states[valid])
+    return moments
 
 
 def _reader(checkpoint: Checkpoint, layer: int) -> tuple[str, str]:

@@ -233,12 +233,12 @@ def train_float(job: Float) -> dict[str, Any]:
     return {"recipe": asdict(recipe), "seconds": info["seconds"]}
 
 
-def cut(job: Fewer) -> None:
-    """Remove units, and save what stays; nothing where that was done."""
-    if not Path(job.path).exists():
-        task = load(Setting(job.checkpoint, Knobs(), False)).task
-        Path(job.path).parent.mkdir(parents=True, exist_ok=True)
-        pruned(zoo.load(job.checkpoint), job.units, task.x_calibration).save(job.path)
+def cut(job: Fewer) -> dict[str, Any]:
+    """Remove units, by states of training sequences, or read what was left."""
+    source = zoo.load(job.checkpoint)
+    task = load(Setting(job.checkpoint, Knobs(), False)).task
+    info = _kept(Path(job.path), lambda _: pruned(source, job.units, task.x_train), task, [source])
+    return {"seconds": info["seconds"]}
 
 
 def train_for_all(job: ForAll) -> dict[str, Any]:

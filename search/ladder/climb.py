@@ -3,11 +3,11 @@
 INT8 is trained fully, and so is INT6 of every size. From there homogeneous networks narrow bit by
 bit, each trained for a share of the epochs from the weights of the one before, until a size
 loses too much; where that is at INT5 already, only operators that lose little narrow. The cheapest
-that holds is what a person would write down; around it single bits go down and up. What a step
-costs in accuracy is looked at once by quantising trained weights (:mod:`.steptable`), what training
-leaves of that is learned from the trainings of the search (:mod:`.forecast`), and of many drawn
-networks the one is trained that is expected to save most against the best so far. A network that
-lost slightly too much may be trained once more.
+that holds is what a person would write down; around it single bits go down and up, and units go.
+What a step costs in accuracy is looked at once by quantising trained weights (:mod:`.steptable`),
+what training leaves of that is learned from the trainings of the search (:mod:`.forecast`), and of
+many drawn networks the one is trained that is expected to save most against the best so far, for
+its CPU time. A network that lost slightly too much may be trained once more.
 
 A network that inherits has had more epochs than one that was trained from float weights; all of
 them count as CPU time of the search.
@@ -224,14 +224,15 @@ class Climb:
     def _homogeneous(self) -> Iterator[str]:
         """Homogeneous networks of every size, narrower and narrower."""
         for size in range(self.sizes):
+            cut = self._least_cut(size)
             # INT6 starts from float weights although INT8's are at hand: narrowed in a short
             # training it may lose more than the INT6 that a person trains, and what follows too.
             parent: Result | None = None
             if size == 0 and not self._affordable("full"):
                 parent = self.finished[0]
             for bits in range(ROOT_BITS, MIN_BITS, -1):
-                net = Net(size, Genome.uniform(bits, *self.rungs.counts), bits, bits)
-                start = parent if self.inherit else None
+                net = Net(size, Genome.uniform(bits, *self.rungs.counts), bits, bits, cut)
+                start, first = parent if self.inherit else None, parent is None
                 if not self._affordable("full" if start is None else "short"):
                     return
                 if not self.allowed(net):
@@ -242,8 +243,8 @@ class Climb:
                 parent = result
                 self.starts.append(result)
                 yield "starts"
-                # What is near it, networks with fewer units of the first size are too.
-                if size and start is None and self.plan.fewer and self._beyond(result):
+                # Networks of about as many units come from the first size too, part by part.
+                if size and first and self.plan.fewer and self._beyond(result):
                     break
                 if start is not None and bits == ROOT_BITS - 1 and self._beyond(result):
                     yield from self._two_widths(start)
@@ -252,6 +253,18 @@ class Climb:
                 # size is given up because its first network cannot be told from INT8.
                 if self.below(parent) > self.drop + BEYOND:
                     break
+
+    def _least_cut(self, size: int) -> int:
+        """Parts of a size's units that must go so that a homogeneous network keeps the limits."""
+        most = self.rungs.most_cut(size)
+        return next((cut for cut in range(most) if self._fits(size, cut)), most)
+
+    def _fits(self, size: int, cut: int) -> bool:
+        """Whether any homogeneous network of so many units keeps the limits."""
+        return any(
+            self.allowed(Net(size, Genome.uniform(bits, *self.rungs.counts), bits, bits, cut))
+            for bits in range(ROOT_BITS, MIN_BITS, -1)
+        )
 
     def _two_widths(self, root: Result) -> Iterator[str]:
         """Networks of two widths, in place of homogeneous ones, where the first of these below
@@ -339,7 +352,7 @@ class Climb:
         return Proposal(gained, net, parent, points, spread)
 
     def _near(self, parent: Result, now: Effects) -> list[Proposal]:
-        """Networks some bits away from `parent`, of many drawn ones those that promise most."""
+        """Networks some steps away from `parent`, of many drawn ones those that promise most."""
         cost, believed = self.cost(parent.net), self.believed[parent.path]
         rows = []
         for near in self.table.neighbours(parent.net, now, DRAWN, self.rng):
@@ -356,10 +369,12 @@ class Climb:
 
     def _elsewhere(self, parent: Result, now: Effects) -> list[Proposal]:
         """The genome of `parent` on other sizes, from the weights of the network of that size that
-        is least different."""
-        rows = []
+        is least different; not of one that has fewer units than its checkpoint."""
+        rows: list[Proposal] = []
+        if parent.net.cut:
+            return rows
         for size in range(self.sizes):
-            net = replace(parent.net, size=size, cut=0)
+            net = replace(parent.net, size=size)
             there = [r for r in self.finished if r.net.size == size and not r.net.cut]
             if net in self.turns or not there or not self.allowed(net):
                 continue

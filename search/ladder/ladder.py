@@ -50,9 +50,12 @@ def begin(folder: Path, plan: Plan, resume: bool) -> None:
         names = dict.fromkeys([*document, *before])
         differing = [n for n in names if before.get(n) != document.get(n)]
         if differing:
+            same = "use the same options"
+            if differing == ["units"]:
+                # A search of before units were a gene has none.
+                same = "leave out --keep-units" if "units" in before else "add --keep-units"
             raise InputError(
-                f"{folder}: its search differs in {', '.join(differing)}; use the same options, or "
-                "another folder"
+                f"{folder}: its search differs in {', '.join(differing)}; {same}, or another folder"
             )
         if not resume:
             raise InputError(

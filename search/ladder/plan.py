@@ -201,19 +201,20 @@ def telling(
 def check_limits(plan: Plan, least: Mapping[str, float]) -> None:
     """Raises :class:`InputError` for a limit that no network can keep.
 
-    least : costs of the network of fewest bits
+    least : costs of the network of fewest bits and units
     """
+    fewest = "fewest bits and units" if plan.fewer else "fewest bits"
     for name, greatest in plan.limits:
         if least[name] > greatest:
             if plan.target != TARGET and limits(plan.target).get(name) == greatest:
                 raise InputError(
                     f"target {plan.target}: it has {greatest:,.0f} {UNITS[name]}, and the network "
-                    f"of fewest bits takes {least[name]:,.0f}: give another --target, or a "
+                    f"of {fewest} takes {least[name]:,.0f}: give another --target, or a "
                     "checkpoint of fewer units (--also)"
                 )
             raise InputError(
                 f"max-{name}: {greatest:g} is below the {least[name]:,.0f} of the network of "
-                "fewest bits: give more, or a checkpoint of fewer units (--also)"
+                f"{fewest}: give more, or a checkpoint of fewer units (--also)"
             )
 
 

@@ -8,7 +8,7 @@ same budget on the same networks, and arrives at the same result.
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -47,7 +47,7 @@ Say = Callable[[str], None]
 READ_AGAIN = (Fewer, Float, ForOne)
 #: Least bits of input and classifier.
 LEAST_BITS = 2
-#: Parts of a checkpoint's units of which one is removed at a time, and those that may be removed.
+#: Parts of a checkpoint's units in which they are removed, and those that may go.
 PARTS, MOST_CUT = 16, 12
 
 
@@ -79,7 +79,8 @@ class Net:
 class Result:
     """A network at a fidelity.
 
-    judged : accuracy on the validation part, with its shifted copies where it is small
+    judged : accuracy on the validation part, with its shifted copies where it is small; of
+        quantised networks in folds without them
     path : of the trained network; the float checkpoint of one that is only quantised
     others : of further folds, each as `path` is of the first
     chain : the networks whose weights it inherited, and itself, with the epochs of each
@@ -124,8 +125,7 @@ def _timed_prices(
 
 def _timed_cut(job: Fewer) -> dict[str, Any]:
     start = time.process_time()
-    cut(job)
-    return {"seconds": time.process_time() - start}
+    return {"seconds": max(cut(job)["seconds"], time.process_time() - start)}
 
 
 def _timed_training(job: ForOne) -> dict[str, Any]:
@@ -164,6 +164,7 @@ class Rungs:
         self.spent = 0.0
         self.fresh = 0
         self.prices: dict[Net, dict[str, Any]] = {}
+        self.fewer: dict[tuple[str, tuple[int, ...]], str] = {}
         self.seconds_of_full: list[float] = []
         self.seconds_of_epoch: dict[int, list[float]] = {}
 
@@ -230,16 +231,21 @@ class Rungs:
             return 0
         return min(MOST_CUT, *((u - 1) // max(1, u // PARTS) for u in self._units[size]))
 
-    def _cut(self, paths: Sequence[str], net: Net, charges: Sequence[float]) -> tuple[str, ...]:
-        """Networks with the units that `net` has, of some that have more."""
+    def _cut(
+        self, networks: Mapping[str, str], net: Net, charges: Sequence[float]
+    ) -> tuple[str, ...]:
+        """Networks with the units that `net` has, of some that have more: path and name in keys.
+        Each is cut, and counts, once."""
         units = self.units(net)
         jobs = []
-        for path in paths:
-            key = self._key("fewer units", self._name(path), net.size, units)
+        for path, name in networks.items():
+            key = self._key("fewer units", name, net.size, units)
             place = str(self.folder / "networks" / f"{key}.safetensors")
             jobs.append((key, f"{net.size} {units}", Fewer(path, units, place)))
-        self._run("Removing units", jobs, _timed_cut, charges)
-        return tuple(job.path for _, _, job in jobs)
+        if any((path, units) not in self.fewer for path in networks):
+            self._run("Removing units", jobs, _timed_cut, charges)
+            self.fewer |= {(job.checkpoint, units): job.path for _, _, job in jobs}
+        return tuple(self.fewer[path, units] for path in networks)
 
     def begins(self, net: Net, start: Result | None) -> tuple[str, ...]:
         """What a network begins with in every fold: the weights of a result, or float ones, without
@@ -247,13 +253,15 @@ class Rungs:
         paths = start.paths if start else tuple(row[net.size] for row in self.sources)
         if net.cut == (start.net.cut if start else 0):
             return paths
-        return self._cut(paths, net, self._charges([net], self.plan.look))
+        named = {path: self._name(path) for path in paths}
+        return self._cut(named, net, self._charges([net], self.plan.look))
 
     def _like(self, net: Net) -> str:
         """A float network of its units, for its price."""
         name = self.plan.checkpoints[net.size]
         free = [0.0] if self.plan.pace else []
-        return self._cut([name], net, free)[0] if net.cut else name
+        # Not by its name in folds, whose float networks may not be there yet.
+        return self._cut({name: "plan"}, net, free)[0] if net.cut else name
 
     def _key(self, *parts: Any) -> str:
         text = json.dumps([*self._about, *parts], sort_keys=True)
@@ -453,7 +461,7 @@ class Rungs:
             source = self.plan.checkpoints[net.size]
             begin = begin or source
             if net.cut != cut_before:
-                (begin,), cut_before = self._cut([begin], net, ()), net.cut
+                (begin,), cut_before = self._cut({begin: self._name(begin)}, net, ()), net.cut
             job = self._training(net, begin, source, epochs, SHORT_RATE if k else 1.0)
             (row,) = self._run("Training on all", [job], _timed_training)
             begin, seconds[job[0]] = job[2].path, row["seconds"]

@@ -1,4 +1,5 @@
-"""What single bits cost and save, looked at once and added up for networks of many steps."""
+"""What single bits and parts of the units cost and save, looked at once and added up for networks
+of many steps."""
 
 from dataclasses import dataclass, field
 
@@ -45,7 +46,7 @@ class StepTable:
     thought: set[Step] = field(default_factory=set)
 
     def look(self, parent: Result) -> None:
-        """Take up steps down from `parent` that are not in the table."""
+        """Take up steps down from `parent` that are not in the table, or were only thought of."""
         row = row_of(parent.net)
         points, saved = {}, {}
         for step in steps_down(parent.net, self.rungs.most_cut(parent.net.size)):

@@ -118,6 +118,21 @@ def test_a_trained_network_keeps_most_of_its_accuracy():
     assert not {"accuracy", RECORD} & set(fewer.info)
 
 
+def test_states_are_taken_block_by_block(monkeypatch):
+    """The same network however few steps are held in memory."""
+    from genogate.model.checkpoints import pruning
+
+    rng = np.random.default_rng(SEED)
+    one = network(rng, [6, 4])
+    x = rng.normal(size=(40, 9, 3)).astype(np.float32)
+    x[5:9, 6:] = np.nan
+    whole = pruned(one, [4, 3], x)
+    monkeypatch.setattr(pruning, "STEPS_AT_ONCE", 50)
+    parts = pruned(one, [4, 3], x)
+    for name, tensor in whole.tensors.items():
+        assert np.allclose(tensor, parts.tensors[name], atol=1e-4), name
+
+
 def test_as_many_units_are_the_same_network():
     rng = np.random.default_rng(SEED)
     one = network(rng, [4])

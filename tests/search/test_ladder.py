@@ -135,6 +135,21 @@ def test_fewer_units_take_the_time_between_those_of_two_checkpoints(tmp_path):
     rungs.close()
 
 
+def test_a_limit_that_needs_fewer_units_is_kept(tmp_path):
+    """No homogeneous network of 32 units has so few bits: the search begins with fewer units."""
+    plan = replace(PLAN, drop=90.0, budget=12.0, epochs=1, limits=(("size", 9_000.0),), spare=0.0)
+    least = price_of(("digits-row", Genome.uniform(3), replace(plan.knobs, input_bits=3)))
+    assert least["size"] > 9_000
+    document = search(tmp_path, plan)
+    trained = document["finished"][1:]
+    assert trained
+    assert all(entry["size"] <= 9_000 and entry["hidden"] < 32 for entry in trained)
+    assert document["best"]["hidden"] < 32
+    assert document["best"]["cut_from"] == 32
+    checkpoint, _ = found_with(str(tmp_path / "best"))
+    assert zoo.load(checkpoint).hidden_size() == document["best"]["hidden"]
+
+
 def test_a_search_is_not_gone_on_with_as_another_one(tmp_path):
     plan = replace(PLAN, shares=SHARES)
     begin(tmp_path, plan, False)

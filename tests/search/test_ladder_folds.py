@@ -130,8 +130,14 @@ def test_a_network_of_fewer_units_begins_with_the_weights_of_one_that_has_more(
 def test_a_search_that_keeps_its_units_has_no_others(plan, tmp_path):
     document = search(tmp_path, replace(plan, fewer=False))
     assert {entry["hidden"] for entry in document["finished"]} == {4}
-    with pytest.raises(InputError, match="differs in units"):
+    with pytest.raises(InputError, match="differs in units; add --keep-units"):
         search(tmp_path, plan, resume=True)
+
+
+def test_what_no_network_keeps_is_refused_before_a_float_network_is_trained(plan, tmp_path):
+    with pytest.raises(InputError, match="max-um2: 1 is below"):
+        search(tmp_path, replace(plan, limits=(("um2", 1.0),)))
+    assert not (tmp_path / "float").exists()
 
 
 def test_accuracy_is_that_of_all_sequences_by_networks_that_did_not_see_them(plan, found):
