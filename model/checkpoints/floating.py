@@ -31,6 +31,9 @@ RECORD = "trained"
 #: Key in ``info`` of weights that were trained for all genomes
 #: (:mod:`genogate.model.qat.any_precision`).
 FOR_ALL = "any_precision"
+#: Key in ``info`` of what a network of fewer units was cut from
+#: (:mod:`genogate.model.checkpoints.pruning`).
+PRUNED = "pruned"
 _GATES = ("r", "z", "n")
 #: Time steps, over all sequences, that :func:`accuracy` holds in memory.
 STEPS_AT_ONCE = 32_768

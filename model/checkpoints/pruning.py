@@ -17,10 +17,8 @@ import numpy as np
 
 from ..data.measures import lengths_of
 from ..errors import InputError
-from .floating import RECORD, STEPS_AT_ONCE, Checkpoint, forward, layer_names
+from .floating import PRUNED, RECORD, STEPS_AT_ONCE, Checkpoint, forward, layer_names
 
-#: Key in ``info`` of what a network was cut from.
-PRUNED = "pruned"
 #: Share of the mean variance of states that is added to each, so that units which hardly differ
 #: from one another do not get weights that cancel.
 RIDGE = 1e-3

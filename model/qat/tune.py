@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoints.floating import PLACES, RECORD, Checkpoint, accuracy
+from ..checkpoints.floating import PLACES, PRUNED, RECORD, Checkpoint, accuracy
 from ..checkpoints.provenance import carried
 from ..data.tasks import Task
 from ..errors import InputError
@@ -39,7 +39,7 @@ from .trainer import RATE_BITS, Progress, Trainer
 #: two do more harm than good.
 SCALE_RATE, LEARNING_SHARE = 0.2, 0.6
 #: What a trained checkpoint has of the one it started from.
-CARRIED = ("preprocessing", "head", "measure", *PLACES)
+CARRIED = ("preprocessing", "head", "measure", PRUNED, *PLACES)
 
 
 class GenomeTrainer(Trainer):

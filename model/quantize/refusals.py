@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from ..checkpoints.floating import FOR_ALL
+from ..checkpoints.floating import FOR_ALL, PRUNED
 from ..errors import InputError
 from ..genome import GENES, Genome
 from ..knobs import Knobs
@@ -34,6 +34,9 @@ def refuse_lost(calibration: Calibration) -> None:
     change, the logits with all operators rounded as well, which show errors that grow from step to
     step.
     """
+    if PRUNED in calibration.probe.checkpoint.info:
+        # It is to be trained, or was, for what quantising makes of it.
+        return
     knobs, genome = Knobs(), Genome.uniform(8, len(calibration.layers))
     source = in_scale, _ = calibration.input_format(8)
     rounded: dict[tuple[int, str], tuple[np.ndarray, np.ndarray]] = {}

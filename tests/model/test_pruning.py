@@ -3,11 +3,20 @@
 import numpy as np
 import pytest
 from genogate.model import zoo
-from genogate.model.checkpoints.floating import RECORD, Checkpoint, accuracy, forward, layer_names
-from genogate.model.checkpoints.pruning import PRUNED, pruned
+from genogate.model.checkpoints.floating import (
+    PRUNED,
+    RECORD,
+    Checkpoint,
+    accuracy,
+    forward,
+    layer_names,
+)
+from genogate.model.checkpoints.pruning import pruned
 from genogate.model.data.tasks import load_task
 from genogate.model.errors import InputError
+from genogate.model.genome import Genome
 from genogate.model.head import Head
+from genogate.model.quantize.quantize import quantize
 
 SEED = 11
 
@@ -131,6 +140,24 @@ def test_states_are_taken_block_by_block(monkeypatch):
     parts = pruned(one, [4, 3], x)
     for name, tensor in whole.tensors.items():
         assert np.allclose(tensor, parts.tensors[name], atol=1e-4), name
+
+
+@pytest.mark.parametrize("name", ["kws10", "digits-row"])
+def test_what_few_units_are_left_of_is_quantised_so_that_it_can_be_trained(name):
+    """Folded weights may be far apart, which is refused of a network that is to stay as it is."""
+    network = zoo.load(name)
+    task = load_task("digits-row") if name == "digits-row" else None
+    rng = np.random.default_rng(SEED)
+    x = rng.normal(size=(80, 20, network.input_size)).astype(np.float32)
+    x = x if task is None else task.x_calibration
+    fewer = pruned(network, [network.hidden_size() // 8], x)
+    model = quantize(fewer, Genome.uniform(4), calibration_x=x)
+    assert model.layers[0].hidden_size == network.hidden_size() // 8
+    spread = {k: v.copy() for k, v in fewer.tensors.items()}
+    spread["weight_ih_l0"][0] *= 1e4
+    quantize(Checkpoint(spread, fewer.info), Genome.uniform(4), calibration_x=x)
+    with pytest.raises(InputError, match="quantize: "):
+        quantize(Checkpoint(spread), Genome.uniform(4), calibration_x=x)
 
 
 def test_as_many_units_are_the_same_network():
