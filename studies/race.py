@@ -168,9 +168,9 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "points lost against INT8 of the same seed.",
         "",
         "What was tuned on what: the constants of this search were set by validation accuracy on "
-        "seed 0 of digits-row and of JapaneseVowels. That it trains INT6 of every size from float "
+        "seed 0 of digits-row and of JapaneseVowels. That it trained INT6 of every size from float "
         "weights was decided on seeds 0 and 1 and on mnist-row, where the networks by hand had "
-        "been cheaper; the learning rate of inherited weights on seed 1 of mnist-row, and the "
+        "been cheaper (today INT6 of the first size goes on from INT8); the learning rate of inherited weights on seed 1 of mnist-row, and the "
         "steps in which units are removed on seed 0.",
         "",
         f"{PACE} Areas are by the prices of the day of this "

@@ -55,7 +55,8 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "(`search/ladder/climb.py`); that networks of two widths are tried where INT5 is beyond "
         "the limit, on kws10 and on mnist-pixel14; the learning rate of inherited weights on seed "
         "1 of kws4 and of mnist-row and on seed 0 of digits-row, and the steps in which units are "
-        "removed on seed 0 of these three.",
+        "removed on seed 0 of these three; that INT6 of the first size goes on from INT8, on seed "
+        "2 of kws4.",
         "",
         "A search ends at the edge of the rule by which it chooses, and of some forty networks the "
         "one that is chosen is likely to have been lucky: it loses more on test than on "

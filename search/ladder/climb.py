@@ -1,7 +1,7 @@
 """The way up the ladder: networks inherit trained weights, and narrow from them.
 
-INT8 is trained fully, and so is INT6 of every size. From there homogeneous networks narrow bit by
-bit, each trained for a share of the epochs from the weights of the one before, until a size
+INT8 is trained fully, and so is INT6 of every further size. From there homogeneous networks narrow
+bit by bit, each trained for a share of the epochs from the weights of the one before, until a size
 loses too much; where that is at INT5 already, only operators that lose little narrow. The cheapest
 that holds is what a person would write down; around it single bits go down and up, and units go.
 What a step costs in accuracy is looked at once by quantising trained weights (:mod:`.steptable`),
@@ -225,11 +225,7 @@ class Climb:
         """Homogeneous networks of every size, narrower and narrower."""
         for size in range(self.sizes):
             cut = self._least_cut(size)
-            # INT6 starts from float weights although INT8's are at hand: narrowed in a short
-            # training it may lose more than the INT6 that a person trains, and what follows too.
-            parent: Result | None = None
-            if size == 0 and not self._affordable("full"):
-                parent = self.finished[0]
+            parent = self.finished[0] if size == 0 and self.inherit else None
             for bits in range(ROOT_BITS, MIN_BITS, -1):
                 net = Net(size, Genome.uniform(bits, *self.rungs.counts), bits, bits, cut)
                 start, first = parent if self.inherit else None, parent is None
