@@ -463,6 +463,7 @@ def run_one(race: Race, seed: int, contestant: str, folder: Path, say: Say) -> d
         "contestant": contestant,
         "seed": seed,
         **about,
+        "fewer": plan.fewer,
         "trainings": len(entries),
         "int8": _shown(race, seed, entries[0]),
         "best": _shown(race, seed, cheapest(entries, rule)),

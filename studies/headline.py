@@ -15,6 +15,7 @@ from .race_tables import (
     against_hand,
     against_rivals,
     by_other_rules,
+    told_before,
 )
 from .search import table
 from .spread import with_error
@@ -183,6 +184,7 @@ def _race(docs: Path) -> list[str]:
         if (rows := [row for row in data["rows"] if row["task"] == race["task"]])
     ]
     body = [row for task, judge, rows in every for row in against_hand(task, judge, rows)]
+    lines += told_before([row for *_, rows in every for row in rows])
     lines += table(AGAINST_HAND, body)
     body = [row for task, judge, rows in every for row in by_other_rules(task, judge, rows)]
     if body:

@@ -12,6 +12,7 @@ from typing import Any
 from .contestants import HAND_NAME, NARROWED, RULES, SEARCHES, UNITS_KEPT, Race
 from .race import PACE, not_measured, task_lines
 from .race import measure as run_races
+from .race_tables import told_before
 
 Say = Callable[[str], None]
 FOLDER = Path("runs/race-folds")
@@ -72,7 +73,7 @@ def render(data: Mapping[str, Any]) -> list[str]:
             "area, or had two errors to spare; the best by hand is chosen by the same rule then.",
             "",
         ]
-    lines += not_measured(data)
+    lines += not_measured(data) + told_before(data["rows"])
     for race in data["races"]:
         rows = [row for row in data["rows"] if row["task"] == race["task"]]
         if rows:

@@ -46,6 +46,23 @@ RIVALS = {
 AGAINST_RIVALS = ("task", "judged by", "seeds", *RIVALS.values())
 
 
+def of_before(rows: Rows) -> list[str]:
+    """Tasks on which this search ran before units were a gene."""
+    own = [row for row in rows if row["contestant"] == SEARCHES[0]]
+    return list(dict.fromkeys(row["task"] for row in own if "fewer" not in row))
+
+
+def told_before(rows: Rows) -> list[str]:
+    """A paragraph on them; nothing where there are none."""
+    if not (tasks := of_before(rows)):
+        return []
+    return [
+        "This search as it was before units were a gene, and inherited weights were trained more "
+        f"slowly: {', '.join(tasks)}.",
+        "",
+    ]
+
+
 def _of(rows: Rows, contestant: str, seeds: Sequence[int]) -> Rows:
     return [row for row in rows if row["contestant"] == contestant and row["seed"] in seeds]
 

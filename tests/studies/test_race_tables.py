@@ -52,3 +52,12 @@ def test_rivals_are_told_on_their_own_seeds_and_left_out_where_there_are_none():
     assert (seeds, own) == ("1", "+25 %")
     assert others == ["-", "-", "+50 %", "-", "-", "-"]
     assert race_tables.against_rivals("t", "folds", ROWS[:3]) == []
+
+
+def test_searches_of_before_units_were_a_gene_are_named():
+    rows = [{**row, "task": "t"} for row in ROWS]
+    (line, _) = race_tables.told_before(rows)
+    assert line.endswith(": t.")
+    today = [{**row, "task": "u", "fewer": True} for row in ROWS]
+    assert race_tables.told_before([*rows, *today]) == [line, ""]
+    assert race_tables.told_before(today) == []
