@@ -224,10 +224,13 @@ class Climb:
     def _homogeneous(self) -> Iterator[str]:
         """Homogeneous networks of every size, narrower and narrower."""
         for size in range(self.sizes):
-            cut = self._least_cut(size)
+            root = self._homogeneous_net(size, ROOT_BITS)
+            if not self.allowed(root) and self.plan.fewer:
+                yield from self._within_limits(size)
+                continue
             parent = self.finished[0] if size == 0 and self.inherit else None
             for bits in range(ROOT_BITS, MIN_BITS, -1):
-                net = Net(size, Genome.uniform(bits, *self.rungs.counts), bits, bits, cut)
+                net = self._homogeneous_net(size, bits)
                 start, first = parent if self.inherit else None, parent is None
                 if not self._affordable("full" if start is None else "short"):
                     return
@@ -250,17 +253,21 @@ class Climb:
                 if self.below(parent) > self.drop + BEYOND:
                     break
 
-    def _least_cut(self, size: int) -> int:
-        """Parts of a size's units that must go so that a homogeneous network keeps the limits."""
-        most = self.rungs.most_cut(size)
-        return next((cut for cut in range(most) if self._fits(size, cut)), most)
+    def _homogeneous_net(self, size: int, bits: int, cut: int = 0) -> Net:
+        return Net(size, Genome.uniform(bits, *self.rungs.counts), bits, bits, cut)
 
-    def _fits(self, size: int, cut: int) -> bool:
-        """Whether any homogeneous network of so many units keeps the limits."""
-        return any(
-            self.allowed(Net(size, Genome.uniform(bits, *self.rungs.counts), bits, bits, cut))
-            for bits in range(ROOT_BITS, MIN_BITS, -1)
-        )
+    def _within_limits(self, size: int) -> Iterator[str]:
+        """Homogeneous networks of a size whose INT6 breaks a limit: each with as many units as keep
+        it, trained fully, since weights of fewer units make no network of more."""
+        for bits in range(ROOT_BITS, MIN_BITS, -1):
+            cuts = range(self.rungs.most_cut(size) + 1)
+            nets = (self._homogeneous_net(size, bits, cut) for cut in cuts)
+            net = next(filter(self.allowed, nets), None)
+            if not self._affordable("full"):
+                return
+            if net is not None:
+                self.starts += self._train([(net, None)])
+                yield "starts"
 
     def _two_widths(self, root: Result) -> Iterator[str]:
         """Networks of two widths, in place of homogeneous ones, where the first of these below
@@ -338,10 +345,16 @@ class Climb:
 
     def _gain(self, cost: float, points: float, spread: float) -> float:
         best = self.best()
-        most = self.cost(best.net) if best else max(self.cost(r.net) for r in self.finished)
+        most = self.cost(best.net) if best else self._dearest()
         if most - cost > self.reach * most:
             return 0.0
         return gain(most - cost, points, spread, self.drop)
+
+    def _dearest(self) -> float:
+        """What a first network within the limits is measured against: a little more than the
+        dearest that keeps those of cost, so that one as dear wins something too."""
+        costs = [self.cost(r.net) for r in self.finished if self.allowed(r.net)]
+        return (1 + DEAR) * max(costs or [self.cost(r.net) for r in self.finished])
 
     def _proposal(self, net: Net, parent: Result, points: float, spread: float) -> Proposal:
         gained = self._gain(self.cost(net), points, spread)

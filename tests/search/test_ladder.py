@@ -150,6 +150,16 @@ def test_a_limit_that_needs_fewer_units_is_kept(tmp_path):
     assert zoo.load(checkpoint).hidden_size() == document["best"]["hidden"]
 
 
+def test_a_search_goes_on_until_a_network_keeps_the_limits(tmp_path):
+    """INT8 is so much dearer than what the limit allows that no step from it leads there."""
+    plan = replace(PLAN, drop=3.0, budget=12.0, epochs=1, limits=(("um2", 30_000.0),))
+    document = search(tmp_path, replace(plan, pace=(0.4,)))
+    assert document["int8"]["um2"] > 70_000
+    kept = [entry for entry in document["finished"][1:] if entry["um2"] <= 30_000]
+    assert len(kept) >= 5
+    assert document["spent_seconds"] > 8
+
+
 def test_a_search_is_not_gone_on_with_as_another_one(tmp_path):
     plan = replace(PLAN, shares=SHARES)
     begin(tmp_path, plan, False)
