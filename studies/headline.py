@@ -184,7 +184,9 @@ def _race(docs: Path) -> list[str]:
         if (rows := [row for row in data["rows"] if row["task"] == race["task"]])
     ]
     body = [row for task, judge, rows in every for row in against_hand(task, judge, rows)]
-    lines += told_before([row for *_, rows in every for row in rows])
+    lines += told_before(
+        [{**row, "task": f"{task} by {judge}"} for task, judge, rows in every for row in rows]
+    )
     lines += table(AGAINST_HAND, body)
     body = [row for task, judge, rows in every for row in by_other_rules(task, judge, rows)]
     if body:
