@@ -170,9 +170,9 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "What was tuned on what: the constants of this search were set by validation accuracy on "
         "seed 0 of digits-row and of JapaneseVowels. That it trained INT6 of every size from float "
         "weights was decided on seeds 0 and 1 and on mnist-row, where the networks by hand had "
-        "been cheaper (today INT6 of the first size goes on from INT8); the learning rate of "
-        "inherited weights on seed 1 of mnist-row, and the steps in which units are removed on "
-        "seed 0.",
+        "been cheaper (today INT6 of the first size goes on from INT8; mnist-row was searched "
+        "before that); the learning rate of inherited weights on seed 1 of mnist-row, and the "
+        "steps in which units are removed on seed 0.",
         "",
         f"{PACE} Areas are by the prices of the day of this "
         "page, by which the best by hand is chosen too; searches made those of their time small. "
