@@ -24,8 +24,8 @@ EPOCHS = (4, 80)
 #: came within half a point, and a further training of the same one changed its loss by chance.
 SHORT, SHORT_UPDATES = 0.25, 180
 #: Learning rate of a training from inherited weights, as a share of a full one's, whose rate takes
-#: networks that are nearly right too far away to come back in so few updates: an epoch of mnist-row
-#: with it lost 0.3 points of a network that it did not narrow.
+#: networks that are nearly right too far away to come back in so few updates: INT5 of kws4 lost 2.2
+#: points with it and 0.1 with this, mnist-row's INT4 0.9 and 0.5 (``docs/results/inherited.md``).
 SHORT_RATE = 0.4
 #: Standard errors of the difference to INT8 that a network must have to spare. Of many networks
 #: that one validation part judges, the one that is chosen is likely to have been lucky there.
