@@ -20,6 +20,7 @@ from genogate.model.knobs import Knobs
 from genogate.model.qat.recipe import Tuning
 from genogate.search.experiment.jobs import ForOne, Look, look_at, train_from
 from genogate.search.ladder.plan import SHORT_RATE
+from genogate.search.ladder.rungs import PARTS
 
 from .baselines import shipped
 from .kept import Case, rows_of
@@ -42,20 +43,26 @@ SHARES = (1.0, SHORT_RATE, 0.2)
 ROOT, CHAIN = 6, (6, 5, 4)
 #: Parts of the units that are removed.
 FEWER = (1, 2, 4, 8)
-PARTS = 16
+
+
+def _float_network(task: str, seed: int) -> str:
+    """The name of the float network that is shipped for a task, of the reference's size."""
+    name = shipped(task, seed, 32 if task == "digits-row" else 64)
+    assert name is not None
+    return name
 
 
 def _trained(
     task: str, seed: int, bits: int, begin: str, share: float, path: Path, epochs: int
 ) -> float:
     """Train a homogeneous network from the weights at `begin`; its validation accuracy."""
-    source = shipped(task, seed, 32 if task == "digits-row" else 64)
-    assert source is not None
+    source = _float_network(task, seed)
+    begin = begin or source
     recipe = Tuning(epochs=epochs, seed=seed, keep="last", lr=share * Tuning().lr)
     knobs = Knobs(activation="table", input_bits=bits, classifier_bits=bits)
-    starts = (("start", begin or source),)
+    starts = (("start", begin),)
     train_from(
-        begin or source,
+        begin,
         ForOne(starts, source, Genome.uniform(bits), knobs, recipe, TASKS[task][2], str(path)),
     )
     return float(look_at(Look(str(path), None, knobs, ("judged",)))["judged"])
@@ -97,9 +104,7 @@ def _smallest(checkpoint: Checkpoint, units: int) -> Checkpoint:
 
 def _cut(task: str, seed: int) -> dict[str, Any]:
     """Validation accuracy of a float network with fewer units, without training."""
-    name = shipped(task, seed, 32 if task == "digits-row" else 64)
-    assert name is not None
-    checkpoint, data = zoo.load(name), load_task(task, seed)
+    checkpoint, data = zoo.load(_float_network(task, seed)), load_task(task, seed)
     part, units = data.scored("val"), checkpoint.hidden_size()
     left = [units - fewer * units // PARTS for fewer in FEWER]
     return {

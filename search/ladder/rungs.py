@@ -164,7 +164,7 @@ class Rungs:
         self.spent = 0.0
         self.fresh = 0
         self.prices: dict[Net, dict[str, Any]] = {}
-        self.fewer: dict[tuple[str, tuple[int, ...]], str] = {}
+        self.cuts: dict[tuple[str, tuple[int, ...]], str] = {}
         self.seconds_of_full: list[float] = []
         self.seconds_of_epoch: dict[int, list[float]] = {}
 
@@ -242,10 +242,10 @@ class Rungs:
             key = self._key("fewer units", name, net.size, units)
             place = str(self.folder / "networks" / f"{key}.safetensors")
             jobs.append((key, f"{net.size} {units}", Fewer(path, units, place)))
-        if any((path, units) not in self.fewer for path in networks):
+        if any((path, units) not in self.cuts for path in networks):
             self._run("Removing units", jobs, _timed_cut, charges)
-            self.fewer |= {(job.checkpoint, units): job.path for _, _, job in jobs}
-        return tuple(self.fewer[path, units] for path in networks)
+            self.cuts |= {(job.checkpoint, units): job.path for _, _, job in jobs}
+        return tuple(self.cuts[path, units] for path in networks)
 
     def begins(self, net: Net, start: Result | None) -> tuple[str, ...]:
         """What a network begins with in every fold: the weights of a result, or float ones, without
