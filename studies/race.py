@@ -38,9 +38,8 @@ FOLDER = Path("runs/race")
 #: A sentence of both races' pages: what a training counts as.
 PACE = (
     "An epoch counts as the CPU time that it took by hand on average, so that no contestant has "
-    "less because the machine was busier then; a look at a network as a fifth of an epoch on "
-    "digits-row, JapaneseVowels and ItalyPowerDemand, and as what it was measured to take on the "
-    "others."
+    "less because the machine was busier then; a look at a network as what it was measured to "
+    "take, or as a fifth of an epoch where that was not measured."
 )
 #: Contestants in the tables.
 NAMES = {
