@@ -198,7 +198,8 @@ def _race(docs: Path) -> list[str]:
     body = [row for task, judge, rows in every for row in against_rivals(task, judge, rows)]
     if body:
         lines += [
-            "Area below the best by hand, of this search and of its rivals:",
+            "Area below the best by hand, of this search and of its rivals; `(of 1)` where a rival "
+            "ran on one of the seeds only, against the network by hand of the same seed:",
             "",
             *table(AGAINST_RIVALS, body),
         ]

@@ -145,11 +145,13 @@ def by_other_rules(task: str, judge: str, rows: Rows) -> list[tuple[str, ...]]:
 def against_rivals(task: str, judge: str, rows: Rows) -> list[tuple[str, ...]]:
     """Area of every contestant against the best by hand of the same seeds, where there are any
     rivals of this search."""
+    most = len(_seeds(rows, SEARCHES[0]))
     cells = []
     for contestant in RIVALS:
         seeds = _seeds(rows, contestant)
-        hand = _of(rows, HAND_NAME, seeds)
-        cells.append(_below(_of(rows, contestant, seeds), hand) if seeds else "-")
+        below = _below(_of(rows, contestant, seeds), _of(rows, HAND_NAME, seeds)) if seeds else "-"
+        # Seeds of a task differ much, so a figure of fewer of them says so.
+        cells.append(f"{below} (of {len(seeds)})" if 0 < len(seeds) < most else below)
     if set(cells[1:]) == {"-"}:
         return []
-    return [(task, judge, str(len(_seeds(rows, SEARCHES[0]))), *cells)]
+    return [(task, judge, str(most), *cells)]

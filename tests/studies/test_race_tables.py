@@ -54,6 +54,13 @@ def test_rivals_are_told_on_their_own_seeds_and_left_out_where_there_are_none():
     assert race_tables.against_rivals("t", "folds", ROWS[:3]) == []
 
 
+def test_a_rival_of_fewer_seeds_says_so():
+    both = [*ROWS, row(SEARCHES[0], 1, entry(450.0))]
+    ((_, _, seeds, own, *others),) = race_tables.against_rivals("t", "folds", both)
+    assert (seeds, own) == ("2", "+25 %")
+    assert others == ["-", "-", "+50 % (of 1)", "-", "-", "-"]
+
+
 def test_searches_of_before_units_were_a_gene_are_named():
     rows = [{**row, "task": "t"} for row in ROWS]
     (line, _) = race_tables.told_before(rows)
