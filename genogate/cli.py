@@ -139,8 +139,40 @@ class _Terminated(BaseException):
     """A plain kill. Not SystemExit, which those who run a simulator take for its end."""
 
 
+#: Seconds after which a signal that cannot be answered now is sent again.
+_LATER = 0.05
+
+
+def _torch_loads() -> bool:
+    """Whether a module of torch is being imported: it calls Python from C++, where an exception
+    that is not expected aborts the process."""
+    return any(
+        getattr(getattr(module, "__spec__", None), "_initializing", False)
+        for name, module in sys.modules.copy().items()
+        if name.partition(".")[0] == "torch"
+    )
+
+
+def _again(number: int) -> threading.Timer:
+    """Send this process a signal, later."""
+    timer = threading.Timer(_LATER, os.kill, (os.getpid(), number))
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
 def _terminate(number: int, frame: object) -> None:
+    if _torch_loads():
+        _again(number)
+        return
     raise _Terminated
+
+
+def _interrupt(number: int, frame: object) -> None:
+    if _torch_loads():
+        _again(number)
+        return
+    raise KeyboardInterrupt
 
 
 #: What a signal raises.
@@ -154,9 +186,6 @@ class _Lost:
     said : that exception, None as long as there is none.
     """
 
-    #: Seconds.
-    LATER = 0.05
-
     def __init__(self) -> None:
         self.said: BaseException | None = None
         self._timer: threading.Timer | None = None
@@ -169,9 +198,7 @@ class _Lost:
             return
         self.said = ignored.exc_value
         number = signal.SIGTERM if isinstance(self.said, _Terminated) else signal.SIGINT
-        self._timer = threading.Timer(self.LATER, os.kill, (os.getpid(), number))
-        self._timer.daemon = True
-        self._timer.start()
+        self._timer = _again(number)
 
     def settle(self) -> None:
         """Raise it after all: what the command ended with may only have followed from it."""
@@ -254,7 +281,7 @@ def main(command: click.Command = app, name: str = "genogate") -> None:
     # in the background, with the signal ignored.
     signal.signal(signal.SIGTERM, _terminate)
     if signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, signal.SIG_DFL):
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, _interrupt)
     code = _run(command, name)
     if code:
         # Whatever could not be printed must not make the interpreter complain at its end.
