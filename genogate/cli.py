@@ -161,18 +161,12 @@ def _again(number: int) -> threading.Timer:
     return timer
 
 
-def _terminate(number: int, frame: object) -> None:
+def _stop(number: int, frame: object) -> None:
+    """What SIGTERM and SIGINT do."""
     if _torch_loads():
         _again(number)
         return
-    raise _Terminated
-
-
-def _interrupt(number: int, frame: object) -> None:
-    if _torch_loads():
-        _again(number)
-        return
-    raise KeyboardInterrupt
+    raise _Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
 
 #: What a signal raises.
@@ -279,9 +273,9 @@ def main(command: click.Command = app, name: str = "genogate") -> None:
     _environment()
     # A plain kill must clean up like Ctrl-C does, and that also where a shell started the command
     # in the background, with the signal ignored.
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, _stop)
     if signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, signal.SIG_DFL):
-        signal.signal(signal.SIGINT, _interrupt)
+        signal.signal(signal.SIGINT, _stop)
     code = _run(command, name)
     if code:
         # Whatever could not be printed must not make the interpreter complain at its end.

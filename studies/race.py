@@ -175,7 +175,7 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "",
         "Greedy descent and NSGA-II look at networks without training them for two fifths of their "
         "time. On digits-row, JapaneseVowels and ItalyPowerDemand a look was taken to last 0.03 "
-        "CPU seconds, whatever it lasted; on mnist-row NSGA-II's was timed: 0.29.",
+        "CPU seconds, however long it took; on mnist-row NSGA-II's was timed: 0.29.",
         "",
         f"{PACE} Areas are by the prices of the day of this "
         "page, by which the best by hand is chosen too; searches made those of their time small. "
