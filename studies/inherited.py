@@ -17,7 +17,9 @@ from genogate.model.checkpoints.pruning import pruned
 from genogate.model.data.tasks import load_task
 from genogate.model.genome import Genome
 from genogate.model.knobs import Knobs
+from genogate.model.qat.layer_pass import LONG
 from genogate.model.qat.recipe import Tuning
+from genogate.model.qat.trainer import LONG_RATE
 from genogate.search.experiment.jobs import ForOne, Look, look_at, train_from
 from genogate.search.ladder.plan import SHORT_RATE
 from genogate.search.ladder.rungs import PARTS
@@ -36,6 +38,7 @@ TASKS: dict[str, tuple[int, int, int | None]] = {
     "digits-row": (12, 6, None),
     "kws4": (8, 8, None),
     "mnist-row": (4, 1, 24_000),
+    "mnist-pixel14": (8, 8, 2_000),
 }
 #: Shares of the usual learning rate.
 SHARES = (1.0, SHORT_RATE, 0.2)
@@ -186,7 +189,8 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "",
         "**The learning rate.** INT6 is trained fully from float weights; from it a short training "
         "goes on with INT6 itself, with INT5, and from that with INT4, at shares of the usual "
-        f"rate. The search takes {SHORT_RATE:g}.",
+        f"rate. The search takes {SHORT_RATE:g} of it, and all of it for sequences of more than "
+        f"{LONG} steps, whose rate is {LONG_RATE:g} of the others' already.",
         "",
     ]
     if data["missing"]:

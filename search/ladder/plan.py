@@ -12,6 +12,7 @@ from ...model.data.tasks import Task
 from ...model.errors import InputError, each_once, shown
 from ...model.genome import Genome
 from ...model.knobs import Knobs
+from ...model.qat.layer_pass import LONG
 from ...synth.targets.prices import UNITS, limits
 from ..genomes.evaluate import Setting, load
 from .price import FPGA_COST, TARGET, costs_of
@@ -26,6 +27,8 @@ SHORT, SHORT_UPDATES = 0.25, 180
 #: Learning rate of a training from inherited weights, as a share of a full one's, whose rate takes
 #: networks that are nearly right too far away to come back in so few updates: INT5 of kws4 lost 2.2
 #: points with it and 0.1 with this, mnist-row's INT4 0.9 and 0.5 (``docs/results/inherited.md``).
+#: Sequences that have a fifth of it anyway (:data:`~genogate.model.qat.trainer.LONG_RATE`) have all
+#: of that: of less, networks of mnist-pixel14 did not come near enough.
 SHORT_RATE = 0.4
 #: Standard errors of the difference to INT8 that a network must have to spare. Of many networks
 #: that one validation part judges, the one that is chosen is likely to have been lucky there.
@@ -222,6 +225,12 @@ def short_epochs(full: int, updates: int) -> int:
     """Epochs of a training from inherited weights, where a full one has `full` epochs of so many
     updates."""
     return min(full, max(1, round(SHORT * full), math.ceil(SHORT_UPDATES / updates)))
+
+
+def short_rate(steps: int) -> float:
+    """Share of a full training's learning rate that one from inherited weights has, for sequences
+    of so many steps."""
+    return 1.0 if steps > LONG else SHORT_RATE
 
 
 def epochs_within(

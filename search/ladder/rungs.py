@@ -39,7 +39,7 @@ from ..genomes.store import Store
 from ..pool.backends import Pool
 from . import marks
 from .folds import check_floats, fold_floats, remove_others
-from .plan import SHORT_RATE, Plan
+from .plan import Plan, short_rate
 from .price import PRICES, TARGET, Sharing, price_of
 
 Say = Callable[[str], None]
@@ -214,6 +214,12 @@ class Rungs:
         task = load(Setting(path, self.plan.knobs, False)).task
         sequences = min(len(task.x_train), self.plan.sequences or len(task.x_train))
         return -(-sequences // batch_of(task, zoo.load(path)))
+
+    @cached_property
+    def short_rate(self) -> float:
+        """Share of the learning rate that a training from inherited weights has."""
+        setting = Setting(self.plan.checkpoints[0], self.plan.knobs, False)
+        return short_rate(load(setting).task.steps)
 
     @cached_property
     def _units(self) -> list[tuple[int, ...]]:
@@ -406,14 +412,16 @@ class Rungs:
         nets: Sequence[tuple[Net, Result | None]],
         rung: str,
         epochs: int,
-        rate: float = SHORT_RATE,
+        rate: float | None = None,
     ) -> list[Result]:
         """Networks trained for so many epochs from the weights of a result, or the float ones; the
         last epoch is kept, so that nothing is chosen by the part that judges. Of a plan with folds
         every network is trained once for each.
 
-        rate : share of the usual learning rate, from the weights of a result
+        rate : share of the usual learning rate, from the weights of a result; None: as
+            :func:`.plan.short_rate` has it
         """
+        rate = self.short_rate if rate is None else rate
         jobs = []
         for net, start in nets:
             sources = [row[net.size] for row in self.sources]
@@ -462,7 +470,7 @@ class Rungs:
             begin = begin or source
             if net.cut != cut_before:
                 (begin,), cut_before = self._cut({begin: self._name(begin)}, net, ()), net.cut
-            job = self._training(net, begin, source, epochs, SHORT_RATE if k else 1.0)
+            job = self._training(net, begin, source, epochs, self.short_rate if k else 1.0)
             (row,) = self._run("Training on all", [job], _timed_training)
             begin, seconds[job[0]] = job[2].path, row["seconds"]
         self.spent = before

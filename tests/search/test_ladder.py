@@ -31,6 +31,7 @@ from genogate.search.ladder.plan import (
     check_limits,
     check_validation,
     epochs_within,
+    short_rate,
     terms_of,
 )
 from genogate.search.ladder.price import COSTS, Sharing, costs_of, price_of
@@ -355,6 +356,11 @@ def test_a_validation_part_that_cannot_tell_is_refused(monkeypatch):
         check_validation(replace(PLAN, drop=0.1))
     few.task = SimpleNamespace(name="real", y_val=np.zeros(40), real=True, every=True, **kind)
     assert "by explained variance" in check_validation(replace(PLAN, drop=0.1))
+
+
+def test_inherited_weights_of_long_sequences_keep_their_rate():
+    assert short_rate(8) == short_rate(64) == 0.4
+    assert short_rate(65) == short_rate(784) == 1
 
 
 def test_epochs_follow_the_budget():
