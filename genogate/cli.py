@@ -274,7 +274,8 @@ def main(command: click.Command = app, name: str = "genogate") -> None:
     # A plain kill must clean up like Ctrl-C does, and that also where a shell started the command
     # in the background, with the signal ignored.
     signal.signal(signal.SIGTERM, _stop)
-    if signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, signal.SIG_DFL):
+    usual = (signal.SIG_IGN, signal.SIG_DFL, signal.default_int_handler)
+    if signal.getsignal(signal.SIGINT) in usual:
         signal.signal(signal.SIGINT, _stop)
     code = _run(command, name)
     if code:

@@ -100,7 +100,7 @@ FULL = (
     Race("ItalyPowerDemand", (32, 16), 20, contestants=BY_USUAL),
     Race("mnist-row", (64, 48), 4, sequences=24_000),
     Race("mnist-pixel14", (64, 48), 8, sequences=2_000, contestants=BY_USUAL),
-    Race("mnist-pixel", (64, 48), 8, (0,), sequences=2_000, contestants=CONTESTANTS[:3]),
+    Race("mnist-pixel", (64, 48), 8, sequences=2_000, contestants=BY_USUAL),
 )
 QUICK = (Race("digits-row", (32,), 1, (0,)),)
 #: Weights, the rest, input and classifier of what a person writes down.

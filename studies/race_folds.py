@@ -60,7 +60,7 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "Every contestant has the CPU time that training all networks by hand on all folds took, "
         f"with that of the float networks. {PACE} A training from inherited "
         "weights has a quarter of the epochs, and 180 updates or more, at two fifths of the "
-        "learning rate (`search/ladder/plan.py`).",
+        "learning rate, since these tasks have no more than 64 steps (`search/ladder/plan.py`).",
         "",
         "What was tuned on what: those 180 updates on seed 0 of digits-row; when a size is given "
         "up, and how far a network may be from the best, on seed 0 of JapaneseVowels "

@@ -33,7 +33,7 @@ def genogate(monkeypatch, tmp_path):
     from genogate.cli import main
 
     monkeypatch.chdir(tmp_path)
-    handler = signal.getsignal(signal.SIGTERM)
+    handlers = {sign: signal.getsignal(sign) for sign in (signal.SIGINT, signal.SIGTERM)}
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["genogate", *map(str, arguments)])
@@ -44,4 +44,5 @@ def genogate(monkeypatch, tmp_path):
         return Outcome(stop.value.code, out.getvalue(), err.getvalue())
 
     yield call
-    signal.signal(signal.SIGTERM, handler)
+    for sign, handler in handlers.items():
+        signal.signal(sign, handler)

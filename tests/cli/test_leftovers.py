@@ -257,6 +257,34 @@ def test_a_command_in_the_background_ends_on_a_signal(tmp_path, temporary, sign,
     assert not list(tmp_path.rglob(".partial-*"))
 
 
+@pytest.mark.parametrize(("sign", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_waits_until_torch_is_imported(tmp_path, sign, code):
+    """A stand-in for torch, whose C++ would abort where its import ends with an exception."""
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text(
+        "import pathlib, time\n"
+        "pathlib.Path('begun').touch()\n"
+        "for _ in range(20):\n    time.sleep(0.05)\n"
+        "pathlib.Path('imported').touch()\n"
+        "def set_num_threads(count):\n    time.sleep(60)\n"
+    )
+    program = "import sys; from genogate.cli import main; sys.argv[0] = 'genogate'; main()"
+    run = subprocess.Popen(
+        [sys.executable, "-c", program, "train", "--epochs", "1"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not (tmp_path / "begun").exists():
+        assert run.poll() is None
+        time.sleep(0.02)
+    run.send_signal(sign)
+    assert run.communicate(timeout=60)[1].strip() == "genogate: stopped"
+    assert run.returncode == code
+    assert (tmp_path / "imported").exists()
+
+
 def test_what_icarus_leaves_where_it_is_killed_goes_with_our_folder(tmp_path, temporary):
     """A stand-in that writes temporary files as iverilog does, and dies before it removes them."""
     from genogate.sim.rtl.units.bench import Case, simulate_units
