@@ -272,7 +272,8 @@ def main(command: click.Command = app, name: str = "genogate") -> None:
     """Entry point: exit code 0, 1 (a check failed), 2 (bad input or environment), 130 (Ctrl-C)."""
     _environment()
     # A plain kill must clean up like Ctrl-C does, and that also where a shell started the command
-    # in the background, with the signal ignored.
+    # in the background, with the signal ignored. Python's own handler would raise in the midst of
+    # torch's import.
     signal.signal(signal.SIGTERM, _stop)
     usual = (signal.SIG_IGN, signal.SIG_DFL, signal.default_int_handler)
     if signal.getsignal(signal.SIGINT) in usual:

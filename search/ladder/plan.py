@@ -28,7 +28,8 @@ SHORT, SHORT_UPDATES = 0.25, 180
 #: networks that are nearly right too far away to come back in so few updates: INT5 of kws4 lost 2.2
 #: points with it and 0.1 with this, mnist-row's INT4 0.9 and 0.5 (``docs/results/inherited.md``).
 #: Sequences that have a fifth of it anyway (:data:`~genogate.model.qat.trainer.LONG_RATE`) have all
-#: of that: INT4 of mnist-pixel14 lost 7.5 points with it and 9.3 with two fifths of it.
+#: of that: of mnist-pixel14 INT6 and INT5 lost as much with two fifths of it, INT4 9.3 in place of
+#: 7.5 points, and whole searches ended dearer (``docs/results/race.md``).
 SHORT_RATE = 0.4
 #: Standard errors of the difference to INT8 that a network must have to spare. Of many networks
 #: that one validation part judges, the one that is chosen is likely to have been lucky there.
