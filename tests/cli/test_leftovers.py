@@ -276,11 +276,15 @@ def test_a_signal_waits_until_torch_is_imported(tmp_path, sign, code):
         stderr=subprocess.PIPE,
         text=True,
     )
-    while not (tmp_path / "begun").exists():
-        assert run.poll() is None
-        time.sleep(0.02)
-    run.send_signal(sign)
-    assert run.communicate(timeout=60)[1].strip() == "genogate: stopped"
+    try:
+        while not (tmp_path / "begun").exists():
+            assert run.poll() is None
+            time.sleep(0.02)
+        run.send_signal(sign)
+        err = run.communicate(timeout=60)[1]
+    finally:
+        run.kill()
+    assert err.strip() == "genogate: stopped"
     assert run.returncode == code
     assert (tmp_path / "imported").exists()
 
