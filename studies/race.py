@@ -29,7 +29,7 @@ from .contestants import (
     run_one,
     slug,
 )
-from .race_tables import by_rule, told_before
+from .race_tables import by_rule, ended_early, told_before
 from .search import table
 from .spread import percent_below, with_error
 
@@ -192,7 +192,7 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "there was such an error. Tasks of the registry: `python -m studies.registry`.",
         "",
     ]
-    lines += not_measured(data) + told_before(data["rows"])
+    lines += not_measured(data) + told_before(data["rows"]) + ended_early(data["rows"])
     if any(row["contestant"] == NARROWED for row in data["rows"]):
         lines += [
             "The best by hand with weights inherited says what the further epochs alone are worth: "

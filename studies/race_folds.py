@@ -21,7 +21,7 @@ from .contestants import (
 )
 from .race import PACE, not_measured, task_lines
 from .race import measure as run_races
-from .race_tables import told_before
+from .race_tables import ended_early, told_before
 
 Say = Callable[[str], None]
 FOLDER = Path("runs/race-folds")
@@ -46,6 +46,8 @@ def measure(say: Say, folder: Path = FOLDER, budget: str | None = None) -> dict[
 
 def render(data: Mapping[str, Any]) -> list[str]:
     """The page."""
+    trained = [row["trainings"] for row in data["rows"] if row["contestant"] == SEARCHES[0]]
+    of = f"the {min(trained)} to {max(trained)}" if trained else "many"
     lines = [
         "## The race judged by folds",
         "",
@@ -70,8 +72,8 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "removed on seed 0 of these three; that INT6 of the first size goes on from INT8, on seed "
         "2 of kws4.",
         "",
-        "A search ends at the edge of the rule by which it chooses, and of some forty networks the "
-        "one that is chosen is likely to have been lucky: it loses more on test than on "
+        f"A search ends at the edge of the rule by which it chooses, and of {of} networks that it "
+        "trains the one that is chosen is likely to have been lucky: it loses more on test than on "
         "validation, the more so the fewer sequences judge. Of kws4's 1,311 clips the error is "
         "half a point, as much as may be lost: a network of any width must seem to lose nothing to "
         "be within, and which one does is in part luck, by hand too. An epoch of kws4 has so few "
@@ -84,7 +86,7 @@ def render(data: Mapping[str, Any]) -> list[str]:
             "area, or had two errors to spare; the best by hand is chosen by the same rule then.",
             "",
         ]
-    lines += not_measured(data) + told_before(data["rows"])
+    lines += not_measured(data) + told_before(data["rows"]) + ended_early(data["rows"])
     for race in data["races"]:
         rows = [row for row in data["rows"] if row["task"] == race["task"]]
         if rows:

@@ -43,6 +43,9 @@ RIVALS = {
     "greedy": "greedy",
     "NSGA-II on size": "NSGA-II on size",
 }
+#: Rivals that train no more than what they have found, and the share of their time below which that
+#: is told.
+BY_FRONT, EARLY = ("greedy", "NSGA-II on size"), 0.9
 AGAINST_RIVALS = ("task", "judged by", "seeds", *RIVALS.values())
 
 
@@ -61,6 +64,24 @@ def told_before(rows: Rows) -> list[str]:
         f"slowly: {', '.join(tasks)}.",
         "",
     ]
+
+
+def ended_early(rows: Rows) -> list[str]:
+    """A paragraph on contestants that had nothing left to train before their time was up; nothing
+    where there are none."""
+    early: dict[str, list[str]] = {}
+    for task in dict.fromkeys(row["task"] for row in rows):
+        of = [row for row in rows if row["task"] == task]
+        for contestant in BY_FRONT:
+            own = _of(of, contestant, _seeds(of, contestant))
+            given = sum(r["spent"] for r in _of(of, HAND_NAME, _seeds(of, contestant)))
+            share = sum(row["spent"] for row in own) / given if own and given else 1.0
+            if share < EARLY:
+                early.setdefault(contestant, []).append(f"{task} after {100 * share:.0f} % of it")
+    if not early:
+        return []
+    told = "; ".join(f"{contestant}, on {', '.join(of)}" for contestant, of in early.items())
+    return [f"All that they had found was trained before their time was up: {told}.", ""]
 
 
 def _of(rows: Rows, contestant: str, seeds: Sequence[int]) -> Rows:
