@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import statistics
 import time
 from collections.abc import Callable
@@ -27,6 +28,18 @@ from .synth.runtime_multipliers import runtime_multiplier_cells
 from .synth.verilog import emit
 
 ROUNDS = 15
+
+
+def processor() -> str:
+    """What the system calls the processor, and whether it has the widest vectors: how fast a float
+    network is beside integers depends on both."""
+    try:
+        about = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        about = ""
+    name = re.search(r"^model name\s*: (.+)$", about, re.MULTILINE)
+    wide = ", AVX-512" if re.search(r"\bavx512f\b", about) else ""
+    return (name[1] if name else platform.processor() or platform.machine()) + wide
 
 
 def _interleaved(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
@@ -105,7 +118,7 @@ def bench(report: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
         }
     )
     result: dict[str, Any] = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python "
+        "machine": f"{processor()}, {os.cpu_count()} cores, Python "
         f"{platform.python_version()}, torch {torch.__version__}",
         "sequences": len(x),
         "sequences_per_second": {k: len(x) / seconds[k] for k in ("golden", "twin", "torch")},

@@ -68,3 +68,14 @@ def test_searches_of_before_units_were_a_gene_are_named():
     today = [{**row, "task": "u", "fewer": True} for row in ROWS]
     assert race_tables.told_before([*rows, *today]) == [line, ""]
     assert race_tables.told_before(today) == []
+
+
+def test_rivals_that_end_before_their_time_are_named_with_the_share_of_it():
+    rows = [{**r, "task": "t", "spent": 100.0} for r in ROWS]
+    rivals = [
+        {**row(name, 1, entry(700.0)), "task": "t", "spent": spent}
+        for name, spent in (("greedy", 95.0), ("NSGA-II on size", 45.0))
+    ]
+    (line, _) = race_tables.ended_early([*rows, *rivals])
+    assert line.endswith("time was up: NSGA-II on size, on t after 45 % of it.")
+    assert race_tables.ended_early([*rows, rivals[0]]) == []
