@@ -385,14 +385,15 @@ def _plan(
 def _searched(
     own: Path, plan: Plan, inherit: bool, say: Say
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """What this search trained, and the CPU seconds that it took."""
+    """What this search trained, the CPU seconds that it took, and how lucky its choice was."""
     place = own / "ladder"
     document = search(place, plan, resume=True, inherit=inherit, finish=False, say=say)
     entries = [
         {**row, "networks": [str(place / name) for name in row.get("folds", [row["network"]])]}
         for row in document["finished"]
     ]
-    return entries, {"spent": document["spent_seconds"]}
+    about = {"spent": document["spent_seconds"]}
+    return entries, about | ({"luck": document["luck"]} if "luck" in document else {})
 
 
 def _tracked(

@@ -280,6 +280,7 @@ def print_ladder(document: dict[str, Any], folder: str | Path) -> None:
     from ..search.ladder.page import (
         of_floats,
         of_last,
+        of_luck,
         others_on_front,
         spared,
         unit_of_cost,
@@ -319,6 +320,7 @@ def print_ladder(document: dict[str, Any], folder: str | Path) -> None:
             f"{unit_of(document.get('measure', ''))} lost",
             f"against INT8 trained as long, on {document['validation']}",
         ),
+        *(("", text.strip()) for text in (of_luck(document),) if text),
         ("spent", f"{spent:.1f} of {document['budget_seconds'] / 60:.1f} CPU minutes"),
         *(("", text.strip()) for text in (of_floats(document), of_last(document)) if text),
         ("page", f"{Path(folder) / 'page.html'}"),

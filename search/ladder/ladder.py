@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ...model import zoo
 from ...model.checkpoints.provenance import caution_of
 from ...model.data.folds import cut_fold
@@ -22,6 +24,7 @@ from ..genomes.remedies import AGAIN, with_remedies
 from ..pool.backends import Pool
 from .climb import Climb
 from .folds import check_layers
+from .luck import luck
 from .page import write_pages
 from .plan import Plan, as_record, check_limits, check_validation, epochs_within
 from .rungs import LEAST_BITS, Net, Result, Rungs
@@ -149,6 +152,7 @@ def search(
             write_json(folder / "ladder.json", _document(climb, telling, stage, done=False))
         document = _document(climb, telling, "done", done=True)
         best = climb.best()
+        document |= _luck(climb, best)
         if plan.folds and finish:
             document |= _finished(climb, best, document)
         write_json(folder / "ladder.json", document)
@@ -162,6 +166,19 @@ def search(
             write_pages(folder, document)
         rungs.close()
     return document
+
+
+def _luck(climb: Climb, best: Result | None) -> dict[str, float]:
+    """How lucky the choice of `best` was, in hundredths of the task's score; nothing where that
+    cannot be told."""
+    able = [result for result in climb.finished if climb.allowed(result.net)]
+    of_int8 = climb.finished[0].marks
+    marks = [result.marks for result in able if result.marks is not None]
+    if best is None or of_int8 is None or len(marks) < len(able):
+        return {}
+    costs = [climb.cost(result.net) for result in able]
+    by = luck(100 * (of_int8 - np.stack(marks)), costs, climb.plan.drop, climb.plan.spare)
+    return {} if by is None else {"luck": round(by, 4)}
 
 
 def _finished(climb: Climb, best: Result | None, document: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from ...model.data.measures import score_text, unit_of
 from ...model.files import write_text
 from ...model.genome import Genome
 from ...synth.targets.report import NAMES
+from .plan import MOST_SPARE
 from .price import TARGET, costs_of
 
 Rows = Sequence[Sequence[str]]
@@ -88,6 +89,23 @@ def _epochs(document: Mapping[str, Any]) -> str:
     return (
         f"{text}, best for {document['best']['epochs']}, those of the networks whose weights it "
         "inherited among them. "
+    )
+
+
+def of_luck(document: Mapping[str, Any]) -> str:
+    """A sentence on the luck of the choice; nothing where it cannot be told."""
+    best, by = document["best"], document.get("luck")
+    if best is None or by is None:
+        return ""
+    by = max(0.0, by)
+    likely = lost({**best, "lost": best["lost"] + by})
+    surer = ""
+    if best["lost"] + by > document["drop"] and document["spare"] < MOST_SPARE:
+        surer = f"; --spare {min(MOST_SPARE, document['spare'] + 1):g} asks for a surer one"
+    return (
+        f"Of {len(document['finished'])} networks that the same sequences judge the one that is "
+        f"chosen is likely to have been lucky, by {by:.2f}: on others expect best to lose {likely} "
+        f"{unit_of(document.get('measure', 'accuracy'))}{surer}. "
     )
 
 
@@ -174,7 +192,8 @@ def _parts(document: Mapping[str, Any]) -> tuple[str, list[str], Rows]:
         first,
         *_measured(document),
         f"Error: {document['validation']}. What is built is the cheapest that loses at most "
-        f"{document['drop']:g} {points} {spared(document)}. {_epochs(document)}{_test(document)}",
+        f"{document['drop']:g} {points} {spared(document)}. {of_luck(document)}{_epochs(document)}"
+        f"{_test(document)}",
         f"Spent: {spent:.1f} of {document['budget_seconds'] / 60:.1f} CPU minutes, on "
         f"{trainings['full']} trainings of {epochs['full']} epochs and {trainings['short']} of "
         f"{epochs['short']} from weights of others. {of_floats(document)}{of_last(document)}"
