@@ -335,6 +335,7 @@ def run_budgeted(
             seed=options["seed"] or 0,
             folds=folds,
             spare=spare,
+            confirm=bool(options["confirm"]),
             fewer=not options["keep_units"],
             knobs=knobs,
             # Where only the time counts, hardware is shared as far as that lets it.

@@ -107,7 +107,7 @@ def run_search(
     from .search.genomes.evaluate import Setting
     from .search.genomes.run import Run
 
-    for name in ("start", "folds", "spare", "keep_units"):
+    for name in ("start", "folds", "spare", "confirm", "keep_units"):
         # 0 was given too.
         if options[name] not in (None, (), []) and options[name] is not False:
             option = name.replace("_", "-")

@@ -153,6 +153,7 @@ def plan_of(options: dict[str, Any], given: Iterable[str], knobs: Knobs) -> Plan
         seed=options["seed"],
         folds=folds_of(options["folds"]),
         spare=spare_of(options["spare"]),
+        confirm=bool(options["confirm"]),
         fewer=not options["keep_units"],
         starts=tuple(parse_genome(text, *floating.counts) for text in options["start"]),
         knobs=replace(knobs, activation=activation),

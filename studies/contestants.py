@@ -47,10 +47,18 @@ FULL_ONLY, UNITS_KEPT = SEARCHES[1:]
 
 @dataclass(frozen=True)
 class Rule:
-    """What a contestant makes small, and the standard errors that its networks have to spare."""
+    """What a contestant makes small, the standard errors that its networks have to spare, and
+    whether they are trained once more before one is chosen."""
 
     cost: str = COST
     spare: float = SPARE
+    confirm: bool = False
+
+    def holds(self, entry: Mapping[str, Any]) -> bool:
+        """Whether an entry is within the limit."""
+        if self.confirm and entry.get("again", {"lost": np.inf})["lost"] > LIMIT + 1e-9:
+            return False
+        return bool(entry["lost"] + self.spare * entry["error"] <= LIMIT + 1e-9)
 
 
 USUAL = Rule()
@@ -59,6 +67,7 @@ RULES = {
     "this search, two errors to spare": Rule(spare=2.0),
     "this search, for cells": Rule("cells"),
     "this search, for size": Rule("size"),
+    "this search, confirmed": Rule(confirm=True),
 }
 CONTESTANTS = (
     HAND_NAME,
@@ -373,6 +382,7 @@ def _plan(
         sequences=race.sequences,
         folds=race.folds,
         spare=rule.spare,
+        confirm=rule.confirm,
         pace=tuple(rival.get("pace", ())),
         look=rival.get("look", LOOK),
         fewer=fewer,
@@ -385,7 +395,7 @@ def _plan(
 def _searched(
     own: Path, plan: Plan, inherit: bool, say: Say
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """What this search trained, the CPU seconds that it took, and how lucky its choice was."""
+    """What this search trained, the CPU seconds that it took, and what it trained twice."""
     place = own / "ladder"
     document = search(place, plan, resume=True, inherit=inherit, finish=False, say=say)
     entries = [
@@ -393,7 +403,12 @@ def _searched(
         for row in document["finished"]
     ]
     about = {"spent": document["spent_seconds"]}
-    return entries, about | ({"luck": document["luck"]} if "luck" in document else {})
+    tried = [
+        {name: entry[name] for name in ("hidden", COST, "lost", "error", "again")}
+        for entry in document["finished"]
+        if "again" in entry
+    ]
+    return entries, about | ({"tried": tried} if tried else {})
 
 
 def _tracked(
@@ -425,7 +440,7 @@ def _tracked(
 def cheapest(entries: Sequence[Mapping[str, Any]], rule: Rule = USUAL) -> dict[str, Any]:
     """The entry of a contestant: the cheapest within the limit, standard errors to spare; of equal
     ones the more accurate. INT8, the first, always is."""
-    able = [e for e in entries if e["lost"] + rule.spare * e["error"] <= LIMIT + 1e-9]
+    able = filter(rule.holds, entries)
     return dict(min(able, key=lambda entry: (entry[rule.cost], -entry["judged"])))
 
 

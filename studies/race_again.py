@@ -34,9 +34,8 @@ def _row(race: Race, seed: int, first: Path, folder: Path, say: Say) -> dict[str
     shutil.copy(first / race.task / f"seed{seed}" / f"{slug(HAND_NAME)}.json", place)
     again = run_one(race, seed, SEARCH, folder, say)
     runs = [
-        {**{name: row["best"][name] for name in (COST, "lost", "error")}}
+        {name: row["best"][name] for name in (COST, "lost", "error")}
         | {"tested": 100 * (row["int8"]["test"] - row["best"]["test"])}
-        | ({"luck": row["luck"]} if "luck" in row else {})
         for row in (before, again)
     ]
     return {"task": race.task, "seed": seed, "by_hand": hand["best"][COST], "runs": runs}
@@ -70,13 +69,6 @@ def _below(rows: Sequence[Mapping[str, Any]], run: int) -> str:
     return f"{percent_below(own, hand):+.0f} %"
 
 
-def _likely(run: Mapping[str, Any]) -> str:
-    """What is likely to be lost on other sequences, where that was told."""
-    if "luck" not in run:
-        return "-"
-    return f"{run['lost'] + max(0.0, run['luck']):+.2f} ± {run['error']:.2f}"
-
-
 def render(data: Mapping[str, Any]) -> list[str]:
     """The page."""
     rows, body, means = data["rows"], [], []
@@ -89,7 +81,6 @@ def render(data: Mapping[str, Any]) -> list[str]:
                     ("first", "again")[k],
                     _below([row], k),
                     f"{run['lost']:+.2f} ± {run['error']:.2f}",
-                    _likely(run),
                     f"{run['tested']:+.2f}",
                 )
             )
@@ -97,7 +88,6 @@ def render(data: Mapping[str, Any]) -> list[str]:
         of = [row for row in rows if row["task"] == task]
         for k, name in enumerate(("first", "again")):
             runs = [row["runs"][k] for row in of]
-            likely = [run["lost"] + max(0.0, run["luck"]) for run in runs if "luck" in run]
             means.append(
                 (
                     task,
@@ -105,7 +95,6 @@ def render(data: Mapping[str, Any]) -> list[str]:
                     name,
                     _below(of, k),
                     with_error([run["lost"] for run in runs]),
-                    with_error(likely) if len(likely) == len(runs) else "-",
                     with_error([run["tested"] for run in runs]),
                 )
             )
@@ -116,14 +105,12 @@ def render(data: Mapping[str, Any]) -> list[str]:
         "the folds are trained anew, and on another processor their weights differ in the last "
         "bits, so the trainings that follow take other ways. What differs between the two runs is "
         "chance. Points lost on validation (four folds) with the standard error of the difference "
-        "to INT8; what is likely to be lost on other sequences, the luck of the choice taken off "
-        "(`search/ladder/luck.py`; the first run was before it was told); and lost on the test "
-        "part, by the mean over the networks of the folds.",
+        "to INT8; on the test part by the mean over the networks of the folds.",
         "",
     ]
     if data["missing"]:
         lines += [f"Not measured: {data['missing']} tasks and seeds.", ""]
-    said = ("below the best by hand", "lost on validation", "likely on others", "lost on test")
+    said = ("below the best by hand", "lost on validation", "lost on test")
     lines += ["Means over the seeds ± one standard error:", ""]
     lines += table(("task", "seeds", "run", *said), means)
     return [*lines, "Each:", "", *table(("task", "seed", "run", *said), body)]

@@ -1,6 +1,7 @@
 """Tables of the races in silicon (:mod:`.race`, :mod:`.race_folds`) for the page of results."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from .contestants import COST, HAND_NAME, NARROWED, RULES, SEARCHES, Rule, cheapest
@@ -133,8 +134,8 @@ def against_hand(task: str, judge: str, rows: Rows) -> list[tuple[str, ...]]:
 
 
 def by_rule(rows: Rows, rule: Rule, seeds: Sequence[int]) -> Rows:
-    """Rows by hand with the network that a rule chooses among theirs."""
-    hand = _of(rows, HAND_NAME, seeds)
+    """Rows by hand with the network that a rule chooses among theirs, each of them trained once."""
+    hand, rule = _of(rows, HAND_NAME, seeds), replace(rule, confirm=False)
     return [{**row, "best": cheapest(row["all"], rule)} for row in hand]
 
 
@@ -151,7 +152,7 @@ def by_other_rules(task: str, judge: str, rows: Rows) -> list[tuple[str, ...]]:
                 task,
                 judge,
                 COST_NAMES[rule.cost],
-                f"{rule.spare:g}",
+                f"{rule.spare:g}" + (", trained twice" if rule.confirm else ""),
                 str(len(seeds)),
                 f"{_saved(hand, rule.cost):.0f} %",
                 f"{_saved(own, rule.cost):.0f} %",

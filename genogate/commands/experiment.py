@@ -12,6 +12,7 @@ from ..model.knobs import Knobs
 from .completion import targets
 from .help import Command, group
 from .options import (
+    confirm_option,
     folds_option,
     keep_units_option,
     out_option,
@@ -28,7 +29,7 @@ PLAN = "the task's plan"
 
 
 #: Options of an experiment within a budget of time alone.
-WITHIN_TIME = ("max_cycles", "folds", "spare", "keep_units")
+WITHIN_TIME = ("max_cycles", "folds", "spare", "confirm", "keep_units")
 
 
 @click.command(
@@ -90,6 +91,7 @@ WITHIN_TIME = ("max_cycles", "folds", "spare", "keep_units")
     ),
     folds_option("a budget of time"),
     spare_option("a budget of time"),
+    confirm_option("a budget of time"),
     keep_units_option("a budget of time"),
     click.option(
         "--objectives", show_default="accuracy,size,cells", help="Objectives of the searches."

@@ -160,6 +160,18 @@ def keep_units_option(budget: str) -> Callable[[Any], Any]:
     )
 
 
+def confirm_option(budget: str) -> Callable[[Any], Any]:
+    """Second trainings in a search within a budget, which the command calls `budget`."""
+    return click.option(
+        "--confirm",
+        is_flag=True,
+        default=None,
+        help=f"Train the network that would be chosen once more, with other random numbers, with "
+        f"{budget} and within it, and choose the cheapest that is within --max-drop both times. "
+        "Use it where few sequences judge, and a network that is chosen was often lucky.",
+    )
+
+
 #: Data of a command that has a checkpoint as well.
 task_option = click.option(
     "--task",

@@ -11,6 +11,7 @@ from ..model.knobs import knob_genes
 from .completion import checkpoints
 from .help import Command, group
 from .options import (
+    confirm_option,
     folds_option,
     keep_units_option,
     knob_options,
@@ -126,6 +127,7 @@ _KEPT = "evaluations are kept; --resume goes on from there"
     ),
     folds_option("--budget"),
     spare_option("--budget"),
+    confirm_option("--budget"),
     keep_units_option("--budget"),
     click.option(
         "--method",
@@ -278,9 +280,9 @@ def print_ladder(document: dict[str, Any], folder: str | Path) -> None:
     """What a search within a budget ends with."""
     from ..model.data.measures import unit_of
     from ..search.ladder.page import (
+        of_again,
         of_floats,
         of_last,
-        of_luck,
         others_on_front,
         spared,
         unit_of_cost,
@@ -320,7 +322,7 @@ def print_ladder(document: dict[str, Any], folder: str | Path) -> None:
             f"{unit_of(document.get('measure', ''))} lost",
             f"against INT8 trained as long, on {document['validation']}",
         ),
-        *(("", text.strip()) for text in (of_luck(document),) if text),
+        *(("", text.strip()) for text in (of_again(document),) if text),
         ("spent", f"{spent:.1f} of {document['budget_seconds'] / 60:.1f} CPU minutes"),
         *(("", text.strip()) for text in (of_floats(document), of_last(document)) if text),
         ("page", f"{Path(folder) / 'page.html'}"),

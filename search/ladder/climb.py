@@ -103,6 +103,7 @@ class Climb:
     used, turns : how often a network was a parent, and was trained
     tried : steps from a parent, and the points that training with them left
     count : trainings by rung
+    kept : CPU seconds that must be left when a network has become the best
     """
 
     rungs: Rungs
@@ -118,6 +119,7 @@ class Climb:
     tried: list[tuple[Steps, float]] = field(default_factory=list)
     starts: list[Result] = field(default_factory=list)
     count: dict[str, int] = field(default_factory=lambda: {"full": 0, "short": 0})
+    kept: Callable[[Result], float] | None = None
 
     def __post_init__(self) -> None:
         self.plan = self.rungs.plan
@@ -165,12 +167,15 @@ class Climb:
         """What steps do to accuracy, after the trainings so far."""
         return effects(self.table.points, list(self.table.points), self.tried)
 
-    def best(self) -> Result | None:
-        """The cheapest network within the limit; of equal ones the more accurate."""
-        able = [
+    def within(self) -> list[Result]:
+        """Networks within the limit that keep those of cost."""
+        return [
             r for r in self.finished if self.lost(r) <= self.drop + 1e-9 and self.allowed(r.net)
         ]
-        return min(able, key=lambda r: (self.cost(r.net), -r.judged), default=None)
+
+    def best(self) -> Result | None:
+        """The cheapest network within the limit; of equal ones the more accurate."""
+        return min(self.within(), key=lambda r: (self.cost(r.net), -r.judged), default=None)
 
     # Stages
 
@@ -192,7 +197,8 @@ class Climb:
         """Whether the budget has another such training left, by the mean of full ones."""
         whole = float(np.mean(self.rungs.seconds_of_full))
         share = self.short / self.full if rung == "short" else 1.0
-        return self.rungs.left() >= share * whole
+        kept = self.kept(self.best() or self.finished[-1]) if self.kept else 0.0
+        return self.rungs.left() - kept >= share * whole
 
     def _train(self, nets: list[tuple[Net, Result | None]]) -> list[Result]:
         """Train from the weights of a result, or fully from float ones."""

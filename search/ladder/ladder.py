@@ -10,8 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ...model import zoo
 from ...model.checkpoints.provenance import caution_of
 from ...model.data.folds import cut_fold
@@ -23,8 +21,8 @@ from ..genomes.folder import alone, parsed
 from ..genomes.remedies import AGAIN, with_remedies
 from ..pool.backends import Pool
 from .climb import Climb
+from .confirm import Confirmation
 from .folds import check_layers
-from .luck import luck
 from .page import write_pages
 from .plan import Plan, as_record, check_limits, check_validation, epochs_within
 from .rungs import LEAST_BITS, Net, Result, Rungs
@@ -148,11 +146,14 @@ def search(
         name = load(Setting(plan.checkpoints[0], plan.knobs, False)).task.name
         full, short = epochs_within(plan, each, name, float_seconds, rungs.updates)
         climb = Climb(rungs, short, full, inherit)
+        confirmation = Confirmation(climb) if plan.confirm else None
+        climb.kept = confirmation.seconds if confirmation else None
         for stage in climb.run():
-            write_json(folder / "ladder.json", _document(climb, telling, stage, done=False))
-        document = _document(climb, telling, "done", done=True)
-        best = climb.best()
-        document |= _luck(climb, best)
+            write_json(folder / "ladder.json", _document(climb, telling, stage))
+        for stage in confirmation.run() if confirmation else ():
+            write_json(folder / "ladder.json", _document(climb, telling, stage))
+        document = _document(climb, telling, "done", confirmation)
+        best = confirmation.best() if confirmation else climb.best()
         if plan.folds and finish:
             document |= _finished(climb, best, document)
         write_json(folder / "ladder.json", document)
@@ -168,19 +169,6 @@ def search(
     return document
 
 
-def _luck(climb: Climb, best: Result | None) -> dict[str, float]:
-    """How lucky the choice of `best` was, in hundredths of the task's score; nothing where that
-    cannot be told."""
-    able = [result for result in climb.finished if climb.allowed(result.net)]
-    of_int8 = climb.finished[0].marks
-    marks = [result.marks for result in able if result.marks is not None]
-    if best is None or of_int8 is None or len(marks) < len(able):
-        return {}
-    costs = [climb.cost(result.net) for result in able]
-    by = luck(100 * (of_int8 - np.stack(marks)), costs, climb.plan.drop, climb.plan.spare)
-    return {} if by is None else {"luck": round(by, 4)}
-
-
 def _finished(climb: Climb, best: Result | None, document: dict[str, Any]) -> dict[str, Any]:
     """INT8 and the best of a search with folds, trained on the whole training part."""
     entries, seconds = dict[str, Any](), dict[str, float]()
@@ -194,8 +182,11 @@ def _finished(climb: Climb, best: Result | None, document: dict[str, Any]) -> di
     return {**entries, "last_seconds": round(sum(seconds.values()), 1)}
 
 
-def _entry(climb: Climb, result: Result) -> dict[str, Any]:
-    net = result.net
+def _entry(
+    climb: Climb, result: Result, confirmation: Confirmation | None = None
+) -> dict[str, Any]:
+    net, again = result.net, confirmation.lost(result) if confirmation else None
+    told = {"lost": round(again[0], 4), "error": round(again[1], 4)} if again else {}
     return {
         "hidden": climb.rungs.units(net)[-1],
         **({"cut_from": climb.rungs.units(replace(net, cut=0))[-1]} if net.cut else {}),
@@ -205,6 +196,7 @@ def _entry(climb: Climb, result: Result) -> dict[str, Any]:
         "judged": result.judged,
         "lost": round(100 * (climb.base - result.judged), 4),
         "error": round(climb.error(result), 4),
+        **({"again": told} if told else {}),
         "epochs": result.epochs,
         "network": os.path.relpath(result.path, climb.rungs.folder),
         **(
@@ -216,8 +208,11 @@ def _entry(climb: Climb, result: Result) -> dict[str, Any]:
     }
 
 
-def _document(climb: Climb, telling: str, stage: str, done: bool) -> dict[str, Any]:
-    plan, best = climb.plan, climb.best()
+def _document(
+    climb: Climb, telling: str, stage: str, confirmation: Confirmation | None = None
+) -> dict[str, Any]:
+    """confirmation : of a search that has ended"""
+    plan, best = climb.plan, confirmation.best() if confirmation else climb.best()
     task = load(Setting(plan.checkpoints[0], plan.knobs, False)).task
     front: list[Result] = []
     for result in sorted(climb.finished, key=lambda r: (climb.cost(r.net), -r.judged)):
@@ -228,7 +223,7 @@ def _document(climb: Climb, telling: str, stage: str, done: bool) -> dict[str, A
         "task": task.name,
         "measure": task.measure,
         "stage": stage,
-        "done": done,
+        "done": stage == "done",
         "cost": plan.cost,
         "target": plan.target,
         "drop": plan.drop,
@@ -239,8 +234,8 @@ def _document(climb: Climb, telling: str, stage: str, done: bool) -> dict[str, A
         "trainings": dict(climb.count),
         "validation": telling,
         "caution": caution_of({name: zoo.load(name) for name in plan.checkpoints}),
-        "int8": _entry(climb, climb.finished[0]),
-        "best": None if best is None else _entry(climb, best),
-        "front": [_entry(climb, result) for result in front],
-        "finished": [_entry(climb, result) for result in climb.finished],
+        "int8": _entry(climb, climb.finished[0], confirmation),
+        "best": None if best is None else _entry(climb, best, confirmation),
+        "front": [_entry(climb, result, confirmation) for result in front],
+        "finished": [_entry(climb, result, confirmation) for result in climb.finished],
     }

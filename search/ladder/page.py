@@ -9,7 +9,6 @@ from ...model.data.measures import score_text, unit_of
 from ...model.files import write_text
 from ...model.genome import Genome
 from ...synth.targets.report import NAMES
-from .plan import MOST_SPARE
 from .price import TARGET, costs_of
 
 Rows = Sequence[Sequence[str]]
@@ -92,20 +91,22 @@ def _epochs(document: Mapping[str, Any]) -> str:
     )
 
 
-def of_luck(document: Mapping[str, Any]) -> str:
-    """A sentence on the luck of the choice; nothing where it cannot be told."""
-    best, by = document["best"], document.get("luck")
-    if best is None or by is None:
+def of_again(document: Mapping[str, Any]) -> str:
+    """A sentence on the second trainings of a search that confirms; nothing for another one."""
+    best = document["best"]
+    trained = [entry for entry in document.get("finished", ()) if "again" in entry]
+    if best is None or not trained:
         return ""
-    by = max(0.0, by)
-    likely = lost({**best, "lost": best["lost"] + by})
-    surer = ""
-    if best["lost"] + by > document["drop"] and document["spare"] < MOST_SPARE:
-        surer = f"; --spare {min(MOST_SPARE, document['spare'] + 1):g} asks for a surer one"
+    unit = unit_of(document.get("measure", "accuracy"))
+    if best["hidden"] == document["int8"]["hidden"] and best["genes"] == document["int8"]["genes"]:
+        return (
+            f"No other of the {len(trained)} networks that were trained once more with other "
+            f"random numbers, INT8 among them, was within {document['drop']:g} {unit} again. "
+        )
     return (
-        f"Of {len(document['finished'])} networks that the same sequences judge the one that is "
-        f"chosen is likely to have been lucky, by {by:.2f}: on others expect best to lose {likely} "
-        f"{unit_of(document.get('measure', 'accuracy'))}{surer}. "
+        f"{len(trained)} networks, INT8 among them, were trained once more with other random "
+        f"numbers: best is the cheapest that is within {document['drop']:g} {unit} again, and then "
+        f"lost {lost(best['again'])} {unit}. "
     )
 
 
@@ -192,7 +193,7 @@ def _parts(document: Mapping[str, Any]) -> tuple[str, list[str], Rows]:
         first,
         *_measured(document),
         f"Error: {document['validation']}. What is built is the cheapest that loses at most "
-        f"{document['drop']:g} {points} {spared(document)}. {of_luck(document)}{_epochs(document)}"
+        f"{document['drop']:g} {points} {spared(document)}. {of_again(document)}{_epochs(document)}"
         f"{_test(document)}",
         f"Spent: {spent:.1f} of {document['budget_seconds'] / 60:.1f} CPU minutes, on "
         f"{trainings['full']} trainings of {epochs['full']} epochs and {trainings['short']} of "

@@ -69,6 +69,8 @@ class Plan:
     look : epochs of a training that a look at a network counts as, where there is a pace
     floats_pace : CPU seconds that all float networks of folds count as; None: those that they took
     fewer : whether networks may have fewer units than their checkpoint (:mod:`.rungs`)
+    confirm : whether what is chosen is trained once more before, within the budget
+        (:mod:`.confirm`)
     """
 
     checkpoints: tuple[str, ...]
@@ -90,6 +92,7 @@ class Plan:
     look: float = LOOK
     floats_pace: float | None = None
     fewer: bool = True
+    confirm: bool = False
 
     def __post_init__(self) -> None:
         if not self.checkpoints:
@@ -276,6 +279,7 @@ def as_record(plan: Plan) -> dict[str, Any]:
         **({} if not plan.folds else {"folds": plan.folds}),
         # A search of before there was a choice had none.
         **({"units": "gene"} if plan.fewer else {}),
+        **({"confirm": True} if plan.confirm else {}),
         "limits": [list(limit) for limit in plan.limits],
         "seed": plan.seed,
         "epochs": plan.epochs,

@@ -386,15 +386,23 @@ class Rungs:
         return Path(path).stem
 
     def _training(
-        self, net: Net, begin: str, source: str, epochs: int, rate: float
+        self,
+        net: Net,
+        begin: str,
+        source: str,
+        epochs: int,
+        rate: float,
+        seed: int | None = None,
     ) -> tuple[str, str, ForOne]:
         """Key, text and job of a training from the weights at `begin`, taught by `source`, with so
         much of the usual learning rate."""
-        recipe = Tuning(epochs=epochs, seed=self.plan.seed, keep="last")
+        recipe = Tuning(epochs=epochs, seed=self.plan.seed if seed is None else seed, keep="last")
         about: list[Any] = [] if self.plan.sequences is None else [self.plan.sequences]
         if rate != 1:
             recipe = replace(recipe, lr=rate * recipe.lr)
             about.append({"lr": recipe.lr})
+        if seed is not None:
+            about.append({"seed": seed})
         key = self._key("trained", self._name(begin), net.key, epochs, *about)
         job = ForOne(
             (("start", begin),),
@@ -413,6 +421,7 @@ class Rungs:
         rung: str,
         epochs: int,
         rate: float | None = None,
+        seed: int | None = None,
     ) -> list[Result]:
         """Networks trained for so many epochs from the weights of a result, or the float ones; the
         last epoch is kept, so that nothing is chosen by the part that judges. Of a plan with folds
@@ -420,6 +429,7 @@ class Rungs:
 
         rate : share of the usual learning rate, from the weights of a result; None: as
             :func:`.plan.short_rate` has it
+        seed : of the random numbers; None: the plan's
         """
         rate = self.short_rate if rate is None else rate
         jobs = []
@@ -427,7 +437,7 @@ class Rungs:
             sources = [row[net.size] for row in self.sources]
             begins = self.begins(net, start)
             jobs += [
-                self._training(net, begin, source, epochs, rate if start is not None else 1.0)
+                self._training(net, begin, source, epochs, rate if start is not None else 1.0, seed)
                 for begin, source in zip(begins, sources, strict=True)
             ]
         folds, charges = len(self.sources), self._charges((net for net, _ in nets), epochs)
