@@ -18,6 +18,7 @@ from .network import Network as Quantised
 from .network import build_network, check_recorded, recorded_with
 
 if TYPE_CHECKING:
+    import click
     import numpy as np
 
     from .model.aliases import Say
@@ -227,16 +228,59 @@ def _imported(source: Any, task: str | None, folder: Path) -> Path:
     return folder / "checkpoint.safetensors"
 
 
-def _options_of(command: str, arguments: list[str], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The command's options at their defaults, with what is given."""
+def _path(name: str, value: Any) -> str:
+    """A path as text. Raises :class:`InputError` for what is none."""
+    try:
+        return os.fspath(value)
+    except TypeError:
+        raise InputError(f"{name}: a {type(value).__name__} is no path, give a text") from None
+
+
+def _converted(name: str, value: Any, param: click.Parameter) -> Any:
+    """An option as the command would have it from its text. Raises :class:`InputError`."""
+    import click
+
+    if isinstance(param, click.Option) and param.multiple:
+        return (value,) if isinstance(value, str) else tuple(value)
+    if isinstance(value, list | tuple):
+        text = param.type is click.STRING and param.nargs == 1
+        return ",".join(map(str, value)) if text else value
+    whole = isinstance(param.type, click.types.IntParamType)
+    if whole and isinstance(value, float) and not value.is_integer():
+        raise InputError(f"{name}: {shown(value)} is no whole number")
+    try:
+        return param.type.convert(value, param, None)
+    except click.BadParameter as error:
+        raise InputError(f"{name}: {error.message}") from None
+
+
+def _given(command: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options by the names that the command has for them; without those that are None. Raises
+    :class:`InputError` for one that it does not have, or cannot have."""
     from .cli import app
 
     entry = app.get_command(None, command)
     assert entry is not None
-    options = dict(entry.make_context(command, arguments).params)
-    if unknown := set(given) - set(options):
-        raise InputError(f"{command}: unknown option {shown(min(unknown))}")
-    return options | dict(given)
+    params = {param.name: param for param in entry.params}
+    # --pop is called pop_size.
+    names = {opt.lstrip("-").replace("-", "_"): p.name for p in entry.params for opt in p.opts}
+    found = {}
+    for text, value in given.items():
+        name = text if text in params else names.get(text)
+        if name is None:
+            raise InputError(f"{command}: unknown option {shown(text)}")
+        if value is not None:
+            found[name] = _converted(text, value, params[name])
+    return found
+
+
+def _options_of(command: str, arguments: list[str], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The command's options at their defaults, with what is given. Raises :class:`InputError`."""
+    from .cli import app
+
+    entry = app.get_command(None, command)
+    assert entry is not None
+    return dict(entry.make_context(command, arguments).params) | _given(command, given)
 
 
 def table(function: str, entries: int = 8, *, say: Say | None = None, **options: Any) -> LutTable:
@@ -263,20 +307,23 @@ def search_genomes(
     from .commands.options import knobs_of
     from .genome_search import run_search
 
-    name = os.fspath(source)
-    changes = {"checkpoint": name, "objectives": ",".join(objectives), **options}
+    place = None if out is None else _path("out", out)
+    wanted = objectives.split(",") if isinstance(objectives, str) else objectives or SEARCHED
+    changes = {"checkpoint": _path("source", source), "objectives": ",".join(wanted), **options}
     settings = _options_of("search", [], changes)
     if settings["budget"] is not None:
         from .ladder import run_ladder
 
-        given = {*options, *(["objectives"] if tuple(objectives) != SEARCHED else [])}
-        place = None if out is None else os.fspath(out)
+        given = {
+            *_given("search", options),
+            *(["objectives"] if tuple(wanted) != tuple(SEARCHED) else []),
+        }
         document, _ = run_ladder(settings, given, knobs_of(settings), place, resume, say or _silent)
         return document
     front, _ = run_search(
         settings,
         knobs_of(settings),
-        None if out is None else os.fspath(out),
+        place,
         resume,
         say or _silent,
         lambda progress: None,

@@ -288,7 +288,7 @@ def print_ladder(document: dict[str, Any], folder: str | Path) -> None:
         unit_of_cost,
         widths,
     )
-    from ..search.report.commands import emit_command
+    from ..search.report.commands import as_word, emit_command
     from .tables import console, new_table, print_caution, print_pairs
 
     terminal, best, cost = console(), document["best"], document["cost"]
@@ -320,7 +320,7 @@ def print_ladder(document: dict[str, Any], folder: str | Path) -> None:
         ),
         (
             f"{unit_of(document.get('measure', ''))} lost",
-            f"against INT8 trained as long, on {document['validation']}",
+            f"against INT8 of {document['int8']['epochs']} epochs, on {document['validation']}",
         ),
         *(("", text.strip()) for text in (of_again(document),) if text),
         ("spent", f"{spent:.1f} of {document['budget_seconds'] / 60:.1f} CPU minutes"),
@@ -330,7 +330,7 @@ def print_ladder(document: dict[str, Any], folder: str | Path) -> None:
     if "cells_measured" in document:
         pairs.append(("Verilog", f"{Path(folder) / 'best' / 'gru.v'}"))
     elif best is not None:
-        pairs.append(("emit", f"{emit_command()}{Path(folder) / 'best'}"))
+        pairs.append(("emit", emit_command() + as_word(str(Path(folder) / "best"))))
     print_pairs(terminal, [*pairs, ("written", f"{folder}/")])
     print_caution(document.get("caution"))
 
@@ -349,7 +349,7 @@ def _too_slow(clock: dict[str, Any]) -> str:
 def print_search(report: dict[str, Any], folder: str | Path) -> None:
     """What ``genogate search`` ends with; the whole front is in its file and its page."""
     from ..search.genomes.conclusion import COSTS
-    from ..search.report.commands import by_make, emit_command
+    from ..search.report.commands import as_word, by_make, emit_command
     from .tables import console, new_table, print_caution, print_pairs
 
     terminal, rows = console(), report["conclusion"]
@@ -382,11 +382,11 @@ def print_search(report: dict[str, Any], folder: str | Path) -> None:
     terminal.print()
     names = [row["name"] for row in rows]
     suggested = next((n for n in names if n.startswith("within-0.5")), names[-1])
-    page = "make report RUN={}" if by_make() else "genogate report {}"
+    page = "make report RUN=" if by_make() else "genogate report "
     pairs = [
         (f"{report['unit']} lost", f"against int8, on {report['judged']}"),
         ("front", f"{len(report['points'])} points in {Path(folder) / 'front.json'}"),
-        ("page", page.format(folder)),
+        ("page", page + as_word(str(folder))),
     ]
     if report.get("estimates"):
         words = [
@@ -398,6 +398,6 @@ def print_search(report: dict[str, Any], folder: str | Path) -> None:
         reached = f"{clock['met']} of {clock['measured']} networks reach {clock['mhz']:g} MHz"
         pairs.insert(1, ("clock", f"{reached} by {', '.join(clock['by'])}; the rest are left out"))
     if suggested != "int8":
-        pairs.append(("emit", f"{emit_command()}{Path(folder) / suggested}"))
+        pairs.append(("emit", emit_command() + as_word(str(Path(folder) / suggested))))
     print_pairs(terminal, [*pairs, ("written", f"{folder}/")])
     print_caution(report.get("caution"))

@@ -329,6 +329,9 @@ _PART_ARRAYS = {
 
 def _own(path: str, seed: int) -> Task:
     """The user's own arrays (see :func:`load_task`)."""
+    if not Path(path).exists():
+        # A network remembers the path that it was trained with, which may be relative.
+        raise InputError(f"cannot read {path}: no such file; give --task the place where it is")
     arrays = read_archive(path, OWN_MAX_BYTES)
 
     def pair(name: str) -> tuple[np.ndarray, np.ndarray]:

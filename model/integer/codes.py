@@ -57,4 +57,4 @@ def check_array(name: str, array: Any, ndim: int, low: int, high: int) -> None:
 def check_scale(name: str, scale: Any) -> None:
     """Raise :class:`InputError` unless `scale` is a positive number."""
     if isinstance(scale, bool) or not isinstance(scale, int | float) or not 0 < scale < 1e30:
-        raise InputError(f"{name} {shown(scale)} is not a positive number")
+        raise InputError(f"{name} {shown(scale)} is not a positive number below 1e30")

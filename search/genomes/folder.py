@@ -137,6 +137,11 @@ class Folder:
         write_json(path, document)
 
     def _compare(self, before: Any, document: dict[str, Any], resume: bool) -> None:
+        if isinstance(before, dict) and before.get("kind") == "ladder":
+            raise InputError(
+                f"{self.path}: holds a search within a budget; give --budget to go on with it, or "
+                "another folder"
+            )
         if not isinstance(before, dict) or not all(
             isinstance(before.get(part), dict) for part in ("config", "setting")
         ):

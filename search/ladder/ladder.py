@@ -38,15 +38,17 @@ BEST = "best"
 def begin(folder: Path, plan: Plan, resume: bool) -> None:
     """Write what the search is. Raises :class:`InputError` where the folder holds another one, or
     the same and `resume` is not set."""
-    path = folder / "config.json"
+    path, ended = folder / "config.json", (folder / "ladder.json").exists()
     document = {"version": VERSION, "kind": "ladder", **as_record(plan)}
+    before = parsed(path) if path.exists() else {}
+    if not isinstance(before, dict):
+        raise InputError(f"{path}: not the file of a search", AGAIN)
+    if before and before.get("kind") != "ladder":
+        raise InputError(f"{folder}: holds something else; use another folder")
+    if ended and not before:
+        raise InputError(f"{folder}: holds a search without its config.json; use another folder")
     # A search that was refused, or ended before INT8 was trained, is none.
-    if path.exists() and (folder / "ladder.json").exists():
-        before = parsed(path)
-        if not isinstance(before, dict):
-            raise InputError(f"{path}: not the file of a search", AGAIN)
-        if before.get("kind") != "ladder":
-            raise InputError(f"{folder}: holds something else; use another folder")
+    if ended:
         before.setdefault("starts", [])
         names = dict.fromkeys([*document, *before])
         differing = [n for n in names if before.get(n) != document.get(n)]
@@ -215,7 +217,8 @@ def _document(
     plan, best = climb.plan, confirmation.best() if confirmation else climb.best()
     task = load(Setting(plan.checkpoints[0], plan.knobs, False)).task
     front: list[Result] = []
-    for result in sorted(climb.finished, key=lambda r: (climb.cost(r.net), -r.judged)):
+    allowed = (result for result in climb.finished if climb.allowed(result.net))
+    for result in sorted(allowed, key=lambda r: (climb.cost(r.net), -r.judged)):
         if not front or result.judged > front[-1].judged:
             front.append(result)
     return {

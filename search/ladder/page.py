@@ -72,8 +72,10 @@ def _score(entry: Mapping[str, Any], document: Mapping[str, Any]) -> str:
 def _test(document: Mapping[str, Any]) -> str:
     """What the test part says, where it was looked at."""
     int8, best = document["int8"], document["best"]
-    if "test" not in int8 or best is None:
+    if "test" not in int8:
         return "The test part was not looked at."
+    if best is None:
+        return f"On the test part, looked at once, INT8 has {_score(int8, document)}."
     return (
         f"On the test part, looked at once, INT8 has {_score(int8, document)} and best "
         f"{_score(best, document)}."

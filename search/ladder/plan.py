@@ -217,11 +217,11 @@ def check_limits(plan: Plan, least: Mapping[str, float]) -> None:
                 raise InputError(
                     f"target {plan.target}: it has {greatest:,.0f} {UNITS[name]}, and the network "
                     f"of {fewest} takes {least[name]:,.0f}: give another --target, or a "
-                    "checkpoint of fewer units (--also)"
+                    "network of fewer units"
                 )
             raise InputError(
                 f"max-{name}: {greatest:g} is below the {least[name]:,.0f} of the network of "
-                f"{fewest}: give more, or a checkpoint of fewer units (--also)"
+                f"{fewest}: give more, or a network of fewer units"
             )
 
 

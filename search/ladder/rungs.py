@@ -235,7 +235,9 @@ class Rungs:
         """Parts of its units that may be removed from a checkpoint."""
         if not self.plan.fewer:
             return 0
-        return min(MOST_CUT, *((u - 1) // max(1, u // PARTS) for u in self._units[size]))
+        # Weights that are loaded are of two units or more (:mod:`genogate.hdl.gru.loading`).
+        least = 2 if self.plan.knobs.weights == "load" else 1
+        return min(MOST_CUT, *((u - least) // max(1, u // PARTS) for u in self._units[size]))
 
     def _cut(
         self, networks: Mapping[str, str], net: Net, charges: Sequence[float]

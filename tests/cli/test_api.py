@@ -119,6 +119,28 @@ def test_what_does_not_fit_is_refused_in_one_line(network):
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"budget": 60}, "budget '60': write a number and s, m or h"),
+        ({"budget": "60m", "spare": "x"}, "spare: 'x' is not"),
+        ({"budget": "60m", "seed": 1.5}, "seed: 1.5 is no whole number"),
+        ({"budget": "60m", "keep_units": "perhaps"}, "keep_units: 'perhaps' is not"),
+        ({"budget": "60m", "also": "nothere"}, "checkpoint 'nothere'"),
+        ({"budget": "60m", "start": "int9"}, "genome int9"),
+        ({"objectives": "accuracy,beauty"}, "beauty"),
+        ({"objectives": None, "pop": 0}, "pop"),
+        ({"out": 5}, "out: a int is no path"),
+        ({"source": 5}, "source: a int is no path"),
+        ({"popp": 4}, "unknown option 'popp'"),
+    ],
+)
+def test_options_of_a_search_are_taken_as_the_command_takes_them(options, words, tmp_path):
+    with pytest.raises(package.InputError, match=re.escape(words)):
+        package.search(**{"source": "digits-row", "out": tmp_path / "run", **options})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_examples_of_the_docs_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {}

@@ -232,6 +232,7 @@ def test_the_table_says_which_network_is_the_best(capsys, monkeypatch, best, wor
         "classifier_bits": 8,
         "um2": 900.0,
         "lost": 0.0,
+        "epochs": 2,
     }
     document = {
         "int8": entry,

@@ -23,6 +23,9 @@ from genogate.model.genome import Genome, found_with
 from genogate.model.knobs import SHARES, Knobs
 from genogate.model.quantize.trained import Trained
 from genogate.model.zoo import load as load_checkpoint
+from genogate.search.genomes.config import Config
+from genogate.search.genomes.evaluate import Setting
+from genogate.search.genomes.run import Run
 from genogate.search.ladder import plan as ladder_plan
 from genogate.search.ladder.ladder import begin, search
 from genogate.search.ladder.page import markdown, page
@@ -260,6 +263,8 @@ def test_the_page_says_what_to_build_and_with_what_error(whole):
     for words in ("Build the network", "um^2", "standard error", "test part was not looked at"):
         assert words in text
     assert "<table>" in (folder / "page.html").read_text() == page(document)
+    tested = {**document, "best": None, "int8": {**document["int8"], "test": 0.75}}
+    assert "looked at once, INT8 has 75.00 %." in markdown(tested)
     assert "larger one with --resume" in markdown({**document, "best": None})
     assert (document["caution"], "Note:" in text) == (None, False)
     told = {**document, "caution": "a.pt: <unknown>"}
@@ -335,6 +340,42 @@ def test_a_folder_of_another_search_is_refused(whole):
     folder, _ = whole
     with pytest.raises(InputError, match=r"differs in drop, seed; use the same options"):
         search(folder, replace(PLAN, seed=2, drop=1.0), resume=True)
+
+
+def test_neither_kind_of_search_takes_the_folder_of_the_other(whole, tmp_path):
+    folder, _ = whole
+    before = (folder / "config.json").read_bytes()
+    with pytest.raises(InputError, match=r"holds a search within a budget; give --budget"):
+        Run(
+            folder,
+            Setting("digits-row", PLAN.knobs, False),
+            Config(("accuracy", "size")),
+            resume=True,
+        )
+    assert (folder / "config.json").read_bytes() == before
+    other = tmp_path / "other"
+    Run(other, Setting("digits-row", PLAN.knobs, False), Config(("accuracy", "size")))
+    before = (other / "config.json").read_bytes()
+    with pytest.raises(InputError, match="holds something else; use another folder"):
+        search(other, PLAN)
+    assert (other / "config.json").read_bytes() == before
+
+
+def test_a_search_whose_configuration_is_gone_is_not_gone_on_with(tmp_path):
+    (tmp_path / "ladder.json").write_text("{}")
+    with pytest.raises(InputError, match=r"without its config\.json; use another folder"):
+        search(tmp_path, PLAN, resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["ladder.json"]
+
+
+def test_weights_that_are_loaded_are_of_two_units_or_more(tmp_path):
+    for weights, least in (("rom", 1), ("load", 2)):
+        plan = replace(PLAN, knobs=replace(PLAN.knobs, weights=weights))
+        rungs = Rungs(tmp_path / weights, plan, None)
+        rungs._units = [(4,)]
+        net = Net(0, Genome.uniform(2), cut=rungs.most_cut(0))
+        assert rungs.units(net) == (least,)
+        rungs.close()
 
 
 def test_a_validation_part_that_cannot_tell_is_refused(monkeypatch):

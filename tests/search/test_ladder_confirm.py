@@ -1,5 +1,6 @@
 """Networks that are trained once more before one is chosen."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -96,7 +97,8 @@ def test_the_first_chain_is_trained_whatever_is_left_and_no_other_beyond_the_tim
 
 
 def test_a_search_that_confirms_ends_with_what_holds_and_goes_on_the_same(tmp_path):
-    plan = Plan(("digits-row",), budget=6.0, epochs=1, sequences=200, drop=20.0, confirm=True)
+    plan = Plan(("digits-row",), budget=6.0, epochs=1, sequences=200, drop=20.0, pace=(0.5,))
+    plan = replace(plan, confirm=True)
     document = search(tmp_path / "a", plan)
     again = [entry for entry in document["finished"] if "again" in entry]
     assert again[0]["again"] == {"lost": 0.0, "error": 0.0}
