@@ -21,7 +21,7 @@ from .contestants import (
 )
 from .race import PACE, not_measured, task_lines
 from .race import measure as run_races
-from .race_tables import ended_early, told_before
+from .race_tables import ended_early, told_before, trained_twice
 
 Say = Callable[[str], None]
 FOLDER = Path("runs/race-folds")
@@ -83,10 +83,12 @@ def render(data: Mapping[str, Any]) -> list[str]:
     if any(row["contestant"] in RULES for row in data["rows"]):
         lines += [
             "Tables of their own have this search where it made cells, or bits, small in place of "
-            "area, or had two errors to spare; the best by hand is chosen by the same rule then.",
+            "area, had two errors to spare, or trained twice; the best by hand is chosen by the "
+            "same rule then, but for the second training.",
             "",
         ]
     lines += not_measured(data) + told_before(data["rows"]) + ended_early(data["rows"])
+    lines += trained_twice(data["rows"])
     for race in data["races"]:
         rows = [row for row in data["rows"] if row["task"] == race["task"]]
         if rows:

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from .contestants import COST, HAND_NAME, NARROWED, RULES, SEARCHES, Rule, cheapest
+from .contestants import COST, HAND_NAME, NARROWED, RULES, SEARCHES, USUAL, Rule, cheapest
+from .search import table
 from .spread import percent_below, with_error
 
 Rows = Sequence[Mapping[str, Any]]
@@ -83,6 +84,47 @@ def ended_early(rows: Rows) -> list[str]:
         return []
     told = "; ".join(f"{contestant}, on {', '.join(of)}" for contestant, of in early.items())
     return [f"All that they had found was trained before their time was up: {told}.", ""]
+
+
+TRAINED_TWICE = (
+    "task",
+    "seeds",
+    "chosen by one training: lost then",
+    "lost again",
+    "chosen by two: lost at first",
+    "lost again",
+    "lost on test",
+)
+
+
+def trained_twice(rows: Rows) -> list[str]:
+    """What networks lose that were trained once more with other random numbers; nothing where there
+    are none."""
+    body = []
+    for task in dict.fromkeys(row["task"] for row in rows):
+        of = [row for row in rows if row["task"] == task and "tried" in row]
+        once = [
+            min(filter(USUAL.holds, row["tried"]), key=lambda entry: (entry[COST], entry["lost"]))
+            for row in of
+        ]
+        told = [
+            with_error([training["lost"] for training in trainings])
+            for entries in (once, [row["best"] for row in of])
+            for trainings in (entries, [entry["again"] for entry in entries])
+        ]
+        if of:
+            body.append((task, str(len(of)), *told, _tested(of)))
+    if not body:
+        return []
+    return [
+        "Trained twice (`--confirm`): what the search would have chosen is trained once more along "
+        "the same chain of inherited weights, with other random numbers and within the same time, "
+        "and INT8 too; chosen is the cheapest network of the chain that is within half a point "
+        "again. The difference between the two trainings of what one training chooses is luck. "
+        "Means over the seeds ± one standard error, points:",
+        "",
+        *table(TRAINED_TWICE, body),
+    ]
 
 
 def _of(rows: Rows, contestant: str, seeds: Sequence[int]) -> Rows:

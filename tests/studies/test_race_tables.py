@@ -79,3 +79,15 @@ def test_rivals_that_end_before_their_time_are_named_with_the_share_of_it():
     (line, _) = race_tables.ended_early([*rows, *rivals])
     assert line.endswith("time was up: NSGA-II on size, on t after 45 % of it.")
     assert race_tables.ended_early([*rows, rivals[0]]) == []
+
+
+def test_what_one_training_chooses_is_told_beside_what_two_choose():
+    def tried(um2, lost, again):
+        return {**entry(um2, lost=lost), "again": {"lost": again, "error": 0.1}}
+
+    both = [tried(900.0, 0.0, 0.0), tried(700.0, 0.1, 0.4), tried(500.0, 0.2, 1.0)]
+    both.append(tried(300.0, 0.9, 0.1))
+    chosen = {**both[1], "test": 0.894}
+    rows = [{**row("this search, confirmed", 0, chosen), "task": "t", "tried": both}]
+    assert "| t | 1 | +0.20 | +1.00 | +0.10 | +0.40 | +0.60 |" in race_tables.trained_twice(rows)
+    assert race_tables.trained_twice([{**r, "task": "t"} for r in ROWS]) == []
