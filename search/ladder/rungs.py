@@ -306,7 +306,8 @@ class Rungs:
             self.store.keep(key, text, record)
             records.setdefault(key, record)
             self.fresh += 1
-            self.say(f"{what}: {done} of {len(missing)}, {self.left() / 60:.1f} CPU minutes left")
+            minutes = max(0.0, self.left()) / 60
+            self.say(f"{what}: {done} of {len(missing)}, {minutes:.1f} CPU minutes left")
         seconds = {key: records[key]["seconds"] for key, _, _ in jobs}
         if charges:
             seconds |= dict(zip((key for key, _, _ in jobs), charges, strict=True))
