@@ -191,8 +191,8 @@ def _race(docs: Path) -> list[str]:
     body = [row for task, judge, rows in every for row in by_other_rules(task, judge, rows)]
     if body:
         lines += [
-            "Other rules, the same for both: cells or bits made small, or more errors to spare; and "
-            "networks that are chosen by two trainings, against those by hand by one:",
+            "Other rules, the same for both: cells or bits made small, or more errors to spare; "
+            "and networks that are chosen by two trainings, against those by hand by one:",
             "",
             *table(BY_OTHER_RULES, body),
         ]
