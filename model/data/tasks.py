@@ -331,7 +331,7 @@ def _own(path: str, seed: int) -> Task:
     """The user's own arrays (see :func:`load_task`)."""
     if not Path(path).exists():
         # A network remembers the path that it was trained with, which may be relative.
-        raise InputError(f"cannot read {path}: no such file; give --task the place where it is")
+        raise InputError(f"cannot read {path}: No such file or directory; give --task its place")
     arrays = read_archive(path, OWN_MAX_BYTES)
 
     def pair(name: str) -> tuple[np.ndarray, np.ndarray]:
