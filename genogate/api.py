@@ -254,16 +254,20 @@ def _converted(name: str, value: Any, param: click.Parameter) -> Any:
         raise InputError(f"{name}: {error.message}") from None
 
 
+def _command(name: str) -> click.Command:
+    from .cli import app
+
+    command = app.get_command(None, name)
+    assert command is not None
+    return command
+
+
 def _given(command: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Options by the names that the command has for them; without those that are None. Raises
     :class:`InputError` for one that it does not have, or cannot have."""
-    from .cli import app
-
-    entry = app.get_command(None, command)
-    assert entry is not None
-    params = {param.name: param for param in entry.params}
+    params = {param.name: param for param in _command(command).params}
     # --pop is called pop_size.
-    names = {opt.lstrip("-").replace("-", "_"): p.name for p in entry.params for opt in p.opts}
+    names = {opt.lstrip("-").replace("-", "_"): p.name for p in params.values() for opt in p.opts}
     found = {}
     for text, value in given.items():
         name = text if text in params else names.get(text)
@@ -276,11 +280,8 @@ def _given(command: str, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _options_of(command: str, arguments: list[str], given: Mapping[str, Any]) -> dict[str, Any]:
     """The command's options at their defaults, with what is given. Raises :class:`InputError`."""
-    from .cli import app
-
-    entry = app.get_command(None, command)
-    assert entry is not None
-    return dict(entry.make_context(command, arguments).params) | _given(command, given)
+    defaults = _command(command).make_context(command, arguments).params
+    return dict(defaults) | _given(command, given)
 
 
 def table(function: str, entries: int = 8, *, say: Say | None = None, **options: Any) -> LutTable:

@@ -173,9 +173,13 @@ class Climb:
             r for r in self.finished if self.lost(r) <= self.drop + 1e-9 and self.allowed(r.net)
         ]
 
+    def cheapest(self, results: Iterable[Result]) -> Result | None:
+        """The cheapest of networks; of equal ones the more accurate."""
+        return min(results, key=lambda r: (self.cost(r.net), -r.judged), default=None)
+
     def best(self) -> Result | None:
-        """The cheapest network within the limit; of equal ones the more accurate."""
-        return min(self.within(), key=lambda r: (self.cost(r.net), -r.judged), default=None)
+        """The cheapest network within the limit."""
+        return self.cheapest(self.within())
 
     # Stages
 

@@ -82,11 +82,9 @@ class Confirmation:
         return 100 * (int8.judged - again.judged), error(again.marks, int8.marks)
 
     def best(self) -> Result | None:
-        """The cheapest network that is within the limit both times; of equal ones the more
-        accurate."""
-        able = [
+        """The cheapest network that is within the limit both times."""
+        return self.climb.cheapest(
             result
             for result in self.climb.within()
-            if (told := self.lost(result)) and told[0] <= self.climb.plan.drop + 1e-9
-        ]
-        return min(able, key=lambda r: (self.climb.cost(r.net), -r.judged), default=None)
+            if (again := self.lost(result)) and again[0] <= self.climb.plan.drop + 1e-9
+        )

@@ -100,7 +100,7 @@ def of_again(document: Mapping[str, Any]) -> str:
     if best is None or not trained:
         return ""
     unit = unit_of(document.get("measure", "accuracy"))
-    if best["hidden"] == document["int8"]["hidden"] and best["genes"] == document["int8"]["genes"]:
+    if best["network"] == document["int8"]["network"]:
         return (
             f"No other of the {len(trained)} networks that were trained once more with other "
             f"random numbers, INT8 among them, was within {document['drop']:g} {unit} again. "
